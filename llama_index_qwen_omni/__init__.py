@@ -1,0 +1,1 @@
+"""The LlamaIndex adapter of Qwen-Omni. It has no public names yet; see the changelog for what works today."""

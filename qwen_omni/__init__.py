@@ -1,0 +1,119 @@
+"""Qwen-Omni: text, images, audio and video in one message, the answer as a stream. The core, free of any framework.
+
+Names load on first use, so that `import qwen_omni` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qwen_omni.client import (
+        AsyncOmniClient as AsyncOmniClient,
+        OmniClient as OmniClient,
+    )
+    from qwen_omni.errors import (
+        AccountError as AccountError,
+        APIConnectionError as APIConnectionError,
+        APIError as APIError,
+        APITimeoutError as APITimeoutError,
+        AuthenticationError as AuthenticationError,
+        ConfigurationError as ConfigurationError,
+        ContentFilterError as ContentFilterError,
+        ContextOverflowError as ContextOverflowError,
+        DeliveryError as DeliveryError,
+        InvalidRequestError as InvalidRequestError,
+        MediaDoesNotFitError as MediaDoesNotFitError,
+        MediaDownloadTimeoutError as MediaDownloadTimeoutError,
+        MediaError as MediaError,
+        MediaOutsideRootError as MediaOutsideRootError,
+        MediaRefusedError as MediaRefusedError,
+        NotFoundError as NotFoundError,
+        PermissionDeniedError as PermissionDeniedError,
+        QwenOmniError as QwenOmniError,
+        RateLimitError as RateLimitError,
+        ServerError as ServerError,
+        StreamInterruptedError as StreamInterruptedError,
+        UnreadableMediaError as UnreadableMediaError,
+        UnsupportedContentError as UnsupportedContentError,
+        UnsupportedMediaError as UnsupportedMediaError,
+    )
+    from qwen_omni.media.source import MediaSource as MediaSource
+    from qwen_omni.messages import (
+        AudioPart as AudioPart,
+        FramesPart as FramesPart,
+        ImagePart as ImagePart,
+        Message as Message,
+        Part as Part,
+        Sampling as Sampling,
+        TextPart as TextPart,
+        ThinkingPart as ThinkingPart,
+        ToolCallPart as ToolCallPart,
+        ToolResultPart as ToolResultPart,
+        VideoPart as VideoPart,
+        user as user,
+    )
+    from qwen_omni.options import (
+        ChatOptions as ChatOptions,
+        ChatRequest as ChatRequest,
+        Tool as Tool,
+    )
+    from qwen_omni.profiles import (
+        Profile as Profile,
+        known_models as known_models,
+        profile_for as profile_for,
+    )
+    from qwen_omni.responses import (
+        AudioDelta as AudioDelta,
+        Delta as Delta,
+        FinishDelta as FinishDelta,
+        Response as Response,
+        ResponseBuilder as ResponseBuilder,
+        StartDelta as StartDelta,
+        TextDelta as TextDelta,
+        ThinkingDelta as ThinkingDelta,
+        ToolCall as ToolCall,
+        ToolCallDelta as ToolCallDelta,
+        Usage as Usage,
+        UsageDelta as UsageDelta,
+        acollect as acollect,
+        collect as collect,
+    )
+    from qwen_omni.settings import Settings as Settings
+
+_HOMES = {
+    "qwen_omni.client": "AsyncOmniClient OmniClient",
+    "qwen_omni.errors": """
+        APIConnectionError APIError APITimeoutError AccountError AuthenticationError
+        ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
+        MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
+        MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
+        ServerError StreamInterruptedError UnreadableMediaError UnsupportedContentError
+        UnsupportedMediaError
+    """,
+    "qwen_omni.media.source": "MediaSource",
+    "qwen_omni.messages": """
+        AudioPart FramesPart ImagePart Message Part Sampling TextPart ThinkingPart ToolCallPart
+        ToolResultPart VideoPart user
+    """,
+    "qwen_omni.options": "ChatOptions ChatRequest Tool",
+    "qwen_omni.profiles": "Profile known_models profile_for",
+    "qwen_omni.responses": """
+        AudioDelta Delta FinishDelta Response ResponseBuilder StartDelta TextDelta ThinkingDelta
+        ToolCall ToolCallDelta Usage UsageDelta acollect collect
+    """,
+    "qwen_omni.settings": "Settings",
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  (computed, so that no name is listed a third time)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public object)
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

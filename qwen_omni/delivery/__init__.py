@@ -1,0 +1,1 @@
+"""How media reaches the service: as a link, or inside the request."""

@@ -1,0 +1,148 @@
+"""What can be told about a link without the network: scheme, host, user name, expiry. Pure.
+
+The service downloads the media itself, from the public internet. A link that only works here, or no more, would
+cost a request and a minute; one to a private address may also be an attempt to make somebody look inside.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from qwen_omni.errors import DeliveryError, UnsupportedMediaError
+
+_PRIVATE_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa")
+_ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a path or bytes)."
+# Name of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
+_SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
+_SIGNED_WITH = ("signature", "ossaccesskeyid", "awsaccesskeyid", "googleaccessid")
+_AN_EPOCH = 10**9  # seconds; smaller numbers without a signature beside them mean something else
+
+
+def check_link(url: str, *, name: str, now: datetime, allow_private: bool = False) -> None:
+    """Refuse a link that the service cannot follow.
+
+    Args:
+        url: `http`, `https` or `oss`.
+        name: place and label, for errors.
+        now: the present time, with its zone.
+        allow_private: the service itself is on a private network, so it may reach private hosts.
+
+    Raises:
+        UnsupportedMediaError: not a link at all, or of another scheme.
+        DeliveryError: a private host, a user name in the link, or an expiry in the past.
+    """
+    split = _split(url, name)
+    if split.scheme not in ("http", "https", "oss"):
+        raise UnsupportedMediaError(f"{name}: a link must be http, https or oss, not {split.scheme or 'nothing'!r}.")
+    if split.scheme == "oss":
+        return
+    if split.username is not None or split.password is not None:
+        raise DeliveryError(
+            f"{name}: the link holds a user name or password, which the service would see. Use a signed URL instead."
+        )
+    if not allow_private and is_private_host(split.hostname or ""):
+        raise DeliveryError(f"{name}: {split.hostname!r} cannot be reached from the internet. {_PUBLIC_STEP}")
+    expiry = expiry_of(url)
+    if expiry is not None and expiry <= now:
+        raise DeliveryError(
+            f"{name}: the signed link ran out at {expiry:%Y-%m-%d %H:%M:%S} UTC. Sign it again, for at least an hour."
+        )
+
+
+def is_private_host(host: str) -> bool:
+    """Tell whether a host is not on the public internet, by its name or by an address in any spelling.
+
+    Example:
+        >>> [is_private_host(host) for host in ("2130706433", "0x7f.1", "::ffff:10.0.0.1", "example.com")]
+        [True, True, True, False]
+    """
+    host = unicodedata.normalize("NFKC", host).lower().strip("[]").rstrip(".").partition("%")[0]
+    address = _address(host)
+    if address is not None:
+        return any(not one.is_global or one.is_multicast for one in _meant(address))
+    if "." not in host:
+        return True  # a name without a dot is found only by the machines beside it
+    return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
+
+
+def expiry_of(url: str) -> datetime | None:
+    """Read from a signed link when it ends; `None` if it does not say."""
+    fields = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    for start, lifetime in _SIGNED_FOR:
+        if start in fields and fields.get(lifetime, "").isdecimal():
+            return _after(fields[start], int(fields[lifetime]))
+    until = fields.get("expires", "")
+    if until.isdecimal() and (int(until) >= _AN_EPOCH or any(mark in fields for mark in _SIGNED_WITH)):
+        return _from_epoch(int(until))
+    return None
+
+
+def _split(url: str, name: str) -> SplitResult:
+    try:
+        split = urlsplit(url)
+        _ = split.port
+    except ValueError as error:
+        raise UnsupportedMediaError(f"{name}: the link cannot be read: {error}.") from None
+    # Programs disagree on what these mean, so the host checked here might not be the host fetched.
+    if _ODD.search(url) or "%" in split.netloc.rpartition("@")[2]:
+        raise UnsupportedMediaError(f"{name}: the link holds characters that must be percent-encoded, or odd ones.")
+    if not split.hostname:
+        raise UnsupportedMediaError(f"{name}: the link names no host.")
+    return split
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an address, also the old spellings of IPv4: one to four numbers, each decimal, octal or hexadecimal."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    parts = host.split(".")
+    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):  # noqa: PLR2004 - an address has four bytes
+        return None
+    try:
+        numbers = [_number(part) for part in parts]
+        value = sum(number << (24 - 8 * at) for at, number in enumerate(numbers[:-1])) + numbers[-1]
+        return ipaddress.IPv4Address(value)
+    except ValueError:
+        return ipaddress.IPv4Address(0)  # digits that make no address are nobody's name either
+
+
+def _number(text: str) -> int:
+    if text.startswith("0x"):
+        return int(text[2:] or "0", 16)
+    return int(text, 8 if text.startswith("0") else 10)
+
+
+def _meant(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Give the address, or the IPv4 addresses that an IPv6 address carries inside."""
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+        return
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64 or int(address) >> 32 == 0:
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    carried = [one for one in inner if one is not None]
+    yield from carried or [address]
+
+
+def _after(start: str, seconds: int) -> datetime | None:
+    try:
+        return datetime.strptime(start, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_epoch(seconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,214 @@
+"""Every error that this package raises on purpose.
+
+```
+QwenOmniError
+├─ ConfigurationError                a missing key, an impossible combination of options
+├─ UnsupportedContentError           a message holds something that cannot be sent; names its place
+├─ MediaError
+│   ├─ UnreadableMediaError          the file is missing, empty, damaged or not media at all
+│   ├─ UnsupportedMediaError         readable, but not something the model takes
+│   ├─ MediaOutsideRootError         a local path that message content may not reach
+│   └─ MediaDoesNotFitError          too long, too large, too many (limit, actual)
+├─ DeliveryError                     media could not be brought to the service
+├─ APIError                          the service refused (status, code, request_id, body)
+│   ├─ AuthenticationError           401, the key or its region is wrong
+│   ├─ PermissionDeniedError         403, no right to this model
+│   │   └─ AccountError              unpaid bill or spent free quota: permanent until somebody pays
+│   ├─ NotFoundError                 404, no such model
+│   ├─ InvalidRequestError           400, will never succeed unchanged
+│   │   ├─ ContextOverflowError      the input is longer than the model takes
+│   │   ├─ MediaRefusedError         the service could not use a piece of media
+│   │   └─ MediaDownloadTimeoutError the service waited too long for a URL            retryable, twice
+│   ├─ ContentFilterError            stopped by the service's content inspection
+│   ├─ RateLimitError                429, passes within about a minute                retryable
+│   └─ ServerError                   5xx                                              retryable
+├─ APIConnectionError                no connection, or it broke before an answer      retryable
+│   └─ APITimeoutError               nothing came for too long                        retryable
+└─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+```
+
+`retryable` and `retry_limit` are class attributes and all that the retry policy reads. Messages tell what
+happened, the numbers, and the next step. Keys, signed queries and media never appear in them.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from qwen_omni.redact import redact
+
+if TYPE_CHECKING:
+    from qwen_omni.responses import Response
+
+
+class QwenOmniError(Exception):
+    """The parent of every error of this package."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same request may succeed if it is sent again."""
+
+    retry_limit: ClassVar[int | None] = None
+    """At most this many repetitions, whatever the settings allow; `None` leaves it to the settings."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from `args` alone by default, which loses keyword arguments.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[QwenOmniError], args: tuple[Any, ...], state: dict[str, Any]) -> QwenOmniError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(QwenOmniError, ValueError):
+    """A key is missing, or options exclude each other or the chosen model."""
+
+
+class UnsupportedContentError(QwenOmniError, ValueError):
+    """A message holds a part that cannot be sent; the text names its place and kind."""
+
+
+class MediaError(QwenOmniError):
+    """Something is wrong with a piece of media, found before anything was sent."""
+
+
+class UnreadableMediaError(MediaError):
+    """The media is missing, empty, damaged, or not media at all."""
+
+
+class UnsupportedMediaError(MediaError):
+    """The media can be read, but this model or this way of sending does not take it."""
+
+
+class MediaOutsideRootError(MediaError):
+    """Message content named a local file outside `media_root`; nothing was opened."""
+
+
+class MediaDoesNotFitError(MediaError):
+    """The media breaks a limit of the model or of the way it is sent.
+
+    Attributes:
+        limit: the largest (or smallest) value allowed.
+        actual: the value found, in the same unit.
+    """
+
+    def __init__(self, message: str, *, limit: float, actual: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.actual = actual
+
+
+class DeliveryError(QwenOmniError):
+    """A piece of media could not be brought to the service."""
+
+
+class APIError(QwenOmniError):
+    """The service answered with an error.
+
+    Attributes:
+        status: the HTTP status, or the one written in the message where HTTP said 200.
+        code: the service's own code, e.g. `invalid_parameter_error`.
+        request_id: what to quote to the service's support.
+        body: the answer's text, redacted.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        body: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.body = None if body is None else redact(body)
+
+    def with_partial(self, partial: "Response") -> Self:
+        """Attach what had arrived before the error, and give the error back."""
+        self.partial = partial
+        return self
+
+    partial: "Response | None" = None
+    """What had arrived when the error came in the middle of a stream."""
+
+
+class AuthenticationError(APIError):
+    """The key is wrong, or belongs to another region."""
+
+
+class PermissionDeniedError(APIError):
+    """The account may not use this model or this media."""
+
+
+class AccountError(PermissionDeniedError):
+    """The account has an unpaid bill, or the free quota is spent. Repeating does not help."""
+
+
+class NotFoundError(APIError):
+    """The model does not exist, or the account does not see it."""
+
+
+class InvalidRequestError(APIError):
+    """The service will never accept this request unchanged."""
+
+
+class ContextOverflowError(InvalidRequestError):
+    """The input is longer than the model's context."""
+
+
+class MediaRefusedError(InvalidRequestError):
+    """The service could not download, open or use a piece of media."""
+
+
+class MediaDownloadTimeoutError(InvalidRequestError):
+    """The service gave up downloading a URL; a second try often works."""
+
+    retryable = True
+    retry_limit = 2
+
+
+class ContentFilterError(APIError):
+    """The service's content inspection stopped the input or the answer."""
+
+
+class RateLimitError(APIError):
+    """Too many requests or tokens for this minute."""
+
+    retryable = True
+
+
+class ServerError(APIError):
+    """The service failed on its own side."""
+
+    retryable = True
+
+
+class APIConnectionError(QwenOmniError):
+    """The service could not be reached, or the connection broke before an answer."""
+
+    retryable = True
+
+
+class APITimeoutError(APIConnectionError):
+    """Nothing came from the service for longer than the settings allow."""
+
+
+class StreamInterruptedError(QwenOmniError):
+    """The answer stopped before the service said that it was complete.
+
+    Attributes:
+        partial: what had arrived, folded into a `Response` whose `finish_reason` is `None`.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, partial: "Response") -> None:
+        super().__init__(message)
+        self.partial = partial

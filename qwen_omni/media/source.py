@@ -1,0 +1,142 @@
+"""Where a piece of media is: a path, bytes, a URL. A value; it opens nothing.
+
+Its other halves are `media.local`, which opens what a source names, and `delivery`, which brings it to the service.
+"""
+
+import base64
+import binascii
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+from urllib.parse import unquote, urlsplit
+
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.redact import redact
+
+SourceKind = Literal["path", "bytes", "url"]
+_URL_SCHEMES = ("http", "https", "oss")
+_LONGEST_LABEL = 200  # characters
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MediaSource:
+    """A reference to one piece of media. Make it with one of the `from_…` methods.
+
+    Attributes:
+        kind: which of `path`, `data` and `url` is set.
+        trusted: whether the program itself named the path. Paths out of message content are not trusted and
+            must lie inside `media_root`.
+        media_type: the MIME type, if the caller told one. What is in the file counts more.
+
+    Example:
+        >>> MediaSource.from_url("https://example.com/a.mp4?Signature=secret")
+        MediaSource(url 'https://example.com/a.mp4?<query>')
+    """
+
+    kind: SourceKind
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    media_type: str | None = None
+    trusted: bool = False
+
+    @classmethod
+    def from_path(
+        cls, path: str | os.PathLike[str], *, media_type: str | None = None, trusted: bool = False
+    ) -> "MediaSource":
+        """Refer to a local file. Pass `trusted=True` only if the path was chosen by the program, not by a message."""
+        return cls(kind="path", path=Path(path), media_type=media_type, trusted=trusted)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview, *, media_type: str | None = None) -> "MediaSource":
+        """Hold the media itself."""
+        return cls(kind="bytes", data=bytes(data), media_type=media_type)
+
+    @classmethod
+    def from_file(cls, file: IO[bytes], *, media_type: str | None = None) -> "MediaSource":
+        """Read an open binary file from where it stands to its end."""
+        data = file.read()
+        if not isinstance(data, bytes):
+            raise UnreadableMediaError("The file object gives text; open it in binary mode ('rb').")
+        return cls.from_bytes(data, media_type=media_type)
+
+    @classmethod
+    def from_base64(cls, text: str, *, media_type: str | None = None) -> "MediaSource":
+        """Decode base64 text.
+
+        Raises:
+            UnreadableMediaError: the text is not base64.
+        """
+        try:
+            data = base64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise UnreadableMediaError(f"{len(text):,} characters of base64 cannot be decoded: {error}.") from None
+        return cls.from_bytes(data, media_type=media_type)
+
+    @classmethod
+    def from_url(cls, url: str, *, media_type: str | None = None) -> "MediaSource":
+        """Refer to a URL (`http`, `https`, `oss`), a `file://` path or a `data:` URI.
+
+        Raises:
+            UnreadableMediaError: a data URI that cannot be decoded.
+            UnsupportedMediaError: another scheme.
+        """
+        scheme = url.partition(":")[0].lower()
+        if scheme == "data":
+            return _from_data_uri(url, media_type)
+        if scheme == "file":
+            return cls.from_path(_path_of(url), media_type=media_type)
+        if scheme in _URL_SCHEMES:
+            return cls(kind="url", url=url, media_type=media_type)
+        raise UnsupportedMediaError(
+            f"{redact(url)[:120]!r} is not a URL that can be sent; use http, https, oss, file or data, "
+            "or give a local file as a path."
+        )
+
+    def __repr__(self) -> str:
+        return f"MediaSource({self.kind} {self.label!r})"
+
+    @property
+    def label(self) -> str:
+        """A short name for messages and traces: the path, the URL without its query, or the number of bytes."""
+        match self.kind:
+            case "path":
+                return _shown(str(self.path))
+            case "url":
+                return _shown(redact(self.url or ""))
+            case "bytes":
+                return f"{len(self.data or b''):,} bytes"
+
+    def open(self) -> IO[bytes]:
+        """Open media held in memory; a path is opened by `media.local`, which checks it first."""
+        if self.data is None:
+            raise TypeError(f"{self!r} holds no bytes")
+        return io.BytesIO(self.data)
+
+
+def _shown(foreign: str) -> str:
+    """Make a text that others chose fit for a message: one line, nothing invisible, not endless."""
+    clean = foreign if foreign.isprintable() else foreign.encode("unicode_escape").decode()
+    return clean if len(clean) <= _LONGEST_LABEL else f"{clean[: _LONGEST_LABEL - 60]}…{clean[-59:]}"
+
+
+def _path_of(url: str) -> str:
+    try:
+        split = urlsplit(url)
+    except ValueError as error:
+        raise UnsupportedMediaError(f"{_shown(url)!r} is not a file:// path: {error}.") from None
+    if split.netloc.lower() not in ("", "localhost"):
+        raise UnsupportedMediaError(f"{redact(url)!r} names another host; only local file:// paths can be read.")
+    return unquote(split.path)
+
+
+def _from_data_uri(uri: str, media_type: str | None) -> MediaSource:
+    header, comma, payload = uri.partition(",")
+    if not comma:
+        raise UnreadableMediaError("The data URI has no comma; write data:<type>;base64,<data>.")
+    if ";base64" not in header.lower():
+        raise UnreadableMediaError("The data URI is not base64; write data:<type>;base64,<data>.")
+    told = header[len("data:") :].partition(";")[0] or None
+    return MediaSource.from_base64(unquote(payload) if "%" in payload else payload, media_type=media_type or told)

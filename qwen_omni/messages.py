@@ -1,0 +1,133 @@
+"""A conversation, free of any framework and of the service's JSON.
+
+Adapters turn their messages into these values and `wire.request` turns these values into JSON. They are pure:
+media stays where it is (`MediaSource` is a reference) until the client prepares it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qwen_omni.media.source import MediaSource
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the service looks at a picture or a video. `None` leaves the service's default.
+
+    Attributes:
+        fps: frames per second that the service takes from a video, or at which listed frames were taken.
+        min_pixels: pixels of a frame or image, at least; smaller ones are enlarged (and billed so).
+        max_pixels: pixels of a frame or image, at most; larger ones are reduced.
+        total_pixels: pixels of all frames of a video together, at most.
+    """
+
+    fps: float | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    total_pixels: int | None = None
+
+
+DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
+    """A still picture."""
+
+    source: MediaSource
+    sampling: Sampling = DEFAULT_SAMPLING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioPart:
+    """A sound recording."""
+
+    source: MediaSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoPart:
+    """A video file, with its sound."""
+
+    source: MediaSource
+    sampling: Sampling = DEFAULT_SAMPLING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesPart:
+    """A silent video given as its frames, in order; `sampling.fps` says how far apart they are."""
+
+    frames: tuple[MediaSource, ...]
+    sampling: Sampling = DEFAULT_SAMPLING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingPart:
+    """What the model thought before it answered."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallPart:
+    """The model's wish to have a tool run. `arguments` is JSON text, exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResultPart:
+    """What a tool gave back, as text."""
+
+    tool_call_id: str
+    text: str
+    name: str | None = None
+
+
+MediaPart = ImagePart | AudioPart | VideoPart | FramesPart
+Part = TextPart | MediaPart | ThinkingPart | ToolCallPart | ToolResultPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation.
+
+    Example:
+        >>> from qwen_omni import MediaSource, Message, TextPart, VideoPart
+        >>> Message(role="user", parts=(
+        ...     VideoPart(source=MediaSource.from_path("promo.mp4")),
+        ...     TextPart(text="What is sold here?"),
+        ... )).role
+        'user'
+    """
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+
+
+def user(*parts: Part | str) -> Message:
+    """Make a user message of texts and parts, in the order given."""
+    return Message(role="user", parts=tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts))
+
+
+def media_of(part: Part) -> tuple[MediaSource, ...]:
+    """List the media a part refers to, in order; empty for parts without media."""
+    match part:
+        case ImagePart() | AudioPart() | VideoPart():
+            return (part.source,)
+        case FramesPart():
+            return part.frames
+        case TextPart() | ThinkingPart() | ToolCallPart() | ToolResultPart():
+            return ()

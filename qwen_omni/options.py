@@ -1,0 +1,76 @@
+"""What a caller chooses about one answer, free of the service's field names. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from qwen_omni.messages import Message
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OutputModality = Literal["text", "audio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the model may ask for. `parameters` is a JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """Settings of one call. `None` leaves the service's default.
+
+    Attributes:
+        max_tokens: most tokens of the answer, thinking not counted.
+        thinking: `True`/`False` switches thinking, an effort sets how much; `None` leaves the model's default
+            (qwen3.8-omni-flash thinks, and bills that as output).
+        modalities: `("text", "audio")` makes the model speak; `voice` chooses who.
+        tool_choice: `"auto"`, `"none"`, `"required"` or the name of a tool that must be called.
+        json_mode: the answer is one JSON object. The word "json" must be in a message.
+        json_schema: the answer follows this schema; only where the profile says so.
+        search: the model may search the web.
+        high_resolution_images: look at images with up to 16,384 tokens each.
+        multichannel: hear stereo or ambisonic sound by channel.
+        extra_body: further fields of the request, as the service names them.
+        extra_headers: further headers of the request.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    thinking: bool | Effort | None = None
+    modalities: tuple[OutputModality, ...] | None = None
+    voice: str | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    json_mode: bool = False
+    json_schema: Mapping[str, Any] | None = None
+    search: bool | None = None
+    high_resolution_images: bool | None = None
+    multichannel: bool | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the answer is to have sound."""
+        return bool(self.modalities) and "audio" in (self.modalities or ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One question to one model: everything that decides the answer."""
+
+    model: str
+    messages: tuple[Message, ...]
+    options: ChatOptions = field(default_factory=ChatOptions)

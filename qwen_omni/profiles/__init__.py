@@ -1,0 +1,74 @@
+"""Facts of the service: what each model can do, its limits, token formulas, voices and prices.
+
+This package is the only place for such numbers. Each is dated and names its source; `profile_for` finds the
+profile of a name, and the nearest one for a name that is not known yet.
+"""
+
+import difflib
+import functools
+import warnings
+from dataclasses import replace
+
+from qwen_omni.profiles.models import PROFILES
+from qwen_omni.profiles.prices import PRICES
+from qwen_omni.profiles.values import MediaLimits, Modality, Prices, Profile, Region, ThinkingSwitch, TokenRules
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DEFAULT_SPEECH_MODEL",
+    "DEFAULT_TEXT_MODEL",
+    "MediaLimits",
+    "Modality",
+    "Prices",
+    "Profile",
+    "Region",
+    "ThinkingSwitch",
+    "TokenRules",
+    "known_models",
+    "profile_for",
+]
+
+DEFAULT_MODEL = "qwen3.8-omni-flash"
+DEFAULT_SPEECH_MODEL = "qwen3.5-omni-flash"
+DEFAULT_TEXT_MODEL = "qwen-plus"
+
+_NAMES = {name: profile for profile in PROFILES.values() for name in (profile.name, *profile.snapshots)}
+
+
+def known_models() -> tuple[str, ...]:
+    """List every model name that has a profile of its own, snapshots included."""
+    return tuple(sorted(_NAMES))
+
+
+@functools.cache
+def profile_for(model: str) -> Profile:
+    """Find the profile of a model.
+
+    A snapshot (a date behind a known name) has the facts of its family. Any other unknown name gets the profile
+    whose name looks most alike, under its own name and without prices, and one `UserWarning`.
+
+    Example:
+        >>> profile_for("qwen3.5-omni-flash").speaks
+        True
+    """
+    known = _NAMES.get(model)
+    if known is not None:
+        return replace(known, prices=PRICES.get(known.name, {}))
+    family = max((name for name in PROFILES if model.startswith(name + "-")), key=len, default=None)
+    if family is not None:
+        return replace(PROFILES[family], prices=PRICES.get(family, {}))
+    nearest = PROFILES[_nearest(model)]
+    warnings.warn(
+        f"{model!r} has no profile here; it is treated like {nearest.name!r} and its price is not known. "
+        f"Known: {', '.join(known_models())}.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return replace(nearest, name=model, snapshots=(), prices={})
+
+
+def _nearest(model: str) -> str:
+    """Choose the most alike name; omni models only if the name says so, and the default if nothing is alike."""
+    candidates = [name for name in PROFILES if ("omni" in name) == ("omni" in model.lower())]
+    alike = difflib.get_close_matches(model.lower(), candidates, n=1, cutoff=0.3)
+    return alike[0] if alike else DEFAULT_MODEL

@@ -1,0 +1,103 @@
+"""Prices per million tokens, by model and region. Data only; they move, so every row says where it was read.
+
+`cn` is the mainland's price list in CNY; `intl` is Singapore's.
+"""
+
+from qwen_omni.profiles.values import Prices
+
+_LIST = "Model Studio, Model pricing, read 2026-05-30"
+_M35 = "Model Studio, qwen3.5-omni model pages, read 2026-05-30"
+_GATEWAY = "gateways' price lists, September 2026; not seen on the official page"
+_ONE_PROJECT = "one public project's configuration, September 2026; not seen on the official page"
+_CARDS = "Model Studio, model cards of 2026-05-27"
+_K = 1_000
+
+PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
+    "qwen3.8-omni-flash": {
+        "cn": (Prices(currency="CNY", text_in=0.8, text_out=2.7, source=_ONE_PROJECT),),
+        "intl": (Prices(currency="USD", text_in=0.15, text_out=0.47, cached_in=0.016, source=_GATEWAY),),
+    },
+    "qwen3.5-omni-plus": {
+        "cn": (Prices(currency="CNY", text_in=7, audio_in=53, text_out=40, audio_out=213, batch=0.5, source=_M35),),
+        "intl": (
+            Prices(currency="CNY", text_in=10.49, audio_in=82.44, text_out=62.2, audio_out=329.74, source=_LIST),
+        ),
+    },
+    "qwen3.5-omni-flash": {
+        "cn": (Prices(currency="CNY", text_in=2.2, audio_in=18, text_out=13.3, audio_out=72, batch=0.5, source=_M35),),
+        "intl": (Prices(currency="CNY", text_in=3, audio_in=22.48, text_out=16.49, audio_out=89.18, source=_LIST),),
+    },
+    "qwen3-omni-flash": {
+        "cn": (
+            Prices(
+                currency="CNY", text_in=1.8, audio_in=15.8, image_in=3.3, video_in=3.3,
+                text_out=6.9, text_out_media=12.7, audio_out=62.6, source=_LIST,
+            ),
+        ),
+        "intl": (
+            Prices(
+                currency="CNY", text_in=3.156, audio_in=27.962, image_in=5.725, video_in=5.725,
+                text_out=12.183, text_out_media=22.458, audio_out=110.896, source=_LIST,
+            ),
+        ),
+    },
+    "qwen-omni-turbo": {
+        "cn": (
+            Prices(
+                currency="CNY", text_in=0.4, audio_in=25, image_in=1.5, video_in=1.5,
+                text_out=1.6, text_out_media=4.5, audio_out=50, batch=0.5, source=_LIST,
+            ),
+        ),
+        "intl": (
+            Prices(
+                currency="CNY", text_in=0.514, audio_in=32.586, image_in=1.541, video_in=1.541,
+                text_out=1.982, text_out_media=4.624, audio_out=65.246, source=_LIST,
+            ),
+        ),
+    },
+    "qwen2.5-omni-7b": {
+        "cn": (
+            Prices(
+                currency="CNY", text_in=0.6, audio_in=38, image_in=2, video_in=2,
+                text_out=2.4, text_out_media=6, audio_out=76, source=_LIST,
+            ),
+        ),
+        "intl": (
+            Prices(
+                currency="CNY", text_in=0.734, audio_in=49.613, image_in=2.055, video_in=2.055,
+                text_out=2.936, text_out_media=6.165, audio_out=99.153, source=_LIST,
+            ),
+        ),
+    },
+    "qwen-plus": {
+        "cn": (
+            Prices(currency="CNY", text_in=0.8, text_out=2, thinking_out=8, up_to=128 * _K, source=_CARDS),
+            Prices(currency="CNY", text_in=2.4, text_out=20, thinking_out=24, up_to=256 * _K, source=_CARDS),
+            Prices(currency="CNY", text_in=4.8, text_out=48, thinking_out=64, source=_CARDS),
+        ),
+        "intl": (Prices(currency="USD", text_in=0.4, text_out=1.2, thinking_out=4, source=_CARDS),),
+    },
+    "qwen3.6-plus": {
+        "cn": (
+            Prices(currency="CNY", text_in=2, text_out=12, up_to=256 * _K, source=_CARDS),
+            Prices(currency="CNY", text_in=8, text_out=48, source=_CARDS),
+        ),
+    },
+    "qwen3.6-flash": {
+        "cn": (
+            Prices(currency="CNY", text_in=1.2, text_out=7.2, up_to=256 * _K, source=_CARDS),
+            Prices(currency="CNY", text_in=4.8, text_out=28.8, source=_CARDS),
+        ),
+        "intl": (Prices(currency="USD", text_in=0.19, text_out=1.13, source="about; " + _CARDS),),
+    },
+    "qwen3.7-plus": {
+        "intl": (
+            Prices(currency="USD", text_in=0.5, text_out=3, up_to=256 * _K, source=_GATEWAY),
+            Prices(currency="USD", text_in=2, text_out=6, source=_GATEWAY),
+        ),
+    },
+    "qwen3.8-flash": {
+        "intl": (Prices(currency="USD", text_in=0.15, text_out=0.47, cached_in=0.016, source=_GATEWAY),),
+    },
+    "qwen-flash": {"intl": (Prices(currency="USD", text_in=0.05, text_out=0.4, source=_GATEWAY),)},
+}  # fmt: skip

@@ -1,0 +1,205 @@
+"""What a model gives back: the increments of a stream, and the whole answer they add up to. Pure values.
+
+`wire.stream` makes deltas out of the service's bytes; `ResponseBuilder` folds them, for the client and for
+anybody who reads a stream by hand (`collect`).
+"""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """The next piece of what the model thinks."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDelta:
+    """The next piece of speech: 16 bit little-endian mono PCM, whole samples, at `sample_rate` Hz."""
+
+    pcm: bytes
+    sample_rate: int = 24_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """The next piece of a tool call. `id` and `name` come once, in the first delta of an `index`."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the service reports them. Totals are what is billed; details may be missing or not add up.
+
+    Attributes:
+        input_tokens: everything that was sent.
+        output_tokens: everything that came back, thinking included.
+        total_tokens: as reported, else the sum of both.
+        input_details: tokens by kind (`text`, `image`, `audio`, `video`, `cached`, …) as far as reported.
+        output_details: tokens by kind (`text`, `audio`, `reasoning`, …) as far as reported.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_details: Mapping[str, int] = field(default_factory=dict)
+    output_details: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartDelta:
+    """The service has begun to answer: which answer, by which model."""
+
+    id: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDelta:
+    """The model has ended its answer, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDelta:
+    """What the whole call used; comes once, at the end."""
+
+    usage: Usage
+
+
+Delta = StartDelta | TextDelta | ThinkingDelta | AudioDelta | ToolCallDelta | FinishDelta | UsageDelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call, complete. `arguments` is JSON text, exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Response:
+    """A whole answer.
+
+    Attributes:
+        text: the answer.
+        thinking: what the model thought; empty if it did not or does not tell.
+        audio: speech as PCM (16 bit little-endian mono at `sample_rate` Hz); empty if none was asked for.
+        tool_calls: tools that the model wants to run.
+        finish_reason: why it stopped; `None` only in the partial answer of an error.
+        usage: tokens, if the service told.
+    """
+
+    text: str = ""
+    thinking: str = ""
+    audio: bytes = b""
+    sample_rate: int = 24_000
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    id: str | None = None
+    model: str | None = None
+
+    def __repr__(self) -> str:
+        shown = {"text": self.text, "tool_calls": self.tool_calls, "finish_reason": self.finish_reason}
+        inner = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value)
+        return f"Response({inner}{f', audio=<{len(self.audio):,} bytes>' if self.audio else ''})"
+
+
+class ResponseBuilder:
+    """Folds deltas into a `Response`. Knows no connection; feed it by hand if you like.
+
+    Example:
+        >>> builder = ResponseBuilder()
+        >>> for delta in (TextDelta("Hel"), TextDelta("lo"), FinishDelta("stop")):
+        ...     builder.add(delta)
+        >>> builder.build().text
+        'Hello'
+    """
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._audio: list[bytes] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._facts: dict[str, Any] = {}
+
+    def add(self, delta: Delta) -> None:
+        """Take one delta in."""
+        match delta:
+            case TextDelta():
+                self._text.append(delta.text)
+            case ThinkingDelta():
+                self._thinking.append(delta.text)
+            case AudioDelta():
+                self._audio.append(delta.pcm)
+                self._facts["sample_rate"] = delta.sample_rate
+            case ToolCallDelta():
+                self._add_call(delta)
+            case StartDelta():
+                self._facts |= {"id": delta.id, "model": delta.model}
+            case FinishDelta():
+                self._facts["finish_reason"] = delta.reason
+            case UsageDelta():
+                self._facts["usage"] = delta.usage
+
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        call = self._calls.setdefault(delta.index, {"id": "", "name": "", "arguments": []})
+        call["id"] = delta.id or call["id"]
+        call["name"] = delta.name or call["name"]
+        call["arguments"].append(delta.arguments)
+
+    def build(self) -> Response:
+        """Give the answer as far as it has come."""
+        return Response(
+            text="".join(self._text),
+            thinking="".join(self._thinking),
+            audio=b"".join(self._audio),
+            tool_calls=tuple(
+                ToolCall(id=call["id"], name=call["name"], arguments="".join(call["arguments"]))
+                for _, call in sorted(self._calls.items())
+            ),
+            **self._facts,
+        )
+
+
+def collect(stream: Iterable[Delta]) -> Response:
+    """Read a stream to its end and give the whole answer, for code that wants one value.
+
+    Example:
+        text = collect(client.stream([user("Say hello.")])).text
+
+    Raises:
+        QwenOmniError: whatever the stream raises; a cut stream raises `StreamInterruptedError`.
+    """
+    builder = ResponseBuilder()
+    for delta in stream:
+        builder.add(delta)
+    return builder.build()
+
+
+async def acollect(stream: AsyncIterable[Delta]) -> Response:
+    """Read an asynchronous stream to its end and give the whole answer."""
+    builder = ResponseBuilder()
+    async for delta in stream:
+        builder.add(delta)
+    return builder.build()

@@ -1,0 +1,113 @@
+"""What a caller chooses about the connection. The only module that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.profiles import Region
+
+# Model Studio, OpenAI-compatible Chat API reference, September 2026.
+HOSTS: dict[Region, str] = {
+    "cn": "https://dashscope.aliyuncs.com",
+    "intl": "https://dashscope-intl.aliyuncs.com",
+    "us": "https://dashscope-us.aliyuncs.com",
+    "hk": "https://cn-hongkong.dashscope.aliyuncs.com",
+}
+CHAT_PATH = "/compatible-mode/v1"
+
+API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
+BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to reach the service. Make it with `Settings.load`, which fills gaps from the environment.
+
+    Attributes:
+        api_key: the service's key; shown nowhere.
+        base_url: the address of the OpenAI-compatible routes.
+        connect_timeout: seconds to wait for a connection.
+        read_timeout: seconds to wait for the next byte. Minutes, on purpose: the service may be silent for a
+            minute while it downloads a video.
+        max_retries: how often a request that failed in passing is repeated.
+        retry_wait: seconds before the first repetition; later ones wait longer.
+        media_root: the folder that local paths in messages must lie in.
+        headers: sent with every request.
+    """
+
+    api_key: SecretStr
+    base_url: str
+    connect_timeout: float = 10
+    read_timeout: float = 600
+    max_retries: int = 3
+    retry_wait: float = 1.0
+    media_root: Path = field(default_factory=Path)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        api_key: str | SecretStr | None = None,
+        base_url: str | None = None,
+        region: Region | None = None,
+        **choices: object,
+    ) -> "Settings":
+        """Fill in what is not given: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
+
+        An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
+
+        Raises:
+            ConfigurationError: no key anywhere, an unknown region, or an address that is not a URL.
+        """
+        key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+        key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
+        if not key:
+            raise ConfigurationError(
+                f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
+                "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
+            )
+        url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
+        given = {name: value for name, value in choices.items() if value is not None}
+        return cls(api_key=SecretStr(key), base_url=url, **given)  # type: ignore[arg-type]
+
+
+def resolve_base_url(base_url: str | None, region: Region | None, from_environment: str | None) -> str:
+    """Choose the address: an explicit URL, an explicit region, the environment, the mainland.
+
+    Example:
+        >>> resolve_base_url(None, "intl", None)
+        'https://dashscope-intl.aliyuncs.com/compatible-mode/v1'
+    """
+    if base_url is not None and region is not None:
+        raise ConfigurationError("Pass base_url or region, not both: a region is a short name for a base_url.")
+    if region is not None:
+        if region not in HOSTS:
+            raise ConfigurationError(f"Unknown region {region!r}; choose one of {', '.join(get_args(Region))}.")
+        return HOSTS[region] + CHAT_PATH
+    url = (base_url or from_environment or HOSTS["cn"] + CHAT_PATH).strip().rstrip("/")
+    split = urlsplit(url)
+    if split.scheme not in ("http", "https") or not split.netloc:
+        raise ConfigurationError(f"base_url must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
+    return url
+
+
+def region_of(base_url: str) -> Region | None:
+    """Tell which region an address belongs to; `None` for hosts of one's own."""
+    host = urlsplit(base_url).hostname or ""
+    for region, shared in HOSTS.items():
+        if host == urlsplit(shared).hostname:
+            return region
+    marks: dict[str, Region] = {
+        ".cn-beijing.maas.": "cn",
+        ".ap-southeast-1.maas.": "intl",
+        ".us-east-1.maas.": "us",
+        ".cn-hongkong.maas.": "hk",
+    }
+    return next((region for mark, region in marks.items() if mark in host), None)

@@ -1,0 +1,24 @@
+"""A local double of the chat service, for tests, examples and demonstrations. It is not Qwen.
+
+It receives nothing but HTTP, judges every request by the documented rules, really decodes the media it is
+sent and answers from what it saw and heard. It imports nothing from the rest of the product, so that it
+can judge it. `truth` makes media whose every second proves itself.
+"""
+
+from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
+from qwen_omni.standin.log import LoggedRequest
+from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
+from qwen_omni.standin.server import Standin, serve
+
+__all__ = [
+    "ColourSpan",
+    "Fault",
+    "LoggedRequest",
+    "Mark",
+    "MediaFacts",
+    "Script",
+    "Standin",
+    "ToolCall",
+    "Turn",
+    "serve",
+]

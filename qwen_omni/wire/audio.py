@@ -1,0 +1,85 @@
+"""Streamed base64 speech → PCM samples → a playable WAV file. Pure.
+
+The service calls it "wav" and sends raw PCM: 16 bit little-endian, mono, 24 kHz, no header. Pieces may end
+inside a base64 group or inside a sample.
+"""
+
+import base64
+import binascii
+import io
+import wave
+
+SAMPLE_RATE = 24_000  # Hz; Model Studio, Qwen-Omni guide, 2026-09-18
+SAMPLE_BYTES = 2
+_RIFF = b"RIFF"
+_RIFF_HEADER = 512  # a header longer than this is not one
+
+
+class PcmDecoder:
+    """Turns pieces of base64 into whole samples, carrying what is cut off to the next piece."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._bytes = b""
+        self._begun = False
+
+    def feed(self, piece: str) -> bytes:
+        """Decode one piece; gives whole samples only.
+
+        Raises:
+            ValueError: the piece is not base64.
+        """
+        text = self._text + piece
+        whole = len(text) if text.endswith("=") else len(text) - len(text) % 4
+        self._text = text[whole:]
+        return self._samples(_decode(text[:whole]))
+
+    def close(self) -> bytes:
+        """Decode what is left over."""
+        text, self._text = self._text, ""
+        rest = _decode(text) if len(text) > 1 else b""
+        self._begun = True
+        return self._samples(rest)
+
+    def _samples(self, data: bytes) -> bytes:
+        data = self._bytes + data
+        if not self._begun:
+            data = self._without_header(data)
+        whole = len(data) - len(data) % SAMPLE_BYTES if self._begun else 0
+        self._bytes = data[whole:]
+        return data[:whole]
+
+    def _without_header(self, data: bytes) -> bytes:
+        if len(data) < len(_RIFF) and _RIFF.startswith(data):
+            return data
+        if not data.startswith(_RIFF):
+            self._begun = True
+            return data
+        start = data.find(b"data", 12)
+        if start < 0 or len(data) < start + 8:
+            self._begun = len(data) > _RIFF_HEADER
+            return data
+        self._begun = True
+        return data[start + 8 :]
+
+
+def _decode(text: str) -> bytes:
+    # A piece may be padded in the middle when several encoded pieces were joined on the way.
+    try:
+        if "=" in text.rstrip("="):
+            groups = text.replace("=", "= ").replace("= =", "==").split()
+            return b"".join(_decode(group) for group in groups)
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"speech is not base64: {error}") from None
+
+
+def to_wav(pcm: bytes, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """Put a WAV header before 16 bit mono PCM."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(SAMPLE_BYTES)
+        file.setframerate(sample_rate)
+        file.writeframes(pcm)
+    return out.getvalue()

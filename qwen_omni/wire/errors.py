@@ -1,0 +1,162 @@
+"""An error answer of the service → one of our errors. Pure.
+
+The service has two envelopes (`{"error": {…}}` and a flat one), writes the true status into the message
+(`<400> …`), and frames errors as events or not as it likes. Rules are tried in order: code, words, status.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from qwen_omni import errors
+from qwen_omni.errors import APIError
+
+_INNER_STATUS = re.compile(r"<(\d{3})\d*>")
+_REFUSED = errors.MediaRefusedError
+_SHOWN = 600  # characters of an answer that are worth showing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorAnswer:
+    """What an error answer says, whichever envelope it came in."""
+
+    message: str
+    code: str = ""
+    request_id: str | None = None
+
+
+# Sources: Model Studio's error codes page (spring 2026) and recorded answers.
+_BY_CODE: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (r"^invalid_?api_?key$", errors.AuthenticationError),
+        (r"^(arrearage|commoditynotpurchased|prepaidbilloverdue|postpaidbilloverdue)$", errors.AccountError),
+        (r"freetieronly", errors.AccountError),
+        (r"data_?inspection_?failed$", errors.ContentFilterError),
+        (r"^(throttling|limit_?requests|limit_burst_rate|insufficient_quota)", errors.RateLimitError),
+        (r"^model_?not_?(found|supported)$", errors.NotFoundError),
+        (r"^(model\.)?access_?denied", errors.PermissionDeniedError),
+    )
+)
+_BY_WORDS: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
+    for pattern, kind in (
+        (r"free allocated quota exceeded|free tier .{0,60}exhausted", errors.AccountError),
+        (r"may contain inappropriate content", errors.ContentFilterError),
+        (r"download .{0,60}timed out", errors.MediaDownloadTimeoutError),
+        (r"(failed|unable) to download", _REFUSED),
+        (r"of multimodal url|authorization to access the media|url does not appear to be valid", _REFUSED),
+        (r"data-uri item|file size is too large|invalid video file|(video|audio) (file )?is too", _REFUSED),
+        (r"modality input does not|range of sequence images|audio is empty|audio format is illegal", _REFUSED),
+        (r"media format is not supported|decode the image|image length and width", _REFUSED),
+        (r"range of input length|maximum context length|context_length_exceeded", errors.ContextOverflowError),
+        (r"too many requests|rate limit exceeded", errors.RateLimitError),
+        (r"error occurred in model serving|buffer overflow", errors.ServerError),
+    )
+)  # fmt: skip
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: errors.InvalidRequestError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    413: errors.InvalidRequestError,
+    422: errors.InvalidRequestError,
+    429: errors.RateLimitError,
+}
+_NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
+    (errors.AuthenticationError, "Keys belong to a region: check DASHSCOPE_API_KEY together with region or base_url."),
+    (errors.AccountError, "Look at the account's bills and free quota in the Model Studio console."),
+    (errors.PermissionDeniedError, "The account may need this model to be activated in this region."),
+    (errors.NotFoundError, "Check the model's name and whether the region offers it."),
+    (errors.ContextOverflowError, "Send less: a shorter clip, a lower fps, or fewer turns."),
+    (errors.ContentFilterError, "The service's content inspection refused it; the same content will be refused again."),
+)
+
+
+def parse_error(body: bytes | str) -> ErrorAnswer | None:
+    """Read an error answer: either envelope, framed as an event or not; `None` if it is neither."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    for line in (text, *text.splitlines()):
+        stripped = line.strip().removeprefix("data:").strip()
+        if stripped.startswith("{"):
+            try:
+                value = from_json(stripped)
+            except ValueError:
+                continue
+            answer = find_error(value)
+            if answer is not None:
+                return answer
+    return None
+
+
+def find_error(value: Any) -> ErrorAnswer | None:  # noqa: ANN401  (any JSON)
+    """Find an error in decoded JSON: nested, flat, or JSON inside a string."""
+    if not isinstance(value, Mapping):
+        return None
+    inner = value.get("error")
+    request_id = value.get("request_id") or value.get("id")
+    if isinstance(inner, str) and inner:
+        return parse_error(inner) or ErrorAnswer(message=inner, request_id=_text(request_id))
+    if isinstance(inner, Mapping):
+        nested = parse_error(str(inner.get("message", "")))
+        if nested is not None:
+            return nested
+        return _answer(inner, request_id or inner.get("request_id"))
+    if "choices" not in value and value.get("code") and "message" in value:
+        return _answer(value, request_id)
+    return None
+
+
+def _answer(fields: Mapping[str, Any], request_id: object) -> ErrorAnswer:
+    return ErrorAnswer(
+        message=str(fields.get("message") or ""),
+        code=str(fields.get("code") or fields.get("type") or ""),
+        request_id=_text(request_id),
+    )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def to_error(status: int, body: bytes | str, *, request_id: str | None = None) -> APIError:
+    """Turn an HTTP error answer into our error."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no further words")
+    return from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id)
+
+
+def from_answer(
+    answer: ErrorAnswer, *, status: int, body: str | None = None, request_id: str | None = None
+) -> APIError:
+    """Turn what an error answer says into our error; a status written in its message wins over `status`."""
+    inner = _INNER_STATUS.search(answer.message)
+    if inner is not None:
+        status = int(inner[1])
+    kind = classify(status, answer.code, answer.message)
+    hint = next((text for parent, text in _NEXT_STEP if issubclass(kind, parent)), "")
+    code = f" ({answer.code})" if answer.code else ""
+    return kind(
+        " ".join(filter(None, (f"{status}{code}: {answer.message.strip()}", hint))),
+        status=status,
+        code=answer.code or None,
+        request_id=answer.request_id or request_id,
+        body=body,
+    )
+
+
+def classify(status: int, code: str, message: str) -> type[APIError]:
+    """Choose the class of an error: by code, then by words, then by status."""
+    for pattern, kind in _BY_CODE:
+        if pattern.search(code):
+            spent = kind is errors.RateLimitError and _BY_WORDS[0][0].search(message)
+            return errors.AccountError if spent else kind
+    for pattern, kind in _BY_WORDS:
+        if pattern.search(message):
+            return kind
+    if status >= 500:  # noqa: PLR2004  (server errors begin there)
+        return errors.ServerError
+    return _BY_STATUS.get(status, APIError)

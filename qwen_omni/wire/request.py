@@ -1,0 +1,241 @@
+"""A `ChatRequest` and its delivered media → the body of a request, in DashScope's words. Pure.
+
+One function per kind of part; each returns a value. Whatever cannot be encoded raises and names its place.
+"""
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    MediaPart,
+    Message,
+    Part,
+    Sampling,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    VideoPart,
+)
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import Profile
+from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
+
+Look = Callable[[MediaSource], Delivered]
+"""Finds how a piece of media was delivered."""
+
+RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
+"""Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
+
+_SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
+# ours → theirs, for options that are passed on as they are
+_PLAIN_FIELDS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "max_tokens": "max_tokens",
+    "seed": "seed",
+    "presence_penalty": "presence_penalty",
+    "repetition_penalty": "repetition_penalty",
+    "high_resolution_images": "vl_high_resolution_images",
+    "multichannel": "use_multichannel",
+}
+_OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
+
+
+def encode_request(request: ChatRequest, profile: Profile, look: Look) -> dict[str, Any]:
+    """Build the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
+
+    Raises:
+        ConfigurationError: options that exclude each other or the model.
+        UnsupportedContentError: a part that has no place in its message.
+    """
+    options = request.options
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": encode_messages(request.messages, profile, look),
+        **_plain(options),
+        **encode_tools(options, profile),
+        **encode_format(options, profile),
+        **_thinking(options, profile),
+        **_speech(options, profile),
+        **_search(options, profile),
+    }
+    taken = _OURS_ALONE & set(options.extra_body)
+    if taken:
+        raise ConfigurationError(
+            f"extra_body may not set {', '.join(sorted(taken))}: every request streams, by design."
+        )
+    return {**body, **options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def _plain(options: ChatOptions) -> dict[str, Any]:
+    values = {theirs: getattr(options, ours) for ours, theirs in _PLAIN_FIELDS.items()}
+    stop = list(options.stop) if options.stop else None
+    return {name: value for name, value in {**values, "stop": stop}.items() if value is not None}
+
+
+def encode_headers(request: ChatRequest, media: tuple[Delivered, ...]) -> dict[str, str]:
+    """Give the headers this request needs beside the usual ones."""
+    temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
+    return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}
+
+
+def encode_messages(messages: tuple[Message, ...], profile: Profile, look: Look) -> list[dict[str, Any]]:
+    """Encode the conversation; tool results become messages of their own."""
+    encoded: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        encoded += _message(message, index, profile, look)
+    if not any(message["role"] == "user" for message in encoded):
+        raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
+    return encoded
+
+
+def _message(message: Message, index: int, profile: Profile, look: Look) -> list[dict[str, Any]]:
+    match message.role:
+        case "system":
+            return [{"role": "system", "content": _text_only(message.parts, f"message {index} (system)")}]
+        case "user":
+            return [_named({"role": "user", "content": _user_content(message.parts, index, look)}, message)]
+        case "assistant":
+            return [_named(_assistant(message.parts, f"message {index} (assistant)", profile), message)]
+        case "tool":
+            return [_tool_result(part, f"message {index} (tool) part {at}") for at, part in enumerate(message.parts)]
+        case _:
+            assert_never(message.role)
+
+
+def _named(encoded: dict[str, Any], message: Message) -> dict[str, Any]:
+    return {**encoded, "name": message.name} if message.name else encoded
+
+
+def _text_only(parts: tuple[Part, ...], place: str) -> str:
+    for at, part in enumerate(parts):
+        if not isinstance(part, TextPart):
+            raise UnsupportedContentError(f"{place} part {at}: {_kind(part)}; only text is allowed here.")
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def _user_content(parts: tuple[Part, ...], index: int, look: Look) -> str | list[dict[str, Any]]:
+    if all(isinstance(part, TextPart) for part in parts) and len(parts) <= 1:
+        return _text_only(parts, "")
+    return [encode_part(part, f"message {index} (user) part {at}", look) for at, part in enumerate(parts)]
+
+
+def encode_part(part: Part, place: str, look: Look) -> dict[str, Any]:
+    """Encode one part of a user message."""
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text}
+        case ImagePart() | AudioPart() | VideoPart() | FramesPart():
+            return _media(part, look)
+        case ThinkingPart() | ToolCallPart() | ToolResultPart():
+            raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
+        case _:
+            assert_never(part)
+
+
+def _media(part: MediaPart, look: Look) -> dict[str, Any]:
+    match part:
+        case ImagePart():
+            return {"type": "image_url", "image_url": {"url": look(part.source)}, **_sampling(part.sampling)}
+        case AudioPart():
+            delivered = look(part.source)
+            return {"type": "input_audio", "input_audio": {"data": delivered, "format": delivered.format or "wav"}}
+        case VideoPart():
+            return {"type": "video_url", "video_url": {"url": look(part.source)}, **_sampling(part.sampling)}
+        case FramesPart():
+            return {"type": "video", "video": [look(frame) for frame in part.frames], **_sampling(part.sampling)}
+        case _:
+            assert_never(part)
+
+
+def _sampling(sampling: Sampling) -> dict[str, float]:
+    values = {name: getattr(sampling, name) for name in _SAMPLING_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[str, Any]:
+    text, thinking, calls = [], [], []
+    for at, part in enumerate(parts):
+        match part:
+            case TextPart():
+                text.append(part.text)
+            case ThinkingPart():
+                thinking.append(part.text)
+            case ToolCallPart():
+                function = {"name": part.name, "arguments": part.arguments or "{}"}
+                calls.append({"id": part.id, "type": "function", "function": function})
+            case ImagePart() | AudioPart() | VideoPart() | FramesPart() | ToolResultPart():
+                raise UnsupportedContentError(
+                    f"{place} part {at}: {_kind(part)}; the service takes only text, thinking and tool calls there."
+                )
+            case _:
+                assert_never(part)
+    encoded: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
+    if thinking and profile.thinking == "reasoning_effort":
+        encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
+    return {**encoded, "tool_calls": calls} if calls else encoded
+
+
+def _tool_result(part: Part, place: str) -> dict[str, Any]:
+    if not isinstance(part, ToolResultPart):
+        raise UnsupportedContentError(f"{place}: {_kind(part)}; a tool message holds tool results as text.")
+    return {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.text}
+
+
+def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    wanted = options.thinking
+    if forced_tool(options) is not None:
+        if wanted not in (None, False, "none"):
+            raise ConfigurationError("The service cannot think when a tool is forced; drop thinking= or tool_choice=.")
+        wanted = False if profile.thinking != "none" else None
+    if wanted is None:
+        return {}
+    off = wanted in (False, "none")
+    match profile.thinking:
+        case "none":
+            if off:
+                return {}
+            raise ConfigurationError(f"{profile.name} does not think; drop thinking={wanted!r}.")
+        case "reasoning_effort":
+            effort = {True: "xhigh", False: "none"}[wanted] if isinstance(wanted, bool) else wanted
+            return {"reasoning_effort": effort}
+        case "enable_thinking":
+            return {"enable_thinking": not off}
+        case _:
+            assert_never(profile.thinking)
+
+
+def _speech(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    if not options.speaks:
+        if options.voice is not None:
+            raise ConfigurationError('voice= needs modalities=["text", "audio"]; without speech it has no effect.')
+        return {}
+    if not profile.speaks:
+        raise ConfigurationError(f"{profile.name} answers in text only; qwen3.5-omni-flash can speak.")
+    if options.thinking not in (None, False, "none"):
+        raise ConfigurationError("A thinking model does not speak; drop thinking= or modalities=.")
+    voice = options.voice or profile.default_voice
+    if voice is None:
+        raise ConfigurationError(f"{profile.name} has no default voice; pass voice=.")
+    return {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav"}}
+
+
+def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    if not options.search:
+        return {}
+    if not profile.web_search:
+        raise ConfigurationError(f"{profile.name} cannot search the web; use qwen3.8-omni-flash.")
+    return {"enable_search": True, "search_options": {"search_strategy": "agent"}}
+
+
+def _kind(part: object) -> str:
+    kind = type(part).__name__.removesuffix("Part").lower()
+    return {"toolcall": "a tool call", "toolresult": "a tool result", "thinking": "thinking"}.get(kind, f"a {kind}")

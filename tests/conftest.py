@@ -1,0 +1,41 @@
+"""What every test gets: an empty environment, no network but this machine, a stand-in on request."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from pytest_socket import socket_allow_hosts
+
+from qwen_omni.settings import Settings
+from qwen_omni.standin import Standin
+
+LOOPBACK = ["127.0.0.1", "::1"]
+_OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Take keys, addresses and tracing switches of the developer's shell away, except while recording."""
+    if request.config.getoption("--record-mode", None) in (None, "none"):
+        for name in [name for name in os.environ if name.startswith(_OURS)]:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest) -> None:
+    """Let a test reach this machine only, except while recording."""
+    if request.config.getoption("--record-mode", None) in (None, "none"):
+        socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture
+def standin() -> Iterator[Standin]:
+    """A stand-in service on loopback, with an empty log."""
+    with Standin() as service:
+        yield service
+
+
+@pytest.fixture
+def settings(standin: Standin) -> Settings:
+    """Settings that reach the stand-in and never wait between tries."""
+    return Settings.load(api_key=standin.api_key, base_url=standin.base_url, retry_wait=0.0, read_timeout=20.0)

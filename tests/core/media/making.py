@@ -1,0 +1,95 @@
+"""Make small media at run time, so that no binary file lies in the tree."""
+
+import io
+import wave
+from fractions import Fraction
+
+import av
+import numpy as np
+from PIL import Image
+
+RATE = 16_000
+
+
+def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options) -> bytes:
+    """Give one grey picture in any of Pillow's formats."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (90, 120, 150)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned_picture(orientation: int, size: tuple[int, int] = (40, 30)) -> bytes:
+    """Give a JPEG whose EXIF says how a camera held it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return picture("JPEG", size, exif=exif.tobytes())
+
+
+def wav(seconds: float = 1, channels: int = 1) -> bytes:
+    """Give noise as 16-bit PCM."""
+    buffer = io.BytesIO()
+    samples = np.random.default_rng(1).integers(-9000, 9000, int(seconds * RATE) * channels, dtype=np.int16)
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+    return buffer.getvalue()
+
+
+def sound(container: str, codec: str, seconds: float = 2, *, rate: int = RATE, cover: bool = False) -> bytes:
+    """Give a tone in any of FFmpeg's containers, with a cover picture if asked."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        if cover:
+            art = output.add_stream("mjpeg", rate=1)
+            art.width, art.height, art.pix_fmt = 64, 48, "yuvj420p"
+            art.disposition = av.stream.Disposition.attached_pic
+        _write_tone(output, stream, seconds)
+        if cover:
+            output.mux(art.encode(av.VideoFrame(64, 48, "yuvj420p")))
+            output.mux(art.encode(None))
+    return buffer.getvalue()
+
+
+def video(
+    container: str = "mp4",
+    codec: str = "mpeg4",
+    seconds: float = 2,
+    *,
+    size: tuple[int, int] = (64, 48),
+    sound_codec: str | None = None,
+    rotation: int = 0,
+) -> bytes:
+    """Give a video of brightening pictures at 10 per second, with a tone if a sound codec is named."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=10)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        tone = output.add_stream(sound_codec, rate=RATE, layout="mono") if sound_codec else None
+        for number in range(round(seconds * 10)):
+            grey = np.full((size[1], size[0], 3), number % 250, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+        if tone:
+            _write_tone(output, tone, seconds)
+    return buffer.getvalue()
+
+
+def _write_tone(output, stream, seconds: float) -> None:
+    resampler = av.AudioResampler(stream.codec_context.format or "s16", "mono", stream.codec_context.sample_rate)
+    rate = stream.codec_context.sample_rate
+    step = 160
+    for start in range(0, round(seconds * rate), step):
+        wave_form = 8000 * np.sin(np.arange(start, start + step) * 2 * np.pi * 440 / rate)
+        frame = av.AudioFrame.from_ndarray(wave_form.astype(np.int16)[None, :], "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        for piece in resampler.resample(frame):
+            output.mux(stream.encode(piece))
+    output.mux(stream.encode(None))

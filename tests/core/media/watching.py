@@ -1,0 +1,51 @@
+"""See whether a file was opened, by anybody in this process or below it: the kernel tells (inotify, through ctypes)."""
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_IN_ACCESS, _IN_OPEN, _NONBLOCK = 0x1, 0x20, 0o4000
+
+
+@contextlib.contextmanager
+def watched(*paths: Path) -> Iterator[list[int]]:
+    """Give a list that holds, once the block has ended, one mask for every opening or reading of `paths`."""
+    if sys.platform != "linux":
+        pytest.skip("watching files needs Linux")
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(_NONBLOCK)
+    seen: list[int] = []
+    try:
+        for path in paths:
+            if libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_ACCESS | _IN_OPEN) < 0:
+                pytest.skip(f"watching files is not possible here: {os.strerror(ctypes.get_errno())}")
+        yield seen
+        with contextlib.suppress(BlockingIOError):
+            events = os.read(descriptor, 65_536)
+            while events:
+                _, mask, _, length = struct.unpack_from("iIII", events)
+                seen.append(mask)
+                events = events[16 + length :]
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def listener() -> Iterator[tuple[int, list[str]]]:
+    """Listen on loopback; give the port, and after the block the peers that connected."""
+    peers: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server.getsockname()[1], peers
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, peer = server.accept()
+                connection.close()
+                peers.append(str(peer))
