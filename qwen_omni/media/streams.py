@@ -4,7 +4,9 @@ FFmpeg is given our file object and nothing else: only demuxers of single plain 
 all, and the reading is bounded, so that damaged bytes end in an error and never in a long wait.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -63,9 +65,12 @@ _CONTAINER_OPTIONS = {
     "analyzeduration": "5000000",  # microseconds
 }
 _CODEC_OPTIONS = {"max_pixels": "89478485", "threads": "1"}  # as many pixels as `stills` decodes
+# PyAV 14.2 crashes with them when streams turn up late, as in FLV; 18.1 is known to be right. Where they are left
+# out, only our own decoding is bound by the number of pixels, not FFmpeg's first look.
+_TAKES_CODEC_OPTIONS = int(av.__version__.partition(".")[0]) >= 18  # noqa: PLR2004
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
 _MOST_PACKETS = 2_000_000  # packets of a walk: a day of sound
-_MOST_READ = 64 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
+_MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
 
 
 class _Window:
@@ -76,8 +81,8 @@ class _Window:
         self._left = 4 * size_bytes + _MOST_READ
 
     def read(self, size: int) -> bytes:
-        if self._left <= 0:
-            raise UnreadableMediaError("reading does not come to an end")
+        if self.exhausted:
+            return b""  # an exception would be kept by PyAV, and old versions fail when it comes twice
         block = self._file.read(size)
         self._left -= max(len(block), 4096)  # a read of nothing counts too
         return block
@@ -87,6 +92,11 @@ class _Window:
 
     def tell(self) -> int:
         return self._file.tell()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether FFmpeg has read so much that it must be going round in circles."""
+        return self._left <= 0
 
 
 def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str) -> MediaInfo:
@@ -118,16 +128,21 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
     return MediaInfo(container=container_name, media_type=media_type, size_bytes=size_bytes, duration=duration, **facts)
 
 
-def _open(file: IO[bytes], size_bytes: int) -> "InputContainer":
+@contextlib.contextmanager
+def _open(file: IO[bytes], size_bytes: int) -> Iterator["InputContainer"]:
     file.seek(0)
-    return av.open(
-        _Window(file, size_bytes),
+    window = _Window(file, size_bytes)
+    with av.open(
+        window,
         "r",
-        options=_CODEC_OPTIONS,
+        options=_CODEC_OPTIONS if _TAKES_CODEC_OPTIONS else None,
         container_options=_CONTAINER_OPTIONS,
         metadata_errors="replace",
         io_open=_refuse,
-    )
+    ) as container:
+        yield container
+    if window.exhausted:
+        raise UnreadableMediaError("reading it does not come to an end")
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:

@@ -46,6 +46,14 @@ _PLAIN_FIELDS = {
     "high_resolution_images": "vl_high_resolution_images",
     "multichannel": "use_multichannel",
 }
+_KINDS = {
+    "toolcall": "a tool call",
+    "toolresult": "a tool result",
+    "thinking": "thinking",
+    "image": "an image",
+    "audio": "audio",
+    "frames": "a list of frames",
+}
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
@@ -238,4 +246,4 @@ def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 def _kind(part: object) -> str:
     kind = type(part).__name__.removesuffix("Part").lower()
-    return {"toolcall": "a tool call", "toolresult": "a tool result", "thinking": "thinking"}.get(kind, f"a {kind}")
+    return _KINDS.get(kind, f"a {kind}")
