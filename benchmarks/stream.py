@@ -112,7 +112,7 @@ def main() -> None:
         first = first or cost
         used = accepted.value - before
         print(
-            f"{name:26} {cost:7.1f} us CPU/delta   {first / cost:5.1f}x   {used} new connections in {wanted.rounds} calls"
+            f"{name:26} {cost:7.1f} us CPU/delta   {first / cost:5.1f}x   {used} connections, {wanted.rounds} calls"
         )
     server.terminate()
 
