@@ -17,7 +17,7 @@ _RUN = [
     "--no-header",
     "--tb=line",
     "-rf",
-    "tests/truth",
+    "tests/truth/test_truth.py",
 ]
 _FAILED = re.compile(r"^FAILED \S+::(\S+)(?: - (.*))?$", re.MULTILINE)
 
