@@ -53,6 +53,9 @@ class CaptionOptions:
     kind: MediaKind | None = None
 
 
+DEFAULT_OPTIONS = CaptionOptions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captioned(Generic[T]):
     """A caption and how it came about.
@@ -177,7 +180,7 @@ def caption(
     schema: SchemaLike = VideoCaption,
     *,
     client: OmniClient | None = None,
-    options: CaptionOptions = CaptionOptions(),
+    options: CaptionOptions = DEFAULT_OPTIONS,
 ) -> Captioned[Any]:
     """Describe an image, a recording or a video in one request, as a value of your schema.
 
@@ -199,14 +202,18 @@ def caption(
     """
     plan = plan_caption(media, schema, options)
     with contextlib.ExitStack() as closing:
-        asker = client if client is not None else closing.enter_context(OmniClient())
-        asking = ask_until_valid(plan)
-        request = next(asking)
-        while True:
-            try:
-                request = asking.send(asker.complete(request))
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+        return carry_out(plan, client if client is not None else closing.enter_context(OmniClient()))
+
+
+def carry_out(plan: CaptionPlan, client: OmniClient) -> Captioned[Any]:
+    """Ask what was planned; raises as `caption` does."""
+    asking = ask_until_valid(plan)
+    request = next(asking)
+    while True:
+        try:
+            request = asking.send(client.complete(request))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
 
 
 @overload
@@ -226,7 +233,7 @@ async def acaption(
     schema: SchemaLike = VideoCaption,
     *,
     client: AsyncOmniClient | None = None,
-    options: CaptionOptions = CaptionOptions(),
+    options: CaptionOptions = DEFAULT_OPTIONS,
 ) -> Captioned[Any]:
     """Do the same in `asyncio`; see `caption`."""
     plan = await asyncio.to_thread(plan_caption, media, schema, options)

@@ -1,6 +1,7 @@
 """Captions through LangChain: the parser, the chain, `with_structured_output`."""
 
 import copy
+import itertools
 import random
 from pathlib import Path
 from typing import Any, TypedDict
@@ -88,7 +89,7 @@ async def test_transform_streams_partials() -> None:
     assert given[-1] == CAPTION
     assert all(isinstance(item, dict) for item in given[:-1])
     assert len(given) > 10
-    for before, after in zip(given, given[1:-1], strict=False):
+    for before, after in itertools.pairwise(given[:-1]):
         assert list(after)[: len(before)] == list(before)
 
     async def chunks() -> Any:
@@ -207,7 +208,9 @@ def test_chain_of_timed_captions(llm: ChatQwenOmni, video: TruthMedia) -> None:
     assert timed.captions[-1].end == 3
 
 
-@pytest.mark.parametrize("schema", [VideoCaption, Shots, VideoCaption.model_json_schema()], ids=["model", "dict", "json"])
+@pytest.mark.parametrize(
+    "schema", [VideoCaption, Shots, VideoCaption.model_json_schema()], ids=["model", "dict", "json"]
+)
 def test_with_structured_output(schema: Any, llm: ChatQwenOmni, video: TruthMedia) -> None:
     """`with_structured_output` takes models, typed dictionaries and JSON schemas, and streams them."""
     question = [HumanMessage([{"type": "video", "path": str(video.path)}, "Describe it."])]
