@@ -5,6 +5,7 @@ an error. Of several objects in a text the first that has a field of the schema 
 (`{"result": {…}}`) is taken off. If that one breaks the schema and nothing of it was shown, later ones are tried.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from qwen_omni.errors import CaptionSyntaxError
 
 _COPY_PER_CHARACTER = 1024
 _COPY_AT_FIRST = 65_536
+_HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")
 _FENCES = ("```json", "```JSON", "```")
 _DEEPEST_WRAPPER = 4
 
@@ -69,6 +71,8 @@ def _exact(text: str, schema: CaptionSchema) -> Container | None:
     """Read correct JSON that is the whole answer, a fence around it aside; `None` if it is anything else."""
     bare = _unfenced(text.strip().lstrip("\ufeff"))
     for _ in range(2):
+        if _HUGE.search(bare):
+            return None  # jiter would make infinity of it, which JSON has not
         try:
             value = jiter.from_json(
                 bare.encode("utf-8", "surrogatepass"), allow_inf_nan=False, catch_duplicate_keys=True
@@ -205,6 +209,12 @@ class CaptionStream:
             return Parsed(value=checked, truncated=reader.truncated and last, mended=tuple(sorted(reader.mended)))
         raise first or self._nothing()
 
+    def _quoted(self) -> Iterator[Container]:
+        """Find JSON inside a JSON string, which only the whole text can show."""
+        exact = _exact(self.text, self._schema) if self.text.lstrip()[:1] == '"' else None
+        if exact is not None:
+            yield exact
+
     def _candidates(self) -> Iterator[Container]:
         values = self._reader.values
         if self._shown is not None:
@@ -212,11 +222,11 @@ class CaptionStream:
             yield found if found is not None else values[self._shown]
             return
         fitting = [found for value in values if (found := accepted(value, self._schema)) is not None]
-        yield from fitting or values
+        yield from fitting or values or self._quoted()
 
     def _nothing(self) -> CaptionSyntaxError:
         text = self.text
-        told = " ".join(text.split())[:80]
+        told = " ".join(text.replace("\ufeff", "").split())[:80]
         if not told:
             return CaptionSyntaxError(
                 "The answer is empty. Ask again.", line=1, text=text, problems=("the answer: is empty",)

@@ -24,12 +24,12 @@ Container = dict[str, object] | list[object]
 _OPENERS: dict[str, type[Container]] = {"{": dict, "｛": dict, "[": list, "［": list}
 _CLOSERS: dict[str, type[Container]] = {"}": dict, "｝": dict, "]": list, "］": list}
 _START = re.compile(r"[{\[｛［<]")
-_OBJECT = re.compile(rf"\s*(?:[}}｝{strings.QUOTES}]|//|/\*|#|\w[\w-]*\s*[:：])")
+_OBJECT = re.compile(rf"\s*(?:[}}｝{strings.QUOTES}]|[,，]\s*[{strings.QUOTES}]|//|/\*|#|\w[\w-]*\s*[:：])")
 _ARRAY = re.compile(rf"\s*[{{\[\-\d{strings.QUOTES}]")
-_MAYBE_OBJECT = re.compile(r"\s*(?:/|\w[\w-]*\s*)?$")
+_MAYBE_OBJECT = re.compile(r"\s*(?:/|[,，]\s*|\w[\w-]*\s*)?$")
 _THINK, _THOUGHT = "<think>", "</think>"
 _BETWEEN = re.compile(r"[\s,，;；\ufeff]*")
-_BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|/(?![/*]))*")
+_BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
 _BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _CONSTANTS: dict[str, object] = {
@@ -252,9 +252,10 @@ class JsonReader:
         end = found.end() if found else self._at
         if not self._ended and self._buffer[end:] in ("", "/"):
             return self._too_long(end)
-        if end == len(self._buffer):
+        word = self._buffer[self._at : end]
+        if end == len(self._buffer) and word == word.rstrip():
             return self._skip(end)  # cut in the middle: nobody knows how it would have gone on
-        self._put_bare(self._buffer[self._at : end].strip())
+        self._put_bare(word.strip())
         return self._skip(max(end, self._at + 1))
 
     def _too_long(self, end: int) -> bool:

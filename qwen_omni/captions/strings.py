@@ -23,7 +23,7 @@ UNDECIDED: Final = Undecided.UNDECIDED
 
 _CLOSE = {'"': '"', "'": "'", "“": '”"', "”": '”"', "„": '”“"', "‘": "’'", "’": "’'", "＂": '＂"', "`": "`", "「": "」"}
 _RUNS = {quote: re.compile(rf"[^{close}\\]*") for quote, close in _CLOSE.items()}
-_SPACE = re.compile(r"\s*")
+_SPACE = re.compile(r"[\s\ufeff]*")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LOW = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\"}
@@ -128,7 +128,7 @@ def ends_string(text: str, at: int, *, ended: bool) -> bool | Undecided:
     char = text[behind]
     if char in "}]｝］":
         return True
-    if char in ",，":
+    if char in ",，;；":
         return _starts_next(text, behind + 1, ended=ended)
     if char == "/":
         return UNDECIDED if behind + 1 >= len(text) and not ended else text[behind + 1 : behind + 2] in ("/", "*")
@@ -156,8 +156,8 @@ def _starts_next(text: str, at: int, *, ended: bool) -> bool | Undecided:
     word = _WORD.match(text, behind)
     if word is None:
         return False
-    if word.end() == len(text) and not ended and len(word.group()) < _LOOK:
-        return UNDECIDED
+    if word.end() == len(text) and len(word.group()) < _LOOK:
+        return True if ended else UNDECIDED  # it may have become `null`
     space = _SPACE.match(text, word.end())
     follows = text[space.end() : space.end() + 1] if space else ""
     if not follows and not ended:

@@ -12,7 +12,7 @@ from fractions import Fraction
 _UNITS: dict[str, Fraction] = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes", "分钟", "分", "'", "′"), Fraction(60)),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒钟", "秒", '"', "″", "''"), Fraction(1)),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒钟", "秒", '"', "″", "''", "′′"), Fraction(1)),
     **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds", "毫秒"), Fraction(1, 1000)),
 }
 _NAMES = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))

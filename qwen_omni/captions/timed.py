@@ -145,13 +145,13 @@ def arrange(
     notes: list[Note] = []
     turned = [(index, _turned(caption, index, notes)) for index, caption in enumerate(captions)]
     ordered = sorted(turned, key=lambda pair: (pair[1].start, pair[1].end))
+    inside = [(index, kept) for index, caption in ordered if (kept := _clamped(caption, index, duration, notes))]
     latest = -1
-    for index, caption in ordered:
+    for index, caption in inside:
         if index < latest:
             told = f"begins at {caption.start:g} s, but stood before one that begins earlier"
             notes.append(Note(kind="moved", index=index, text=told))
         latest = max(latest, index)
-    inside = [(index, kept) for index, caption in ordered if (kept := _clamped(caption, index, duration, notes))]
     for (_, before), (index, caption) in itertools.pairwise(inside):
         if _words(before.text) == _words(caption.text):
             told = f"says the same at {caption.start:g} s as at {before.start:g} s"
