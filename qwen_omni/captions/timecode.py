@@ -62,8 +62,16 @@ def read_time(value: object, *, duration: float | None = None, milliseconds: boo
 
 def counts_milliseconds(value: object, *, duration: float) -> bool:
     """Tell whether a bare number must be milliseconds, or smaller still: as seconds it lies far behind the end."""
-    readings = list(_readings(value, _latest(duration)))
-    return len(readings) > 1 and readings[0] == readings[1] * 1000 and readings[0] > _latest(duration) + _SLACK
+    number = _bare(value)
+    return number is not None and _plain(number, _latest(duration), milliseconds=False) != number
+
+
+def _bare(value: object) -> Fraction | None:
+    if isinstance(value, str):
+        text = _cleaned(value) if len(value) <= _HUNDRED else ""
+        return _fraction(text) if _PLAIN.fullmatch(text) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return Fraction(str(value)) if is_number else None
 
 
 def _latest(duration: float | None) -> Fraction:
@@ -83,17 +91,12 @@ def split_range(text: str) -> tuple[str, str] | None:
     return parts[0].strip("[]() "), parts[1].strip("[]() ")
 
 
-def _readings(value: object, latest: Fraction, *, milliseconds: bool = False) -> Iterator[Fraction]:
-    plain_latest = Fraction(0) if milliseconds else latest
-    if isinstance(value, bool) or value is None:
-        return
-    if isinstance(value, int | float):
-        if 0 <= value < float("inf"):
-            yield from _plain(Fraction(str(value)), plain_latest)
-        return
-    if isinstance(value, str) and len(value) <= _HUNDRED:
-        text = _cleaned(value)
-        yield from _plain(_fraction(text), plain_latest) if _PLAIN.fullmatch(text) else _text(text, latest)
+def _readings(value: object, latest: Fraction, *, milliseconds: bool) -> Iterator[Fraction]:
+    number = _bare(value)
+    if number is not None:
+        yield _plain(number, latest, milliseconds=milliseconds)
+    elif isinstance(value, str) and len(value) <= _HUNDRED:
+        yield from _text(_cleaned(value), latest)
 
 
 def _cleaned(text: str) -> str:
@@ -114,11 +117,15 @@ def _text(text: str, latest: Fraction) -> Iterator[Fraction]:
         yield from _with_units(text, units["rest"])
 
 
-def _plain(number: Fraction, latest: Fraction) -> Iterator[Fraction]:
-    yield number
-    if number.denominator == 1 and number >= latest * _FAR:
-        yield number / 1000
-        yield number / 1_000_000  # microseconds, as some video tools print them
+def _plain(number: Fraction, latest: Fraction, *, milliseconds: bool) -> Fraction:
+    """Choose the unit of a bare number: seconds, unless that lies impossibly far behind the end."""
+    if number.denominator != 1:
+        return number
+    if number >= latest * _FAR * 1000:
+        return number / 1_000_000  # microseconds, as some video tools print them
+    if number >= latest * _FAR or (milliseconds and number > latest + _SLACK):
+        return number / 1000
+    return number
 
 
 def _fraction(text: str) -> Fraction:

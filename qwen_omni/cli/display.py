@@ -1,5 +1,6 @@
 """What the command line shows. The only module that imports rich."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -12,7 +13,6 @@ from qwen_omni.responses import Usage
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
-_out = Console(highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -49,11 +49,12 @@ def _kinds(details: object) -> str:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output; where that is no terminal, it is as wide as it needs to be."""
-    table = Table(*columns, show_lines=True)
+    table = Table(show_lines=True)
+    for column in columns:
+        table.add_column(escape(column), overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    wide = _out.width if _out.is_terminal else _UNLIMITED
-    _out.print(table, width=wide, crop=_out.is_terminal, no_wrap=False)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
 
 
 def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T]:

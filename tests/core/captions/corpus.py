@@ -53,17 +53,17 @@ def tent(**changes: Any) -> dict[str, Any]:
 
 def named(name: str) -> str:
     """Write an answer whose name is these characters, as they are, between double quotes."""
-    return '{"name": "%s", "features": ["light", "quick"], "price": 12.5}' % name
+    return '{"name": "' + name + '", "features": ["light", "quick"], "price": 12.5}'
 
 
 def priced(price: str) -> str:
     """Write an answer whose price is these characters."""
-    return '{"name": "Dome", "features": ["light", "quick"], "price": %s}' % price
+    return '{"name": "Dome", "features": ["light", "quick"], "price": ' + price + "}"
 
 
 def featured(features: str) -> str:
     """Write an answer whose features are these characters."""
-    return '{"name": "Dome", "features": %s, "price": 12.5}' % features
+    return '{"name": "Dome", "features": ' + features + ', "price": 12.5}'
 
 
 _GOOD_TEXTS = {

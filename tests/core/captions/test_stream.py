@@ -13,6 +13,7 @@ from qwen_omni.captions.parse import CaptionStream, parse_caption
 from qwen_omni.captions.reader import JsonReader
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import CaptionSyntaxError
+from tests.core.captions.beginning import begins
 
 ANYTHING = read_schema({"type": "object", "additionalProperties": True})
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -24,21 +25,6 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=5)
-
-
-def begins(part: Any, whole: Any) -> bool:
-    """Tell whether `whole` continues `part`: texts grow at their end, lists and dictionaries at theirs."""
-    if isinstance(part, str) and isinstance(whole, str):
-        return whole.startswith(part)
-    if isinstance(part, list) and isinstance(whole, list):
-        closed = len(part) - 1
-        same = all(one == other for one, other in zip(part[:closed], whole, strict=False))
-        return not part or (len(part) <= len(whole) and same and begins(part[-1], whole[closed]))
-    if isinstance(part, dict) and isinstance(whole, dict):
-        names = list(part)
-        same = all(part[name] == whole.get(name) for name in names[:-1])
-        return not part or (names == list(whole)[: len(names)] and same and begins(part[names[-1]], whole[names[-1]]))
-    return type(part) is type(whole) and part == whole
 
 
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
