@@ -9,6 +9,7 @@ sending and reading and no decoding by anybody.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -93,7 +94,7 @@ class Sink(BaseHTTPRequestHandler):
 
 
 def staged(path: Path, client: OmniClient) -> dict[str, float]:
-    """Caption one file and give the seconds of each stage. When the media engine's `prepare` lands, it is a stage here."""
+    """Caption one file and give the seconds of each stage; what prepares media joins as a stage here."""
     marks = [time.perf_counter()]
     plan = plan_caption(path, VideoCaption, DEFAULT_OPTIONS)
     marks.append(time.perf_counter())
@@ -105,7 +106,7 @@ def staged(path: Path, client: OmniClient) -> dict[str, float]:
     marks.append(time.perf_counter())
     assert isinstance(caption, VideoCaption)
     names = ("look", "prepare", "ask", "parse")
-    stages = dict(zip(names, (after - before for before, after in zip(marks, marks[1:], strict=False)), strict=True))
+    stages = dict(zip(names, (after - before for before, after in itertools.pairwise(marks)), strict=True))
     stages["ask"] -= stages["prepare"]  # `complete` prepares once more; it was measured alone above
     return stages
 

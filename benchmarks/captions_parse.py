@@ -74,11 +74,12 @@ def main() -> None:
             first = first or per_kb
             final = statistics.median(whole(text) for _ in range(REPEATS))
             loose = statistics.median(mended(text) for _ in range(REPEATS))
-            again = f"{anew(pieces) * 1e3:9.0f}" if size <= ANEW_UP_TO else f"{'–':>9}"
-            print(
-                f"{len(pieces):7} {len(text) / 1024:6.1f} {runs[0][1]:9} {took * 1e3:10.1f} {took / len(pieces) * 1e6:9.1f}"
-                f" {per_kb:7.0f} {final * 1e3:9.2f} {loose * 1e3:10.2f} {again}"
-            )
+            again = f"{anew(pieces) * 1e3:9.0f}" if size <= ANEW_UP_TO else f"{'-':>9}"
+            cells = (
+                f"{len(pieces)}", f"{len(text) / 1024:.1f}", f"{runs[0][1]}", f"{took * 1e3:.1f}",
+                f"{took / len(pieces) * 1e6:.1f}", f"{per_kb:.0f}", f"{final * 1e3:.2f}", f"{loose * 1e3:.2f}", again,
+            )  # fmt: skip
+            print(" ".join(f"{cell:>10}" for cell in cells))
             if size == 20_000:
                 print(f"        per KB at 20,000 deltas over per KB at 1,000: {per_kb / first:.2f} (target: at most 2)")
 
