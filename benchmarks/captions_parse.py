@@ -61,9 +61,9 @@ def anew(pieces: list[str]) -> float:
 def main() -> None:
     for kind in ("text", "list"):
         print(f"\nanswer: one {kind}")
-        print(
-            f"{'deltas':>7} {'KB':>6} {'partials':>9} {'stream ms':>10} {'us/delta':>9} {'us/KB':>7} {'final ms':>9} {'mended ms':>10} {'anew ms':>9}"
-        )
+        heads = ("partials", "stream ms", "us/delta", "us/KB", "final ms", "mended ms", "anew ms")
+        widths = (9, 10, 9, 7, 9, 10, 9)
+        print(" deltas     KB " + " ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
         first = None
         for size in SIZES:
             text = answer(kind, size)
