@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-openai2 check lint types contracts mutants bench record fix clean
+.PHONY: help demo test test-openai2 check lint types contracts mutants bench live-caption record fix clean
 
 help:  ## what there is to run
-	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,7 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --group check
+	$(BIN)/python -m pip install --quiet --group check --group test-llama-index
 	@touch $@
 
 $(VENV2)/.test: pyproject.toml
@@ -59,6 +59,11 @@ mutants: $(VENV)/.test  ## break the code in known ways; the truth tests must no
 
 bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/captions_parse.py
+	$(BIN)/python benchmarks/caption.py
+
+live-caption: $(VENV)/.demo  ## caption a video on the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
+	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')
 
 record: $(VENV)/.test  ## record the cassettes again: real service if DASHSCOPE_API_KEY is set, else the stand-in
 	$(BIN)/python -m pytest --record-mode=rewrite -m vcr tests

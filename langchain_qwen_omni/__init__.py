@@ -12,10 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_qwen_omni._errors import NoToolCallError as NoToolCallError
+    from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
+    from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+    from qwen_omni.captions.models import VideoCaption as VideoCaption
+    from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["ChatQwenOmni", "NoToolCallError"]
-_HOMES = {"ChatQwenOmni": "chat_models", "NoToolCallError": "_errors"}
+__all__ = ["CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "TimedCaptions", "VideoCaption", "caption_chain"]
+_HOMES = {
+    "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
+    "ChatQwenOmni": "langchain_qwen_omni.chat_models",
+    "NoToolCallError": "langchain_qwen_omni._errors",
+    "TimedCaptions": "qwen_omni.captions.timed",
+    "VideoCaption": "qwen_omni.captions.models",
+    "caption_chain": "langchain_qwen_omni.captions",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
@@ -23,7 +34,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  (only at first use)
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,8 @@ from qwen_omni import errors as ours
 from qwen_omni.errors import QwenOmniError
 
 # The first row that fits counts, so children stand before their parents.
-_TABLE: tuple[tuple[type[QwenOmniError], type[theirs.ModelError]], ...] = (
+_TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] = (
+    (ours.CaptionSyntaxError, theirs.OutputParserException),
     (ours.AuthenticationError, theirs.ModelAuthenticationError),
     (ours.PermissionDeniedError, theirs.ModelPermissionDeniedError),
     (ours.NotFoundError, theirs.ModelNotFoundError),
@@ -48,7 +49,7 @@ def to_langchain(error: QwenOmniError) -> QwenOmniError:
         >>> isinstance(to_langchain(RateLimitError("slow down")), theirs.ModelRateLimitError)
         True
     """
-    return error if isinstance(error, theirs.ModelError) else _copy(error, _both(type(error)))  # type: ignore[arg-type]  # mypy doubts that classes hash
+    return error if isinstance(error, theirs.LangChainException) else _copy(error, _both(type(error)))  # type: ignore[arg-type]  # mypy doubts that classes hash
 
 
 @contextlib.contextmanager
@@ -69,7 +70,13 @@ def _both(kind: type[QwenOmniError]) -> type[QwenOmniError]:
         "__reduce__": lambda error: (to_langchain, (_copy(error, kind),)),  # the joined class has no name to import
         "is_retryable": kind.retryable,
     }
+    if parent is theirs.OutputParserException:
+        fields |= {"llm_output": property(_text), "observation": property(str), "send_to_llm": False}
     return type(kind.__name__, (kind, parent), fields)
+
+
+def _text(error: ours.CaptionSyntaxError) -> str:
+    return error.text
 
 
 def _copy(error: QwenOmniError, kind: type[QwenOmniError]) -> QwenOmniError:

@@ -13,7 +13,9 @@ from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser,
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel
 
+from langchain_qwen_omni.output_parsers import CaptionOutputParser
 from qwen_omni.errors import ConfigurationError
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -55,9 +57,15 @@ def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None
 
 
 def _text_parser(schema: Schema | None) -> BaseOutputParser[Any]:
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticOutputParser(pydantic_object=schema)
-    return JsonOutputParser()
+    if schema is None:
+        return JsonOutputParser()
+    if not isinstance(schema, type):
+        return CaptionOutputParser(schema=convert_to_json_schema(schema))
+    if issubclass(schema, BaseModel):
+        return CaptionOutputParser(schema=schema, partials=False)  # LangChain's rule: nothing but instances
+    if is_basemodel_subclass(schema):  # pydantic 1
+        return PydanticOutputParser(pydantic_object=schema)  # type: ignore[type-var]
+    return CaptionOutputParser(schema=convert_to_json_schema(schema))
 
 
 def _call_parser(schema: Schema, name: str) -> BaseGenerationOutputParser[Any] | BaseOutputParser[Any]:

@@ -7,6 +7,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen_omni.captions.models import VideoCaption as VideoCaption
+    from qwen_omni.captions.run import (
+        Captioned as Captioned,
+        CaptionOptions as CaptionOptions,
+        acaption as acaption,
+        caption as caption,
+    )
+    from qwen_omni.captions.subtitles import (
+        to_srt as to_srt,
+        to_webvtt as to_webvtt,
+    )
+    from qwen_omni.captions.timed import (
+        TimedCaption as TimedCaption,
+        TimedCaptions as TimedCaptions,
+    )
     from qwen_omni.client import (
         AsyncOmniClient as AsyncOmniClient,
         OmniClient as OmniClient,
@@ -17,6 +32,7 @@ if TYPE_CHECKING:
         APIError as APIError,
         APITimeoutError as APITimeoutError,
         AuthenticationError as AuthenticationError,
+        CaptionSyntaxError as CaptionSyntaxError,
         ConfigurationError as ConfigurationError,
         ContentFilterError as ContentFilterError,
         ContextOverflowError as ContextOverflowError,
@@ -81,10 +97,14 @@ if TYPE_CHECKING:
     from qwen_omni.settings import Settings as Settings
 
 _HOMES = {
+    "qwen_omni.captions.models": "VideoCaption",
+    "qwen_omni.captions.run": "CaptionOptions Captioned acaption caption",
+    "qwen_omni.captions.subtitles": "to_srt to_webvtt",
+    "qwen_omni.captions.timed": "TimedCaption TimedCaptions",
     "qwen_omni.client": "AsyncOmniClient OmniClient",
     "qwen_omni.errors": """
         APIConnectionError APIError APITimeoutError AccountError AuthenticationError
-        ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
+        CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
         ServerError StreamInterruptedError UnreadableMediaError UnsupportedContentError

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.info import MediaKind
+from qwen_omni.media.info import MediaInfo, MediaKind
 from qwen_omni.media.local import open_local
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
@@ -30,12 +30,27 @@ def question(media: str, text: str, *, sampling: Sampling = DEFAULT_SAMPLING, ki
         UnreadableMediaError: the file is missing, empty, damaged or no media.
         UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
     """
-    source = MediaSource.from_url(media) if "://" in media or media.startswith("data:") else _local(media)
+    source = source_of(media)
     return user(as_part(source, kind or kind_of(source), sampling), text)
 
 
-def _local(path: str) -> MediaSource:
-    return MediaSource.from_path(Path(path).expanduser(), trusted=True)
+def source_of(media: str) -> MediaSource:
+    """Make the source that a path or a URL names, both chosen by the program's user."""
+    if "://" in media or media.startswith("data:"):
+        return MediaSource.from_url(media)
+    return MediaSource.from_path(Path(media).expanduser(), trusted=True)
+
+
+def look(source: MediaSource) -> MediaInfo | None:
+    """Probe a source that is at hand; `None` for a link, which is not fetched.
+
+    Raises:
+        UnreadableMediaError: the file is missing, empty, damaged or no media.
+    """
+    if source.url is not None:
+        return None
+    with open_local(source, Path()) as file:
+        return probe(file, label=source.label, media_type_hint=source.media_type)
 
 
 def kind_of(source: MediaSource) -> MediaKind:
@@ -44,10 +59,10 @@ def kind_of(source: MediaSource) -> MediaKind:
     Raises:
         UnsupportedMediaError: the link's ending does not tell.
     """
-    if source.url is None:
-        with open_local(source, Path()) as file:
-            return probe(file, label=source.label, media_type_hint=source.media_type).kind
-    told = source.media_type or mimetypes.guess_type(urlsplit(source.url).path)[0] or ""
+    info = look(source)
+    if info is not None:
+        return info.kind
+    told = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""
     kind = _KINDS.get(told.partition("/")[0])
     if kind is None:
         raise UnsupportedMediaError(f"{source.label} does not tell whether it is an image, audio or video; say which.")

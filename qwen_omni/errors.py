@@ -24,7 +24,8 @@ QwenOmniError
 │   └─ ServerError                   5xx                                              retryable
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
-└─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+└─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
 
 `retryable` and `retry_limit` are class attributes and all that the retry policy reads. Messages tell what
@@ -212,3 +213,23 @@ class StreamInterruptedError(QwenOmniError):
     def __init__(self, message: str, *, partial: "Response") -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class CaptionSyntaxError(QwenOmniError, ValueError):
+    """A model's answer holds no JSON, or JSON that breaks the schema it was asked for.
+
+    Attributes:
+        line: the line of the answer, from 1, where it goes wrong.
+        text: the whole answer.
+        kept: what could be read of it, unchecked; `None` if nothing could.
+        problems: each breach of the schema, as "place: reason".
+    """
+
+    def __init__(
+        self, message: str, *, line: int, text: str, kept: object = None, problems: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.line = line
+        self.text = text
+        self.kept = kept
+        self.problems = problems

@@ -1,10 +1,18 @@
 """What the command line shows. The only module that imports rich."""
 
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
 from qwen_omni.responses import Usage
 
+_T = TypeVar("_T")
+_UNLIMITED = 1000  # characters
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -37,3 +45,23 @@ def show_usage(usage: Usage) -> None:
 def _kinds(details: object) -> str:
     pairs = [f"{name} {count:,}" for name, count in dict(details or {}).items()]  # type: ignore[call-overload]
     return f" ({', '.join(pairs)})" if pairs else ""
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on standard output; where that is no terminal, it is as wide as it needs to be."""
+    table = Table(show_lines=True)
+    for column in columns:
+        table.add_column(escape(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
+
+
+def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T]:
+    """Give what comes, and tell on standard error how far it is: a line each, and a bar if somebody watches."""
+    with Progress(console=_err, transient=True, disable=not _err.is_terminal or total == 1) as progress:
+        task = progress.add_task("captions", total=total)
+        for number, (told, item) in enumerate(finished, start=1):
+            progress.advance(task)
+            _err.print(f"[dim]{number}/{total} {escape(told)}[/]")
+            yield item

@@ -1,0 +1,79 @@
+"""`CaptionOutputParser` for LlamaIndex: captions of a schema out of the text of any LLM.
+
+Reading is `qwen_omni.captions`' work; this module turns it into LlamaIndex's words.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.types import BaseOutputParser
+
+from qwen_omni.captions.models import VideoCaption
+from qwen_omni.captions.parse import parse_caption
+from qwen_omni.captions.prompt import instructions
+from qwen_omni.captions.schema import SchemaLike, read_schema
+
+
+class CaptionOutputParser(BaseOutputParser):
+    """Reads a caption out of whatever text a model gives: fences, prose, comments and loose commas around it.
+
+    Example:
+        from llama_index.core.prompts import PromptTemplate
+        from llama_index_qwen_omni import CaptionOutputParser, VideoCaption
+
+        parser = CaptionOutputParser(VideoCaption)
+        question = parser.format("Describe the video.")   # the question, with the schema behind it
+        caption = parser.parse(answer)                    # VideoCaption(scene_description=…)
+    """
+
+    def __init__(
+        self, schema: SchemaLike = VideoCaption, *, language: str | None = None, duration: float | None = None
+    ) -> None:
+        """Make a parser.
+
+        Args:
+            schema: a pydantic model, a `TypedDict` or a JSON schema.
+            language: of the texts that the answer is asked for in.
+            duration: seconds of the video, for `TimedCaptions`: times behind its end are cut.
+
+        Raises:
+            ConfigurationError: the schema is none.
+        """
+        self._schema = read_schema(schema)
+        self._language = language
+        self._facts: Mapping[str, Any] = {} if duration is None else {"duration": duration}
+
+    def parse(self, output: str) -> Any:  # noqa: ANN401  (whatever the schema says)
+        """Read the whole answer.
+
+        Raises:
+            CaptionSyntaxError: no JSON, or JSON that breaks the schema.
+        """
+        return parse_caption(output, self._schema, facts=self._facts).value
+
+    def format(self, query: str) -> str:
+        """Put what the answer must look like behind a question."""
+        told = instructions(self._schema, language=self._language, format_only=True)
+        return f"{query}\n\n{told}" if query else told
+
+    def format_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Do so in a conversation: in the system message if there is one, else in the last message.
+
+        The text goes behind the last text block; media stay where they are. The messages given stay as they are.
+        """
+        told = list(messages)
+        if told:
+            at = 0 if told[0].role == MessageRole.SYSTEM else -1
+            told[at] = self._told(told[at])
+        return told
+
+    def _told(self, message: ChatMessage) -> ChatMessage:
+        blocks = list(message.blocks)
+        last = next((at for at in reversed(range(len(blocks))) if isinstance(blocks[at], TextBlock)), None)
+        if last is None:
+            blocks.append(TextBlock(text=self.format("")))
+        else:
+            text = blocks[last]
+            blocks[last] = TextBlock(text=self.format(text.text if isinstance(text, TextBlock) else ""))
+        return message.model_copy(update={"blocks": blocks})

@@ -1,0 +1,35 @@
+"""What a caption says, ready made: `VideoCaption` for product videos. Any schema of the caller's does as well."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def first_paragraph(schema: dict[str, Any]) -> None:
+    """Cut a model's description down to its first paragraph: models bill by the word."""
+    schema["description"] = schema.get("description", "").partition("\n\n")[0]
+
+
+class VideoCaption(BaseModel):
+    """What a product video shows, for the people who will market it.
+
+    Example:
+        >>> VideoCaption.model_validate_json(
+        ...     '{"scene_description": "A hand opens a tent.", "key_product_features": ["opens in one move"],'
+        ...     ' "target_audience": "campers", "recommended_music_style": "calm folk"}'
+        ... ).key_product_features
+        ['opens in one move']
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=first_paragraph)
+
+    scene_description: str = Field(
+        min_length=1, description="What is seen and heard, from beginning to end, in two to five sentences."
+    )
+    key_product_features: list[str] = Field(
+        description="Features of the product that the video shows or names, one each; empty if there are none."
+    )
+    target_audience: str = Field(
+        min_length=1, description="Whom the video seems to be made for. This is a guess from what is shown."
+    )
+    recommended_music_style: str = Field(min_length=1, description="A style of music that would suit the video.")

@@ -1,0 +1,353 @@
+"""Read JSON as models write it, piece by piece, with prose around it and mistakes in it. Pure.
+
+`jiter` reads correct JSON, and `parse` asks it first. This reader is for what it lacks: it goes on where it stopped
+when more text comes (a parser that starts anew at every delta costs the square of the length), and it takes
+comments, single and Chinese quotes, stray and missing commas, bare words, Python's and JavaScript's constants,
+mismatched brackets and a missing end. It never makes up a value: a key without one is left out. `strings` is
+its other half: where a string ends.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from qwen_omni.captions import strings
+from qwen_omni.captions.strings import UNDECIDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEEPEST = 200
+"""Containers inside each other, at most; `jiter` has the same limit."""
+
+Container = dict[str, object] | list[object]
+
+_OPENERS: dict[str, type[Container]] = {"{": dict, "｛": dict, "[": list, "［": list}
+_CLOSERS: dict[str, type[Container]] = {"}": dict, "｝": dict, "]": list, "］": list}
+_START = re.compile(r"[{\[｛［<]")
+_OBJECT = re.compile(rf"\s*(?:[}}｝{strings.QUOTES}]|[,，]\s*[{strings.QUOTES}]|//|/\*|#|\w[\w-]*\s*[:：])")
+_ARRAY = re.compile(rf"\s*[{{\[\-\d{strings.QUOTES}]")
+_MAYBE_OBJECT = re.compile(r"\s*(?:/|[,，]\s*|\w[\w-]*\s*)?$")
+_THINK, _THOUGHT = "<think>", "</think>"
+_BETWEEN = re.compile(r"[\s,，;；\ufeff]*")
+_BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
+_BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_CONSTANTS: dict[str, object] = {
+    "true": True, "false": False, "null": None, "none": None, "nil": None, "undefined": None,
+    "nan": None, "infinity": None, "+infinity": None, "-infinity": None, "-nan": None, "inf": None, "-inf": None,
+}  # fmt: skip
+_LONGEST_BARE = 4096
+_MOST_DIGITS = 4000  # Python refuses to turn more into a number
+
+
+class TooDeepError(ValueError):
+    """Containers lie deeper inside each other than `DEEPEST`."""
+
+
+class Unclosed:
+    """A container that has not ended, with the key whose value comes next."""
+
+    __slots__ = ("container", "key")
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.key: str | None = None
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether a key comes next, not a value."""
+        return self.key is None and isinstance(self.container, dict)
+
+    def put(self, value: object) -> None:
+        """Add the next value. Of a key that comes twice the first value stays: what was shown never goes back."""
+        if isinstance(self.container, list):
+            self.container.append(value)
+        elif self.key is not None:
+            self.container.setdefault(self.key, value)
+            self.key = None
+
+
+class JsonReader:
+    """Fed pieces of text, gathers the objects (and arrays, if wanted) that stand in it.
+
+    Attributes:
+        values: the outermost values that have ended, in order.
+        changes: grows with everything that `snapshot` would show.
+        line: the line that was read last, from 1.
+        start_line: the line where the last outermost value began.
+        truncated: the text ended inside a value (after `end`).
+        mended: kinds of mistakes that were read over.
+    """
+
+    def __init__(self, *, arrays: bool = False) -> None:
+        self.values: list[Container] = []
+        self.changes = 0
+        self.line = 1
+        self.start_line = 1
+        self.truncated = False
+        self.mended: set[str] = set()
+        self._starts = "{｛[［" if arrays else "{｛"
+        self._stack: list[Unclosed] = []
+        self._buffer = ""
+        self._at = 0
+        self._ended = False
+        self._string = strings.StringReader()
+        self._step: Callable[[], bool] = self._prose
+
+    def feed(self, piece: str) -> None:
+        """Read on.
+
+        Raises:
+            TooDeepError: the text nests deeper than `DEEPEST`.
+        """
+        self._buffer = self._buffer[self._at :] + piece
+        self._at = 0
+        while self._at < len(self._buffer) and self._step():
+            pass
+
+    def end(self) -> None:
+        """Take the text as complete: decide what was waiting, and close what is open."""
+        self._ended = True
+        self.feed("")
+        self.truncated = bool(self._stack)
+        if self._step == self._in_string:
+            self._end_string()
+        while self._stack:
+            self._close()
+
+    # --- What is being read ---
+
+    def snapshot(self) -> Container | None:
+        """Give the open outermost value as far as it has come, in containers that will not change; `None` outside.
+
+        Costs the length of the open containers and of the open string: see `snapshot_cost`.
+        """
+        child: object = UNDECIDED
+        if self._step == self._in_string and not self._stack[-1].wants_key:
+            child = self._string.so_far()
+        for entry in reversed(self._stack):
+            copy = entry.container.copy()
+            if child is not UNDECIDED:
+                if isinstance(copy, list):
+                    copy.append(child)
+                elif entry.key is not None:
+                    copy.setdefault(entry.key, child)
+            child = copy
+        return child if isinstance(child, dict | list) else None
+
+    @property
+    def snapshot_cost(self) -> int:
+        """About how many bytes `snapshot` copies."""
+        return self._string.length + sum(16 * len(entry.container) + 64 for entry in self._stack)
+
+    # --- Outside of values ---
+
+    def _prose(self) -> bool:
+        found = _START.search(self._buffer, self._at)
+        if found is None:
+            return self._skip(len(self._buffer))
+        self._skip(found.start())
+        if self._buffer[self._at] == "<":
+            return self._perhaps_think()
+        decided = self._starts_value()
+        if decided is None:
+            return False
+        if not decided:
+            return self._skip(self._at + 1)
+        self.start_line = self.line
+        return self._open()
+
+    def _starts_value(self) -> bool | None:
+        """Tell whether a bracket in prose begins a value; `None` if more text must tell."""
+        bracket, behind = self._buffer[self._at], self._at + 1
+        if bracket not in self._starts:
+            return False
+        inside = _OBJECT if _OPENERS[bracket] is dict else _ARRAY
+        if inside.match(self._buffer, behind):
+            return True
+        undecided = len(self._buffer) - behind < _LONGEST_BARE and _MAYBE_OBJECT.match(self._buffer, behind)
+        if undecided:
+            return True if self._ended and not self._buffer[behind:].strip() else (False if self._ended else None)
+        return False
+
+    def _perhaps_think(self) -> bool:
+        ahead = self._buffer[self._at : self._at + len(_THINK)]
+        if ahead == _THINK:
+            self._step = self._thinking
+        elif _THINK.startswith(ahead) and not self._ended:
+            return False
+        return self._skip(self._at + 1)
+
+    def _thinking(self) -> bool:
+        found = self._buffer.find(_THOUGHT, self._at)
+        if found < 0:
+            self._skip(max(self._at, len(self._buffer) - len(_THOUGHT) + 1))
+            return False
+        self._step = self._prose
+        return self._skip(found + len(_THOUGHT))
+
+    def _skip(self, to: int) -> bool:
+        self.line += self._buffer.count("\n", self._at, to)
+        self._at = to
+        return True
+
+    # --- Inside of values, between strings ---
+
+    def _between(self) -> bool:
+        found = _BETWEEN.match(self._buffer, self._at)
+        if found is not None and found.end() > self._at:
+            if self._stack[-1].key is not None and "," in found.group():
+                self._stack[-1].key = None  # a key without a value
+                self.mended.add("a key without a value")
+            return self._skip(found.end())
+        char = self._buffer[self._at]
+        if char in "/#":
+            return self._comment(char)
+        if char in _CLOSERS:
+            return self._close_until(_CLOSERS[char])
+        return self._key(char) if self._stack[-1].wants_key else self._value(char)
+
+    def _comment(self, char: str) -> bool:
+        two = self._buffer[self._at : self._at + 2]
+        if char == "/" and len(two) == 1 and not self._ended:
+            return False
+        self.mended.add("a comment")
+        self._until = "*/" if two == "/*" else "\n"
+        self._step = self._in_comment
+        return True
+
+    def _in_comment(self) -> bool:
+        found = self._buffer.find(self._until, self._at)
+        if found < 0:
+            self._skip(max(self._at, len(self._buffer) - 1))
+            return False
+        self._step = self._between
+        return self._skip(found + len(self._until))
+
+    def _key(self, char: str) -> bool:
+        if char in strings.QUOTES:
+            return self._begin_string(char)
+        if char in ":：" or char in _OPENERS:
+            self.mended.add("a value without a key")
+            return self._skip(self._at + 1) if char in ":：" else self._open()
+        found = _BARE_KEY.match(self._buffer, self._at)
+        end = found.end() if found else self._at
+        if end == len(self._buffer) and not self._ended:
+            return self._too_long(end)
+        self.mended.add("a key without quotes")
+        if self._buffer[end : end + 1] in (":", "："):
+            self._stack[-1].key = self._buffer[self._at : end].strip()
+        return self._skip(max(end, self._at + 1))
+
+    def _value(self, char: str) -> bool:
+        if char in ":：":
+            if self._stack[-1].key is None:
+                self.mended.add("a colon between values")
+            return self._skip(self._at + 1)
+        if char in strings.QUOTES:
+            return self._begin_string(char)
+        if char in _OPENERS:
+            return self._open()
+        found = _BARE.match(self._buffer, self._at)
+        end = found.end() if found else self._at
+        if not self._ended and self._buffer[end:] in ("", "/"):
+            return self._too_long(end)
+        word = self._buffer[self._at : end]
+        if end == len(self._buffer) and word == word.rstrip():
+            return self._skip(end)  # cut in the middle: nobody knows how it would have gone on
+        self._put_bare(word.strip())
+        return self._skip(max(end, self._at + 1))
+
+    def _too_long(self, end: int) -> bool:
+        """Wait for the end of a bare word, but not for ever: waiting costs a look at all of it every time."""
+        if end - self._at < _LONGEST_BARE:
+            return False
+        self.mended.add("an endless bare word")
+        self._stack[-1].key = None
+        return self._skip(end)
+
+    def _put_bare(self, word: str) -> None:
+        if not word.strip(".…") or word.startswith("```"):
+            self.mended.add("an ellipsis")
+            self._stack[-1].key = None
+            return
+        self._put(self._bare_value(word))
+
+    def _bare_value(self, word: str) -> object:
+        if word.lower() in _CONSTANTS:
+            if word not in ("true", "false", "null"):
+                self.mended.add("a constant of another language")
+            return _CONSTANTS[word.lower()]
+        if _NUMBER.fullmatch(word) and len(word) < _MOST_DIGITS:
+            number = float(word) if set(word) & set(".eE") else int(word)
+            return number if abs(number) != float("inf") else None
+        self.mended.add("text without quotes")
+        return word
+
+    def _put(self, value: object) -> None:
+        self._stack[-1].put(value)
+        self.changes += 1
+
+    # --- Brackets ---
+
+    def _open(self) -> bool:
+        if len(self._stack) >= DEEPEST:
+            raise TooDeepError(f"The text nests deeper than {DEEPEST} brackets at line {self.line}.")
+        kind = _OPENERS[self._buffer[self._at]]
+        if self._stack and self._stack[-1].wants_key:
+            self._stack[-1].key = ""  # read, then thrown away
+        self._stack.append(Unclosed(kind()))
+        self.changes += 1
+        self._step = self._between
+        return self._skip(self._at + 1)
+
+    def _close_until(self, kind: type[Container]) -> bool:
+        """Close the nearest container of this kind, and what is open inside it; ignore a bracket that fits none."""
+        self._skip(self._at + 1)
+        if not any(isinstance(entry.container, kind) for entry in self._stack):
+            self.mended.add("a bracket too many")
+            return True
+        while not isinstance(self._stack[-1].container, kind):
+            self.mended.add("a bracket too few")
+            self._close()
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        closed = self._stack.pop().container
+        if not self._stack:
+            self.values.append(closed)
+            self._step = self._prose
+        elif self._stack[-1].key == "":
+            self._stack[-1].key = None
+        else:
+            self._stack[-1].put(closed)
+
+    # --- Strings ---
+
+    def _begin_string(self, quote: str) -> bool:
+        if quote != '"':
+            self.mended.add("other quotes")
+        is_key = self._stack[-1].wants_key
+        self._string.begin(quote, is_key=is_key)
+        self.changes += not is_key
+        self._step = self._in_string
+        return self._skip(self._at + 1)
+
+    def _in_string(self) -> bool:
+        before = self._at
+        read = self._string.read(self._buffer, self._at, ended=self._ended)
+        self._skip(read.to)
+        self.changes += read.to > before and not read.closed and not self._stack[-1].wants_key
+        if read.closed is True:
+            self._end_string()
+            self._step = self._between
+        return read.closed is not UNDECIDED
+
+    def _end_string(self) -> None:
+        text, entry = self._string.so_far(), self._stack[-1]
+        self._string.clear()
+        if not entry.wants_key:
+            entry.put(text)
+        elif self._step == self._in_string and not self.truncated:
+            entry.key = text

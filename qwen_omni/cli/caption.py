@@ -1,0 +1,170 @@
+"""`qwen-omni caption`: many files described as values of one schema, or as subtitles."""
+
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qwen_omni.captions.batch import FileCaption, caption_many
+from qwen_omni.captions.models import VideoCaption
+from qwen_omni.captions.results import Results
+from qwen_omni.captions.run import CaptionOptions
+from qwen_omni.captions.schema import SchemaLike, read_schema
+from qwen_omni.captions.timed import TimedCaptions
+from qwen_omni.cli.caption_output import Form, print_captions, subtitle_paths, write_subtitles
+from qwen_omni.cli.choices import EFFORTS, REGIONS, choose
+from qwen_omni.cli.display import show_error, show_usage, with_progress
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.messages import Sampling
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.responses import Usage
+from qwen_omni.settings import Settings
+
+_FAILED = 1
+_KEPT = "qwen-omni-captions.jsonl"
+
+
+def caption(  # noqa: PLR0913  (each argument is an option of the command)
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, images or sound: paths or URLs.")],
+    *,
+    schema: Annotated[
+        str | None,
+        typer.Option(help="module:Class (pydantic, TypedDict) or a JSON schema's file; VideoCaption else."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, one entry a file.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print a table for people; the default.")] = False,
+    timed: Annotated[bool, typer.Option("--timed", help="Captions with times, in place of a schema.")] = False,
+    srt: Annotated[bool, typer.Option("--srt", help="Write SubRip subtitles. Implies --timed.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Write WebVTT subtitles. Implies --timed.")] = False,
+    out: Annotated[Path, typer.Option(help="Where subtitles of several files go; one file's are printed.")] = Path(),
+    model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
+    prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the captions, in any words.")] = None,
+    thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
+    fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.")] = 4,
+    results: Annotated[Path, typer.Option(help="Where finished captions are kept; they are not asked again.")] = Path(
+        _KEPT
+    ),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Keep nothing and ask about every file again.")] = False,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
+) -> None:
+    """Describe files as values of a schema, each in one request, several at a time.
+
+    Every finished caption is kept at once: a run that was stopped goes on where it was, and nothing is paid twice.
+    Ends with status 1 if any file failed; the others are printed all the same. The key is read from DASHSCOPE_API_KEY.
+    """
+    form = _form({"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt})
+    wanted = _schema(schema, timed=timed or form in ("srt", "vtt"))
+    paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else None
+    options = CaptionOptions(
+        model=model,
+        prompt=prompt,
+        language=language,
+        thinking=choose("thinking", thinking, EFFORTS) or False,
+        sampling=Sampling(fps=fps, max_pixels=max_pixels),
+    )
+    kept = None if fresh else Results(results)
+    settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
+    with OmniClient(settings) as client:
+        coming = caption_many(media, wanted, client=client, options=options, concurrency=concurrency, results=kept)
+        finished = sorted(with_progress(_told(coming), len(media)), key=lambda one: media.index(one.media))
+    if form in ("srt", "vtt"):
+        write_subtitles(finished, form, paths)
+    else:
+        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()))
+    if usage:
+        show_usage(_sum(finished))
+    _end(finished)
+
+
+def _form(asked: dict[str, bool]) -> Form:
+    forms: dict[str, Form] = {"json": "json", "csv": "csv", "table": "table", "srt": "srt", "vtt": "vtt"}
+    chosen = [name for name, on in asked.items() if on]
+    if len(chosen) > 1:
+        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
+    return forms[chosen[0]] if chosen else "table"
+
+
+def _schema(told: str | None, *, timed: bool) -> SchemaLike:
+    """Find the schema that an option names.
+
+    Raises:
+        ConfigurationError: there is no such class or file, or it holds no schema.
+    """
+    if timed:
+        if told is not None:
+            raise ConfigurationError("--schema and --timed exclude each other: captions with times have their own.")
+        return TimedCaptions
+    if told is None:
+        return VideoCaption
+    found = _from_file(Path(told)) if told.endswith(".json") else _from_module(told)
+    read_schema(found)
+    return found
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--schema {path}: {error}.") from error
+    if not isinstance(schema, dict):
+        raise ConfigurationError(f"--schema {path} holds no JSON object; a JSON schema is one.")
+    return schema
+
+
+def _from_module(told: str) -> type[Any]:
+    module, colon, name = told.partition(":")
+    if not colon or not module or not name:
+        raise ConfigurationError(f"--schema {told!r}: write module:Class, or the name of a .json file.")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # classes of the folder that the command runs in, as `python -m` finds them
+    try:
+        found: Any = importlib.import_module(module)
+        for step in name.split("."):
+            found = getattr(found, step)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"--schema {told!r}: {error}.") from error
+    return found  # type: ignore[no-any-return]
+
+
+def _told(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
+    for one in coming:
+        if one.error is not None:
+            how = "failed"
+        elif one.reused:
+            how = "was finished before"
+        else:
+            how = f"done in {one.seconds:.1f} s{', but the answer was cut short' if one.truncated else ''}"
+        yield f"{one.media}: {how}", one
+
+
+def _sum(finished: list[FileCaption]) -> Usage:
+    total = Usage()
+    for usage in (usage for one in finished for usage in one.usages):
+        total = dataclasses.replace(
+            total,
+            input_tokens=total.input_tokens + usage.input_tokens,
+            output_tokens=total.output_tokens + usage.output_tokens,
+            total_tokens=total.total_tokens + usage.total_tokens,
+        )
+    return total
+
+
+def _end(finished: list[FileCaption]) -> None:
+    """Tell what failed, and end with the status for it."""
+    failed = [one for one in finished if one.error is not None]
+    for one in failed:
+        show_error(f"{one.media}: {one.error}")
+    if failed:
+        raise typer.Exit(_FAILED)

@@ -1,0 +1,25 @@
+"""Options that several commands have: their words, and what they stand for."""
+
+from typing import TypeVar
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.options import Effort
+from qwen_omni.profiles import Region
+
+_Choice = TypeVar("_Choice")
+
+EFFORTS: dict[str, bool | Effort] = {
+    "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
+}  # fmt: skip
+REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
+
+
+def choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+    """Find what a word stands for.
+
+    Raises:
+        ConfigurationError: it is none of the choices.
+    """
+    if given is not None and given not in choices:
+        raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")
+    return None if given is None else choices[given]

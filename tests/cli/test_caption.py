@@ -1,0 +1,210 @@
+"""`qwen-omni caption`: many files, results kept, one failing alone."""
+
+import csv
+import io
+import json
+import threading
+from pathlib import Path
+
+import pysrt
+import pytest
+
+from qwen_omni.captions.results import Results
+from qwen_omni.cli.main import run
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin.truth import TruthMedia, make_video
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
+    folder = tmp_path_factory.mktemp("videos")
+    return [make_video(folder / f"{name}.mp4", seconds=2, size=(160, 120), fps=5) for name in ("one", "two", "three")]
+
+
+@pytest.fixture
+def command(standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command in a folder of its own; give status, standard output and standard error."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run(["caption", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_a_result_for_every_file(command, videos: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+    """One bad file does not end the others: they are printed in order, the bad one with its reason, status 1."""
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("hello")
+    status, out, err = command(videos[0].path, bad, videos[1].path, tmp_path / "gone.mp4", "--json")
+    told = json.loads(out)
+    assert status == 1
+    assert [entry["file"] for entry in told] == [
+        str(videos[0].path),
+        str(bad),
+        str(videos[1].path),
+        str(tmp_path / "gone.mp4"),
+    ]
+    assert videos[0].codes[0] in told[0]["caption"]["scene_description"]
+    assert "not media" in told[1]["error"]
+    assert told[3]["kind"] == "UnreadableMediaError"
+    assert "4/4" in err
+    assert len(standin.requests) == 2
+
+
+def test_nothing_is_paid_twice(command, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
+    """Finished files are not asked again, under other names either; a changed question, model or --fresh asks."""
+    paths = [video.path for video in videos]
+    assert command(*paths, "--json")[0] == 0
+    first = command(*paths, "--json")[1]
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(paths[0].read_bytes())
+    assert json.loads(command(copy, "--json")[1])[0]["caption"] == json.loads(first)[0]["caption"]
+    assert len(standin.requests) == 3
+    for number, change in enumerate(
+        (["--prompt", "x"], ["--language", "fr"], ["-m", "qwen3-omni-flash"], ["--fresh"], ["--fps", "1"], ["--timed"]),
+        start=4,
+    ):
+        command(paths[0], *change)
+        assert len(standin.requests) == number, change
+
+
+def test_two_files_of_one_content_are_asked_about_once(
+    command, videos: list[TruthMedia], standin: Standin, tmp_path: Path
+) -> None:
+    """The same content under several names in one run is one request."""
+    names = [tmp_path / f"{n}.mp4" for n in range(4)]
+    for name in names:
+        name.write_bytes(videos[0].path.read_bytes())
+    assert command(*names, "--json")[0] == 0
+    assert len(standin.requests) == 1
+
+
+def test_a_run_that_was_stopped_goes_on(command, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
+    """What failed in the first run is all that the second one asks, also behind a line that was cut."""
+    standin.script.fault(
+        Fault.refuse(400, "Arrearage", "Access denied, unpaid"), when=lambda _: len(standin.requests) > 2
+    )
+    paths = [video.path for video in videos]
+    status, _, err = command(*paths, "-j", 1, "--json")
+    assert (status, len(standin.requests)) == (1, 3)
+    assert "failed" in err
+    standin.script.clear()
+    with (tmp_path / "qwen-omni-captions.jsonl").open("a") as file:
+        file.write('{"key": "half a li')
+    assert command(*paths, "--json")[0] == 0
+    assert len(standin.requests) == 4
+    assert command(*paths, "--json")[0] == 0
+    assert len(standin.requests) == 4
+
+
+def test_concurrency_is_bounded(command, videos: list[TruthMedia], standin: Standin) -> None:
+    """No more requests than -j are in flight."""
+    status, _, _ = command(*(video.path for video in videos), "-j", 0)
+    assert status == 1
+    assert standin.requests == []
+    assert command(*(video.path for video in videos), "-j", 1)[0] == 0
+    assert standin.connections == 1
+
+
+def test_csv(command, videos: list[TruthMedia]) -> None:
+    """CSV has a column for each field and a row for each file; lists are joined."""
+    _, out, _ = command(videos[0].path, videos[1].path, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == [
+        "file",
+        "scene_description",
+        "key_product_features",
+        "target_audience",
+        "recommended_music_style",
+    ]
+    assert videos[1].codes[0] in rows[1]["scene_description"]
+
+
+def test_formulas_in_csv_are_harmless(command, videos: list[TruthMedia], standin: Standin) -> None:
+    """A text that a spreadsheet would run is printed as text."""
+    standin.script.reply(
+        '{"scene_description": "=1+1", "key_product_features": [], "target_audience": "a", "recommended_music_style": "b"}'
+    )
+    assert "'=1+1" in command(videos[0].path, "--csv")[1]
+
+
+def test_table_is_the_default(command, videos: list[TruthMedia]) -> None:
+    """Without a form a table is printed, with everything in it."""
+    out = command(videos[0].path)[1]
+    assert "scene_description" in out
+    assert videos[0].codes[0] in out
+
+
+def test_subtitles(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+    """One file's subtitles are printed, those of several are written beside each other."""
+    out = command(videos[0].path, "--timed", "--srt")[1]
+    items = pysrt.from_string(out)
+    assert [(item.start.ordinal, item.end.ordinal) for item in items] == [(0, 1000), (1000, 2000)]
+    assert [code in item.text for item, code in zip(items, videos[0].codes, strict=True)] == [True, True]
+    assert command(videos[0].path, videos[1].path, "--vtt", "--out", "subs")[0] == 0
+    assert (tmp_path / "subs" / "two.vtt").read_text().startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n")
+
+
+def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+    """A class of a module in the current folder and a JSON file both are schemas."""
+    (tmp_path / "my_tents.py").write_text(
+        "from pydantic import BaseModel\nclass Tent(BaseModel):\n    codes: list[str]\n"
+    )
+    (tmp_path / "tent.json").write_text(
+        '{"type": "object", "properties": {"codes": {"type": "array", "items": {"type": "string"}}}, "required": ["codes"]}'
+    )
+    for schema in ("my_tents:Tent", "tent.json"):
+        assert json.loads(command(videos[0].path, "--schema", schema, "--json")[1])[0]["caption"] == {
+            "codes": list(videos[0].codes)
+        }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--schema", "nothing"], "module:Class"), (["--schema", "no_such_module:X"], "No module"), (["--schema", "json:nope"], "nope"),
+        (["--schema", "json:dumps"], "no schema"), (["--schema", "gone.json"], "gone.json"), (["--json", "--csv"], "exclude each other"),
+        (["--timed", "--schema", "x:Y"], "exclude each other"), (["--thinking", "much"], "--thinking"), (["--results", "/proc/no/such"], "--results"),
+    ],
+)  # fmt: skip
+def test_wrong_use(arguments: list[str], words: str, command, videos: list[TruthMedia], standin: Standin) -> None:
+    """What cannot work is told in one line before anything is sent."""
+    status, out, err = command(videos[0].path, *arguments)
+    assert (status, out, standin.requests) == (1, "", [])
+    assert words in " ".join(err.split())
+
+
+def test_two_files_of_one_name(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+    """Subtitles of two files never overwrite each other."""
+    other = tmp_path / "one.mp4"
+    other.write_bytes(videos[1].path.read_bytes())
+    status, _, err = command(videos[0].path, other, "--srt")
+    assert status == 1
+    assert "would both become" in " ".join(err.split())
+
+
+def test_results_of_somebody_else_are_refused(tmp_path: Path) -> None:
+    """A file that holds something else is not appended to."""
+    other = tmp_path / "notes.txt"
+    other.write_text("my notes\nmore notes\n")
+    with pytest.raises(ConfigurationError, match="no results of ours"):
+        Results(other)
+
+
+def test_results_from_many_threads(tmp_path: Path) -> None:
+    """Results of many threads are all there, whole."""
+    results = Results(tmp_path / "done.jsonl")
+    threads = [threading.Thread(target=results.add, args=(str(n), {"answer": "x" * 5000})) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    again = Results(tmp_path / "done.jsonl")
+    assert all(again.find(str(n)) == {"answer": "x" * 5000} for n in range(40))

@@ -1,0 +1,206 @@
+"""`caption` and `acaption` over the stand-in: one file in, one validated caption out."""
+
+import dataclasses
+import enum
+import json
+import random
+from datetime import date
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from qwen_omni import (
+    AsyncOmniClient,
+    CaptionOptions,
+    CaptionSyntaxError,
+    ConfigurationError,
+    OmniClient,
+    Settings,
+    TimedCaptions,
+    VideoCaption,
+    acaption,
+    caption,
+)
+from qwen_omni.captions.schema import MismatchError, read_schema
+from qwen_omni.standin import Standin
+from qwen_omni.standin.script import Turn
+from qwen_omni.standin.truth import TruthMedia, make_audio, make_image, make_video
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    return make_video(tmp_path_factory.mktemp("video") / "promo.mp4", seconds=3, size=(320, 180), fps=10)
+
+
+@pytest.fixture
+def client(settings: Settings):
+    with OmniClient(settings) as client:
+        yield client
+
+
+@pytest.fixture(params=["sync", "async"])
+def ask(request: pytest.FixtureRequest, settings: Settings, client: OmniClient):
+    """The same call in both modes."""
+
+    async def sync(*args: Any, **kwargs: Any) -> Any:
+        return caption(*args, client=client, **kwargs)
+
+    async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+        async with AsyncOmniClient(settings) as other:
+            return await acaption(*args, client=other, **kwargs)
+
+    return sync if request.param == "sync" else asynchronous
+
+
+def made_schema() -> tuple[type[BaseModel], str]:
+    """Draw the names of a schema that nobody could know before."""
+    word = "".join(random.choices("abcdefghijklmnop", k=6))
+    shot = create_model(f"Shot{word}", code=(str, ...), start=(float, ...), end=(float, Field(description="its end")))
+    return create_model(f"Film{word}", **{f"shots_{word}": (list[shot], ...)}), f"shots_{word}"  # type: ignore[valid-type,call-overload]
+
+
+async def test_a_schema_made_at_run_time(ask, video: TruthMedia, standin: Standin) -> None:
+    """The codes and times of every second come back in a schema that was drawn for this test, in one request."""
+    schema, field = made_schema()
+    found = await ask(video.path, schema)
+    assert isinstance(found.value, schema)
+    assert [shot.code for shot in getattr(found.value, field)] == list(video.codes)
+    assert [shot.start for shot in getattr(found.value, field)] == [0, 1, 2]
+    assert (found.repaired, found.truncated, len(found.usages), len(standin.requests)) == (False, False, 1, 1)
+
+
+async def test_the_request(ask, video: TruthMedia, standin: Standin) -> None:
+    """JSON mode by profile, thinking off, the schema with its descriptions, the word json, the language."""
+    await ask(video.path, options=CaptionOptions(language="中文", prompt="Look at the tent."))
+    body = standin.requests[0].body
+    assert body["response_format"] == {"type": "json_object"}
+    assert body["reasoning_effort"] == "none"
+    rules, question = body["messages"]
+    assert "json" in rules["content"].lower()
+    assert "中文" in rules["content"]
+    assert all(str(field.description) in rules["content"] for field in VideoCaption.model_fields.values())
+    assert question["content"][1]["text"] == "Look at the tent."
+
+
+@pytest.mark.parametrize("model", ["qwen3.5-omni-flash", "qwen3-omni-flash", "qwen3.5-omni-plus"])
+async def test_every_model(model: str, ask, video: TruthMedia, standin: Standin) -> None:
+    """Models without JSON mode are told the schema alone; none refuses the request."""
+    found = await ask(video.path, options=CaptionOptions(model=model))
+    assert video.codes[0] in found.value.scene_description
+    assert standin.requests[0].refused is None
+
+
+async def test_thinking_on_request(ask, video: TruthMedia, standin: Standin) -> None:
+    """Thinking is on only for who asks."""
+    await ask(video.path, options=CaptionOptions(thinking="low"))
+    assert standin.requests[0].body["reasoning_effort"] == "low"
+
+
+async def test_one_repair(ask, video: TruthMedia, standin: Standin) -> None:
+    """An answer that breaks the schema is asked for once more, with the media and the problems; then it raises."""
+    standin.script.reply('{"scene_description": "A"}')
+    found = await ask(video.path)
+    assert (found.repaired, len(found.usages)) == (True, 2)
+    assert "key_product_features: Field required" in standin.requests[1].body["messages"][-1]["content"]
+    assert len(standin.requests[1].media) == 1
+    standin.script.reply("No.").reply('{"scene_description": "B"}')
+    with pytest.raises(CaptionSyntaxError) as caught:
+        await ask(video.path)
+    assert caught.value.kept == {"scene_description": "B"}
+    assert "Asked twice" in caught.value.__notes__[0]
+    standin.script.reply("No.")
+    with pytest.raises(CaptionSyntaxError):
+        await ask(video.path, options=CaptionOptions(repair=False))
+    assert len(standin.requests) == 5
+
+
+async def test_truncated_answers_are_flagged(ask, video: TruthMedia, standin: Standin) -> None:
+    """An answer that was cut behind its last required field is given, and flagged."""
+    whole = json.dumps({"tags": [], "name": "Dome"})
+    standin.script.reply(Turn(text=whole[:-4], finish_reason="length"))
+    found = await ask(video.path, {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
+    assert found.truncated
+    assert found.value == {"tags": [], "name": "Do"}
+
+
+async def test_timed_captions_know_the_duration(ask, video: TruthMedia, standin: Standin) -> None:
+    """The duration is looked up, so times behind the end are found."""
+    found = await ask(video.path, TimedCaptions)
+    assert [one.start for one in found.value.captions] == [0, 1, 2]
+    standin.script.reply('[{"start": 1000, "end": 9000, "text": "x"}, {"start": "5:30", "end": "5:40", "text": "y"}]')
+    found = await ask(video.path, TimedCaptions)
+    assert [(one.start, one.end) for one in found.value.captions] == [(1, 3)]
+    assert [note.kind for note in found.value.notes] == ["clamped", "outside"]
+
+
+@pytest.mark.parametrize("name", ["still.png", "sound.wav"])
+async def test_images_and_sound(name: str, ask, tmp_path: Path) -> None:
+    """An image and a recording are captioned like a video."""
+    path = tmp_path / name
+    if name == "still.png":
+        path.write_bytes(make_image("4711"))
+    else:
+        make_audio(path, seconds=2)
+    assert isinstance((await ask(path)).value, VideoCaption)
+
+
+class Mood(enum.Enum):
+    """How it feels."""
+
+    CALM = "calm"
+    LOUD = "loud"
+
+
+class Inner(TypedDict):
+    """A part."""
+
+    at: int
+
+
+class Loose(TypedDict, total=False):
+    """With parts that may be missing."""
+
+    parts: list[Inner] | None
+
+
+class Strict(BaseModel):
+    """What pydantic is strict about, and aliases."""
+
+    model_config = ConfigDict(strict=True)
+    mood: Mood
+    day: date
+    pair: tuple[int, int]
+    kind: str = Field(alias="type")
+
+
+@dataclasses.dataclass
+class NoSchema:
+    """Not one of the three spellings."""
+
+    x: int
+
+
+def test_schemas() -> None:
+    """Models (strict ones and aliases too), typed dictionaries with parts, and JSON schemas are checked."""
+    good = {"mood": "calm", "day": "2026-11-23", "pair": [1, 2], "type": "x"}
+    assert read_schema(Strict).check(good, {}).mood is Mood.CALM
+    assert read_schema(Loose).check({"parts": [{"at": 3}]}, {}) == {"parts": [{"at": 3}]}
+    assert read_schema(Loose).check({}, {}) == {}
+    with pytest.raises(MismatchError, match=r"parts\.0\.at: Field required"):
+        read_schema(Loose).check({"parts": [{}]}, {})
+    tree = {
+        "$ref": "#/$defs/T",
+        "$defs": {"T": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
+    }
+    assert read_schema(tree).fields == {"n"}
+    with pytest.raises(MismatchError, match="n: 'x' is not of type 'integer'"):
+        read_schema(tree).check({"n": "x"}, {})
+
+
+@pytest.mark.parametrize("schema", [NoSchema, int, "x", {"type": "string"}, {"type": 7, "properties": {}}], ids=str)
+def test_what_is_no_schema(schema: Any) -> None:
+    """Anything else is refused before a file is opened."""
+    with pytest.raises(ConfigurationError):
+        read_schema(schema)

@@ -1,0 +1,144 @@
+"""Partial captions: valid, growing, and as cheap as the text is long."""
+
+import copy
+import itertools
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from qwen_omni.captions.parse import CaptionStream, parse_caption
+from qwen_omni.captions.reader import JsonReader
+from qwen_omni.captions.schema import read_schema
+from qwen_omni.errors import CaptionSyntaxError
+from tests.core.captions.beginning import begins
+
+ANYTHING = read_schema({"type": "object", "additionalProperties": True})
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ['"', '", "', "}", "\\", "'", "“", "//"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS.filter(bool), inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=5)
+
+
+@given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
+@settings(max_examples=150, deadline=None)
+def test_reads_every_json(value: dict[str, Any], ascii_only: bool, indent: int | None) -> None:
+    """Correct JSON gives exactly its value, also one character at a time, and nothing was mended."""
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    reader = JsonReader()
+    for char in text:
+        reader.feed(char)
+    reader.end()
+    assert (reader.values, reader.truncated, reader.mended) == ([value], False, set())
+    assert parse_caption(text, ANYTHING).value == value
+
+
+@given(OBJECTS, st.data(), st.booleans())
+@settings(max_examples=250, deadline=None)
+def test_every_truncation_is_a_beginning(value: dict[str, Any], data: st.DataObject, ascii_only: bool) -> None:
+    """Any truncation of valid JSON gives a value that the whole one continues, or a typed error: nothing is invented."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    cut = text[: data.draw(st.integers(0, len(text)))]
+    try:
+        parsed = parse_caption(cut, ANYTHING)
+    except CaptionSyntaxError as error:
+        assert error.kept is None
+        assert not cut.startswith("{")
+    else:
+        assert begins(parsed.value, value)
+        assert parsed.truncated == (cut != text)
+
+
+@given(OBJECTS, st.lists(st.integers(1, 9), min_size=1), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_partials_never_go_back(value: dict[str, Any], sizes: list[int], ascii_only: bool) -> None:
+    """Each partial is continued by the next and by the final value, however the text is cut; none changes later."""
+    text, at, partials = json.dumps(value, ensure_ascii=ascii_only), 0, []
+    stream = CaptionStream(ANYTHING)
+    while at < len(text):
+        size = sizes[len(partials) % len(sizes)]
+        partials.append(stream.feed(text[at : at + size]))
+        at += size
+    shown = [partial for partial in partials if partial is not None]
+    kept = copy.deepcopy(shown)
+    assert stream.end().value == value
+    assert shown == kept
+    for before, after in itertools.pairwise([*shown, value]):
+        assert begins(before, after)
+
+
+@given(st.text(alphabet="{}[]\":,'\\ \n/*#`<>tinkhae1-.“”：，", max_size=60), st.integers(1, 5))
+@settings(max_examples=250, deadline=None)
+def test_any_text_ends_in_a_value_or_a_typed_error(text: str, piece: int) -> None:
+    """No text makes the reader hang or raise anything but `CaptionSyntaxError`, and pieces change nothing."""
+
+    def outcome(size: int) -> object:
+        stream = CaptionStream(ANYTHING, shows=False)
+        try:
+            for at in range(0, len(text), size):
+                stream.feed(text[at : at + size])
+            return stream.end().value
+        except CaptionSyntaxError as error:
+            return str(error)
+
+    assert outcome(piece) == outcome(max(len(text), 1))
+
+
+def test_a_partial_for_every_delta_of_a_caption() -> None:
+    """In an answer of usual length every delta that adds something shows."""
+    text = json.dumps({"text": "word " * 200})
+    stream = CaptionStream(ANYTHING)
+    partials = [stream.feed(text[at : at + 4]) for at in range(0, len(text), 4)]
+    assert sum(partial is None for partial in partials) <= 4
+
+
+def test_partials_wait_for_the_answer() -> None:
+    """Objects without a field of the schema are not shown; a wrapper shows what it holds when it ends."""
+    schema = read_schema({"type": "object", "properties": {"a": {}}})
+    stream = CaptionStream(schema)
+    assert [stream.feed(piece) for piece in ('{"x": 1}', ' {"r": {"a', '": 1', "}", "}")] == [
+        None,
+        None,
+        None,
+        None,
+        {"a": 1},
+    ]
+    assert stream.end().value == {"a": 1}
+
+
+def test_what_was_shown_is_what_is_judged() -> None:
+    """Once a partial was shown, a later object does not take its place: the stream ends with an error."""
+    schema = read_schema({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})
+    stream = CaptionStream(schema)
+    assert stream.feed('{"a": "x"} {"a": 1}') == {"a": "x"}
+    with pytest.raises(CaptionSyntaxError, match="not of type"):
+        stream.end()
+    assert parse_caption('{"a": "x"} {"a": 1}', schema).value == {"a": 1}
+
+
+@pytest.mark.parametrize("shape", ["text", "list", "brackets", "prose"])
+def test_cost_is_linear(shape: str) -> None:
+    """Eight times the text costs about eight times the time, not sixty-four: partials included."""
+
+    def seconds(size: int) -> float:
+        text = {
+            "text": json.dumps({"text": "word " * size}),
+            "list": json.dumps({"items": [{"n": n, "t": "x"} for n in range(size // 5)]}),
+            "brackets": '{"a": [' + "[]," * size,
+            "prose": '{"x": 1} ' * (size // 2),
+        }[shape]
+        stream = CaptionStream(read_schema({"type": "object", "properties": {"text": {}, "items": {}, "a": {}}}))
+        began = time.process_time()
+        for at in range(0, len(text), 4):
+            stream.feed(text[at : at + 4])
+        return time.process_time() - began
+
+    small = min(seconds(2_000) for _ in range(3))
+    assert min(seconds(16_000) for _ in range(3)) < small * 8 * 3
