@@ -9,9 +9,11 @@ import typer
 from qwen_omni.ask import question
 from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage
 from qwen_omni.client import OmniClient
+from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.messages import Message, Sampling, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.oss_settings import BUCKET_VARIABLE
 from qwen_omni.profiles import DEFAULT_MODEL, Region
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
 from qwen_omni.settings import Settings
@@ -20,7 +22,8 @@ _Choice = TypeVar("_Choice")
 _EFFORTS: dict[str, bool | Effort] = {
     "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
 }  # fmt: skip
-_REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
+_WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
+REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
 
 
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
@@ -34,8 +37,11 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
         str | None, typer.Option(help=f"One of {', '.join(_EFFORTS)}; the model's default else.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="How the model shall behave.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(_REGIONS)}; a key belongs to one.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    delivery: Annotated[
+        str, typer.Option(help=f"How a local file travels: {', '.join(_WAYS)}. A bucket is set with {BUCKET_VARIABLE}.")
+    ] = "auto",
     show_thoughts: Annotated[
         bool, typer.Option("--show-thinking", help="Print what the model thinks, dimmed.")
     ] = False,
@@ -45,8 +51,12 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 
     The key is read from DASHSCOPE_API_KEY.
     """
-    settings = Settings.load(base_url=base_url, region=_choose("region", region, _REGIONS))
-    options = ChatOptions(thinking=_choose("thinking", thinking, _EFFORTS))
+    settings = Settings.load(
+        base_url=base_url,
+        region=choose("region", region, REGIONS),
+        delivery=choose("delivery", delivery, _WAYS),
+    )
+    options = ChatOptions(thinking=choose("thinking", thinking, _EFFORTS))
     about = question(media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels))
     rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
     request = ChatRequest(model=model, messages=(*rules, about), options=options)
@@ -54,7 +64,8 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
         _print(client.stream(request), thoughts=show_thoughts, usage=usage)
 
 
-def _choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+def choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+    """Give what an option names; `None` if it was not given."""
     if given is not None and given not in choices:
         raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")
     return None if given is None else choices[given]
