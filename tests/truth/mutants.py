@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 import pytest
 
-from qwen_omni import client
+from qwen_omni import calls
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.messages import FramesPart, Sampling, TextPart
 from qwen_omni.wire import media, request
@@ -33,13 +33,13 @@ def _bytes_of(delivered: Delivered) -> bytes:
 
 def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
     """Let `change` have every video that goes into a request."""
-    real = client.deliver
+    real = calls.deliver
 
     def deliver(*args: object, **named: object) -> dict:
         made = real(*args, **named)
         return {source: _changed(item, change) for source, item in made.items()}
 
-    patch.setattr(client, "deliver", deliver)
+    patch.setattr(calls, "deliver", deliver)
 
 
 def _changed(delivered: Delivered, change: Callable[[bytes], bytes]) -> Delivered:
