@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
+from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
@@ -217,9 +218,7 @@ class _Multipart:
     def _complete(self, upload: str, parts: list[Any]) -> None:
         done = self._bucket.complete_multipart_upload(self._name, upload, parts)
         if self._check_crc and all(part.part_crc is not None for part in parts):
-            from oss2.utils import calc_obj_crc_from_parts  # noqa: PLC0415  (an extra; loads on first use)
-
-            _compare(calc_obj_crc_from_parts(parts), done.crc)
+            _compare(combined((int(part.part_crc), part.size) for part in parts), done.crc)
 
 
 def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noqa: ANN401  (oss2 has no types)

@@ -68,7 +68,7 @@ class Intake:
             return Fetched(data=held.read_bytes() if isinstance(held, Path) else held, inline=False)
         kept = self.stores.find(url, visitor.model, visitor.account) if self.stores and parts.scheme == "oss" else None
         if kept is not None:
-            return Fetched(data=kept.path.read_bytes(), inline=False)
+            return Fetched(data=b"".join(file.read_bytes() for file in kept.files), inline=False)
         if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
             return Fetched(data=_download(parts), inline=False)
         raise algo(refusal.NO_DOWNLOAD, late=True)

@@ -7,20 +7,22 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qwen_omni.standin.spool import Spool, copy_range
+from qwen_omni.standin.spool import combine_crc, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from qwen_omni.standin.spool import Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """One object. `model`, `account` and `until` are set in the temporary store."""
 
-    path: Path
+    files: tuple[Path, ...]
     size_bytes: int
-    sha256: str
     crc: int | None
+    etag: str
     content_type: str
     acl: str
     made_at: float
@@ -29,9 +31,9 @@ class Stored:
     until: float | None = None
 
     @property
-    def etag(self) -> str:
-        """An opaque name of the content."""
-        return self.sha256[:32].upper()
+    def sha256(self) -> str:
+        """The digest of the content, in hexadecimal."""
+        return digest_of(*self.files)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,11 +92,10 @@ class Objects:
         with self._lock:
             self._uploads.pop(name, None)
 
-    def join(self, upload: Upload, numbers: list[int]) -> Spool:
-        """Join the parts of an upload in this order."""
-        whole = Spool(self.folder)
-        for number in numbers:
-            part = upload.parts[number]
-            copy_range(part.path, 0, part.size_bytes, whole.write)
-            part.path.unlink(missing_ok=True)
-        return whole.close()
+    def join(self, upload: Upload, numbers: list[int]) -> tuple[tuple[Path, ...], int, int | None]:
+        """Join the parts of an upload in this order; returns the files, their size and the CRC-64 of the whole."""
+        parts = [upload.parts[number] for number in numbers]
+        crc = parts[0].crc
+        for part in parts[1:]:
+            crc = None if crc is None or part.crc is None else combine_crc(crc, part.crc, part.size_bytes)
+        return tuple(part.path for part in parts), sum(part.size_bytes for part in parts), crc

@@ -50,7 +50,7 @@ class StoreReply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
     span: tuple[int, int] = (0, 0)
 
 
@@ -88,7 +88,10 @@ def refuse(error: OssRefusal, request_id: str) -> StoreReply:
 
 def _put(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     content_type = call.headers.get("content-type", "application/octet-stream")
-    stored = _stored(call.body, content_type, call.headers.get("x-oss-object-acl", "default"), now)
+    stored = Stored(
+        files=(call.body.path,), size_bytes=call.body.size_bytes, crc=call.body.crc, etag=call.body.etag,
+        content_type=content_type, acl=call.headers.get("x-oss-object-acl", "default"), made_at=now,
+    )  # fmt: skip
     objects.put(call.bucket, call.key, stored)
     return StoreReply(headers=_seal(stored))
 
@@ -122,7 +125,7 @@ def _list(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     page = later[:most]
     parts = "".join(
         f"<Part><PartNumber>{number}</PartNumber><LastModified>{_iso(now)}</LastModified>"
-        f'<ETag>"{_etag(upload.parts[number])}"</ETag>{_crc_xml(upload.parts[number])}'
+        f'<ETag>"{upload.parts[number].etag}"</ETag>{_crc_xml(upload.parts[number])}'
         f"<Size>{upload.parts[number].size_bytes}</Size></Part>"
         for number in page
     )
@@ -143,11 +146,15 @@ def _complete(call: StoreCall, objects: Objects, now: float) -> StoreReply:
         raise OssRefusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
     for number, tag in zip(numbers, tags, strict=True):
         part = upload.parts.get(number)
-        if part is None or _etag(part) != tag:
+        if part is None or part.etag != tag:
             raise OssRefusal(400, "InvalidPart", "One or more of the specified parts could not be found.")
         if number != numbers[-1] and part.size_bytes < _SMALLEST_PART:
             raise OssRefusal(400, "EntityTooSmall", "Your proposed upload smaller than the minimum allowed size.")
-    stored = _stored(objects.join(upload, numbers), upload.content_type, upload.acl, now)
+    files, size, crc = objects.join(upload, numbers)
+    stored = Stored(
+        files=files, size_bytes=size, crc=crc, etag=f"{tags[0]}-{len(numbers)}", content_type=upload.content_type,
+        acl=upload.acl, made_at=now,
+    )  # fmt: skip
     objects.put(call.bucket, call.key, stored)
     objects.end(call.query["uploadId"])
     reply = _xml(
@@ -173,10 +180,10 @@ def _get(call: StoreCall, objects: Objects, now: float) -> StoreReply:  # noqa: 
     }  # fmt: skip
     span = _span(call.headers.get("range"), stored.size_bytes)
     if span is None:
-        return StoreReply(headers=headers, file=stored.path, span=(0, stored.size_bytes))
+        return StoreReply(headers=headers, files=stored.files, span=(0, stored.size_bytes))
     first, stop = span
     headers |= {"content-range": f"bytes {first}-{stop - 1}/{stored.size_bytes}", "content-length": str(stop - first)}
-    return StoreReply(status=206, headers=headers, file=stored.path, span=span)
+    return StoreReply(status=206, headers=headers, files=stored.files, span=span)
 
 
 def _delete(call: StoreCall, objects: Objects, now: float) -> StoreReply:  # noqa: ARG001
@@ -197,13 +204,6 @@ _ACTIONS: dict[str, Callable[[StoreCall, Objects, float], StoreReply]] = {
 }  # fmt: skip
 
 
-def _stored(body: Spool, content_type: str, acl: str, now: float) -> Stored:
-    return Stored(
-        path=body.path, size_bytes=body.size_bytes, sha256=body.sha256, crc=body.crc, content_type=content_type,
-        acl=acl, made_at=now,
-    )  # fmt: skip
-
-
 def _upload(call: StoreCall, objects: Objects) -> Upload:
     found = objects.upload(call.query.get("uploadId", ""), call.bucket, call.key)
     if found is None:
@@ -222,13 +222,9 @@ def _span(told: str | None, size: int) -> tuple[int, int] | None:
     return (first, stop) if first < stop else None
 
 
-def _etag(part: Spool) -> str:
-    return part.sha256[:32].upper()
-
-
 def _seal(held: Spool | Stored) -> dict[str, str]:
     crc = {} if held.crc is None else {"x-oss-hash-crc64ecma": str(held.crc)}
-    return {"etag": f'"{held.sha256[:32].upper()}"', **crc}
+    return {"etag": f'"{held.etag}"', **crc}
 
 
 def _crc_xml(part: Spool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from qwen_omni.standin.spool import blocks
 from qwen_omni.standin.stores import StoreAsked
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from qwen_omni.standin.oss import StoreReply
     from qwen_omni.standin.stores import Stores
-
-_BLOCK = 1 << 18
 
 
 async def serve_store(
@@ -56,15 +55,6 @@ class StoreSending:
         headers = {"content-length": str(len(reply.body)), **reply.headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": raw})
-        if reply.file is not None:
-            await self._send_file(reply, send)
+        for block in blocks(reply.files, *reply.span):
+            await send({"type": "http.response.body", "body": block, "more_body": True})
         await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-    async def _send_file(self, reply: StoreReply, send: Send) -> None:
-        at, stop = reply.span
-        with reply.file.open("rb") as file:  # type: ignore[union-attr]
-            file.seek(at)
-            while at < stop:
-                block = file.read(min(_BLOCK, stop - at))
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-                at += len(block)

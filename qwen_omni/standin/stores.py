@@ -142,7 +142,7 @@ class Stores:
             status=reply.status,
             headers={"x-oss-request-id": request_id, "date": date, **reply.headers},
             body=b"" if asked.method == "HEAD" else reply.body,
-            file=None if asked.method == "HEAD" else reply.file,
+            files=() if asked.method == "HEAD" else reply.files,
             span=reply.span,
         )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_omni.standin.objects import Objects, Stored
 from qwen_omni.standin.oss import StoreCall, StoreReply
 from qwen_omni.standin.signing import OssRefusal
-from qwen_omni.standin.spool import Spool, copy_range
+from qwen_omni.standin.spool import copy_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,12 +64,11 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     """
     fields, (start, stop), content_type = _read_form(call)
     told = _judge(fields, objects, now, stop - start)
-    whole = Spool(objects.folder)
-    copy_range(call.body.path, start, stop, whole.write)
+    path = call.body.path.with_suffix(".file")
+    copy_range(call.body.path, start, stop, path)
     call.body.drop()
-    whole.close()
     stored = Stored(
-        path=whole.path, size_bytes=whole.size_bytes, sha256=whole.sha256, crc=whole.crc,
+        files=(path,), size_bytes=stop - start, crc=None, etag=call.body.path.name.upper(),
         content_type=fields.get("x-oss-content-type", content_type), acl=fields.get("x-oss-object-acl", "default"),
         made_at=now,
     )  # fmt: skip
