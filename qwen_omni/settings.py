@@ -33,6 +33,18 @@ CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
+def default_cache_dir() -> Path:
+    """Give the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
+    told = os.environ.get(CACHE_VARIABLE)
+    if told:
+        return Path(told)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qwen-omni"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "qwen-omni"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen-omni"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How to reach the service. Make it with `Settings.load`, which fills gaps from the environment.
@@ -65,7 +77,7 @@ class Settings:
     delivery: Delivery = "auto"
     oss: OssSettings | None = None
     dialect: Dialect | None = None
-    cache_dir: Path = field(default_factory=lambda: default_cache_dir())
+    cache_dir: Path = field(default_factory=default_cache_dir)
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,18 +152,6 @@ def dialect_of(base_url: str) -> Dialect:
     if host.endswith(_OURS) or CHAT_PATH in split.path:
         return "dashscope"
     return "vllm" if is_private_host(host) else "dashscope"
-
-
-def default_cache_dir() -> Path:
-    """Give the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
-    told = os.environ.get(CACHE_VARIABLE)
-    if told:
-        return Path(told)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qwen-omni"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qwen-omni"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen-omni"
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -1,7 +1,7 @@
 """`qwen-omni ask`: one question about one file, answered word by word."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeVar
 
 import typer
@@ -64,7 +64,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
         _print(client.stream(request), thoughts=show_thoughts, usage=usage)
 
 
-def choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
     """Give what an option names; `None` if it was not given."""
     if given is not None and given not in choices:
         raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")

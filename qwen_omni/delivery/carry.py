@@ -126,7 +126,11 @@ class Carrier:
             return Upload(store="oss", location=location, link_until=0)
         location = f"{prefix}{digest}{ending}"
         key = cache_key(
-            digest=digest, store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}", account="", model="", form=ready.format
+            digest=digest,
+            store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
+            account="",
+            model="",
+            form=ready.format,
         )
 
         def put(claim: Claim) -> tuple[str, float]:
@@ -239,4 +243,3 @@ class Carrier:
                 self._settings.on_upload(told)
 
         return sent
-

@@ -12,7 +12,9 @@ _BLOCK = 262_144
 class FormBody:
     """The body of one form. It can be read again, and never becomes whole if the file changed meanwhile."""
 
-    def __init__(self, fields: Mapping[str, str], ready: Delivered, file_name: str, sent: Callable[[int], None]) -> None:
+    def __init__(
+        self, fields: Mapping[str, str], ready: Delivered, file_name: str, sent: Callable[[int], None]
+    ) -> None:
         mark = secrets.token_hex(16)
         parts = [_field(mark, name, value) for name, value in fields.items()]
         kind = ready.content_type or "application/octet-stream"

@@ -6,6 +6,7 @@ Errors of `oss2` hold signed headers, so they are translated and let go (`delive
 """
 
 import contextlib
+import functools
 import logging
 import math
 import threading
@@ -80,7 +81,9 @@ class OssStore:
         if key.expires_at is not None:
             until = min(until, key.expires_at)
         seconds = max(1, int(until - now))
-        return self.tried("sign a link", lambda: self._links.sign_url("GET", object_name, seconds, slash_safe=True)), until
+        return self.tried(
+            "sign a link", lambda: self._links.sign_url("GET", object_name, seconds, slash_safe=True)
+        ), until
 
     def delete(self, object_name: str) -> None:
         """Delete an object."""
@@ -132,7 +135,7 @@ class OssStore:
 class _Multipart:
     """One upload in parts."""
 
-    def __init__(  # noqa: PLR0913  (everything one upload needs)
+    def __init__(
         self,
         bucket: Any,  # noqa: ANN401  (oss2 has no types)
         tried: Callable[[str, Callable[[], Any]], Any],
@@ -188,13 +191,14 @@ class _Multipart:
         parts: dict[int, Any] = {}
         marker = ""
         while True:
-            page = self._tried(
-                "list parts", lambda at=marker: self._bucket.list_parts(self._name, upload, marker=at, max_parts=1000)
-            )
+            page = self._tried("list parts", functools.partial(self._page, upload, marker))
             parts |= {part.part_number: part for part in page.parts if part.size == self._size(part.part_number)}
             if not page.is_truncated:
                 return parts
             marker = page.next_marker
+
+    def _page(self, upload: str, marker: str) -> Any:  # noqa: ANN401  (oss2's result)
+        return self._bucket.list_parts(self._name, upload, marker=marker, max_parts=1000)
 
     def _size(self, number: int) -> int:
         return min(self._part, self._ready.size_bytes - (number - 1) * self._part)

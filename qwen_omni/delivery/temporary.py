@@ -147,7 +147,7 @@ def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[i
     if policy.limit_bytes is not None and ready.size_bytes > policy.limit_bytes:
         raise MediaDoesNotFitError(
             f"{label} is {ready.size_bytes / 2**20:,.1f} MiB; the service's temporary store takes "
-            f"{policy.limit_bytes / 2**20:,.0f} MiB. Use a bucket of your own (oss=OssSettings(...)) or make it smaller.",
+            f"{policy.limit_bytes / 2**20:,.0f} MiB. Use your own bucket (oss=OssSettings(...)) or make it smaller.",
             limit=policy.limit_bytes,
             actual=ready.size_bytes,
         )

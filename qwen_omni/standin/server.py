@@ -49,7 +49,7 @@ class Standin:
         port: 0 takes a free one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per property of the service
         self,
         *,
         media_map: Mapping[str, bytes | Path] | None = None,

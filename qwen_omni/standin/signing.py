@@ -24,15 +24,14 @@ _V4 = "OSS4-HMAC-SHA256"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _FORBIDDEN = 403
 # Query fields that are part of a V1 signature.
-_SUBRESOURCES = frozenset(
-    "acl append callback callback-var cors delete encryption endTime img inventory lifecycle live location logging "
-    "objectMeta partNumber policy position qos referer replication replicationLocation replicationProgress "
-    "requestPayment response-cache-control response-content-disposition response-content-encoding "
-    "response-content-language response-content-type response-expires restore security-token sequential startTime "
-    "stat status style styleName symlink tagging transferAcceleration uploadId uploads versionId versioning versions "
-    "vod website worm wormExtend wormId x-oss-ac-forward-allow x-oss-ac-source-ip x-oss-ac-subnet-mask "
-    "x-oss-ac-vpc-id x-oss-async-process x-oss-process x-oss-request-payer x-oss-traffic-limit".split()
-)
+_SUBRESOURCES = frozenset((
+    "acl", "append", "cors", "delete", "encryption", "lifecycle", "location", "logging", "objectMeta", "partNumber",
+    "policy", "position", "referer", "response-cache-control", "response-content-disposition",
+    "response-content-encoding", "response-content-language", "response-content-type", "response-expires", "restore",
+    "security-token", "sequential", "stat", "style", "symlink", "tagging", "uploadId", "uploads", "versionId",
+    "versioning", "versions", "website", "x-oss-async-process", "x-oss-process", "x-oss-request-payer",
+    "x-oss-traffic-limit",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +170,7 @@ def _check_v1_link(asked: Signed, keys: Mapping[str, OssKey], now: float) -> str
 
 
 def _v1(asked: Signed, secret: str, date: str) -> str:
-    headers = "".join(
-        f"{name}:{value}\n" for name, value in sorted(asked.headers.items()) if name.startswith("x-oss-")
-    )
+    headers = "".join(f"{name}:{value}\n" for name, value in sorted(asked.headers.items()) if name.startswith("x-oss-"))
     fields = [
         f"{name}={value}" if value else name for name, value in sorted(asked.query.items()) if name in _SUBRESOURCES
     ]

@@ -46,6 +46,7 @@ class StoreSending:
         self._transport = transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
+        """Send the answer."""
         reply = self._reply
         if reply is None:
             if self._transport is None:

@@ -88,29 +88,42 @@ def find(objects: Objects, url: str, model: str, account: str, now: float) -> St
 
 
 def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -> dict[str, str]:
+    """Hold a form against its policy; returns the policy's exact values."""
+    told = _checked_policy(fields, now)
+    exact: dict[str, str] = {}
+    for condition in told["conditions"]:
+        if isinstance(condition, dict):
+            exact |= condition
+        else:
+            _check_condition(condition, fields, size)
+    for name in ("x-oss-object-acl", "x-oss-forbid-overwrite"):
+        if fields.get(name) != exact[name]:
+            raise OssRefusal(_FORBIDDEN, "AccessDenied", f"Invalid according to Policy: {name}")
+    if objects.get(BUCKET, fields["key"]) is not None:
+        raise OssRefusal(
+            409, "FileAlreadyExists", "The object you specified already exists and can not be overwritten."
+        )
+    return exact
+
+
+def _checked_policy(fields: Mapping[str, str], now: float) -> dict[str, Any]:
     policy = fields.get("policy", "")
     if fields.get("OSSAccessKeyId") != _KEY_ID:
         raise OssRefusal(_FORBIDDEN, "InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist.")
     if not hmac.compare_digest(_sign(policy), fields.get("Signature", "")):
         raise OssRefusal(_FORBIDDEN, "SignatureDoesNotMatch", "The request signature we calculated does not match.")
-    told = json.loads(base64.b64decode(policy))
+    told: dict[str, Any] = json.loads(base64.b64decode(policy))
     end = datetime.strptime(told["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
     if now > end:
         raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid according to Policy: Policy expired.")
-    exact: dict[str, str] = {}
-    for condition in told["conditions"]:
-        if isinstance(condition, dict):
-            exact |= condition
-        elif condition[0] == "starts-with" and not fields.get("key", "").startswith(f"{condition[2]}/"):
-            raise OssRefusal(_FORBIDDEN, "AccessDenied", 'Invalid according to Policy: ["starts-with", "$key"]')
-        elif condition[0] == "content-length-range" and not condition[1] <= size <= condition[2]:
-            raise OssRefusal(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-    for name in ("x-oss-object-acl", "x-oss-forbid-overwrite"):
-        if fields.get(name) != exact[name]:
-            raise OssRefusal(_FORBIDDEN, "AccessDenied", f"Invalid according to Policy: {name}")
-    if objects.get(BUCKET, fields["key"]) is not None:
-        raise OssRefusal(409, "FileAlreadyExists", "The object you specified already exists and can not be overwritten.")
-    return exact
+    return told
+
+
+def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int) -> None:
+    if condition[0] == "starts-with" and not fields.get("key", "").startswith(f"{condition[2]}/"):
+        raise OssRefusal(_FORBIDDEN, "AccessDenied", 'Invalid according to Policy: ["starts-with", "$key"]')
+    if condition[0] == "content-length-range" and not condition[1] <= size <= condition[2]:
+        raise OssRefusal(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
 
 
 def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
@@ -138,7 +151,9 @@ def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
         stop = head.find(b"\r\n--" + mark, end)
         fields[name] = head[end + 4 : stop].decode()
         at = stop
-    raise OssRefusal(400, "MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
+    raise OssRefusal(
+        400, "MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data."
+    )
 
 
 def _sign(policy: str) -> str:

@@ -159,7 +159,9 @@ class StreamState:
         for choice in value.get("choices") or ():
             if choice.get("finish_reason") == "error_finish":
                 raise self._error_finish(choice)
-            deltas += self._payload(choice.get("delta") or choice.get("message") or {}, speech=_is_speech(value, choice))
+            deltas += self._payload(
+                choice.get("delta") or choice.get("message") or {}, speech=_is_speech(value, choice)
+            )
             reason = choice.get("finish_reason")
             if reason and reason != "null":
                 self._finished = True
