@@ -35,7 +35,7 @@ def to_model_profile(profile: Profile) -> ModelProfile:
         "temperature": True,
         "attachment": profile.inputs != frozenset({"text"}),
     }
-    if profile.thinking == "reasoning_effort":
+    if profile.thinking == "effort":
         facts["reasoning_effort_levels"] = list(get_args(Effort))
         facts["reasoning_effort_default"] = "xhigh"
     known = get_type_hints(ModelProfile)

@@ -157,8 +157,10 @@ def serve(
     on_ready: Callable[[Standin], None] | None = None,
 ) -> None:
     """Run until interrupted; `on_ready` is told when connections are accepted."""
-    with Standin(media_map=media_map, keys=keys, host=host, port=port) as standin:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Standin(media_map=media_map, keys=keys, host=host, port=port) as standin,
+    ):
         if on_ready is not None:
             on_ready(standin)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()

@@ -174,7 +174,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[st
             case _:
                 assert_never(part)
     encoded: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
-    if thinking and profile.thinking == "reasoning_effort":
+    if thinking and profile.thinking == "effort":
         encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
     return {**encoded, "tool_calls": calls} if calls else encoded
 
@@ -199,10 +199,10 @@ def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:
             if off:
                 return {}
             raise ConfigurationError(f"{profile.name} does not think; drop thinking={wanted!r}.")
-        case "reasoning_effort":
+        case "effort":
             effort = {True: "xhigh", False: "none"}[wanted] if isinstance(wanted, bool) else wanted
             return {"reasoning_effort": effort}
-        case "enable_thinking":
+        case "switch":
             return {"enable_thinking": not off}
         case _:
             assert_never(profile.thinking)
