@@ -118,7 +118,7 @@ def parse_policy(body: bytes, asked: float) -> Policy:
             until=asked + float(data.get("expire_in_seconds") or 300),
             limit_bytes=None if limit in (None, "") else int(float(limit) * 2**20),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreUnavailableError(
             f"The service's leave to upload cannot be read ({type(error).__name__}: {error}). Try again, or use a "
             "bucket of your own (oss=OssSettings(...))."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
 from qwen_omni.standin.spool import blocks
 from qwen_omni.standin.stores import StoreAsked
 
@@ -29,13 +31,18 @@ async def serve_store(
     operation = stores.operation(asked)
     fault = stores.next_fault(operation)
     body = stores.spool()
-    async for piece in request.stream():
-        body.write(piece)
-        if fault is not None and fault.cut_after is not None and body.size_bytes >= fault.cut_after:
-            stores.cut(asked, operation, body)
-            return StoreSending(None, transport)
-    body.close()
-    return StoreSending(await asyncio.to_thread(stores.respond, asked, operation, body, fault, keys), transport)
+    try:
+        async for piece in request.stream():
+            body.write(piece)
+            if fault is not None and fault.cut_after is not None and body.size_bytes >= fault.cut_after:
+                break
+        else:
+            body.close()
+            return StoreSending(await asyncio.to_thread(stores.respond, asked, operation, body, fault, keys), transport)
+    except ClientDisconnect:
+        pass  # the client gave up, as it should when its file changes
+    stores.cut(asked, operation, body)
+    return StoreSending(None, transport)
 
 
 class StoreSending:
