@@ -23,11 +23,11 @@ def redact(text: str) -> str:
         'see https://host/a.mp4?<query> key <key>'
     """
     text = _DATA_URI.sub("<inline media>", text)
+    text = _USER.sub(r"\1<user>@", text)
+    text = _QUERY.sub(r"\1?<query>", text)  # before the keys: their marks would end a query too early
     text = _BEARER.sub(r"\1 <key>", text)
     text = _KEY.sub("<key>", text)
-    text = _KEY_ID.sub("<key id>", text)
-    text = _USER.sub(r"\1<user>@", text)
-    return _QUERY.sub(r"\1?<query>", text)
+    return _KEY_ID.sub("<key id>", text)
 
 
 def redact_record(record: logging.LogRecord) -> bool:

@@ -151,18 +151,23 @@ def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[i
             limit=policy.limit_bytes,
             actual=ready.size_bytes,
         )
-    name = f"{secrets.token_hex(16)}.{ready.format or 'bin'}"
-    key = f"{policy.folder}/{name}"
-    fields = {**policy.fields, "key": key, "success_action_status": "200"}
-    if ready.content_type:
-        fields["x-oss-content-type"] = ready.content_type
-    form = FormBody(fields, ready, name, sent)
+    form, key = _form(policy, ready, sent)
     reply = yield from ask(
         Request(method="POST", url=policy.host, headers={"Content-Type": form.content_type}, content=form)
     )
     if reply.status not in _OK:
         raise _not_posted(parse_xml(reply.status, reply.body), label)
     return f"oss://{key}"
+
+
+def _form(policy: Policy, ready: Delivered, sent: Callable[[int], None]) -> tuple[FormBody, str]:
+    """Write the form, apart from `post_file`, so that no traceback shows the signature among its locals."""
+    name = f"{secrets.token_hex(16)}.{ready.format or 'bin'}"
+    key = f"{policy.folder}/{name}"
+    fields = {**policy.fields, "key": key, "success_action_status": "200"}
+    if ready.content_type:
+        fields["x-oss-content-type"] = ready.content_type
+    return FormBody(fields, ready, name, sent), key
 
 
 def _not_posted(refused: Refused, label: str) -> DeliveryError:
