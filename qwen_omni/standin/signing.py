@@ -150,7 +150,8 @@ def _v4(asked: Signed, secret: str, credential: str, stamp: str, additional: str
 
 def _check_v1_header(asked: Signed, told: str, keys: Mapping[str, OssKey], now: float) -> str:
     name, _, signature = told.removeprefix("OSS ").partition(":")
-    key = _key_of(name, keys, asked.headers.get("x-oss-security-token"), now)
+    token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")  # the newer SDK's way
+    key = _key_of(name, keys, token, now)
     date = asked.headers.get("x-oss-date") or asked.headers.get("date", "")
     try:
         _check_clock(parsedate_to_datetime(date).timestamp(), now)

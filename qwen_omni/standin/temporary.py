@@ -131,8 +131,9 @@ def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
     mark = call.headers.get("content-type", "").partition("boundary=")[2].strip('"').encode()
     with call.body.path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-        file.seek(-min(call.body.size_bytes, len(mark) + 8), 2)
-        tail = file.read()
+        file.seek(-min(call.body.size_bytes, _HEAD_BYTES), 2)
+        end_bytes = file.read()
+    tail = b"\r\n--" + mark + b"--\r\n"
     fields: dict[str, str] = {}
     at = 0
     while mark:
@@ -143,7 +144,8 @@ def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
         about = head[at:end]
         name = (_NAME.search(about) or [b"", b""])[1].decode()
         if name == "file":
-            if tail != b"\r\n--" + mark + b"--\r\n":
+            begun = max(0, end + 4 - (call.body.size_bytes - len(end_bytes)))
+            if end_bytes[begun - len(end_bytes) :].find(b"\r\n--" + mark) != len(end_bytes) - begun - len(tail):
                 raise OssRefusal(400, "MalformedPOSTRequest", "The file must be the last field of the form.")
             kind = _TYPE.search(about)
             span = (end + 4, call.body.size_bytes - len(tail))

@@ -10,13 +10,13 @@ import traceback
 import pytest
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.delivery.hints import hint_for
 from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.hints import hint_for
 from qwen_omni.errors import DeliveryError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import VideoPart, user
 from qwen_omni.options import ChatRequest
-from qwen_omni.oss_settings import OssCredentials
+from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault
 from qwen_omni.standin.truth import make_video
 from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, settings_for
@@ -78,7 +78,9 @@ def test_what_is_gone_is_uploaded_again_once(standin, tmp_path, clip, route):
 
 def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
     """With `delete_after_use` nothing stays, whether the request succeeds or fails."""
-    settings = settings_for(standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0)
+    settings = settings_for(
+        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0
+    )
     with OmniClient(settings) as client:
         client.complete(question(clip))
         standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied"))
@@ -102,7 +104,9 @@ def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
     ],
     ids=["download", "format", "timeout"],
 )
-def test_refused_media_name_their_route(standin, tmp_path, clip, route, says, words, error):
+def test_refused_media_name_their_route(  # noqa: PLR0913, PLR0917  (two tables)
+    standin, tmp_path, clip, route, says, words, error
+):
     """An error of the service about media says how they travelled and what to try."""
     standin.script.fault(Fault.refuse_media(words), times=9)
     with OmniClient(settings_for(standin, tmp_path, delivery=route)) as client, pytest.raises(error, match=says):
@@ -132,7 +136,12 @@ def test_no_secret_anywhere(standin, tmp_path, clip, caplog, route, signature):
     told = io.StringIO()
     own = bucket(standin, credentials=credentials("STS.standin00002"), signature=signature)
     wrong = bucket(standin, credentials=OssCredentials.of("LTAIstandin00001", "very-secret-x"), signature=signature)
-    for oss, breaks in ((own, None), (wrong, None), (own, {"status": 403, "code": "AccessDenied"}), (own, {"cut_after": 0})):
+    for oss, breaks in (
+        (own, None),
+        (wrong, None),
+        (own, {"status": 403, "code": "AccessDenied"}),
+        (own, {"cut_after": 0}),
+    ):
         settings = settings_for(standin, tmp_path / str(id(breaks)), delivery=route, oss=oss, max_retries=1)
         if breaks:
             standin.stores.fail("put" if route == "oss" else "post_form", times=9, **breaks)
@@ -154,9 +163,9 @@ def test_no_secret_anywhere(standin, tmp_path, clip, caplog, route, signature):
 
 def test_settings_travel_without_keys():
     """A pickled or shown bucket has no key; the other end reads its environment."""
-    from qwen_omni.oss_settings import OssSettings
-
-    oss = OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=OssCredentials.of("LTAIx1234567", "s3cr3t"))
+    oss = OssSettings(
+        bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=OssCredentials.of("LTAIx1234567", "s3cr3t")
+    )
     again = pickle.loads(pickle.dumps(oss))
 
     assert (again.bucket, again.credentials) == ("b", None)

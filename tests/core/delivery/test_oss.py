@@ -5,8 +5,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+from oss2.utils import Crc64
 
 from qwen_omni.delivery.crc import combined
+from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, DeliveryError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from tests.core.delivery.conftest import BUCKET, MODEL, credentials, operations, sha256
@@ -143,7 +145,6 @@ def test_checksums_are_compared(standin, carrier, film, monkeypatch):
 
 def test_checksums_of_parts_combine():
     """The checksum of a whole follows from those of its parts."""
-    from oss2.utils import Crc64
 
     def crc(data):
         found = Crc64()
@@ -217,8 +218,6 @@ def test_without_oss2_the_error_names_the_extra(carrier, film, monkeypatch):
 
 def test_bytes_go_up_like_files(standin, carrier):
     """Media held in memory takes the same way."""
-    from qwen_omni.delivery.delivered import Delivered
-
     data = bytes(9 * 2**20)
     found = carry(carrier(), Delivered(data=data, size_bytes=len(data), format="wav", content_type="audio/wav"))
     assert standin.stores.objects.get(BUCKET, found.upload.location).content_type == "audio/wav"

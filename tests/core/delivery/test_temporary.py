@@ -56,7 +56,7 @@ def test_the_pace_keeps_requests_apart():
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"data": {}}', b'{"data": null}'])
 def test_an_answer_that_is_no_policy_is_told(body):
     """A policy that cannot be read is an error with a next step."""
-    with pytest.raises(StoreUnavailableError, match="leave to upload cannot be read.*OssSettings"):
+    with pytest.raises(StoreUnavailableError, match=r"leave to upload cannot be read.*OssSettings"):
         parse_policy(body, 0.0)
 
 
@@ -173,7 +173,9 @@ def test_passing_faults_are_repeated(standin, carrier, film, operation, fault):
     ],
     ids=["429", "401", "503", "cut"],
 )
-def test_lasting_faults_are_reported(standin, carrier, film, operation, fault, error, says):
+def test_lasting_faults_are_reported(  # noqa: PLR0913, PLR0917  (a table)
+    standin, carrier, film, operation, fault, error, says
+):
     """What does not pass ends in an error of its kind with a next step; nothing half is kept."""
     standin.stores.fail(operation, times=99, **fault)
 
@@ -187,7 +189,7 @@ def test_a_store_that_is_down(standin, carrier, film):
     one = carrier(max_retries=1)
     standin.stop()
 
-    with pytest.raises(StoreUnavailableError, match="after 2 tries.*connection"):
+    with pytest.raises(StoreUnavailableError, match=r"after 2 tries.*connection"):
         carry(one, film(1000))
 
 
