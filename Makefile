@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-openai2 check lint types contracts mutants bench live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -37,12 +37,15 @@ demo: $(VENV)/.demo  ## make a video, ask ChatQwenOmni about it, check the answe
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
 
 test-openai2: $(VENV2)/.test  ## the same suite on version 2 of the openai SDK
-	$(VENV2)/bin/python -m pytest
+	$(VENV2)/bin/python -m pytest -m 'not slow'
 
-check: lint types contracts test test-openai2 mutants  ## all that CI runs
+test-slow: $(VENV)/.test  ## what moves hundreds of megabytes or kills processes
+	$(BIN)/python -m pytest -m slow
+
+check: lint types contracts test test-slow test-openai2 mutants  ## all that CI runs
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
@@ -61,6 +64,7 @@ bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/stream.py
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
+	$(BIN)/python benchmarks/delivery.py
 
 live-caption: $(VENV)/.demo  ## caption a video on the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
 	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')

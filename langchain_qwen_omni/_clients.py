@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
+from qwen_omni.delivery.delivered import Delivery
+from qwen_omni.options import Dialect
+from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
 from qwen_omni.settings import Settings
 
@@ -34,6 +37,9 @@ class ConnectionOptions:
     connect_timeout: float | None = None
     max_retries: int | None = None
     media_root: str | Path | None = None
+    delivery: Delivery | None = None
+    oss: OssSettings | None = None
+    dialect: Dialect | None = None
 
     def load(self) -> Settings:
         """Fill the gaps from the environment.
@@ -49,6 +55,9 @@ class ConnectionOptions:
             connect_timeout=self.connect_timeout,
             max_retries=self.max_retries,
             media_root=None if self.media_root is None else Path(self.media_root),
+            delivery=self.delivery,
+            oss=self.oss,
+            dialect=self.dialect,
         )
 
 

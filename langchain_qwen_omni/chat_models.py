@@ -34,11 +34,13 @@ from langchain_qwen_omni._request import CALL_FIELDS, CONNECTION_FIELDS, Plan, p
 from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._structured import Method, Schema, plan_structure, with_raw
 from langchain_qwen_omni._tokens import count_messages, count_text, count_tools
-from qwen_omni.options import Effort, OutputModality
+from qwen_omni.delivery.delivered import Delivery
+from qwen_omni.options import Dialect, Effort, OutputModality
+from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
 
-_UNSHOWN = frozenset({"api_key", "extra_headers"})  # may hold secrets; they identify nothing about an answer
+_UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
 
 
 class ChatQwenOmni(BaseChatModel):
@@ -84,6 +86,12 @@ class ChatQwenOmni(BaseChatModel):
     """How often a request that failed in passing is repeated."""
     media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
     """The folder that local paths in messages must lie in."""
+    delivery: Delivery | None = None
+    """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
+    oss: OssSettings | None = Field(default=None, exclude=True)
+    """A bucket of your own for large media."""
+    dialect: Dialect | None = None
+    """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
 
     temperature: float | None = None
     top_p: float | None = None

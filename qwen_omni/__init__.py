@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         QwenOmniError as QwenOmniError,
         RateLimitError as RateLimitError,
         ServerError as ServerError,
+        StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
@@ -72,6 +73,10 @@ if TYPE_CHECKING:
         ChatOptions as ChatOptions,
         ChatRequest as ChatRequest,
         Tool as Tool,
+    )
+    from qwen_omni.oss_settings import (
+        OssCredentials as OssCredentials,
+        OssSettings as OssSettings,
     )
     from qwen_omni.profiles import (
         Profile as Profile,
@@ -107,7 +112,7 @@ _HOMES = {
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError StreamInterruptedError UnreadableMediaError UnsupportedContentError
+        ServerError StoreUnavailableError StreamInterruptedError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,
     "qwen_omni.media.source": "MediaSource",
@@ -116,6 +121,7 @@ _HOMES = {
         ToolResultPart VideoPart user
     """,
     "qwen_omni.options": "ChatOptions ChatRequest Tool",
+    "qwen_omni.oss_settings": "OssCredentials OssSettings",
     "qwen_omni.profiles": "Profile known_models profile_for",
     "qwen_omni.responses": """
         AudioDelta Delta FinishDelta Response ResponseBuilder StartDelta TextDelta ThinkingDelta

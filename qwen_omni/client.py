@@ -4,54 +4,25 @@ Every call streams, because most of these models refuse anything else; `complete
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Self
-from urllib.parse import urlsplit
 
-from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
-from qwen_omni.delivery.links import is_private_host
+from qwen_omni.calls import Outgoing
+from qwen_omni.delivery.carry import Carrier
 from qwen_omni.errors import APIConnectionError, QwenOmniError
-from qwen_omni.http import AsyncConnection, Call, Connection
-from qwen_omni.media.source import MediaSource
+from qwen_omni.http import AsyncConnection, Call, Connection, run
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Delta, Response
-from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
-from qwen_omni.wire.request import encode_headers, encode_request
 from qwen_omni.wire.stream import StreamState
 
 
-def prepare_call(request: ChatRequest, settings: Settings) -> Call:
-    """Bring the media of a request to where the service finds them, and write the request. Sends nothing.
-
-    Raises:
-        MediaError: a piece of media is missing, damaged, not allowed, or breaks a limit of the model.
-        ConfigurationError: options exclude each other or the model.
-        UnsupportedContentError: a message holds something that has no place there.
-    """
-    profile = profile_for(request.model)
-    encode_request(request, profile, _nowhere)  # what is wrong with the request itself shows before a file is opened
-    delivered = deliver(
-        request.messages,
-        profile,
-        media_root=settings.media_root,
-        allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
-    )
-    body = encode_request(request, profile, delivered.__getitem__)
-    return Call(body=RequestBody(body), headers=encode_headers(request, tuple(delivered.values())))
-
-
-def _nowhere(_: MediaSource) -> Delivered:
-    return Delivered()
-
-
-def _attempts(settings: Settings) -> Attempts:
-    return Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
+def make_carrier(settings: Settings) -> Carrier:
+    """Make what brings local media to the service. Sends nothing yet."""
+    return Carrier(settings, functools.partial(run, settings=settings))
 
 
 class OmniClient:
@@ -74,6 +45,7 @@ class OmniClient:
         """
         self.settings = settings or Settings.load()
         self._connection = Connection(self.settings)
+        self._carrier = make_carrier(self.settings)
 
     def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
         """Send a request and give the answer as it comes.
@@ -83,36 +55,35 @@ class OmniClient:
         Raises:
             QwenOmniError: see `qwen_omni.errors`; a cut answer raises `StreamInterruptedError`.
         """
-        call = prepare_call(request, self.settings)
-        attempts, shown = _attempts(self.settings), False
-        while True:
-            try:
-                for delta in self._exchange(call, StreamState()):
-                    shown = True
-                    yield delta
-            except QwenOmniError as error:
-                wait = attempts.failed(error, shown=shown)
-            else:
-                return
-            time.sleep(wait)
+        shown = False
+        with Outgoing(request, self.settings, self._carrier) as outgoing:
+            while True:
+                try:
+                    for delta in self._exchange(outgoing.call, StreamState()):
+                        shown = True
+                        yield delta
+                except QwenOmniError as error:
+                    wait = outgoing.failed(error, shown=shown)
+                else:
+                    return
+                time.sleep(wait)
 
     def complete(self, request: ChatRequest) -> Response:
         """Send a request and give the whole answer; raises as `stream` does.
 
         An answer that was cut in the middle is asked for again, since nobody has seen it yet.
         """
-        call = prepare_call(request, self.settings)
-        attempts = _attempts(self.settings)
-        while True:
-            state = StreamState()
-            try:
-                for _ in self._exchange(call, state):
-                    pass
-            except QwenOmniError as error:
-                wait = attempts.failed(error)
-            else:
-                return state.response
-            time.sleep(wait)
+        with Outgoing(request, self.settings, self._carrier) as outgoing:
+            while True:
+                state = StreamState()
+                try:
+                    for _ in self._exchange(outgoing.call, state):
+                        pass
+                except QwenOmniError as error:
+                    wait = outgoing.failed(error)
+                else:
+                    return state.response
+                time.sleep(wait)
 
     def _exchange(self, call: Call, state: StreamState) -> Generator[Delta, None, None]:
         broken = None
@@ -148,37 +119,37 @@ class AsyncOmniClient:
         """Use these settings, or those of the environment; raises `ConfigurationError` without a key."""
         self.settings = settings or Settings.load()
         self._connection = AsyncConnection(self.settings)
+        self._carrier = make_carrier(self.settings)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """Send a request and give the answer as it comes; see `OmniClient.stream`."""
-        call = await asyncio.to_thread(prepare_call, request, self.settings)
-        attempts, shown = _attempts(self.settings), False
-        while True:
-            try:
-                async with aclosing(self._exchange(call, StreamState())) as deltas:
-                    async for delta in deltas:
-                        shown = True
-                        yield delta
-            except QwenOmniError as error:
-                wait = attempts.failed(error, shown=shown)
-            else:
-                return
-            await asyncio.sleep(wait)
+        shown = False
+        async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
+            while True:
+                try:
+                    async with aclosing(self._exchange(outgoing.call, StreamState())) as deltas:
+                        async for delta in deltas:
+                            shown = True
+                            yield delta
+                except QwenOmniError as error:
+                    wait = await asyncio.to_thread(outgoing.failed, error, shown=shown)
+                else:
+                    return
+                await asyncio.sleep(wait)
 
     async def complete(self, request: ChatRequest) -> Response:
         """Send a request and give the whole answer; see `OmniClient.complete`."""
-        call = await asyncio.to_thread(prepare_call, request, self.settings)
-        attempts = _attempts(self.settings)
-        while True:
-            state = StreamState()
-            try:
-                async for _ in self._exchange(call, state):
-                    pass
-            except QwenOmniError as error:
-                wait = attempts.failed(error)
-            else:
-                return state.response
-            await asyncio.sleep(wait)
+        async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
+            while True:
+                state = StreamState()
+                try:
+                    async for _ in self._exchange(outgoing.call, state):
+                        pass
+                except QwenOmniError as error:
+                    wait = await asyncio.to_thread(outgoing.failed, error)
+                else:
+                    return state.response
+                await asyncio.sleep(wait)
 
     async def _exchange(self, call: Call, state: StreamState) -> AsyncGenerator[Delta, None]:
         broken = None

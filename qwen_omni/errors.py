@@ -10,6 +10,7 @@ QwenOmniError
 │   ├─ MediaOutsideRootError         a local path that message content may not reach
 │   └─ MediaDoesNotFitError          too long, too large, too many (limit, actual)
 ├─ DeliveryError                     media could not be brought to the service
+│   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
 ├─ APIError                          the service refused (status, code, request_id, body)
 │   ├─ AuthenticationError           401, the key or its region is wrong
 │   ├─ PermissionDeniedError         403, no right to this model
@@ -51,6 +52,11 @@ class QwenOmniError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
+
+    def with_hint(self, hint: str) -> Self:
+        """Add a sentence to the message, and give the error back."""
+        self.args = (f"{self} {redact(hint)}",)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt from `args` alone by default, which loses keyword arguments.
@@ -104,6 +110,12 @@ class MediaDoesNotFitError(MediaError):
 
 class DeliveryError(QwenOmniError):
     """A piece of media could not be brought to the service."""
+
+
+class StoreUnavailableError(DeliveryError):
+    """A store for media could not be reached, failed on its own side, or cut the connection."""
+
+    retryable = True
 
 
 class APIError(QwenOmniError):

@@ -7,19 +7,24 @@ so one connection serves call after call.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
-from qwen_omni.errors import APIConnectionError, APITimeoutError, QwenOmniError
+from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
+from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
+from qwen_omni.redact import redact, redact_record
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -69,6 +74,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
 
 
 _CAUGHT: tuple[type[Exception], ...] = (openai.OpenAIError, *_BROKEN)
+_WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
 def _client_arguments(settings: Settings) -> dict[str, Any]:
@@ -252,3 +258,108 @@ class AsyncAnswer:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 async for _ in self._pieces:
                     pass
+
+
+# --- Flows: requests beside the chat route ---
+
+
+def run(flow: Flow[T], settings: Settings) -> T:
+    """Carry a flow to its end and give what it returns."""
+    with httpx2.Client(**_web_client_arguments(settings)) as client:
+        step = advance(flow, None)
+        while not isinstance(step, Done):
+            step = advance(flow, _fetch(client, step, settings))
+    return step.value
+
+
+async def arun(flow: Flow[T], settings: Settings) -> T:
+    """Carry a flow to its end without blocking the event loop; `run` is the other half."""
+    async with httpx2.AsyncClient(**_web_client_arguments(settings)) as client:
+        step = advance(flow, None)
+        while not isinstance(step, Done):
+            step = advance(flow, await _afetch(client, step, settings))
+    return step.value
+
+
+def _fetch(client: httpx2.Client, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
+    if isinstance(step, Sleep):
+        time.sleep(step.seconds)
+        return None
+    try:
+        with client.stream(**_web_arguments(step, settings)) as response:
+            kept = bytearray()
+            for piece in response.iter_bytes():
+                kept += piece
+                if len(kept) >= step.most_bytes:
+                    break
+            return _reply(response, kept, step)
+    except _WEB as error:
+        return _web_error(error, step, settings)
+    except QwenOmniError as error:  # raised by the body while it was being sent
+        return error
+
+
+async def _afetch(
+    client: httpx2.AsyncClient, step: Request | Sleep, settings: Settings
+) -> Reply | QwenOmniError | None:
+    if isinstance(step, Sleep):
+        await asyncio.sleep(step.seconds)
+        return None
+    try:
+        arguments = _web_arguments(step, settings)
+        if step.content is not None:
+            arguments["content"] = _pieces(step.content)
+        async with client.stream(**arguments) as response:
+            kept = bytearray()
+            async for piece in response.aiter_bytes():
+                kept += piece
+                if len(kept) >= step.most_bytes:
+                    break
+            return _reply(response, kept, step)
+    except _WEB as error:
+        return _web_error(error, step, settings)
+    except QwenOmniError as error:
+        return error
+
+
+async def _pieces(content: Content) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+def _web_client_arguments(settings: Settings) -> dict[str, Any]:
+    _hush()
+    return {
+        "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+        "headers": {"User-Agent": f"qwen-omni/{_version()}"},
+        "follow_redirects": False,
+    }
+
+
+def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
+    headers = dict(step.headers)
+    if step.with_key:
+        if urlsplit(step.url)[:2] != urlsplit(settings.base_url)[:2]:
+            raise ConfigurationError(f"The key belongs to {settings.base_url} and is sent to no other host.")
+        headers |= {**settings.headers, "Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    if step.content is not None:
+        headers["Content-Length"] = str(step.content.length)
+    return {"method": step.method, "url": step.url, "headers": headers, "content": step.content}
+
+
+def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(status=response.status_code, headers=headers, body=bytes(kept[: step.most_bytes]))
+
+
+def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
+    where = redact(step.url).partition("?")[0]
+    if "Timeout" in type(error).__name__:
+        return APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return APIConnectionError(f"The connection to {where} failed ({words}).")
+
+
+def _hush() -> None:
+    for name in ("httpx2", "httpx"):
+        logging.getLogger(name).addFilter(redact_record)  # kept once, however often it is added

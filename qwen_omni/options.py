@@ -8,6 +8,8 @@ from qwen_omni.messages import Message
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OutputModality = Literal["text", "audio"]
+Dialect = Literal["dashscope", "vllm"]
+"""Whose requests are spoken: DashScope's, or those of vLLM and the servers that follow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,12 @@ Everything that shows text which came from outside (an answer of the service, a 
 connection) sends it through `redact` first. It keeps what helps to find a mistake: hosts, paths, numbers.
 """
 
+import logging
 import re
 
 _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*")
 _KEY = re.compile(r"\bsk-[A-Za-z0-9_*-]{4,}")
+_KEY_ID = re.compile(r"\b(?:LTAI|STS\.)[A-Za-z0-9_-]{6,}")  # key ids of the vendor's object store
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+")
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'<>?#]*)[?#](?!<query>)[^\s\"'<>]*", re.IGNORECASE)
 _USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'<>@]+@", re.IGNORECASE)
@@ -21,7 +23,14 @@ def redact(text: str) -> str:
         'see https://host/a.mp4?<query> key <key>'
     """
     text = _DATA_URI.sub("<inline media>", text)
+    text = _USER.sub(r"\1<user>@", text)
+    text = _QUERY.sub(r"\1?<query>", text)  # before the keys: their marks would end a query too early
     text = _BEARER.sub(r"\1 <key>", text)
     text = _KEY.sub("<key>", text)
-    text = _USER.sub(r"\1<user>@", text)
-    return _QUERY.sub(r"\1?<query>", text)
+    return _KEY_ID.sub("<key id>", text)
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """Redact a log line of a library; a filter for its logger, which drops nothing."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True

@@ -1,7 +1,8 @@
-"""What a caller chooses about the connection. The only module that reads the environment."""
+"""What a caller chooses about the connection. With `oss_settings`, the only module that reads the environment."""
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from qwen_omni.delivery.delivered import Delivery, UploadProgress
+from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.options import Dialect
+from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import Region
 
 # Model Studio, OpenAI-compatible Chat API reference, September 2026.
@@ -23,6 +28,21 @@ CHAT_PATH = "/compatible-mode/v1"
 
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
+CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
+
+_OURS = (".aliyuncs.com", ".qwencloudapi.com")
+
+
+def default_cache_dir() -> Path:
+    """Give the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
+    told = os.environ.get(CACHE_VARIABLE)
+    if told:
+        return Path(told)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qwen-omni"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "qwen-omni"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen-omni"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +59,11 @@ class Settings:
         retry_wait: seconds before the first repetition; later ones wait longer.
         media_root: the folder that local paths in messages must lie in.
         headers: sent with every request.
+        delivery: how local media travel; "auto" goes by their size and length.
+        oss: a bucket of one's own for large media.
+        dialect: whose requests are spoken; `None` goes by `base_url`.
+        cache_dir: the folder of the upload cache.
+        on_upload: is told how far uploads have come, from the threads that upload.
     """
 
     api_key: SecretStr
@@ -49,6 +74,20 @@ class Settings:
     retry_wait: float = 1.0
     media_root: Path = field(default_factory=Path)
     headers: Mapping[str, str] = field(default_factory=dict)
+    delivery: Delivery = "auto"
+    oss: OssSettings | None = None
+    dialect: Dialect | None = None
+    cache_dir: Path = field(default_factory=default_cache_dir)
+    on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_choice("delivery", self.delivery, get_args(Delivery))
+        _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
+
+    @property
+    def dialect_used(self) -> Dialect:
+        """The dialect, told or guessed."""
+        return self.dialect or dialect_of(self.base_url)
 
     @classmethod
     def load(
@@ -74,7 +113,7 @@ class Settings:
                 "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
             )
         url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
-        given = {name: value for name, value in choices.items() if value is not None}
+        given = {"oss": from_environment(), **{name: value for name, value in choices.items() if value is not None}}
         return cls(api_key=SecretStr(key), base_url=url, **given)  # type: ignore[arg-type]
 
 
@@ -96,6 +135,29 @@ def resolve_base_url(base_url: str | None, region: Region | None, from_environme
     if split.scheme not in ("http", "https") or not split.netloc:
         raise ConfigurationError(f"base_url must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
     return url
+
+
+def dialect_of(base_url: str) -> Dialect:
+    """Guess whose requests an address understands.
+
+    The vendor's hosts and its path mean DashScope; another private host is taken for a server of one's own, and any
+    other public one for a gateway in front of DashScope.
+
+    Example:
+        >>> dialect_of("http://10.0.0.7:8091/v1"), dialect_of("https://gateway.example.com/v1")
+        ('vllm', 'dashscope')
+    """
+    split = urlsplit(base_url)
+    host = split.hostname or ""
+    if host.endswith(_OURS) or CHAT_PATH in split.path:
+        return "dashscope"
+    return "vllm" if is_private_host(host) else "dashscope"
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices if choice is not None)
+        raise ConfigurationError(f"{name}={value!r} is not known; choose one of {known}.")
 
 
 def region_of(base_url: str) -> Region | None:

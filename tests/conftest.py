@@ -10,15 +10,21 @@ from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
 
 LOOPBACK = ["127.0.0.1", "::1"]
-_OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
+_OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")
 
 
 @pytest.fixture(autouse=True)
-def quiet_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Take keys, addresses and tracing switches of the developer's shell away, except while recording."""
+def quiet_environment(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Take keys, addresses and tracing switches of the developer's shell away, except while recording.
+
+    Every test has an upload cache of its own.
+    """
     if request.config.getoption("--record-mode", None) in (None, "none"):
         for name in [name for name in os.environ if name.startswith(_OURS)]:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("QWEN_OMNI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / f"cache-{os.urandom(6).hex()}"))
 
 
 @pytest.fixture(autouse=True)

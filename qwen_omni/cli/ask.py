@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from qwen_omni.ask import question
-from qwen_omni.cli.choices import EFFORTS, REGIONS, choose
+from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
 from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage
 from qwen_omni.client import OmniClient
 from qwen_omni.messages import Message, Sampling, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.oss_settings import BUCKET_VARIABLE
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
 from qwen_omni.settings import Settings
@@ -30,6 +31,9 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     system: Annotated[str | None, typer.Option(help="How the model shall behave.")] = None,
     region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    delivery: Annotated[
+        str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}. A bucket is set with {BUCKET_VARIABLE}.")
+    ] = "auto",
     show_thoughts: Annotated[
         bool, typer.Option("--show-thinking", help="Print what the model thinks, dimmed.")
     ] = False,
@@ -39,7 +43,11 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 
     The key is read from DASHSCOPE_API_KEY.
     """
-    settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
+    settings = Settings.load(
+        base_url=base_url,
+        region=choose("region", region, REGIONS),
+        delivery=choose("delivery", delivery, WAYS),
+    )
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
     about = question(media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels))
     rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()

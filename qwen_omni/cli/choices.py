@@ -1,7 +1,9 @@
 """Options that several commands have: their words, and what they stand for."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
+from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import Effort
 from qwen_omni.profiles import Region
@@ -11,10 +13,11 @@ _Choice = TypeVar("_Choice")
 EFFORTS: dict[str, bool | Effort] = {
     "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
 }  # fmt: skip
+WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
 REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
 
 
-def choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
     """Find what a word stands for.
 
     Raises:

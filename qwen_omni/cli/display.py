@@ -13,6 +13,7 @@ from qwen_omni.responses import Usage
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
+_out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -34,6 +35,16 @@ def end_thinking() -> None:
 def show_thinking(piece: str) -> None:
     """Write a piece of the model's thinking on standard error as it comes."""
     _err.print(f"[dim italic]{escape(piece)}[/]", end="")
+
+
+_MARKS = {"good": "[green]ok[/]  ", "odd": "[yellow]odd[/] ", "bad": "[bold red]bad[/] "}
+
+
+def show_finding(name: str, verdict: str, text: str, step: str) -> None:
+    """Write one finding of `doctor` on standard output, and under it what to do."""
+    _out.print(f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(text)}")
+    if step:
+        _out.print(f"      → {escape(step)}")
 
 
 def show_usage(usage: Usage) -> None:

@@ -1,21 +1,46 @@
-"""Which way a piece of media goes to the service. Pure; `delivery.deliver` carries it out.
+"""Which way a piece of media goes to the service. Pure; `delivery.carry` carries it out.
 
-In this version links go as they are and local media go inside the request.
+Sizes are those of the encoded string, since that is what the service limits. Lengths count because the service
+reads a long clip more surely from a link than out of a request.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
+from qwen_omni.delivery.delivered import Delivered, Delivery, Route
 from qwen_omni.delivery.links import check_link, is_private_host
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.source import MediaSource
 
-__all__ = ["Way", "choose_way", "is_private_host"]
+__all__ = ["INLINE_SECONDS", "Ways", "choose_route", "is_link", "is_private_host"]
 
-Way = Literal["link", "inline"]
+INLINE_SECONDS = 30  # our own measure: a longer clip goes by link where there is a bucket for it
+_TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy tells the true one
+_STEPS = (
+    "Set oss=OssSettings(...) to use a bucket of your own, put it behind an http(s) URL that the service can reach, "
+    "or make it smaller (720p at 4 frames per second is enough for most questions)."
+)
 
 
-def choose_way(source: MediaSource, *, name: str, now: datetime, allow_private: bool = False) -> Way:
-    """Choose how a source travels, and check a link as far as that needs no network.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """The ways that are open.
+
+    Attributes:
+        wish: what the caller asked for.
+        inline_limit: characters of a data URI at most; `None` where the service sets no limit.
+        bucket: the caller has a bucket of their own.
+        temporary: the service has a temporary store.
+    """
+
+    wish: Delivery = "auto"
+    inline_limit: int | None
+    bucket: bool = False
+    temporary: bool = False
+
+
+def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: bool = False) -> bool:
+    """Tell whether a source is a link, and check it as far as that needs no network.
 
     Args:
         source: what is to be sent.
@@ -28,6 +53,61 @@ def choose_way(source: MediaSource, *, name: str, now: datetime, allow_private: 
         DeliveryError: a link that the service cannot follow.
     """
     if source.url is None:
-        return "inline"
+        return False
     check_link(source.url, name=name, now=now, allow_private=allow_private)
-    return "link"
+    return True
+
+
+def choose_route(ready: Delivered, ways: Ways, *, seconds: float | None, name: str) -> Route:
+    """Choose how local media travels.
+
+    Args:
+        ready: the media as it would travel inside the request.
+        ways: what is open.
+        seconds: how long it plays; `None` for images.
+        name: place and label, for errors.
+
+    Raises:
+        ConfigurationError: the way asked for is not open.
+        MediaDoesNotFitError: too large for every way that is open.
+    """
+    fits = ways.inline_limit is None or ready.encoded_bytes <= ways.inline_limit
+    match ways.wish:
+        case "inline":
+            return "inline" if fits else _too_large(ready, ways, name)
+        case "oss":
+            return "oss" if ways.bucket else _missing(name, "oss", "no bucket is set; pass oss=OssSettings(...)")
+        case "temporary":
+            return "temporary" if ways.temporary else _missing(name, "temporary", "only DashScope has that store")
+        case "auto":
+            return _automatic(ready, ways, seconds, name, fits=fits)
+
+
+def _automatic(ready: Delivered, ways: Ways, seconds: float | None, name: str, *, fits: bool) -> Route:
+    short = seconds is None or seconds <= INLINE_SECONDS
+    if fits and (short or not ways.bucket):
+        return "inline"
+    if ways.bucket:
+        return "oss"
+    if ways.temporary and ready.size_bytes <= _TEMPORARY_LIMIT:
+        return "temporary"
+    return _too_large(ready, ways, name)
+
+
+def _too_large(ready: Delivered, ways: Ways, name: str) -> Route:
+    limit = ways.inline_limit or 0
+    larger = ""
+    if ways.wish == "inline":
+        larger = " delivery='auto' may use a store."
+    elif ways.temporary:
+        larger = f" DashScope's temporary store takes {_TEMPORARY_LIMIT // 2**20:,} MiB."
+    raise MediaDoesNotFitError(
+        f"{name} is {ready.encoded_bytes / 2**20:.1f} MiB as base64; media inside a request may have "
+        f"{limit / 2**20:.0f} MiB.{larger} {_STEPS}",
+        limit=limit,
+        actual=ready.encoded_bytes,
+    )
+
+
+def _missing(name: str, wish: str, why: str) -> Route:
+    raise ConfigurationError(f"{name}: delivery={wish!r} is not possible: {why}, or use delivery='auto'.")

@@ -9,15 +9,20 @@ from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
 from qwen_omni.standin.log import LoggedRequest
 from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
 from qwen_omni.standin.server import Standin, serve
+from qwen_omni.standin.signing import OssKey
+from qwen_omni.standin.stores import LoggedStoreCall, StoreFault
 
 __all__ = [
     "ColourSpan",
     "Fault",
     "LoggedRequest",
+    "LoggedStoreCall",
     "Mark",
     "MediaFacts",
+    "OssKey",
     "Script",
     "Standin",
+    "StoreFault",
     "ToolCall",
     "Turn",
     "serve",

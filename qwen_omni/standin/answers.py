@@ -102,7 +102,7 @@ def _thoughts(evidence: Evidence) -> str:
 def _limited(text: str, body: dict[str, Any]) -> tuple[str, str]:
     """Apply `stop` and `max_tokens`; return the text and why it ended."""
     stops = body.get("stop") or []
-    for stop in [stops] if isinstance(stops, str) else stops:
+    for stop in filter(None, [stops] if isinstance(stops, str) else stops):
         text = text.split(stop, 1)[0]
     most = body.get("max_tokens") or body.get("max_completion_tokens")
     if most is not None and text_tokens(text) > most:

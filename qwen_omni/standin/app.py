@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from qwen_omni.standin.service import Reply, Request, State, respond
+from qwen_omni.standin.store_door import StoreSending, serve_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,10 @@ def make_app(
 ) -> Starlette:
     """Build the ASGI app; `transport_of` finds a client's connection where a reply shall break it."""
 
-    async def endpoint(request: HTTPRequest) -> _Sending:
+    async def endpoint(request: HTTPRequest) -> _Sending | StoreSending:
+        if state.stores.owns(request.scope["path"]):
+            client = (request.client.host, request.client.port) if request.client else None
+            return await serve_store(request, state.stores, state.keys, transport_of(client))
         body = await request.body()
         asked = Request(
             method=request.method, path=request.url.path, headers={k.lower(): v for k, v in request.headers.items()},

@@ -21,6 +21,8 @@ from qwen_omni.standin.refusal import Refusal, algo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qwen_omni.standin.stores import Stores
+
 _FORBIDDEN = (401, 403)
 _OK = 200
 _TIMEOUT = 10.0
@@ -35,12 +37,22 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who asks for media, and whether `oss://` addresses shall be resolved."""
+
+    model: str
+    account: str
+    resolves_oss: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Where media may come from."""
 
     media_map: Mapping[str, bytes | Path] = field(default_factory=dict)
+    stores: Stores | None = None
 
-    def fetch(self, url: str, *, resolves_oss: bool) -> Fetched:
+    def fetch(self, url: str, *, visitor: Visitor) -> Fetched:
         """Return the media behind `url`.
 
         Raises:
@@ -49,11 +61,14 @@ class Intake:
         if url.startswith("data:"):
             return Fetched(data=_decode_data_uri(url), inline=True)
         parts = _split(url)
-        if parts.scheme == "oss" and not resolves_oss:
+        if parts.scheme == "oss" and not visitor.resolves_oss:
             raise algo(refusal.BAD_URL)
         held = self.media_map.get(url, self.media_map.get(parts._replace(query="", fragment="").geturl()))
         if held is not None:
             return Fetched(data=held.read_bytes() if isinstance(held, Path) else held, inline=False)
+        kept = self.stores.find(url, visitor.model, visitor.account) if self.stores and parts.scheme == "oss" else None
+        if kept is not None:
+            return Fetched(data=b"".join(file.read_bytes() for file in kept.files), inline=False)
         if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
             return Fetched(data=_download(parts), inline=False)
         raise algo(refusal.NO_DOWNLOAD, late=True)

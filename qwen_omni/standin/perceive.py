@@ -23,7 +23,7 @@ from qwen_omni.standin.stills import look
 from qwen_omni.standin.tokens import audio_tokens, frame_tokens, image_tokens, video_tokens
 
 if TYPE_CHECKING:
-    from qwen_omni.standin.intake import Fetched, Intake
+    from qwen_omni.standin.intake import Fetched, Intake, Visitor
     from qwen_omni.standin.messages import MediaPart
     from qwen_omni.standin.tokens import Sampling, TokenRule
 
@@ -60,7 +60,7 @@ class Perception:
     intake: Intake
     memory: Memory
     limits: MediaLimits
-    resolves_oss: bool
+    visitor: Visitor
 
     def perceive(self, parts: list[MediaPart]) -> list[MediaFacts]:
         """Return the facts of all parts, in order.
@@ -75,7 +75,7 @@ class Perception:
     def _one(self, part: MediaPart) -> MediaFacts:
         if part.kind == "frames":
             return self._frame_list(part)
-        fetched = self.intake.fetch(part.urls[0], resolves_oss=self.resolves_oss)
+        fetched = self.intake.fetch(part.urls[0], visitor=self.visitor)
         _check_size(self.limits, part.kind, fetched)
         try:
             facts = self.memory.recall(part.kind, fetched.data)
@@ -90,7 +90,7 @@ class Perception:
             raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
         pictures = []
         for url in part.urls:
-            fetched = self.intake.fetch(url, resolves_oss=self.resolves_oss)
+            fetched = self.intake.fetch(url, visitor=self.visitor)
             _check_size(self.limits, "image", fetched)
             try:
                 pictures.append(self.memory.recall("image", fetched.data))

@@ -15,6 +15,8 @@ from qwen_omni.standin.intake import Intake
 from qwen_omni.standin.listener import Listener
 from qwen_omni.standin.script import Script
 from qwen_omni.standin.service import State
+from qwen_omni.standin.signing import OssKey
+from qwen_omni.standin.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from qwen_omni.standin.log import LoggedRequest
 
 _LOOPBACK = "127.0.0.1"
+_OSS_KEYS = {"standin-id": OssKey(secret="standin-secret")}  # noqa: S106 - opens nothing but a folder of this machine
 
 
 class Standin:
@@ -39,21 +42,31 @@ class Standin:
             loopback is ever fetched.
         script: Scripted replies and faults; may be changed while running.
         keys: Accepted API keys.
+        buckets: Names of the buckets of the OSS endpoint.
+        oss_keys: Keys to them, by their id.
+        oss_region: The endpoint's region, which V4 signatures name.
         host: A loopback address.
         port: 0 takes a free one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per property of the service
         self,
         *,
         media_map: Mapping[str, bytes | Path] | None = None,
         script: Script | None = None,
         keys: tuple[str, ...] = ("sk-standin",),
+        buckets: tuple[str, ...] = ("standin-media",),
+        oss_keys: Mapping[str, OssKey] | None = None,
+        oss_region: str = "cn-standin",
         host: str = _LOOPBACK,
         port: int = 0,
     ) -> None:
         self.media_map = dict(media_map or {})
-        self._state = State(keys=tuple(keys), intake=Intake(media_map=self.media_map), script=script or Script())
+        self.stores = Stores(buckets, _OSS_KEYS if oss_keys is None else oss_keys, oss_region)
+        self._state = State(
+            keys=tuple(keys), intake=Intake(media_map=self.media_map, stores=self.stores), script=script or Script(),
+            stores=self.stores,
+        )  # fmt: skip
         self._host = host
         self._port = port
         self._listener: Listener | None = None
@@ -63,6 +76,11 @@ class Standin:
     def base_url(self) -> str:
         """The address for a client's `base_url`."""
         return f"http://{self._host}:{self._running.port}/compatible-mode/v1"
+
+    @property
+    def oss_endpoint(self) -> str:
+        """The address of the OSS endpoint."""
+        return f"http://{self._host}:{self._running.port}"
 
     @property
     def api_key(self) -> str:
@@ -102,6 +120,7 @@ class Standin:
         """Close all connections and end the thread."""
         if self._listener is not None:
             self._listener.stop()
+        self.stores.close()
 
     def __enter__(self) -> Self:
         return self.start()

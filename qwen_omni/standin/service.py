@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qwen_omni.standin import refusal, sse
 from qwen_omni.standin.answers import compose
-from qwen_omni.standin.intake import Intake
+from qwen_omni.standin.intake import Intake, Visitor
 from qwen_omni.standin.limits import find_model
 from qwen_omni.standin.log import LoggedRequest, without_media, without_secrets
 from qwen_omni.standin.messages import all_text, read_messages
@@ -24,6 +24,7 @@ from qwen_omni.standin.rules import KNOWN_FIELDS, check_fields, is_thinking
 from qwen_omni.standin.schema import BadSchemaError
 from qwen_omni.standin.script import Fault, RawAnswer, Script
 from qwen_omni.standin.shapes import check_shapes
+from qwen_omni.standin.stores import Stores
 from qwen_omni.standin.tokens import text_tokens
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class State:
     script: Script = field(default_factory=Script)
     memory: Memory = field(default_factory=Memory)
     requests: list[LoggedRequest] = field(default_factory=list)
+    stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -166,8 +168,12 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         raise algo(f"The model {model.name} takes text only; the request holds {len(parts)} media parts.")
     facts: tuple[MediaFacts, ...] = ()
     if model.media is not None:
-        resolves = request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
-        perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, resolves_oss=resolves)
+        visitor = Visitor(
+            model=body["model"],
+            account=request.headers.get("authorization", "").partition(" ")[2].strip(),
+            resolves_oss=request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable",
+        )
+        perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if prompt_text_tokens(body) + sum(one.tokens for one in facts) > most:

@@ -63,6 +63,16 @@ class PcmDecoder:
         return data[start + 8 :]
 
 
+def decode_piece(encoded: str) -> bytes:
+    """Decode a piece of speech that stands for itself, with a WAV header of its own or without.
+
+    Raises:
+        ValueError: it is not base64.
+    """
+    decoder = PcmDecoder()
+    return decoder.feed(encoded) + decoder.close()
+
+
 def _decode(text: str) -> bytes:
     # A piece may be padded in the middle when several encoded pieces were joined on the way.
     try:

@@ -1,39 +1,33 @@
-"""A `ChatRequest` and its delivered media → the body of a request, in DashScope's words. Pure.
+"""A `ChatRequest` and its delivered media → the body of a request, in the words of DashScope or vLLM. Pure.
 
 One function per kind of part; each returns a value. Whatever cannot be encoded raises and names its place.
 """
 
-from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
     ImagePart,
-    MediaPart,
     Message,
     Part,
-    Sampling,
     TextPart,
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
     VideoPart,
 )
-from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.options import ChatOptions, ChatRequest, Dialect
 from qwen_omni.profiles import Profile
+from qwen_omni.wire.media import Look, encode_media
 from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
-
-Look = Callable[[MediaSource], Delivered]
-"""Finds how a piece of media was delivered."""
+from qwen_omni.wire.vllm import encode_vllm, served_profile
 
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
 
-_SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 # ours → theirs, for options that are passed on as they are
 _PLAIN_FIELDS = {
     "temperature": "temperature",
@@ -57,7 +51,16 @@ _KINDS = {
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
-def encode_request(request: ChatRequest, profile: Profile, look: Look) -> dict[str, Any]:
+class _Encoding(NamedTuple):
+    """How media were delivered, and for whom they are written."""
+
+    look: Look
+    dialect: Dialect
+
+
+def encode_request(
+    request: ChatRequest, profile: Profile, look: Look, dialect: Dialect = "dashscope"
+) -> dict[str, Any]:
     """Build the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
 
     Raises:
@@ -65,15 +68,14 @@ def encode_request(request: ChatRequest, profile: Profile, look: Look) -> dict[s
         UnsupportedContentError: a part that has no place in its message.
     """
     options = request.options
+    profile = served_profile(profile) if dialect == "vllm" else profile
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": encode_messages(request.messages, profile, look),
+        "messages": encode_messages(request.messages, profile, look, dialect),
         **_plain(options),
         **encode_tools(options, profile),
         **encode_format(options, profile),
-        **_thinking(options, profile),
-        **_speech(options, profile),
-        **_search(options, profile),
+        **(encode_vllm(request) if dialect == "vllm" else _own(options, profile)),
     }
     taken = _OURS_ALONE & set(options.extra_body)
     if taken:
@@ -89,28 +91,34 @@ def _plain(options: ChatOptions) -> dict[str, Any]:
     return {name: value for name, value in {**values, "stop": stop}.items() if value is not None}
 
 
+def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    return {**_thinking(options, profile), **_speech(options, profile), **_search(options, profile)}
+
+
 def encode_headers(request: ChatRequest, media: tuple[Delivered, ...]) -> dict[str, str]:
     """Give the headers this request needs beside the usual ones."""
     temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
     return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}
 
 
-def encode_messages(messages: tuple[Message, ...], profile: Profile, look: Look) -> list[dict[str, Any]]:
+def encode_messages(
+    messages: tuple[Message, ...], profile: Profile, look: Look, dialect: Dialect = "dashscope"
+) -> list[dict[str, Any]]:
     """Encode the conversation; tool results become messages of their own."""
     encoded: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
-        encoded += _message(message, index, profile, look)
+        encoded += _message(message, index, profile, _Encoding(look, dialect))
     if not any(message["role"] == "user" for message in encoded):
         raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
     return encoded
 
 
-def _message(message: Message, index: int, profile: Profile, look: Look) -> list[dict[str, Any]]:
+def _message(message: Message, index: int, profile: Profile, how: _Encoding) -> list[dict[str, Any]]:
     match message.role:
         case "system":
             return [{"role": "system", "content": _text_only(message.parts, f"message {index} (system)")}]
         case "user":
-            return [_named({"role": "user", "content": _user_content(message.parts, index, look)}, message)]
+            return [_named({"role": "user", "content": _user_content(message.parts, index, how)}, message)]
         case "assistant":
             return [_named(_assistant(message.parts, f"message {index} (assistant)", profile), message)]
         case "tool":
@@ -130,43 +138,22 @@ def _text_only(parts: tuple[Part, ...], place: str) -> str:
     return "\n".join(part.text for part in parts if isinstance(part, TextPart))
 
 
-def _user_content(parts: tuple[Part, ...], index: int, look: Look) -> str | list[dict[str, Any]]:
+def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | list[dict[str, Any]]:
     if all(isinstance(part, TextPart) for part in parts) and len(parts) <= 1:
         return _text_only(parts, "")
-    return [encode_part(part, f"message {index} (user) part {at}", look) for at, part in enumerate(parts)]
+    return [_part(part, f"message {index} (user) part {at}", how) for at, part in enumerate(parts)]
 
 
-def encode_part(part: Part, place: str, look: Look) -> dict[str, Any]:
-    """Encode one part of a user message."""
+def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any]:
     match part:
         case TextPart():
             return {"type": "text", "text": part.text}
         case ImagePart() | AudioPart() | VideoPart() | FramesPart():
-            return _media(part, look)
+            return encode_media(part, place, *how)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
             raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
         case _:
             assert_never(part)
-
-
-def _media(part: MediaPart, look: Look) -> dict[str, Any]:
-    match part:
-        case ImagePart():
-            return {"type": "image_url", "image_url": {"url": look(part.source)}, **_sampling(part.sampling)}
-        case AudioPart():
-            delivered = look(part.source)
-            return {"type": "input_audio", "input_audio": {"data": delivered, "format": delivered.format or "wav"}}
-        case VideoPart():
-            return {"type": "video_url", "video_url": {"url": look(part.source)}, **_sampling(part.sampling)}
-        case FramesPart():
-            return {"type": "video", "video": [look(frame) for frame in part.frames], **_sampling(part.sampling)}
-        case _:
-            assert_never(part)
-
-
-def _sampling(sampling: Sampling) -> dict[str, float]:
-    values = {name: getattr(sampling, name) for name in _SAMPLING_FIELDS}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[str, Any]:

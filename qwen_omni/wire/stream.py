@@ -23,7 +23,7 @@ from qwen_omni.responses import (
     Usage,
     UsageDelta,
 )
-from qwen_omni.wire.audio import PcmDecoder
+from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
 from qwen_omni.wire.sse import Event, EventParser
 from qwen_omni.wire.thinktags import ThinkTags
@@ -159,7 +159,9 @@ class StreamState:
         for choice in value.get("choices") or ():
             if choice.get("finish_reason") == "error_finish":
                 raise self._error_finish(choice)
-            deltas += self._payload(choice.get("delta") or choice.get("message") or {})
+            deltas += self._payload(
+                choice.get("delta") or choice.get("message") or {}, speech=_is_speech(value, choice)
+            )
             reason = choice.get("finish_reason")
             if reason and reason != "null":
                 self._finished = True
@@ -178,8 +180,10 @@ class StreamState:
         words = str((choice.get("delta") or {}).get("content") or "the service ended the answer with an error")
         return from_answer(ErrorAnswer(message=words), status=500).with_partial(self.response)
 
-    def _payload(self, delta: Mapping[str, Any]) -> list[Delta]:
+    def _payload(self, delta: Mapping[str, Any], *, speech: bool) -> list[Delta]:
         deltas: list[Delta] = []
+        if speech and isinstance(delta.get("content"), str):
+            return self._spoken(delta["content"])
         thinking = delta.get("reasoning_content")
         if thinking:
             deltas.append(ThinkingDelta(thinking))
@@ -192,6 +196,14 @@ class StreamState:
         for position, call in enumerate(delta.get("tool_calls") or ()):
             deltas.append(self._call(call, position))
         return deltas
+
+    def _spoken(self, encoded: str) -> list[Delta]:
+        # vLLM-Omni: each piece is a file of its own, in base64, where text would be.
+        try:
+            pcm = decode_piece(encoded)
+        except ValueError as error:
+            raise self._interrupted(str(error)) from None
+        return [AudioDelta(pcm)] if pcm else []
 
     def _text(self, source: str, text: str) -> list[Delta]:
         # Older models tell the text inside the speech, newer ones beside it; where both do, one is enough.
@@ -234,6 +246,12 @@ class StreamState:
         if broken or not self._finished:
             raise self._interrupted(broken)
         return deltas
+
+
+def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
+    told = chunk.get("modality") or choice.get("modality")
+    marked = any("audio_metadata" in part for part in (chunk, choice, choice.get("delta") or {}))
+    return told == "audio" or marked
 
 
 def to_usage(usage: Mapping[str, Any]) -> Usage:

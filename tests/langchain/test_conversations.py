@@ -8,7 +8,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.client import prepare_call
+from qwen_omni.calls import Outgoing
+from qwen_omni.client import make_carrier
 from tests.conversations import CONVERSATIONS, HOST, WEATHER_JSON, Row
 
 Spelling = tuple[list[BaseMessage], dict[str, Any]]
@@ -86,7 +87,8 @@ def test_same_json(row: Row) -> None:
     messages, options = SPELLINGS[row.name]
     llm = ChatQwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))
     plan = llm._plan(messages, None, options)
-    body = json.loads(b"".join(prepare_call(plan.request, plan.connection.load()).body))
+    settings = plan.connection.load()
+    body = json.loads(b"".join(Outgoing(plan.request, settings, make_carrier(settings)).call.body))
     sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
     assert sent == {**row.body, **ADDED.get(row.name, {})}
     assert (body["model"], body["stream"]) == (row.model, True)

@@ -11,10 +11,10 @@ from fractions import Fraction
 import av
 import pytest
 
-from qwen_omni import client
+from qwen_omni import calls
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.messages import FramesPart, Sampling, TextPart
-from qwen_omni.wire import request
+from qwen_omni.wire import media, request
 
 Patch = pytest.MonkeyPatch
 Frames = list[tuple[float, av.VideoFrame]]
@@ -33,13 +33,13 @@ def _bytes_of(delivered: Delivered) -> bytes:
 
 def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
     """Let `change` have every video that goes into a request."""
-    real = client.deliver
+    real = calls.deliver
 
     def deliver(*args: object, **named: object) -> dict:
         made = real(*args, **named)
         return {source: _changed(item, change) for source, item in made.items()}
 
-    patch.setattr(client, "deliver", deliver)
+    patch.setattr(calls, "deliver", deliver)
 
 
 def _changed(delivered: Delivered, change: Callable[[bytes], bytes]) -> Delivered:
@@ -187,21 +187,21 @@ def part_lost(patch: Patch) -> None:
 @mutant
 def frames_reversed(patch: Patch) -> None:
     """A list of frames is sent in the wrong order."""
-    real = request._media
+    real = media._for_dashscope
 
     def reversed_frames(part: object, look: object) -> dict:
         if isinstance(part, FramesPart):
             part = dataclasses.replace(part, frames=part.frames[::-1])
         return real(part, look)
 
-    patch.setattr(request, "_media", reversed_frames)
+    patch.setattr(media, "_for_dashscope", reversed_frames)
 
 
 @mutant
 def sampling_lost(patch: Patch) -> None:
     """What the caller said about frames per second and pixels is forgotten."""
-    real = request._sampling
-    patch.setattr(request, "_sampling", lambda _: real(Sampling()))
+    real = media._sampling
+    patch.setattr(media, "_sampling", lambda _: real(Sampling()))
 
 
 @mutant

@@ -1,0 +1,119 @@
+"""Uploads against `oss2.put_object_from_file`, second sends, and memory, on the stand-in in a process of its own.
+
+python benchmarks/delivery.py [MEGABYTES] [ROUNDS]
+"""
+
+import multiprocessing
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import oss2
+
+from qwen_omni import Settings
+from qwen_omni.client import make_carrier
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.inline import version_of
+from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.standin import OssKey, Standin
+
+MODEL = "qwen3.8-omni-flash"
+
+
+def serve(pipe):
+    with Standin(oss_keys={"id": OssKey(secret="secret")}) as standin:
+        pipe.send((standin.base_url, standin.api_key, standin.oss_endpoint))
+        while True:
+            if pipe.recv() == "stop":
+                return
+            pipe.send([(call.operation, call.key, call.size_bytes) for call in standin.stores.calls])
+
+
+def ready(path):
+    with path.open("rb") as file:
+        version = version_of(file)
+    return Delivered(
+        path=path.resolve(), version=version, size_bytes=version.size, format="mp4", content_type="video/mp4"
+    )
+
+
+def peak_megabytes():
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def timed(action):
+    wall, cpu = time.perf_counter(), time.process_time()
+    action()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(path, folder, place, rounds):
+    base_url, api_key, endpoint = place
+    bucket = oss2.Bucket(oss2.AuthV4("id", "secret"), endpoint, "standin-media", region="cn-standin")
+    oss = OssSettings(
+        bucket="standin-media", endpoint=endpoint, region="cn-standin", credentials=OssCredentials.of("id", "secret")
+    )
+
+    def carrier(name):
+        settings = Settings.load(api_key=api_key, base_url=base_url, cache_dir=folder / name, oss=oss)
+        return make_carrier(settings)
+
+    def one(number, route):
+        carrier(f"{route}{number}").carry(ready(path), route, model=MODEL, name="file")
+
+    actions = {
+        "oss2.put_object_from_file": lambda number: bucket.put_object_from_file(f"peer-{number}", str(path)),
+        "ours, bucket": lambda number: one(number, "oss"),
+        "ours, temporary store": lambda number: one(number, "temporary"),
+    }
+    found = {name: [] for name in actions}
+    for number in range(-1, rounds):  # the first round warms up
+        for name, action in actions.items():
+            spent = timed(lambda action=action, number=number: action(number))
+            if number >= 0:
+                found[name].append(spent)
+    return found, carrier("oss0")
+
+
+def main():
+    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 64
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
+    server.start()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "film.mp4"
+        with path.open("wb") as file:
+            for _ in range(megabytes):
+                file.write(os.urandom(2**20))
+        before = peak_megabytes()
+        found, warm = measure(path, folder, ours.recv(), rounds)
+        peak = peak_megabytes()
+        ours.send("calls")
+        first = len(ours.recv())
+        warm.carry(ready(path), "oss", model=MODEL, name="file")
+        ours.send("calls")
+        again = len(ours.recv()) - first
+    ours.send("stop")
+    server.join()
+    report(found, megabytes, again, peak - before)
+
+
+def report(found, megabytes, again, grown):
+    base = statistics.median(wall for wall, _ in found["oss2.put_object_from_file"])
+    base_cpu = statistics.median(cpu for _, cpu in found["oss2.put_object_from_file"])
+    print(f"{megabytes} MiB, medians of {len(found['ours, bucket'])} rounds")
+    for name, spent in found.items():
+        wall, cpu = statistics.median(s[0] for s in spent), statistics.median(s[1] for s in spent)
+        print(f"{name:28} {wall:7.3f} s wall  {cpu:7.3f} s CPU   ratio {wall / base:5.2f}  CPU {cpu / base_cpu:5.2f}")
+    print(f"requests for a second send: {again} (target 0)")
+    print(f"peak memory of all uploads: +{grown:.0f} MB over idle (target 150)")
+
+
+if __name__ == "__main__":
+    main()

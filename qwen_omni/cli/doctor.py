@@ -1,0 +1,41 @@
+"""`qwen-omni doctor`: what may be wrong with the key, the model, the stores or a link. Prints findings, no more."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from qwen_omni.cli.choices import REGIONS, choose
+from qwen_omni.cli.display import show_finding
+from qwen_omni.doctor import examine, examine_link
+from qwen_omni.http import run
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.settings import Settings
+
+_NO_KEY = "not-needed"  # fetching a link takes none, and none is sent
+
+
+def doctor(
+    url: Annotated[
+        str | None, typer.Argument(metavar="[URL]", help="A link to media; without one, look at the account.")
+    ] = None,
+    *,
+    model: Annotated[str, typer.Option("--model", "-m", help="Which model to try.")] = DEFAULT_MODEL,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of another service.")] = None,
+) -> None:
+    """Try key, region, model and stores, or fetch a link as the service would; say what to do about each fault."""
+    if url is not None:
+        settings = Settings.load(
+            api_key=_NO_KEY, base_url=base_url, region=choose("region", region, REGIONS), read_timeout=30.0
+        )
+        findings = iter(run(examine_link(url, now=datetime.now(UTC)), settings))
+    else:
+        settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
+        findings = examine(settings, model)
+    bad = 0
+    for finding in findings:
+        show_finding(finding.name, finding.verdict, finding.text, finding.step)
+        bad += finding.verdict == "bad"
+    if bad:
+        raise typer.Exit(1)

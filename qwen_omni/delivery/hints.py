@@ -1,0 +1,29 @@
+"""What to tell a user whose media the service refused: how it travelled, and what to try. Pure."""
+
+from collections.abc import Sequence
+
+from qwen_omni.delivery.delivered import Delivered, Route
+
+_MOST = 3
+_TOLD: dict[Route, str] = {
+    "inline": "inside the request (inline), so no link was involved: look at the file itself",
+    "oss": "through your bucket (oss) as a signed link; `qwen-omni doctor` tries the bucket",
+    "temporary": "through the service's temporary store (temporary), which keeps it for 48 h for one model and account",
+    "link": "as a link; `qwen-omni doctor URL` fetches it and says what the service may trip over",
+}
+
+
+def hint_for(media: Sequence[Delivered]) -> str:
+    """Name the routes of a request's media and the next step.
+
+    Example:
+        >>> hint_for([Delivered(url="https://host/a.mp4?sign=x")])[:41]
+        'The media travelled as a link; `qwen-omni'
+    """
+    routes = list(dict.fromkeys(one.route for one in media))
+    told = "; and ".join(_TOLD[route] for route in routes)
+    if not told:
+        return ""
+    links = [one.url.partition("?")[0] for one in media if one.route == "link" and one.url]
+    named = f" Links: {', '.join(links[:_MOST])}{' …' if len(links) > _MOST else ''}." if links else ""
+    return f"The media travelled {told}.{named}"

@@ -1,0 +1,314 @@
+"""The caller's own bucket on Alibaba Cloud OSS: upload, signed link, deletion. The only module that names `oss2`.
+
+Objects are named by the digest of what is in them and are private. A large file goes up in parts, several at a
+time; what has arrived is found again by asking the bucket, so an upload that was killed goes on where it stopped.
+Errors of `oss2` hold signed headers, so they are translated and let go (`delivery.oss_errors`).
+"""
+
+import contextlib
+import functools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+from qwen_omni.delivery.crc import combined
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.inline import changed, is_unchanged, opened
+from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
+from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.oss_settings import OssSettings, with_scheme
+from qwen_omni.retry import Attempts, RetryPolicy
+
+T = TypeVar("T")
+_PART = 4 * 2**20
+_MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
+_WHOLE = 2 * _PART  # files up to this size go up in one request
+_WORKERS = 3
+_TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One upload: what goes where, and who wants to hear of it.
+
+    Attributes:
+        object_name: the object to make.
+        label: names the media in errors.
+        sent: is told how many bytes have arrived.
+        resume: identifies an upload that was begun before; `None` starts one.
+        begun: is told how to resume.
+    """
+
+    object_name: str
+    label: str
+    sent: Callable[[int], None]
+    resume: str | None = None
+    begun: Callable[[str], None]
+
+
+class OssStore:
+    """A bucket. Safe to share between threads."""
+
+    def __init__(self, settings: OssSettings, *, retry: RetryPolicy, timeout: float) -> None:
+        self.settings = settings
+        self._retry = retry
+        self._uploads = _bucket(settings, settings.upload_endpoint or settings.endpoint, timeout)
+        self._links = _bucket(settings, settings.endpoint, timeout)
+
+    def put(self, ready: Delivered, errand: Errand) -> None:
+        """Upload media. What changed on disk meanwhile is not completed, so nothing half is ever seen.
+
+        Raises:
+            UnreadableMediaError: the file is gone, or changed since it was looked at.
+            DeliveryError: the bucket refused, or could not be reached.
+        """
+        with opened(ready) as file:
+            if ready.size_bytes <= _WHOLE:
+                self._put_whole(file, ready, errand)
+            else:
+                _Multipart(self._uploads, self.tried, file, ready, errand, check_crc=self.settings.check_crc).run()
+
+    def sign(self, object_name: str) -> tuple[str, float]:
+        """Give a signed link to an object and the time at which it ends; sends nothing."""
+        key = self.settings.current_credentials()
+        now = time.time()
+        until = now + self.settings.link_seconds
+        if key.expires_at is not None:
+            until = min(until, key.expires_at)
+        seconds = max(1, int(until - now))
+        return self.tried(
+            "sign a link", lambda: self._links.sign_url("GET", object_name, seconds, slash_safe=True)
+        ), until
+
+    def delete(self, object_name: str) -> None:
+        """Delete an object."""
+        self.tried("delete an object", lambda: self._uploads.delete_object(object_name))
+
+    def is_private(self) -> bool:
+        """Ask whether the bucket is private."""
+        return bool(self.tried("read the bucket's ACL", self._uploads.get_bucket_acl).acl == "private")
+
+    def write(self, object_name: str, data: bytes) -> None:
+        """Write a small object."""
+        headers = {"Content-Type": "text/plain", "x-oss-object-acl": "private"}
+        self.tried("write an object", lambda: self._uploads.put_object(object_name, data, headers=headers))
+
+    def read(self, object_name: str) -> bytes:
+        """Read a small object."""
+        return bytes(self.tried("read an object", lambda: self._uploads.get_object(object_name).read()))
+
+    def tried(self, what: str, action: Callable[[], T]) -> T:
+        """Do something at the bucket; repeat it where that may help, and raise errors of ours.
+
+        Raises:
+            DeliveryError: it failed for good.
+        """
+        attempts = Attempts(self._retry)
+        while True:
+            failure: QwenOmniError
+            try:
+                return action()
+            except _errors() as error:
+                failure = to_delivery_error(_refused(error), what, self.settings, time.time())
+            wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers
+            time.sleep(wait)
+
+    def _put_whole(self, file: IO[bytes], ready: Delivered, errand: Errand) -> None:
+        data = file.read(ready.size_bytes + 1)
+        if len(data) != ready.size_bytes or not is_unchanged(file, ready):
+            raise changed(ready)
+
+        def put() -> None:
+            done = self._uploads.put_object(errand.object_name, data, headers=_headers(ready))
+            if self.settings.check_crc:
+                _compare(_crc(data), done.crc)
+
+        self.tried(f"upload {errand.label}", put)
+        errand.sent(len(data))
+
+
+class _Multipart:
+    """One upload in parts."""
+
+    def __init__(
+        self,
+        bucket: Any,  # noqa: ANN401  (oss2 has no types)
+        tried: Callable[[str, Callable[[], Any]], Any],
+        file: IO[bytes],
+        ready: Delivered,
+        errand: Errand,
+        *,
+        check_crc: bool,
+    ) -> None:
+        self._bucket, self._tried, self._file, self._ready, self._errand = bucket, tried, file, ready, errand
+        self._check_crc = check_crc
+        self._reading = threading.Lock()
+        self._part = max(_PART, math.ceil(ready.size_bytes / _MOST_PARTS / 2**20) * 2**20)
+        self._count = math.ceil(ready.size_bytes / self._part)
+
+    def run(self) -> None:
+        upload, parts = self._begun()
+        missing = [number for number in range(1, self._count + 1) if number not in parts]
+        self._errand.sent(sum(part.size for part in parts.values()))
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-omni-upload") as pool:
+            pending = [pool.submit(self._send, upload, number) for number in missing]
+            try:
+                for done in as_completed(pending):
+                    part = done.result()
+                    parts[part.part_number] = part
+                    self._errand.sent(sum(part.size for part in parts.values()))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        if not is_unchanged(self._file, self._ready):
+            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
+            raise changed(self._ready)
+        ordered = [parts[number] for number in sorted(parts)]
+        self._tried(f"complete {self._errand.label}", lambda: self._complete(upload, ordered))
+
+    @property
+    def _name(self) -> str:
+        return self._errand.object_name
+
+    def _begun(self) -> tuple[str, dict[int, Any]]:
+        """Find what arrived before, or begin anew."""
+        if self._errand.resume:
+            with contextlib.suppress(QwenOmniError):  # forgotten or cleaned up: begin anew
+                return self._errand.resume, self._arrived(self._errand.resume)
+        upload = self._tried(
+            f"begin to upload {self._errand.label}",
+            lambda: self._bucket.init_multipart_upload(self._name, headers=_headers(self._ready)).upload_id,
+        )
+        self._errand.begun(upload)
+        return upload, {}
+
+    def _arrived(self, upload: str) -> dict[int, Any]:
+        parts: dict[int, Any] = {}
+        marker = ""
+        while True:
+            page = self._tried("list parts", functools.partial(self._page, upload, marker))
+            parts |= {part.part_number: part for part in page.parts if part.size == self._size(part.part_number)}
+            if not page.is_truncated:
+                return parts
+            marker = page.next_marker
+
+    def _page(self, upload: str, marker: str) -> Any:  # noqa: ANN401  (oss2's result)
+        return self._bucket.list_parts(self._name, upload, marker=marker, max_parts=1000)
+
+    def _size(self, number: int) -> int:
+        return min(self._part, self._ready.size_bytes - (number - 1) * self._part)
+
+    def _send(self, upload: str, number: int) -> Any:  # noqa: ANN401  (oss2's PartInfo)
+        with self._reading:
+            self._file.seek((number - 1) * self._part)
+            data = self._file.read(self._size(number))
+        if len(data) != self._size(number):
+            raise changed(self._ready)
+        crc = _crc(data) if self._check_crc else None
+        etag = self._tried(f"upload {self._errand.label}", lambda: self._put_part(upload, number, data, crc))
+        return _part_info(number, etag, len(data), crc)
+
+    def _put_part(self, upload: str, number: int, data: bytes, crc: int | None) -> str:
+        done = self._bucket.upload_part(self._name, upload, number, data)
+        if crc is not None:
+            _compare(crc, done.crc)
+        return str(done.etag)
+
+    def _complete(self, upload: str, parts: list[Any]) -> None:
+        done = self._bucket.complete_multipart_upload(self._name, upload, parts)
+        if self._check_crc and all(part.part_crc is not None for part in parts):
+            _compare(combined((int(part.part_crc), part.size) for part in parts), done.crc)
+
+
+def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noqa: ANN401  (oss2 has no types)
+    try:
+        import oss2  # noqa: PLC0415  (an extra; loads on first use)
+    except ImportError:
+        raise ConfigurationError("A bucket needs one more package: pip install 'qwen-omni[oss]'") from None
+    _hush()
+    auth = (oss2.ProviderAuthV4 if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
+    # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
+    return oss2.Bucket(
+        auth,
+        with_scheme(endpoint),
+        settings.bucket,
+        region=settings.region_name,
+        connect_timeout=timeout,
+        enable_crc=False,
+        app_name="qwen-omni",
+    )
+
+
+class _Provider:
+    """Gives oss2 the present key before every request."""
+
+    def __init__(self, settings: OssSettings) -> None:
+        self._settings = settings
+
+    def get_credentials(self) -> Any:  # noqa: ANN401  (oss2's Credentials)
+        from oss2.credentials import Credentials  # noqa: PLC0415
+
+        key = self._settings.current_credentials()
+        token = "" if key.security_token is None else key.security_token.get_secret_value()
+        return Credentials(key.access_key_id.get_secret_value(), key.access_key_secret.get_secret_value(), token)
+
+
+def _hush() -> None:
+    """Keep oss2 from logging signed requests: at DEBUG it writes keys and tokens out."""
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        if _is_quiet not in logger.filters:
+            logger.addFilter(_is_quiet)
+
+
+def _is_quiet(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+def _headers(ready: Delivered) -> dict[str, str]:
+    return {"Content-Type": ready.content_type or "application/octet-stream", "x-oss-object-acl": "private"}
+
+
+def _part_info(number: int, etag: str, size: int, crc: int | None) -> Any:  # noqa: ANN401  (oss2's PartInfo)
+    from oss2.models import PartInfo  # noqa: PLC0415
+
+    return PartInfo(number, etag, size=size, part_crc=crc)
+
+
+def _crc(data: bytes) -> int:
+    from oss2.utils import Crc64  # noqa: PLC0415
+
+    crc = Crc64()
+    crc.update(data)
+    return int(crc.crc)
+
+
+def _compare(ours: int, theirs: int | None) -> None:
+    from oss2.exceptions import InconsistentError  # noqa: PLC0415
+
+    if theirs is not None and ours != theirs:
+        raise InconsistentError(f"the checksum is {ours} here and {theirs} there", "")
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import requests  # noqa: PLC0415  (comes with oss2)
+    from oss2.exceptions import OssError  # noqa: PLC0415
+
+    return (OssError, requests.RequestException, OSError)
+
+
+def _refused(error: Exception) -> Refused:
+    """Copy what may be shown of an error of oss2."""
+    headers = getattr(error, "headers", None) or {}
+    return Refused(
+        status=int(getattr(error, "status", 0) or 0),
+        code=str(getattr(error, "code", "") or type(error).__name__),
+        message=str(getattr(error, "message", "") or getattr(error, "body", "") or error),
+        request_id=str(getattr(error, "request_id", "") or ""),
+        date=headers.get("Date") or headers.get("date"),
+    )

@@ -1,0 +1,182 @@
+"""DashScope's temporary store: ask for a policy, post the file, get an `oss://` link for 48 hours. Flows, no I/O.
+
+The link works for the same model and account alone, and only with the resolve header (`wire.request`). The vendor
+means this store for trying things out, not for production or load tests. `delivery.carry` runs the flows.
+"""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.form import FormBody
+from qwen_omni.delivery.oss_errors import Refused, parse_xml
+from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
+from qwen_omni.flow import Flow, Request, Sleep, ask
+from qwen_omni.wire.errors import to_error
+
+# Model Studio, "Temporary file URL", read 2026-05-30.
+LIFETIME_SECONDS = 48 * 3600
+_PER_SECOND = 100  # policies per account and model; cannot be raised
+_OK = (200, 201, 204)
+_PLAIN = {  # the policy's name → the form's name, in the vendor's order
+    "oss_access_key_id": "OSSAccessKeyId",
+    "signature": "Signature",
+    "policy": "policy",
+    "x_oss_object_acl": "x-oss-object-acl",
+    "x_oss_forbid_overwrite": "x-oss-forbid-overwrite",
+}
+_MARGIN = 30  # seconds; a policy this close to its end is not used any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Leave to post files for a while."""
+
+    host: str
+    folder: str
+    fields: Mapping[str, str] = field(repr=False)
+    until: float
+    limit_bytes: int | None
+
+
+class PolicyExpiredError(DeliveryError):
+    """The store says that the policy has run out; a new one helps."""
+
+
+class Pace:
+    """Keeps requests apart, so that a limit per second is never met. Safe to share between threads."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._step = 1 / per_second
+        self._clock = clock
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> float:
+        """Take the next place and give the seconds until it."""
+        with self._lock:
+            now = self._clock()
+            place = max(self._next, now)
+            self._next = place + self._step
+            return place - now
+
+
+_PACES: dict[tuple[str, str], Pace] = {}
+_PACES_LOCK = threading.Lock()
+
+
+def pace_of(account: str, model: str) -> Pace:
+    """Give the pace that all requests of one account for one model share; half of what is allowed."""
+    with _PACES_LOCK:
+        return _PACES.setdefault((account, model), Pace(_PER_SECOND / 2))
+
+
+def ask_policy(base_url: str, model: str, pace: Pace, now: Callable[[], float]) -> Flow[Policy]:
+    """Ask for leave to upload for a model.
+
+    Raises:
+        APIError: the service refused.
+        StoreUnavailableError: the answer is not a policy.
+    """
+    wait = pace.wait()
+    if wait:
+        yield Sleep(wait)
+    split = urlsplit(base_url)
+    query = urlencode({"action": "getPolicy", "model": model})
+    asked = now()
+    request = Request(
+        method="GET",
+        url=f"{split.scheme}://{split.netloc}/api/v1/uploads?{query}",
+        headers={"Content-Type": "application/json", "Accept": "application/json"},
+        with_key=True,
+    )
+    reply = yield from ask(request)
+    if reply.status not in _OK:
+        raise to_error(reply.status, reply.body, request_id=reply.headers.get("x-request-id"))
+    return parse_policy(reply.body, asked)
+
+
+def parse_policy(body: bytes, asked: float) -> Policy:
+    """Read a policy; numbers may come as numbers or as texts, and go back as they came.
+
+    Raises:
+        StoreUnavailableError: it is not one.
+    """
+    try:
+        data: dict[str, Any] = json.loads(body)["data"]
+        limit = data.get("max_file_size_mb")
+        return Policy(
+            host=str(data["upload_host"]),
+            folder=str(data["upload_dir"]).rstrip("/"),
+            fields={theirs: str(data[ours]) for ours, theirs in _PLAIN.items()},
+            until=asked + float(data.get("expire_in_seconds") or 300),
+            limit_bytes=None if limit in (None, "") else int(float(limit) * 2**20),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreUnavailableError(
+            f"The service's leave to upload cannot be read ({type(error).__name__}: {error}). Try again, or use a "
+            "bucket of your own (oss=OssSettings(...))."
+        ) from None
+
+
+def is_usable(policy: Policy | None, now: float) -> bool:
+    """Tell whether a policy is there and will last for the start of an upload."""
+    return policy is not None and now < policy.until - _MARGIN
+
+
+def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[int], None]) -> Flow[str]:
+    """Post media under a name that nobody has used and nobody can guess; gives the `oss://` link.
+
+    Args:
+        policy: leave to upload.
+        ready: the media.
+        label: names the media in errors.
+        sent: is told how many bytes have gone out.
+
+    Raises:
+        MediaDoesNotFitError: larger than the store takes.
+        PolicyExpiredError: a new policy is needed.
+        DeliveryError: the store refused.
+    """
+    if policy.limit_bytes is not None and ready.size_bytes > policy.limit_bytes:
+        raise MediaDoesNotFitError(
+            f"{label} is {ready.size_bytes / 2**20:,.1f} MiB; the service's temporary store takes "
+            f"{policy.limit_bytes / 2**20:,.0f} MiB. Use your own bucket (oss=OssSettings(...)) or make it smaller.",
+            limit=policy.limit_bytes,
+            actual=ready.size_bytes,
+        )
+    form, key = _form(policy, ready, sent)
+    reply = yield from ask(
+        Request(method="POST", url=policy.host, headers={"Content-Type": form.content_type}, content=form)
+    )
+    if reply.status not in _OK:
+        raise _not_posted(parse_xml(reply.status, reply.body), label)
+    return f"oss://{key}"
+
+
+def _form(policy: Policy, ready: Delivered, sent: Callable[[int], None]) -> tuple[FormBody, str]:
+    """Write the form, apart from `post_file`, so that no traceback shows the signature among its locals."""
+    name = f"{secrets.token_hex(16)}.{ready.format or 'bin'}"
+    key = f"{policy.folder}/{name}"
+    fields = {**policy.fields, "key": key, "success_action_status": "200"}
+    if ready.content_type:
+        fields["x-oss-content-type"] = ready.content_type
+    return FormBody(fields, ready, name, sent), key
+
+
+def _not_posted(refused: Refused, label: str) -> DeliveryError:
+    text = (
+        f"Could not upload {label} to the service's temporary store: it said {refused.status} {refused.code}: "
+        f"{refused.message}."
+    )
+    if "policy expired" in refused.message.lower():
+        return PolicyExpiredError(f"{text} The upload took longer than the policy lasts, or this clock is wrong.")
+    if refused.passes:
+        return StoreUnavailableError(f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...)).")
+    return DeliveryError(f"{text} A bucket of your own works without it (oss=OssSettings(...)).")

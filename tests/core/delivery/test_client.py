@@ -1,0 +1,192 @@
+"""The whole way: a file, a store, a question, an answer; and what happens when links fail."""
+
+import asyncio
+import io
+import logging
+import pickle
+import re
+import traceback
+
+import pytest
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.hints import hint_for
+from qwen_omni.errors import DeliveryError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import VideoPart, user
+from qwen_omni.options import ChatRequest
+from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.standin import Fault
+from qwen_omni.standin.truth import make_video
+from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, settings_for
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("truth") / "clip.mp4", seconds=3, size=(320, 180)).path
+
+
+def question(clip, model=MODEL):
+    video = VideoPart(source=MediaSource.from_path(clip, trusted=True))
+    return ChatRequest(model=model, messages=(user(video, "What do you see?"),))
+
+
+@pytest.mark.parametrize("route", ["oss", "temporary"])
+def test_ask_through_a_store(standin, tmp_path, clip, route):
+    """The service sees the very file, the second question uploads nothing, and the header goes where it must."""
+    with OmniClient(settings_for(standin, tmp_path, delivery=route)) as client:
+        answers = [client.complete(question(clip)).text for _ in range(2)]
+
+    facts = [request.media[0] for request in standin.requests]
+    assert all(text.startswith("[stand-in]") for text in answers)
+    assert [one.size_bytes for one in facts] == [clip.stat().st_size] * 2
+    resolves = "x-dashscope-ossresourceresolve" in standin.requests[0].headers
+    assert resolves is (route == "temporary")
+    uploads = [name for name in operations(standin) if name != "get"]
+    assert uploads == {"oss": ["put"], "temporary": ["get_policy", "post_form"]}[route]
+
+
+async def test_ask_asynchronously(standin, tmp_path, clip):
+    """The asynchronous client takes the same way, and the loop goes on while media are uploaded."""
+    settings = settings_for(standin, tmp_path, delivery="temporary")
+    async with AsyncOmniClient(settings) as client:
+        answers = await asyncio.gather(*[client.complete(question(clip)) for _ in range(3)])
+
+    assert len(answers) == 3
+    assert operations(standin).count("post_form") == 1
+
+
+@pytest.mark.parametrize("route", ["oss", "temporary"])
+def test_what_is_gone_is_uploaded_again_once(standin, tmp_path, clip, route):
+    """A link that the service cannot follow any more costs one upload; if that does not help the error is told."""
+    with OmniClient(settings_for(standin, tmp_path, delivery=route, max_retries=0)) as client:
+        client.complete(question(clip))
+        for name in ("standin-media", "dashscope-temporary"):
+            for key in standin.stores.objects.names(name):
+                standin.stores.objects.delete(name, key)
+
+        client.complete(question(clip))
+        uploads = [name for name in operations(standin) if name in ("put", "post_form")]
+        assert len(uploads) == 2
+
+        standin.script.fault(Fault.refuse_media("Don't have authorization to access the media resource"), times=2)
+        with pytest.raises(MediaRefusedError, match=rf"\({route}\)"):
+            client.complete(question(clip))
+    assert len([name for name in operations(standin) if name in ("put", "post_form")]) == 3
+
+
+def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
+    """With `delete_after_use` nothing stays, whether the request succeeds or fails."""
+    settings = settings_for(
+        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0
+    )
+    with OmniClient(settings) as client:
+        client.complete(question(clip))
+        standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied"))
+        with pytest.raises(QwenOmniError):
+            client.complete(question(clip))
+
+    assert standin.stores.objects.names(BUCKET) == []
+    assert operations(standin).count("delete") == 2
+
+
+@pytest.mark.parametrize(
+    ("route", "says"),
+    [("oss", r"bucket \(oss\).*qwen-omni doctor"), ("temporary", r"\(temporary\).*48 h"), ("inline", r"\(inline\)")],
+)
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("Unable to download the media resource during the data inspection process.", MediaRefusedError),
+        ("The media format is not supported or incorrect for the data inspection.", MediaRefusedError),
+        ("Download the media resource timed out during the data inspection process.", MediaDownloadTimeoutError),
+    ],
+    ids=["download", "format", "timeout"],
+)
+def test_refused_media_name_their_route(  # noqa: PLR0913, PLR0917  (two tables)
+    standin, tmp_path, clip, route, says, words, error
+):
+    """An error of the service about media says how they travelled and what to try."""
+    standin.script.fault(Fault.refuse_media(words), times=9)
+    with OmniClient(settings_for(standin, tmp_path, delivery=route)) as client, pytest.raises(error, match=says):
+        client.complete(question(clip))
+
+
+def test_links_are_named_without_their_query():
+    """A hint names the links and the command that fetches them, and no signature."""
+    told = hint_for([Delivered(url=f"https://host/{n}.mp4?Signature=s3cr3t") for n in range(5)])
+
+    assert "qwen-omni doctor URL" in told
+    assert "https://host/0.mp4, https://host/1.mp4, https://host/2.mp4 …" in told
+    assert "s3cr3t" not in told
+
+
+SECRETS = re.compile(
+    r"very-secret|very-long-token|LTAIstandin|STS\.standin|sk-standin|Signature=|x-oss-signature=|x-oss-credential|"
+    r"temporary-secret|TMP\.standin"
+)
+
+
+@pytest.mark.parametrize("route", ["oss", "temporary"])
+@pytest.mark.parametrize("signature", ["v4", "v1"])
+def test_no_secret_anywhere(standin, tmp_path, clip, caplog, route, signature):
+    """With every logger at DEBUG, no log line, error, traceback, repr or pickle holds a key, token or signed query."""
+    caplog.set_level(logging.DEBUG)
+    told = io.StringIO()
+    own = bucket(standin, credentials=credentials("STS.standin00002"), signature=signature)
+    wrong = bucket(standin, credentials=OssCredentials.of("LTAIstandin00001", "very-secret-x"), signature=signature)
+    for oss, breaks in (
+        (own, None),
+        (wrong, None),
+        (own, {"status": 403, "code": "AccessDenied"}),
+        (own, {"cut_after": 0}),
+    ):
+        settings = settings_for(standin, tmp_path / str(id(breaks)), delivery=route, oss=oss, max_retries=1)
+        if breaks:
+            standin.stores.fail("put" if route == "oss" else "post_form", times=9, **breaks)
+        standin.script.fault(Fault.refuse_media())
+        with OmniClient(settings) as client:
+            try:
+                client.complete(question(clip))
+            except QwenOmniError as error:
+                traceback.TracebackException.from_exception(error, capture_locals=True).print(file=told)
+                print(error, repr(error), pickle.dumps(error), error.__cause__, error.__context__, file=told)
+        print(repr(settings), repr(client), pickle.dumps(oss), oss, file=told)
+    ours = [record for record in caplog.records if not record.name.startswith("uvicorn")]  # the stand-in's own log
+    shown = told.getvalue() + "\n".join(f"{record.name} {record.getMessage()} {vars(record)!r}" for record in ours)
+
+    assert "oss2" not in {record.name.partition(".")[0] for record in caplog.records if record.levelno <= logging.DEBUG}
+    lines = [line for line in shown.splitlines() if SECRETS.search(line)]
+    assert [line[:300] for line in lines] == []
+
+
+def test_settings_travel_without_keys():
+    """A pickled or shown bucket has no key; the other end reads its environment."""
+    oss = OssSettings(
+        bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=OssCredentials.of("LTAIx1234567", "s3cr3t")
+    )
+    again = pickle.loads(pickle.dumps(oss))
+
+    assert (again.bucket, again.credentials) == ("b", None)
+    assert "s3cr3t" not in f"{oss!r}{oss.credentials!r}{pickle.dumps(oss)!r}"
+
+
+def test_nothing_is_uploaded_when_a_later_part_is_wrong(standin, tmp_path, clip):
+    """All media are checked before the first is uploaded."""
+    (tmp_path / "no.mp4").write_text("no film")
+    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, tmp_path / "no.mp4")]
+    request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),))
+
+    with OmniClient(settings_for(standin, tmp_path, delivery="temporary")) as client, pytest.raises(QwenOmniError):
+        client.complete(request)
+    assert standin.stores.calls == []
+
+
+def test_a_store_that_fails_sends_no_question(standin, tmp_path, clip):
+    """When an upload fails the service is asked nothing."""
+    standin.stores.fail("post_form", status=403, code="AccessDenied")
+
+    with OmniClient(settings_for(standin, tmp_path, delivery="temporary")) as client, pytest.raises(DeliveryError):
+        client.complete(question(clip))
+    assert standin.requests == []

@@ -1,0 +1,223 @@
+"""The caller's own bucket, against the stand-in's endpoint, which verifies every signature itself."""
+
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from oss2.utils import Crc64
+
+from qwen_omni.delivery.crc import combined
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.errors import ConfigurationError, DeliveryError, StoreUnavailableError, UnreadableMediaError
+from qwen_omni.oss_settings import OssCredentials, OssSettings
+from tests.core.delivery.conftest import BUCKET, MODEL, credentials, operations, sha256
+
+
+def get(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as reply:
+        return reply.status, reply.headers, reply.read()
+
+
+def carry(carrier, media):
+    return carrier.carry(media, "oss", model=MODEL, name="film.mp4")
+
+
+@pytest.mark.parametrize("signature", ["v4", "v1"])
+@pytest.mark.parametrize("key", ["LTAIstandin00001", "STS.standin00002"], ids=["key", "sts"])
+@pytest.mark.parametrize("megabytes", [1, 64])
+def test_upload_and_link(standin, carrier, film, signature, key, megabytes):
+    """Whole or in parts, with either signature and with STS: the same bytes, the right type, private, no file name."""
+    media = film(megabytes * 2**20)
+
+    found = carry(carrier(oss={"signature": signature, "credentials": credentials(key)}), media)
+
+    digest = sha256(media.path)
+    assert found.upload.location == f"ours/{digest}.mp4"
+    assert standin.stores.objects.get(BUCKET, found.upload.location).sha256 == digest
+    assert "holiday" not in found.url
+    status, headers, body = get(found.url)
+    assert (status, headers["content-type"], len(body)) == (200, "video/mp4", media.size_bytes)
+    assert get(found.url, Range="bytes=5-9")[2] == body[5:10]
+    told = [call.headers["x-oss-object-acl"] for call in standin.stores.calls if call.operation in ("put", "begin")]
+    assert set(told) == {"private"}
+    expected = ["put"] if megabytes == 1 else ["begin", "complete", *["part"] * 16]
+    assert sorted(operations(standin)) == sorted([*expected, "get", "get"])
+
+
+@pytest.mark.parametrize("signature", ["v4", "v1"])
+def test_links_end_and_cannot_be_forged(standin, carrier, film, signature):
+    """An expired link and one for another object are refused."""
+    found = carry(carrier(oss={"signature": signature, "link_seconds": 60}), film(1000))
+    for url in (found.url.replace("ours/", "ours/x"), found.url.partition("?")[0], found.url[:-3] + "AAA"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            get(url)
+    standin.stores.clock_offset = 61
+
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(found.url)
+    assert standin.stores.calls[-1].code == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "says"),
+    [
+        (OssCredentials.of("LTAIstandin00001", "no"), "SignatureDoesNotMatch", "secret is wrong"),
+        (OssCredentials.of("LTAInobody000001", "no"), "InvalidAccessKeyId", "OSS_ACCESS_KEY_ID"),
+        (OssCredentials.of("STS.standin00002", "very-secret-0002", "no"), "InvalidSecurityToken", "key and token"),
+    ],
+    ids=["secret", "id", "token"],
+)
+def test_wrong_keys_say_what_is_wrong(carrier, film, wrong, code, says):
+    """A refusal names the code and the next step, is not repeated, and shows neither key nor token."""
+    with pytest.raises(DeliveryError, match=rf"403 {code}.*{says}") as caught:
+        carry(carrier(oss={"credentials": wrong}), film(1000))
+
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert wrong.access_key_id.get_secret_value() not in str(caught.value)
+
+
+def test_a_wrong_clock_is_told_in_minutes(standin, carrier, film):
+    """Clock skew is reported with its size and what to do."""
+    standin.stores.clock_offset = 3600
+
+    with pytest.raises(DeliveryError, match=r"RequestTimeTooSkewed.*-60 min off.*NTP"):
+        carry(carrier(), film(1000))
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"cut_after": 1_000_000}], ids=["503", "cut"])
+@pytest.mark.parametrize("operation", ["put", "begin", "part", "complete"])
+def test_passing_faults_are_repeated(standin, carrier, film, operation, fault):
+    """A 503 or a cut connection in any step costs a repetition, and the bytes arrive whole."""
+    if "cut_after" in fault and operation in ("begin", "complete"):
+        fault = {"cut_after": 0}
+    standin.stores.fail(operation, times=2, **fault)
+    media = film(2**20 if operation == "put" else 9 * 2**20)
+
+    found = carry(carrier(), media)
+
+    assert standin.stores.objects.get(BUCKET, found.upload.location).sha256 == sha256(media.path)
+
+
+def test_a_store_that_stays_down_is_reported(standin, carrier, film):
+    """After the last try the error names the store, its answer and what to do; nothing half is there."""
+    standin.stores.fail("part", times=99)
+
+    with pytest.raises(StoreUnavailableError, match=r"bucket 'standin-media'.*503 ServiceUnavailable.*try again later"):
+        carry(carrier(), film(9 * 2**20))
+    assert standin.stores.objects.names(BUCKET) == []
+
+
+def test_a_file_that_changes_is_never_completed(standin, carrier, film):
+    """When the file changes during the upload nothing appears in the bucket."""
+    media = film(9 * 2**20)
+
+    def change(_):
+        media.path.write_bytes(b"other")
+
+    with pytest.raises(UnreadableMediaError, match="changed"):
+        carry(carrier(on_upload=change), media)
+    assert standin.stores.objects.names(BUCKET) == []
+
+
+def test_an_interrupted_upload_goes_on(standin, carrier, film):
+    """Parts that arrived before a failure are not sent again; an upload that the bucket forgot begins anew."""
+    media = film(40 * 2**20)
+    standin.stores.fail("complete", status=400, code="InvalidArgument")
+    with pytest.raises(DeliveryError):
+        carry(carrier(), media)
+    standin.stores.calls.clear()
+
+    carry(carrier(), media)
+
+    assert operations(standin) == ["list", "complete"]
+
+
+def test_checksums_are_compared(standin, carrier, film, monkeypatch):
+    """A part whose checksum differs is sent again, and an upload that never agrees fails."""
+    monkeypatch.setattr("qwen_omni.delivery.oss._crc", lambda _: 1)
+
+    with pytest.raises(StoreUnavailableError, match="checksum"):
+        carry(carrier(max_retries=1), film(1000))
+    assert operations(standin) == ["put", "put"]
+    carry(carrier(oss={"check_crc": False}), film(1000))
+
+
+def test_checksums_of_parts_combine():
+    """The checksum of a whole follows from those of its parts."""
+
+    def crc(data):
+        found = Crc64()
+        found.update(data)
+        return found.crc
+
+    parts = [b"a" * 1000, b"b" * 1000, b"", b"c" * 17]
+    assert combined((crc(part), len(part)) for part in parts) == crc(b"".join(parts))
+
+
+def test_links_are_signed_again_before_they_end(carrier, film):
+    """A link that ends soon is replaced before a retry, without an upload; one that lasts stays."""
+    short, long = carrier(oss={"link_seconds": 300}), carrier()
+    media = film(1000)
+
+    for one, changes in ((short, True), (long, False)):
+        found = carry(one, media)
+        again = one.renewed(found, model=MODEL, gone=False)
+        assert (again is not found) is changes
+
+
+def test_a_token_that_ends_ends_the_link(carrier, film):
+    """A link never promises more than the temporary key behind it."""
+    until = time.time() + 500
+    key = OssCredentials.of("STS.standin00002", "very-secret-0002", "very-long-token-0002", expires_at=until)
+
+    assert carry(carrier(oss={"credentials": lambda: key}), film(1000)).upload.link_until == pytest.approx(until)
+
+
+def test_delete_after_use(standin, carrier, film):
+    """Objects for one request alone have names of their own and are deleted."""
+    one = carrier(oss={"delete_after_use": True})
+    media = film(1000)
+    first, second = carry(one, media), carry(one, media)
+    assert first.upload.location != second.upload.location
+
+    one.release(first)
+
+    assert standin.stores.objects.names(BUCKET) == [second.upload.location]
+
+
+def test_keys_come_from_the_environment(monkeypatch, carrier, film):
+    """Without explicit keys the environment is read before every request; without any the error names the variables."""
+    one = carrier(oss={"credentials": None})
+    with pytest.raises(ConfigurationError, match="OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET"):
+        carry(one, film(1000))
+    for name, value in (("ID", "STS.standin00002"), ("SECRET", "very-secret-0002")):
+        monkeypatch.setenv(f"OSS_ACCESS_KEY_{name}", value)
+    monkeypatch.setenv("OSS_SESSION_TOKEN", "very-long-token-0002")
+
+    assert carry(one, film(1000)).route == "oss"
+
+
+def test_settings_that_cannot_work_are_refused():
+    """V4 needs a region, and links have a longest life."""
+    with pytest.raises(ConfigurationError, match="region"):
+        OssSettings(bucket="b", endpoint="https://media.example.com")
+    with pytest.raises(ConfigurationError, match="7 days"):
+        OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", link_seconds=8 * 86400)
+    internal = OssSettings(bucket="b", endpoint="https://oss-ap-southeast-1-internal.aliyuncs.com")
+    assert internal.region_name == "ap-southeast-1"
+
+
+def test_without_oss2_the_error_names_the_extra(carrier, film, monkeypatch):
+    """A missing package is named with the command that installs it."""
+    monkeypatch.setitem(__import__("sys").modules, "oss2", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'qwen-omni\[oss\]'"):
+        carry(carrier(), film(1000))
+
+
+def test_bytes_go_up_like_files(standin, carrier):
+    """Media held in memory takes the same way."""
+    data = bytes(9 * 2**20)
+    found = carry(carrier(), Delivered(data=data, size_bytes=len(data), format="wav", content_type="audio/wav"))
+    assert standin.stores.objects.get(BUCKET, found.upload.location).content_type == "audio/wav"

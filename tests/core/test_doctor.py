@@ -1,0 +1,158 @@
+"""`doctor`: each fault is found, named, and has a next step."""
+
+import http.server
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from qwen_omni.doctor import examine, examine_link
+from qwen_omni.errors import APIConnectionError
+from qwen_omni.flow import Done, Reply, advance
+from qwen_omni.http import arun, run
+from qwen_omni.oss_settings import OssCredentials
+from qwen_omni.settings import Settings
+from qwen_omni.standin import Standin
+from tests.core.delivery.conftest import KEYS, bucket, settings_for
+
+
+@pytest.fixture
+def standin():
+    """A stand-in with a bucket."""
+    with Standin(oss_keys=KEYS) as service:
+        yield service
+
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+GOOD = {"content-length": "1000", "content-type": "video/mp4"}
+PIECE = {"content-range": "bytes 0-0/1000", "content-type": "video/mp4", "content-length": "1"}
+
+
+def link_findings(url, *replies, addresses=("93.184.216.34",)):
+    """Drive the flow without a network."""
+    flow = examine_link(url, now=NOW, resolve=lambda _: list(addresses))
+    step = advance(flow, None)
+    waiting = list(replies)
+    while not isinstance(step, Done):
+        step = advance(flow, waiting.pop(0))
+    return {finding.name: finding for finding in step.value}
+
+
+def both(status=200, head=GOOD, piece=PIECE):
+    return Reply(status=status, headers=head), Reply(status=206 if status == 200 else status, headers=piece)
+
+
+def test_a_good_link_has_nothing_to_do():
+    """A public link with size, type and ranges is good in every line."""
+    found = link_findings("https://example.com/a.mp4", *both())
+
+    assert {finding.verdict for finding in found.values()} == {"good"}
+    assert found["Content-Length"].text == "1,000 bytes."
+
+
+@pytest.mark.parametrize(
+    ("url", "replies", "name", "verdict"),
+    [
+        ("https://example.com/a", both(403), "answer", "bad"),
+        ("https://example.com/a", both(head={}, piece={"content-type": "video/mp4"}), "Content-Length", "bad"),
+        ("https://example.com/a", both(piece={**PIECE, "content-type": "text/html"}), "Content-Type", "bad"),
+        ("https://example.com/a", (Reply(status=200, headers=GOOD), Reply(status=200, headers=GOOD)), "range", "odd"),
+        ("https://example.com/a?Expires=1700000000&Signature=x", both(), "expiry", "bad"),
+        ("https://example.com/a?Expires=1795393500&Signature=x", both(), "expiry", "odd"),
+        ("http://127.0.0.1/a", both(), "host", "bad"),
+        ("ftp://example.com/a", both(), "address", "bad"),
+        ("https://example.com/a", (APIConnectionError("refused"),), "connection", "bad"),
+        (
+            "https://example.com/a",
+            (Reply(status=302, headers={"location": "/b?Signature=s3cr3t"}), *both()),
+            "redirect",
+            "odd",
+        ),
+        ("https://example.com/a", (Reply(status=302, headers={"location": "/a"}),) * 6, "redirect", "bad"),
+    ],
+    ids=["403", "no-length", "type", "no-range", "ended", "ends-soon", "private", "scheme", "down", "redirect", "loop"],
+)
+def test_a_bad_link_says_what_to_do(url, replies, name, verdict):
+    """Each fault has its line, its verdict and a step, and no signature is shown."""
+    found = link_findings(url, *replies)
+
+    assert found[name].verdict == verdict
+    assert found[name].step
+    assert "s3cr3t" not in repr(found)
+
+
+def test_a_name_with_a_private_address_is_found():
+    """A public name that leads to a private address cannot be fetched by the service."""
+    assert link_findings("https://example.com/a", *both(), addresses=("10.0.0.1",))["host"].verdict == "bad"
+    assert link_findings("https://example.com/a", *both(), addresses=())["host"].verdict == "bad"
+
+
+class _Host(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000000")
+        self.send_header("Content-Type", "video/mp4")
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        try:
+            for _ in range(100):
+                self.wfile.write(bytes(10**6))
+        except OSError:
+            self.server.hung_up = True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_one_byte_is_read_over_a_real_connection(mode):
+    """Both drivers carry the flow; a host without ranges is not read to its end, and no key is sent."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Host)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    settings = Settings.load(api_key="sk-nobody", read_timeout=10.0)
+    flow = examine_link(f"http://127.0.0.1:{server.server_port}/a.mp4", now=NOW)
+    try:
+        findings = await arun(flow, settings) if mode == "async" else run(flow, settings)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    found = {finding.name: finding for finding in findings}
+    assert (found["Content-Length"].verdict, found["range"].verdict) == ("good", "odd")
+    assert server.hung_up
+
+
+def examined(settings):
+    return {finding.name: finding for finding in examine(settings)}
+
+
+def test_a_good_account(standin, tmp_path):
+    """Key, model, temporary store and every right of the bucket are tried, and nothing is left behind."""
+    found = examined(settings_for(standin, tmp_path))
+
+    assert {finding.verdict for finding in found.values()} == {"good"}
+    assert {"key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete"} <= set(found)
+    assert standin.stores.objects.names("standin-media") == []
+
+
+def test_a_wrong_key_and_a_wrong_bucket(standin, tmp_path):
+    """Each bad line says what to do."""
+    wrong = bucket(standin, credentials=OssCredentials.of("LTAIstandin00001", "no"))
+    settings = Settings.load(api_key="sk-wrong", base_url=standin.base_url, oss=wrong, cache_dir=tmp_path)
+
+    found = examined(settings)
+
+    assert "region" in found["key"].step
+    assert "SignatureDoesNotMatch" in found["bucket"].text
+
+
+def test_a_model_that_is_not_there(standin, tmp_path):
+    """An unknown model leaves the key good."""
+    with pytest.warns(UserWarning, match="no profile"):
+        found = {one.name: one for one in examine(settings_for(standin, tmp_path), "qwen9-omni")}
+
+    assert (found["key"].verdict, found["model"].verdict) == ("good", "bad")

@@ -1,0 +1,138 @@
+"""The dialect of vLLM: what a request says, what it leaves out, and how its answers are read."""
+
+import base64
+import io
+import json
+import wave
+
+import pytest
+
+from qwen_omni.delivery.body import RequestBody
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart, user
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import profile_for
+from qwen_omni.responses import AudioDelta
+from qwen_omni.settings import Settings, dialect_of
+from qwen_omni.wire.request import encode_request
+from qwen_omni.wire.stream import StreamState
+
+FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
+MODEL = "qwen3-omni-flash"
+
+
+def look(source):
+    if source.url:
+        return Delivered(url=source.url, format="wav")
+    return Delivered(data=b"abc", size_bytes=3, format="wav", content_type="video/mp4")
+
+
+def body(*parts, **options):
+    request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),), options=ChatOptions(**options))
+    encoded = encode_request(request, profile_for(MODEL), look, "vllm")
+    return json.loads(b"".join(RequestBody(encoded)))
+
+
+@pytest.mark.parametrize(
+    ("url", "dialect"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "dashscope"),
+        ("https://ws1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "dashscope"),
+        ("http://127.0.0.1:8787/compatible-mode/v1", "dashscope"),
+        ("https://gateway.example.com/v1", "dashscope"),
+        ("http://localhost:8091/v1", "vllm"),
+        ("http://10.1.2.3:8000/v1", "vllm"),
+    ],
+)
+def test_the_dialect_follows_the_address(url, dialect):
+    """The vendor's hosts and path mean DashScope, other private hosts one's own server; the caller has the word."""
+    assert dialect_of(url) == dialect
+    assert Settings.load(api_key="k", base_url=url, dialect="vllm").dialect_used == "vllm"
+
+
+def test_sound_is_bare_base64_or_a_link():
+    """Files go as bare base64, links as `audio_url`; a data URI is refused there."""
+    parts = body(AudioPart(source=FILE), AudioPart(source=LINK))["messages"][0]["content"]
+
+    assert parts[0] == {"type": "input_audio", "input_audio": {"data": "YWJj", "format": "wav"}}
+    assert parts[1] == {"type": "audio_url", "audio_url": {"url": "https://host/a.wav"}}
+
+
+def test_video_has_its_sound_and_its_type():
+    """The sound of a video is asked for, the data URI tells its type, and sampling counts for the request."""
+    sent = body(VideoPart(source=FILE, sampling=Sampling(fps=1, max_pixels=1000)))
+
+    assert sent["messages"][0]["content"][0] == {
+        "type": "video_url",
+        "video_url": {"url": "data:video/mp4;base64,YWJj"},
+    }
+    assert sent["mm_processor_kwargs"] == {"fps": 1, "max_pixels": 1000, "use_audio_in_video": True}
+
+
+def test_fields_of_dashscope_stay_away():
+    """Thinking, JSON and speech have the server's names, and nothing of DashScope's goes along."""
+    sent = body(thinking=False, json_schema={"title": "x"}, modalities=("text", "audio"), temperature=0)
+
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    assert sent["response_format"]["type"] == "json_schema"
+    assert sent["modalities"] == ["text", "audio"]
+    assert not {"enable_thinking", "reasoning_effort", "audio", "vl_high_resolution_images"} & set(sent)
+
+
+@pytest.mark.parametrize("option", ["search", "high_resolution_images", "multichannel"])
+def test_what_only_dashscope_has_is_refused(option):
+    """An option that the server would ignore is an error that names it."""
+    with pytest.raises(ConfigurationError, match=f"{option}= is something that only DashScope has"):
+        body(**{option: True})
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([FramesPart(frames=(FILE, FILE))], "part 0: a list of frames"),
+        ([ImagePart(source=FILE), VideoPart(source=FILE, sampling=Sampling(fps=1))], "different sampling"),
+        ([VideoPart(source=FILE, sampling=Sampling(total_pixels=5))], "total_pixels"),
+    ],
+    ids=["frames", "sampling", "total-pixels"],
+)
+def test_what_cannot_be_said_is_refused(parts, says):
+    """Nothing is dropped in silence."""
+    with pytest.raises((UnsupportedContentError, ConfigurationError), match=says):
+        body(*parts)
+
+
+def wav(pcm):
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes(pcm)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "mark", [{"modality": "audio"}, {"audio_metadata": {"sample_rate": 24000}}], ids=["modality", "metadata"]
+)
+@pytest.mark.parametrize("after", [True, False], ids=["usage-after", "usage-with"])
+def test_speech_where_text_would_be(mark, after):
+    """Speech in `content` becomes samples, each piece a file of its own; usage comes with the finish or after it."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"}], **({} if after else {"usage": usage})}
+    chunks = [
+        {"choices": [{"delta": {"content": "Hi"}}], "modality": "text"},
+        {"choices": [{"delta": {"content": wav(b"ab" * 10)}}], **mark},
+        {"choices": [{"delta": {"content": wav(b"cd" * 10)}}], **mark},
+        last,
+        *([{"choices": [], "usage": usage}] if after else []),
+    ]
+    state = StreamState()
+
+    deltas = [delta for chunk in chunks for delta in state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")]
+    state.feed(b"data: [DONE]\n\n")
+    state.end()
+
+    assert [delta.pcm for delta in deltas if isinstance(delta, AudioDelta)] == [b"ab" * 10, b"cd" * 10]
+    assert (state.response.text, state.response.usage.total_tokens) == ("Hi", 3)
