@@ -28,7 +28,7 @@ T = TypeVar("T")
 _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size go up in one request
-_WORKERS = 3
+_WORKERS = 2
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
 
