@@ -26,11 +26,11 @@ def test_modules_are_short(path):
 
 @pytest.mark.parametrize("path", PRODUCT, ids=named)
 def test_functions_are_short(path):
-    """A function of the product has at most 40 lines, its docstring not counted."""
+    """A function of the product has at most 40 lines, its arguments and docstring not counted."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             words = len((ast.get_docstring(node, clean=False) or "").splitlines())
-            assert node.end_lineno - node.lineno + 1 - words <= 40, f"{named(path)}:{node.lineno} {node.name}"
+            assert node.end_lineno - node.body[0].lineno + 1 - words <= 40, f"{named(path)}:{node.lineno} {node.name}"
 
 
 def test_no_room_without_a_name_of_its_own():

@@ -164,10 +164,10 @@ BROKEN = {
 
 @pytest.mark.parametrize(("make", "kind", "words"), BROKEN.values(), ids=BROKEN)
 def test_broken_media(llm, standin, root, make, kind, words):
-    """What cannot be sent is told before anything is sent."""
+    """What cannot travel inside the request, where it must, is told before anything is sent or stored."""
     with pytest.raises(kind, match=words):
-        llm.invoke([HumanMessage([make(root), ASK])])
-    assert standin.requests == []
+        llm.invoke([HumanMessage([make(root), ASK])], delivery="inline")
+    assert (standin.requests, standin.stores.calls) == ([], [])
 
 
 async def test_the_asynchronous_door_is_no_weaker(llm, standin, root):

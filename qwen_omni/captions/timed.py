@@ -97,7 +97,7 @@ class TimedCaptions(BaseModel):
         ...                      {"start": 0, "end": "9 s", "text": "A tent lies on the grass."}]}
         >>> timed = TimedCaptions.model_validate(data, context={"duration": 11.0})
         >>> [(caption.start, caption.end) for caption in timed.captions], [note.kind for note in timed.notes]
-        ([(0.0, 9.0), (9.0, 11.0)], ['moved', 'clamped'])
+        ([(0.0, 9.0), (9.0, 11.0)], ['clamped', 'moved'])
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=first_paragraph)

@@ -77,10 +77,20 @@ class Stores:
         self.policy_seconds = 300.0
         self.policy_limit_mb = 1024
         self._buckets = {*buckets, temporary.BUCKET}
-        self._folder = tempfile.TemporaryDirectory(prefix="standin-", ignore_cleanup_errors=True)
-        self.objects = Objects(Path(self._folder.name))
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._objects: Objects | None = None
+        self._making = threading.Lock()
         self._faults: list[StoreFault] = []
         self._lock = threading.Lock()
+
+    @property
+    def objects(self) -> Objects:
+        """What the stores hold; their folder is made when something is first looked for or stored."""
+        with self._making:
+            if self._objects is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="standin-", ignore_cleanup_errors=True)
+                self._objects = Objects(Path(self._folder.name))
+            return self._objects
 
     def now(self) -> float:
         """Return the stores' time, in seconds since 1970."""
@@ -152,7 +162,8 @@ class Stores:
 
     def close(self) -> None:
         """Delete everything."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _carry_out(self, asked: StoreAsked, operation: str, body: Spool) -> StoreReply:
         bucket, key = _split(asked.path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import qwen_omni.standin
-from qwen_omni.standin.intake import Intake
+from qwen_omni.standin.intake import Intake, Visitor
 from qwen_omni.standin.opening import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
 from qwen_omni.standin.refusal import Refusal
 from qwen_omni.standin.truth import make_image, make_video
@@ -135,7 +135,7 @@ def test_nothing_else_is_fetched(url, monkeypatch):
     """Any other address fails as a download does, late in the stream, and no connection is tried."""
     monkeypatch.setattr(socket, "create_connection", _no_connection)
     with pytest.raises(Refusal) as caught:
-        Intake().fetch(url, resolves_oss=False)
+        Intake().fetch(url, visitor=Visitor(model="m", account="a", resolves_oss=False))
     assert caught.value.message.endswith(NO_DOWNLOAD)
     assert caught.value.late
 
