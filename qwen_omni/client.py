@@ -10,9 +10,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.links import is_private_host
 from qwen_omni.delivery.deliver import deliver
 from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import APIConnectionError, QwenOmniError
 from qwen_omni.http import AsyncConnection, Call, Connection
 from qwen_omni.media.source import MediaSource
