@@ -58,7 +58,7 @@ mutants: $(VENV)/.test  ## break the code in known ways; the truth tests must no
 	$(BIN)/python -m tests.mutants
 
 bench: $(VENV)/.test  ## measure; prints ratios
-	$(BIN)/python benchmarks/connections.py
+	$(BIN)/python benchmarks/stream.py
 
 record: $(VENV)/.test  ## record the cassettes again: real service if DASHSCOPE_API_KEY is set, else the stand-in
 	$(BIN)/python -m pytest --record-mode=rewrite -m vcr tests

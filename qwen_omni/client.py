@@ -5,7 +5,8 @@ Every call streams, because most of these models refuse anything else; `complete
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -74,7 +75,7 @@ class OmniClient:
         self.settings = settings or Settings.load()
         self._connection = Connection(self.settings)
 
-    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+    def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
         """Send a request and give the answer as it comes.
 
         Repeats on errors that pass, as long as nothing of the answer has been given out.
@@ -113,7 +114,7 @@ class OmniClient:
                 return state.response
             time.sleep(wait)
 
-    def _exchange(self, call: Call, state: StreamState) -> Iterator[Delta]:
+    def _exchange(self, call: Call, state: StreamState) -> Generator[Delta, None, None]:
         broken = None
         with self._connection.post(call) as answer:
             try:
@@ -148,15 +149,16 @@ class AsyncOmniClient:
         self.settings = settings or Settings.load()
         self._connection = AsyncConnection(self.settings)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """Send a request and give the answer as it comes; see `OmniClient.stream`."""
         call = await asyncio.to_thread(prepare_call, request, self.settings)
         attempts, shown = _attempts(self.settings), False
         while True:
             try:
-                async for delta in self._exchange(call, StreamState()):
-                    shown = True
-                    yield delta
+                async with aclosing(self._exchange(call, StreamState())) as deltas:
+                    async for delta in deltas:
+                        shown = True
+                        yield delta
             except QwenOmniError as error:
                 wait = attempts.failed(error, shown=shown)
             else:
@@ -178,7 +180,7 @@ class AsyncOmniClient:
                 return state.response
             await asyncio.sleep(wait)
 
-    async def _exchange(self, call: Call, state: StreamState) -> AsyncIterator[Delta]:
+    async def _exchange(self, call: Call, state: StreamState) -> AsyncGenerator[Delta, None]:
         broken = None
         async with self._connection.post(call) as answer:
             try:

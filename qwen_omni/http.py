@@ -10,7 +10,7 @@ import contextlib
 import socket
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from qwen_omni.wire.errors import to_error
 
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK hand out the answer unread; never sent
 _CHAT = "/chat/completions"
+_Guard = AsyncGenerator[None, None]
 _Client = TypeVar("_Client", openai.OpenAI, openai.AsyncOpenAI)
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
 
@@ -175,8 +176,8 @@ class AsyncConnection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI]
-        self._clients = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[openai.AsyncOpenAI, _Guard]]
+        self._kept = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
     @contextlib.asynccontextmanager
@@ -186,7 +187,7 @@ class AsyncConnection:
         try:
             body: Any = AsyncRequestBody(call.body)
             arguments = {**_request_arguments(call), "stream_cls": openai.AsyncStream[object]}
-            raw: Any = await self._client().post(_CHAT, content=body, **arguments)
+            raw: Any = await (await self._client()).post(_CHAT, content=body, **arguments)
         except _CAUGHT as error:
             failure = _translate(error, self._settings)
         else:
@@ -197,21 +198,33 @@ class AsyncConnection:
             return
         raise failure
 
-    def _client(self) -> openai.AsyncOpenAI:
+    async def _client(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
         with self._lock:
-            client = self._clients.get(loop)
-            if client is None:
-                client = openai.AsyncOpenAI(**_client_arguments(self._settings))
-                self._clients[loop] = _forget_openai_account(client, self._settings)
-            return client
+            kept = self._kept.get(loop)
+            if kept is not None:
+                return kept[0]
+            client = openai.AsyncOpenAI(**_client_arguments(self._settings))
+            guard = self._closing(_forget_openai_account(client, self._settings), loop)
+            self._kept[loop] = (client, guard)
+        await anext(guard)
+        return client
+
+    async def _closing(self, client: openai.AsyncOpenAI, loop: asyncio.AbstractEventLoop) -> _Guard:
+        """Close the client when its loop ends: `asyncio.run` finishes every generator that was begun."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._kept.pop(loop, None)
+            await client.close()
 
     async def aclose(self) -> None:
         """Close the running loop's connection."""
         with self._lock:
-            client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+            kept = self._kept.get(asyncio.get_running_loop())
+        if kept is not None:
+            await kept[1].aclose()
 
 
 class AsyncAnswer:

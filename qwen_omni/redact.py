@@ -9,7 +9,7 @@ import re
 _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*")
 _KEY = re.compile(r"\bsk-[A-Za-z0-9_*-]{4,}")
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+")
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", re.IGNORECASE)
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'<>?#]*)[?#](?!<query>)[^\s\"'<>]*", re.IGNORECASE)
 _USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'<>@]+@", re.IGNORECASE)
 
 

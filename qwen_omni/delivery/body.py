@@ -23,7 +23,7 @@ class RequestBody:
     Example:
         >>> body = RequestBody({"a": Delivered(data=b"abc", size_bytes=3)})
         >>> b"".join(body), body.length
-        (b'{"a":"data:;base64,YWJj"}', 24)
+        (b'{"a":"data:;base64,YWJj"}', 25)
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:

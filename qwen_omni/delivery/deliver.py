@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qwen_omni.delivery.choose import choose_way
 from qwen_omni.delivery.delivered import Delivered, FileVersion
-from qwen_omni.delivery.formats import documented_format
+from qwen_omni.delivery.formats import documented_format, linked_format
 from qwen_omni.delivery.inline import check_inline, version_of
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_local, resolve_local
@@ -51,7 +51,7 @@ def deliver(
         for source in media_of(part):
             name = f"{place}: {source.label}"
             if choose_way(source, name=name, now=now, allow_private=allow_private_urls) == "link":
-                delivered[source] = Delivered(url=source.url)
+                delivered[source] = _linked(source)
                 continue
             if source not in seen:
                 seen[source] = _look(source, media_root, name)
@@ -82,6 +82,10 @@ def _look(source: MediaSource, media_root: Path, name: str) -> _Seen:
         if source.kind == "bytes":
             return _Seen(info=info)
         return _Seen(info=info, path=resolve_local(source, media_root, name=name), version=version_of(file))
+
+
+def _linked(source: MediaSource) -> Delivered:
+    return Delivered(url=source.url, format=linked_format(source.url or "", source.media_type))
 
 
 def _inline(source: MediaSource, seen: _Seen, profile: Profile, name: str) -> Delivered:

@@ -5,6 +5,9 @@ of what is taken. Sources: Model Studio, Qwen-Omni guide, read 2026-09-18 (video
 read 2026-08-22 (images, and flac).
 """
 
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 
@@ -44,6 +47,20 @@ def documented_format(info: MediaInfo, *, name: str) -> str:
             what = f"{name} is {info.audio_codec} sound in a {info.container} file"
             _check((info.audio_codec or "").startswith(known or ("\0",)), what, AUDIO_CONTAINERS, "wav")
     return info.container
+
+
+def linked_format(url: str, media_type: str | None) -> str | None:
+    """Guess the format of linked sound from the ending of its name, else from what the caller called it.
+
+    Example:
+        >>> linked_format("https://host/a.MP3?sign=x.wav", None), linked_format("https://host/a", "audio/wav")
+        ('mp3', 'wav')
+    """
+    ending = PurePosixPath(urlsplit(url).path).suffix.lower().removeprefix(".")
+    if ending in AUDIO_CONTAINERS:
+        return ending
+    told = (media_type or "").lower().partition("/")[2].removeprefix("x-").replace("mpeg", "mp3")
+    return told if told in AUDIO_CONTAINERS else None
 
 
 def _check(taken: bool, what: str, kinds: frozenset[str], instead: str) -> None:

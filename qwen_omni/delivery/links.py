@@ -16,6 +16,7 @@ from qwen_omni.errors import DeliveryError, UnsupportedMediaError
 _PRIVATE_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa")
 _ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_NOWHERE = ipaddress.IPv4Address(0)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a path or bytes)."
 # Name of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
@@ -104,14 +105,15 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         pass
     parts = host.split(".")
-    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):  # noqa: PLR2004 - an address has four bytes
+    if not _NUMBER.fullmatch(parts[-1]):
         return None
-    try:
-        numbers = [_number(part) for part in parts]
-        value = sum(number << (24 - 8 * at) for at, number in enumerate(numbers[:-1])) + numbers[-1]
-        return ipaddress.IPv4Address(value)
+    try:  # a host that ends in a number is an address or nothing (WHATWG URL standard, host parsing)
+        *leading, last = [_number(part) for part in parts]
+        if len(leading) > 3 or any(number > 255 for number in leading):  # noqa: PLR2004 - four bytes in all
+            return _NOWHERE
+        return ipaddress.IPv4Address(sum(number << (24 - 8 * at) for at, number in enumerate(leading)) + last)
     except ValueError:
-        return ipaddress.IPv4Address(0)  # digits that make no address are nobody's name either
+        return _NOWHERE
 
 
 def _number(text: str) -> int:

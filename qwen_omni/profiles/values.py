@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Modality = Literal["text", "image", "audio", "video"]
-ThinkingSwitch = Literal["none", "enable_thinking", "reasoning_effort"]
+ThinkingSwitch = Literal["none", "switch", "effort"]
 Region = Literal["cn", "intl", "us", "hk"]
 
 

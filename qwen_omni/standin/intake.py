@@ -103,11 +103,11 @@ def _download(parts: SplitResult) -> bytes:
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT)
     try:
         connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
-        response = connection.getresponse()
-        problem = _complaint(response)
-        if problem is not None:
-            raise problem
-        return response.read()
+        with connection.getresponse() as response:
+            problem = _complaint(response)
+            if problem is not None:
+                raise problem
+            return response.read()
     except (OSError, http.client.HTTPException) as error:
         raise algo(refusal.NO_DOWNLOAD, late=True) from error
     finally:

@@ -42,7 +42,7 @@ def read_messages(body: dict[str, Any]) -> list[MediaPart]:
         Refusal: A message that the service does not take.
     """
     messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+    if not messages:
         raise invalid("[] is too short - 'messages'")
     for message in messages:
         if message.get("role") not in _ROLES:
@@ -76,7 +76,7 @@ def texts_of(message: dict[str, Any]) -> list[str]:
     if isinstance(content, str):
         return [content]
     parts = content if isinstance(content, list) else []
-    return [part["text"] for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    return [part["text"] for part in parts if part.get("type") == "text"]
 
 
 def last_user_text(body: dict[str, Any]) -> str:
@@ -98,8 +98,6 @@ def _parts_of(index: int, message: dict[str, Any], *, high_resolution: bool) -> 
     if not content:
         raise invalid(f"[] is too short - 'messages.{index}.content'")
     for place, part in enumerate(content):
-        if not isinstance(part, dict):
-            raise invalid(f"Input should be an object: messages[{index}].content[{place}]")
         if part.get("type") == "text":
             if not isinstance(part.get("text"), str):
                 raise invalid(f"Input should be a valid string: messages[{index}].content[{place}].text")
@@ -112,7 +110,7 @@ def _parts_of(index: int, message: dict[str, Any], *, high_resolution: bool) -> 
 def _reader(part: dict[str, Any], role: str) -> Callable[[dict[str, Any], str], tuple[Kind, tuple[str, ...]]]:
     """Return the reader of a media part, for a role that may hold one."""
     kind = part.get("type")
-    read = _READERS.get(kind) if isinstance(kind, str) else None
+    read = _READERS.get(kind or "")
     if read is None:
         raise invalid(f"Invalid value: {kind}. {_SUPPORTED}")
     if role != "user":
@@ -189,8 +187,8 @@ def _check_tool_turns(messages: list[dict[str, Any]]) -> None:
 
 
 def _checked_call(call: dict[str, Any]) -> str:
-    function = call.get("function")
-    if not isinstance(function, dict) or not call.get("id") or not function.get("name"):
+    function = call.get("function") or {}
+    if not call.get("id") or not function.get("name"):
         raise invalid("Input should be an object with id and function: tool_calls")
     try:
         json.loads(function.get("arguments", ""))

@@ -30,9 +30,9 @@ def open_media(data: bytes, containers: str) -> InputContainer:
     Raises:
         UnreadableMediaError: The bytes are something else, or broken from the start.
     """
-    options = {"format_whitelist": containers, "protocol_whitelist": _NO_PROTOCOL}
+    limits = {"format_whitelist": containers, "protocol_whitelist": _NO_PROTOCOL}
     try:
-        return av.open(io.BytesIO(data), "r", options=options)
+        return av.open(io.BytesIO(data), "r", container_options=limits)
     except (av.FFmpegError, ValueError, EOFError) as error:
         raise UnreadableMediaError(str(error)) from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Memory:
     """Facts by content, shared by all requests of one stand-in."""
 
     _known: dict[tuple[str, str], MediaFacts] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _locks: defaultdict[tuple[str, str], threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def recall(self, kind: Kind, data: bytes) -> MediaFacts:
         """Return the facts of one file, decoding it the first time.
@@ -45,7 +45,7 @@ class Memory:
             UnreadableMediaError: It cannot be decoded as media of this kind.
         """
         digest = hashlib.sha256(data).hexdigest()
-        with self._lock:
+        with self._locks[kind, digest]:  # the same file is decoded once, others beside it
             known = self._known.get((kind, digest))
             if known is None:
                 known = _DECODERS[kind](data, digest)

@@ -32,6 +32,10 @@ _USUAL = 2
 _MOST = 2000
 
 
+class BadSchemaError(Exception):
+    """What was given as a JSON schema is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Spot:
     """Where in the answer a value goes: its name in words, its moment, and how deep it lies."""
@@ -52,8 +56,15 @@ def find_schema(texts: list[str]) -> Schema | None:
 
 
 def fill(schema: Schema, evidence: Evidence) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value that satisfies `schema`, made of evidence."""
-    return _Filler(schema, evidence).value(schema, _Spot())
+    """Return a value that satisfies `schema`, made of evidence.
+
+    Raises:
+        BadSchemaError: It is no JSON schema.
+    """
+    try:
+        return _Filler(schema, evidence).value(schema, _Spot())
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, AttributeError, re.error) as error:
+        raise BadSchemaError(str(error)) from error
 
 
 def default_object(evidence: Evidence) -> Schema:

@@ -21,7 +21,9 @@ from qwen_omni.standin.messages import all_text, read_messages
 from qwen_omni.standin.perceive import Memory, Perception
 from qwen_omni.standin.refusal import Refusal, algo, invalid
 from qwen_omni.standin.rules import KNOWN_FIELDS, check_fields, is_thinking
+from qwen_omni.standin.schema import BadSchemaError
 from qwen_omni.standin.script import Fault, RawAnswer, Script
+from qwen_omni.standin.shapes import check_shapes
 from qwen_omni.standin.tokens import text_tokens
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def respond(request: Request, state: State) -> Reply:
         _check_door(request, state)
         body = _read_body(request.body)
         logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
+        check_shapes(body)
         model = _find(body)
         logged = replace(logged, media=_judge(request, body, model, state))
     except Refusal as error:
@@ -109,7 +112,10 @@ def _reply(
     scripted = state.script.next_reply(logged)
     if isinstance(scripted, RawAnswer):
         return _impaired(_verbatim(scripted), fault)
-    answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
+    try:
+        answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
+    except BadSchemaError as error:
+        return _refused(invalid(f"Input should be a valid JSON schema: {error}"), streams=False)
     plain = not streams or (fault is not None and fault.kind == "plain_json")
     if plain:
         return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)

@@ -46,6 +46,14 @@ _PLAIN_FIELDS = {
     "high_resolution_images": "vl_high_resolution_images",
     "multichannel": "use_multichannel",
 }
+_KINDS = {
+    "toolcall": "a tool call",
+    "toolresult": "a tool result",
+    "thinking": "thinking",
+    "image": "an image",
+    "audio": "audio",
+    "frames": "a list of frames",
+}
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
@@ -179,7 +187,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[st
             case _:
                 assert_never(part)
     encoded: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
-    if thinking and profile.thinking == "reasoning_effort":
+    if thinking and profile.thinking == "effort":
         encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
     return {**encoded, "tool_calls": calls} if calls else encoded
 
@@ -204,10 +212,10 @@ def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:
             if off:
                 return {}
             raise ConfigurationError(f"{profile.name} does not think; drop thinking={wanted!r}.")
-        case "reasoning_effort":
+        case "effort":
             effort = {True: "xhigh", False: "none"}[wanted] if isinstance(wanted, bool) else wanted
             return {"reasoning_effort": effort}
-        case "enable_thinking":
+        case "switch":
             return {"enable_thinking": not off}
         case _:
             assert_never(profile.thinking)
@@ -238,4 +246,4 @@ def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 def _kind(part: object) -> str:
     kind = type(part).__name__.removesuffix("Part").lower()
-    return {"toolcall": "a tool call", "toolresult": "a tool result", "thinking": "thinking"}.get(kind, f"a {kind}")
+    return _KINDS.get(kind, f"a {kind}")

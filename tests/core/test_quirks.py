@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings as budget, strategies as st
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Response, Settings, acollect, collect, errors, user
 from qwen_omni.standin import Standin
-from tests.core.quirks import COUNTS, QUIRKS, ROLE, STOP, USAGE, Quirk, call, chunk, events, speech, text
+from tests.core.quirks import QUIRKS
+from tests.core.quirks.frames import COUNTS, ROLE, STOP, USAGE, Quirk, call, chunk, events, speech, text
 
 REQUEST = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
 MODES = ("complete", "stream", "acomplete", "astream")
@@ -100,7 +101,7 @@ def test_a_connection_cut_at_every_byte(service: Standin, ask, kind: str):
             first_whole = first_whole or cut
             assert answer == whole, f"cut at {cut} of {len(body)} gave a short success"
     assert first_whole is not None, "the end mark alone may be missing"
-    assert first_whole > body.index(b"finish_reason\": \"")
+    assert first_whole > body.index(b'finish_reason": "')
 
 
 @functools.cache

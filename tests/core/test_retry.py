@@ -1,8 +1,7 @@
 """When a request is sent again."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from qwen_omni import errors
 from qwen_omni.responses import Response

@@ -11,7 +11,7 @@ from qwen_omni.errors import MediaOutsideRootError, UnreadableMediaError
 from qwen_omni.media import local
 from qwen_omni.media.local import open_local, open_plain, resolve_local
 from qwen_omni.media.source import MediaSource
-from tests.core.media.watching import watched
+from tests.core.media.watching import opened_by_python, watched
 
 posix = pytest.mark.skipif(os.name != "posix", reason="named pipes, devices and links as POSIX has them")
 
@@ -31,7 +31,9 @@ def read(source: MediaSource, root: Path) -> bytes:
         return file.read()
 
 
-@pytest.mark.parametrize("spelling", ["{root}/inner/clip.mp4", "{root}/inner/../inner/./clip.mp4", "file://{root}/inner/clip.mp4"])
+@pytest.mark.parametrize(
+    "spelling", ["{root}/inner/clip.mp4", "{root}/inner/../inner/./clip.mp4", "file://{root}/inner/clip.mp4"]
+)
 def test_a_file_inside_the_root_is_opened(root, spelling):
     """Any spelling of a path that stays inside is read."""
     told = spelling.format(root=root)
@@ -83,20 +85,22 @@ def test_nothing_outside_the_root_is_opened(root, monkeypatch, told):
     told = told.format(root=root)
     source = MediaSource.from_url(told) if told.startswith("file:") else MediaSource.from_path(told)
 
-    with watched(root.parent / "secret", Path("/etc/passwd")) as seen:
-        with pytest.raises(MediaOutsideRootError, match="media_root") as caught:
-            read(source, root)
+    refused = pytest.raises(MediaOutsideRootError, match="media_root")
+    with watched(root.parent / "secret") as seen, opened_by_python() as names, refused as caught:
+        read(source, root)
 
     assert seen == []
+    assert names == []
     assert str(root) in str(caught.value)
 
 
 def test_the_watch_sees_an_opening(root):
     """The proof above is worth something: an opened file is seen."""
-    with watched(root.parent / "secret") as seen:
+    with watched(root.parent / "secret") as seen, opened_by_python() as names:
         (root.parent / "secret").read_bytes()
 
     assert seen
+    assert names == [str(root.parent / "secret")]
 
 
 def test_a_trusted_path_needs_no_root(root):
@@ -229,7 +233,7 @@ def test_a_file_exchanged_while_it_is_opened_is_noticed(root, monkeypatch, swap)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_a_file_that_may_not_be_read_says_so(root):
-    """Missing permission is an ordinary error. (The super-user may read everything.)"""
+    """Missing permission is an ordinary error, where permissions count at all."""
     if os.geteuid() == 0:
         pytest.skip("runs as super-user, who may read everything")
     (root / "inner" / "clip.mp4").chmod(0)

@@ -37,6 +37,28 @@ def watched(*paths: Path) -> Iterator[list[int]]:
         os.close(descriptor)
 
 
+_opened: list[str] | None = None
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened is not None:
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note)  # hooks cannot be taken away again, so one stays and mostly sleeps
+
+
+@contextlib.contextmanager
+def opened_by_python() -> Iterator[list[str]]:
+    """Give the names of all that Python code opens inside the block, whoever else opens them meanwhile."""
+    global _opened  # noqa: PLW0603 - the hook lives as long as the process
+    _opened = names = []
+    try:
+        yield names
+    finally:
+        _opened = None
+
+
 @contextlib.contextmanager
 def listener() -> Iterator[tuple[int, list[str]]]:
     """Listen on loopback; give the port, and after the block the peers that connected."""

@@ -4,8 +4,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from qwen_omni import errors
 from qwen_omni.wire.errors import classify, parse_error, to_error
@@ -19,7 +18,12 @@ CATALOGUE = [
     (400, "InvalidParameter", "The provided URL does not appear to be valid. Ensure it is", "MediaRefusedError"),
     (400, "InvalidParameter", "Failed to download multimodal content.", "MediaRefusedError"),
     (400, "InvalidParameter", "Download multimodal file timed out", "MediaDownloadTimeoutError"),
-    (400, "InvalidParameter.DataInspection", "Download the media resource timed out during", "MediaDownloadTimeoutError"),
+    (
+        400,
+        "InvalidParameter.DataInspection",
+        "Download the media resource timed out during",
+        "MediaDownloadTimeoutError",
+    ),
     (400, "InvalidParameter.DataInspection", "Unable to download the media resource during", "MediaRefusedError"),
     (400, "InvalidParameter", "Missing Content-Length of multimodal url", "MediaRefusedError"),
     (400, "InvalidParameter", "Don't have authorization to access the media resource", "MediaRefusedError"),
@@ -130,8 +134,16 @@ def test_any_bytes_make_an_error(body, status):
     assert isinstance(to_error(status, body), errors.APIError)
 
 
-@given(st.recursive(st.none() | st.text(max_size=8) | st.integers(), lambda x: st.dictionaries(
-    st.sampled_from(["error", "code", "message", "request_id", "type", "choices"]), x) | st.lists(x), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.text(max_size=8) | st.integers(),
+        lambda x: (
+            st.dictionaries(st.sampled_from(["error", "code", "message", "request_id", "type", "choices"]), x)
+            | st.lists(x)
+        ),
+        max_leaves=8,
+    )
+)
 def test_any_json_is_read(value):
     """Any JSON is either an error answer or not."""
     parse_error(json.dumps(value))

@@ -42,7 +42,9 @@ STOP = chunk({"content": ""}, "stop")
 
 def test_a_plain_stream():
     """Role chunk, text, finish, usage without choices, end mark (A1, A2)."""
-    data = stream(chunk({"role": "assistant", "content": ""}, id="c1", model="m"), chunk({"content": "Hi"}), STOP, USAGE)
+    data = stream(
+        chunk({"role": "assistant", "content": ""}, id="c1", model="m"), chunk({"content": "Hi"}), STOP, USAGE
+    )
     state = StreamState()
     deltas = [*state.feed(data), *state.end()]
     assert deltas[:3] == [StartDelta(id="c1", model="m"), TextDelta("Hi"), FinishDelta("stop")]
@@ -76,6 +78,7 @@ def test_text_comes_through(values, expected):
 @pytest.mark.parametrize("empty", ["", None, ...], ids=["empty", "null", "absent"])
 def test_the_empty_states_of_thinking_are_one(empty):
     """Text, thinking and nothing may each come as "", null or not at all (A6)."""
+
     def pair(content: object, thinking: object) -> dict:
         both = {"content": content, "reasoning_content": thinking}
         return chunk({key: value for key, value in both.items() if value is not ...})
@@ -198,7 +201,7 @@ def test_a_cut_answer_is_never_a_short_success(data, kept):
     [
         pytest.param(stream(chunk({"content": "Hi"}, "stop"), USAGE, done=False), id="no end mark"),
         pytest.param(stream(chunk({"content": "Hi"}, "stop")), id="no usage"),
-        pytest.param(stream(chunk({"content": "Hi"}, "stop", **{"usage": USAGE["usage"]})), id="usage in the finish"),
+        pytest.param(stream(chunk({"content": "Hi"}, "stop", usage=USAGE["usage"])), id="usage in the finish"),
         pytest.param(stream(chunk({"content": "Hi"}), STOP, USAGE).rstrip(b"\n"), id="no blank line at the end"),
         pytest.param(b"\xef\xbb\xbf" + stream(chunk({"content": "Hi"}), STOP), id="byte order mark"),
     ],
@@ -262,7 +265,9 @@ ERROR = {"message": "<429> Too many requests", "type": "server_error", "code": "
             id="A9 after content",
         ),
         pytest.param(
-            stream(chunk({"content": "half "}), {"error": {"message": "Output data may contain inappropriate content."}}),
+            stream(
+                chunk({"content": "half "}), {"error": {"message": "Output data may contain inappropriate content."}}
+            ),
             errors.ContentFilterError,
             200,
             id="A9 inspection",

@@ -1,0 +1,112 @@
+"""The clients behind one chat model: made when first needed, one per set of connection options.
+
+They belong to the process that made them. Copies and pickles of a model start without any, so no connection,
+lock or key travels with them. The environment is read here, through `Settings.load`, and nothing of it is kept
+in the model.
+"""
+
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import SecretStr
+
+from qwen_omni.profiles import Region
+from qwen_omni.settings import Settings
+
+if TYPE_CHECKING:  # the client brings the HTTP library, which `import langchain_qwen_omni` does not pay for
+    from qwen_omni.client import AsyncOmniClient, OmniClient
+
+_Client = TypeVar("_Client")
+_MOST = 32  # clients of one kind; a program that makes up new options for every call must not collect connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """What the caller chose about the connection; `None` leaves it to the environment or the default."""
+
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    region: Region | None = None
+    timeout: float | None = None
+    connect_timeout: float | None = None
+    max_retries: int | None = None
+    media_root: str | Path | None = None
+
+    def load(self) -> Settings:
+        """Fill the gaps from the environment.
+
+        Raises:
+            ConfigurationError: there is no key, or the address is not one.
+        """
+        return Settings.load(
+            api_key=self.api_key,
+            base_url=self.base_url,
+            region=self.region,
+            read_timeout=self.timeout,
+            connect_timeout=self.connect_timeout,
+            max_retries=self.max_retries,
+            media_root=None if self.media_root is None else Path(self.media_root),
+        )
+
+
+class Clients:
+    """Keeps the clients of one chat model. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sync: dict[ConnectionOptions, OmniClient] = {}
+        self._async: dict[ConnectionOptions, AsyncOmniClient] = {}
+        weakref.finalize(self, _close_all, self._sync)
+
+    def sync(self, options: ConnectionOptions) -> "OmniClient":
+        """Give the client of these options, made at the first call."""
+        from qwen_omni.client import OmniClient  # noqa: PLC0415
+
+        with self._lock:
+            client = self._sync.get(options)
+            if client is None:
+                client = _keep(self._sync, options, OmniClient(options.load()))
+            return client
+
+    def asynchronous(self, options: ConnectionOptions) -> "AsyncOmniClient":
+        """Give the asynchronous client of these options, made at the first call."""
+        from qwen_omni.client import AsyncOmniClient  # noqa: PLC0415
+
+        with self._lock:
+            client = self._async.get(options)
+            if client is None:
+                client = _keep(self._async, options, AsyncOmniClient(options.load()))
+            return client
+
+    def close(self) -> None:
+        """Close the synchronous clients; the next call makes new ones."""
+        with self._lock:
+            _close_all(self._sync)
+
+    async def aclose(self) -> None:
+        """Close what the asynchronous clients hold in the running event loop."""
+        with self._lock:
+            clients = list(self._async.values())
+        for client in clients:
+            await client.aclose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Clients, ()
+
+    def __repr__(self) -> str:
+        return "Clients()"
+
+
+def _close_all(kept: dict[ConnectionOptions, "OmniClient"]) -> None:
+    while kept:
+        kept.popitem()[1].close()
+
+
+def _keep(kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, client: _Client) -> _Client:
+    if len(kept) >= _MOST:
+        del kept[next(iter(kept))]  # calls that still run hold their client themselves
+    kept[options] = client
+    return client

@@ -1,0 +1,79 @@
+"""Our errors, also as LangChain's: an `except` clause of either family catches them.
+
+`to_langchain` gives an error that is an instance of its own class of `qwen_omni.errors` *and* of a class of
+`langchain_core.exceptions`, chosen from the table below. `is_retryable`, which LangChain's retry middleware
+reads, is our `retryable`. An error class that joins ours later is covered by the row of its parent.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core import exceptions as theirs
+
+from qwen_omni import errors as ours
+from qwen_omni.errors import QwenOmniError
+
+# The first row that fits counts, so children stand before their parents.
+_TABLE: tuple[tuple[type[QwenOmniError], type[theirs.ModelError]], ...] = (
+    (ours.AuthenticationError, theirs.ModelAuthenticationError),
+    (ours.PermissionDeniedError, theirs.ModelPermissionDeniedError),
+    (ours.NotFoundError, theirs.ModelNotFoundError),
+    (ours.ContextOverflowError, theirs.ContextOverflowError),
+    (ours.InvalidRequestError, theirs.ModelInvalidRequestError),
+    (ours.ContentFilterError, theirs.ModelInvalidRequestError),
+    (ours.RateLimitError, theirs.ModelRateLimitError),
+    (ours.ServerError, theirs.ModelAPIError),
+    (ours.APIError, theirs.ModelAPIError),
+    (ours.APITimeoutError, theirs.ModelTimeoutError),
+    (ours.APIConnectionError, theirs.ModelConnectionError),
+    (ours.StreamInterruptedError, theirs.ModelAPIError),
+    (ours.ConfigurationError, theirs.ModelInvalidRequestError),
+    (ours.UnsupportedContentError, theirs.ModelInvalidRequestError),
+    (ours.MediaError, theirs.ModelInvalidRequestError),
+    (QwenOmniError, theirs.ModelError),
+)
+
+
+class NoToolCallError(QwenOmniError):
+    """A tool had to be called and the model called none, also when it was asked again."""
+
+
+def to_langchain(error: QwenOmniError) -> QwenOmniError:
+    """Make the error that is both ours and LangChain's; one that is both already comes back as it is.
+
+    Example:
+        >>> from qwen_omni.errors import RateLimitError
+        >>> isinstance(to_langchain(RateLimitError("slow down")), theirs.ModelRateLimitError)
+        True
+    """
+    return error if isinstance(error, theirs.ModelError) else _copy(error, _both(type(error)))  # type: ignore[arg-type]  # mypy doubts that classes hash
+
+
+@contextlib.contextmanager
+def as_langchain_errors() -> Iterator[None]:
+    """Raise errors of ours from inside the block as errors of both families, with the traceback they came with."""
+    try:
+        yield
+    except QwenOmniError as error:
+        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__
+
+
+@functools.cache
+def _both(kind: type[QwenOmniError]) -> type[QwenOmniError]:
+    parent = next(theirs_ for ours_, theirs_ in _TABLE if issubclass(kind, ours_))
+    fields: dict[str, Any] = {
+        "__doc__": kind.__doc__,
+        "__module__": __name__,
+        "__reduce__": lambda error: (to_langchain, (_copy(error, kind),)),  # the joined class has no name to import
+        "is_retryable": kind.retryable,
+    }
+    return type(kind.__name__, (kind, parent), fields)
+
+
+def _copy(error: QwenOmniError, kind: type[QwenOmniError]) -> QwenOmniError:
+    copied = kind.__new__(kind)
+    copied.args = error.args
+    copied.__dict__.update(error.__dict__)
+    return copied

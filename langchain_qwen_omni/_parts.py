@@ -1,0 +1,250 @@
+"""LangChain content blocks → parts of our `Message`: every spelling of text and media that users write.
+
+Shape only: no file is opened and nothing is downloaded here. One function per kind of block, each of which
+returns a value; a block that cannot be sent raises and names its place. `_messages` is the other half.
+
+Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI
+(`image_url`, `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`), Anthropic images
+(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) is taken from
+`extras`, from beside the media, or from inside the OpenAI object.
+"""
+
+import base64
+import binascii
+import mimetypes
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from qwen_omni.errors import MediaError, UnsupportedContentError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Sampling, TextPart, VideoPart
+
+Block = Mapping[str, Any]
+MediaKind = Literal["image", "audio", "video"]
+
+_SAMPLING: dict[str, tuple[str, ...]] = {
+    "image": ("min_pixels", "max_pixels"),
+    "audio": (),
+    "video": ("fps", "min_pixels", "max_pixels", "total_pixels"),
+}
+_PLACES = ("path", "url", "base64", "file_id", "data", "id")
+# Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
+_WITHOUT_EFFECT = frozenset(
+    {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
+     "cache_control", "annotations", "citations"}
+)  # fmt: skip
+_URL_START = ("http://", "https://", "oss://", "file://", "data:")
+
+
+def to_part(block: str | Block, place: str) -> Part:
+    """Turn one content block into a part.
+
+    Raises:
+        UnsupportedContentError: the block is of a kind, or has an option, that cannot be sent; names the place.
+        MediaError: the block's media is not what it says (base64 that cannot be decoded, an unknown scheme).
+    """
+    if isinstance(block, str):
+        return TextPart(text=block)
+    try:
+        return _by_kind(block, place)
+    except MediaError as error:
+        error.args = (f"{place}: {error}",)
+        raise
+
+
+def kind_of(block: object) -> str:
+    """Name the kind of a block for people."""
+    if not isinstance(block, Mapping):
+        return type(block).__name__
+    kind = str(block.get("type", "block without type"))
+    mime = block.get("mime_type")
+    return f"{kind} ({mime})" if kind == "file" and mime else kind
+
+
+def refuse(block: object, place: str, reason: str = "") -> NoReturn:
+    """Say that a block cannot be sent.
+
+    Raises:
+        UnsupportedContentError: always.
+    """
+    why = reason or "text, images, audio, video and lists of frames can be sent"
+    raise UnsupportedContentError(f"{place}: {kind_of(block)!r} is not supported; {why}.")
+
+
+def _by_kind(block: Block, place: str) -> Part:
+    match block:
+        case {"type": "text" | "text-plain" | "refusal"}:
+            return _text(block, place)
+        case {"type": "image" | "audio" | "video" as kind}:
+            return _media(kind, block, place)
+        case {"type": "image_url" | "audio_url" | "video_url" as name}:
+            return _openai_url(name, block, place)
+        case {"type": "input_audio"}:
+            return _input_audio(block, place)
+        case {"type": "file"}:
+            return _file(block, place)
+        case _:
+            refuse(block, place)
+
+
+def _text(block: Block, place: str) -> TextPart:
+    match block:
+        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+            return TextPart(text=text)
+        case {"type": "text-plain"}:
+            return _plain_text(block, place)
+        case _:
+            refuse(block, place, "its text is missing")
+
+
+def _plain_text(block: Block, place: str) -> TextPart:
+    match block:
+        case {"text": str(text)}:
+            return TextPart(text=text)
+        case {"base64": str(data)}:
+            try:
+                return TextPart(text=base64.b64decode(data, validate=True).decode())
+            except (binascii.Error, UnicodeDecodeError):
+                refuse(block, place, "its base64 is not UTF-8 text")
+        case _:
+            refuse(block, place, "a text document must carry its text; links to text are not followed")
+
+
+def _media(kind: MediaKind, block: Block, place: str) -> Part:
+    """Read a v1, v0 or Anthropic media block, or a list of frames in a `video` block."""
+    source = block.get("source")
+    if isinstance(source, Mapping):  # Anthropic: {"type": "image", "source": {"type": "base64", "data": …}}
+        return _part(kind, _source(source, place), _sampling(kind, block, place, skip={"source"}))
+    own = block.get(kind)
+    if kind == "video" and isinstance(own, list | tuple):
+        return _frames(own, block, place)
+    if isinstance(own, str):  # {"type": "image", "image": "https://…"}
+        return _part(kind, _from_url(own, None), _sampling(kind, block, place, skip={kind}))
+    return _part(kind, _source(block, place), _sampling(kind, block, place, skip=set(_PLACES)))
+
+
+def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> FramesPart:
+    sampling = _sampling("video", block, place, skip={"video"})
+    return FramesPart(
+        frames=tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames)), sampling=sampling
+    )
+
+
+def _frame(frame: object, place: str) -> MediaSource:
+    if isinstance(frame, str):
+        return _from_url(frame, None)
+    if isinstance(frame, Mapping):
+        part = _by_kind(frame if "type" in frame else {"type": "image", **frame}, place)
+        if isinstance(part, ImagePart):
+            return part.source
+    refuse(frame, place, "a frame is a URL or an image")
+
+
+def _openai_url(name: str, block: Block, place: str) -> Part:
+    kind: MediaKind = {"image_url": "image", "audio_url": "audio", "video_url": "video"}[name]  # type: ignore[assignment]
+    inner = block.get(name)
+    fields = {"url": inner} if isinstance(inner, str) else inner
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("url"), str):
+        refuse(block, place, f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}')
+    sampling = _sampling(kind, {**fields, **block}, place, skip={name, "url"})
+    return _part(kind, _from_url(fields["url"], None), sampling)
+
+
+def _input_audio(block: Block, place: str) -> AudioPart:
+    inner = block.get("input_audio")
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("data"), str):
+        refuse(block, place, 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}')
+    _sampling("audio", {**inner, **block}, place, skip={"input_audio", "data"})
+    told = inner.get("format")
+    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None))
+
+
+def _file(block: Block, place: str) -> Part:
+    inner = block.get("file")
+    if isinstance(inner, Mapping):  # OpenAI: {"type": "file", "file": {"file_data": "data:…", "filename": …}}
+        named = {"filename": inner.get("filename")} if inner.get("filename") else {}
+        data = {"base64": inner["file_data"]} if "file_data" in inner else {"file_id": inner.get("file_id")}
+        return _file(
+            {"type": "file", **named, **data, **{k: v for k, v in block.items() if k not in ("type", "file")}}, place
+        )
+    if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
+        return _plain_text({"type": "file", "text": block.get("url")}, place)
+    mime = next((told for told in _told(block) if told.partition("/")[0] in _SAMPLING), None)
+    if mime is None:
+        refuse(block, place, "a file must be video, audio or an image, and say so by mime_type or by its name")
+    kind: MediaKind = mime.partition("/")[0]  # type: ignore[assignment]
+    return _media(kind, {**block, "mime_type": mime}, place)
+
+
+def _told(block: Block) -> Iterator[str]:
+    """List what a file is said to be. LangChain calls every OpenAI-style file a PDF, so its name is heard too."""
+    extras = block.get("extras") or {}
+    data = block.get("base64") or block.get("data") or ""
+    if isinstance(data, str) and data.startswith("data:"):
+        yield data[len("data:") :].partition(";")[0]
+    yield str(block.get("mime_type") or "")
+    for name in (
+        block.get("filename"),
+        extras.get("filename"),
+        block.get("path"),
+        urlsplit(str(block.get("url"))).path,
+    ):
+        yield mimetypes.guess_type(os.fspath(name))[0] or "" if name else ""
+
+
+def _source(block: Block, place: str) -> MediaSource:
+    """Find where a block's media is: exactly one of path, URL, base64 and file id."""
+    mime = block.get("mime_type") or block.get("media_type")
+    match block:
+        case {"path": str() | os.PathLike() as path}:
+            return MediaSource.from_path(path, media_type=mime)
+        case {"url": str(url)}:
+            return _from_url(url, mime)
+        case {"base64": str(data)} | {"data": str(data)}:
+            return _from_text(data, mime)
+        case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
+            if not name.startswith(_URL_START):
+                refuse(block, place, f"file_id {name[:40]!r} must be an oss:// link or a URL")
+            return _from_url(name, mime)
+        case _:
+            refuse(block, place, "it has no path, url, base64 or file_id as text")
+
+
+def _from_text(data: str, mime: str | None) -> MediaSource:
+    """Read base64, or a URL that stands where base64 is expected, as DashScope's own examples have it."""
+    return _from_url(data, mime) if data.startswith(_URL_START) else MediaSource.from_base64(data, media_type=mime)
+
+
+def _from_url(url: str, mime: str | None) -> MediaSource:
+    return MediaSource.from_url(url, media_type=mime)
+
+
+def _part(kind: MediaKind, source: MediaSource, sampling: Sampling) -> Part:
+    match kind:
+        case "image":
+            return ImagePart(source=source, sampling=sampling)
+        case "audio":
+            return AudioPart(source=source)
+        case "video":
+            return VideoPart(source=source, sampling=sampling)
+
+
+def _sampling(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> Sampling:
+    """Collect the sampling options of a block; an option that is not known raises rather than being dropped."""
+    extras = block.get("extras") or {}
+    options = {
+        key: value for key, value in {**block, **extras}.items() if key not in {*skip, *_WITHOUT_EFFECT, "extras"}
+    }
+    if options.get("detail") == "auto":
+        del options["detail"]
+    known = _SAMPLING[kind]
+    for name, value in options.items():
+        if name not in known:
+            raise UnsupportedContentError(
+                f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
+    return Sampling(**options)

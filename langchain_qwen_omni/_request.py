@@ -1,0 +1,260 @@
+"""What LangChain passes to a call → what is asked of the service. Pure: decides, and does nothing.
+
+A call is decided by the model's fields, with the options of the call laid over them, by the messages, and by
+what the chosen model can do (its profile): where it lacks an answer format, the prompt asks for it instead.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from langchain_qwen_omni._clients import ConnectionOptions
+from langchain_qwen_omni._errors import NoToolCallError
+from langchain_qwen_omni._messages import to_messages
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.messages import Message, TextPart
+from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
+from qwen_omni.profiles import Profile, profile_for
+
+CALL_FIELDS = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
+    "modalities", "voice", "search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
+)  # fmt: skip
+"""Fields that shape one answer."""
+
+CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
+"""Fields that shape the connection."""
+
+_TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+# Passed along by LangChain itself, or about streaming, which every request does whatever they say.
+_WITHOUT_EFFECT = (
+    "stream", "streaming", "stream_usage", "disable_streaming",
+    "ls_structured_output_format", "structured_output_format",
+)  # fmt: skip
+_KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
+
+_JSON = "Answer with one JSON object and nothing else."
+_SCHEMA = "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
+_MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in words."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One call: what is asked, over which connection, and whether only a tool call counts as an answer."""
+
+    request: ChatRequest
+    connection: ConnectionOptions
+    must_call: bool = False
+
+    def check(self, *, called: bool) -> None:
+        """Raise `NoToolCallError` if a tool had to be called and none was."""
+        if self.must_call and not called:
+            names = ", ".join(tool.name for tool in self.request.options.tools)
+            raise NoToolCallError(f"The model was to call one of its tools ({names}) and called none.")
+
+
+def plan_call(
+    fields: Mapping[str, Any], messages: Sequence[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
+) -> Plan:
+    """Decide one call.
+
+    Args:
+        fields: the model's own settings, `None` where nothing was chosen.
+        messages: the conversation.
+        stop: LangChain's own argument; wins over the field.
+        options: what was passed to this call; each wins over the field of its name.
+
+    Raises:
+        ConfigurationError: an option that does not exist, or has a wrong value.
+        UnsupportedContentError: a message that cannot be sent.
+    """
+    chosen = _laid_over(fields, _checked(options), {} if stop is None else {"stop": stop})
+    profile = profile_for(chosen["model"])
+    calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
+    conversation = to_messages(messages)
+    form = _plan_form(chosen.get("response_format"), profile, conversation)
+    settings = _settings(chosen)
+    if (calling.forced or form.json_mode or form.json_schema) and options.get("thinking") is None:
+        settings["thinking"] = False  # a forced call excludes thinking, and JSON may be spoilt by it
+    request = ChatRequest(
+        model=chosen["model"],
+        messages=_instructed(conversation, calling.instruction, form.instruction),
+        options=ChatOptions(
+            **settings,
+            tools=calling.tools,
+            tool_choice=calling.choice,
+            parallel_tool_calls=chosen.get("parallel_tool_calls"),
+            json_mode=form.json_mode,
+            json_schema=form.json_schema,
+        ),
+    )
+    connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
+    return Plan(request=request, connection=connection, must_call=calling.must_call)
+
+
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what says nothing; raise for what nobody would obey."""
+    unknown = [name for name in options if name not in _KNOWN and name not in _WITHOUT_EFFECT]
+    if unknown:
+        raise ConfigurationError(
+            f"ChatQwenOmni has no option {', '.join(map(repr, unknown))}; there are {', '.join(_KNOWN)}. "
+            "Further fields of the service's request go into extra_body."
+        )
+    if isinstance(options.get("api_key"), str):
+        raise ConfigurationError("Pass api_key= of a call as a SecretStr: options of a call are seen by traces.")
+    return {name: value for name, value in options.items() if value is not None and name in _KNOWN}
+
+
+def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any], stop: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a call's options over the fields; an address replaces an address, in whichever of the two ways it is told."""
+    chosen = dict(fields)
+    if "base_url" in options or "region" in options:
+        chosen |= {"base_url": None, "region": None}
+    return {**chosen, **options, **stop}
+
+
+def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name in CALL_FIELDS if (value := chosen.get(name)) is not None}
+    for name in ("stop", "modalities"):
+        if name in settings:
+            settings[name] = (settings[name],) if isinstance(settings[name], str) else tuple(settings[name])
+    thinking, modalities = settings.get("thinking"), settings.get("modalities", ())
+    if thinking is not None and not isinstance(thinking, bool) and thinking not in get_args(Effort):
+        raise ConfigurationError(f"thinking={thinking!r}: pass True, False or one of {', '.join(get_args(Effort))}.")
+    if not set(modalities) <= set(get_args(OutputModality)):
+        raise ConfigurationError(f'modalities={list(modalities)!r}: pass ["text"] or ["text", "audio"].')
+    return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling:
+    """Which tools there are, and whether one must be called.
+
+    Attributes:
+        wanted: the caller's choice: auto, none, required or a name.
+        choice: what the service is told.
+        must_call: only a tool call is an answer.
+        instruction: what the prompt must add.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    wanted: str | None = None
+    choice: str | None = None
+    must_call: bool = False
+    instruction: str = ""
+
+    @property
+    def forced(self) -> bool:
+        """Whether the service itself is told to call a tool."""
+        return self.choice not in (None, "auto", "none")
+
+
+def plan_tools(tools: Sequence[object], choice: object) -> Calling:
+    """Decide what to say about tools.
+
+    Raises:
+        ConfigurationError: a tool that is no function, or a choice that names none of them.
+    """
+    known = tuple(_tool(tool) for tool in tools)
+    names = [tool.name for tool in known]
+    wanted = to_choice(choice)
+    if wanted in (None, "auto", "none"):
+        return Calling(tools=known, wanted=wanted, choice=wanted)
+    if wanted != "required" and wanted not in names:
+        raise ConfigurationError(f"tool_choice={wanted!r} names no tool; there are {', '.join(names) or 'none'}.")
+    if wanted != "required" or len(names) == 1:
+        named = names[0] if wanted == "required" else wanted
+        return Calling(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")
+    if not names:
+        raise ConfigurationError(f"tool_choice={choice!r} needs tools; none were given.")
+    # The service can be told one name or none; "any of these" is asked for in words and checked on the answer.
+    told = _MUST_CALL.format(names=", ".join(names))
+    return Calling(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
+
+
+def _tool(tool: object) -> Tool:
+    converted: Any = convert_to_openai_tool(tool)  # type: ignore[arg-type]
+    function = converted.get("function")
+    if not isinstance(function, Mapping):
+        raise ConfigurationError(
+            f"The tool {str(converted.get('type', converted))[:60]!r} is not a function; "
+            "only functions can be called (web search is search=True)."
+        )
+    return Tool(
+        name=function["name"],
+        description=function.get("description") or "",
+        parameters=function.get("parameters") or {"type": "object", "properties": {}},
+        strict=function.get("strict"),
+    )
+
+
+def to_choice(choice: object) -> str | None:
+    """Read any spelling of `tool_choice`: auto, none, any, required, a name, a dictionary, a truth value.
+
+    Raises:
+        ConfigurationError: none of these.
+    """
+    match choice:
+        case None | "auto" | "none":
+            return choice
+        case "any" | "required" | True:
+            return "required"
+        case False:
+            return "none"
+        case str(name) | {"function": {"name": str(name)}} | {"name": str(name)}:
+            return name
+        case {"type": str(kind)}:
+            return to_choice(kind)
+        case _:
+            raise ConfigurationError(
+                f"tool_choice={choice!r}: pass 'auto', 'none', 'any', the name of a tool or its dictionary."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """The form of the answer, and how the prompt must ask for it."""
+
+    json_mode: bool = False
+    json_schema: Mapping[str, Any] | None = None
+    instruction: str = ""
+
+
+def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ...]) -> _Form:
+    """Choose the strictest form that the model has; a schema it cannot be held to goes into the prompt."""
+    match wanted:
+        case None | {"type": "text"}:
+            return _Form()
+        case {"type": "json_object"}:
+            return _Form(json_mode=True, instruction="" if _says_json(conversation) else _JSON)
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
+            return _Form(json_schema=schema)
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            text = json.dumps(schema, ensure_ascii=False)
+            return _Form(json_mode=profile.json_object, instruction=_SCHEMA + text)
+        case _:
+            raise ConfigurationError(
+                'response_format: pass {"type": "json_object"} or '
+                '{"type": "json_schema", "json_schema": {"name": …, "schema": …}}.'
+            )
+
+
+def _says_json(conversation: tuple[Message, ...]) -> bool:
+    # The service refuses JSON mode unless a system or user message has the word (Structured output page, 2026-09).
+    heard = (message for message in conversation if message.role in ("system", "user"))
+    return any("json" in part.text.lower() for message in heard for part in message.parts if isinstance(part, TextPart))
+
+
+def _instructed(conversation: tuple[Message, ...], *instructions: str) -> tuple[Message, ...]:
+    """Add instructions to the system message, or make one."""
+    parts = tuple(TextPart(text=text) for text in instructions if text)
+    if not parts:
+        return conversation
+    if conversation and conversation[0].role == "system":
+        first = Message(role="system", parts=(*conversation[0].parts, *parts), name=conversation[0].name)
+        return (first, *conversation[1:])
+    return (Message(role="system", parts=parts), *conversation)

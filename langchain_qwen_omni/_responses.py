@@ -1,0 +1,231 @@
+"""Answers → LangChain: `to_message` makes one message of a `Response`, `ChunkBuilder` makes chunks of deltas.
+
+Content is a plain string while the model only writes. Where it thinks or speaks, content is a list of
+standard blocks (reasoning, text, audio), each with an `index` that begins with "lc_" while streaming, so that
+chunks merge block by block and never with a tool call. Merged chunks equal the whole message, apart from
+these indices and the two sizes in the header of the speech, which nobody knows while it streams.
+"""
+
+import base64
+import json
+import struct
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, content as blocks
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.block_translators import register_translator
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from qwen_omni import responses
+from qwen_omni.responses import (
+    AudioDelta,
+    Delta,
+    FinishDelta,
+    Response,
+    StartDelta,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from qwen_omni.wire.audio import to_wav
+
+PROVIDER = "qwen-omni"
+_WAV = "audio/wav"
+_WHOLE = 3  # bytes that make whole base64 groups, so that encoded pieces can be joined
+_UNKNOWN_SIZE = 0xFFFF_FFFF  # what a WAV header says while nobody knows how long the sound will be
+_THINKING, _TEXT, _AUDIO, _CALL = "lc_rs_0", "lc_txt_0", "lc_aud_0", "lc_tc_"
+
+
+def to_message(response: Response, *, model: str) -> AIMessage:
+    """Make the message of a whole answer; speech in it is one playable WAV."""
+    calls, broken = _to_calls(response)
+    metadata = {"model_provider": PROVIDER, "model_name": response.model or model}
+    if response.id:
+        metadata["id"] = response.id
+    if response.finish_reason:
+        metadata["finish_reason"] = response.finish_reason
+    return AIMessage(
+        content=_to_content(response),
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+        usage_metadata=to_usage(response.usage) if response.usage else None,
+        response_metadata=metadata,
+    )
+
+
+def _to_content(response: Response) -> str | list[str | dict[str, Any]]:
+    if not response.thinking and not response.audio:
+        return response.text
+    content: list[str | dict[str, Any]] = []
+    if response.thinking:
+        content.append({"type": "reasoning", "reasoning": response.thinking})
+    if response.text:
+        content.append({"type": "text", "text": response.text})
+    if response.audio:
+        wav = base64.b64encode(to_wav(response.audio, response.sample_rate)).decode()
+        content.append({"type": "audio", "base64": wav, "mime_type": _WAV})
+    return content
+
+
+def _to_calls(response: Response) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    calls, broken = [], []
+    for call in response.tool_calls:
+        arguments = _arguments(call)
+        if isinstance(arguments, dict):
+            calls.append(tool_call(name=call.name, args=arguments, id=call.id or None))
+        else:
+            broken.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id or None, error=arguments))
+    return calls, broken
+
+
+def _arguments(call: responses.ToolCall) -> dict[str, Any] | str:
+    """Read the arguments of a call; a text says why they cannot be read."""
+    try:
+        value = json.loads(call.arguments) if call.arguments.strip() else {}
+    except ValueError as error:
+        return f"The arguments are not JSON: {error}"
+    return value if isinstance(value, dict) else "The arguments are not a JSON object."
+
+
+def to_usage(usage: Usage) -> UsageMetadata:
+    """Tell the tokens in LangChain's words; kinds that it has no word for (video, image, text) keep ours."""
+    cached = {"cache_read" if name == "cached" else name: count for name, count in usage.input_details.items()}
+    return UsageMetadata(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        input_token_details=cast("InputTokenDetails", cached),
+        output_token_details=cast("OutputTokenDetails", dict(usage.output_details)),
+    )
+
+
+class ChunkBuilder:
+    """Makes the chunks of one streamed answer: `take` each delta, then `last` when the answer is complete.
+
+    Example:
+        >>> chunks = ChunkBuilder(model="qwen3.8-omni-flash", speaks=False)
+        >>> chunks.take(TextDelta("Hello")).text, chunks.take(FinishDelta("stop")), chunks.last().message.chunk_position
+        ('Hello', None, 'last')
+    """
+
+    def __init__(self, *, model: str, speaks: bool) -> None:
+        self._blocks = speaks  # whether text travels in blocks, because other blocks stand beside it
+        self._head: dict[str, Any] = {"model_name": model}
+        self._finish: dict[str, Any] = {}
+        self._usage: UsageMetadata | None = None
+        self._speech = _Speech()
+        self.called = False
+        """Whether a tool call has come."""
+
+    def take(self, delta: Delta) -> ChatGenerationChunk | None:
+        """Give the chunk of one delta, or `None` if it shows nothing."""
+        match delta:
+            case TextDelta():
+                return self._chunk(_text(delta.text) if self._blocks else delta.text)
+            case AudioDelta():
+                piece = self._speech.feed(delta)
+                return self._chunk(piece) if piece else None
+            case ThinkingDelta():
+                self._blocks = True
+                return self._chunk([{"type": "reasoning", "reasoning": delta.text, "index": _THINKING}])
+            case ToolCallDelta():
+                self.called = True
+                return self._chunk([] if self._blocks else "", call=delta)
+            case StartDelta():
+                self._head = {"model_name": delta.model or self._head["model_name"]}
+                if delta.id:
+                    self._head["id"] = delta.id
+            case FinishDelta():
+                self._finish = {"finish_reason": delta.reason}
+            case UsageDelta():
+                self._usage = to_usage(delta.usage)
+        return None
+
+    def last(self) -> ChatGenerationChunk:
+        """Give the chunk that ends the answer; it tells the usage and why the model stopped."""
+        rest: str | list[Any] = self._speech.rest() or ([] if self._blocks else "")
+        metadata = {"model_provider": PROVIDER, **self._head, **self._finish}
+        message = AIMessageChunk(
+            content=rest, response_metadata=metadata, usage_metadata=self._usage, chunk_position="last"
+        )
+        return ChatGenerationChunk(message=message)
+
+    def _chunk(self, content: str | list[Any], *, call: ToolCallDelta | None = None) -> ChatGenerationChunk:
+        metadata = {"model_provider": PROVIDER}
+        if self._head:
+            metadata |= self._head
+            self._head = {}
+        if call is None:
+            return ChatGenerationChunk(message=AIMessageChunk(content=content, response_metadata=metadata))
+        piece = tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+        message = AIMessageChunk(content=content, response_metadata=metadata, tool_call_chunks=[piece])
+        return ChatGenerationChunk(message=message)
+
+
+def _text(text: str) -> list[Any]:
+    return [{"type": "text", "text": text, "index": _TEXT}]
+
+
+class _Speech:
+    """Pieces of PCM → pieces of base64 that join to one WAV file."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._held = b""
+
+    def feed(self, delta: AudioDelta) -> list[Any]:
+        """Give the next block, or nothing while there is too little for one."""
+        head = b"" if self._begun else streamed_wav_header(delta.sample_rate)
+        data = self._held + head + delta.pcm
+        whole = len(data) - len(data) % _WHOLE
+        self._held = data[whole:]
+        first, self._begun = not self._begun, True
+        return self._block(data[:whole], {"mime_type": _WAV} if first else {})
+
+    def rest(self) -> list[Any]:
+        """Give what was held back; only the very last piece may end inside a group."""
+        held, self._held = self._held, b""
+        return self._block(held, {})
+
+    def _block(self, data: bytes, more: dict[str, str]) -> list[Any]:
+        if not data:
+            return []
+        return [{"type": "audio", "base64": base64.b64encode(data).decode(), "index": _AUDIO, **more}]
+
+
+def streamed_wav_header(sample_rate: int) -> bytes:
+    """Give a WAV header for 16 bit mono sound of unknown length; players read on to the end of the data."""
+    sizes_at = (4, 40)
+    header = bytearray(to_wav(b"", sample_rate))
+    for at in sizes_at:
+        struct.pack_into("<I", header, at, _UNKNOWN_SIZE)
+    return bytes(header)
+
+
+def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
+    """Give the standard content blocks of a whole message of ours."""
+    content = [message.content] if isinstance(message.content, str) else message.content
+    found: list[Any] = [{"type": "text", "text": item} if isinstance(item, str) else item for item in content if item]
+    inside = {block.get("id") for block in found if block.get("type") == "tool_call"}
+    calls: list[Any] = [dict(call) for call in message.tool_calls if call.get("id") is None or call["id"] not in inside]
+    return found + calls
+
+
+def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
+    """Give the standard content blocks of a chunk of ours, or of chunks merged, with indices of their own."""
+    if chunk.chunk_position == "last":
+        return to_blocks(chunk)
+    content = [chunk.content] if isinstance(chunk.content, str) else chunk.content
+    found: list[Any] = []
+    for item in content:
+        if item:
+            found += _text(item) if isinstance(item, str) else [item]
+    for call in chunk.tool_call_chunks:
+        found.append({**call, "type": "tool_call_chunk", "index": f"{_CALL}{call.get('index') or 0}"})
+    return found
+
+
+register_translator(PROVIDER, to_blocks, cast("Any", to_chunk_blocks))

@@ -1,0 +1,69 @@
+"""One question about one piece of media, as a message. What the command line asks, and tools will.
+
+Looks at the media only to learn what kind it is; the client looks again, at everything, when it sends.
+"""
+
+import mimetypes
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.info import MediaKind
+from qwen_omni.media.local import open_local
+from qwen_omni.media.probe import probe
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import DEFAULT_SAMPLING, AudioPart, ImagePart, MediaPart, Message, Sampling, VideoPart, user
+
+_KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
+
+
+def question(media: str, text: str, *, sampling: Sampling = DEFAULT_SAMPLING, kind: MediaKind | None = None) -> Message:
+    """Make the message that asks `text` about `media`, a path or a URL chosen by the program's user.
+
+    Args:
+        media: a local path (trusted: it may lie anywhere) or an http, https, oss, file or data URL.
+        text: the question.
+        sampling: how the service looks at a picture or video.
+        kind: what the media is; found out by looking if it is local, by the link's ending if not.
+
+    Raises:
+        UnreadableMediaError: the file is missing, empty, damaged or no media.
+        UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
+    """
+    source = MediaSource.from_url(media) if "://" in media or media.startswith("data:") else _local(media)
+    return user(as_part(source, kind or kind_of(source), sampling), text)
+
+
+def _local(path: str) -> MediaSource:
+    return MediaSource.from_path(Path(path).expanduser(), trusted=True)
+
+
+def kind_of(source: MediaSource) -> MediaKind:
+    """Tell what kind of media a source is; a link is not fetched, its ending must tell.
+
+    Raises:
+        UnsupportedMediaError: the link's ending does not tell.
+    """
+    if source.url is None:
+        with open_local(source, Path()) as file:
+            return probe(file, label=source.label, media_type_hint=source.media_type).kind
+    told = source.media_type or mimetypes.guess_type(urlsplit(source.url).path)[0] or ""
+    kind = _KINDS.get(told.partition("/")[0])
+    if kind is None:
+        raise UnsupportedMediaError(f"{source.label} does not tell whether it is an image, audio or video; say which.")
+    return kind
+
+
+def as_part(source: MediaSource, kind: MediaKind, sampling: Sampling = DEFAULT_SAMPLING) -> MediaPart:
+    """Make the part that shows a source."""
+    match kind:
+        case "image":
+            if sampling.fps is not None:
+                raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.")
+            return ImagePart(source=source, sampling=sampling)
+        case "video":
+            return VideoPart(source=source, sampling=sampling)
+        case "audio":
+            if sampling != DEFAULT_SAMPLING:
+                raise UnsupportedMediaError(f"{source.label} is sound; fps and pixels are for pictures and video.")
+            return AudioPart(source=source)

@@ -1,0 +1,83 @@
+"""`qwen-omni ask`: one question about one file, answered word by word."""
+
+import sys
+from collections.abc import Iterable
+from typing import Annotated, TypeVar
+
+import typer
+
+from qwen_omni.ask import question
+from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.messages import Message, Sampling, TextPart
+from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.profiles import DEFAULT_MODEL, Region
+from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
+from qwen_omni.settings import Settings
+
+_Choice = TypeVar("_Choice")
+_EFFORTS: dict[str, bool | Effort] = {
+    "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
+}  # fmt: skip
+_REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
+
+
+def ask(  # noqa: PLR0913  (each argument is an option of the command)
+    media: Annotated[str, typer.Argument(metavar="FILE", help="An image, sound or video: a path or a URL.")],
+    text: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask about it.")],
+    *,
+    model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
+    fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
+    thinking: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(_EFFORTS)}; the model's default else.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="How the model shall behave.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(_REGIONS)}; a key belongs to one.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    show_thoughts: Annotated[
+        bool, typer.Option("--show-thinking", help="Print what the model thinks, dimmed.")
+    ] = False,
+    usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
+) -> None:
+    """Ask a question about an image, a recording or a video, and print the answer as it comes.
+
+    The key is read from DASHSCOPE_API_KEY.
+    """
+    settings = Settings.load(base_url=base_url, region=_choose("region", region, _REGIONS))
+    options = ChatOptions(thinking=_choose("thinking", thinking, _EFFORTS))
+    about = question(media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels))
+    rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
+    request = ChatRequest(model=model, messages=(*rules, about), options=options)
+    with OmniClient(settings) as client:
+        _print(client.stream(request), thoughts=show_thoughts, usage=usage)
+
+
+def _choose(name: str, given: str | None, choices: dict[str, _Choice]) -> _Choice | None:
+    if given is not None and given not in choices:
+        raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")
+    return None if given is None else choices[given]
+
+
+def _print(deltas: Iterable[Delta], *, thoughts: bool, usage: bool) -> None:
+    thinking = False
+    for delta in deltas:
+        if thinking and not isinstance(delta, ThinkingDelta):
+            end_thinking()
+            thinking = False
+        match delta:
+            case TextDelta():
+                sys.stdout.write(delta.text)
+                sys.stdout.flush()
+            case ThinkingDelta() if thoughts:
+                show_thinking(delta.text)
+                thinking = True
+            case FinishDelta():
+                sys.stdout.write("\n")
+                if delta.reason != "stop":
+                    show_note(f"The answer ended early: {delta.reason}.")
+            case UsageDelta() if usage:
+                show_usage(delta.usage)
+            case _:
+                pass

@@ -1,0 +1,67 @@
+"""The command `qwen-omni`: which subcommands there are, and what happens when one fails or is stopped."""
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ParamSpec
+
+from qwen_omni.errors import QwenOmniError
+
+if TYPE_CHECKING:
+    import typer
+
+FAILED, WRONG_USE, STOPPED = 1, 2, 130
+_P = ParamSpec("_P")
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."""
+    if any(find_spec(name) is None for name in ("typer", "rich")):
+        sys.stderr.write("The command line needs more packages: pip install 'qwen-omni[cli]'\n")
+        sys.exit(WRONG_USE)
+    build_app()(args=arguments, prog_name="qwen-omni")
+
+
+def build_app() -> "typer.Typer":
+    """Put the subcommands together."""
+    import typer  # noqa: PLC0415  (an extra; loads on first use)
+
+    from qwen_omni.cli.ask import ask  # noqa: PLC0415
+    from qwen_omni.cli.standin import standin  # noqa: PLC0415
+
+    app = typer.Typer(
+        help="Ask Qwen-Omni about images, sound and video.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for command in (ask, standin):
+        app.command()(_guarded(command))
+    return app
+
+
+def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows as one."""
+    import typer  # noqa: PLC0415
+
+    from qwen_omni.cli.display import show_error  # noqa: PLC0415
+
+    @functools.wraps(command)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            show_error("Stopped.")
+            raise typer.Exit(STOPPED) from None
+        except QwenOmniError as error:
+            show_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
+            raise typer.Exit(FAILED) from None
+        except BrokenPipeError:  # the reader of our output has gone, as `head` does
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return guarded

@@ -1,0 +1,41 @@
+"""`qwen-omni standin`: the local service, for trying things without a key."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qwen_omni.cli.display import show_note
+from qwen_omni.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from qwen_omni.standin import Standin
+
+_NEEDS = ("starlette", "uvicorn", "zxingcpp", "numpy")
+
+
+def standin(
+    *,
+    host: Annotated[str, typer.Option(help="Where to listen. Loopback, unless you know why not.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 chooses a free one.")] = 8787,
+) -> None:
+    """Run a local service that behaves like Qwen-Omni's, decodes what it is sent and says what it saw.
+
+    It is no model: its answers open with [stand-in].
+    """
+    missing = [name for name in _NEEDS if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f"The stand-in needs {', '.join(missing)}: pip install 'qwen-omni[standin]'")
+    from qwen_omni.standin import serve  # noqa: PLC0415  (an extra; loads on first use)
+
+    serve(host, port, on_ready=_tell)
+
+
+def _tell(service: "Standin") -> None:
+    show_note(
+        f"The stand-in listens. In another window:\n"
+        f"  export DASHSCOPE_API_KEY={service.api_key}\n"
+        f"  export DASHSCOPE_BASE_URL={service.base_url}\n"
+        f"  qwen-omni ask FILE 'What is in it?'\n"
+        f"Ctrl-C ends it."
+    )

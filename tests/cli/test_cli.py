@@ -1,0 +1,157 @@
+"""The command line as a user meets it: in a process of its own, on the stand-in."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from qwen_omni.standin import Fault
+from qwen_omni.standin.truth import make_audio, make_video
+
+RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+
+
+@pytest.fixture
+def environment(standin):
+    """What the command needs to reach the stand-in."""
+    return {
+        **os.environ,
+        "DASHSCOPE_API_KEY": standin.api_key,
+        "DASHSCOPE_BASE_URL": standin.base_url,
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Four seconds of marked video."""
+    return make_video(tmp_path / "film.mp4", seconds=4, size=(320, 180))
+
+
+def run(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_ask_answers_from_the_file(environment, film, standin):
+    """The answer names the codes that are in the video, and the request is what the options say."""
+    done = run(environment, "ask", str(film.path), "What?", "--fps", "1", "--thinking", "off", "--usage")
+    assert done.returncode == 0, done.stderr
+    assert all(code in done.stdout for code in film.codes)
+    assert re.search(r"tokens: [\d,]+ in \(.*video [\d,]+.*\), [\d,]+ out", done.stderr)
+    (entry,) = standin.requests
+    assert entry.body["stream"] is True
+    assert entry.body["reasoning_effort"] == "none"
+    assert entry.body["messages"][0]["content"][0]["fps"] == 1
+
+
+def test_ask_tells_what_kind_it_is(environment, tmp_path, standin):
+    """Sound is sent as sound, whatever its name says."""
+    sound = make_audio(tmp_path / "a.wav", seconds=2)
+    (tmp_path / "a.bin").write_bytes(sound.path.read_bytes())
+    done = run(
+        environment, "ask", str(tmp_path / "a.bin"), "What?", "--model", "qwen3.5-omni-flash", "--system", "Be brief."
+    )
+    assert done.returncode == 0, done.stderr
+    assert sound.codes[1] in done.stdout
+    assert [message["role"] for message in standin.requests[0].body["messages"]] == ["system", "user"]
+
+
+def test_thinking_is_shown_apart(environment, film):
+    """Thinking goes to standard error, the answer to standard output."""
+    done = run(environment, "ask", str(film.path), "What?", "--show-thinking")
+    assert done.stdout.startswith("[stand-in] video")
+    assert done.stderr.strip().startswith("[stand-in]")
+
+
+WRONG = {
+    "no such file": (["ask", "none.mp4", "What?"], 1, "none.mp4"),
+    "no key": (["ask", "FILM", "What?"], 1, "DASHSCOPE_API_KEY"),
+    "no question": (["ask", "FILM"], 2, "QUESTION"),
+    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 1, "choose one of"),
+    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 1, "choose one of"),
+    "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 1, "fps"),
+    "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
+    "no route": (["ask", "https://example.com/watch", "What?"], 1, "say which"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use_is_one_line_and_a_status(environment, film, standin, name):
+    """No traceback: what is wrong, and what to do."""
+    arguments, status, words = WRONG[name]
+    sound = make_audio(film.path.with_name("a.wav"), seconds=1)
+    names = {"FILM": str(film.path), "SOUND": str(sound.path)}
+    if name == "no key":
+        del environment["DASHSCOPE_API_KEY"]
+    done = run(environment, *(names.get(argument, argument) for argument in arguments))
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert standin.requests == []
+
+
+def test_a_refusal_of_the_service_is_shown(environment, film, standin):
+    """The service's own words, and the status 1."""
+    standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied, please make sure."))
+    done = run(environment, "ask", str(film.path), "What?")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Arrearage" in done.stderr
+
+
+def test_words_come_as_they_arrive_and_ctrl_c_is_clean(environment, film, standin):
+    """The first words are there before the last are sent; Ctrl-C then ends it without a traceback."""
+    standin.script.reply("one two three four five six seven eight nine ten " * 9)
+    standin.script.fault(Fault.slow(bytes_per_second=4_000))
+    with subprocess.Popen(
+        [*RUN, "ask", str(film.path), "What?", "--model", "qwen3.5-omni-flash"],
+        env={**environment, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        first = process.stdout.read(8)
+        assert first
+        assert process.poll() is None, "words come while the answer is being sent"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "ten " * 2 not in (first + out)[-8:]
+    assert "Stopped." in err
+    assert "Traceback" not in err
+
+
+def test_a_closed_reader_is_no_error(environment, film):
+    """`qwen-omni ask … | head -c 1` ends quietly."""
+    line = f"'{sys.executable}' -c 'from qwen_omni.cli.main import run; run()' ask '{film.path}' 'What?' | head -c 1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_stand_in_serves_and_stops(environment, film):
+    """`qwen-omni standin` tells how to use it, answers, and ends on Ctrl-C."""
+    with subprocess.Popen(
+        [*RUN, "standin", "--port", "0"], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        told = ""
+        while "Ctrl-C" not in told:
+            told += process.stderr.readline()
+        names = dict(re.findall(r"export (\w+)=(\S+)", told))
+        done = run({**environment, **names}, "ask", str(film.path), "What?")
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        _, err = process.communicate(timeout=10)
+    assert done.returncode == 0, done.stderr
+    assert film.codes[2] in done.stdout
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in err
+    assert time.monotonic() - begun < 5
+
+
+def test_help_names_the_commands(environment):
+    """`--help` lists what there is."""
+    done = run(environment, "--help")
+    assert done.returncode == 0
+    assert {"ask", "standin"} <= set(re.findall(r"\w+", done.stdout))

@@ -1,0 +1,284 @@
+"""The shared table: conversations in neutral parts, and the JSON that each must become.
+
+Media are links, so that a row shows the whole request. Every adapter must reach the same JSON.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from qwen_omni import (
+    AudioPart,
+    ChatOptions,
+    FramesPart,
+    ImagePart,
+    MediaSource,
+    Message,
+    Sampling,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    VideoPart,
+    user,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One conversation. `body` holds what the JSON has beside `model`, `stream` and `stream_options`."""
+
+    name: str
+    messages: tuple[Message, ...]
+    body: dict[str, Any]
+    options: ChatOptions = field(default_factory=ChatOptions)
+    model: str = "qwen3.8-omni-flash"
+
+
+HOST = "https://media.example.com/"
+
+
+def at(name: str) -> MediaSource:
+    """Name a file of the example host."""
+    return MediaSource.from_url(HOST + name)
+
+
+def says(*content: Any) -> list[dict[str, Any]]:
+    """The JSON of a conversation with one user message."""
+    return [{"role": "user", "content": content[0] if isinstance(content[0], str) else list(content)}]
+
+
+WEATHER = Tool(name="weather", description="Tell the weather.", parameters={"type": "object", "properties": {}})
+WEATHER_JSON = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tell the weather.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+TEXT = {"type": "text", "text": "What?"}
+
+CONVERSATIONS = [
+    Row(name="text", messages=(user("What?"),), body={"messages": says("What?")}),
+    Row(
+        name="two texts keep their order",
+        messages=(user("a", "b"),),
+        body={"messages": says({"type": "text", "text": "a"}, {"type": "text", "text": "b"})},
+    ),
+    Row(
+        name="image with sampling",
+        messages=(user(ImagePart(source=at("a.png"), sampling=Sampling(min_pixels=4096, max_pixels=9999)), "What?"),),
+        body={
+            "messages": says(
+                {
+                    "type": "image_url",
+                    "image_url": {"url": HOST + "a.png"},
+                    "min_pixels": 4096,
+                    "max_pixels": 9999,
+                },
+                TEXT,
+            )
+        },
+    ),
+    Row(
+        name="audio",
+        messages=(user(AudioPart(source=at("a.mp3")), "What?"),),
+        body={
+            "messages": says({"type": "input_audio", "input_audio": {"data": HOST + "a.mp3", "format": "mp3"}}, TEXT)
+        },
+    ),
+    Row(
+        name="video with sampling",
+        messages=(user("What?", VideoPart(source=at("a.mp4"), sampling=Sampling(fps=0.5, total_pixels=10**6))),),
+        body={
+            "messages": says(
+                TEXT,
+                {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}, "fps": 0.5, "total_pixels": 10**6},
+            )
+        },
+    ),
+    Row(
+        name="frame list",
+        messages=(user(FramesPart(frames=(at("1.jpg"), at("2.jpg")), sampling=Sampling(fps=2)), "What?"),),
+        body={"messages": says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, TEXT)},
+    ),
+    Row(
+        name="mixed media keep their order",
+        messages=(
+            user(VideoPart(source=at("a.mp4")), ImagePart(source=at("a.png")), "What?", AudioPart(source=at("a.wav"))),
+        ),
+        body={
+            "messages": says(
+                {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}},
+                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
+                TEXT,
+                {"type": "input_audio", "input_audio": {"data": HOST + "a.wav", "format": "wav"}},
+            )
+        },
+    ),
+    Row(
+        name="system, history and thinking",
+        messages=(
+            Message(role="system", parts=(TextPart(text="Be brief."),)),
+            user("Hi"),
+            Message(role="assistant", parts=(ThinkingPart(text="hm"), TextPart(text="Hello"))),
+            user("What?"),
+        ),
+        body={
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+                {"role": "user", "content": "What?"},
+            ]
+        },
+    ),
+    Row(
+        name="thinking in history only where the model uses it",
+        model="qwen3.5-omni-flash",
+        messages=(
+            user("Hi"),
+            Message(role="assistant", parts=(ThinkingPart(text="hm"), TextPart(text="a"))),
+            user("b"),
+        ),
+        body={
+            "messages": [
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "a"},
+                {"role": "user", "content": "b"},
+            ]
+        },
+    ),
+    Row(
+        name="tool calls and results",
+        messages=(
+            user("Weather?"),
+            Message(role="assistant", parts=(ToolCallPart(id="c1", name="weather", arguments='{"x": 1}'),)),
+            Message(role="tool", parts=(ToolResultPart(tool_call_id="c1", text="rain"),)),
+        ),
+        options=ChatOptions(tools=(WEATHER,), tool_choice="auto", parallel_tool_calls=True),
+        body={
+            "messages": [
+                {"role": "user", "content": "Weather?"},
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [
+                        {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"x": 1}'}}
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+            ],
+            "tools": [WEATHER_JSON],
+            "tool_choice": "auto",
+            "parallel_tool_calls": True,
+        },
+    ),
+    Row(
+        name="a forced tool switches thinking off",
+        messages=(user("Weather?"),),
+        options=ChatOptions(tools=(WEATHER,), tool_choice="weather"),
+        body={
+            "messages": says("Weather?"),
+            "tools": [WEATHER_JSON],
+            "tool_choice": {"type": "function", "function": {"name": "weather"}},
+            "reasoning_effort": "none",
+        },
+    ),
+    Row(
+        name="every plain option",
+        messages=(user("What?"),),
+        options=ChatOptions(
+            temperature=0.0,
+            top_p=0.5,
+            top_k=3,
+            max_tokens=9,
+            seed=1,
+            stop=("x",),
+            presence_penalty=0.5,
+            repetition_penalty=1.1,
+            high_resolution_images=True,
+            multichannel=False,
+            extra_body={"new_field": 1},
+        ),
+        body={
+            "messages": says("What?"),
+            "temperature": 0.0,
+            "top_p": 0.5,
+            "top_k": 3,
+            "max_tokens": 9,
+            "seed": 1,
+            "stop": ["x"],
+            "presence_penalty": 0.5,
+            "repetition_penalty": 1.1,
+            "vl_high_resolution_images": True,
+            "use_multichannel": False,
+            "new_field": 1,
+        },
+    ),
+    Row(
+        name="speech",
+        model="qwen3.5-omni-flash",
+        messages=(user("What?"),),
+        options=ChatOptions(modalities=("text", "audio"), voice="Ethan"),
+        body={
+            "messages": says("What?"),
+            "modalities": ["text", "audio"],
+            "audio": {"voice": "Ethan", "format": "wav"},
+        },
+    ),
+    Row(
+        name="JSON mode without thinking",
+        messages=(user("Give json."),),
+        options=ChatOptions(json_mode=True, thinking=False),
+        body={
+            "messages": says("Give json."),
+            "response_format": {"type": "json_object"},
+            "reasoning_effort": "none",
+        },
+    ),
+    Row(
+        name="a schema where the model takes one",
+        model="qwen3.8-flash",
+        messages=(user("What?"),),
+        options=ChatOptions(json_schema={"title": "Answer", "type": "object"}),
+        body={
+            "messages": says("What?"),
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "Answer", "strict": True, "schema": {"title": "Answer", "type": "object"}},
+            },
+        },
+    ),
+    Row(
+        name="thinking by effort",
+        messages=(user("What?"),),
+        options=ChatOptions(thinking="low"),
+        body={"messages": says("What?"), "reasoning_effort": "low"},
+    ),
+    Row(
+        name="thinking by switch",
+        model="qwen3-omni-flash",
+        messages=(user("What?"),),
+        options=ChatOptions(thinking="high"),
+        body={"messages": says("What?"), "enable_thinking": True},
+    ),
+    Row(
+        name="no switch where there is none",
+        model="qwen3.5-omni-flash",
+        messages=(user("What?"),),
+        options=ChatOptions(thinking=False),
+        body={"messages": says("What?")},
+    ),
+    Row(
+        name="web search",
+        messages=(user("What?"),),
+        options=ChatOptions(search=True),
+        body={
+            "messages": says("What?"),
+            "enable_search": True,
+            "search_options": {"search_strategy": "agent"},
+        },
+    ),
+]

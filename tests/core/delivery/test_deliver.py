@@ -1,0 +1,257 @@
+"""`deliver` checks a whole conversation and says how each piece of media travels."""
+
+import base64
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from qwen_omni.delivery.body import RequestBody
+from qwen_omni.delivery.deliver import deliver
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.errors import (
+    DeliveryError,
+    MediaDoesNotFitError,
+    MediaOutsideRootError,
+    QwenOmniError,
+    UnreadableMediaError,
+    UnsupportedMediaError,
+)
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, VideoPart, user
+from qwen_omni.profiles import profile_for
+from tests.core.media import making
+from tests.core.media.watching import listener, opened_by_python, watched
+
+MODEL = profile_for("qwen3.8-omni-flash")
+LINK = MediaSource.from_url("https://example.com/a.mp4")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with one file of each kind."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "clip.mp4").write_bytes(making.video("mp4", "mpeg4", 3, sound_codec="aac"))
+    (root / "tone.mp3").write_bytes(making.sound("mp3", "libmp3lame"))
+    (root / "photo.jpg").write_bytes(making.turned_picture(6))
+    return root
+
+
+def run(root: Path, *messages: Message, model=MODEL, **options) -> dict[MediaSource, Delivered]:
+    return deliver(messages, model, media_root=root, **options)
+
+
+def test_each_kind_travels_as_the_service_wants_it(root):
+    """Files are named, bytes are held; images tell their type, sound its format; links go as they are."""
+    clip, tone, photo = (MediaSource.from_path(root / name) for name in ("clip.mp4", "tone.mp3", "photo.jpg"))
+    frame = MediaSource.from_bytes(making.picture("WEBP"))
+
+    found = run(
+        root,
+        user("look", VideoPart(source=clip), AudioPart(source=tone), ImagePart(source=photo)),
+        user(FramesPart(frames=(frame, frame)), VideoPart(source=LINK), VideoPart(source=clip)),
+    )
+
+    assert list(found) == [clip, tone, photo, frame, LINK]
+    assert (found[clip].path, found[clip].data, found[clip].media_type) == (root / "clip.mp4", None, "")
+    assert found[clip].size_bytes == (root / "clip.mp4").stat().st_size
+    assert (found[tone].format, found[tone].media_type) == ("mp3", "")
+    assert found[photo].media_type == "image/jpeg"
+    assert (found[frame].path, found[frame].data, found[frame].media_type) == (None, frame.data, "image/webp")
+    assert found[LINK] == Delivered(url=LINK.url)
+    body = RequestBody({"media": list(found.values())})
+    assert len(b"".join(body)) == body.length
+
+
+def test_each_source_is_opened_once(root):
+    """A file that appears in many parts is looked at once."""
+    clip = MediaSource.from_path(root / "clip.mp4")
+
+    with opened_by_python() as names:
+        run(root, user(VideoPart(source=clip), VideoPart(source=clip)), user(VideoPart(source=clip)))
+
+    assert names.count("clip.mp4") == 1
+
+
+def test_a_conversation_of_text_opens_nothing(root):
+    """Without media nothing is read."""
+    with opened_by_python() as names:
+        assert run(root, user("hello")) == {}
+
+    assert names == []
+
+
+def test_a_forbidden_path_anywhere_stops_everything(root):
+    """When the last of many paths leads out of the root, not even the first is opened."""
+    good, bad = MediaSource.from_path(root / "clip.mp4"), MediaSource.from_url("file:///etc/passwd")
+
+    refused = pytest.raises(MediaOutsideRootError, match=r"message 1 part 1: /etc/passwd.*media_root")
+    with opened_by_python() as names, watched(root / "clip.mp4") as seen, refused:
+        run(root, user(VideoPart(source=good)), user("x", ImagePart(source=bad)))
+
+    assert (names, seen) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        ("qwen-plus", lambda clip: [VideoPart(source=clip)]),
+        ("qwen3-omni-flash", lambda clip: [VideoPart(source=clip), ImagePart(source=clip)]),
+        ("qwen3-omni-flash", lambda clip: [VideoPart(source=clip), VideoPart(source=LINK)]),
+    ],
+    ids=["modality", "mixture", "count"],
+)
+def test_what_shows_without_opening_is_checked_first(root, model, parts):
+    """Wrong kinds, mixtures and counts are refused before any file is opened."""
+    with watched(root / "clip.mp4") as seen, pytest.raises((UnsupportedMediaError, MediaDoesNotFitError)):
+        run(root, user(*parts(MediaSource.from_path(root / "clip.mp4"))), model=profile_for(model))
+
+    assert seen == []
+
+
+def test_the_first_fault_is_told(root):
+    """With several faults the first in the conversation is the one raised, whatever kind it is."""
+    (root / "text.mp4").write_text("hello")
+    text, gone = MediaSource.from_path(root / "text.mp4"), MediaSource.from_path(root / "gone.mp4")
+    private = MediaSource.from_url("http://localhost/a.mp4")
+    faults = {text: UnreadableMediaError, gone: UnreadableMediaError, private: DeliveryError}
+
+    for sources in ([text, gone, private], [private, text, gone], [gone, private, text]):
+        with pytest.raises(faults[sources[0]], match="message 0 part 0") as caught:
+            run(root, user(*(VideoPart(source=source) for source in sources)))
+        assert sources[0].label in str(caught.value)
+
+
+def _crafted(port: int, target: Path) -> dict[str, str]:
+    aims = {"file": str(target), "url": f"http://127.0.0.1:{port}/a.ts"}
+    return {
+        f"{kind}-{aim}.mp4": text.format(target)
+        for aim, target in aims.items()
+        for kind, text in {
+            "hls": "#EXTM3U\n#EXTINF:10,\n{0}\n#EXT-X-ENDLIST\n",
+            "concat": "ffconcat version 1.0\nfile '{0}'\n",
+            "dash": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{0}</BaseURL></MPD>',
+            "ffmetadata": ";FFMETADATA1\nmovie={0}\n",
+        }.items()
+    }
+
+
+def test_crafted_lists_are_refused_and_nothing_is_followed(root):
+    """HLS, concat, DASH and ffmetadata files named .mp4 lead neither to a file nor to an address."""
+    (root / "target.ts").write_bytes(making.video("mpegts", "mpeg2video"))
+    with listener() as (port, peers), watched(root / "target.ts") as seen:
+        crafted = _crafted(port, root / "target.ts")
+        for name, text in crafted.items():
+            (root / name).write_text(text)
+            with pytest.raises(UnreadableMediaError, match=name):
+                run(root, user(VideoPart(source=MediaSource.from_path(root / name))))
+
+    assert len(crafted) == 8
+    assert (seen, peers) == ([], [])
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        pytest.param(lambda path: path.touch(), UnreadableMediaError, "empty", id="zero-byte-mp4"),
+        pytest.param(lambda path: path.write_text("hello"), UnreadableMediaError, "text", id="text-named-mp4"),
+        pytest.param(Path.mkdir, UnreadableMediaError, "a folder", id="folder"),
+        pytest.param(os.mkfifo, UnreadableMediaError, "a named pipe", id="pipe"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), MediaOutsideRootError, "media_root", id="dev-zero"),
+        pytest.param(lambda path: path.symlink_to("/etc/passwd"), MediaOutsideRootError, "media_root", id="link-out"),
+        pytest.param(
+            lambda path: path.write_bytes(making.video("mp4", "mpeg4", 1)),
+            MediaDoesNotFitError,
+            "1.00 s",
+            id="too-short",
+        ),
+        pytest.param(
+            lambda path: path.write_bytes(making.video("mpegts", "mpeg2video")),
+            UnsupportedMediaError,
+            "mpegts",
+            id="ts",
+        ),
+        pytest.param(lambda path: path.write_bytes(making.wav(3)), UnsupportedMediaError, "AudioPart", id="sound"),
+    ],
+)
+def test_hostile_and_unfit_files(root, make, error, says):
+    """Each is a typed error that names place and file."""
+    make(root / "x.mp4")
+
+    with pytest.raises(error, match=r"message 0 part 1: .*x\.mp4") as caught:
+        run(root, user("look", VideoPart(source=MediaSource.from_path(root / "x.mp4"))))
+
+    assert says in str(caught.value)
+
+
+def test_a_data_uri_of_twelve_megabytes_does_not_fit(root):
+    """The limit is on the encoded string, and the error tells both numbers and what to do."""
+    data = making.wav(seconds=9 * 2**20 / 32_000)
+    uri = f"data:audio/wav;base64,{base64.b64encode(data).decode()}"
+    assert len(uri) > 12 * 10**6
+
+    with pytest.raises(MediaDoesNotFitError, match=r"12\.0 MiB as base64.*10 MiB.*URL") as caught:
+        run(root, user(AudioPart(source=MediaSource.from_url(uri))))
+
+    assert caught.value.limit == 10_485_760
+    assert caught.value.actual > 12 * 10**6
+
+
+def test_private_links_pass_only_where_the_service_is_private(root):
+    """A stand-in on loopback may be given loopback links."""
+    private = MediaSource.from_url("http://127.0.0.1:9/a.mp4")
+
+    with pytest.raises(DeliveryError, match="cannot be reached"):
+        run(root, user(VideoPart(source=private)))
+    assert run(root, user(VideoPart(source=private)), allow_private_urls=True) == {private: Delivered(url=private.url)}
+
+
+def test_a_large_file_stays_out_of_memory(root):
+    """Delivering and sending 7 MB takes less than 2 MB of memory at once."""
+    (root / "long.wav").write_bytes(making.wav(seconds=7 * 10**6 / 32_000))
+    message = user(AudioPart(source=MediaSource.from_path(root / "long.wav")))
+    run(root, message)  # what loads on first use is not counted
+
+    tracemalloc.start()
+    try:
+        body = RequestBody({"media": list(run(root, message).values())})
+        sent = sum(len(block) for block in body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert sent == body.length > 9 * 10**6
+    assert peak < 2 * 10**6
+
+
+def test_media_libraries_load_on_first_use():
+    """Importing `deliver` loads neither PyAV nor Pillow."""
+    code = "import sys, qwen_omni.delivery.deliver; sys.exit(bool({'av', 'PIL'} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_refusal_is_an_error_of_ours(root):
+    """Whatever text stands in a message as a path, the outcome is media or a typed error."""
+    odd = [
+        "a\0b",
+        "~/x",
+        "\ud800",
+        "x" * 9000,
+        "C:\\x",
+        "\\\\host\\x",
+        "",
+        "//",
+        "...",
+        "con:",
+        "/dev/stdin",
+        "/proc/self/mem",
+    ]
+    for told in odd:
+        with pytest.raises(QwenOmniError):
+            run(root, user(ImagePart(source=MediaSource.from_path(told))))

@@ -1,0 +1,133 @@
+"""Neutral messages and options → the body of a request."""
+
+import json
+import re
+
+import pytest
+
+from qwen_omni import (
+    AudioPart,
+    ChatOptions,
+    ChatRequest,
+    ConfigurationError,
+    ImagePart,
+    MediaSource,
+    Message,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    UnsupportedContentError,
+    VideoPart,
+    profile_for,
+    user,
+)
+from qwen_omni.delivery.body import RequestBody
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.wire.request import encode_headers, encode_request
+from tests.conversations import CONVERSATIONS, WEATHER, Row, at
+
+FORMATS = {"mp3": "mp3", "wav": "wav"}
+
+
+def link(source: MediaSource) -> Delivered:
+    """A delivered link."""
+    return Delivered(url=source.url, format=FORMATS.get((source.url or "").rpartition(".")[2]))
+
+
+def encode(*messages: Message, model: str = "qwen3.8-omni-flash", **options: object) -> dict:
+    request = ChatRequest(model=model, messages=messages, options=ChatOptions(**options))
+    return encode_request(request, profile_for(model), link)
+
+
+@pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
+def test_the_shared_table(row: Row):
+    """Each conversation becomes exactly its JSON, and the request always streams."""
+    request = ChatRequest(model=row.model, messages=row.messages, options=row.options)
+    fields = encode_request(request, profile_for(row.model), link)
+    body = json.loads(b"".join(RequestBody(fields)))
+    assert body.pop("stream") is True
+    assert body.pop("stream_options") == {"include_usage": True}
+    assert body == {"model": row.model, **row.body}
+
+
+VIDEO = VideoPart(source=at("a.mp4"))
+CALL = ToolCallPart(id="c", name="f", arguments="{}")
+MISPLACED = {
+    "media in a system message": (Message(role="system", parts=(VIDEO,)), "message 0 (system) part 0: a video"),
+    "media in an assistant message": (
+        Message(role="assistant", parts=(TextPart(text="x"), AudioPart(source=at("a.wav")))),
+        "message 0 (assistant) part 1: audio",
+    ),
+    "a tool call in a user message": (user("x", CALL), "message 0 (user) part 1: a tool call"),
+    "a tool result in a user message": (
+        user(ToolResultPart(tool_call_id="c", text="x")),
+        "message 0 (user) part 0: a tool result",
+    ),
+    "media in a tool message": (
+        Message(role="tool", parts=(ImagePart(source=at("a.png")),)),
+        "message 0 (tool) part 0: an image",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "place"), MISPLACED.values(), ids=MISPLACED)
+def test_misplaced_parts_name_their_place(message, place):
+    """Nothing is dropped: a part without a place raises, with its place and kind."""
+    with pytest.raises(UnsupportedContentError, match=re.sub(r"([()])", r"\\\1", place)):
+        encode(message, user("What?"))
+
+
+def test_a_conversation_needs_a_user():
+    """The service refuses a conversation without a user message; we say so before sending."""
+    with pytest.raises(UnsupportedContentError, match="no user message"):
+        encode(Message(role="system", parts=(TextPart(text="x"),)))
+
+
+REFUSED = {
+    "speech on a text model": ({"modalities": ("text", "audio")}, "text only"),
+    "speech with tools": (
+        {"modalities": ("text", "audio"), "tools": (WEATHER,), "model": "qwen3.5-omni-flash"},
+        "do not go together",
+    ),
+    "speech while thinking": (
+        {"modalities": ("text", "audio"), "thinking": True, "model": "qwen3-omni-flash"},
+        "thinking model does not speak",
+    ),
+    "a voice without speech": ({"voice": "Tina"}, "no effect"),
+    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not think"),
+    "tools where there are none": ({"tools": (WEATHER,), "model": "qwen-omni-turbo"}, "cannot call tools"),
+    "a choice without tools": ({"tool_choice": "weather"}, "needs tools"),
+    "a choice of no tool": ({"tools": (WEATHER,), "tool_choice": "rain"}, "names no tool"),
+    "a forced tool while thinking": (
+        {"tools": (WEATHER,), "tool_choice": "weather", "thinking": "low"},
+        "cannot think when a tool is forced",
+    ),
+    "a tool named search": ({"tools": (Tool(name="search"),)}, "another name"),
+    "search with tools on 3.5": (
+        {"tools": (WEATHER,), "search": True, "model": "qwen3.5-omni-plus"},
+        "cannot search the web and call tools",
+    ),
+    "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
+    "JSON mode where there is none": ({"json_mode": True, "model": "qwen3.5-omni-flash"}, "no JSON mode"),
+    "a schema where none is taken": ({"json_schema": {"type": "object"}}, "takes no JSON schema"),
+    "not streaming": ({"extra_body": {"stream": False}}, "every request streams"),
+    "no usage": ({"extra_body": {"stream_options": {}}}, "every request streams"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED.values(), ids=REFUSED)
+def test_impossible_options_are_told(options, words):
+    """Options that exclude each other or the model raise before anything is sent."""
+    with pytest.raises(ConfigurationError, match=words):
+        encode(user("What?"), **options)
+
+
+def test_temporary_links_need_their_header():
+    """The resolve header is sent exactly when a link of the temporary store is in the request."""
+    request = ChatRequest(model="m", messages=(), options=ChatOptions(extra_headers={"X-A": "1"}))
+    assert encode_headers(request, (Delivered(url="https://a/b"), Delivered(data=b"x"))) == {"X-A": "1"}
+    assert encode_headers(request, (Delivered(url="oss://a/b"),)) == {
+        "X-A": "1",
+        "X-DashScope-OssResourceResolve": "enable",
+    }

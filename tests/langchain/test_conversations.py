@@ -1,0 +1,92 @@
+"""Parity: the LangChain spelling of every row of the shared table becomes the row's JSON."""
+
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from pydantic import SecretStr
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni.client import prepare_call
+from tests.conversations import CONVERSATIONS, HOST, WEATHER_JSON, Row
+
+Spelling = tuple[list[BaseMessage], dict[str, Any]]
+
+
+def says(*blocks: Any) -> list[BaseMessage]:
+    return [HumanMessage(blocks[0] if len(blocks) == 1 else list(blocks))]
+
+
+def call(name: str, identifier: str, **arguments: Any) -> AIMessage:
+    return AIMessage("", tool_calls=[{"type": "tool_call", "name": name, "args": arguments, "id": identifier}])
+
+
+WHAT = {"type": "text", "text": "What?"}
+VIDEO = {"type": "video", "url": HOST + "a.mp4"}
+IMAGE = {"type": "image", "url": HOST + "a.png"}
+
+SPELLINGS: dict[str, Spelling] = {
+    "text": (says("What?"), {}),
+    "two texts keep their order": (says("a", "b"), {}),
+    "image with sampling": (says({**IMAGE, "extras": {"min_pixels": 4096, "max_pixels": 9999}}, WHAT), {}),
+    "audio": (says({"type": "audio", "url": HOST + "a.mp3"}, WHAT), {}),
+    "video with sampling": (says(WHAT, {**VIDEO, "extras": {"fps": 0.5, "total_pixels": 10**6}}), {}),
+    "frame list": (says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, WHAT), {}),
+    "mixed media keep their order": (says(VIDEO, IMAGE, WHAT, {"type": "audio", "url": HOST + "a.wav"}), {}),
+    "system, history and thinking": (
+        [
+            SystemMessage("Be brief."),
+            HumanMessage("Hi"),
+            AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Hello"}]),
+            HumanMessage("What?"),
+        ],
+        {},
+    ),
+    "thinking in history only where the model uses it": (
+        [
+            HumanMessage("Hi"),
+            AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "a"}]),
+            HumanMessage("b"),
+        ],
+        {},
+    ),
+    "tool calls and results": (
+        [HumanMessage("Weather?"), call("weather", "c1", x=1), ToolMessage("rain", tool_call_id="c1")],
+        {"tools": [WEATHER_JSON], "tool_choice": "auto", "parallel_tool_calls": True},
+    ),
+    "a forced tool switches thinking off": (says("Weather?"), {"tools": [WEATHER_JSON], "tool_choice": "weather"}),
+    "every plain option": (
+        says("What?"),
+        {
+            "temperature": 0.0, "top_p": 0.5, "top_k": 3, "max_tokens": 9, "seed": 1, "stop": ["x"],
+            "presence_penalty": 0.5, "repetition_penalty": 1.1, "high_resolution_images": True, "multichannel": False,
+            "extra_body": {"new_field": 1},
+        },
+    ),
+    "speech": (says("What?"), {"modalities": ["text", "audio"], "voice": "Ethan"}),
+    "JSON mode without thinking": (says("Give json."), {"response_format": {"type": "json_object"}}),
+    "a schema where the model takes one": (
+        says("What?"),
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
+    ),
+    "thinking by effort": (says("What?"), {"thinking": "low"}),
+    "thinking by switch": (says("What?"), {"thinking": "high"}),
+    "no switch where there is none": (says("What?"), {"thinking": False}),
+    "web search": (says("What?"), {"search": True}),
+}  # fmt: skip
+
+# What this adapter adds on purpose: it asks for JSON without thinking, in every form of JSON.
+ADDED: dict[str, dict[str, Any]] = {"a schema where the model takes one": {"reasoning_effort": "none"}}
+
+
+@pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
+def test_same_json(row: Row) -> None:
+    """The JSON of a LangChain conversation is that of the neutral one."""
+    messages, options = SPELLINGS[row.name]
+    llm = ChatQwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))
+    plan = llm._plan(messages, None, options)
+    body = json.loads(b"".join(prepare_call(plan.request, plan.connection.load()).body))
+    sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
+    assert sent == {**row.body, **ADDED.get(row.name, {})}
+    assert (body["model"], body["stream"]) == (row.model, True)

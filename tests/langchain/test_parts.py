@@ -1,0 +1,287 @@
+"""Every spelling of text and media → the neutral parts, and what cannot be sent."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models._utils import _normalize_messages
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.content import create_video_block
+from langchain_core.messages.tool import invalid_tool_call
+
+from langchain_qwen_omni._messages import to_messages
+from qwen_omni.errors import UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    Message,
+    Sampling,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    VideoPart,
+)
+
+DATA = b"not media, and nobody looks"
+B64 = base64.b64encode(DATA).decode()
+URL = "https://example.com/a.mp4"
+
+
+def held(mime: str | None) -> MediaSource:
+    return MediaSource.from_bytes(DATA, media_type=mime)
+
+
+def linked(mime: str | None = None, url: str = URL) -> MediaSource:
+    return MediaSource.from_url(url, media_type=mime)
+
+
+def lying(path: str, mime: str | None = None) -> MediaSource:
+    return MediaSource.from_path(path, media_type=mime)
+
+
+SPELLINGS: dict[str, tuple[Any, Any]] = {
+    "text": ({"type": "text", "text": "hi"}, TextPart(text="hi")),
+    "a string in a list": ("hi", TextPart(text="hi")),
+    "text with marks of other services": (
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}, "id": "1"},
+        TextPart(text="hi"),
+    ),
+    "text-plain": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
+    "text-plain base64": (
+        {"type": "text-plain", "base64": base64.b64encode(b"hi").decode()}, TextPart(text="hi")
+    ),
+    "v0 text": ({"type": "file", "source_type": "text", "url": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
+    **{
+        f"v1 {kind} {way}": ({"type": kind, **fields}, part(source=source))
+        for kind, part in (("image", ImagePart), ("audio", AudioPart), ("video", VideoPart))
+        for way, fields, source in (
+            ("url", {"url": URL}, linked()),
+            ("url and type", {"url": URL, "mime_type": f"{kind}/x"}, linked(f"{kind}/x")),
+            ("base64", {"base64": B64, "mime_type": f"{kind}/x"}, held(f"{kind}/x")),
+            ("oss id", {"file_id": "oss://b/a"}, linked(url="oss://b/a")),
+            ("path", {"path": "a.x"}, lying("a.x")),
+            ("path object", {"path": Path("a.x")}, lying("a.x")),
+            ("file url", {"url": "file:///tmp/a%20b"}, lying("/tmp/a b")),
+            ("data uri", {"url": f"data:{kind}/x;base64,{B64}"}, held(f"{kind}/x")),
+        )
+    },
+    **{
+        f"v0 {kind} {way}": ({"type": kind, **fields}, part(source=source))
+        for kind, part in (("image", ImagePart), ("audio", AudioPart), ("video", VideoPart))
+        for way, fields, source in (
+            ("url", {"source_type": "url", "url": URL}, linked()),
+            ("base64", {"source_type": "base64", "data": B64, "mime_type": f"{kind}/x"}, held(f"{kind}/x")),
+            ("id", {"source_type": "id", "id": "oss://b/a"}, linked(url="oss://b/a")),
+        )
+    },
+    "file base64": ({"type": "file", "base64": B64, "mime_type": "video/mp4"}, VideoPart(source=held("video/mp4"))),
+    "file url by its name": ({"type": "file", "url": "https://h/a.mp3?x=1"}, AudioPart(source=linked("audio/mpeg", "https://h/a.mp3?x=1"))),
+    "file v0": (
+        {"type": "file", "source_type": "base64", "data": B64, "mime_type": "audio/wav"},
+        AudioPart(source=held("audio/wav")),
+    ),
+    "openai file": (
+        {"type": "file", "file": {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}},
+        VideoPart(source=held("video/mp4")),
+    ),
+    "openai image string": ({"type": "image_url", "image_url": URL}, ImagePart(source=linked())),
+    "openai image": ({"type": "image_url", "image_url": {"url": URL, "detail": "auto"}}, ImagePart(source=linked())),
+    "openai image data uri": (
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}},
+        ImagePart(source=held("image/png")),
+    ),
+    "openai audio": (
+        {"type": "input_audio", "input_audio": {"data": B64, "format": "wav"}}, AudioPart(source=held("audio/wav"))
+    ),
+    "openai audio data uri": (
+        {"type": "input_audio", "input_audio": {"data": f"data:;base64,{B64}", "format": "wav"}},
+        AudioPart(source=held("audio/wav")),
+    ),
+    "openai audio url": (
+        {"type": "input_audio", "input_audio": {"data": URL, "format": "mp3"}}, AudioPart(source=linked("audio/mp3"))
+    ),
+    "audio_url": ({"type": "audio_url", "audio_url": {"url": URL}}, AudioPart(source=linked())),
+    "video_url string": ({"type": "video_url", "video_url": URL}, VideoPart(source=linked())),
+    "video_url with siblings": (
+        {"type": "video_url", "video_url": {"url": URL}, "fps": 0.5, "max_pixels": 230_400},
+        VideoPart(source=linked(), sampling=Sampling(fps=0.5, max_pixels=230_400)),
+    ),
+    "video_url with options inside": (
+        {"type": "video_url", "video_url": {"url": URL, "fps": 1}}, VideoPart(source=linked(), sampling=Sampling(fps=1))
+    ),
+    "frames": (
+        {"type": "video", "video": ["https://h/1.jpg", f"data:image/jpeg;base64,{B64}"], "fps": 2},
+        FramesPart(frames=(linked(url="https://h/1.jpg"), held("image/jpeg")), sampling=Sampling(fps=2)),
+    ),
+    "frames as paths": (
+        {"type": "video", "video": [{"path": "1.jpg"}, {"type": "image", "path": "2.jpg"}]},
+        FramesPart(frames=(lying("1.jpg"), lying("2.jpg"))),
+    ),
+    "video as a string": ({"type": "video", "video": URL}, VideoPart(source=linked())),
+    "video with extras": (
+        create_video_block(url=URL, fps=2, total_pixels=10_000_000),
+        VideoPart(source=linked(), sampling=Sampling(fps=2, total_pixels=10_000_000)),
+    ),
+    "image with extras": (
+        {"type": "image", "url": URL, "extras": {"min_pixels": 1, "max_pixels": 2}},
+        ImagePart(source=linked(), sampling=Sampling(min_pixels=1, max_pixels=2)),
+    ),
+    "anthropic image": (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+        ImagePart(source=held("image/png")),
+    ),
+    "anthropic image url": ({"type": "image", "source": {"type": "url", "url": URL}}, ImagePart(source=linked())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("block", "part"), SPELLINGS.values(), ids=SPELLINGS.keys())
+@pytest.mark.parametrize("normalised", [False, True], ids=["as written", "as LangChain hands it over"])
+def test_spelling(block: Any, part: Any, normalised: bool) -> None:
+    """Each spelling becomes its part, also after LangChain has rewritten old ones."""
+    messages: list[BaseMessage] = [HumanMessage([{"type": "text", "text": "look"}, block])]
+    if normalised:
+        messages = _normalize_messages(messages)
+    assert to_messages(messages) == (Message(role="user", parts=(TextPart(text="look"), part)),)
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "pdf": ({"type": "file", "base64": B64, "mime_type": "application/pdf"}, r"file \(application/pdf\)"),
+    "openai pdf": (
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{B64}"}}, "file"
+    ),
+    "a file of no kind": ({"type": "file", "url": "https://h/a"}, "mime_type"),
+    "document": ({"type": "document", "source": {}}, "document"),
+    "unknown": ({"type": "hologram"}, "hologram"),
+    "no type": ({"video": 1}, "without type"),
+    "tool call of a user": ({"type": "tool_use", "id": "1", "name": "f", "input": {}}, "tool_use"),
+    "foreign file id": ({"type": "video", "file_id": "file-abc123"}, "oss://"),
+    "no source": ({"type": "image"}, "no path, url, base64 or file_id"),
+    "url that is no text": ({"type": "image_url", "image_url": {"url": 3}}, "image_url"),
+    "audio without data": ({"type": "input_audio", "input_audio": {"format": "wav"}}, "input_audio"),
+    "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
+    "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
+    "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
+    "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: none"),
+    "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
+    "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
+    "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),
+    "text behind a link": ({"type": "text-plain", "url": "https://h/a.txt"}, "links to text"),
+    "text that is none": ({"type": "text-plain", "base64": base64.b64encode(b"\xff").decode()}, "UTF-8"),
+    "text without text": ({"type": "text"}, "text is missing"),
+    "something else": (7, "int"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("block", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(block: Any, words: str) -> None:
+    """What cannot be sent raises, and names the message, the part and the kind or option."""
+    messages = [SystemMessage("be brief"), HumanMessage(["look"])]
+    messages[1].content = ["look", block]
+    with pytest.raises(UnsupportedContentError, match=rf"^message 1 \(user\) part 1.*{words}"):
+        to_messages(messages)
+
+
+@pytest.mark.parametrize(
+    ("block", "kind"),
+    [
+        ({"type": "image", "base64": "not base64!"}, UnreadableMediaError),
+        ({"type": "video", "url": "ftp://h/a.mp4"}, UnsupportedMediaError),
+        ({"type": "video", "url": "a.mp4"}, UnsupportedMediaError),
+    ],
+)
+def test_bad_media_names_its_place(block: Any, kind: type[Exception]) -> None:
+    """Media that is not what it says raises its own class, with its place."""
+    with pytest.raises(kind, match=r"^message 0 \(user\) part 0: "):
+        to_messages([HumanMessage([block])])
+
+
+CALL = {"type": "tool_call", "name": "find", "args": {"q": "ä"}, "id": "c1"}
+CALL_PART = ToolCallPart(id="c1", name="find", arguments='{"q": "ä"}')
+
+TURNS: dict[str, tuple[list[BaseMessage], tuple[Message, ...]]] = {
+    "roles and names": (
+        [SystemMessage("s"), HumanMessage("u", name="ann"), AIMessage("a"), ChatMessage("x", role="user")],
+        (
+            Message(role="system", parts=(TextPart(text="s"),)),
+            Message(role="user", parts=(TextPart(text="u"),), name="ann"),
+            Message(role="assistant", parts=(TextPart(text="a"),)),
+            Message(role="user", parts=(TextPart(text="x"),)),
+        ),
+    ),
+    "a tool call and its result": (
+        [AIMessage("", tool_calls=[CALL]), ToolMessage("found", tool_call_id="c1", name="find")],
+        (
+            Message(role="assistant", parts=(CALL_PART,)),
+            Message(role="tool", parts=(ToolResultPart(tool_call_id="c1", text="found", name="find"),)),
+        ),
+    ),
+    "a call told twice is one": (
+        [AIMessage(["hm", {"type": "tool_use", "id": "c1", "name": "find", "input": {}}, CALL],
+                   tool_calls=[CALL])],
+        (Message(role="assistant", parts=(TextPart(text="hm"), CALL_PART)),),
+    ),
+    "a call in content alone": (
+        [AIMessage([{"type": "tool_use", "id": "c2", "name": "find", "input": {"q": 1}}])],
+        (Message(role="assistant", parts=(ToolCallPart(id="c2", name="find", arguments='{"q": 1}'),)),),
+    ),
+    "broken arguments go back as they came": (
+        [AIMessage("", invalid_tool_calls=[invalid_tool_call(name="f", args="{", id="1")])],
+        (Message(role="assistant", parts=(ToolCallPart(id="1", name="f", arguments="{"),)),),
+    ),
+    "thinking": (
+        [AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "thinking", "thinking": "ha"}, "so"])],
+        (Message(role="assistant", parts=(ThinkingPart(text="hm"), ThinkingPart(text="ha"), TextPart(text="so"))),),
+    ),
+    "thinking as other integrations keep it": (
+        [AIMessage("so", additional_kwargs={"reasoning_content": "hm"})],
+        (Message(role="assistant", parts=(ThinkingPart(text="hm"), TextPart(text="so"))),),
+    ),
+    "speech in history is its text": (
+        [AIMessage([{"type": "text", "text": "hello"}, {"type": "audio", "base64": B64, "mime_type": "audio/wav"}])],
+        (Message(role="assistant", parts=(TextPart(text="hello"),)),),
+    ),
+    "texts of a tool": (
+        [ToolMessage([{"type": "text", "text": "a"}, "b"], tool_call_id="1")],
+        (Message(role="tool", parts=(ToolResultPart(tool_call_id="1", text="a\nb"),)),),
+    ),
+    "media of tools follow their results": (
+        [
+            ToolMessage([{"type": "image", "url": URL}], tool_call_id="1"),
+            ToolMessage("plain", tool_call_id="2"),
+            HumanMessage("and now?"),
+        ],
+        (
+            Message(role="tool", parts=(
+                ToolResultPart(tool_call_id="1", text="(What the tool returned follows in the next message.)"),)),
+            Message(role="tool", parts=(ToolResultPart(tool_call_id="2", text="plain"),)),
+            Message(role="user", parts=(ImagePart(source=linked()),)),
+            Message(role="user", parts=(TextPart(text="and now?"),)),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("messages", "expected"), TURNS.values(), ids=TURNS.keys())
+def test_turn(messages: list[BaseMessage], expected: tuple[Message, ...]) -> None:
+    """Each kind of message becomes its turn; the messages themselves stay as they are."""
+    before = [message.model_dump() for message in messages]
+    assert to_messages(messages) == expected
+    assert [message.model_dump() for message in messages] == before
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (AIMessage([{"type": "video", "url": URL}]), "message 0 .assistant. part 0: 'video'"),
+        (ChatMessage("x", role="narrator"), "message 0: ChatMessage"),
+        (ToolMessage([{"type": "json", "json": {}}], tool_call_id="1"), "message 0 .tool. part 0: 'json'"),
+    ],
+)
+def test_turn_refused(message: BaseMessage, words: str) -> None:
+    """A turn that the service has no place for raises."""
+    with pytest.raises(UnsupportedContentError, match=words):
+        to_messages([message])

@@ -1,0 +1,181 @@
+"""Deltas and answers → LangChain messages: text, thinking, speech, tool calls and usage."""
+
+import base64
+import functools
+import io
+import itertools
+import operator
+import wave
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+from langchain_core.language_models._compat_bridge import chunks_to_events
+from langchain_core.messages import AIMessage, AIMessageChunk
+
+from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, streamed_wav_header, to_message
+from qwen_omni.responses import (
+    AudioDelta,
+    Delta,
+    FinishDelta,
+    ResponseBuilder,
+    StartDelta,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+START = StartDelta(id="chatcmpl-1", model="qwen3.8-omni-flash-2026-09-18")
+USAGE = UsageDelta(
+    Usage(input_tokens=9, output_tokens=5, total_tokens=14, input_details={"video": 7, "text": 2, "cached": 1},
+          output_details={"reasoning": 3, "text": 2})
+)  # fmt: skip
+PCM = bytes(range(200)) * 3
+_HEADER = 44
+
+ANSWERS: dict[str, Sequence[Delta]] = {
+    "text": [TextDelta("Hel"), TextDelta("lo"), FinishDelta("stop")],
+    "text in the finishing chunk": [TextDelta("Hel"), FinishDelta("stop"), TextDelta("lo")],
+    "thinking": [ThinkingDelta("I "), ThinkingDelta("think"), TextDelta("So"), TextDelta("."), FinishDelta("stop")],
+    "thinking alone": [ThinkingDelta("I think"), FinishDelta("length")],
+    "nothing": [FinishDelta("stop")],
+    "a call": [
+        ToolCallDelta(index=0, id="c1", name="find", arguments=""),
+        ToolCallDelta(index=0, arguments='{"q": '),
+        ToolCallDelta(index=0, arguments='"cats"}'),
+        FinishDelta("tool_calls"),
+    ],
+    "a call without arguments": [ToolCallDelta(index=0, id="c1", name="now"), FinishDelta("tool_calls")],
+    "two calls after thinking": [
+        ThinkingDelta("both"),
+        ToolCallDelta(index=0, id="c1", name="find", arguments='{"q": 1}'),
+        ToolCallDelta(index=1, id="c2", name="keep", arguments='{"q": 2}'),
+        FinishDelta("tool_calls"),
+    ],
+    "text and a call": [
+        TextDelta("Let me look."),
+        ToolCallDelta(index=0, id="c1", name="find", arguments="{}"),
+        FinishDelta("tool_calls"),
+    ],
+}  # fmt: skip
+
+
+def streamed(deltas: Sequence[Delta], *, speaks: bool = False) -> list[AIMessageChunk]:
+    builder = ChunkBuilder(model="asked-for", speaks=speaks)
+    chunks = [chunk for delta in (START, *deltas, USAGE) if (chunk := builder.take(delta)) is not None]
+    return [chunk.message for chunk in (*chunks, builder.last())]  # type: ignore[misc]
+
+
+def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    return functools.reduce(operator.add, chunks)
+
+
+def whole(deltas: Sequence[Delta]) -> AIMessage:
+    builder = ResponseBuilder()
+    for delta in (START, *deltas, USAGE):
+        builder.add(delta)
+    return to_message(builder.build(), model="asked-for")
+
+
+def bare(blocks: Sequence[Any]) -> list[dict[str, Any]]:
+    """Blocks without their places in the stream."""
+    return [{name: value for name, value in block.items() if name != "index"} for block in blocks]
+
+
+@pytest.mark.parametrize("deltas", ANSWERS.values(), ids=ANSWERS.keys())
+def test_merged_chunks_are_the_whole_message(deltas: Sequence[Delta]) -> None:
+    """Chunks added up equal the message of the whole answer: blocks, text, calls, usage, metadata."""
+    chunks, message = streamed(deltas), whole(deltas)
+    full = merged(chunks)
+    assert bare(full.content_blocks) == bare(message.content_blocks)
+    assert (full.text, full.tool_calls, full.usage_metadata, full.response_metadata) == (
+        message.text, message.tool_calls, message.usage_metadata, message.response_metadata,
+    )  # fmt: skip
+    assert isinstance(full.content, str) == isinstance(message.content, str)
+
+
+@pytest.mark.parametrize("deltas", ANSWERS.values(), ids=ANSWERS.keys())
+def test_ends_of_the_stream(deltas: Sequence[Delta]) -> None:
+    """The first chunk names provider and model, the last one ends the answer, and usage comes once."""
+    chunks = streamed(deltas)
+    assert chunks[0].response_metadata["model_provider"] == PROVIDER
+    assert chunks[0].response_metadata["model_name"] == START.model
+    assert [chunk.chunk_position for chunk in chunks] == [None] * (len(chunks) - 1) + ["last"]
+    assert sum(chunk.usage_metadata is not None for chunk in chunks) == 1
+    assert sum("model_name" in chunk.response_metadata for chunk in chunks) == 1
+    assert "finish_reason" in chunks[-1].response_metadata
+
+
+@pytest.mark.parametrize("deltas", ANSWERS.values(), ids=ANSWERS.keys())
+def test_v1_chunks_merge(deltas: Sequence[Delta]) -> None:
+    """With output_version v1 blocks of different kinds never merge into each other, calls included."""
+    versioned = [
+        chunk.model_copy(
+            update={"content": chunk.content_blocks,
+                    "response_metadata": {**chunk.response_metadata, "output_version": "v1"}}
+        )
+        for chunk in streamed(deltas)
+    ]  # fmt: skip
+    assert bare(merged(versioned).content_blocks) == bare(whole(deltas).content_blocks)
+
+
+@pytest.mark.parametrize("deltas", ANSWERS.values(), ids=ANSWERS.keys())
+def test_events(deltas: Sequence[Delta]) -> None:
+    """Protocol events finish with the same blocks, each under an index of its own."""
+    builder = ChunkBuilder(model="asked-for", speaks=False)
+    chunks = [chunk for delta in (START, *deltas, USAGE) if (chunk := builder.take(delta)) is not None]
+    events = list(chunks_to_events(iter([*chunks, builder.last()])))
+    finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    assert bare(finished) == bare(whole(deltas).content_blocks)  # type: ignore[arg-type]
+
+
+def test_usage_in_langchains_words() -> None:
+    """Cached input is `cache_read`; kinds that LangChain has no word for keep ours."""
+    assert whole(ANSWERS["text"]).usage_metadata == {
+        "input_tokens": 9, "output_tokens": 5, "total_tokens": 14,
+        "input_token_details": {"video": 7, "text": 2, "cache_read": 1},
+        "output_token_details": {"reasoning": 3, "text": 2},
+    }  # fmt: skip
+
+
+def test_broken_arguments_are_an_invalid_call() -> None:
+    """Arguments that are not a JSON object make an invalid call that keeps their text."""
+    for arguments in ('{"q": ', "[1]"):
+        message = whole([ToolCallDelta(index=0, id="c", name="find", arguments=arguments), FinishDelta("tool_calls")])
+        assert message.tool_calls == []
+        assert message.invalid_tool_calls[0]["args"] == arguments
+        assert "not" in str(message.invalid_tool_calls[0]["error"])
+
+
+def sound_of(message: AIMessage) -> tuple[dict[str, Any], bytes]:
+    (block,) = [block for block in message.content_blocks if block["type"] == "audio"]
+    return dict(block), base64.b64decode(str(block["base64"]), validate=True)
+
+
+@given(cuts=st.lists(st.integers(0, len(PCM) // 2), max_size=8))
+def test_speech_survives_any_cut(cuts: list[int]) -> None:
+    """However the sound is cut, the merged pieces are one WAV with one MIME type and every sample."""
+    edges = sorted({0, len(PCM), *(2 * cut for cut in cuts)})
+    pieces = [AudioDelta(PCM[start:end]) for start, end in itertools.pairwise(edges)]
+    deltas = [TextDelta("Hel"), *pieces, TextDelta("lo"), FinishDelta("stop")]
+    full = merged(streamed(deltas, speaks=True))
+    block, data = sound_of(full)
+    assert (block["mime_type"], full.text) == ("audio/wav", "Hello")
+    assert data == streamed_wav_header(24_000) + PCM
+    whole_block, whole_data = sound_of(whole(deltas))
+    assert whole_block["mime_type"] == "audio/wav"
+    assert whole_data[_HEADER:] == data[_HEADER:]
+    assert bare(full.content_blocks)[0] == bare(whole(deltas).content_blocks)[0] == {"type": "text", "text": "Hello"}
+
+
+@pytest.mark.parametrize("whole_answer", [True, False], ids=["invoke", "stream"])
+def test_speech_plays(whole_answer: bool) -> None:
+    """Sound of `invoke` and of merged chunks opens as 24 kHz mono 16 bit and holds every sample."""
+    deltas: list[Delta] = [AudioDelta(PCM), FinishDelta("stop")]
+    _, data = sound_of(whole(deltas) if whole_answer else merged(streamed(deltas, speaks=True)))
+    with wave.open(io.BytesIO(data)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+        assert file.readframes(len(PCM)) == PCM

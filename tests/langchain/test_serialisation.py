@@ -1,0 +1,164 @@
+"""A model and its messages on their way elsewhere: dumps, pickles, copies, traces, caches. The key stays behind."""
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.load import dumpd, dumps, load, loads
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import ConfigurableField
+from langchain_core.tracers.base import BaseTracer
+from pydantic import SecretStr
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.standin import Standin
+
+# `load` and its like are in beta for years; that is LangChain's business.
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+
+KEY = "sk-not-to-be-seen-0123456789"
+
+
+def test_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dumpd` and `load` give an equal model, whose key comes from the environment again."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    llm = ChatQwenOmni(api_key=SecretStr("sk-other"), temperature=0.5, thinking="low", stop=["x"], modalities=["text"])
+    again = load(
+        dumpd(llm), allowed_objects=[ChatQwenOmni], valid_namespaces=["langchain_qwen_omni"], secrets_from_env=True
+    )
+    assert again.asdict() == llm.asdict()
+    assert again.api_key.get_secret_value() == KEY
+
+
+def test_the_key_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that was passed shows in no text; one from the environment is not even in a pickle."""
+    passed = ChatQwenOmni(api_key=SecretStr(KEY), extra_headers={"X-Secret": KEY})
+    bound = passed.bind(temperature=0).with_config(tags=["a"])
+    for text in (
+        repr(passed),
+        str(passed),
+        repr(bound),
+        str(passed.asdict()),
+        json.dumps(dumpd(ChatQwenOmni(api_key=KEY))),
+    ):
+        assert KEY not in text
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    assert KEY.encode() not in pickle.dumps(ChatQwenOmni())
+    assert pickle.loads(pickle.dumps(passed)).api_key.get_secret_value() == KEY
+
+
+class Trace(BaseTracer):
+    """Keeps what a tracing service would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = ""
+
+    def _persist_run(self, run: Any) -> None:
+        self.sent += run.model_dump_json()
+
+
+def test_traces_hold_no_key(standin: Standin) -> None:
+    """What a tracing service is sent names the model and holds no key."""
+    trace = Trace()
+    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url)
+    llm.invoke([HumanMessage("Hello")], config={"callbacks": [trace]})
+    llm.close()
+    assert standin.api_key not in trace.sent
+    assert "qwen3.8-omni-flash" in trace.sent
+
+
+def test_copies_work_and_share_nothing(standin: Standin) -> None:
+    """A deep copy or a pickle of a used model works, with connections of its own."""
+    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url)
+    assert llm.invoke("Hello").text
+    for other in (copy.deepcopy(llm), pickle.loads(pickle.dumps(llm)), llm.model_copy(update={"temperature": 0.1})):
+        assert other.invoke("Hello").text
+        other.close()
+    llm.close()
+
+
+def test_without_a_key_the_first_call_says_so() -> None:
+    """A model can be made without a key; the first call names the variable."""
+    llm = ChatQwenOmni()
+    assert llm.get_num_tokens("Hello") == 2
+    with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
+        llm.invoke("Hello")
+
+
+def test_messages_round_trip() -> None:
+    """An answer with thinking and speech survives `dumps` and `loads`."""
+    message = AIMessage(
+        [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "hi"}, {"type": "audio", "base64": "AAAA"}],
+        response_metadata={"model_provider": "qwen-omni"},
+    )
+    assert loads(dumps(message), allowed_objects="messages").content_blocks == message.content_blocks
+
+
+def test_configurable_fields() -> None:
+    """Fields can be configured at run time, and the model that results may still stream."""
+    llm = ChatQwenOmni().configurable_fields(
+        temperature=ConfigurableField(id="temperature"), model=ConfigurableField(id="model")
+    )
+    made = llm._prepare({"configurable": {"temperature": 0.1, "model": "qwen-plus"}})[0]  # type: ignore[attr-defined]
+    assert (made.temperature, made.model) == (0.1, "qwen-plus")
+    assert made._should_stream(async_api=False, stream=True)
+
+
+def test_params_for_tracing() -> None:
+    """Traces are told provider, model of the call, and settings."""
+    llm = ChatQwenOmni(temperature=0.2, max_tokens=9, stop="end")
+    assert llm._get_ls_params(model="qwen-plus") == {
+        "ls_provider": "qwen-omni", "ls_model_type": "chat", "ls_model_name": "qwen-plus", "ls_temperature": 0.2,
+        "ls_max_tokens": 9, "ls_stop": ["end"],
+    }  # fmt: skip
+    assert llm._llm_type == "chat-qwen-omni"
+
+
+def test_profile() -> None:
+    """The profile tells what the chosen model can do."""
+    text, speech = ChatQwenOmni().profile or {}, ChatQwenOmni(model="qwen3.5-omni-flash").profile or {}
+    assert (text["video_inputs"], text["audio_outputs"], text["reasoning_output"], text["max_input_tokens"]) == (
+        True, False, True, 991_808,
+    )  # fmt: skip
+    assert (speech["audio_outputs"], speech["reasoning_output"]) == (True, False)
+
+
+def test_counting_looks_at_no_media() -> None:
+    """Media counts by its kind: never as base64 text, and nothing is opened or downloaded."""
+    llm = ChatQwenOmni()
+    held = llm.get_num_tokens_from_messages([HumanMessage([{"type": "video", "base64": "AAAA" * 100_000}])])
+    linked = llm.get_num_tokens_from_messages([HumanMessage([{"type": "video", "url": "https://gone.invalid/a.mp4"}])])
+    image = llm.get_num_tokens_from_messages([HumanMessage([{"type": "image", "path": "nowhere.png"}])])
+    assert held == linked == 4 + 120 * 640 // 2 + 60 * 7
+    assert image == 4 + 1280
+    assert llm.get_token_ids("Hello there") == [0, 1, 2]
+    assert llm.get_num_tokens_from_messages([HumanMessage("a")], tools=[test_profile]) > 10
+
+
+class Words(BaseCallbackHandler):
+    """Hears words as they come."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_llm_new_token(self, token: str, **_: Any) -> None:
+        """Keep a word."""
+        self.heard.append(token)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_handlers_hear_words(standin: Standin, asynchronous: bool) -> None:
+    """A handler that wants words hears them during `invoke`, which then adds up to the same answer."""
+    words = Words()
+    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url)
+    config: Any = {"callbacks": [words]}
+    answer = await llm.ainvoke("Hello", config=config) if asynchronous else llm.invoke("Hello", config=config)
+    assert len(words.heard) > 1
+    assert "".join(words.heard) == answer.text
+    llm.close()
+    await llm.aclose()

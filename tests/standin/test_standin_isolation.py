@@ -1,0 +1,144 @@
+"""The stand-in shares nothing with the code it judges, and opens nothing that it was not given."""
+
+from __future__ import annotations
+
+import ast
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import qwen_omni.standin
+from qwen_omni.standin.intake import Intake
+from qwen_omni.standin.opening import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
+from qwen_omni.standin.refusal import Refusal
+from qwen_omni.standin.truth import make_image, make_video
+
+from .conftest import chat, video_part
+
+FOLDER = Path(qwen_omni.standin.__file__).parent
+NO_DOWNLOAD = "Failed to download multimodal content."
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_imports(path):
+    """No module of the stand-in imports the rest of the product, a client library or a framework."""
+    names = set(imported(path))
+    ours = {name for name in names if name.split(".")[0].startswith(("qwen_omni", "langchain", "llama_index"))}
+    assert {name for name in ours if not name.startswith("qwen_omni.standin")} == set()
+    assert not names & {"openai", "httpx", "httpx2", "requests"}
+
+
+def test_only_its_eyes_and_ears_know_pyav():
+    """PyAV enters through four modules."""
+    users = {path.stem for path in FOLDER.glob("*.py") if "av" in set(imported(path))}
+    assert users == {"ears", "eyes", "opening", "truth"}
+
+
+def test_loading_it_loads_nothing_of_the_product():
+    """At run time, too, only the stand-in's own modules are loaded."""
+    code = (
+        "import sys, qwen_omni.standin;"
+        "print(sorted(n for n in sys.modules if n.startswith('qwen_omni.') and not n.startswith('qwen_omni.standin')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+HOSTILE = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{target}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{target}'\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{target}</BaseURL></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files(ask, tmp_path, kind):
+    """A playlist that points at a film or at an address is no film, and nothing is opened."""
+    film = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 90))
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(0.2)
+        port = trap.getsockname()[1]
+        for target in (str(film.path), f"http://127.0.0.1:{port}/film.mp4", f"file://{film.path}"):
+            data = HOSTILE[kind].format(target=target, port=port).encode()
+            for containers in (VIDEO_CONTAINERS, AUDIO_CONTAINERS):
+                with pytest.raises(UnreadableMediaError):
+                    open_media(data, containers)
+            assert ask(chat(video_part(data))).message.endswith("Invalid video file.")
+        with pytest.raises(TimeoutError):
+            trap.accept()
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "http://192.0.2.1/a.png")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data = make_image("6006", (120, 120))
+        self.send_response(403 if self.path == "/expired" else 200)
+        self.send_header("Content-Type", "text/html" if self.path == "/page" else "image/png")
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def files():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def asked(ask, url):
+    return ask(chat({"type": "image_url", "image_url": {"url": url}}, "which code?"))
+
+
+def test_loopback_is_fetched(ask, files):
+    """An address on this machine is fetched, with the service's words for what is wrong with it."""
+    assert "6006" in asked(ask, f"{files}/a.png").text
+    for path, words in [
+        ("/expired", "Don't have authorization to access the media resource"),
+        ("/endless", "Missing Content-Length of multimodal url"),
+        ("/page", "Wrong Content-Type of multimodal url"),
+        ("/away", NO_DOWNLOAD),
+    ]:
+        assert words in asked(ask, files + path).events[0]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a.mp4", "http://192.0.2.1/a", "http://10.0.0.1/a", "https://127.0.0.1/a"]
+)
+def test_nothing_else_is_fetched(url, monkeypatch):
+    """Any other address fails as a download does, late in the stream, and no connection is tried."""
+    monkeypatch.setattr(socket, "create_connection", _no_connection)
+    with pytest.raises(Refusal) as caught:
+        Intake().fetch(url, resolves_oss=False)
+    assert caught.value.message.endswith(NO_DOWNLOAD)
+    assert caught.value.late
+
+
+def _no_connection(*args, **kwargs):
+    raise AssertionError("a connection was tried")

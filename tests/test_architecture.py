@@ -1,0 +1,100 @@
+"""What keeps the house in order: sizes, names, words that belong to one room, and what an import costs."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
+PRODUCT = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "examples").rglob("*.py"))]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=named)
+def test_modules_are_short(path):
+    """A module has at most 400 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=named)
+def test_functions_are_short(path):
+    """A function of the product has at most 40 lines, its docstring not counted."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            words = len((ast.get_docstring(node, clean=False) or "").splitlines())
+            assert node.end_lineno - node.lineno + 1 - words <= 40, f"{named(path)}:{node.lineno} {node.name}"
+
+
+def test_no_room_without_a_name_of_its_own():
+    """Nothing settles in a module that could hold anything."""
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
+    assert not [named(path) for path in EVERYTHING if path.stem.strip("_") in vague]
+
+
+WIRE_WORDS = re.compile(
+    r"[\"'](reasoning_content|stream_options|enable_thinking|reasoning_effort|include_usage|X-DashScope[\w-]*|"
+    r"vl_high_resolution_images|use_multichannel|search_options|enable_search|finish_reason|prompt_tokens)[\"']"
+)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PRODUCT if "wire" not in path.parts and "standin" not in path.parts], ids=named
+)
+def test_the_services_words_stay_in_the_wire(path):
+    """Names of the service's JSON are written in `wire` alone (and in the stand-in, which shares nothing with it)."""
+    # LangChain, too, calls a message's end `finish_reason`, and a model's thinking levels by this name.
+    allowed = {
+        "qwen_omni/responses.py": {"finish_reason"},
+        "langchain_qwen_omni/_responses.py": {"finish_reason"},
+    }.get(named(path), set())
+    found = {match[1] for match in WIRE_WORDS.finditer(path.read_text(encoding="utf-8"))}
+    assert found <= allowed
+
+
+def test_every_package_is_typed():
+    """Each package tells type checkers that it has types."""
+    assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
+
+
+LIGHT = {
+    "qwen_omni": [
+        "openai",
+        "httpx2",
+        "av",
+        "PIL",
+        "pydantic",
+        "langchain_core",
+        "llama_index",
+        "oss2",
+        "typer",
+        "rich",
+    ],
+    "langchain_qwen_omni": ["openai", "av", "PIL", "llama_index", "oss2", "typer", "rich"],
+}
+
+
+@pytest.mark.parametrize("package", LIGHT)
+def test_an_import_loads_nothing_heavy(package):
+    """What needs a heavy library loads it on first use."""
+    code = f"import {package}, sys; print([name for name in {LIGHT[package]} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_docstrings_run():
+    """The lines that docstrings show at a prompt give what they say."""
+    modules = [named(path) for path in PRODUCT if ">>>" in path.read_text(encoding="utf-8")]
+    assert modules
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules", "--noconftest", *modules],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,206 @@
+"""Hostile media through the front doors: each is a typed error, nothing is opened and nothing is sent."""
+
+import base64
+import io
+import os
+import socket
+import sys
+import threading
+import wave
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import HumanMessage
+from PIL import Image
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni import ChatRequest, ImagePart, MediaSource, OmniClient, Settings, VideoPart, errors, user
+
+ASK = {"type": "text", "text": "What is in it?"}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The folder that messages may name files in; a secret lies beside it."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret.mp4").write_bytes(b"\0\0\0\x18ftypmp42secret")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def llm(standin, root):
+    """A model confined to the folder."""
+    return ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url, media_root=root)
+
+
+def linked(root):
+    """A link inside the folder that leads out of it."""
+    (root / "link.mp4").symlink_to(root.parent / "secret.mp4")
+    return str(root / "link.mp4")
+
+
+def linked_folder(root):
+    """A linked folder that leads out."""
+    (root / "up").symlink_to(root.parent)
+    return str(root / "up" / "secret.mp4")
+
+
+OUTSIDE = {
+    "absolute": lambda root: str(root.parent / "secret.mp4"),
+    "dots": lambda root: str(root / ".." / "secret.mp4"),
+    "link": linked,
+    "linked folder": linked_folder,
+    "system file": lambda _: "/etc/passwd",
+    "home": lambda _: str(Path.home() / ".profile"),
+}
+
+
+@pytest.mark.parametrize("spelling", ["path", "file URL", "OpenAI part", "v0 block"])
+@pytest.mark.parametrize("make", OUTSIDE.values(), ids=OUTSIDE)
+def test_files_outside_the_root(llm, standin, root, make, spelling):
+    """However a message spells it, a file outside `media_root` is refused unopened; the error names the setting."""
+    path = make(root)
+    block = {
+        "path": {"type": "video", "path": path},
+        "file URL": {"type": "video", "url": f"file://{path}"},
+        "OpenAI part": {"type": "video_url", "video_url": {"url": f"file://{path}"}},
+        "v0 block": {"type": "video", "source_type": "url", "url": f"file://{path}"},
+    }[spelling]
+    opened = []
+
+    def watch(event, arguments):
+        if (
+            active
+            and event == "open"
+            and isinstance(arguments[0], str | bytes)
+            and "secret" in os.fsdecode(arguments[0])
+        ):
+            opened.append(arguments[0])
+
+    active = True
+    sys.addaudithook(watch)
+    with pytest.raises(errors.MediaOutsideRootError, match="media_root"):
+        llm.invoke([HumanMessage([block, ASK])])
+    active = False
+    assert not opened
+    assert standin.requests == []
+
+
+def listening():
+    """A door that counts who knocks."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.2)
+    return server
+
+
+PLAYLISTS = {
+    "HLS of a file": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{file}\n#EXT-X-ENDLIST\n",
+    "HLS of a URL": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}/a.ts\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{file}'\nfile '{url}/a.mp4'\n",
+}
+
+
+@pytest.mark.parametrize("text", PLAYLISTS.values(), ids=PLAYLISTS)
+def test_playlists_in_disguise(llm, standin, root, text):
+    """A playlist named .mp4 is no video; what it points at is neither opened nor fetched."""
+    pipe = root / "trap.mp4"
+    os.mkfifo(pipe)  # whoever opens it hangs, and the test runs into its time limit
+    with listening() as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (root / "a.mp4").write_text(text.format(file=pipe, url=url))
+        with pytest.raises(errors.UnreadableMediaError, match="not media"):
+            llm.invoke([HumanMessage([{"type": "video", "path": str(root / "a.mp4")}, ASK])])
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert standin.requests == []
+
+
+def long_recording(_) -> dict:
+    """A data URI of 12 MB: five minutes of silence, well formed."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(9_600_000))
+    return {"type": "audio", "url": "data:audio/wav;base64," + base64.b64encode(out.getvalue()).decode()}
+
+
+def file_of(name: str, data: bytes):
+    """A block that names a file with these bytes."""
+
+    def make(root):
+        (root / name).write_bytes(data)
+        return {"type": "video", "path": str(root / name)}
+
+    return make
+
+
+def noisy_image(root):
+    """A picture that is fine but too large to travel inside a request."""
+    Image.effect_noise((4000, 3000), 90).save(root / "a.png")
+    return {"type": "image", "path": str(root / "a.png")}
+
+
+BROKEN = {
+    "12 MB data URI": (long_recording, errors.MediaDoesNotFitError, "12.2 MiB as base64"),
+    "12 MB picture": (noisy_image, errors.MediaDoesNotFitError, "MiB as base64"),
+    "zero bytes": (file_of("a.mp4", b""), errors.UnreadableMediaError, "0 bytes"),
+    "text": (file_of("a.mp4", b"Dear reader, this is no video.\n"), errors.UnreadableMediaError, "text"),
+    "half a header": (file_of("a.mp4", b"\0\0\0\x18ftypmp42"), errors.UnreadableMediaError, "a.mp4"),
+    "nothing there": (
+        lambda root: {"type": "video", "path": str(root / "none.mp4")},
+        errors.UnreadableMediaError,
+        "none.mp4",
+    ),
+    "a folder": (lambda root: {"type": "video", "path": str(root)}, errors.MediaError, "folder|directory|file"),
+    "no base64": (lambda _: {"type": "video", "base64": "%%%", "mime_type": "video/mp4"}, errors.MediaError, "base64"),
+    "ftp": (lambda _: {"type": "video", "url": "ftp://host/a.mp4"}, errors.UnsupportedMediaError, "ftp"),
+    "a script": (
+        lambda _: {"type": "video", "url": "javascript:alert(1)"},
+        errors.UnsupportedMediaError,
+        "not a URL",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "kind", "words"), BROKEN.values(), ids=BROKEN)
+def test_broken_media(llm, standin, root, make, kind, words):
+    """What cannot be sent is told before anything is sent."""
+    with pytest.raises(kind, match=words):
+        llm.invoke([HumanMessage([make(root), ASK])])
+    assert standin.requests == []
+
+
+async def test_the_asynchronous_door_is_no_weaker(llm, standin, root):
+    """`astream` refuses the same."""
+    with pytest.raises(errors.MediaOutsideRootError):
+        async for _ in llm.astream([HumanMessage([{"type": "video", "path": "/etc/passwd"}, ASK])]):
+            pass
+    assert standin.requests == []
+
+
+def test_links_to_private_hosts_are_refused_for_a_public_service():
+    """A public service cannot reach a private address; a message that asks for it may be up to no good."""
+    with OmniClient(Settings.load(api_key="sk-x", region="cn", max_retries=0)) as client:
+        for url in ("http://127.0.0.1/a.png", "http://169.254.169.254/latest", "http://[::1]/a.png", "http://0x7f.1/a"):
+            request = ChatRequest(
+                model="qwen3.8-omni-flash", messages=(user(ImagePart(source=MediaSource.from_url(url)), "What?"),)
+            )
+            with pytest.raises(errors.DeliveryError, match="cannot be reached"):
+                client.complete(request)
+
+
+def test_a_pipe_does_not_hang(standin, root):
+    """A named pipe is refused at once, though opening it would wait for ever."""
+    os.mkfifo(root / "pipe.mp4")
+    reach = Settings.load(api_key=standin.api_key, base_url=standin.base_url, media_root=root)
+    source = MediaSource.from_path(root / "pipe.mp4", trusted=True)
+    done = threading.Event()
+
+    def ask() -> None:
+        with OmniClient(reach) as client, pytest.raises(errors.MediaError):
+            client.complete(ChatRequest(model="qwen3.8-omni-flash", messages=(user(VideoPart(source=source), "?"),)))
+        done.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert done.wait(5)
+    assert standin.requests == []

@@ -1,0 +1,119 @@
+"""The key is nowhere: not in logs, errors, reprs, pickles, traces, dumps or cassettes."""
+
+import copy
+import json
+import logging
+import pickle
+import traceback
+from pathlib import Path
+
+import pytest
+from langchain_core.load import dumpd, dumps
+from langchain_core.messages import HumanMessage
+from langchain_core.tracers.base import BaseTracer
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, QwenOmniError, Settings, user
+from qwen_omni.standin import Fault, Standin
+
+KEY = "sk-1f7c9e5b3a8d4f20"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def service():
+    """A stand-in that knows the key."""
+    with Standin(keys=(KEY,)) as standin:
+        yield standin
+
+
+@pytest.fixture
+def llm(service):
+    """A model with the key passed to it, the worst case."""
+    return ChatQwenOmni(api_key=KEY, base_url=service.base_url, max_retries=0, thinking=False)
+
+
+class Keeper(BaseTracer):
+    """A tracer that keeps all it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def _persist_run(self, run) -> None:
+        self.told.append(f"{run!r} {run.model_dump() if hasattr(run, 'model_dump') else vars(run)}")
+
+
+FAULTS = {
+    "none": None,
+    "401 that quotes the key": Fault.refuse(401, "invalid_api_key", f"Incorrect API key provided: {KEY}."),
+    "500 that quotes the header": Fault.server_error(500, f"Authorization: Bearer {KEY}"),
+    "error in the stream": Fault.error_event_only("x", f"<400> key={KEY}"),
+    "cut": Fault.cut(None),
+    "cut later": Fault.cut(after_bytes=300),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_no_log_error_or_trace_tells_the_key(service, llm, caplog, fault):
+    """Whatever happens, at the most talkative level, over both ways of calling."""
+    caplog.set_level(logging.DEBUG)
+    keeper = Keeper()
+    told = []
+    for way in ("invoke", "ainvoke"):
+        if fault is not None:
+            service.script.fault(fault)
+        try:
+            answer = llm.invoke("Hi", {"callbacks": [keeper]}) if way == "invoke" else await llm.ainvoke("Hi")
+            told.append(repr(answer))
+        except QwenOmniError as error:
+            told.append("".join(traceback.format_exception(error)))
+            told.append(repr(error.__dict__) + repr(error.args) + str(pickle.dumps(error)))
+            assert error.__cause__ is None
+            assert error.__context__ is None or KEY not in repr(vars(error.__context__))
+    await llm.aclose()
+    llm.close()
+    assert service.requests, "the service was asked"
+    assert len(caplog.records) > 2, "something was logged"
+    told += [record.getMessage() + repr(record.args) for record in caplog.records] + keeper.told
+    assert KEY not in "\n".join(told)
+
+
+def test_no_repr_or_dump_tells_the_key(llm, service):
+    """Objects that hold the key never show it."""
+    reach = Settings.load(api_key=KEY, base_url=service.base_url)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),))
+    with OmniClient(reach) as client:
+        client.complete(request)
+        shown = [repr(client), repr(reach), str(reach), repr(AsyncOmniClient(reach)), repr(vars(client))]
+    shown += [
+        repr(llm),
+        str(llm),
+        dumps(llm),
+        json.dumps(dumpd(llm)),
+        repr(copy.deepcopy(llm)),
+        repr(llm.bind(stop=["x"])),
+    ]
+    shown += [str(llm._get_ls_params()), str(llm._identifying_params), str(llm.model_dump()), llm.model_dump_json()]
+    assert KEY not in "\n".join(shown)
+
+
+def test_a_key_from_the_environment_is_not_pickled(monkeypatch, service):
+    """A model that took its key from the environment leaves it there."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    llm = ChatQwenOmni(base_url=service.base_url, thinking=False)
+    llm.invoke([HumanMessage("Hi")])
+    assert KEY.encode() not in pickle.dumps(llm)
+    assert pickle.loads(pickle.dumps(llm)).invoke("Hi").text
+    llm.close()
+
+
+def test_no_cassette_holds_a_secret():
+    """Recordings hold no authorization, key, signed query or media."""
+    files = [path for path in (ROOT / "cassettes").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        for secret in ("authorization", "Bearer ", "sk-", "Signature=", "OSSAccessKeyId", "base64,"):
+            assert secret.lower() not in text.lower() or path.suffix == ".md", f"{secret} in {path.name}"
+        assert path.stat().st_size < 100_000, path.name

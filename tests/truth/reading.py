@@ -1,0 +1,36 @@
+"""Reads the stand-in's prose: what it says it saw and heard, piece by piece."""
+
+import re
+from dataclasses import dataclass
+
+_PIECE = re.compile(r"\b(video|audio|image|frames) \d+: ", re.IGNORECASE)
+_MARK = re.compile(r"(\d{4})@(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was said about one piece of media."""
+
+    kind: str
+    words: str
+
+    @property
+    def seen(self) -> list[tuple[str, float]]:
+        """Codes seen, each with its second."""
+        return self._marks("Picture marks")
+
+    @property
+    def heard(self) -> list[tuple[str, float]]:
+        """Codes heard, each with its second."""
+        return self._marks("Sound marks")
+
+    def _marks(self, title: str) -> list[tuple[str, float]]:
+        found = re.search(rf"{title}: ((?:\d{{4}}@[\d.]+ ?)+)", self.words)
+        return [(code, float(at.rstrip("."))) for code, at in _MARK.findall(found[1])] if found else []
+
+
+def read(answer: str) -> list[Report]:
+    """Cut an answer into what it says about each piece, in order."""
+    assert answer.startswith("[stand-in]"), answer[:80]
+    pieces = _PIECE.split(answer)[1:]
+    return [Report(kind.lower(), words) for kind, words in zip(pieces[::2], pieces[1::2], strict=True)]
