@@ -32,7 +32,7 @@ def make(
     """
     match plan.action:
         case "video":
-            return _video(source, info, plan, path, watch, workers), ()
+            return _video(source, plan, path, watch, workers), ()
         case "audio":
             return _sound(source, info, plan, path, watch), ()
         case "remux":
@@ -49,9 +49,7 @@ def make(
             assert_never(plan.action)
 
 
-def _video(
-    source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, workers: int
-) -> MediaInfo:
+def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
     made = make_video(source, plan, path, watch, workers=workers)
     assert plan.picture is not None
     duration = made.duration if plan.end is None else max(made.duration, plan.end - plan.start)

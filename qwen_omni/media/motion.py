@@ -1,5 +1,6 @@
 """Whether a video moves so much that 8 frames a second show more than 4. Looks at a few short windows of it."""
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -86,5 +87,5 @@ def _thumb(scaler: VideoReformatter, frame: "VideoFrame") -> bytes:
 def _differences(thumbs: list[bytes]) -> list[float]:
     return [
         sum(abs(one - other) for one, other in zip(earlier, later, strict=True)) / len(earlier)
-        for earlier, later in zip(thumbs, thumbs[1:], strict=False)
+        for earlier, later in itertools.pairwise(thumbs)
     ]

@@ -28,7 +28,7 @@ def make_picture(source: Reopenable, plan: Plan, path: Path) -> MediaInfo:
             _check(image, source.label)
             stored = size[::-1] if plan.picture.rotation in (90, 270) else size
             image.draft("RGB", stored)  # JPEG decodes straight to a half, quarter or eighth where that is enough
-            upright = ImageOps.exif_transpose(image) or image
+            upright = ImageOps.exif_transpose(image)
             plain = _plain(upright)
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.LANCZOS)

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 from qwen_omni.media.watch import StoppedError, Watch
@@ -19,7 +19,7 @@ class _End:
         self.error = error
 
 
-def piped(items: Iterator[_T], size: int, watch: Watch) -> Iterator[_T]:
+def piped(items: Iterator[_T], size: int, watch: Watch) -> Generator[_T]:
     """Give the items of a generator that runs on another thread; closing this ends that.
 
     Raises:

@@ -7,7 +7,7 @@ asynchronous forms run the same on threads, since FFmpeg blocks.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -16,7 +16,8 @@ from pathlib import Path
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Plan, Wish, plan_media
+from qwen_omni.media.plan import Action, Plan, Wish
+from qwen_omni.media.planning import plan_media
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
@@ -93,7 +94,7 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     start: Seconds | None = None,
     end: Seconds | None = None,
     choices: Choices = USUAL,
-) -> Iterator[Prepared]:
+) -> Generator[Prepared]:
     """Cut a video or recording into prepared segments and give them in order while later ones are still made.
 
     A few segments wait at most, so memory and disk stay small however long the media is. Close the generator
@@ -170,7 +171,7 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
         if running is not None and not running.done():
             with contextlib.suppress(Exception):
                 await running
-        await loop.run_in_executor(None, segments.close)  # type: ignore[attr-defined]
+        await loop.run_in_executor(None, segments.close)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +316,7 @@ def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
     return min(seconds, exact(limits[look.info.kind]))
 
 
-def _split(look: Look, whole: Plan, longest: Fraction, overlap: Fraction, choices: Choices) -> Iterator[Prepared]:
+def _split(look: Look, whole: Plan, longest: Fraction, overlap: Fraction, choices: Choices) -> Generator[Prepared]:
     if whole.end is None:
         raise MediaDoesNotFitError(
             f"{look.label} does not tell how long it is and its packets have no times, so it cannot be split. "
@@ -347,9 +348,7 @@ def _places(look: Look, whole: Plan, watch: Watch) -> Places:
 
 def _one(look: Look, whole: Plan, segment: Segment, choices: Choices, watch: Watch) -> Prepared:
     here = _moved(segment, whole.start)
-    action = {"pass": "video", "remux": "video"}.get(whole.action, whole.action)
-    if look.info.kind == "audio":
-        action = "audio"
+    action: Action = "frames" if whole.action == "frames" else "audio" if look.info.kind == "audio" else "video"
     plan = replace(whole, action=action, start=here.start, end=here.end, partial=True)
     return carry_out(look, plan, choices=choices, parent=watch, segment=here)
 

@@ -16,7 +16,9 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows: folders of killed processes stay for the system to clean
-    fcntl = None  # type: ignore[assignment]
+    _LOCKS = False
+else:
+    _LOCKS = True
 
 _PREFIX = "qwen-omni-"
 _LOCK = "lock"
@@ -65,7 +67,7 @@ def remove_file(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    if fcntl is None:
+    if not _LOCKS:
         return None
     held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +76,7 @@ def _lock(path: Path) -> int | None:
 
 def _sweep(parent: Path) -> None:
     """Remove folders whose process is gone."""
-    if fcntl is None:
+    if not _LOCKS:
         return
     for folder in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):

@@ -6,26 +6,28 @@ twice. A file that cannot be sought is read once, decoded on one thread and enco
 """
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import open_for_work, origin_of, picture_stream, sound_stream
 from qwen_omni.media.pipe import piped
-from qwen_omni.media.plan import Plan
+from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
-from qwen_omni.media.transcode_picture import PictureEncoder, Shaper, Stretch, read_pictures, set_up
+from qwen_omni.media.transcode_picture import PictureEncoder, Shaper, Shown, Stretch, read_pictures, set_up
 from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import Task, in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
@@ -56,14 +58,14 @@ def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, work
         pictures = _pictures(source, plan, stretches, watch, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
-        track = cast("VideoStream", output.add_stream("libx264", rate=1 / _picture(plan).period))
+        track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
         track.time_base = _picture(plan).period
         sound = _sound(source, plan, output, watch, stack, threaded=workers > 1)
         return _mux(output, track, pictures, sound, plan, source.label)
 
 
-def _picture(plan: Plan):  # noqa: ANN202 - the type checker knows
+def _picture(plan: Plan) -> Picture:
     assert plan.picture is not None
     return plan.picture
 
@@ -76,7 +78,7 @@ def _stretches(source: Reopenable, plan: Plan, workers: int) -> list[Stretch]:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
         origin = _origin(source)
         begin, period = origin + plan.start, _picture(plan).period
-        count = None if plan.end is None or not _ends_early(plan) else -(-(plan.end - plan.start) // period)
+        count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
         whole = Stretch(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
@@ -88,10 +90,6 @@ def _stretches(source: Reopenable, plan: Plan, workers: int) -> list[Stretch]:
 def _origin(source: Reopenable) -> Fraction:
     with source.open() as file, open_for_work(file, source.size_bytes) as container:
         return origin_of(container)
-
-
-def _ends_early(plan: Plan) -> bool:
-    return plan.partial
 
 
 def _cut(
@@ -132,12 +130,9 @@ def _key_frame_at(
     return packet.pts * base
 
 
-Pictures = "Iterator[Packet[VideoStream]]"
-
-
 def _pictures(
     source: Reopenable, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
-) -> "Iterator[Packet[VideoStream]]":
+) -> "Generator[Packet[VideoStream]]":
     if len(stretches) == 1 and workers > 1:
         yield from _read_and_encode_apart(source, plan, stretches[0], watch, workers)
         return
@@ -174,7 +169,7 @@ def _read_and_encode_apart(
     """Decode and shape on one thread, encode on this one: for files that cannot be sought."""
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
-    def shaped():  # noqa: ANN202 - triples of a frame, its number and how long it is shown
+    def shaped() -> "Iterator[Shown]":
         with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
             stream = picture_stream(container)
             assert stream is not None
@@ -196,7 +191,7 @@ def _sound(
     stack: contextlib.ExitStack,
     *,
     threaded: bool,
-) -> "Iterator[Packet]":
+) -> "Iterator[Packet[AudioStream]]":
     """Give the encoded sound of the wanted range, made on a thread of its own if asked."""
     if not plan.sound:
         return iter(())
@@ -208,7 +203,7 @@ def _sound(
         seek=plan.start > 0,
     )
 
-    def made() -> "Iterator[Packet]":
+    def made() -> "Generator[Packet[AudioStream]]":
         with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
             stream = sound_stream(container)
             if stream is None:
@@ -224,7 +219,7 @@ def _mux(
     output: "OutputContainer",
     track: "VideoStream",
     pictures: "Iterator[Packet[VideoStream]]",
-    sound: "Iterator[Packet]",
+    sound: "Iterator[Packet[AudioStream]]",
     plan: Plan,
     label: str,
 ) -> Made:
@@ -251,6 +246,7 @@ def _mux(
     return Made(frames=frames, duration=(last + 1) * period)
 
 
-def _carried(packet: "Packet", stream: object) -> "Packet":
-    packet.stream = stream  # type: ignore[assignment]
+def _carried(packet: "Packet[AudioStream]", stream: "AudioStream | None") -> "Packet[AudioStream]":
+    assert stream is not None
+    packet.stream = stream
     return packet

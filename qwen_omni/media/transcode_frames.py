@@ -2,7 +2,7 @@
 
 import io
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 
@@ -15,7 +15,6 @@ from qwen_omni.media.transcode_picture import Shaper, Stretch, read_pictures
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
 
 _QSCALE = 5  # of mjpeg: about JPEG quality 80
@@ -54,7 +53,7 @@ class _Painter:
     """Encodes single pictures; FFmpeg's JPEG encoder is twice as quick as Pillow's on frames."""
 
     def __init__(self, picture: Picture) -> None:
-        self._context = cast("VideoCodecContext", av.CodecContext.create("mjpeg", "w"))
+        self._context = av.CodecContext.create("mjpeg", "w")
         self._context.width, self._context.height = picture.size
         self._context.pix_fmt = "yuvj420p"
         self._context.time_base = Fraction(1, 1000)

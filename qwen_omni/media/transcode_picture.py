@@ -230,7 +230,7 @@ class Shaper:
             graph = self._graphs[key] = _graph(name, frame)
         frame.pts = None
         graph.vpush(frame)
-        return cast("VideoFrame", graph.vpull())
+        return graph.vpull()
 
 
 _SCALING = Interpolation.BICUBIC
@@ -239,9 +239,7 @@ _TURNS = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}
 
 def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
     graph = av.filter.Graph()
-    last = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1000)
-    )
+    last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     for step in chain.split(","):
         name, _, arguments = step.partition("=")
         following = graph.add(name, arguments or None)
@@ -254,7 +252,7 @@ def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
 
 def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
     """Make an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
-    context = cast("VideoCodecContext", av.CodecContext.create("libx264", "w"))
+    context = av.CodecContext.create("libx264", "w")
     set_up(context, picture)
     context.thread_count = threads
     context.open()

@@ -160,7 +160,7 @@ def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate:
     # FFmpeg's thorough search for AAC costs more than all else that is done to the sound of a lecture.
     options = {"aac_coder": "fast"} if codec == "aac" else {}
     layout: Any = "mono"
-    track = cast("AudioStream", output.add_stream(codec, rate=rate, layout=layout, options=options))
+    track = output.add_stream(codec, rate=rate, layout=layout, options=options)
     track.bit_rate = bit_rate
     track.time_base = Fraction(1, rate)
     return track

@@ -10,8 +10,8 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Generic, TypeVar
 
 from qwen_omni.media.scratch import scratch
 from qwen_omni.media.watch import StoppedError, Watch
@@ -31,7 +31,7 @@ def usual_workers() -> int:
 
 def in_order(
     tasks: Iterator[Task[_T]], *, workers: int, ahead: int, watch: Watch, discard: Callable[[_T], None] | None = None
-) -> Iterator[_T]:
+) -> Generator[_T]:
     """Run tasks on `workers` threads and give their results in the order of the tasks.
 
     Args:
@@ -133,7 +133,7 @@ class _Crew(Generic[_T]):
         self.dismiss(_AT_EXIT)
 
 
-_crews: "weakref.WeakSet[_Crew[object]]" = weakref.WeakSet()
+_crews: "weakref.WeakSet[_Crew[Any]]" = weakref.WeakSet()
 
 
 def _stop_all() -> None:
