@@ -111,9 +111,7 @@ def main() -> None:
         cost = statistics.median(costs)
         first = first or cost
         used = accepted.value - before
-        print(
-            f"{name:26} {cost:7.1f} us CPU/delta   {first / cost:5.1f}x   {used} connections, {wanted.rounds} calls"
-        )
+        print(f"{name:26} {cost:7.1f} us CPU/delta   {first / cost:5.1f}x   {used} connections, {wanted.rounds} calls")
     server.terminate()
 
 

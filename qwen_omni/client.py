@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -36,14 +37,15 @@ def prepare_call(request: ChatRequest, settings: Settings) -> Call:
     """
     profile = profile_for(request.model)
     encode_request(request, profile, _nowhere)  # what is wrong with the request itself shows before a file is opened
-    delivered = deliver(
+    delivery = deliver(
         request.messages,
         profile,
         media_root=settings.media_root,
         allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
     )
-    body = encode_request(request, profile, delivered.__getitem__)
-    return Call(body=RequestBody(body), headers=encode_headers(request, tuple(delivered.values())))
+    request = replace(request, messages=delivery.messages)
+    body = encode_request(request, profile, delivery.media.__getitem__)
+    return Call(body=RequestBody(body), headers=encode_headers(request, tuple(delivery.media.values())))
 
 
 def _nowhere(_: MediaSource) -> Delivered:

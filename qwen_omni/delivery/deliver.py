@@ -1,39 +1,52 @@
-"""Bring the media of a conversation to the service: open, look, check, and say how each travels.
+"""Bring the media of a conversation to the service: open, look, make it fit, check, and say how each travels.
 
 The order is the promise: paths first, so that nothing is opened when a message names a forbidden file; then what
 shows without opening; then each piece in the order of the conversation, so that the first fault is the one told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from qwen_omni.delivery.choose import choose_way
-from qwen_omni.delivery.delivered import Delivered, FileVersion
-from qwen_omni.delivery.formats import documented_format, linked_format
-from qwen_omni.delivery.inline import check_inline, version_of
-from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.local import open_local, resolve_local
-from qwen_omni.media.probe import probe
-from qwen_omni.media.rules import check_conversation, check_part, media_parts
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.fit import Fitter, is_whole
+from qwen_omni.delivery.formats import linked_format
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.local import resolve_local
+from qwen_omni.media.rules import check_conversation, media_parts
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Message, media_of
+from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
 from qwen_omni.profiles import Profile
 
 
-def deliver(
-    messages: Sequence[Message], profile: Profile, *, media_root: Path, allow_private_urls: bool = False
-) -> dict[MediaSource, Delivered]:
-    """Check every piece of media against the model and give what the request needs to carry it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A conversation whose media are ready: the messages as they are sent, and how each of their media travels."""
 
-    Blocks while files are read; asynchronous callers use `asyncio.to_thread`.
+    messages: tuple[Message, ...]
+    media: dict[MediaSource, Delivered]
+
+
+def deliver(
+    messages: Sequence[Message],
+    profile: Profile,
+    *,
+    media_root: Path,
+    allow_private_urls: bool = False,
+    uplink_mbps: float = 20.0,
+) -> Delivery:
+    """Make every piece of media fit its budget, check it against the model and give what the request needs.
+
+    Blocks while files are read and worked on; asynchronous callers use `asyncio.to_thread`.
 
     Args:
         messages: the conversation.
         profile: the model that will see it.
         media_root: the folder that paths out of messages must lie in.
         allow_private_urls: the service is on a private network itself, so links to private hosts may work.
+        uplink_mbps: megabits per second that can be sent; decides whether making a file smaller is worth the time.
 
     Raises:
         MediaOutsideRootError: a path leads out of `media_root`; nothing was opened.
@@ -45,28 +58,24 @@ def deliver(
     _check_roots(messages, media_root)
     check_conversation(messages, profile)
     now = datetime.now(UTC)
-    seen: dict[MediaSource, _Seen] = {}
-    delivered: dict[MediaSource, Delivered] = {}
+    fitter = Fitter(profile=profile, media_root=media_root, uplink_mbps=uplink_mbps)
+    media: dict[MediaSource, Delivered] = {}
+    fitted: dict[int, MediaPart] = {}
     for place, part in media_parts(messages):
+        kept = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
             if choose_way(source, name=name, now=now, allow_private=allow_private_urls) == "link":
-                delivered[source] = _linked(source)
-                continue
-            if source not in seen:
-                seen[source] = _look(source, media_root, name)
-            check_part(part, source, seen[source].info, profile, place)
-            delivered[source] = _inline(source, seen[source], profile, name)
-    return delivered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What one look at a local source found; `path` and `version` are `None` for bytes."""
-
-    info: MediaInfo
-    path: Path | None = None
-    version: FileVersion | None = None
+                _check_whole(part, name)
+                media[source] = Delivered(url=source.url, format=linked_format(source.url or "", source.media_type))
+                kept = fitter.asked(kept)
+            elif isinstance(part, FramesPart):
+                media[source] = fitter.as_it_is(part, source, place)
+            else:
+                kept, media_source, delivered = fitter.fit(part, place)
+                media[media_source] = delivered
+        fitted[id(part)] = kept
+    return Delivery(messages=tuple(_with(message, fitted) for message in messages), media=media)
 
 
 def _check_roots(messages: Sequence[Message], media_root: Path) -> None:
@@ -76,25 +85,14 @@ def _check_roots(messages: Sequence[Message], media_root: Path) -> None:
                 resolve_local(source, media_root, name=f"{place}: {source.label}")
 
 
-def _look(source: MediaSource, media_root: Path, name: str) -> _Seen:
-    with open_local(source, media_root, name=name) as file:
-        info = probe(file, label=name, media_type_hint=source.media_type)
-        if source.kind == "bytes":
-            return _Seen(info=info)
-        return _Seen(info=info, path=resolve_local(source, media_root, name=name), version=version_of(file))
+def _check_whole(part: MediaPart, name: str) -> None:
+    if not is_whole(part):
+        raise UnsupportedMediaError(
+            f"{name} is a link, and start= and end= are for local media: nothing of a link is downloaded here. "
+            "Download it, or leave them out and name the seconds in the question."
+        )
 
 
-def _linked(source: MediaSource) -> Delivered:
-    return Delivered(url=source.url, format=linked_format(source.url or "", source.media_type))
-
-
-def _inline(source: MediaSource, seen: _Seen, profile: Profile, name: str) -> Delivered:
-    delivered = Delivered(
-        data=source.data,
-        path=seen.path,
-        version=seen.version,
-        size_bytes=seen.info.size_bytes,
-        format=documented_format(seen.info, name=name),
-        media_type=seen.info.media_type if seen.info.kind == "image" else "",
-    )
-    return check_inline(delivered, label=name, limit=profile.limits.inline_bytes)
+def _with(message: Message, fitted: dict[int, MediaPart]) -> Message:
+    parts: tuple[Part, ...] = tuple(fitted.get(id(part), part) for part in message.parts)
+    return replace(message, parts=parts)

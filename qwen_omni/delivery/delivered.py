@@ -25,6 +25,7 @@ class Delivered:
         format: the container's short name (`wav`, `mp3`), which sound parts must tell.
         size_bytes: of the media itself.
         version: the state of `path` that was looked at.
+        held: kept alive as long as this is, since a temporary file goes with its owner.
     """
 
     url: str | None = None
@@ -34,6 +35,7 @@ class Delivered:
     format: str | None = None
     size_bytes: int = 0
     version: FileVersion | None = None
+    held: object = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         way = f"url {redact(self.url)!r}" if self.url is not None else f"inline {self.size_bytes:,} bytes"

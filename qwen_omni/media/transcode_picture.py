@@ -206,7 +206,7 @@ class Shaper:
     def shape(self, frame: "VideoFrame") -> "VideoFrame":
         """Give the frame in its final form; its time is not kept."""
         if frame.interlaced_frame:
-            frame = self._through("estdif", frame)
+            frame = _weave_out(frame)
         turned = self._picture.rotation in (90, 270)
         width, height = self._picture.size[::-1] if turned else self._picture.size
         wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
@@ -223,14 +223,23 @@ class Shaper:
             shaped = self._through(_TURNS[self._picture.rotation], shaped)
         return shaped
 
-    def _through(self, name: str, frame: "VideoFrame") -> "VideoFrame":
-        key = (name, frame.width, frame.height, frame.format.name)
+    def _through(self, chain: str, frame: "VideoFrame") -> "VideoFrame":
+        key = (chain, frame.width, frame.height, frame.format.name)
         graph = self._graphs.get(key)
         if graph is None:
-            graph = self._graphs[key] = _graph(name, frame)
+            graph = self._graphs[key] = _graph(chain, frame)
         frame.pts = None
         graph.vpush(frame)
         return graph.vpull()
+
+
+def _weave_out(frame: "VideoFrame") -> "VideoFrame":
+    """Make one whole picture of the first of two half pictures, from this frame alone: its neighbours may be skipped."""
+    graph = _graph("estdif=mode=frame:deint=interlaced", frame)  # it waits for a second frame, so it serves once
+    frame.pts = 0
+    graph.vpush(frame)
+    graph.vpush(None)
+    return graph.vpull()
 
 
 _SCALING = Interpolation.BICUBIC

@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *messages: Message, model=MODEL, **options) -> dict[MediaSource, Delivered]:
-    return deliver(messages, model, media_root=root, **options)
+    return deliver(messages, model, media_root=root, **options).media
 
 
 def test_each_kind_travels_as_the_service_wants_it(root):

@@ -1,0 +1,172 @@
+"""Make the local media of one conversation fit: look, plan, prepare, check. Each piece of work is done once."""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.formats import documented_format
+from qwen_omni.delivery.inline import check_inline, version_of
+from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.local import open_plain
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.prepare import Choices, Look, carry_out, look_at, plan_for
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.rules import check_part
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.profiles import Profile
+
+_LONGEST_PREFIX = 64  # characters of a data URI before its base64
+_Key = tuple[MediaSource, object, object, object, Sampling | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Fitter:
+    """Makes the media of one conversation fit one model."""
+
+    profile: Profile
+    media_root: Path
+    uplink_mbps: float
+    _looks: dict[MediaSource, Look] = field(default_factory=dict)
+    _done: dict[_Key, tuple[MediaSource, Delivered, Plan]] = field(default_factory=dict)
+
+    def fit(self, part: MediaPart, place: str) -> tuple[MediaPart, MediaSource, Delivered]:
+        """Give a part as it is sent, the source that it names then, and how that travels.
+
+        Raises:
+            MediaError: it is unreadable, of another kind than its part, or breaks a limit that nothing can mend.
+        """
+        assert not isinstance(part, FramesPart)
+        key = _key(part)
+        if key not in self._done:
+            self._done[key] = self._prepare(part, place)
+        source, delivered, plan = self._done[key]
+        return _sent(part, source, plan), source, delivered
+
+    def as_it_is(self, part: FramesPart, source: MediaSource, place: str) -> Delivered:
+        """Check one frame of a list; lists are sent as they are."""
+        look = self._look(source, f"{place}: {source.label}")
+        check_part(part, source, look.info, self.profile, place)
+        return self._inline(_untouched(look), f"{place}: {source.label}")
+
+    def asked(self, part: MediaPart) -> MediaPart:
+        """Add to a linked part what its budget asks of the service; the file itself is out of reach."""
+        if isinstance(part, AudioPart | FramesPart) or not self.profile.sampling_fields:
+            return part
+        budget, sampling = budget_named(part.budget), part.sampling
+        fps = sampling.fps or (budget.sampling_fps if isinstance(part, VideoPart) else None)
+        asked = replace(
+            sampling,
+            fps=fps,
+            min_pixels=sampling.min_pixels or budget.min_pixels,
+            max_pixels=sampling.max_pixels or budget.max_pixels,
+        )
+        return replace(part, sampling=asked)
+
+    def _look(self, source: MediaSource, name: str) -> Look:
+        if source not in self._looks:
+            self._looks[source] = look_at(source, choices=Choices(media_root=self.media_root), name=name)
+        return self._looks[source]
+
+    def _prepare(self, part: MediaPart, place: str) -> tuple[MediaSource, Delivered, Plan]:
+        assert not isinstance(part, FramesPart)
+        name = f"{place}: {part.source.label}"
+        look = self._look(part.source, name)
+        start, end, budget = range_and_budget(part)
+        choices = Choices(
+            model=self.profile,
+            sampling=Sampling() if isinstance(part, AudioPart) else part.sampling,
+            media_root=self.media_root,
+            room_bytes=room_inline(self.profile),
+            uplink_mbps=self.uplink_mbps,
+        )
+        check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
+        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+        prepared = carry_out(look, plan, choices=choices)
+        check_part(part, part.source, prepared.info, self.profile, place)
+        delivered = self._inline(prepared, name)
+        return (part.source if plan.action == "pass" else _source_of(prepared)), delivered, plan
+
+    def _inline(self, prepared: Prepared, name: str) -> Delivered:
+        version = None
+        if prepared.path is not None:
+            with open_plain(prepared.path, name=name) as file:
+                version = version_of(file)
+        delivered = Delivered(
+            data=prepared.data,
+            path=prepared.path,
+            version=version,
+            size_bytes=prepared.info.size_bytes,
+            format=documented_format(prepared.info, name=name),
+            media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
+            held=prepared,
+        )
+        return check_inline(delivered, label=name, limit=self.profile.limits.inline_bytes)
+
+
+def room_inline(profile: Profile) -> int:
+    """Give the bytes of the largest file whose data URI may travel inside a request.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> encoded_size(room_inline(profile_for("qwen3.8-omni-flash"))) <= 10_485_760
+        True
+    """
+    return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
+
+
+def is_whole(part: MediaPart) -> bool:
+    """Tell whether a part wants all of its media."""
+    match part:
+        case VideoPart() | AudioPart():
+            return part.start is None and part.end is None
+        case _:
+            return True
+
+
+def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, MediaBudget | BudgetName]:
+    """Give what a part asks of the preparation."""
+    match part:
+        case VideoPart():
+            return part.start, part.end, part.budget
+        case AudioPart():
+            return part.start, part.end, "auto"
+        case ImagePart():
+            return None, None, part.budget
+        case FramesPart():
+            return None, None, "original"
+
+
+def _key(part: MediaPart) -> _Key:
+    assert not isinstance(part, FramesPart)
+    sampling = None if isinstance(part, AudioPart) else part.sampling
+    return part.source, *range_and_budget(part), sampling
+
+
+def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> MediaInfo:
+    """Give the facts as they will be at best: too many bytes can be mended, a wrong kind or length cannot."""
+    if info.duration is None:
+        return replace(info, size_bytes=0)
+    first, last = Fraction(start or 0), info.duration if end is None else min(Fraction(end), info.duration)
+    return replace(info, size_bytes=0, duration=last - first if last > first else info.duration)
+
+
+def _untouched(look: Look) -> Prepared:
+    return carry_out(look, plan_for(look, budget="original"))
+
+
+def _source_of(prepared: Prepared) -> MediaSource:
+    assert prepared.path is not None
+    return MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
+
+
+def _sent(part: MediaPart, source: MediaSource, plan: Plan) -> MediaPart:
+    match part:
+        case VideoPart() | ImagePart():
+            return replace(part, source=source, sampling=plan.sampling)
+        case AudioPart():
+            return replace(part, source=source)
+        case FramesPart():
+            return part
