@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.delivered import Delivered, FileVersion
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import check_inline, version_of
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
@@ -49,7 +49,7 @@ class Fitter:
         """Check one frame of a list; lists are sent as they are."""
         look = self._look(source, f"{place}: {source.label}")
         check_part(part, source, look.info, self.profile, place)
-        return self._inline(_untouched(look), f"{place}: {source.label}")
+        return self._inline(_untouched(look), look, f"{place}: {source.label}")
 
     def asked(self, part: MediaPart) -> MediaPart:
         """Add to a linked part what its budget asks of the service; the file itself is out of reach."""
@@ -86,18 +86,14 @@ class Fitter:
         plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
         prepared = carry_out(look, plan, choices=choices)
         check_part(part, part.source, prepared.info, self.profile, place)
-        delivered = self._inline(prepared, name)
+        delivered = self._inline(prepared, look, name)
         return (part.source if plan.action == "pass" else _source_of(prepared)), delivered, plan
 
-    def _inline(self, prepared: Prepared, name: str) -> Delivered:
-        version = None
-        if prepared.path is not None:
-            with open_plain(prepared.path, name=name) as file:
-                version = version_of(file)
+    def _inline(self, prepared: Prepared, look: Look, name: str) -> Delivered:
         delivered = Delivered(
             data=prepared.data,
             path=prepared.path,
-            version=version,
+            version=None if prepared.path is None else _version(prepared, look, name),
             size_bytes=prepared.info.size_bytes,
             format=documented_format(prepared.info, name=name),
             media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
@@ -111,8 +107,8 @@ def room_inline(profile: Profile) -> int:
 
     Example:
         >>> from qwen_omni.profiles import profile_for
-        >>> encoded_size(room_inline(profile_for("qwen3.8-omni-flash"))) <= 10_485_760
-        True
+        >>> room_inline(profile_for("qwen3.8-omni-flash"))
+        7864272
     """
     return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
 
@@ -151,6 +147,16 @@ def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> Med
         return replace(info, size_bytes=0)
     first, last = Fraction(start or 0), info.duration if end is None else min(Fraction(end), info.duration)
     return replace(info, size_bytes=0, duration=last - first if last > first else info.duration)
+
+
+def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
+    """Tell which state of the file was looked at; one of our own making is looked at now."""
+    if look.reopenable.version is not None and not prepared.temporary:
+        device, inode, size, modified = look.reopenable.version
+        return FileVersion(device=device, inode=inode, size=size, modified_ns=modified)
+    assert prepared.path is not None
+    with open_plain(prepared.path, name=name) as file:
+        return version_of(file)
 
 
 def _untouched(look: Look) -> Prepared:

@@ -12,6 +12,7 @@ from qwen_omni.media.reopen import Reopenable
 _QUALITY = 90
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+_DEEPEST = 255
 _BOMB_PIXELS = 89_478_485  # as many as `stills` decodes
 
 
@@ -73,5 +74,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         span = (float(high) - float(low)) or 1.0  # type: ignore[arg-type]
         return image.point(lambda value: (value - float(low)) * (255 / span)).convert("L")  # type: ignore[arg-type]
     wide = image.convert("I")
-    high = wide.getextrema()[1]
-    return wide if isinstance(high, int) and high <= 255 else wide.point(lambda value: value * (1 / 257))  # noqa: PLR2004
+    deepest = wide.getextrema()[1]
+    eight_bits = isinstance(deepest, (int, float)) and deepest <= _DEEPEST
+    return wide if eight_bits else wide.point(lambda value: value * (1 / 257))

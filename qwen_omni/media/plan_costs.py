@@ -12,6 +12,9 @@ USUAL_FPS = 25
 USUAL_SECONDS = 60
 """Taken where a file does not tell."""
 
+WORTH_SECONDS = 2
+"""Coding anew costs sharpness, so it must save this much time if it saves no tokens."""
+
 _FULLEST = 0.95  # share of the room that is aimed at
 _LEAST_BITS = 60_000  # per second of picture
 _SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds

@@ -11,6 +11,7 @@ from qwen_omni.media.plan import Picture, Plan, Span, Wish
 from qwen_omni.media.plan_costs import (
     USUAL_FPS,
     USUAL_SECONDS,
+    WORTH_SECONDS,
     most_bits,
     upload_seconds,
     video_bytes,
@@ -172,7 +173,7 @@ def _can_remux(info: MediaInfo) -> bool:
 def _gains(untouched: Plan, made: Plan) -> bool:
     if untouched.tokens is not None and made.tokens is not None and made.tokens != untouched.tokens:
         return made.tokens < untouched.tokens
-    return made.seconds < untouched.seconds
+    return made.seconds + WORTH_SECONDS < untouched.seconds
 
 
 def _wanted(untouched: Plan, made: Plan) -> str:

@@ -14,7 +14,7 @@ from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import fit_sides, whole_sides
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan, Span, Wish
-from qwen_omni.media.plan_costs import USUAL_SECONDS, room_for, sound_seconds, upload_seconds
+from qwen_omni.media.plan_costs import USUAL_SECONDS, WORTH_SECONDS, room_for, sound_seconds, upload_seconds
 from qwen_omni.media.plan_reasons import only_a_part, too_large, turned, undocumented
 from qwen_omni.media.plan_video import plan_video, sampling_for
 from qwen_omni.tokens import audio_tokens, image_tokens
@@ -86,7 +86,7 @@ def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
     if size * _SOUND_SLACK >= info.size_bytes:
         return replace(plan, reason="sent as it is: it is already small")
     told = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
-    if wish.budget.weigh and plan.seconds <= made.seconds:
+    if wish.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
         return replace(plan, reason=f"sent as it is: {told}")
     return replace(made, reason=f"made mono MP3: {told}")
 

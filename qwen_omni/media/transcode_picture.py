@@ -234,7 +234,7 @@ class Shaper:
 
 
 def _weave_out(frame: "VideoFrame") -> "VideoFrame":
-    """Make one whole picture of the first of two half pictures, from this frame alone: its neighbours may be skipped."""
+    """Make a whole picture of the first of two half pictures, from this frame alone: its neighbours may be skipped."""
     graph = _graph("estdif=mode=frame:deint=interlaced", frame)  # it waits for a second frame, so it serves once
     frame.pts = 0
     graph.vpush(frame)
