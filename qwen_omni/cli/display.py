@@ -1,10 +1,16 @@
 """What the command line shows. The only module that imports rich."""
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from qwen_omni.responses import Usage
 
+_out = Console(highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -37,3 +43,20 @@ def show_usage(usage: Usage) -> None:
 def _kinds(details: object) -> str:
     pairs = [f"{name} {count:,}" for name, count in dict(details or {}).items()]  # type: ignore[call-overload]
     return f" ({', '.join(pairs)})" if pairs else ""
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a head; without a head if its words are empty."""
+    table = Table(*head, box=None, show_header=any(head), pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _out.print(table)
+
+
+@contextlib.contextmanager
+def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Show a bar on standard error while a block runs; give what tells it how far the work has come."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=_err, disable=not shown, transient=True) as bar:
+        task = bar.add_task(escape(name), total=total)
+        yield lambda done: bar.update(task, completed=done)

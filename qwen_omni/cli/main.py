@@ -30,6 +30,8 @@ def build_app() -> "typer.Typer":
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
+    from qwen_omni.cli.probe import probe  # noqa: PLC0415
+    from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
 
     app = typer.Typer(
@@ -38,7 +40,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, standin):
+    for command in (ask, probe, split, standin):
         app.command()(_guarded(command))
     return app
 

@@ -7,7 +7,7 @@ asynchronous forms run the same on threads, since FFmpeg blocks.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -115,8 +115,9 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     """
     look = look_at(as_source(source), choices=choices)
     whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
-    longest = _longest(look, exact(seconds), choices)
-    with contextlib.closing(_split(look, whole, longest, exact(overlap), choices)) as made:
+    with contextlib.closing(
+        split_look(look, whole, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
+    ) as made:
         yield from made
 
 
@@ -316,7 +317,11 @@ def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
     return min(seconds, exact(limits[look.info.kind]))
 
 
-def _split(look: Look, whole: Plan, longest: Fraction, overlap: Fraction, choices: Choices) -> Generator[Prepared]:
+def split_look(
+    look: Look, whole: Plan, *, seconds: Fraction, overlap: Fraction, choices: Choices = USUAL
+) -> Generator[Prepared]:
+    """Do what `split` does with a source that was looked at and planned for already."""
+    longest = _longest(look, seconds, choices)
     if whole.end is None:
         raise MediaDoesNotFitError(
             f"{look.label} does not tell how long it is and its packets have no times, so it cannot be split. "
@@ -355,6 +360,3 @@ def _one(look: Look, whole: Plan, segment: Segment, choices: Choices, watch: Wat
 
 def _moved(segment: Segment, by: Fraction) -> Segment:
     return replace(segment, start=segment.start + by, end=segment.end + by)
-
-
-Progress = Callable[[Fraction, Fraction], None]

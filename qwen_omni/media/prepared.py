@@ -24,8 +24,8 @@ class Still:
 class Prepared:
     """One piece of media, ready to be delivered.
 
-    A temporary file is removed by `close`, at the end of a `with` block, or when the last reference goes; the
-    caller's own file is never touched.
+    A temporary file is removed by `close`, at the end of a `with` block, or when the last reference goes, so keep
+    the value as long as the path is used. The caller's own file is never touched.
 
     Attributes:
         path: where it lies, if it is a file.

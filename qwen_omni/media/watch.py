@@ -46,8 +46,10 @@ class Watch:
             StoppedError: it was called off.
             UnreadableMediaError: the time is up.
         """
-        if self.stopped:
+        if self._stopped.is_set():
             raise StoppedError
+        if self._parent is not None:
+            self._parent.check()
         if self._until is not None and time.monotonic() > self._until:
             raise UnreadableMediaError(
                 f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a whole file of its length "

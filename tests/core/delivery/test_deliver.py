@@ -206,7 +206,8 @@ def test_a_range_and_a_budget_reach_the_request(root):
     sent = delivery.messages[0].parts[1]
 
     assert sent.sampling.fps == 4
-    assert probe(delivery.media[sent.source].path.open("rb"), label="x").duration == 4.5
+    with delivery.media[sent.source].path.open("rb") as file:
+        assert probe(file, label="x").duration == 4.5
     assert len(delivery.media) == 1
 
 

@@ -125,7 +125,7 @@ def test_a_quick_uplink_sends_more_as_it_is():
 
 def test_static_shows_what_its_sampling_costs():
     """The file and the sampling at four a second bill about twice the service's default, and say so."""
-    made = plan(FILM, replace(budget_named("static"), fps=4))
+    made = plan(replace(FILM, duration=Fraction(60)), "static")
     assert made.sampling.fps == 4
     assert made.tokens > made.tokens_as_is
 

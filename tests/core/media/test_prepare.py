@@ -153,7 +153,7 @@ def test_glance_takes_key_frames_at_their_own_times(film):
     """Key frames only, one a second at most, each where it belongs."""
     facts = facts_of(prepare(film.path, budget="glance"))
 
-    assert facts.frames == 13
+    assert facts.frames == 12
     assert all(mark.code == film.codes[round(mark.start)] for mark in facts.picture_marks)
 
 

@@ -4,16 +4,17 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.segments import MOST_MOVED, CutPlace, plan_segments
 
-seconds = st.fractions(min_value=Fraction(1, 30), max_value=4000, max_denominator=90_000)
+seconds = st.fractions(min_value=Fraction(1, 30), max_value=600, max_denominator=90_000)
 lengths = st.fractions(min_value=12, max_value=120, max_denominator=1001)
 overlaps = st.fractions(min_value=0, max_value=4, max_denominator=1000)
 
 
+@settings(max_examples=200, deadline=None)
 @given(duration=seconds, longest=lengths, overlap=overlaps, data=st.data())
 def test_every_instant_is_in_a_segment(duration, longest, overlap, data):
     """Together segments cover all, in order, overlapping by what was asked; none is too long, no cut is late."""
@@ -22,7 +23,7 @@ def test_every_instant_is_in_a_segment(duration, longest, overlap, data):
     def places(earliest, latest):
         asked.append((earliest, latest))
         return [
-            CutPlace(at=data.draw(st.fractions(earliest - 3, latest + 3, max_denominator=1000)), weight=weight)
+            CutPlace(at=earliest + Fraction(data.draw(st.integers(-300, 800)), 100), weight=weight)
             for weight in data.draw(st.lists(st.integers(1, 3), max_size=3))
         ]
 
