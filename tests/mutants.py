@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.truth.mutants import MUTANTS
 
@@ -17,7 +18,7 @@ _RUN = [
     "--no-header",
     "--tb=line",
     "-rf",
-    "tests/truth",
+    "tests/truth/test_truth.py",
 ]
 _FAILED = re.compile(r"^FAILED \S+::(\S+)(?: - (.*))?$", re.MULTILINE)
 
@@ -44,8 +45,9 @@ def main() -> None:
     if failed := red(None):
         sys.exit(f"Red without a mutant: {', '.join(failed)}")
     survivors = []
-    for name, mutant in MUTANTS.items():
-        failed = red(name)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(zip(MUTANTS.items(), pool.map(red, MUTANTS), strict=True))
+    for (name, mutant), failed in runs:
         print(f"{name}: {(mutant.__doc__ or '').strip()}", flush=True)
         print("".join(f"    {test}\n" for test in failed) if failed else "    SURVIVED\n", end="", flush=True)
         survivors += [] if failed else [name]

@@ -34,3 +34,10 @@ def read(answer: str) -> list[Report]:
     assert answer.startswith("[stand-in]"), answer[:80]
     pieces = _PIECE.split(answer)[1:]
     return [Report(kind.lower(), words) for kind, words in zip(pieces[::2], pieces[1::2], strict=True)]
+
+
+def only(answer: str) -> Report:
+    """Read an answer that must be about exactly one piece of media."""
+    reports = read(answer)
+    assert len(reports) == 1, f"{len(reports)} pieces reached the service, not 1: {answer[:200]}"
+    return reports[0]

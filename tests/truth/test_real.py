@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from tests.speech import speak
-from tests.truth.reading import Report, read
+from tests.truth.reading import Report, only
 
 pytestmark = pytest.mark.real
 ASK = {"type": "text", "text": "What is in it?"}
@@ -35,7 +35,7 @@ async def ask(llm, kind: str, path: Path, tmp_path: Path) -> Report:
     whole = llm.invoke(message)
     streamed = "".join([piece.text async for piece in llm.astream(message)])
     assert whole.text == streamed
-    (report,) = read(whole.text)
+    report = only(whole.text)
     assert report.kind == kind
     return report
 
@@ -66,8 +66,8 @@ async def test_speech(llm, tmp_path):
     data, seconds = speak("The parcel is at the front door. Seven people walk in.")
     (tmp_path / "said.wav").write_bytes(data)
     message = [HumanMessage([{"type": "audio", "path": str(tmp_path / "said.wav")}, ASK])]
-    (report,) = read(llm.invoke(message).text)
+    report = only(llm.invoke(message).text)
     streamed = "".join([piece.text async for piece in llm.astream(message)])
-    assert read(streamed)[0] == report
+    assert only(streamed) == report
     assert f"{seconds:.1f} s" in report.words
     assert "22050 Hz" in report.words
