@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -134,13 +135,29 @@ def _first_frame(container: "InputContainer", stream: "AudioStream | VideoStream
     for tries, packet in enumerate(container.demux(stream)):
         if tries >= _MOST_TRIES:
             break
-        try:
-            frames = packet.decode()
-        except av.InvalidDataError:
-            continue
+        frames = _decoded(packet)
+        if not frames and packet.size and packet.is_keyframe and stream.type == "video":
+            frames = _drained(stream)  # the decoder waits for frames that may come between; this one is enough
         if frames:
             return cast("AudioFrame | VideoFrame", frames[0])
     return None
+
+
+def _decoded(packet: "Packet[Any]") -> list[Any]:
+    try:
+        return list(packet.decode())
+    except av.InvalidDataError:
+        return []
+
+
+def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
+    context = stream.codec_context
+    try:
+        return list(context.decode(None))
+    except (av.InvalidDataError, EOFError):
+        return []
+    finally:
+        context.flush_buffers()
 
 
 def _told_duration(container: "InputContainer") -> Fraction | None:
