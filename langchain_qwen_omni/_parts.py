@@ -5,8 +5,9 @@ returns a value; a block that cannot be sent raises and names its place. `_messa
 
 Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI
 (`image_url`, `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`), Anthropic images
-(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and
-what is done to local media before (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from inside the OpenAI object.
+(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done
+to local media before it is sent (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from
+inside the OpenAI object.
 """
 
 import base64
