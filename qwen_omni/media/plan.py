@@ -22,6 +22,7 @@ class Picture:
     effort: str = "veryfast"
     quality: int = 26
     most_bits: int | None = None
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,11 +45,16 @@ def video_bytes(info: MediaInfo, wish: Wish, pixels: float, seconds: float) -> i
 
 def most_bits(info: MediaInfo, wish: Wish, seconds: float) -> int | None:
     """Give the bits per second that pictures may take for the file to fit; `None` where nothing limits it."""
-    allowed = [limit for limit in (wish.budget.max_bytes, wish.room_bytes) if limit is not None]
-    if not allowed:
+    allowed = most_bytes(wish)
+    if allowed is None:
         return None
     sound = wish.budget.sound_bitrate * _SOUND_SHARE if info.has_sound else 0
-    return max(_LEAST_BITS, int(min(allowed) * 8 * _FULLEST / max(seconds, 1) - sound))
+    return max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound))
+
+
+def most_bytes(wish: Wish) -> int | None:
+    """Give the bytes that the file may have by the budget and the delivery; `None` where nothing limits it."""
+    return min((most for most in (wish.room_bytes, wish.budget.max_bytes) if most is not None), default=None)
 
 
 def room_for(limit: int, wish: Wish) -> int:

@@ -13,6 +13,7 @@ from qwen_omni.media.plan_costs import (
     USUAL_SECONDS,
     WORTH_SECONDS,
     most_bits,
+    most_bytes,
     upload_seconds,
     video_bytes,
     video_seconds,
@@ -98,6 +99,7 @@ def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
         effort=budget.effort,
         quality=budget.quality,
         most_bits=most_bits(info, wish, seconds),
+        most_bytes=most_bytes(wish),
     )
     return replace(
         plan,

@@ -277,7 +277,7 @@ def set_up(context: "VideoCodecContext", picture: Picture) -> None:
     context.flags |= _GLOBAL_HEADER
     options = {"preset": picture.effort, "crf": str(picture.quality)}
     if picture.most_bits is not None:
-        options |= {"maxrate": str(picture.most_bits), "bufsize": str(2 * picture.most_bits)}
+        options |= {"maxrate": str(picture.most_bits), "bufsize": str(picture.most_bits)}
     context.options = options
 
 
