@@ -5,8 +5,9 @@ returns a value; a block that cannot be sent raises and names its place. `_messa
 
 Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI
 (`image_url`, `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`), Anthropic images
-(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) is taken from
-`extras`, from beside the media, or from inside the OpenAI object.
+(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done
+to local media before it is sent (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from
+inside the OpenAI object.
 """
 
 import base64
@@ -18,16 +19,26 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import MediaError, UnsupportedContentError
+from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Sampling, TextPart, VideoPart
 
 Block = Mapping[str, Any]
+Asked = dict[str, Any]
+"""The options of a block, checked: those of `Sampling`, and `start`, `end` and `budget`."""
+
 MediaKind = Literal["image", "audio", "video"]
 
 _SAMPLING: dict[str, tuple[str, ...]] = {
     "image": ("min_pixels", "max_pixels"),
     "audio": (),
     "video": ("fps", "min_pixels", "max_pixels", "total_pixels"),
+}
+# What is done to local media before it is sent.
+_FITTING: dict[str, tuple[str, ...]] = {
+    "image": ("budget",),
+    "audio": ("start", "end"),
+    "video": ("start", "end", "budget"),
 }
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
 # Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
@@ -116,19 +127,23 @@ def _media(kind: MediaKind, block: Block, place: str) -> Part:
     """Read a v1, v0 or Anthropic media block, or a list of frames in a `video` block."""
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic: {"type": "image", "source": {"type": "base64", "data": …}}
-        return _part(kind, _source(source, place), _sampling(kind, block, place, skip={"source"}))
+        return _part(kind, _source(source, place), _asked(kind, block, place, skip={"source"}))
     own = block.get(kind)
     if kind == "video" and isinstance(own, list | tuple):
         return _frames(own, block, place)
     if isinstance(own, str):  # {"type": "image", "image": "https://…"}
-        return _part(kind, _from_url(own, None), _sampling(kind, block, place, skip={kind}))
-    return _part(kind, _source(block, place), _sampling(kind, block, place, skip=set(_PLACES)))
+        return _part(kind, _from_url(own, None), _asked(kind, block, place, skip={kind}))
+    return _part(kind, _source(block, place), _asked(kind, block, place, skip=set(_PLACES)))
 
 
 def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> FramesPart:
-    sampling = _sampling("video", block, place, skip={"video"})
+    asked = _asked("video", block, place, skip={"video"})
+    wrong = next((name for name in asked if name in _FITTING["video"]), None)
+    if wrong is not None:
+        raise UnsupportedContentError(f"{place}: a list of frames has no option {wrong!r}; leave frames out instead.")
     return FramesPart(
-        frames=tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames)), sampling=sampling
+        frames=tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames)),
+        sampling=Sampling(**asked),
     )
 
 
@@ -148,7 +163,7 @@ def _openai_url(name: str, block: Block, place: str) -> Part:
     fields = {"url": inner} if isinstance(inner, str) else inner
     if not isinstance(fields, Mapping) or not isinstance(fields.get("url"), str):
         refuse(block, place, f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}')
-    sampling = _sampling(kind, {**fields, **block}, place, skip={name, "url"})
+    sampling = _asked(kind, {**fields, **block}, place, skip={name, "url"})
     return _part(kind, _from_url(fields["url"], None), sampling)
 
 
@@ -156,9 +171,9 @@ def _input_audio(block: Block, place: str) -> AudioPart:
     inner = block.get("input_audio")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("data"), str):
         refuse(block, place, 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}')
-    _sampling("audio", {**inner, **block}, place, skip={"input_audio", "data"})
+    asked = _asked("audio", {**inner, **block}, place, skip={"input_audio", "data"})
     told = inner.get("format")
-    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None))
+    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None), **asked)
 
 
 def _file(block: Block, place: str) -> Part:
@@ -221,30 +236,39 @@ def _from_url(url: str, mime: str | None) -> MediaSource:
     return MediaSource.from_url(url, media_type=mime)
 
 
-def _part(kind: MediaKind, source: MediaSource, sampling: Sampling) -> Part:
+def _part(kind: MediaKind, source: MediaSource, asked: Asked) -> Part:
+    sampling = Sampling(**{name: value for name, value in asked.items() if name in _SAMPLING[kind]})
+    fitting = {name: value for name, value in asked.items() if name in _FITTING[kind]}
     match kind:
         case "image":
-            return ImagePart(source=source, sampling=sampling)
+            return ImagePart(source=source, sampling=sampling, **fitting)
         case "audio":
-            return AudioPart(source=source)
+            return AudioPart(source=source, **fitting)
         case "video":
-            return VideoPart(source=source, sampling=sampling)
+            return VideoPart(source=source, sampling=sampling, **fitting)
 
 
-def _sampling(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> Sampling:
-    """Collect the sampling options of a block; an option that is not known raises rather than being dropped."""
+def _asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> Asked:
+    """Collect the options of a block; an option that is not known raises rather than being dropped."""
     extras = block.get("extras") or {}
     options = {
         key: value for key, value in {**block, **extras}.items() if key not in {*skip, *_WITHOUT_EFFECT, "extras"}
     }
     if options.get("detail") == "auto":
         del options["detail"]
-    known = _SAMPLING[kind]
+    known = (*_SAMPLING[kind], *_FITTING[kind])
     for name, value in options.items():
         if name not in known:
             raise UnsupportedContentError(
                 f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
             )
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if name == "budget":
+            _check_budget(value, place)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
             raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
-    return Sampling(**options)
+    return options
+
+
+def _check_budget(value: object, place: str) -> None:
+    if not isinstance(value, MediaBudget) and value not in PRESETS:
+        raise UnsupportedContentError(f"{place}: budget {value!r} is not known; choose one of {', '.join(PRESETS)}.")

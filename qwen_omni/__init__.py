@@ -54,6 +54,20 @@ if TYPE_CHECKING:
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
     )
+    from qwen_omni.media.budget import MediaBudget as MediaBudget
+    from qwen_omni.media.info import MediaInfo as MediaInfo
+    from qwen_omni.media.plan import Plan as Plan
+    from qwen_omni.media.prepare import (
+        Choices as Choices,
+        aprepare as aprepare,
+        asplit as asplit,
+        prepare as prepare,
+        split as split,
+    )
+    from qwen_omni.media.prepared import (
+        Prepared as Prepared,
+        Still as Still,
+    )
     from qwen_omni.media.source import MediaSource as MediaSource
     from qwen_omni.messages import (
         AudioPart as AudioPart,
@@ -115,6 +129,11 @@ _HOMES = {
         ServerError StoreUnavailableError StreamInterruptedError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,
+    "qwen_omni.media.budget": "MediaBudget",
+    "qwen_omni.media.info": "MediaInfo",
+    "qwen_omni.media.plan": "Plan",
+    "qwen_omni.media.prepare": "Choices aprepare asplit prepare split",
+    "qwen_omni.media.prepared": "Prepared Still",
     "qwen_omni.media.source": "MediaSource",
     "qwen_omni.messages": """
         AudioPart FramesPart ImagePart Message Part Sampling TextPart ThinkingPart ToolCallPart

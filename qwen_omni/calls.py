@@ -7,6 +7,7 @@ Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_t
 import asyncio
 import contextlib
 import re
+from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -41,13 +42,13 @@ class Outgoing:
             ConfigurationError: options exclude each other or the model.
             UnsupportedContentError: a message holds something that has no place there.
         """
-        self._request, self._settings, self._carrier = request, settings, carrier
+        self._settings, self._carrier = settings, carrier
         self._profile = profile_for(request.model)
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
         # What is wrong with the request itself shows before a file is opened.
         encode_request(request, self._profile, _nowhere, settings.dialect_used)
-        self._delivered = deliver(
+        delivery = deliver(
             request.messages,
             self._profile,
             media_root=settings.media_root,
@@ -55,6 +56,8 @@ class Outgoing:
             carrier=carrier,
             model=request.model,
         )
+        self._request = replace(request, messages=delivery.messages)
+        self._delivered = delivery.media
         self.call = self._written(self._profile)
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:

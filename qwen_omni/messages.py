@@ -7,6 +7,7 @@ media stays where it is (`MediaSource` is a reference) until the client prepares
 from dataclasses import dataclass
 from typing import Literal
 
+from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.source import MediaSource
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -41,25 +42,31 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """A still picture."""
+    """A still picture; a local one is made to fit `budget` before it is sent."""
 
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
+    budget: MediaBudget | BudgetName = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPart:
-    """A sound recording."""
+    """A sound recording, or of a local one the seconds from `start` to `end`."""
 
     source: MediaSource
+    start: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
-    """A video file, with its sound."""
+    """A video file, with its sound, or of a local one the seconds from `start` to `end`, made to fit `budget`."""
 
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
+    start: float | None = None
+    end: float | None = None
+    budget: MediaBudget | BudgetName = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """What the command line shows. The only module that imports rich."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from qwen_omni.responses import Usage
@@ -58,9 +59,12 @@ def _kinds(details: object) -> str:
     return f" ({', '.join(pairs)})" if pairs else ""
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output; where that is no terminal, it is as wide as it needs to be."""
-    table = Table(show_lines=True)
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = True) -> None:
+    """Print a table on standard output; where that is no terminal, it is as wide as it needs to be.
+
+    Without `lines` nothing is drawn between the cells, and no head where its words are empty.
+    """
+    table = Table(show_lines=True) if lines else Table(box=None, show_header=any(columns), pad_edge=False)
     for column in columns:
         table.add_column(escape(column), overflow="fold")
     for row in rows:
@@ -76,3 +80,12 @@ def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T
             progress.advance(task)
             _err.print(f"[dim]{number}/{total} {escape(told)}[/]")
             yield item
+
+
+@contextlib.contextmanager
+def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Show a bar on standard error while a block runs; give what tells it how far the work has come."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=_err, disable=not shown, transient=True) as bar:
+        task = bar.add_task(escape(name), total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.delivery.choose import Ways, choose_route
+from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
 from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
 from qwen_omni.delivery.digest import digest_of
 from qwen_omni.delivery.temporary import (
@@ -62,6 +62,14 @@ class Carrier:
             temporary=dashscope,
         )
         return choose_route(ready, ways, seconds=seconds, name=name)
+
+    def room(self, profile: Profile, *, inline: int) -> int:
+        """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
+        if self._settings.delivery == "inline":
+            return inline if self._settings.dialect_used == "dashscope" else profile.limits.video_bytes
+        if self._settings.oss is not None or self._settings.dialect_used != "dashscope":
+            return profile.limits.video_bytes
+        return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
 
     def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
         """Bring one piece of media where its route ends, and give it with its link.

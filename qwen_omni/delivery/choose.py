@@ -15,7 +15,7 @@ from qwen_omni.media.source import MediaSource
 __all__ = ["INLINE_SECONDS", "Ways", "choose_route", "is_link", "is_private_host"]
 
 INLINE_SECONDS = 30  # our own measure: a longer clip goes by link where there is a bucket for it
-_TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy tells the true one
+TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy tells the true one
 _STEPS = (
     "Set oss=OssSettings(...) to use a bucket of your own, put it behind an http(s) URL that the service can reach, "
     "or make it smaller (720p at 4 frames per second is enough for most questions)."
@@ -89,7 +89,7 @@ def _automatic(ready: Delivered, ways: Ways, seconds: float | None, name: str, *
         return "inline"
     if ways.bucket:
         return "oss"
-    if ways.temporary and ready.size_bytes <= _TEMPORARY_LIMIT:
+    if ways.temporary and ready.size_bytes <= TEMPORARY_LIMIT:
         return "temporary"
     return _too_large(ready, ways, name)
 
@@ -100,7 +100,7 @@ def _too_large(ready: Delivered, ways: Ways, name: str) -> Route:
     if ways.wish == "inline":
         larger = " delivery='auto' may use a store."
     elif ways.temporary:
-        larger = f" DashScope's temporary store takes {_TEMPORARY_LIMIT // 2**20:,} MiB."
+        larger = f" DashScope's temporary store takes {TEMPORARY_LIMIT // 2**20:,} MiB."
     raise MediaDoesNotFitError(
         f"{name} is {ready.encoded_bytes / 2**20:.1f} MiB as base64; media inside a request may have "
         f"{limit / 2**20:.0f} MiB.{larger} {_STEPS}",

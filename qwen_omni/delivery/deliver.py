@@ -1,26 +1,42 @@
-"""Bring the media of a conversation to the service: open, look, check, and say how each travels.
+"""Bring the media of a conversation to the service: open, look, make it fit, check, and say how each travels.
 
 The order is the promise: paths first, so that nothing is opened when a message names a forbidden file; then what
 shows without opening; then each piece in the order of the conversation, so that the first fault is the one told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.choose import Ways, choose_route, is_link
-from qwen_omni.delivery.delivered import Delivered, FileVersion, Route
-from qwen_omni.delivery.formats import documented_format, linked_format
-from qwen_omni.delivery.inline import version_of
-from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.local import open_local, resolve_local
-from qwen_omni.media.probe import probe
-from qwen_omni.media.rules import check_conversation, check_part, media_parts
+from qwen_omni.delivery.delivered import Delivered, Route
+from qwen_omni.delivery.fit import Fitted, Fitter, is_whole, room_inline
+from qwen_omni.delivery.formats import linked_format
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.local import resolve_local
+from qwen_omni.media.rules import check_conversation, media_parts
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Message, media_of
+from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
 from qwen_omni.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A conversation whose media are ready: the messages as they are sent, and how each of their media travels."""
+
+    messages: tuple[Message, ...]
+    media: dict[MediaSource, Delivered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """Media that passed every check, and the way it will go."""
+
+    ready: Delivered
+    route: Route
+    name: str
 
 
 def deliver(
@@ -31,10 +47,10 @@ def deliver(
     allow_private_urls: bool = False,
     carrier: Carrier | None = None,
     model: str | None = None,
-) -> dict[MediaSource, Delivered]:
-    """Check every piece of media against the model, then bring it where the service finds it.
+) -> Delivery:
+    """Make every piece of media fit its budget, check it against the model, then bring it where the service finds it.
 
-    Blocks while files are read and uploaded; asynchronous callers use `asyncio.to_thread`.
+    Blocks while files are read, worked on and uploaded; asynchronous callers use `asyncio.to_thread`.
 
     Args:
         messages: the conversation.
@@ -49,44 +65,31 @@ def deliver(
         UnreadableMediaError: a file is missing, empty, damaged or not media.
         UnsupportedMediaError: the model or the service does not take this kind.
         MediaDoesNotFitError: too many, too large, too long.
-        DeliveryError: a link that the service cannot follow, or a store that refused.
+        DeliveryError: a link that the service cannot follow, or a store that failed.
     """
     _check_roots(messages, media_root)
     check_conversation(messages, profile)
     now = datetime.now(UTC)
-    seen: dict[MediaSource, _Seen] = {}
+    room = room_inline(profile) if carrier is None else carrier.room(profile, inline=room_inline(profile))
+    fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room)
     planned: dict[MediaSource, _Planned] = {}
+    fitted: dict[int, MediaPart] = {}
     for place, part in media_parts(messages):
+        kept = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
             if is_link(source, name=name, now=now, allow_private=allow_private_urls):
+                _check_whole(part, name)
                 planned[source] = _Planned(ready=_linked(source), route="link", name=name)
+                kept = fitter.asked(kept)
                 continue
-            if source not in seen:
-                seen[source] = _look(source, media_root, name)
-            check_part(part, source, seen[source].info, profile, place)
-            if source not in planned:
-                planned[source] = _plan(source, seen[source], profile, name, carrier)
+            made = fitter.as_it_is(part, source, place) if isinstance(part, FramesPart) else fitter.fit(part, place)
+            kept = made.part
+            planned[made.source] = _plan(made, profile, name, carrier)
+        fitted[id(part)] = kept
     # All is checked before anything is uploaded.
-    return {source: _carried(plan, model or profile.name, carrier) for source, plan in planned.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What one look at a local source found; `path` and `version` are `None` for bytes."""
-
-    info: MediaInfo
-    path: Path | None = None
-    version: FileVersion | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Planned:
-    """Media that passed every check, and the way it will go."""
-
-    ready: Delivered
-    route: Route
-    name: str
+    media = {source: _carried(plan, model or profile.name, carrier) for source, plan in planned.items()}
+    return Delivery(messages=tuple(_with(message, fitted) for message in messages), media=media)
 
 
 def _check_roots(messages: Sequence[Message], media_root: Path) -> None:
@@ -96,43 +99,33 @@ def _check_roots(messages: Sequence[Message], media_root: Path) -> None:
                 resolve_local(source, media_root, name=f"{place}: {source.label}")
 
 
-def _look(source: MediaSource, media_root: Path, name: str) -> _Seen:
-    with open_local(source, media_root, name=name) as file:
-        info = probe(file, label=name, media_type_hint=source.media_type)
-        if source.kind == "bytes":
-            return _Seen(info=info)
-        return _Seen(info=info, path=resolve_local(source, media_root, name=name), version=version_of(file))
+def _check_whole(part: MediaPart, name: str) -> None:
+    if not is_whole(part):
+        raise UnsupportedMediaError(
+            f"{name} is a link, and start= and end= are for local media: nothing of a link is downloaded here. "
+            "Download it, or leave them out and name the seconds in the question."
+        )
 
 
 def _linked(source: MediaSource) -> Delivered:
     return Delivered(url=source.url, format=linked_format(source.url or "", source.media_type))
 
 
-def _plan(source: MediaSource, seen: _Seen, profile: Profile, name: str, carrier: Carrier | None) -> _Planned:
-    ready = _ready(source, seen, name)
-    seconds = None if seen.info.duration is None else float(seen.info.duration)
+def _plan(made: Fitted, profile: Profile, name: str, carrier: Carrier | None) -> _Planned:
     if carrier is not None:
-        route = carrier.route(ready, seconds=seconds, profile=profile, name=name)
+        route = carrier.route(made.ready, seconds=made.seconds, profile=profile, name=name)
     else:
         ways = Ways(wish="inline", inline_limit=profile.limits.inline_bytes)
-        route = choose_route(ready, ways, seconds=seconds, name=name)
-    return _Planned(ready=ready, route=route, name=name)
-
-
-def _ready(source: MediaSource, seen: _Seen, name: str) -> Delivered:
-    """Give a local source as it would travel inside the request."""
-    return Delivered(
-        data=source.data,
-        path=seen.path,
-        version=seen.version,
-        size_bytes=seen.info.size_bytes,
-        format=documented_format(seen.info, name=name),
-        media_type=seen.info.media_type if seen.info.kind == "image" else "",
-        content_type=seen.info.media_type,
-    )
+        route = choose_route(made.ready, ways, seconds=made.seconds, name=name)
+    return _Planned(ready=made.ready, route=route, name=name)
 
 
 def _carried(plan: _Planned, model: str, carrier: Carrier | None) -> Delivered:
     if carrier is None:
         return plan.ready
     return carrier.carry(plan.ready, plan.route, model=model, name=plan.name)
+
+
+def _with(message: Message, fitted: dict[int, MediaPart]) -> Message:
+    parts: tuple[Part, ...] = tuple(fitted.get(id(part), part) for part in message.parts)
+    return replace(message, parts=parts)

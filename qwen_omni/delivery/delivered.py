@@ -66,6 +66,7 @@ class Delivered:
         version: the state of `path` that was looked at.
         bare: inside the request stands base64 alone, without `data:` before it.
         upload: where it was put, if it was uploaded.
+        held: kept alive as long as this is, since a temporary file goes with its owner.
     """
 
     url: str | None = None
@@ -78,6 +79,7 @@ class Delivered:
     version: FileVersion | None = None
     bare: bool = False
     upload: Upload | None = None
+    held: object = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         way = f"url {redact(self.url)!r}" if self.url is not None else f"inline {self.size_bytes:,} bytes"

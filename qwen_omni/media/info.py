@@ -26,6 +26,8 @@ class MediaInfo:
         sample_rate: samples per second of the first sound track.
         channels: channels of the first sound track.
         rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
+        pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
+        interlaced: whether each picture is made of two half pictures taken one after the other.
     """
 
     kind: MediaKind
@@ -42,6 +44,8 @@ class MediaInfo:
     sample_rate: int | None = None
     channels: int | None = None
     rotation: int = 0
+    pixel_aspect: Fraction = Fraction(1)
+    interlaced: bool = False
 
     @property
     def has_sound(self) -> bool:

@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
     "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
     "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
-    "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: none"),
+    "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: start, end"),
     "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
     "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
     "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),

@@ -12,6 +12,7 @@ import av
 import pytest
 
 from qwen_omni import calls
+from qwen_omni.delivery.deliver import Delivery
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.messages import FramesPart, Sampling, TextPart
 from qwen_omni.wire import media, request
@@ -35,9 +36,10 @@ def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
     """Let `change` have every video that goes into a request."""
     real = calls.deliver
 
-    def deliver(*args: object, **named: object) -> dict:
+    def deliver(*args: object, **named: object) -> Delivery:
         made = real(*args, **named)
-        return {source: _changed(item, change) for source, item in made.items()}
+        media = {source: _changed(item, change) for source, item in made.media.items()}
+        return dataclasses.replace(made, media=media)
 
     patch.setattr(calls, "deliver", deliver)
 

@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.deliver import deliver
@@ -20,6 +21,7 @@ from qwen_omni.errors import (
     UnreadableMediaError,
     UnsupportedMediaError,
 )
+from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, VideoPart, user
 from qwen_omni.profiles import profile_for
@@ -42,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *messages: Message, model=MODEL, **options) -> dict[MediaSource, Delivered]:
-    return deliver(messages, model, media_root=root, **options)
+    return deliver(messages, model, media_root=root, **options).media
 
 
 def test_each_kind_travels_as_the_service_wants_it(root):
@@ -56,11 +58,14 @@ def test_each_kind_travels_as_the_service_wants_it(root):
         user(FramesPart(frames=(frame, frame)), VideoPart(source=LINK), VideoPart(source=clip)),
     )
 
-    assert list(found) == [clip, tone, photo, frame, LINK]
+    upright = list(found)[2]  # the photo lay on its side, so it is sent as another file
+    assert list(found) == [clip, tone, upright, frame, LINK]
     assert (found[clip].path, found[clip].data, found[clip].media_type) == (root / "clip.mp4", None, "")
     assert found[clip].size_bytes == (root / "clip.mp4").stat().st_size
     assert (found[tone].format, found[tone].media_type) == ("mp3", "")
-    assert found[photo].media_type == "image/jpeg"
+    assert found[upright].media_type == "image/jpeg"
+    with Image.open(found[upright].path) as turned:
+        assert turned.size == (30, 40)
     assert (found[frame].path, found[frame].data, found[frame].media_type) == (None, frame.data, "image/webp")
     assert found[LINK] == Delivered(url=LINK.url)
     body = RequestBody({"media": list(found.values())})
@@ -170,12 +175,6 @@ def test_crafted_lists_are_refused_and_nothing_is_followed(root):
             "1.00 s",
             id="too-short",
         ),
-        pytest.param(
-            lambda path: path.write_bytes(making.video("mpegts", "mpeg2video")),
-            UnsupportedMediaError,
-            "mpegts",
-            id="ts",
-        ),
         pytest.param(lambda path: path.write_bytes(making.wav(3)), UnsupportedMediaError, "AudioPart", id="sound"),
     ],
 )
@@ -189,14 +188,66 @@ def test_hostile_and_unfit_files(root, make, error, says):
     assert says in str(caught.value)
 
 
-def test_a_data_uri_of_twelve_megabytes_does_not_fit(root):
-    """The limit is on the encoded string, and the error tells both numbers and what to do."""
+def test_a_container_that_the_service_does_not_document_becomes_mp4(root):
+    """A transport stream goes as MP4."""
+    (root / "x.ts").write_bytes(making.video("mpegts", "mpeg2video", 3))
+
+    (made,) = run(root, user(VideoPart(source=MediaSource.from_path(root / "x.ts")))).values()
+
+    assert made.format == "mp4"
+
+
+def test_a_range_and_a_budget_reach_the_request(root):
+    """A part's range is cut out and its budget's sampling stands beside it; its own file stays as it is."""
+    (root / "long.mp4").write_bytes(making.video("mp4", "mpeg4", 9))
+    part = VideoPart(source=MediaSource.from_path(root / "long.mp4"), start=2, end=6.5, budget="static")
+
+    delivery = deliver((user("look", part, part),), MODEL, media_root=root)
+    sent = delivery.messages[0].parts[1]
+
+    assert sent.sampling.fps == 4
+    with delivery.media[sent.source].path.open("rb") as file:
+        assert probe(file, label="x").duration == 4.5
+    assert len(delivery.media) == 1
+
+
+def test_a_range_of_a_link_is_refused(root):
+    """Nothing of a link is downloaded here, so nothing can be cut out of it."""
+    with pytest.raises(UnsupportedMediaError, match="is a link"):
+        run(root, user(VideoPart(source=LINK, start=3)))
+
+
+def test_a_temporary_file_lives_as_long_as_its_delivery(root):
+    """What was made for a request is there until the request is forgotten, and gone then."""
+    part = VideoPart(source=MediaSource.from_path(root / "clip.mp4"), start=0, end=2.5)
+    delivery = deliver((user(part),), MODEL, media_root=root)
+    (path,) = [made.path for made in delivery.media.values()]
+
+    assert path.exists()
+    del delivery
+    assert not path.exists()
+
+
+def test_sound_too_large_for_a_request_is_made_smaller(root):
+    """Twelve megabytes of base64 become a small MP3 of the same length."""
     data = making.wav(seconds=9 * 2**20 / 32_000)
     uri = f"data:audio/wav;base64,{base64.b64encode(data).decode()}"
     assert len(uri) > 12 * 10**6
 
+    (made,) = run(root, user(AudioPart(source=MediaSource.from_url(uri)))).values()
+
+    assert made.format == "mp3"
+    assert made.size_bytes < 2 * 10**6
+
+
+def test_a_data_uri_of_twelve_megabytes_does_not_fit(root):
+    """The limit is on the encoded string, and the error tells both numbers and what to do."""
+    data = making.picture("BMP", (2048, 1536))
+    uri = f"data:image/bmp;base64,{base64.b64encode(data).decode()}"
+    assert len(uri) > 12 * 10**6
+
     with pytest.raises(MediaDoesNotFitError, match=r"12\.0 MiB as base64.*10 MiB.*URL") as caught:
-        run(root, user(AudioPart(source=MediaSource.from_url(uri))))
+        run(root, user(ImagePart(source=MediaSource.from_url(uri), budget="original")))
 
     assert caught.value.limit == 10_485_760
     assert caught.value.actual > 12 * 10**6

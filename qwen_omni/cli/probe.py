@@ -1,0 +1,60 @@
+"""`qwen-omni probe`: what a file is, and what would be done with it."""
+
+import json
+import sys
+from dataclasses import fields
+from fractions import Fraction
+from typing import Annotated, Any
+
+import typer
+
+from qwen_omni.cli.display import show_table
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.prepare import Choices, as_source, look_at, plan_for
+from qwen_omni.profiles import DEFAULT_MODEL
+
+
+def probe(
+    media: Annotated[str, typer.Argument(metavar="FILE", help="A local image, sound or video.")],
+    *,
+    budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that would see it.")] = DEFAULT_MODEL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Tell what a file is, and what would be done with it before it is sent, and why."""
+    choices = Choices(model=model)
+    look = look_at(as_source(media), choices=choices)
+    plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
+    told = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
+    if as_json:
+        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        return
+    flat = {key: value for key, value in told.items() if key != "plan"} | plan_of(plan)
+    rows = [(key.replace("_", " "), _text(value)) for key, value in flat.items() if value is not None]
+    show_table(("", ""), rows, lines=False)
+
+
+def facts_of(info: MediaInfo) -> dict[str, Any]:
+    """Give the facts of a file in plain JSON types."""
+    return {field.name: _plain(getattr(info, field.name)) for field in fields(info)}
+
+
+def plan_of(plan: Plan) -> dict[str, Any]:
+    """Give a plan in plain JSON types."""
+    return {
+        "action": plan.action,
+        "reason": plan.reason,
+        "tokens": plan.tokens,
+        "tokens_as_is": plan.tokens_as_is,
+    }
+
+
+def _plain(value: object) -> object:
+    return round(float(value), 6) if isinstance(value, Fraction) else value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,69 @@
+"""`qwen-omni split`: a long video or recording as prepared segments in a folder."""
+
+import contextlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qwen_omni.cli.display import progress, show_note, show_table
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.prepare import Choices, as_source, exact, look_at, plan_for, split_look
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.profiles import DEFAULT_MODEL
+
+
+def split(  # noqa: PLR0913 - each argument is an option of the command
+    media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
+    *,
+    to: Annotated[Path, typer.Option(help="The folder for the segments; made if it is not there.")] = Path(),
+    seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
+    overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 0,
+    budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
+    start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that will see it.")] = DEFAULT_MODEL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per segment.")] = False,
+) -> None:
+    """Cut a video or recording into segments that fit a request, and write them into a folder."""
+    choices = Choices(model=model)
+    look = look_at(as_source(media), choices=choices)
+    plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)  # type: ignore[arg-type]
+    to.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, ...]] = []
+    total = float((plan.end or 0) - plan.start)
+    made = split_look(look, plan, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
+    with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
+        for prepared in segments:
+            with prepared:
+                told = _written(prepared, Path(media).stem, to)
+            advance(float((prepared.end or 0) - plan.start))
+            if as_json:
+                sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            rows.append((told["file"], f"{told['start']:.2f}", f"{told['end']:.2f}", f"{told['size_bytes']:,}"))
+    if not as_json:
+        show_table(("segment", "start", "end", "bytes"), rows, lines=False)
+        show_note(plan.reason)
+
+
+def _written(prepared: Prepared, stem: str, folder: Path) -> dict[str, Any]:
+    """Move a segment to where the user wants it; a file of the user's is copied and never overwritten."""
+    assert prepared.path is not None
+    assert prepared.segment is not None
+    target = folder / f"{stem}-{prepared.segment.index:03d}{prepared.path.suffix}"
+    if target.exists():
+        raise ConfigurationError(f"{target} is already there; name another folder with --to.")
+    if prepared.temporary:
+        shutil.move(prepared.path, target)
+    else:
+        shutil.copyfile(prepared.path, target)
+    return {
+        "file": str(target),
+        "start": float(prepared.start),
+        "end": float(prepared.end or 0),
+        "size_bytes": prepared.info.size_bytes,
+    }

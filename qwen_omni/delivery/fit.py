@@ -1,0 +1,196 @@
+"""Make the local media of one conversation fit: look, plan, prepare, check. Each piece of work is done once."""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from qwen_omni.delivery.delivered import Delivered, FileVersion
+from qwen_omni.delivery.formats import documented_format
+from qwen_omni.delivery.inline import version_of
+from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.local import open_plain
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.prepare import Choices, Look, carry_out, look_at, plan_for
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.rules import check_part
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.profiles import Profile
+
+_LONGEST_PREFIX = 64  # characters of a data URI before its base64
+_Key = tuple[MediaSource, object, object, object, Sampling | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A part as it is sent, the source that it names then, and that source ready to travel.
+
+    Attributes:
+        seconds: how long it plays; `None` for images.
+    """
+
+    part: MediaPart
+    source: MediaSource
+    ready: Delivered
+    seconds: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Fitter:
+    """Makes the media of one conversation fit one model."""
+
+    profile: Profile
+    media_root: Path
+    room_bytes: int
+    _looks: dict[MediaSource, Look] = field(default_factory=dict)
+    _done: dict[_Key, tuple[Fitted, Plan]] = field(default_factory=dict)
+
+    def fit(self, part: MediaPart, place: str) -> Fitted:
+        """Give a part as it is sent, made to fit.
+
+        Raises:
+            MediaError: it is unreadable, of another kind than its part, or breaks a limit that nothing can mend.
+        """
+        assert not isinstance(part, FramesPart)
+        key = _key(part)
+        if key not in self._done:
+            self._done[key] = self._prepare(part, place)
+        made, plan = self._done[key]
+        return replace(made, part=_sent(part, made.source, plan))
+
+    def as_it_is(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
+        """Check one frame of a list; lists are sent as they are."""
+        look = self._look(source, f"{place}: {source.label}")
+        check_part(part, source, look.info, self.profile, place)
+        ready = _ready(_untouched(look), look, f"{place}: {source.label}")
+        return Fitted(part=part, source=source, ready=ready, seconds=None)
+
+    def asked(self, part: MediaPart) -> MediaPart:
+        """Add to a linked part what its budget asks of the service; the file itself is out of reach."""
+        if isinstance(part, AudioPart | FramesPart) or not self.profile.sampling_fields:
+            return part
+        budget, sampling = budget_named(part.budget), part.sampling
+        fps = sampling.fps or (budget.sampling_fps if isinstance(part, VideoPart) else None)
+        asked = replace(
+            sampling,
+            fps=fps,
+            min_pixels=sampling.min_pixels or budget.min_pixels,
+            max_pixels=sampling.max_pixels or budget.max_pixels,
+        )
+        return replace(part, sampling=asked)
+
+    def _look(self, source: MediaSource, name: str) -> Look:
+        if source not in self._looks:
+            self._looks[source] = look_at(source, choices=Choices(media_root=self.media_root), name=name)
+        return self._looks[source]
+
+    def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
+        assert not isinstance(part, FramesPart)
+        name = f"{place}: {part.source.label}"
+        look = self._look(part.source, name)
+        start, end, budget = range_and_budget(part)
+        choices = Choices(
+            model=self.profile,
+            sampling=Sampling() if isinstance(part, AudioPart) else part.sampling,
+            media_root=self.media_root,
+            room_bytes=self.room_bytes,
+        )
+        check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
+        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+        prepared = carry_out(look, plan, choices=choices)
+        check_part(part, part.source, prepared.info, self.profile, place)
+        source = part.source if plan.action == "pass" else _source_of(prepared)
+        seconds = None if prepared.info.duration is None else float(prepared.info.duration)
+        ready = _ready(prepared, look, name)
+        return Fitted(part=part, source=source, ready=ready, seconds=seconds), plan
+
+
+def _ready(prepared: Prepared, look: Look, name: str) -> Delivered:
+    """Give prepared media as it would travel inside the request."""
+    return Delivered(
+        data=prepared.data,
+        path=prepared.path,
+        version=None if prepared.path is None else _version(prepared, look, name),
+        size_bytes=prepared.info.size_bytes,
+        format=documented_format(prepared.info, name=name),
+        media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
+        content_type=prepared.info.media_type,
+        held=prepared,
+    )
+
+
+def room_inline(profile: Profile) -> int:
+    """Give the bytes of the largest file whose data URI may travel inside a request.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> room_inline(profile_for("qwen3.8-omni-flash"))
+        7864272
+    """
+    return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
+
+
+def is_whole(part: MediaPart) -> bool:
+    """Tell whether a part wants all of its media."""
+    match part:
+        case VideoPart() | AudioPart():
+            return part.start is None and part.end is None
+        case _:
+            return True
+
+
+def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, MediaBudget | BudgetName]:
+    """Give what a part asks of the preparation."""
+    match part:
+        case VideoPart():
+            return part.start, part.end, part.budget
+        case AudioPart():
+            return part.start, part.end, "auto"
+        case ImagePart():
+            return None, None, part.budget
+        case FramesPart():
+            return None, None, "original"
+
+
+def _key(part: MediaPart) -> _Key:
+    assert not isinstance(part, FramesPart)
+    sampling = None if isinstance(part, AudioPart) else part.sampling
+    return part.source, *range_and_budget(part), sampling
+
+
+def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> MediaInfo:
+    """Give the facts as they will be at best: too many bytes can be mended, a wrong kind or length cannot."""
+    if info.duration is None:
+        return replace(info, size_bytes=0)
+    first, last = Fraction(start or 0), info.duration if end is None else min(Fraction(end), info.duration)
+    return replace(info, size_bytes=0, duration=last - first if last > first else info.duration)
+
+
+def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
+    """Tell which state of the file was looked at; one of our own making is looked at now."""
+    if look.reopenable.version is not None and not prepared.temporary:
+        device, inode, size, modified = look.reopenable.version
+        return FileVersion(device=device, inode=inode, size=size, modified_ns=modified)
+    assert prepared.path is not None
+    with open_plain(prepared.path, name=name) as file:
+        return version_of(file)
+
+
+def _untouched(look: Look) -> Prepared:
+    return carry_out(look, plan_for(look, budget="original"))
+
+
+def _source_of(prepared: Prepared) -> MediaSource:
+    assert prepared.path is not None
+    return MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
+
+
+def _sent(part: MediaPart, source: MediaSource, plan: Plan) -> MediaPart:
+    match part:
+        case VideoPart() | ImagePart():
+            return replace(part, source=source, sampling=plan.sampling)
+        case AudioPart():
+            return replace(part, source=source)
+        case FramesPart():
+            return part

@@ -1,0 +1,120 @@
+"""What media may cost: how large a file we send, and how closely the service looks at it. Values and arithmetic only.
+
+Two costs are kept apart. *Bytes* are those of the file that we make; *tokens* are billed for what the service
+samples from it, by default 2 frames a second whatever we send. `media.plan` applies a budget to a file.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from qwen_omni.errors import ConfigurationError
+
+BudgetName = Literal["auto", "static", "action", "original", "glance"]
+
+_FPS_RANGE = (0.1, 60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaBudget:
+    """Limits for one piece of media. Take a preset by its name, or change one with `dataclasses.replace`.
+
+    Attributes:
+        name: what messages call it.
+        long_side: pixels of the longer side, at most. Nothing is ever enlarged.
+        short_side: pixels of the shorter side, at most.
+        fps: frames per second of the file, at most; `None` looks at the motion and takes 4 or 8.
+        key_frames: take only frames that decode on their own, about one a second or fewer: quick and coarse.
+        keep: send the file as it is, always.
+        weigh: send the file as it is when that is quicker and bills no more.
+        sampling_fps: frames per second that the service is asked to look at; `None` leaves its default.
+        min_pixels: pixels of a frame that the service is asked for, at least.
+        max_pixels: pixels of a frame that the service is asked for, at most.
+        sample_rate: of the sound, in samples per second; always one channel.
+        sound_bitrate: of the sound, in bits per second.
+        quality: x264's constant rate factor; lower is better and larger.
+        effort: x264's preset.
+        max_bytes: of the file, at most; the picture is coded more coarsely where it would be larger.
+        frames: make a list of JPEG pictures at exact times instead of a video.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> replace(budget_named("static"), fps=2).fps
+        2
+    """
+
+    name: str = "own"
+    long_side: int = 1280
+    short_side: int = 720
+    fps: float | None = 4
+    key_frames: bool = False
+    keep: bool = False
+    weigh: bool = False
+    sampling_fps: float | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    sample_rate: int = 16_000
+    sound_bitrate: int = 32_000
+    quality: int = 26
+    effort: str = "veryfast"
+    max_bytes: int | None = None
+    frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not _FPS_RANGE[0] <= self.fps <= _FPS_RANGE[1]:
+            raise ConfigurationError(f"fps={self.fps:g} is outside {_FPS_RANGE[0]:g} to {_FPS_RANGE[1]:g}.")
+        smallest = min(self.long_side, self.short_side)
+        if smallest < 2:  # noqa: PLR2004 - video needs even sides
+            raise ConfigurationError(f"A side of at most {smallest} pixels leaves no picture; allow at least 2.")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise ConfigurationError(f"max_bytes={self.max_bytes} leaves no file; allow at least 1.")
+
+
+PRESETS: dict[BudgetName, MediaBudget] = {
+    "auto": MediaBudget(name="auto", fps=None, weigh=True),
+    "static": MediaBudget(name="static", fps=4, sampling_fps=4),
+    "action": MediaBudget(name="action", fps=8, sampling_fps=8),
+    "original": MediaBudget(name="original", keep=True),
+    "glance": MediaBudget(name="glance", fps=1, key_frames=True, sampling_fps=1),
+}
+STILL_FPS, LIVELY_FPS = 4, 8
+"""What `auto` takes for talking heads and slides, and for action."""
+
+
+def budget_named(budget: MediaBudget | BudgetName) -> MediaBudget:
+    """Give the budget that a preset's name stands for; a budget is given back.
+
+    Raises:
+        ConfigurationError: there is no preset of that name.
+    """
+    if isinstance(budget, MediaBudget):
+        return budget
+    if budget not in PRESETS:
+        raise ConfigurationError(f"Unknown budget {budget!r}; choose one of {', '.join(PRESETS)}, or a MediaBudget.")
+    return PRESETS[budget]
+
+
+def shown_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[Fraction, Fraction]:
+    """Make pixels square by giving up lines or columns, never by inventing any."""
+    width, height = Fraction(size[0]), Fraction(size[1])
+    return (width, height / pixel_aspect) if pixel_aspect > 1 else (width * pixel_aspect, height)
+
+
+def fit_sides(size: tuple[Fraction | int, Fraction | int], budget: MediaBudget) -> Fraction:
+    """Give the factor, at most 1, that brings a picture within the budget."""
+    long, short = max(size), min(size)
+    return min(Fraction(1), Fraction(budget.long_side) / long, Fraction(budget.short_side) / short)
+
+
+def even_sides(width: Fraction | int, height: Fraction | int, factor: Fraction | int = 1) -> tuple[int, int]:
+    """Scale a picture and round its sides to even numbers of at least 2, as video coding needs."""
+    return _even(width * factor), _even(height * factor)
+
+
+def whole_sides(width: Fraction | int, height: Fraction | int, factor: Fraction | int = 1) -> tuple[int, int]:
+    """Scale a picture and round its sides to whole numbers of at least 1."""
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _even(side: Fraction | int) -> int:
+    return max(2, round(Fraction(side) / 2) * 2)

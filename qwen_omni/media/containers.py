@@ -1,0 +1,160 @@
+"""Open a file object with FFmpeg, safely. What `media.streams` (looks) and the working modules share.
+
+FFmpeg is given our file object and nothing else: only demuxers of single plain files are allowed, no protocol at
+all, and the reading is bounded, so that damaged bytes end in an error and never in a long wait.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING
+
+import av
+from av.stream import Discard, Disposition
+
+from qwen_omni.errors import UnreadableMediaError
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.codec import CodecContext
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# FFmpeg's demuxer names → our short names. Whatever follows references or playlists is left out on purpose:
+# hls, dash, concat, imf, image2, sdp, rtp, rtsp, ffmetadata, tty, lavfi, subtitles.
+DEMUXERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
+    "matroska,webm": "mkv",
+    "avi": "avi",
+    "flv": "flv",
+    "asf": "wmv",
+    "mpegts": "mpegts",
+    "mpeg": "mpeg",
+    "wav": "wav",
+    "mp3": "mp3",
+    "aac": "aac",
+    "ogg": "ogg",
+    "flac": "flac",
+    "amr": "amr",
+    "caf": "caf",
+    "aiff": "aiff",
+}
+_CONTAINER_OPTIONS = {
+    "format_whitelist": ",".join(DEMUXERS),
+    "protocol_whitelist": "",
+    "probesize": "5000000",  # bytes
+    "analyzeduration": "5000000",  # microseconds
+}
+CODEC_OPTIONS = {"max_pixels": "89478485", "threads": "1"}  # as many pixels as `stills` decodes
+_MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
+_BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
+
+
+class _Window:
+    """A file for FFmpeg without its name, and with an end to what may be read."""
+
+    def __init__(self, file: IO[bytes], size_bytes: int) -> None:
+        self._file = file
+        self._left = 4 * size_bytes + _MOST_READ
+
+    def read(self, size: int) -> bytes:
+        if self.exhausted:
+            return b""  # an exception would be kept by PyAV, and old versions fail when it comes twice
+        block = self._file.read(size)
+        self._left -= max(len(block), 4096)  # a read of nothing counts too
+        return block
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether FFmpeg has read so much that it must be going round in circles."""
+        return self._left <= 0
+
+
+@contextlib.contextmanager
+def open_container(file: IO[bytes], size_bytes: int, *, buffer_bytes: int = 32_768) -> Iterator["InputContainer"]:
+    """Open a seekable binary file from its start as one of the containers we know.
+
+    Args:
+        file: open for reading; positions of it are ours while the container is open.
+        size_bytes: size of the file, for the bound on reading.
+        buffer_bytes: how much is read at once; more is better where a whole file is read.
+
+    Raises:
+        av.FFmpegError: FFmpeg cannot read it.
+        UnreadableMediaError: reading it goes round in circles.
+    """
+    file.seek(0)
+    window = _Window(file, size_bytes)
+    with av.open(
+        window,
+        "r",
+        options=CODEC_OPTIONS,
+        container_options=_CONTAINER_OPTIONS,
+        metadata_errors="replace",
+        buffer_size=buffer_bytes,
+        io_open=_refuse,
+    ) as container:
+        yield container
+    if window.exhausted:
+        raise UnreadableMediaError("reading it does not come to an end")
+
+
+def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
+    raise PermissionError(f"the file wants to open {url!r}")
+
+
+@contextlib.contextmanager
+def open_for_work(file: IO[bytes], size_bytes: int, *, only: str | None = None) -> Iterator["InputContainer"]:
+    """Open a file of which much will be read; with `only` set, other kinds of streams are passed over unread."""
+    with open_container(file, size_bytes, buffer_bytes=_BLOCK) as container:
+        for stream in container.streams:
+            if only is not None and stream.type != only:
+                stream.discard = Discard.all
+        yield container
+
+
+def picture_stream(container: "InputContainer") -> "VideoStream | None":
+    """Give the first moving picture; covers and the like are none."""
+    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return pictures[0] if pictures else None
+
+
+def sound_stream(container: "InputContainer") -> "AudioStream | None":
+    """Give the first sound track that there is a decoder for."""
+    return next((stream for stream in container.streams.audio if has_decoder(stream)), None)
+
+
+def has_decoder(stream: "AudioStream | VideoStream") -> bool:
+    """Tell whether FFmpeg can decode a stream."""
+    context: CodecContext | None = stream.codec_context  # the stubs do not say that it may be missing
+    return context is not None
+
+
+def origin_of(container: "InputContainer") -> Fraction:
+    """Give the instant, in the file's own time, that viewers call zero.
+
+    It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
+    picture is a codec's run-up and not counted, so that frames keep their exact times.
+    """
+    picture, sound = picture_stream(container), sound_stream(container)
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in (picture, sound)
+        if stream is not None and stream.start_time is not None and stream.time_base
+    ]
+    if not starts:
+        return Fraction(container.start_time or 0, av.time_base)
+    first = min(starts)
+    if picture is not None and starts[0] - first < _RUN_UP:
+        return starts[0]
+    return first
+
+
+_RUN_UP = Fraction(1, 10)

@@ -1,0 +1,116 @@
+"""Carry out a plan, whatever it makes: video, sound, one picture, a list of pictures, the same streams in MP4."""
+
+import contextlib
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import assert_never
+
+import av
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.containers import open_for_work, origin_of, sound_stream
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.pictures import make_picture
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.prepared import Still
+from qwen_omni.media.remux import remux
+from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.transcode import make_video
+from qwen_omni.media.transcode_frames import make_stills
+from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
+from qwen_omni.media.watch import Watch
+
+_TRIES = 2  # times that a video is coded again because it came out larger than allowed; short noisy ones do
+_LESS = 0.85
+
+
+def make(
+    source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, *, workers: int
+) -> tuple[MediaInfo, tuple[Still, ...]]:
+    """Write the file that a plan describes, or make its pictures, and tell what it is now.
+
+    Raises:
+        MediaError: it cannot be made.
+    """
+    match plan.action:
+        case "video":
+            return _video(source, plan, path, watch, workers), ()
+        case "audio":
+            return _sound(source, info, plan, path, watch), ()
+        case "remux":
+            remux(source, path, watch)
+            return replace(info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size), ()
+        case "image":
+            return make_picture(source, plan, path), ()
+        case "frames":
+            stills = make_stills(source, plan, watch, workers=workers)
+            return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
+        case "pass":
+            return info, ()
+        case _:
+            assert_never(plan.action)
+
+
+def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
+    assert plan.picture is not None
+    made = make_video(source, plan, path, watch, workers=workers)
+    for _ in range(_TRIES):
+        room, size = plan.picture.most_bytes, path.stat().st_size
+        if room is None or plan.picture.most_bits is None or size <= room:
+            break
+        fewer = int(plan.picture.most_bits * _LESS * room / size)
+        plan = replace(plan, picture=replace(plan.picture, most_bits=max(fewer, 1000)))
+        made = make_video(source, plan, path, watch, workers=workers)
+    assert plan.picture is not None
+    duration = made.duration if plan.end is None else max(made.duration, plan.end - plan.start)
+    return MediaInfo(
+        kind="video",
+        container="mp4",
+        media_type="video/mp4",
+        size_bytes=path.stat().st_size,
+        duration=duration if plan.sound else made.duration,
+        width=plan.picture.size[0],
+        height=plan.picture.size[1],
+        fps=1 / plan.picture.period if not plan.budget.key_frames else Fraction(made.frames) / made.duration,
+        frame_count=made.frames,
+        video_codec="h264",
+        audio_codec="aac" if plan.sound else None,
+        sample_rate=plan.budget.sample_rate if plan.sound else None,
+        channels=1 if plan.sound else None,
+    )
+
+
+def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch) -> MediaInfo:
+    """Write a mono MP3."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(source.open())
+        container = stack.enter_context(open_for_work(file, source.size_bytes, only="audio"))
+        stream = sound_stream(container)
+        if stream is None:
+            raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")
+        output = stack.enter_context(av.open(str(path), "w", format="mp3"))
+        track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
+        stretch = SoundStretch(
+            begin=origin_of(container) + plan.start,
+            rate=plan.budget.sample_rate,
+            duration=plan.end - plan.start if plan.partial and plan.end is not None else None,
+            seek=plan.start > 0,
+        )
+        packets = 0
+        for packet in encode_sound(track.codec_context, read_sound(container, stream, stretch, watch)):
+            output.mux(packet)
+            packets += 1
+    if not packets:
+        raise UnreadableMediaError(f"{source.label}: none of its sound can be decoded; it is damaged or cut.")
+    length = plan.end - plan.start if plan.end is not None else info.duration
+    return MediaInfo(
+        kind="audio",
+        container="mp3",
+        media_type="audio/mpeg",
+        size_bytes=path.stat().st_size,
+        duration=length,
+        audio_codec="mp3",
+        sample_rate=plan.budget.sample_rate,
+        channels=1,
+    )

@@ -1,0 +1,99 @@
+"""What is done with one piece of media, and what that is decided from. Values only; `media.planning` decides."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from qwen_omni.media.budget import MediaBudget
+from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
+from qwen_omni.profiles import Profile
+
+Action = Literal["pass", "remux", "video", "audio", "image", "frames"]
+"""Send as it is; pack the same streams into MP4; make an MP4, an MP3, a JPEG picture, a list of JPEG pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """How the pictures of a video are made."""
+
+    size: tuple[int, int]
+    period: Fraction
+    rotation: int = 0
+    effort: str = "veryfast"
+    quality: int = 26
+    most_bits: int | None = None
+    most_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done with one piece of media, and why.
+
+    Attributes:
+        action: what is made of it.
+        reason: one line for people.
+        sampling: what the service is asked for beside the part.
+        picture: how pictures are made, for `video`, `frames` and `image`.
+        sound: whether sound is made.
+        start: where the wanted range begins, in seconds of the source; `end` where it ends.
+        partial: whether the range is less than the whole.
+        tokens: predicted bill, picture and sound; `None` where the length is not known.
+        tokens_as_is: the same for the untouched range with the service's defaults.
+        size_bytes: predicted size of the result.
+        seconds: predicted time to make it and send it.
+    """
+
+    action: Action
+    reason: str
+    budget: MediaBudget
+    sampling: Sampling
+    picture: Picture | None = None
+    sound: bool = False
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    partial: bool = False
+    tokens: int | None = None
+    tokens_as_is: int | None = None
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a plan is made for, beside the file.
+
+    Attributes:
+        budget: what it may cost.
+        profile: the model that will see it.
+        sampling: what the caller asks of the service; wins over the budget's.
+        start: beginning of the wanted range in seconds.
+        end: its end; `None` is the end of the file.
+        lively: whether the picture moves a lot; `None` where nobody has looked yet.
+        room_bytes: a larger file cannot be delivered.
+        uplink_mbps: megabits per second that can be sent.
+        cores: processor cores that work.
+    """
+
+    budget: MediaBudget
+    profile: Profile
+    sampling: Sampling = DEFAULT_SAMPLING
+    start: Fraction | None = None
+    end: Fraction | None = None
+    lively: bool | None = None
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    cores: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The wanted range of a source, in seconds; `partial` tells whether it is less than the whole."""
+
+    start: Fraction
+    end: Fraction | None
+    partial: bool
+
+    @property
+    def length(self) -> Fraction | None:
+        """How long it is; `None` if nobody knows."""
+        return None if self.end is None else self.end - self.start

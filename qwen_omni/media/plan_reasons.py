@@ -1,0 +1,65 @@
+"""Why a file cannot be sent as it is: the facts that rule it out, each with the words for it. Pure."""
+
+from collections.abc import Callable
+
+from qwen_omni.delivery.formats import VIDEO_CONTAINERS
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Wish
+from qwen_omni.media.plan_costs import room_for
+
+Reason = Callable[[MediaInfo], str]
+
+# Codecs that any reader of video understands. Others are turned into H.264.
+_USUAL_PICTURES = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video"})
+_USUAL_SOUNDS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "amr_nb", "amr_wb", "wmav2", "pcm_")
+
+
+def only_a_part(_: MediaInfo) -> str:
+    """The range is less than the whole."""
+    return "only a part of it is wanted"
+
+
+def turned(info: MediaInfo) -> str:
+    """It is stored turned."""
+    return f"its picture has to be turned by {info.rotation} degrees"
+
+
+def undocumented(info: MediaInfo) -> str:
+    """The container is not one that the service documents."""
+    return f"the service does not document {info.container} files"
+
+
+def too_large(info: MediaInfo) -> str:
+    """The file has no room in any way of delivery."""
+    return f"{info.size_bytes:,} bytes are more than can be delivered"
+
+
+def _interlaced(_: MediaInfo) -> str:
+    return "it is interlaced"
+
+
+def _not_square(info: MediaInfo) -> str:
+    return f"its pixels are not square ({info.pixel_aspect})"
+
+
+def _odd_picture(info: MediaInfo) -> str:
+    return f"its codec ({info.video_codec}) is not one that every reader has"
+
+
+def _odd_sound(info: MediaInfo) -> str:
+    return f"its sound ({info.audio_codec}) is not one that every reader has"
+
+
+def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
+    """Tell why a video must be made anew; `None` if it could go as it is. That its container is odd comes last."""
+    told = (
+        (partial, only_a_part),
+        (info.rotation != 0, turned),
+        (info.interlaced, _interlaced),
+        (info.pixel_aspect != 1, _not_square),
+        (info.video_codec not in _USUAL_PICTURES, _odd_picture),
+        (info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS), _odd_sound),
+        (info.size_bytes > room_for(wish.profile.limits.video_bytes, wish), too_large),
+        (info.container not in VIDEO_CONTAINERS, undocumented),
+    )
+    return next((reason for holds, reason in told if holds), None)

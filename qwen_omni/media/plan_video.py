@@ -1,0 +1,198 @@
+"""What to do with a video. Pure; the part of `media.planning` that weighs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, even_sides, fit_sides, shown_size
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Picture, Plan, Span, Wish
+from qwen_omni.media.plan_costs import (
+    USUAL_FPS,
+    USUAL_SECONDS,
+    WORTH_SECONDS,
+    most_bits,
+    most_bytes,
+    upload_seconds,
+    video_bytes,
+    video_seconds,
+)
+from qwen_omni.media.plan_reasons import Reason, undocumented, why_not_as_is
+from qwen_omni.messages import Sampling
+from qwen_omni.tokens import audio_tokens, video_tokens
+
+_REMUXED = frozenset({"mpegts", "mpeg"})
+_PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
+_SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
+_NARROWEST = 80  # percent that a picture is made smaller at most, only to bill no more
+_RATE_SLACK = Fraction(21, 20)  # 4.1 frames a second are still "4"
+
+Size = tuple[int, int]
+
+
+def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
+    """Decide what to do with a video.
+
+    Raises:
+        UnreadableMediaError: it does not tell how large its pictures are.
+    """
+    if not info.width or not info.height:
+        raise UnreadableMediaError(f"{label} does not tell how large its pictures are; it is probably damaged.")
+    untouched = _untouched(info, wish, span)
+    if wish.budget.keep and not span.partial:
+        return untouched
+    made = _made(info, wish, span, untouched.tokens)
+    why = why_not_as_is(info, wish, partial=span.partial)
+    if wish.budget.frames:
+        return replace(made, action="frames", sound=False, reason=_told(made, "a list of pictures was asked for"))
+    if why is None or why is undocumented:
+        spared = _spared(info, wish, untouched, made, why)
+        if spared is not None:
+            return spared
+    return replace(made, reason=_told(made, why(info) if why else _wanted(untouched, made)))
+
+
+def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reason | None) -> Plan | None:
+    """Give a plan that decodes nothing, if one is good enough."""
+    if _fits(info, wish):
+        tokens = _bill(info, wish, (info.width or 0, info.height or 0), untouched, info.fps, made.sampling)
+        same = replace(untouched, sampling=made.sampling, tokens=tokens)
+        if why is None:
+            return replace(same, reason="sent as it is: it already fits the budget")
+        if _can_remux(info):
+            return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
+    if why is None and wish.budget.weigh and not _gains(untouched, made):
+        return replace(untouched, reason=f"sent as it is: {_compared(untouched, made)}")
+    return None
+
+
+def _untouched(info: MediaInfo, wish: Wish, span: Span) -> Plan:
+    plan = Plan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=wish.budget,
+        sampling=wish.sampling,
+        start=span.start,
+        end=span.end,
+        partial=span.partial,
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, wish),
+    )
+    tokens = _bill(info, wish, (info.width or 0, info.height or 0), plan, info.fps, wish.sampling)
+    return replace(plan, tokens=tokens, tokens_as_is=tokens)
+
+
+def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
+    """Plan the MP4 that the budget wants."""
+    budget = wish.budget
+    rate = _rate(info, wish)
+    plan = replace(_untouched(info, wish, span), action="video", sampling=sampling_for(wish), sound=info.has_sound)
+    size, tokens = _size(info, wish, plan, rate, as_is if budget.weigh else None)
+    seconds = float(span.length or USUAL_SECONDS)
+    pixels = size[0] * size[1] * float(rate) * seconds
+    made_bytes = video_bytes(info, wish, pixels, seconds)
+    picture = Picture(
+        size=size,
+        period=1 / rate,
+        rotation=info.rotation,
+        effort=budget.effort,
+        quality=budget.quality,
+        most_bits=most_bits(info, wish, seconds),
+        most_bytes=most_bytes(wish),
+    )
+    return replace(
+        plan,
+        picture=picture,
+        tokens=tokens,
+        tokens_as_is=as_is,
+        size_bytes=made_bytes,
+        seconds=video_seconds(info, wish, pixels, seconds) + upload_seconds(made_bytes, wish),
+    )
+
+
+def _rate(info: MediaInfo, wish: Wish) -> Fraction:
+    """Choose the frames per second of the file; never more than there are, since that could bill more."""
+    wanted = wish.budget.fps if wish.budget.fps is not None else LIVELY_FPS if wish.lively else STILL_FPS
+    rate = Fraction(wanted).limit_denominator(1001)
+    return min(rate, info.fps.limit_denominator(1001)) if info.fps else rate
+
+
+def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | None) -> tuple[Size, int | None]:
+    """Choose the largest size that the budget allows and, if `most` is given, bills no more tokens than that."""
+    size, tokens = (2, 2), None
+    for size in _sizes(info, wish):
+        tokens = _bill(info, wish, size, plan, rate, plan.sampling)
+        if most is None or tokens is None or tokens <= most:
+            break
+    return size, tokens
+
+
+def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    full = fit_sides(shown, wish.budget)
+    for percent in range(100, _NARROWEST - 1, -1):
+        width, height = even_sides(*shown, full * Fraction(percent, 100))
+        yield width, height
+        yield width, max(2, height - 2)
+        yield max(2, width - 2), height
+
+
+def sampling_for(wish: Wish) -> Sampling:
+    """Join what the caller asks of the service with what the budget does; the caller wins."""
+    if not wish.profile.sampling_fields:
+        return wish.sampling
+    asked, budget = wish.sampling, wish.budget
+    return Sampling(
+        fps=asked.fps if asked.fps is not None else budget.sampling_fps,
+        min_pixels=asked.min_pixels if asked.min_pixels is not None else budget.min_pixels,
+        max_pixels=asked.max_pixels if asked.max_pixels is not None else budget.max_pixels,
+        total_pixels=asked.total_pixels,
+    )
+
+
+def _bill(info: MediaInfo, wish: Wish, size: Size, plan: Plan, rate: Fraction | None, sampling: Sampling) -> int | None:
+    if plan.end is None:
+        return None
+    length = plan.end - plan.start
+    sound = audio_tokens(wish.profile, length) if info.has_sound else 0
+    return video_tokens(wish.profile, size, length, rate or Fraction(USUAL_FPS), sampling) + sound
+
+
+def _fits(info: MediaInfo, wish: Wish) -> bool:
+    budget = wish.budget
+    if info.fps is None or budget.key_frames:
+        return False
+    wanted = Fraction(budget.fps if budget.fps is not None else LIVELY_FPS)
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    return fit_sides(shown, budget) == 1 and info.fps <= wanted * _RATE_SLACK
+
+
+def _can_remux(info: MediaInfo) -> bool:
+    return info.container in _REMUXED and info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
+
+
+def _gains(untouched: Plan, made: Plan) -> bool:
+    if untouched.tokens is not None and made.tokens is not None and made.tokens != untouched.tokens:
+        return made.tokens < untouched.tokens
+    return made.seconds + WORTH_SECONDS < untouched.seconds
+
+
+def _wanted(untouched: Plan, made: Plan) -> str:
+    return _compared(untouched, made) if made.budget.weigh else f"the budget {made.budget.name!r} asks for it"
+
+
+def _compared(untouched: Plan, made: Plan) -> str:
+    saved = (untouched.size_bytes - made.size_bytes) / 2**20
+    told = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MiB less"
+    if made.tokens is None or untouched.tokens is None:
+        return told
+    same = made.tokens == untouched.tokens
+    return f"{told}, {made.tokens:,} tokens {'either way' if same else f'instead of {untouched.tokens:,}'}"
+
+
+def _told(made: Plan, reason: str) -> str:
+    assert made.picture is not None
+    width, height = made.picture.size
+    upright = ", upright" if made.picture.rotation else ""
+    return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"

@@ -1,0 +1,362 @@
+"""Make media fit: `prepare` one piece, `split` a long one into segments that come in order while work goes on.
+
+`media.plan` decides, `media.transcode` and its neighbours do; this module opens, asks, starts and cleans up. The
+asynchronous forms run the same on threads, since FFmpeg blocks.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Action, Plan, Wish
+from qwen_omni.media.planning import plan_media
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.probe import probe
+from qwen_omni.media.reopen import Reopenable, first_opening
+from qwen_omni.media.scratch import remove_file, scratch
+from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, plan_segments
+from qwen_omni.media.source import MediaSource
+from qwen_omni.media.watch import StoppedError, Watch, usual_limit
+from qwen_omni.media.workers import in_order, usual_workers
+from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+
+Anything = MediaSource | str | os.PathLike[str] | bytes
+Seconds = float | Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How media is prepared, apart from its budget and range.
+
+    Attributes:
+        model: the name of the model that will see it, or its profile.
+        sampling: what the caller asks of the service; it is part of the bill that plans compare.
+        media_root: the folder that sources out of messages must lie in.
+        room_bytes: a larger file could not be delivered.
+        uplink_mbps: megabits per second that can be sent.
+        workers: threads; as many as there are cores, up to four, if not given.
+        limit_seconds: how long the work may take; generous and by the length of the media, if not given.
+    """
+
+    model: str | Profile = DEFAULT_MODEL
+    sampling: Sampling = DEFAULT_SAMPLING
+    media_root: Path = Path()
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    workers: int | None = None
+    limit_seconds: float | None = None
+
+
+USUAL = Choices()
+
+
+def prepare(
+    source: Anything,
+    *,
+    budget: MediaBudget | BudgetName = "auto",
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Prepared:
+    """Make one piece of media fit a budget, or find that it already does.
+
+    Args:
+        source: a path chosen by the program, bytes, or a `MediaSource`.
+        budget: a preset's name or a budget.
+        start: where to begin, in seconds.
+        end: where to end, in seconds.
+        choices: everything else.
+
+    Raises:
+        UnreadableMediaError: missing, empty, damaged or not media.
+        UnsupportedMediaError: a link, or a picture whose codec is not installed.
+        MediaDoesNotFitError: too many pixels, or an empty range.
+    """
+    look = look_at(as_source(source), choices=choices)
+    return carry_out(look, plan_for(look, budget=budget, start=start, end=end, choices=choices), choices=choices)
+
+
+def split(  # noqa: PLR0913 - each keyword is a choice of its own
+    source: Anything,
+    *,
+    seconds: Seconds = DEFAULT_SECONDS,
+    overlap: Seconds = 0,
+    budget: MediaBudget | BudgetName = "auto",
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Generator[Prepared]:
+    """Cut a video or recording into prepared segments and give them in order while later ones are still made.
+
+    A few segments wait at most, so memory and disk stay small however long the media is. Close the generator
+    (or let it go) to stop early.
+
+    Args:
+        source: a path chosen by the program, bytes, or a `MediaSource`.
+        seconds: the longest a segment may be, overlap included; the model's limit may be less.
+        overlap: how many seconds of a segment's end the next one begins with.
+        budget: a preset's name or a budget.
+        start: where to begin, in seconds.
+        end: where to end, in seconds.
+        choices: everything else.
+
+    Raises:
+        MediaError: as `prepare`; an image cannot be split.
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    look = look_at(as_source(source), choices=choices)
+    whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+    with contextlib.closing(
+        split_look(look, whole, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
+    ) as made:
+        yield from made
+
+
+async def aprepare(
+    source: Anything,
+    *,
+    budget: MediaBudget | BudgetName = "auto",
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Prepared:
+    """Do what `prepare` does, on a thread; cancelling it ends the work."""
+    watch = Watch()
+
+    def work() -> Prepared:
+        look = look_at(as_source(source), choices=choices)
+        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+        return carry_out(look, plan, choices=choices, parent=watch)
+
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        watch.stop()
+        with contextlib.suppress(Exception):
+            (await running).close()
+        raise
+
+
+async def asplit(  # noqa: PLR0913 - the same keywords as `split`
+    source: Anything,
+    *,
+    seconds: Seconds = DEFAULT_SECONDS,
+    overlap: Seconds = 0,
+    budget: MediaBudget | BudgetName = "auto",
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> AsyncIterator[Prepared]:
+    """Do what `split` does, on threads. Use `contextlib.aclosing` to stop early without delay."""
+    segments = split(source, seconds=seconds, overlap=overlap, budget=budget, start=start, end=end, choices=choices)
+    running: asyncio.Future[Prepared | None] | None = None
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            running = loop.run_in_executor(None, next, segments, None)
+            prepared = await asyncio.shield(running)
+            if prepared is None:
+                return
+            yield prepared
+    finally:
+        if running is not None and not running.done():
+            with contextlib.suppress(Exception):
+                await running
+        await loop.run_in_executor(None, segments.close)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A source after one look: what it is, and how it is opened again."""
+
+    source: MediaSource
+    info: MediaInfo
+    reopenable: Reopenable
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return self.reopenable.label
+
+
+def as_source(source: Anything) -> MediaSource:
+    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
+    match source:
+        case MediaSource():
+            return source
+        case bytes():
+            return MediaSource.from_bytes(source)
+        case str() if "://" in source or source.startswith("data:"):
+            return MediaSource.from_url(source)
+        case _:
+            return MediaSource.from_path(Path(source).expanduser(), trusted=True)
+
+
+def exact(seconds: Seconds) -> Fraction:
+    """Make an exact number of what a person wrote: 0.1 means a tenth."""
+    return Fraction(seconds) if isinstance(seconds, int | Fraction) else Fraction(str(seconds))
+
+
+def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
+    """Open a local source once and find out what it is.
+
+    Raises:
+        MediaError: it is a link, or not readable media.
+    """
+    if source.url is not None:
+        raise UnsupportedMediaError(
+            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
+        )
+    label = name or source.label
+    with first_opening(source, choices.media_root, label=label) as (file, reopenable):
+        return Look(
+            source=source, info=probe(file, label=label, media_type_hint=source.media_type), reopenable=reopenable
+        )
+
+
+def plan_for(
+    look: Look,
+    *,
+    budget: MediaBudget | BudgetName,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Plan:
+    """Decide what to do with a source; looks at its motion only if that matters.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty.
+    """
+    model = choices.model
+    wish = Wish(
+        budget=budget_named(budget),
+        profile=model if isinstance(model, Profile) else profile_for(model),
+        sampling=choices.sampling,
+        start=None if start is None else exact(start),
+        end=None if end is None else exact(end),
+        room_bytes=choices.room_bytes,
+        uplink_mbps=choices.uplink_mbps,
+        cores=choices.workers or usual_workers(),
+    )
+    plan = plan_media(look.info, wish, label=look.label)
+    if plan.action in ("video", "frames") and wish.budget.fps is None:
+        from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
+
+        watch = Watch(choices.limit_seconds or usual_limit(None), label=look.label)
+        lively = is_lively(look.reopenable, plan.start, plan.end, watch)
+        plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
+    return plan
+
+
+def carry_out(
+    look: Look,
+    plan: Plan,
+    *,
+    choices: Choices = USUAL,
+    parent: Watch | None = None,
+    segment: Segment | None = None,
+) -> Prepared:
+    """Do what a plan says.
+
+    Raises:
+        MediaError: the media turns out to be damaged, or the work takes too long.
+    """
+    if plan.action == "pass":
+        path = None if look.source.kind == "bytes" else look.reopenable.path
+        return Prepared(
+            info=look.info, source_info=look.info, plan=plan, path=path, data=look.source.data, segment=segment
+        )
+    from qwen_omni.media.making import make  # noqa: PLC0415 - PyAV and Pillow load on first use
+
+    span = None if plan.end is None else float(plan.end - plan.start)
+    watch = Watch(choices.limit_seconds or usual_limit(span), label=look.label, parent=parent)
+    path = scratch.new_path(_SUFFIXES[plan.action])
+    try:
+        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=choices.workers or usual_workers())
+    except BaseException as error:
+        watch.stop()
+        remove_file(path)
+        if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
+            raise _damaged(look, error) from error
+        raise
+    return Prepared(
+        info=info,
+        source_info=look.info,
+        plan=plan,
+        path=None if stills else path,
+        stills=stills,
+        segment=segment,
+        temporary=not stills,
+    )
+
+
+_SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "frames": ".none"}
+
+
+def _damaged(look: Look, error: Exception) -> MediaError:
+    """Tell in our words what FFmpeg, Pillow or their bindings raised while working on foreign bytes."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UnreadableMediaError(f"{look.label} is damaged, cut, or of a kind that cannot be prepared: {reason}.")
+
+
+def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
+    profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
+    limits = {"video": profile.limits.video_seconds, "audio": profile.limits.audio_seconds}
+    if look.info.kind == "image":
+        raise UnsupportedMediaError(f"{look.label} is a picture and cannot be split. Use prepare.")
+    return min(seconds, exact(limits[look.info.kind]))
+
+
+def split_look(
+    look: Look, whole: Plan, *, seconds: Fraction, overlap: Fraction, choices: Choices = USUAL
+) -> Generator[Prepared]:
+    """Do what `split` does with a source that was looked at and planned for already."""
+    longest = _longest(look, seconds, choices)
+    if whole.end is None:
+        raise MediaDoesNotFitError(
+            f"{look.label} does not tell how long it is and its packets have no times, so it cannot be split. "
+            "Convert it to MP4 first.",
+            limit=float(longest),
+            actual=0,
+        )
+    profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
+    shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
+    watch = Watch(choices.limit_seconds or usual_limit(float(whole.end - whole.start)), label=look.label)
+    workers = choices.workers or usual_workers()
+    alone = replace(choices, workers=1)
+    segments = plan_segments(
+        whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest,
+        places=_places(look, whole, watch),
+    )  # fmt: skip
+    if whole.end - whole.start <= longest:
+        yield carry_out(look, whole, choices=choices, parent=watch, segment=_moved(next(segments), whole.start))
+        return
+    tasks = (partial(_one, look, whole, segment, alone, watch) for segment in segments)
+    yield from in_order(tasks, workers=workers, ahead=1, watch=watch, discard=Prepared.close)
+
+
+def _places(look: Look, whole: Plan, watch: Watch) -> Places:
+    from qwen_omni.media.quiet import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+
+    return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, watch)
+
+
+def _one(look: Look, whole: Plan, segment: Segment, choices: Choices, watch: Watch) -> Prepared:
+    here = _moved(segment, whole.start)
+    action: Action = "frames" if whole.action == "frames" else "audio" if look.info.kind == "audio" else "video"
+    plan = replace(whole, action=action, start=here.start, end=here.end, partial=True)
+    return carry_out(look, plan, choices=choices, parent=watch, segment=here)
+
+
+def _moved(segment: Segment, by: Fraction) -> Segment:
+    return replace(segment, start=segment.start + by, end=segment.end + by)

@@ -1,0 +1,83 @@
+"""Media that was made to fit, and how it came about. A value that owns its temporary file."""
+
+import weakref
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.scratch import remove_file
+from qwen_omni.media.segments import Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """One picture of a frame list: JPEG bytes, and the second of the source that it shows."""
+
+    time: Fraction
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
+class Prepared:
+    """One piece of media, ready to be delivered.
+
+    A temporary file is removed by `close`, at the end of a `with` block, or when the last reference goes, so keep
+    the value as long as the path is used. The caller's own file is never touched.
+
+    Attributes:
+        path: where it lies, if it is a file.
+        data: the bytes, if it is in memory.
+        stills: the pictures, if it is a frame list.
+        info: what it is now.
+        source_info: what it was made of.
+        plan: what was done and why.
+        segment: which slice of the source it is, after `split`.
+        temporary: whether the file is ours to remove.
+
+    Example:
+        with prepare("clip.mov", budget="static") as prepared:
+            print(prepared.plan.reason, prepared.info.size_bytes)
+    """
+
+    info: MediaInfo
+    source_info: MediaInfo
+    plan: Plan
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    stills: tuple[Still, ...] = field(default=(), repr=False)
+    segment: Segment | None = None
+    temporary: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temporary and self.path is not None:
+            weakref.finalize(self, remove_file, self.path)
+
+    @property
+    def start(self) -> Fraction:
+        """Where it begins in the source, in seconds."""
+        return self.plan.start
+
+    @property
+    def end(self) -> Fraction | None:
+        """Where it ends in the source, in seconds; `None` if nobody knows."""
+        return self.plan.end
+
+    def read(self) -> bytes:
+        """Give its bytes; a frame list has none."""
+        if self.data is not None:
+            return self.data
+        return b"" if self.path is None else self.path.read_bytes()
+
+    def close(self) -> None:
+        """Remove the temporary file, if there is one."""
+        if self.temporary and self.path is not None:
+            remove_file(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,113 @@
+"""Good places to cut near a given time: scene cuts and silences. Reads a few seconds; decodes no picture.
+
+An encoder puts a key frame where the picture changes wholly, so a key frame much sooner after the one before
+than its usual distance marks a scene cut. Silence is heard in the decoded sound.
+"""
+
+import itertools
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+
+from qwen_omni.media.containers import open_for_work, origin_of, picture_stream, sound_stream
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.segments import CutPlace
+from qwen_omni.media.transcode_sound import SoundStretch, read_sound
+from qwen_omni.media.watch import Watch
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+_RATE = 8000
+_WINDOW = _RATE // 20  # samples: 50 ms
+_SHORTEST_SILENCE = 6  # windows
+_QUIET = 0.004  # of full scale, as a mean of absolute values: about -46 dB
+_QUIET_SHARE = 0.1  # of the mean level near by, so that soft recordings have pauses too
+_EARLY = Fraction(4, 5)  # of the longest distance between key frames
+_SCENE, _SILENCE, _BOTH = 2, 1, 3
+_NEAR = Fraction(1, 2)  # seconds between a scene cut and a silence that belong together
+_LOOK_BACK = Fraction(15)  # seconds before the window, to learn the usual distance of key frames
+_MOST_PACKETS = 5000
+
+
+def quiet_places(
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch
+) -> list[CutPlace]:
+    """Find scene cuts and silences between two times that count from `start`; none if the file resists."""
+    try:
+        scenes = _scene_cuts(source, window, start, watch) if info.kind == "video" else []
+        silences = _silences(source, window, start, watch) if info.has_sound or info.kind == "audio" else []
+    except (av.FFmpegError, ValueError, EOFError):
+        return []
+    both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
+    return [
+        *(CutPlace(at=at, weight=_BOTH) for at in both),
+        *(CutPlace(at=at, weight=_SCENE) for at in scenes),
+        *(CutPlace(at=at, weight=_SILENCE) for at in silences),
+    ]
+
+
+def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
+    with source.open() as file, open_for_work(file, source.size_bytes) as container:
+        zero = origin_of(container) + start
+        keys = [key - zero for key in _keys(container, zero + window[0] - _LOOK_BACK, zero + window[1], watch)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
+    if not gaps:
+        return []
+    usual = max(gaps)
+    return [
+        later
+        for earlier, later in itertools.pairwise(keys)
+        if later - earlier < usual * _EARLY and window[0] <= later <= window[1]
+    ]
+
+
+def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Watch) -> list[Fraction]:
+    stream = picture_stream(container)
+    if stream is None or not stream.time_base:
+        return []
+    container.seek(int(max(begin, Fraction(0)) / Fraction(stream.time_base)), stream=stream)
+    found: list[Fraction] = []
+    for count, packet in enumerate(container.demux(stream)):
+        watch.check()
+        if packet.pts is None or packet.size == 0 or count > _MOST_PACKETS:
+            break
+        at = Fraction(packet.pts * stream.time_base)
+        if at > end:
+            break
+        if packet.is_keyframe:
+            found.append(at)
+    return sorted(found)
+
+
+def _silences(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
+        stream = sound_stream(container)
+        if stream is None:
+            return []
+        zero = origin_of(container) + start
+        stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
+        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 4] for frame in read_sound(
+            container, stream, stretch, watch
+        )))  # fmt: skip
+    loudest = max(levels, default=0.0)
+    bound = max(_QUIET, _QUIET_SHARE * sum(levels) / max(1, len(levels)))
+    runs = _runs([level < bound for level in levels]) if loudest > bound else []
+    return [window[0] + Fraction((first + last) * _WINDOW, 2 * _RATE) for first, last in runs]
+
+
+def _levels(samples: bytes) -> list[float]:
+    values = memoryview(samples).cast("f")
+    return [sum(map(abs, values[at : at + _WINDOW])) / _WINDOW for at in range(0, len(values) - _WINDOW + 1, _WINDOW)]
+
+
+def _runs(quiet: list[bool]) -> list[tuple[int, int]]:
+    runs, at = [], 0
+    for is_quiet, group in itertools.groupby(quiet):
+        length = len(list(group))
+        if is_quiet and length >= _SHORTEST_SILENCE:
+            runs.append((at, at + length))
+        at += length
+    return runs

@@ -1,0 +1,95 @@
+"""A timeline → segments. Pure: `media.quiet` finds good places to cut, this module chooses among them.
+
+Segments have a largest length that includes their overlap. Together they cover every instant, in order; a cut may
+move up to five seconds *earlier* than the length allows, never later.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from qwen_omni.errors import ConfigurationError
+
+DEFAULT_SECONDS = Fraction(90)
+MOST_MOVED = Fraction(5)
+"""How many seconds earlier than it must a cut may fall."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A slice of a timeline, in exact seconds from its beginning."""
+
+    index: int
+    start: Fraction
+    end: Fraction
+
+    @property
+    def duration(self) -> Fraction:
+        """Its length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutPlace:
+    """A place where little is lost by a cut; `weight` tells how good it is."""
+
+    at: Fraction
+    weight: int = 1
+
+
+Places = Callable[[Fraction, Fraction], Sequence[CutPlace]]
+"""Finds good places between two times, the later of which is the nominal cut."""
+
+
+def plan_segments(
+    duration: Fraction,
+    *,
+    seconds: Fraction = DEFAULT_SECONDS,
+    overlap: Fraction = Fraction(0),
+    shortest: Fraction = Fraction(0),
+    places: Places = lambda _from, _to: (),
+) -> Iterator[Segment]:
+    """Cut a timeline into segments, one at a time, so that `places` is asked only when a cut is due.
+
+    Args:
+        duration: of the timeline.
+        seconds: the longest a segment may be, overlap included.
+        overlap: how much of a segment's end the next one begins with.
+        shortest: no segment is shorter, if the whole timeline is not.
+        places: good places for a cut.
+
+    Raises:
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    least = overlap + MOST_MOVED + shortest
+    if duration > seconds and seconds <= least:
+        raise ConfigurationError(
+            f"Segments of {float(seconds):g} s with {float(overlap):g} s overlap leave no room: cuts may move "
+            f"{float(MOST_MOVED):g} s. Take more than {float(least):g} s."
+        )
+    index, start = 0, Fraction(0)
+    while True:
+        end = min(start + seconds, duration)
+        if end < duration:
+            end = _cut(start, end, duration - shortest, places)
+        yield Segment(index=index, start=start, end=end)
+        if end >= duration:
+            return
+        index, start = index + 1, end - overlap
+
+
+def _cut(start: Fraction, nominal: Fraction, last: Fraction, places: Places) -> Fraction:
+    """Choose the best place at most five seconds before the nominal cut; leave a tail that is not too short."""
+    nominal = max(min(nominal, last), start + (nominal - start) / 2)
+    earliest = nominal - MOST_MOVED
+    found = [place for place in places(earliest, nominal) if earliest <= place.at <= nominal]
+    best = max(found, key=lambda place: (place.weight, place.at), default=None)
+    return nominal if best is None else best.at
+
+
+def count_segments(duration: Fraction, *, seconds: Fraction, overlap: Fraction = Fraction(0)) -> int:
+    """Tell about how many segments there will be; moved cuts may add a few."""
+    if duration <= seconds:
+        return 1
+    step = seconds - overlap
+    return 1 + -(-(duration - seconds) // step)

@@ -1,0 +1,252 @@
+"""Carry out a plan for a video: pictures and sound of a range → one MP4. `media.prepare` decides where it goes.
+
+A whole file is cut at its key frames into pieces that a few threads encode at once, each with a decoder and an
+encoder of one thread; the packets are joined without a seam. That uses all cores without any frame being decoded
+twice. A file that cannot be sought is read once, decoded on one thread and encoded on another.
+"""
+
+import contextlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.containers import open_for_work, origin_of, picture_stream, sound_stream
+from qwen_omni.media.pipe import piped
+from qwen_omni.media.plan import Picture, Plan
+from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.transcode_picture import PictureEncoder, Shaper, Shown, Stretch, read_pictures, set_up
+from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
+from qwen_omni.media.watch import Watch
+from qwen_omni.media.workers import Task, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_PIECE = Fraction(30)  # seconds that one thread works on at a time
+_LEAST_PIECE = Fraction(5)
+_SOUGHT = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # containers with an index that can be relied on
+_WAITING_FRAMES = 8
+_WAITING_SOUND = 256  # packets; about 16 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What was written."""
+
+    frames: int
+    duration: Fraction
+
+
+def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, workers: int = 1) -> Made:
+    """Write the MP4 that a plan describes. With one worker everything happens on the calling thread.
+
+    Raises:
+        UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
+    """
+    with contextlib.ExitStack() as stack:
+        stretches = _stretches(source, plan, workers)
+        pictures = _pictures(source, plan, stretches, watch, workers)
+        stack.callback(pictures.close)
+        output = stack.enter_context(av.open(str(path), "w", format="mp4"))
+        track = output.add_stream("libx264", rate=1 / _picture(plan).period)
+        set_up(track.codec_context, _picture(plan))
+        track.time_base = _picture(plan).period
+        sound = _sound(source, plan, output, watch, stack, threaded=workers > 1)
+        return _mux(output, track, pictures, sound, plan, source.label)
+
+
+def _picture(plan: Plan) -> Picture:
+    assert plan.picture is not None
+    return plan.picture
+
+
+def _stretches(source: Reopenable, plan: Plan, workers: int) -> list[Stretch]:
+    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
+        origin = _origin(source)
+        begin, period = origin + plan.start, _picture(plan).period
+        count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
+        whole = Stretch(
+            begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
+        )
+        if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or plan.budget.key_frames:  # noqa: PLR2004
+            return [whole]
+        return _cut(container, stream, whole, plan.end - plan.start, workers)
+
+
+def _origin(source: Reopenable) -> Fraction:
+    with source.open() as file, open_for_work(file, source.size_bytes) as container:
+        return origin_of(container)
+
+
+def _cut(
+    container: "InputContainer", stream: "VideoStream", whole: Stretch, length: Fraction, workers: int
+) -> list[Stretch]:
+    pieces = workers * max(1, -(-length // (_PIECE * workers)))
+    step = max(length / int(pieces), _LEAST_PIECE)
+    base = Fraction(stream.time_base or Fraction(1, av.time_base))
+    firsts: list[tuple[int, Fraction | None]] = [(0, whole.seek)]
+    at = step
+    while at < length - step / 2:
+        sought = whole.begin + at
+        key = _key_frame_at(container, stream, sought, base)
+        number = 0 if key is None else -((whole.begin - key) // whole.period)
+        if number > firsts[-1][0] and (whole.count is None or number < whole.count):
+            firsts.append((int(number), sought))
+        at += step
+    ends = [first for first, _ in firsts[1:]]
+    counts = [end - first for (first, _), end in zip(firsts, ends, strict=False)]
+    last = None if whole.count is None else whole.count - firsts[-1][0]
+    return [
+        replace(whole, first=first, seek=seek, count=count)
+        for (first, seek), count in zip(firsts, [*counts, last], strict=True)
+    ]
+
+
+def _key_frame_at(
+    container: "InputContainer", stream: "VideoStream", sought: Fraction, base: Fraction
+) -> Fraction | None:
+    """Tell the time of the key frame at which reading begins when `sought` is sought."""
+    try:
+        container.seek(int(sought / base), stream=stream)
+        packet = next((packet for packet in container.demux(stream) if packet.size), None)
+    except (av.FFmpegError, ValueError):
+        return None
+    if packet is None or packet.pts is None or not packet.is_keyframe or packet.pts * base > sought:
+        return None
+    return packet.pts * base
+
+
+def _pictures(
+    source: Reopenable, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
+) -> "Generator[Packet[VideoStream]]":
+    if len(stretches) == 1 and workers > 1:
+        yield from _read_and_encode_apart(source, plan, stretches[0], watch, workers)
+        return
+    if workers == 1:
+        yield from _encoded(source, plan, stretches[0], watch)
+        return
+    inner = Watch(parent=watch)  # ends with the pictures; the sound may still need the other one
+    tasks: Iterator[Task[list[Packet[VideoStream]]]] = (
+        partial(_listed, source, plan, stretch, inner) for stretch in stretches
+    )
+    for packets in in_order(tasks, workers=workers, ahead=1, watch=inner):
+        yield from packets
+
+
+def _listed(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "list[Packet[VideoStream]]":
+    return list(_encoded(source, plan, stretch, watch))
+
+
+def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "Iterator[Packet[VideoStream]]":
+    """Decode, shape and encode one stretch, all on one thread."""
+    encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+        stream = picture_stream(container)
+        assert stream is not None
+        shown = read_pictures(container, stream, stretch, watch, key_frames=plan.budget.key_frames)
+        for frame, number, count in shown:
+            yield from encoder.encode(shaper.shape(frame), number, count)
+    yield from encoder.end()
+
+
+def _read_and_encode_apart(
+    source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch, workers: int
+) -> "Iterator[Packet[VideoStream]]":
+    """Decode and shape on one thread, encode on this one: for files that cannot be sought."""
+    encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
+
+    def shaped() -> "Iterator[Shown]":
+        with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+            stream = picture_stream(container)
+            assert stream is not None
+            key_frames = plan.budget.key_frames
+            shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=key_frames)
+            for frame, number, count in shown:
+                yield shaper.shape(frame), number, count
+
+    for frame, number, count in piped(shaped(), _WAITING_FRAMES, watch):
+        yield from encoder.encode(frame, number, count)
+    yield from encoder.end()
+
+
+def _sound(
+    source: Reopenable,
+    plan: Plan,
+    output: "OutputContainer",
+    watch: Watch,
+    stack: contextlib.ExitStack,
+    *,
+    threaded: bool,
+) -> "Iterator[Packet[AudioStream]]":
+    """Give the encoded sound of the wanted range, made on a thread of its own if asked."""
+    if not plan.sound:
+        return iter(())
+    track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
+    stretch = SoundStretch(
+        begin=_origin(source) + plan.start,
+        rate=plan.budget.sample_rate,
+        duration=None if plan.end is None else plan.end - plan.start,
+        seek=plan.start > 0,
+    )
+
+    def made() -> "Generator[Packet[AudioStream]]":
+        with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
+            stream = sound_stream(container)
+            if stream is None:
+                return
+            yield from encode_sound(track.codec_context, read_sound(container, stream, stretch, watch))
+
+    packets = piped(made(), _WAITING_SOUND, watch) if threaded else made()
+    stack.callback(packets.close)
+    return packets
+
+
+def _mux(
+    output: "OutputContainer",
+    track: "VideoStream",
+    pictures: "Iterator[Packet[VideoStream]]",
+    sound: "Iterator[Packet[AudioStream]]",
+    plan: Plan,
+    label: str,
+) -> Made:
+    """Write pictures and sound in the order of their times."""
+    period = _picture(plan).period
+    frames, last = 0, -1
+    sounds = output.streams.audio[0] if output.streams.audio else None
+    waiting = next(sound, None)
+    for packet in pictures:
+        packet.stream = track
+        packet.time_base = period
+        packet.duration = 1
+        frames, last = frames + 1, max(last, packet.pts or 0)
+        now = (packet.dts or 0) * period
+        while waiting is not None and (waiting.dts or 0) * waiting.time_base <= now:
+            output.mux(_carried(waiting, sounds))
+            waiting = next(sound, None)
+        output.mux(packet)
+    if not frames:
+        raise UnreadableMediaError(f"{label}: none of its pictures can be decoded; it is damaged or cut.")
+    while waiting is not None:
+        output.mux(_carried(waiting, sounds))
+        waiting = next(sound, None)
+    return Made(frames=frames, duration=(last + 1) * period)
+
+
+def _carried(packet: "Packet[AudioStream]", stream: "AudioStream | None") -> "Packet[AudioStream]":
+    assert stream is not None
+    packet.stream = stream
+    return packet

@@ -1,0 +1,312 @@
+"""Pictures: read those that are shown at given times, bring them into shape, encode them.
+
+The heart is `read_pictures`. It decodes each frame at most once, tells the decoder to pass over frames that nobody
+sees and nothing refers to, and converts only frames that are kept. What is kept equals, bit for bit, what a
+decoder that decodes everything gives: only non-reference frames are ever skipped. (Skipping by picture type,
+FFmpeg's `BIDIR`, would ruin frames: B-frames can be referred to.)
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, cast
+
+import av
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.picking import Grid, Picker
+from qwen_omni.media.plan import Picture
+from qwen_omni.media.watch import Watch
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_MOST_BROKEN = 2_000  # packets in a row that cannot be decoded
+_LONGEST_HOLD = Fraction(3600)  # seconds that one picture may stand still
+_FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+_LIMITED_RANGE = 1
+_USUAL_FPS = 25
+_GLOBAL_HEADER = 1 << 22  # FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER; MP4 wants the parameters in front
+_LEAD_THREADS = 4  # unneeded packets fill the decoder's threads too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Which output pictures are wanted: number `first` and `count` in all (`None`: to the end of the stream).
+
+    Picture n is the one shown at `begin + n * period` in the file's own time. `seek` is where to start reading.
+    """
+
+    begin: Fraction
+    period: Fraction
+    first: int = 0
+    count: int | None = None
+    seek: Fraction | None = None
+
+    @property
+    def start(self) -> Fraction:
+        """The file's own time of the first picture."""
+        return self.begin + self.first * self.period
+
+
+Shown = tuple["VideoFrame", int, int]
+"""A decoded frame, the number of the first output picture that shows it, and how many show it."""
+
+
+def read_pictures(
+    container: "InputContainer",
+    stream: "VideoStream",
+    stretch: Stretch,
+    watch: Watch,
+    *,
+    threads: int = 1,
+    key_frames: bool = False,
+) -> Iterator[Shown]:
+    """Decode the frames that a stretch shows, in order, each once.
+
+    Args:
+        container: open, not read from yet.
+        stream: its picture.
+        stretch: what is wanted.
+        watch: checked between packets.
+        threads: for the decoder.
+        key_frames: look only at frames that decode on their own; others count as not there.
+
+    Raises:
+        UnreadableMediaError: pictures stand still for an hour, or thousands in a row are broken.
+    """
+    context = stream.codec_context
+    context.thread_type = "AUTO" if threads > 1 else "NONE"
+    context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
+    if stretch.seek is not None:
+        container.seek(int(stretch.seek / _base(stream)), stream=stream)
+    grid = Grid(stretch.start, stretch.period, _base(stream))
+    decoded = _decode(container, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
+    yield from _hold(decoded, stream, grid, stretch, once=key_frames)
+
+
+def _base(stream: "VideoStream") -> Fraction:
+    return Fraction(stream.time_base or Fraction(1, av.time_base))
+
+
+def _decode(
+    container: "InputContainer", stream: "VideoStream", picker: Picker, watch: Watch, *, key_frames: bool
+) -> Iterator["VideoFrame"]:
+    """Decode packets, those that nobody needs only as far as others refer to them."""
+    context = stream.codec_context
+    careful = True  # as long as every packet tells its times
+    waiting: deque[Packet[VideoStream]] = deque()
+    tolerant = _Tolerance()
+    for packet in container.demux(stream):
+        watch.check()
+        if packet.size == 0 or (key_frames and not packet.is_keyframe):
+            continue
+        careful = careful and packet.pts is not None and packet.dts is not None
+        waiting.append(packet)
+        if careful:
+            picker.add(cast("int", packet.pts), cast("int", packet.dts))
+        while waiting and (needed := picker.needed(cast("int", waiting[0].pts)) if careful else True) is not None:
+            yield from tolerant.decode(context, waiting.popleft(), needed=needed)
+        if careful:
+            picker.forget(cast("int", packet.dts))
+            if picker.done():
+                break
+    picker.end()
+    while waiting:
+        packet = waiting.popleft()
+        needed = picker.needed(packet.pts) if careful and packet.pts is not None else True
+        yield from tolerant.decode(context, packet, needed=needed is not False)
+    context.skip_frame = "DEFAULT"
+    yield from tolerant.decode(context, None, needed=True)
+
+
+class _Tolerance:
+    """Passes over broken packets, but not for ever."""
+
+    def __init__(self) -> None:
+        self._broken = 0
+        self._skipping: bool | None = None
+
+    def decode(
+        self, context: "VideoCodecContext", packet: "Packet[VideoStream] | None", *, needed: bool
+    ) -> "list[VideoFrame]":
+        if self._skipping is not (not needed):
+            self._skipping = not needed
+            context.skip_frame = "DEFAULT" if needed else "NONREF"
+        try:
+            frames = context.decode(packet)
+        except (av.FFmpegError, ValueError, EOFError) as error:
+            self._broken += 1
+            if self._broken > _MOST_BROKEN:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UnreadableMediaError(f"{self._broken:,} packets in a row cannot be decoded: {reason}") from None
+            return []
+        self._broken = 0 if frames else self._broken
+        return frames
+
+
+def _hold(
+    frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, stretch: Stretch, *, once: bool
+) -> Iterator[Shown]:
+    """Show each frame until the next one begins; the first one also before it begins, where that is ours to show."""
+    held: VideoFrame | None = None
+    number = end = 0
+    longest = max(1, int(_LONGEST_HOLD / stretch.period))
+    usual = 1 / Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
+    ticks = max(1, int(usual / grid_base(stream)))
+    expected: int | None = None
+    for frame in frames:
+        pts = frame.pts if frame.pts is not None else expected or 0
+        expected = pts + ticks
+        begins = grid.first_at(pts)
+        if stretch.count is not None and begins >= stretch.count:
+            break
+        if held is not None and begins > number:
+            _check_hold(begins - number, longest, stretch)
+            yield held, stretch.first + number, 1 if once else begins - number
+        if held is None or begins >= number:
+            number = begins if held is not None or once or stretch.first else 0
+            held, end = frame, grid.first_at(pts + (frame.duration or ticks))
+    if held is not None:
+        last = end if stretch.count is None else stretch.count
+        alone = number == stretch.first == 0
+        count = min(max(last - number, int(alone)), longest)
+        if count > 0:  # else the last frame begins behind the last output time
+            yield held, stretch.first + number, 1 if once else count
+
+
+def grid_base(stream: "VideoStream") -> Fraction:
+    """Give the seconds of one tick of a stream."""
+    return _base(stream)
+
+
+def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
+    if count > longest:
+        seconds = float(count * stretch.period)
+        raise UnreadableMediaError(
+            f"its times jump by {seconds:,.0f} s; at most {float(_LONGEST_HOLD):,.0f} s is taken"
+        )
+
+
+class Shaper:
+    """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm."""
+
+    def __init__(self, picture: Picture, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
+        self._picture = picture
+        self._format = pixel_format
+        self._scaler = VideoReformatter()
+        self._graphs: dict[tuple[str, int, int, str], av.filter.Graph] = {}
+
+    def shape(self, frame: "VideoFrame") -> "VideoFrame":
+        """Give the frame in its final form; its time is not kept."""
+        if frame.interlaced_frame:
+            frame = _weave_out(frame)
+        turned = self._picture.rotation in (90, 270)
+        width, height = self._picture.size[::-1] if turned else self._picture.size
+        wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
+        differs = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj") or wanted == _FULL_RANGE
+        shaped = self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format=self._format,
+            interpolation=_SCALING,
+            **({"dst_color_range": wanted} if differs else {}),
+        )
+        if self._picture.rotation:
+            shaped = self._through(_TURNS[self._picture.rotation], shaped)
+        return shaped
+
+    def _through(self, chain: str, frame: "VideoFrame") -> "VideoFrame":
+        key = (chain, frame.width, frame.height, frame.format.name)
+        graph = self._graphs.get(key)
+        if graph is None:
+            graph = self._graphs[key] = _graph(chain, frame)
+        frame.pts = None
+        graph.vpush(frame)
+        return graph.vpull()
+
+
+def _weave_out(frame: "VideoFrame") -> "VideoFrame":
+    """Make a whole picture of the first of two half pictures, from this frame alone: its neighbours may be skipped."""
+    graph = _graph("estdif=mode=frame:deint=interlaced", frame)  # it waits for a second frame, so it serves once
+    frame.pts = 0
+    graph.vpush(frame)
+    graph.vpush(None)
+    return graph.vpull()
+
+
+_SCALING = Interpolation.BICUBIC
+_TURNS = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}
+
+
+def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
+    graph = av.filter.Graph()
+    last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    for step in chain.split(","):
+        name, _, arguments = step.partition("=")
+        following = graph.add(name, arguments or None)
+        last.link_to(following)
+        last = following
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
+    """Make an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
+    context = av.CodecContext.create("libx264", "w")
+    set_up(context, picture)
+    context.thread_count = threads
+    context.open()
+    return context
+
+
+def set_up(context: "VideoCodecContext", picture: Picture) -> None:
+    """Set what an encoder, or the stream that carries its packets, has to know."""
+    context.width, context.height = picture.size
+    context.pix_fmt = "yuv420p"
+    context.time_base = picture.period
+    context.framerate = 1 / picture.period
+    context.flags |= _GLOBAL_HEADER
+    options = {"preset": picture.effort, "crf": str(picture.quality)}
+    if picture.most_bits is not None:
+        options |= {"maxrate": str(picture.most_bits), "bufsize": str(picture.most_bits)}
+    context.options = options
+
+
+class PictureEncoder:
+    """Encodes shown pictures; packets carry numbers of output pictures as their times."""
+
+    def __init__(self, picture: Picture, *, threads: int = 1) -> None:
+        self._context = open_encoder(picture, threads=threads)
+        self._delay = self._context.reorder_depth
+        self._numbers: list[int] = []
+        self._given = 0
+
+    def encode(self, frame: "VideoFrame", number: int, count: int) -> "Iterator[Packet[VideoStream]]":
+        """Encode one frame for `count` output pictures from `number` on."""
+        frame.time_base = self._context.time_base
+        frame.pict_type = 0  # the source's own types are not orders for us
+        for shown in range(number, number + count):
+            frame.pts = shown
+            self._numbers.append(shown)
+            yield from self._timed(self._context.encode(frame))
+
+    def end(self) -> "Iterator[Packet[VideoStream]]":
+        """Give what is still inside."""
+        yield from self._timed(self._context.encode(None))
+
+    def _timed(self, packets: "list[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+        """Set decoding times by rule, so that the packets of several encoders follow each other without a seam."""
+        for packet in packets:
+            late = self._given - self._delay
+            packet.dts = self._numbers[0] + late if late < 0 else self._numbers[late]
+            self._given += 1
+            yield packet

@@ -1,0 +1,173 @@
+"""Sound: read a stretch of it as one channel at one rate, without drift, and encode it.
+
+Every decoded piece is placed by its own time. Small differences are codecs' rounding and are let be; where sound
+is missing there is silence, where pieces overlap the later one is cut. So the end of a two-hour film is as much
+in time as its beginning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import av
+
+from qwen_omni.media.watch import Watch
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+_SAMPLE_BYTES = 4  # one 32-bit float
+_JUMP = Fraction(3, 100)  # seconds; less is rounding
+_LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
+_RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
+_PIECE = 8192  # samples of silence made at once
+_MOST_BROKEN = 20_000  # packets in a row
+
+SoundCodec = Literal["aac", "libmp3lame"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundStretch:
+    """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all."""
+
+    begin: Fraction
+    rate: int
+    duration: Fraction | None = None
+    seek: bool = False
+
+
+def read_sound(
+    container: "InputContainer", stream: "AudioStream", stretch: SoundStretch, watch: Watch
+) -> Iterator["AudioFrame"]:
+    """Give a stretch of sound as mono frames whose times count samples from its beginning."""
+    if stretch.seek and stretch.begin > _RUN_UP:
+        container.seek(int((stretch.begin - _RUN_UP) / Fraction(stream.time_base or 1)), stream=stream)
+    line = _Line(stretch)
+    for frame in _frames(container, stream, watch):
+        yield from line.place(frame)
+        if line.full:
+            return
+    yield from line.rest()
+
+
+def _frames(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Iterator["AudioFrame"]:
+    broken = 0
+    for packet in container.demux(stream):
+        watch.check()
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, ValueError, EOFError):
+            broken += 1
+            if broken > _MOST_BROKEN:
+                return
+            continue
+        broken = 0
+        yield from frames
+
+
+class _Line:
+    """The samples so far, placed one behind the other."""
+
+    def __init__(self, stretch: SoundStretch) -> None:
+        self._stretch = stretch
+        self._written = 0  # samples given out
+        self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
+        self._resampler: av.AudioResampler | None = None
+        self._shape: tuple[str, str, int] | None = None
+        self._expected: Fraction | None = None  # when the next piece is due, in seconds of the file
+        self._at = 0  # where on the line the next sample of the resampler belongs
+
+    @property
+    def full(self) -> bool:
+        return self._total is not None and self._written >= self._total
+
+    def place(self, frame: "AudioFrame") -> Iterator["AudioFrame"]:
+        """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
+        if not frame.sample_rate or not frame.samples:
+            return
+        begins = self._time_of(frame)
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape or self._jumped(begins):
+            yield from self.rest()
+            self._resampler, self._shape = self._new_resampler(), shape
+            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
+        self._expected = begins + Fraction(frame.samples, frame.sample_rate)
+        frame.pts = None
+        assert self._resampler is not None
+        for piece in self._resampler.resample(frame):
+            yield from self._write(piece)
+
+    def rest(self) -> Iterator["AudioFrame"]:
+        """Give what the resampler still holds."""
+        resampler, self._resampler, self._shape = self._resampler, None, None
+        if resampler is not None:
+            for piece in resampler.resample(None):
+                yield from self._write(piece)
+
+    def _new_resampler(self) -> "av.AudioResampler":
+        return av.AudioResampler(format="fltp", layout="mono", rate=self._stretch.rate)
+
+    def _time_of(self, frame: "AudioFrame") -> Fraction:
+        due = self._stretch.begin if self._expected is None else self._expected
+        if frame.pts is None or not frame.time_base:
+            return due
+        told = Fraction(frame.pts * frame.time_base)
+        if self._expected is not None and abs(told - due) > _LONGEST_HOLE:
+            return due
+        # Times of coarse clocks jitter; the line itself is exact, so it is kept until it is really off.
+        return told
+
+    def _jumped(self, begins: Fraction) -> bool:
+        """Tell whether a piece begins elsewhere than where the line has come to."""
+        if self._resampler is None:
+            return True
+        reached = self._stretch.begin + Fraction(self._at, self._stretch.rate)
+        return abs(begins - reached) > _JUMP
+
+    def _write(self, piece: "AudioFrame") -> Iterator["AudioFrame"]:
+        data = bytes(piece.planes[0])[: piece.samples * _SAMPLE_BYTES]
+        at, self._at = self._at, self._at + piece.samples
+        if at < self._written:
+            data, at = data[(self._written - at) * _SAMPLE_BYTES :], self._written
+        while at > self._written and not self.full and data:
+            hole = min(at - self._written, _PIECE)
+            yield from self._give(bytes(hole * _SAMPLE_BYTES))
+        yield from self._give(data)
+
+    def _give(self, data: bytes) -> Iterator["AudioFrame"]:
+        if self._total is not None:
+            data = data[: (self._total - self._written) * _SAMPLE_BYTES]
+        count = len(data) // _SAMPLE_BYTES
+        if count == 0:
+            return
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=count)
+        plane = frame.planes[0]
+        plane.update(data + bytes(plane.buffer_size - len(data)))
+        frame.sample_rate = self._stretch.rate
+        frame.time_base = Fraction(1, self._stretch.rate)
+        frame.pts = self._written
+        self._written += count
+        yield frame
+
+
+def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate: int) -> "AudioStream":
+    """Add a mono sound track to a file that is being written."""
+    # FFmpeg's thorough search for AAC costs more than all else that is done to the sound of a lecture.
+    options = {"aac_coder": "fast"} if codec == "aac" else {}
+    layout: Any = "mono"
+    track = output.add_stream(codec, rate=rate, layout=layout, options=options)
+    track.bit_rate = bit_rate
+    track.time_base = Fraction(1, rate)
+    return track
+
+
+def encode_sound(context: "AudioCodecContext", frames: Iterator["AudioFrame"]) -> Iterator["Packet[AudioStream]"]:
+    """Encode frames to the end of them."""
+    for frame in frames:
+        yield from cast("list[Packet[AudioStream]]", context.encode(frame))
+    yield from cast("list[Packet[AudioStream]]", context.encode(None))

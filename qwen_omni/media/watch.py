@@ -1,0 +1,62 @@
+"""When work on a file must end early: it was called off, or it takes longer than any honest file would.
+
+Decoding foreign bytes is bounded here for every module that does it: they call `Watch.check` between packets.
+"""
+
+import threading
+import time
+
+from qwen_omni.errors import UnreadableMediaError
+
+_LEAST_SECONDS = 60.0
+_TIMES_REAL = 4.0  # slower than the media itself lasts, by so much: a 4K film on one old core
+_NO_LENGTH_KNOWN = 3600.0
+
+
+class StoppedError(Exception):
+    """The work was called off; nobody waits for its result."""
+
+
+class Watch:
+    """Shared by all who work on one file. `stop` ends their work at the next packet."""
+
+    def __init__(
+        self, seconds: float | None = None, *, label: str = "The media", parent: "Watch | None" = None
+    ) -> None:
+        """Allow so many seconds, or any time; what stops the parent stops this too."""
+        self._parent = parent
+        self.label = label
+        self.seconds = seconds
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Call the work off."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the work was called off."""
+        return self._stopped.is_set() or (self._parent is not None and self._parent.stopped)
+
+    def check(self) -> None:
+        """Go on, or end the work.
+
+        Raises:
+            StoppedError: it was called off.
+            UnreadableMediaError: the time is up.
+        """
+        if self._stopped.is_set():
+            raise StoppedError
+        if self._parent is not None:
+            self._parent.check()
+        if self._until is not None and time.monotonic() > self._until:
+            raise UnreadableMediaError(
+                f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a whole file of its length "
+                "takes; it is probably damaged. If this machine is just slow, pass a larger limit_seconds."
+            )
+
+
+def usual_limit(duration: float | None) -> float:
+    """Give the seconds that work on media of this length may take at most."""
+    return _NO_LENGTH_KNOWN if duration is None else _LEAST_SECONDS + _TIMES_REAL * duration

@@ -1,0 +1,132 @@
+"""How many tokens the service bills for media: its documented formulas. Pure; `qwen_omni.profiles` has the constants.
+
+Source: Model Studio, Qwen-Omni guide, read 2026-09-18. That frames merge in pairs whatever the rate is known from
+public measurements of 2026-09-14. Where the guide leaves rounding open (parts of a second of sound) the nearest
+whole number is taken. The stand-in has its own arithmetic, so that one checks the other.
+"""
+
+import math
+from fractions import Fraction
+
+from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
+from qwen_omni.profiles import Profile
+
+_MARKERS = 2  # a start and an end token around each picture or film
+_PAIR = 2  # frames are merged two by two
+_HIGHEST_IMAGE_PIXELS = 16_777_216
+_HIGHEST_FRAME_PIXELS = 2_048_000
+_SLACK = 1.05  # a frame may always be this much above the least size
+
+Seconds = float | Fraction
+
+
+def audio_tokens(profile: Profile, seconds: Seconds) -> int:
+    """Count the tokens of sound; a clip under a second counts as one second, none as none.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> audio_tokens(profile_for("qwen3.8-omni-flash"), 60)
+        420
+    """
+    return math.floor(max(1.0, float(seconds)) * profile.tokens.audio_in + 0.5) if seconds > 0 else 0
+
+
+def image_tokens(
+    profile: Profile,
+    size: tuple[int, int],
+    sampling: Sampling = DEFAULT_SAMPLING,
+    *,
+    high_resolution: bool = False,
+) -> int:
+    """Count the tokens of one picture.
+
+    Args:
+        profile: the model; where it documents no sampling fields, `sampling` is ignored.
+        size: width and height as shown.
+        sampling: what stands beside the part.
+        high_resolution: the request asks for `vl_high_resolution_images`.
+    """
+    rules = profile.tokens
+    area = rules.factor**2
+    least, most = rules.image_tokens[0] * area, rules.image_tokens[1] * area
+    if profile.sampling_fields:
+        least = max(least, sampling.min_pixels or 0)
+        most = min(sampling.max_pixels or most, _HIGHEST_IMAGE_PIXELS)
+    if high_resolution and rules.image_tokens_high is not None:
+        most = rules.image_tokens_high * area
+    width, height = resized(size, rules.factor, least, most)
+    return width * height // area + _MARKERS
+
+
+def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+    """Count how many frames of a video the service looks at.
+
+    Args:
+        profile: the model.
+        seconds: length of the video.
+        fps: frames per second in the file.
+        sampling: what stands beside the part.
+    """
+    rules = profile.tokens
+    wanted = sampling.fps if profile.sampling_fields and sampling.fps else rules.fps
+    whole = int(seconds)
+    total = math.ceil(seconds * fps) if seconds - whole > Fraction(1, 2) else math.ceil(whole * fps)
+    total = max(total, 1)
+    fewest, most = rules.frames
+    even = min(most, total) // _PAIR * _PAIR
+    return max(1, int(min(max(total / float(fps) * wanted, fewest), even, total)))
+
+
+def video_tokens(
+    profile: Profile,
+    size: tuple[int, int],
+    seconds: Seconds,
+    fps: Seconds,
+    sampling: Sampling = DEFAULT_SAMPLING,
+) -> int:
+    """Count the tokens of a video's picture. Its sound comes on top: `audio_tokens`.
+
+    Args:
+        profile: the model; where it documents no sampling fields, `sampling` is ignored.
+        size: width and height as shown.
+        seconds: length of the video.
+        fps: frames per second in the file.
+        sampling: what stands beside the part.
+    """
+    return frames_tokens(profile, size, frames_seen(profile, seconds, fps, sampling), sampling)
+
+
+def frames_tokens(profile: Profile, size: tuple[int, int], count: int, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+    """Count the tokens of `count` frames of one size, whether sampled from a video or sent as a list."""
+    rules = profile.tokens
+    width, height = frame_size(profile, size, count, sampling)
+    return math.ceil(count / _PAIR) * (width // rules.factor) * (height // rules.factor) + _MARKERS
+
+
+def frame_size(
+    profile: Profile, size: tuple[int, int], count: int, sampling: Sampling = DEFAULT_SAMPLING
+) -> tuple[int, int]:
+    """Tell the width and height at which the service looks at each of `count` frames."""
+    rules = profile.tokens
+    asked = sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    area = rules.factor**2
+    least = asked.min_pixels or rules.frame_tokens[0] * area
+    ceiling = min(asked.max_pixels or rules.frame_tokens[1] * area, _HIGHEST_FRAME_PIXELS)
+    total = asked.total_pixels or rules.video_tokens * area
+    most = max(min(ceiling, total / max(count, 1) * _PAIR), int(least * _SLACK))
+    return resized(size, rules.factor, least, most)
+
+
+def resized(size: tuple[int, int], factor: int, least: float, most: float) -> tuple[int, int]:
+    """Round a picture's sides to multiples of `factor` so that its area lies between `least` and `most` pixels."""
+    width, height = size
+    wide, high = max(factor, round(width / factor) * factor), max(factor, round(height / factor) * factor)
+    if wide * high > most:
+        shrink = math.sqrt(width * height / most)
+        wide = max(factor, math.floor(width / shrink / factor) * factor)
+        high = max(factor, math.floor(height / shrink / factor) * factor)
+    elif wide * high < least:
+        grow = math.sqrt(least / (width * height))
+        wide = math.ceil(width * grow / factor) * factor
+        high = math.ceil(height * grow / factor) * factor
+    return wide, high

@@ -1,0 +1,149 @@
+"""What is done with a file, and that it never costs more than leaving it alone."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
+from qwen_omni.media.budget import MediaBudget, budget_named
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Wish
+from qwen_omni.media.planning import plan_media
+from qwen_omni.profiles import profile_for
+
+OMNI = profile_for("qwen3.8-omni-flash")
+MODELS = [
+    profile_for(name) for name in ("qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3-omni-flash", "qwen-omni-turbo")
+]
+FILM = MediaInfo(
+    kind="video", container="mp4", media_type="video/mp4", size_bytes=405_000_000, duration=Fraction(600), width=1920,
+    height=1080, fps=Fraction(30), video_codec="h264", audio_codec="aac", sample_rate=48_000, channels=2,
+)  # fmt: skip
+SOUND = MediaInfo(
+    kind="audio", container="mp3", media_type="audio/mpeg", size_bytes=1_000_000, duration=Fraction(60),
+    audio_codec="mp3", sample_rate=44_100, channels=2,
+)  # fmt: skip
+PHOTO = MediaInfo(
+    kind="image", container="jpeg", media_type="image/jpeg", size_bytes=4_000_000, width=4032, height=3024
+)
+
+
+def plan(info, budget="auto", **wish):
+    return plan_media(info, Wish(budget=budget_named(budget), profile=OMNI, **wish), label="it")
+
+
+films = st.builds(
+    lambda width, height, duration, rate, sound, size: replace(
+        FILM, width=width, height=height, duration=duration, fps=rate, audio_codec=sound, size_bytes=size
+    ),
+    st.integers(16, 4096),
+    st.integers(16, 4096),
+    st.fractions(2, 7200, max_denominator=1000),
+    st.fractions(Fraction(1, 10), 120, max_denominator=1001),
+    st.sampled_from(["aac", None]),
+    st.integers(1_000, 2 * 2**30),
+)
+
+
+@settings(max_examples=400)
+@given(info=films, profile=st.sampled_from(MODELS), lively=st.booleans(), room=st.sampled_from([None, 7_000_000]))
+def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively, room):
+    """Whatever `auto` makes of a video, the service's formulas count no more tokens than for the original."""
+    made = plan_media(
+        info, Wish(budget=budget_named("auto"), profile=profile, lively=lively, room_bytes=room), label="it"
+    )
+
+    assert made.tokens <= made.tokens_as_is
+
+
+@given(width=st.integers(11, 9000), height=st.integers(11, 9000), profile=st.sampled_from(MODELS))
+def test_auto_never_bills_more_for_a_picture(width, height, profile):
+    """The same for pictures, where nothing forces a change."""
+    info = replace(PHOTO, width=width, height=height)
+    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile), label="it")
+
+    assert made.tokens <= made.tokens_as_is
+
+
+@given(info=films)
+def test_a_planned_size_is_within_the_budget(info):
+    """Sides are even, within the budget, and never larger than the source but for rounding to even."""
+    made = plan(info, "static")
+    if made.action == "video":
+        width, height = made.picture.size
+        assert width % 2 == height % 2 == 0
+        assert max(width, height) <= 1280
+        assert min(width, height) <= 720
+        assert width <= info.width + 1
+        assert height <= info.height + 1
+        assert 1 / made.picture.period <= 4
+
+
+@pytest.mark.parametrize(
+    ("info", "budget", "wish", "action", "says"),
+    [
+        (FILM, "static", {}, "video", "1280x720 at 4 fps"),
+        (FILM, "action", {}, "video", "1280x720 at 8 fps"),
+        (FILM, "original", {}, "pass", "the budget says so"),
+        (FILM, "glance", {}, "video", "at 1 fps"),
+        (FILM, "auto", {}, "video", "either way"),
+        (FILM, "auto", {"lively": True}, "video", "at 8 fps"),
+        (replace(FILM, size_bytes=2_000_000), "auto", {}, "pass", "sent as it is: about"),
+        (replace(FILM, size_bytes=2_000_000), "auto", {"end": Fraction(9)}, "video", "only a part"),
+        (replace(FILM, width=640, height=360, fps=Fraction(4)), "static", {}, "pass", "already fits"),
+        (replace(FILM, width=640, height=360, fps=Fraction(4), rotation=90), "static", {}, "video", "turned by 90"),
+        (replace(FILM, width=640, height=360, fps=Fraction(4), container="mpegts"), "static", {}, "remux", "mpegts"),
+        (replace(FILM, size_bytes=9_000_000, video_codec="prores"), "auto", {}, "video", "prores"),
+        (replace(FILM, size_bytes=9_000_000), "auto", {"room_bytes": 7_000_000}, "video", "more than can be"),
+        (SOUND, "auto", {}, "pass", "sent as it is"),
+        (SOUND, "static", {}, "audio", "mono MP3"),
+        (replace(SOUND, container="ogg", audio_codec="opus"), "auto", {}, "audio", "opus in ogg"),
+        (replace(SOUND, size_bytes=200_000), "static", {}, "pass", "already small"),
+        (PHOTO, "auto", {}, "image", "960x720"),
+        (replace(PHOTO, width=640, height=480), "auto", {}, "pass", "already fits"),
+        (replace(PHOTO, width=480, height=640, rotation=90), "auto", {}, "image", "turned"),
+        (replace(PHOTO, width=64, height=48, container="gif"), "auto", {}, "image", "gif"),
+    ],
+)  # fmt: skip
+def test_each_plan_says_what_and_why(info, budget, wish, action, says):
+    """A plan explains its choice in one line."""
+    made = plan(info, budget, **wish)
+
+    assert made.action == action
+    assert says in made.reason
+    assert "\n" not in made.reason
+
+
+def test_a_quick_uplink_sends_more_as_it_is():
+    """The same file goes untouched where sending is quick, and is made smaller where it is slow."""
+    film = replace(FILM, size_bytes=60_000_000)
+    assert plan(film, "auto", uplink_mbps=1000).action == "pass"
+    assert plan(film, "auto", uplink_mbps=2).action == "video"
+
+
+def test_static_shows_what_its_sampling_costs():
+    """The file and the sampling at four a second bill about twice the service's default, and say so."""
+    made = plan(replace(FILM, duration=Fraction(60)), "static")
+    assert made.sampling.fps == 4
+    assert made.tokens > made.tokens_as_is
+
+
+def test_an_empty_range_is_refused():
+    """A range behind the end names both numbers."""
+    with pytest.raises(MediaDoesNotFitError, match=r"lasts 600\.00 s; nothing lies in the range from 700"):
+        plan(FILM, start=Fraction(700))
+
+
+@pytest.mark.parametrize("wrong", [{"fps": 0}, {"fps": 1000}, {"short_side": 1}, {"max_bytes": 0}])
+def test_a_budget_that_leaves_nothing_is_refused(wrong):
+    """Impossible limits are told when they are set."""
+    with pytest.raises(ConfigurationError):
+        MediaBudget(**wrong)
+
+
+def test_an_unknown_preset_is_refused():
+    """The error lists the presets."""
+    with pytest.raises(ConfigurationError, match="auto, static, action, original, glance"):
+        budget_named("tiny")
