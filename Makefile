@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -37,13 +37,13 @@ demo: $(VENV)/.demo  ## make a video, ask ChatQwenOmni about it, check the answe
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 test-openai2: $(VENV2)/.test  ## the same suite on version 2 of the openai SDK
-	$(VENV2)/bin/python -m pytest -m 'not slow'
+	$(VENV2)/bin/python -m pytest -n auto -m 'not slow'
 
 test-slow: $(VENV)/.test  ## what moves hundreds of megabytes or kills processes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: lint types contracts test test-slow test-openai2 mutants  ## all that CI runs
 
@@ -65,6 +65,14 @@ bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
+
+bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine
+	$(BIN)/python -m pip install --quiet imageio-ffmpeg
+	$(BIN)/python benchmarks/media.py --rounds 5 \
+	  --ffmpeg "$$($(BIN)/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')"
+
+fuzz: $(VENV)/.test  ## 50,000 damaged files; takes long
+	QWEN_OMNI_FUZZ=50000 $(BIN)/python -m pytest -m slow tests/core/media/test_prepare_hostile.py
 
 live-caption: $(VENV)/.demo  ## caption a video on the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
 	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')

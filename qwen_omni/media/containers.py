@@ -8,7 +8,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import av
 from av.stream import Discard, Disposition
@@ -158,3 +158,17 @@ def origin_of(container: "InputContainer") -> Fraction:
 
 
 _RUN_UP = Fraction(1, 10)
+
+
+def packets_of(container: "InputContainer", *streams: Any) -> Iterator[Any]:  # noqa: ANN401  (any kind of stream)
+    """Give the packets of some streams in the order of the file.
+
+    Raises:
+        UnreadableMediaError: the file goes on with a stream that its beginning did not announce.
+    """
+    try:
+        yield from container.demux(*streams)
+    except IndexError:
+        raise UnreadableMediaError(
+            "The file goes on with a stream that its beginning does not announce; it is damaged or two files in one."
+        ) from None

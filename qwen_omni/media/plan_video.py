@@ -25,6 +25,7 @@ from qwen_omni.tokens import audio_tokens, video_tokens
 _REMUXED = frozenset({"mpegts", "mpeg"})
 _PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
 _SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
+_SLOWEST = Fraction(1, 1001)  # frames per second; a damaged file may claim a picture a day
 _NARROWEST = 80  # percent that a picture is made smaller at most, only to bill no more
 _RATE_SLACK = Fraction(21, 20)  # 4.1 frames a second are still "4"
 
@@ -115,7 +116,7 @@ def _rate(info: MediaInfo, wish: Wish) -> Fraction:
     """Choose the frames per second of the file; never more than there are, since that could bill more."""
     wanted = wish.budget.fps if wish.budget.fps is not None else LIVELY_FPS if wish.lively else STILL_FPS
     rate = Fraction(wanted).limit_denominator(1001)
-    return min(rate, info.fps.limit_denominator(1001)) if info.fps else rate
+    return max(_SLOWEST, min(rate, info.fps.limit_denominator(1001))) if info.fps else rate
 
 
 def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | None) -> tuple[Size, int | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.media.containers import open_for_work, origin_of, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, origin_of, packets_of, picture_stream, sound_stream
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.segments import CutPlace
@@ -70,7 +70,7 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
         return []
     container.seek(int(max(begin, Fraction(0)) / Fraction(stream.time_base)), stream=stream)
     found: list[Fraction] = []
-    for count, packet in enumerate(container.demux(stream)):
+    for count, packet in enumerate(packets_of(container, stream)):
         watch.check()
         if packet.pts is None or packet.size == 0 or count > _MOST_PACKETS:
             break

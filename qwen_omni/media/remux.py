@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.media.containers import open_for_work, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.watch import Watch
 
@@ -24,7 +24,7 @@ def remux(source: Reopenable, path: Path, watch: Watch) -> None:
         for stream in (picture_stream(container), sound_stream(container)):
             if stream is not None:
                 copied[stream.index] = output.add_stream_from_template(stream)
-        for packet in container.demux(*(container.streams[index] for index in copied)):
+        for packet in packets_of(container, *(container.streams[index] for index in copied)):
             watch.check()
             if packet.size == 0 or packet.dts is None:
                 continue

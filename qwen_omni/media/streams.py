@@ -14,6 +14,7 @@ from qwen_omni.media.containers import (
     DEMUXERS,
     has_decoder,
     open_container,
+    packets_of,
     picture_stream,
     sound_stream,
 )
@@ -132,7 +133,7 @@ def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
 def _first_frame(container: "InputContainer", stream: "AudioStream | VideoStream") -> "AudioFrame | VideoFrame | None":
     """Decode the first picture or sound; broken packets before it are passed over, some files begin with them."""
     stream.codec_context.options = CODEC_OPTIONS
-    for tries, packet in enumerate(container.demux(stream)):
+    for tries, packet in enumerate(packets_of(container, stream)):
         if tries >= _MOST_TRIES:
             break
         frames = _decoded(packet)
@@ -171,7 +172,7 @@ def _walked_duration(container: "InputContainer") -> Fraction | None:
     """Read every packet's times; `None` if there are none, or too many packets to look at."""
     start: Fraction | None = None
     end: Fraction | None = None
-    for count, packet in enumerate(container.demux(*_timed(container))):
+    for count, packet in enumerate(packets_of(container, *_timed(container))):
         if count > _MOST_PACKETS:
             return None
         if packet.size == 0 or packet.pts is None or not packet.time_base:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, origin_of, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, origin_of, packets_of, picture_stream, sound_stream
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
@@ -122,12 +122,12 @@ def _key_frame_at(
     """Tell the time of the key frame at which reading begins when `sought` is sought."""
     try:
         container.seek(int(sought / base), stream=stream)
-        packet = next((packet for packet in container.demux(stream) if packet.size), None)
+        packet = next((packet for packet in packets_of(container, stream) if packet.size), None)
     except (av.FFmpegError, ValueError):
         return None
     if packet is None or packet.pts is None or not packet.is_keyframe or packet.pts * base > sought:
         return None
-    return packet.pts * base
+    return Fraction(packet.pts * base)
 
 
 def _pictures(

@@ -16,6 +16,7 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.containers import packets_of
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
 from qwen_omni.media.watch import Watch
@@ -103,7 +104,7 @@ def _decode(
     careful = True  # as long as every packet tells its times
     waiting: deque[Packet[VideoStream]] = deque()
     tolerant = _Tolerance()
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         watch.check()
         if packet.size == 0 or (key_frames and not packet.is_keyframe):
             continue

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 
+from qwen_omni.media.containers import packets_of
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read_sound(
 
 def _frames(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Iterator["AudioFrame"]:
     broken = 0
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         watch.check()
         try:
             frames = packet.decode()

@@ -95,7 +95,7 @@ def test_some_damaged_files(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(CASES)
+@pytest.mark.timeout(900 + CASES)
 def test_many_damaged_files(wholes):
     """Thousands of truncations, bit flips, holes, doublings and joins of every odd kind."""
     run(wholes, range(CASES))
