@@ -64,7 +64,7 @@ def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reaso
         if _can_remux(info):
             return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
     if why is None and wish.budget.weigh and not _gains(untouched, made):
-        return replace(untouched, reason=f"sent as it is: {_compared(untouched, made)}")
+        return replace(untouched, reason=_not_worth_it(untouched, made))
     return None
 
 
@@ -181,6 +181,10 @@ def _gains(untouched: Plan, made: Plan) -> bool:
 
 def _wanted(untouched: Plan, made: Plan) -> str:
     return _compared(untouched, made) if made.budget.weigh else f"the budget {made.budget.name!r} asks for it"
+
+
+def _not_worth_it(untouched: Plan, made: Plan) -> str:
+    return f"sent as it is: {_compared(untouched, made)}; preparing would save neither {WORTH_SECONDS} s nor tokens"
 
 
 def _compared(untouched: Plan, made: Plan) -> str:
