@@ -44,12 +44,14 @@ if TYPE_CHECKING:
         MediaOutsideRootError as MediaOutsideRootError,
         MediaRefusedError as MediaRefusedError,
         NotFoundError as NotFoundError,
+        NoToolCallError as NoToolCallError,
         PermissionDeniedError as PermissionDeniedError,
         QwenOmniError as QwenOmniError,
         RateLimitError as RateLimitError,
         ServerError as ServerError,
         StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
+        ToolArgumentsError as ToolArgumentsError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
@@ -127,7 +129,7 @@ _HOMES = {
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
         ServerError StoreUnavailableError StreamInterruptedError UnreadableMediaError UnsupportedContentError
-        UnsupportedMediaError
+        NoToolCallError ToolArgumentsError UnsupportedMediaError
     """,
     "qwen_omni.media.budget": "MediaBudget",
     "qwen_omni.media.info": "MediaInfo",

@@ -26,6 +26,8 @@ QwenOmniError
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+├─ NoToolCallError                   a tool had to be called, and the model called none
+├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
 
@@ -225,6 +227,24 @@ class StreamInterruptedError(QwenOmniError):
     def __init__(self, message: str, *, partial: "Response") -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class NoToolCallError(QwenOmniError, ValueError):
+    """A tool had to be called and the model called none, also when it was asked again."""
+
+
+class ToolArgumentsError(QwenOmniError, ValueError):
+    """The model called a tool with arguments that are not a JSON object.
+
+    Attributes:
+        name: the tool.
+        arguments: what the model wrote.
+    """
+
+    def __init__(self, message: str, *, name: str, arguments: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.arguments = arguments
 
 
 class CaptionSyntaxError(QwenOmniError, ValueError):
