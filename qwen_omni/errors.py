@@ -9,6 +9,7 @@ QwenOmniError
 │   ├─ UnsupportedMediaError         readable, but not something the model takes
 │   ├─ MediaOutsideRootError         a local path that message content may not reach
 │   └─ MediaDoesNotFitError          too long, too large, too many (limit, actual)
+├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
 ├─ DeliveryError                     media could not be brought to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
 ├─ APIError                          the service refused (status, code, request_id, body)
@@ -106,6 +107,24 @@ class MediaDoesNotFitError(MediaError):
         super().__init__(message)
         self.limit = limit
         self.actual = actual
+
+
+class SpendLimitError(QwenOmniError):
+    """A call would cost more than its limit allows; nothing of it was sent.
+
+    Attributes:
+        unit: what is counted: "tokens", "CNY" or "USD".
+        estimated: what the call would take, in that unit.
+        limit: the most that is allowed.
+        spent: what earlier calls have taken and running ones may take; 0 for a limit on single calls.
+    """
+
+    def __init__(self, message: str, *, unit: str, estimated: float, limit: float, spent: float) -> None:
+        super().__init__(message)
+        self.unit = unit
+        self.estimated = estimated
+        self.limit = limit
+        self.spent = spent
 
 
 class DeliveryError(QwenOmniError):
