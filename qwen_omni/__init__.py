@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SpendLimitError as SpendLimitError,
         StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
+        TooManyGapsError as TooManyGapsError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
@@ -138,7 +139,7 @@ _HOMES = {
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError UnreadableMediaError
+        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TooManyGapsError UnreadableMediaError
         UnsupportedContentError UnsupportedMediaError
     """,
     "qwen_omni.media.budget": "MediaBudget",

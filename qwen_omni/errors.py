@@ -27,6 +27,7 @@ QwenOmniError
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+├─ TooManyGapsError                  too many segments of a long video failed for good (gaps)
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
 
@@ -40,6 +41,7 @@ from qwen_omni.redact import redact
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Response
+    from qwen_omni.video.steps import Gap
 
 
 class QwenOmniError(Exception):
@@ -244,6 +246,18 @@ class StreamInterruptedError(QwenOmniError):
     def __init__(self, message: str, *, partial: "Response") -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class TooManyGapsError(QwenOmniError):
+    """More segments of a long video failed for good than are allowed; what is finished is kept.
+
+    Attributes:
+        gaps: each failed segment, with its times and its reason.
+    """
+
+    def __init__(self, message: str, *, gaps: tuple["Gap", ...] = ()) -> None:
+        super().__init__(message)
+        self.gaps = gaps
 
 
 class CaptionSyntaxError(QwenOmniError, ValueError):

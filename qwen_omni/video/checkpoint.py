@@ -1,5 +1,6 @@
-"""What is finished, kept in a SQLite file per run, so that nobody pays for it twice: not after a crash, not in another
-process, not in another kind of use (an index after a summary).
+"""What is finished, kept in a SQLite file per run, so that nobody pays for it twice.
+
+Not after a crash, not in another process, and not in another kind of use (an index after a summary).
 
 A step is finished when its row is committed. While somebody works on a step, it is claimed; claims of a process that
 is gone count for nothing (its lock file is free). A disk that is full does not end a run: what could not be written
@@ -103,7 +104,9 @@ class Checkpoint:
             self._base.execute("INSERT OR IGNORE INTO cuts VALUES (?, ?, ?)", row)
         with self._guard:
             found = self._base.execute("SELECT start, stop FROM cuts WHERE number = ?", (segment.index,)).fetchone()
-        return segment if found is None else Segment(index=segment.index, start=Fraction(found[0]), end=Fraction(found[1]))
+        return (
+            segment if found is None else Segment(index=segment.index, start=Fraction(found[0]), end=Fraction(found[1]))
+        )
 
     # --- Steps ---
 

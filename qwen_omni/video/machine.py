@@ -6,7 +6,7 @@ came of it. It knows no clock, no thread, no file and no model: times are given 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from qwen_omni.errors import (
     APIConnectionError,
@@ -18,9 +18,11 @@ from qwen_omni.errors import (
     PermissionDeniedError,
     QwenOmniError,
     RateLimitError,
+    TooManyGapsError,
 )
 from qwen_omni.media.segments import Segment
 from qwen_omni.video.limiter import Limiter
+from qwen_omni.video.steps import Action, Ask, Cut, Gap, Joined, Prepare, Reduce, Rules, ToText
 from qwen_omni.video.tree import group, text_tokens
 
 T = TypeVar("T")
@@ -34,101 +36,6 @@ _STOPS: tuple[type[BaseException], ...] = (
     AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, DeliveryError, RateLimitError,
     APIConnectionError,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Find out where the next segment ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Make a segment ready to be sent."""
-
-    segment: Segment
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the model about a segment."""
-
-    segment: Segment
-
-
-@dataclass(frozen=True, slots=True)
-class Reduce:
-    """Join notes. `last` tells whether what comes out is the whole."""
-
-    level: int
-    index: int
-    text: str
-    last: bool
-
-    @property
-    def name(self) -> str:
-        """What this step is called."""
-        return f"{self.level}.{self.index}"
-
-
-Action = Cut | Prepare | Ask | Reduce
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A segment without notes, and why."""
-
-    index: int
-    start: float
-    end: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a run keeps to.
-
-    Attributes:
-        concurrency: requests in flight at once.
-        preparers: segments prepared at once.
-        max_gaps: segments that may fail for good.
-        step_retries: how often a step that failed in passing is begun again.
-        retry_seconds: before a step is begun again; doubles.
-        reduce_tokens: of the notes that are joined in one step; `None` if nothing is joined.
-        wanted: numbers of the segments to ask about; `None` for all.
-    """
-
-    concurrency: int = 8
-    preparers: int = 2
-    max_gaps: int = 1
-    step_retries: int = 2
-    retry_seconds: float = 5.0
-    reduce_tokens: int | None = None
-    wanted: frozenset[int] | None = None
-
-    @property
-    def window(self) -> int:
-        """How many segments may be between their cut and their answer: those in flight, two prepared, two sent."""
-        return self.concurrency + 4
-
-
-class Joined(Protocol):
-    """What came of joining notes."""
-
-    @property
-    def text(self) -> str:
-        """As a part of what is joined next."""
-
-
-class TooManyGapsError(QwenOmniError):
-    """More segments failed for good than `max_gaps` allows. What is finished is kept.
-
-    Attributes:
-        gaps: the segments that failed, with their reasons.
-    """
-
-    def __init__(self, message: str, *, gaps: tuple[Gap, ...] = ()) -> None:
-        super().__init__(message)
-        self.gaps = gaps
 
 
 @dataclass(slots=True)
@@ -163,17 +70,21 @@ class Machine(Generic[T]):
         joined: the whole, at the end.
         error: what stopped the run.
         notices: what somebody should be told; taken out by whoever tells.
+        known: how many answers were there before.
+        last_cut: the newest segment.
     """
 
     rules: Rules
     limiter: Limiter = field(default_factory=Limiter)
     text_limiter: Limiter = field(default_factory=Limiter)
-    to_text: "ToText[T] | None" = None
+    to_text: ToText[T] | None = None
     answers: dict[int, T] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
     joined: Joined | None = None
     error: QwenOmniError | None = None
     notices: list[str] = field(default_factory=list)
+    known: int = 0
+    last_cut: Segment | None = None
     _open: dict[int, _Place] = field(default_factory=dict)
     _count: int = 0
     _cutting: bool = False
@@ -269,7 +180,9 @@ class Machine(Generic[T]):
             self._stop_if_empty()
             return
         self._count += 1
+        self.last_cut = segment
         if answer is not None:
+            self.known += 1
             self.answers[segment.index] = answer
         elif self.rules.wanted is None or segment.index in self.rules.wanted:
             self._open[segment.index] = _Place(segment)
@@ -378,6 +291,11 @@ class Machine(Generic[T]):
         return self.mapped and (self.rules.reduce_tokens is None or self.joined is not None)
 
     @property
+    def cut_all(self) -> bool:
+        """Whether the last segment has been cut."""
+        return self._all_cut
+
+    @property
     def level(self) -> int:
         """How deep the tree of joins has become."""
         return self._level
@@ -409,11 +327,3 @@ class Machine(Generic[T]):
 
     def _number(self, state: str) -> int:
         return sum(place.state == state for place in self._open.values())
-
-
-class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
-    """Writes an answer as text for the model that joins."""
-
-    def __call__(self, answer: T, /) -> str:
-        """Write it."""
-

@@ -13,10 +13,12 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo,
 from qwen_omni.captions.timecode import counts_milliseconds, split_range
 from qwen_omni.captions.timed import TimedCaption
 from qwen_omni.responses import Usage
+from qwen_omni.video.chapters import ChapterAnswer, few_chapters
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?")
 _TIMES = ("start", "end")
 _LISTS = ("events", "on_screen_text", "speech")
+_ALL_LISTS = (*_LISTS, "chapters")
 
 
 class Moment(TimedCaption):
@@ -58,7 +60,9 @@ class SegmentAnswer(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    summary: str = Field(min_length=1, description="What this clip is about and what happens, in two or three sentences.")
+    summary: str = Field(
+        min_length=1, description="What this clip is about and what happens, in two or three sentences."
+    )
     events: tuple[Moment, ...] = Field(
         description="Everything that happens, in order of time, one entry each; together they cover the whole clip."
     )
@@ -80,7 +84,7 @@ class SegmentAnswer(BaseModel):
         duration = facts.get("duration")
         if duration is not None:
             facts["milliseconds"] = any(counts_milliseconds(time, duration=duration) for time in _times(data))
-        return {key: _with_words(value) if key in _LISTS else value for key, value in data.items()}
+        return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
 
     @field_validator("language")
     @classmethod
@@ -102,6 +106,17 @@ def _with_words(entries: object) -> object:
     if not isinstance(entries, list | tuple):
         return entries
     return [one for one in entries if not (isinstance(one, Mapping) and one.get("text", "…") in ("", None))]
+
+
+class WholeAnswer(SegmentAnswer):
+    """What is seen and heard in a video, and its chapters."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=few_chapters)
+
+    summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
+    chapters: tuple[ChapterAnswer, ...] = Field(
+        default=(), description="Chapters in order of time, the first from the beginning."
+    )
 
 
 class TimedNote(BaseModel):
@@ -142,6 +157,7 @@ class SegmentNotes(BaseModel):
         on_screen_text: what can be read.
         speech: what is said.
         language: code of the language spoken; empty if unknown.
+        chapters: of the whole, where the segment is the whole.
         gap: why there are no notes, if the segment failed for good; else empty.
         model: which model made them.
         usages: what its answers used, as the service told.
@@ -163,6 +179,7 @@ class SegmentNotes(BaseModel):
     on_screen_text: tuple[TimedNote, ...] = ()
     speech: tuple[TimedNote, ...] = ()
     language: str = ""
+    chapters: tuple[ChapterAnswer, ...] = ()
     gap: str = ""
     model: str = ""
     usages: tuple[Usage, ...] = ()
@@ -188,18 +205,22 @@ def to_notes(answer: SegmentAnswer, *, index: int, start: float, end: float) -> 
         (TimedNote(start=91.0, end=180.0, text='It opens.'),)
     """
     length, moved = end - start, 0
-    placed: dict[str, tuple[TimedNote, ...]] = {}
+    placed: dict[str, Any] = {}
     for name in _LISTS:
         entries: tuple[Moment, ...] = getattr(answer, name)
         moved += sum(1 for entry in entries if max(entry.start, entry.end) > length + 1)
         notes = [_placed(entry, start, length) for entry in entries]
         placed[name] = tuple(sorted(notes, key=lambda note: (note.start, note.end)))
-    return SegmentNotes(
-        index=index, start=start, end=end, summary=answer.summary, language=answer.language, moved_times=moved, **placed
+    chapters = tuple(
+        chapter.model_copy(update={"start": round(start + min(chapter.start, length), 3)})
+        for chapter in (answer.chapters if isinstance(answer, WholeAnswer) else ())
     )
+    return SegmentNotes(
+        index=index, start=start, end=end, summary=answer.summary, language=answer.language, moved_times=moved,
+        chapters=chapters, **placed,
+    )  # fmt: skip
 
 
 def _placed(entry: Moment, start: float, length: float) -> TimedNote:
     first, last = sorted((min(entry.start, length), min(entry.end, length)))
     return TimedNote(start=round(start + first, 3), end=round(start + last, 3), text=entry.text.strip())
-
