@@ -37,10 +37,6 @@ _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] 
 )
 
 
-class NoToolCallError(QwenOmniError):
-    """A tool had to be called and the model called none, also when it was asked again."""
-
-
 def to_langchain(error: QwenOmniError) -> QwenOmniError:
     """Make the error that is both ours and LangChain's; one that is both already comes back as it is.
 

@@ -14,11 +14,11 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 
 from langchain_qwen_omni._parts import kind_of, refuse, to_part
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, ToolResultPart, media_of
+from qwen_omni.messages import Message, Part, Role, ThinkingPart, ToolCallPart, media_of
+from qwen_omni.turns import Turn, join_turns, tool_turn
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant"}  # fmt: skip
-_MEDIA_FOLLOWS = "(What the tool returned follows in the next message.)"
 _CALLS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use"})
 # Blocks of earlier answers that hold speech: its words stand beside it as text.
 _SPEECH = frozenset({"audio", "output_audio"})
@@ -34,21 +34,10 @@ def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
         UnsupportedContentError: a message or block that cannot be sent, with its place and kind.
         MediaError: media that is not what it says.
     """
-    converted: list[Message] = []
-    shown_by_tools: list[Part] = []
-    for index, message in enumerate(messages):
-        if shown_by_tools and not isinstance(message, ToolMessage):
-            converted.append(Message(role="user", parts=tuple(shown_by_tools)))
-            shown_by_tools = []
-        turn, media = _turn(message, index)
-        converted.append(turn)
-        shown_by_tools += media
-    if shown_by_tools:
-        converted.append(Message(role="user", parts=tuple(shown_by_tools)))
-    return tuple(converted)
+    return join_turns(_turn(message, index) for index, message in enumerate(messages))
 
 
-def _turn(message: BaseMessage, index: int) -> tuple[Message, list[Part]]:
+def _turn(message: BaseMessage, index: int) -> Turn:
     match message:
         case ToolMessage():
             return _tool_result(message, index)
@@ -75,14 +64,9 @@ def _blocks(content: str | Sequence[Any], index: int, role: str) -> Iterator[tup
         yield block, f"message {index} ({role}) part {at}"
 
 
-def _tool_result(message: ToolMessage, index: int) -> tuple[Message, list[Part]]:
+def _tool_result(message: ToolMessage, index: int) -> Turn:
     parts = [to_part(block, place) for block, place in _blocks(message.content, index, "tool")]
-    media = [part for part in parts if media_of(part)]
-    text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-    if media:
-        text = f"{text}\n{_MEDIA_FOLLOWS}".lstrip()
-    result = ToolResultPart(tool_call_id=message.tool_call_id, text=text, name=message.name)
-    return Message(role="tool", parts=(result,)), media
+    return tool_turn(parts, tool_call_id=message.tool_call_id, name=message.name)
 
 
 def _answer(message: AIMessage, index: int) -> tuple[Part, ...]:

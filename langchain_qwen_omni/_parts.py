@@ -15,31 +15,15 @@ import binascii
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import MediaError, UnsupportedContentError
-from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Sampling, TextPart, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart
+from qwen_omni.part_options import SAMPLING, MediaKind, PartOptions, check_options, frames_part, media_part
 
 Block = Mapping[str, Any]
-Asked = dict[str, Any]
-"""The options of a block, checked: those of `Sampling`, and `start`, `end` and `budget`."""
-
-MediaKind = Literal["image", "audio", "video"]
-
-_SAMPLING: dict[str, tuple[str, ...]] = {
-    "image": ("min_pixels", "max_pixels"),
-    "audio": (),
-    "video": ("fps", "min_pixels", "max_pixels", "total_pixels"),
-}
-# What is done to local media before it is sent.
-_FITTING: dict[str, tuple[str, ...]] = {
-    "image": ("budget",),
-    "audio": ("start", "end"),
-    "video": ("start", "end", "budget"),
-}
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
 # Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
 _WITHOUT_EFFECT = frozenset(
@@ -127,24 +111,18 @@ def _media(kind: MediaKind, block: Block, place: str) -> Part:
     """Read a v1, v0 or Anthropic media block, or a list of frames in a `video` block."""
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic: {"type": "image", "source": {"type": "base64", "data": …}}
-        return _part(kind, _source(source, place), _asked(kind, block, place, skip={"source"}))
+        return media_part(kind, _source(source, place), _asked(kind, block, place, skip={"source"}))
     own = block.get(kind)
     if kind == "video" and isinstance(own, list | tuple):
         return _frames(own, block, place)
     if isinstance(own, str):  # {"type": "image", "image": "https://…"}
-        return _part(kind, _from_url(own, None), _asked(kind, block, place, skip={kind}))
-    return _part(kind, _source(block, place), _asked(kind, block, place, skip=set(_PLACES)))
+        return media_part(kind, _from_url(own, None), _asked(kind, block, place, skip={kind}))
+    return media_part(kind, _source(block, place), _asked(kind, block, place, skip=set(_PLACES)))
 
 
 def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> FramesPart:
-    asked = _asked("video", block, place, skip={"video"})
-    wrong = next((name for name in asked if name in _FITTING["video"]), None)
-    if wrong is not None:
-        raise UnsupportedContentError(f"{place}: a list of frames has no option {wrong!r}; leave frames out instead.")
-    return FramesPart(
-        frames=tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames)),
-        sampling=Sampling(**asked),
-    )
+    found = tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames))
+    return frames_part(found, _asked("video", block, place, skip={"video"}), place)
 
 
 def _frame(frame: object, place: str) -> MediaSource:
@@ -164,7 +142,7 @@ def _openai_url(name: str, block: Block, place: str) -> Part:
     if not isinstance(fields, Mapping) or not isinstance(fields.get("url"), str):
         refuse(block, place, f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}')
     sampling = _asked(kind, {**fields, **block}, place, skip={name, "url"})
-    return _part(kind, _from_url(fields["url"], None), sampling)
+    return media_part(kind, _from_url(fields["url"], None), sampling)
 
 
 def _input_audio(block: Block, place: str) -> AudioPart:
@@ -186,7 +164,7 @@ def _file(block: Block, place: str) -> Part:
         )
     if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
         return _plain_text({"type": "file", "text": block.get("url")}, place)
-    mime = next((told for told in _told(block) if told.partition("/")[0] in _SAMPLING), None)
+    mime = next((told for told in _told(block) if told.partition("/")[0] in SAMPLING), None)
     if mime is None:
         refuse(block, place, "a file must be video, audio or an image, and say so by mime_type or by its name")
     kind: MediaKind = mime.partition("/")[0]  # type: ignore[assignment]
@@ -236,19 +214,7 @@ def _from_url(url: str, mime: str | None) -> MediaSource:
     return MediaSource.from_url(url, media_type=mime)
 
 
-def _part(kind: MediaKind, source: MediaSource, asked: Asked) -> Part:
-    sampling = Sampling(**{name: value for name, value in asked.items() if name in _SAMPLING[kind]})
-    fitting = {name: value for name, value in asked.items() if name in _FITTING[kind]}
-    match kind:
-        case "image":
-            return ImagePart(source=source, sampling=sampling, **fitting)
-        case "audio":
-            return AudioPart(source=source, **fitting)
-        case "video":
-            return VideoPart(source=source, sampling=sampling, **fitting)
-
-
-def _asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> Asked:
+def _asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartOptions:
     """Collect the options of a block; an option that is not known raises rather than being dropped."""
     extras = block.get("extras") or {}
     options = {
@@ -256,19 +222,4 @@ def _asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> Aske
     }
     if options.get("detail") == "auto":
         del options["detail"]
-    known = (*_SAMPLING[kind], *_FITTING[kind])
-    for name, value in options.items():
-        if name not in known:
-            raise UnsupportedContentError(
-                f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
-            )
-        if name == "budget":
-            _check_budget(value, place)
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
-    return options
-
-
-def _check_budget(value: object, place: str) -> None:
-    if not isinstance(value, MediaBudget) and value not in PRESETS:
-        raise UnsupportedContentError(f"{place}: budget {value!r} is not known; choose one of {', '.join(PRESETS)}.")
+    return check_options(kind, options, place)

@@ -7,7 +7,6 @@ these indices and the two sizes in the header of the speech, which nobody knows 
 """
 
 import base64
-import json
 import struct
 from typing import Any, cast
 
@@ -17,7 +16,6 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from qwen_omni import responses
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -29,6 +27,7 @@ from qwen_omni.responses import (
     ToolCallDelta,
     Usage,
     UsageDelta,
+    read_arguments,
 )
 from qwen_omni.wire.audio import to_wav
 
@@ -73,21 +72,12 @@ def _to_content(response: Response) -> str | list[str | dict[str, Any]]:
 def _to_calls(response: Response) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     calls, broken = [], []
     for call in response.tool_calls:
-        arguments = _arguments(call)
+        arguments = read_arguments(call.arguments)
         if isinstance(arguments, dict):
             calls.append(tool_call(name=call.name, args=arguments, id=call.id or None))
         else:
             broken.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id or None, error=arguments))
     return calls, broken
-
-
-def _arguments(call: responses.ToolCall) -> dict[str, Any] | str:
-    """Read the arguments of a call; a text says why they cannot be read."""
-    try:
-        value = json.loads(call.arguments) if call.arguments.strip() else {}
-    except ValueError as error:
-        return f"The arguments are not JSON: {error}"
-    return value if isinstance(value, dict) else "The arguments are not a JSON object."
 
 
 def to_usage(usage: Usage) -> UsageMetadata:

@@ -1,7 +1,8 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds the fields and the four entry points. What a call asks for is decided in `_request`, messages
-are read in `_messages` and `_parts`, answers are written in `_responses`, and `_clients` keeps the connections.
+This module holds the fields and the four entry points. What a call asks for is decided in `qwen_omni.call_plan`,
+messages are read in `_messages` and `_parts`, answers are written in `_responses`, and `qwen_omni.connections` keeps
+the connections.
 """
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
@@ -26,14 +27,15 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
-from langchain_qwen_omni._clients import Clients
+from langchain_qwen_omni._calls import plan_call, plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._profile import to_model_profile
-from langchain_qwen_omni._request import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call, plan_tools
 from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._structured import Method, Schema, plan_structure, with_raw
 from langchain_qwen_omni._tokens import count_messages, count_text, count_tools
+from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan
+from qwen_omni.connections import Clients
 from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings

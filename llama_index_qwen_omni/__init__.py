@@ -1,15 +1,27 @@
-"""Qwen-Omni for LlamaIndex. Names load on first use; see the changelog for what works today."""
+"""Qwen-Omni for LlamaIndex: text, images, audio and video in one message, through `QwenOmni`.
+
+Example:
+    from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+    from llama_index_qwen_omni import QwenOmni
+
+    question = ChatMessage(blocks=[VideoBlock(path="promo.mp4"), TextBlock(text="What is sold here?")])
+    print(QwenOmni().chat([question]).message.content)
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
+    from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = ["CaptionOutputParser", "TimedCaptions", "VideoCaption"]
+__all__ = ["CaptionOutputParser", "NoToolCallError", "QwenOmni", "TimedCaptions", "VideoCaption"]
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
+    "NoToolCallError": "qwen_omni.errors",
+    "QwenOmni": "llama_index_qwen_omni.llm",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",
 }

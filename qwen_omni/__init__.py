@@ -44,12 +44,16 @@ if TYPE_CHECKING:
         MediaOutsideRootError as MediaOutsideRootError,
         MediaRefusedError as MediaRefusedError,
         NotFoundError as NotFoundError,
+        NoToolCallError as NoToolCallError,
         PermissionDeniedError as PermissionDeniedError,
         QwenOmniError as QwenOmniError,
         RateLimitError as RateLimitError,
         ServerError as ServerError,
+        SpendLimitError as SpendLimitError,
         StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
+        ToolArgumentsError as ToolArgumentsError,
+        TooManyGapsError as TooManyGapsError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
@@ -93,6 +97,8 @@ if TYPE_CHECKING:
         OssSettings as OssSettings,
     )
     from qwen_omni.profiles import (
+        ExchangeRate as ExchangeRate,
+        Prices as Prices,
         Profile as Profile,
         known_models as known_models,
         profile_for as profile_for,
@@ -114,6 +120,15 @@ if TYPE_CHECKING:
         collect as collect,
     )
     from qwen_omni.settings import Settings as Settings
+    from qwen_omni.spend.costs import (
+        Cost as Cost,
+        TokenCounts as TokenCounts,
+        cost_of as cost_of,
+    )
+    from qwen_omni.spend.limit import (
+        Reservation as Reservation,
+        SpendLimit as SpendLimit,
+    )
 
 _HOMES = {
     "qwen_omni.captions.models": "VideoCaption",
@@ -126,8 +141,9 @@ _HOMES = {
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError StoreUnavailableError StreamInterruptedError UnreadableMediaError UnsupportedContentError
-        UnsupportedMediaError
+        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TooManyGapsError UnreadableMediaError
+        UnsupportedContentError UnsupportedMediaError
+        NoToolCallError ToolArgumentsError
     """,
     "qwen_omni.media.budget": "MediaBudget",
     "qwen_omni.media.info": "MediaInfo",
@@ -141,12 +157,14 @@ _HOMES = {
     """,
     "qwen_omni.options": "ChatOptions ChatRequest Tool",
     "qwen_omni.oss_settings": "OssCredentials OssSettings",
-    "qwen_omni.profiles": "Profile known_models profile_for",
+    "qwen_omni.profiles": "ExchangeRate Prices Profile known_models profile_for",
     "qwen_omni.responses": """
         AudioDelta Delta FinishDelta Response ResponseBuilder StartDelta TextDelta ThinkingDelta
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
     "qwen_omni.settings": "Settings",
+    "qwen_omni.spend.costs": "Cost TokenCounts cost_of",
+    "qwen_omni.spend.limit": "Reservation SpendLimit",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

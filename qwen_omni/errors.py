@@ -9,6 +9,7 @@ QwenOmniError
 │   ├─ UnsupportedMediaError         readable, but not something the model takes
 │   ├─ MediaOutsideRootError         a local path that message content may not reach
 │   └─ MediaDoesNotFitError          too long, too large, too many (limit, actual)
+├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
 ├─ DeliveryError                     media could not be brought to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
 ├─ APIError                          the service refused (status, code, request_id, body)
@@ -26,6 +27,9 @@ QwenOmniError
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
+├─ NoToolCallError                   a tool had to be called, and the model called none
+├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
+├─ TooManyGapsError                  too many segments of a long video failed for good (gaps)
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
 
@@ -39,6 +43,7 @@ from qwen_omni.redact import redact
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Response
+    from qwen_omni.video.steps import Gap
 
 
 class QwenOmniError(Exception):
@@ -106,6 +111,24 @@ class MediaDoesNotFitError(MediaError):
         super().__init__(message)
         self.limit = limit
         self.actual = actual
+
+
+class SpendLimitError(QwenOmniError):
+    """A call would cost more than its limit allows; nothing of it was sent.
+
+    Attributes:
+        unit: what is counted: "tokens", "CNY" or "USD".
+        estimated: what the call would take, in that unit.
+        limit: the most that is allowed.
+        spent: what earlier calls have taken and running ones may take; 0 for a limit on single calls.
+    """
+
+    def __init__(self, message: str, *, unit: str, estimated: float, limit: float, spent: float) -> None:
+        super().__init__(message)
+        self.unit = unit
+        self.estimated = estimated
+        self.limit = limit
+        self.spent = spent
 
 
 class DeliveryError(QwenOmniError):
@@ -225,6 +248,36 @@ class StreamInterruptedError(QwenOmniError):
     def __init__(self, message: str, *, partial: "Response") -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class NoToolCallError(QwenOmniError, ValueError):
+    """A tool had to be called and the model called none, also when it was asked again."""
+
+
+class ToolArgumentsError(QwenOmniError, ValueError):
+    """The model called a tool with arguments that are not a JSON object.
+
+    Attributes:
+        name: the tool.
+        arguments: what the model wrote.
+    """
+
+    def __init__(self, message: str, *, name: str, arguments: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.arguments = arguments
+
+
+class TooManyGapsError(QwenOmniError):
+    """More segments of a long video failed for good than are allowed; what is finished is kept.
+
+    Attributes:
+        gaps: each failed segment, with its times and its reason.
+    """
+
+    def __init__(self, message: str, *, gaps: tuple["Gap", ...] = ()) -> None:
+        super().__init__(message)
+        self.gaps = gaps
 
 
 class CaptionSyntaxError(QwenOmniError, ValueError):

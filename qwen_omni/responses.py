@@ -4,6 +4,7 @@
 anybody who reads a stream by hand (`collect`).
 """
 
+import json
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -94,6 +95,20 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+
+def read_arguments(arguments: str) -> dict[str, Any] | str:
+    """Read the arguments of a tool call; a text says why they cannot be read.
+
+    Example:
+        >>> read_arguments('{"city": "Hangzhou"}'), read_arguments(""), read_arguments("[1]")
+        ({'city': 'Hangzhou'}, {}, 'The arguments are not a JSON object.')
+    """
+    try:
+        value = json.loads(arguments) if arguments.strip() else {}
+    except ValueError as error:
+        return f"The arguments are not JSON: {error}"
+    return value if isinstance(value, dict) else "The arguments are not a JSON object."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

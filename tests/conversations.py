@@ -36,6 +36,7 @@ class Row:
 
 
 HOST = "https://media.example.com/"
+SIGNED = HOST + "a.mp4?Expires=4102444800&Signature=aB%2Bc"
 
 
 def at(name: str) -> MediaSource:
@@ -57,7 +58,18 @@ WEATHER_JSON = {
         "parameters": {"type": "object", "properties": {}},
     },
 }
+TIME_JSON = {
+    "type": "function",
+    "function": {"name": "time", "description": "Tell the time.", "parameters": {"type": "object", "properties": {}}},
+}
+TIME = Tool(name="time", description="Tell the time.", parameters={"type": "object", "properties": {}})
 TEXT = {"type": "text", "text": "What?"}
+MUST_CALL = "Answer by calling one of these tools: weather, time. Do not answer in words."
+SHOWN = "this\n(What the tool returned follows in the next message.)"
+IN_PROMPT = (
+    "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
+    '{"title": "Answer", "type": "object"}'
+)
 
 CONVERSATIONS = [
     Row(name="text", messages=(user("What?"),), body={"messages": says("What?")}),
@@ -270,6 +282,67 @@ CONVERSATIONS = [
         messages=(user("What?"),),
         options=ChatOptions(thinking=False),
         body={"messages": says("What?")},
+    ),
+    Row(
+        name="a signed address keeps its query",
+        messages=(user(VideoPart(source=MediaSource.from_url(SIGNED)), "What?"),),
+        body={"messages": says({"type": "video_url", "video_url": {"url": SIGNED}}, TEXT)},
+    ),
+    Row(
+        name="the same medium twice, and an empty text",
+        messages=(user("hello", ImagePart(source=at("a.png")), "", ImagePart(source=at("a.png"))),),
+        body={
+            "messages": says(
+                {"type": "text", "text": "hello"},
+                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
+                {"type": "text", "text": ""},
+                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
+            )
+        },
+    ),
+    Row(
+        name="what a tool showed follows its result",
+        messages=(
+            user("Look."),
+            Message(role="assistant", parts=(ToolCallPart(id="c1", name="look", arguments="{}"),)),
+            Message(role="tool", parts=(ToolResultPart(tool_call_id="c1", text=SHOWN),)),
+            user(ImagePart(source=at("a.png"))),
+        ),
+        body={
+            "messages": [
+                {"role": "user", "content": "Look."},
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+                },
+                {"role": "tool", "tool_call_id": "c1", "content": SHOWN},
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": HOST + "a.png"}}],
+                },
+            ]
+        },
+    ),
+    Row(
+        name="any tool of several",
+        messages=(Message(role="system", parts=(TextPart(text=MUST_CALL),)), user("Weather?")),
+        options=ChatOptions(tools=(WEATHER, TIME), tool_choice="auto"),
+        body={
+            "messages": [{"role": "system", "content": MUST_CALL}, {"role": "user", "content": "Weather?"}],
+            "tools": [WEATHER_JSON, TIME_JSON],
+            "tool_choice": "auto",
+        },
+    ),
+    Row(
+        name="a schema in the prompt",
+        messages=(Message(role="system", parts=(TextPart(text=IN_PROMPT),)), user("What?")),
+        options=ChatOptions(json_mode=True, thinking=False),
+        body={
+            "messages": [{"role": "system", "content": IN_PROMPT}, {"role": "user", "content": "What?"}],
+            "response_format": {"type": "json_object"},
+            "reasoning_effort": "none",
+        },
     ),
     Row(
         name="web search",

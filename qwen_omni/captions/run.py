@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from qwen_omni.ask import as_part, kind_of, look, source_of
 from qwen_omni.captions.models import VideoCaption
@@ -205,7 +205,21 @@ def caption(
         return carry_out(plan, client if client is not None else closing.enter_context(OmniClient()))
 
 
-def carry_out(plan: CaptionPlan, client: OmniClient) -> Captioned[Any]:
+class Asker(Protocol):
+    """Whatever answers requests; `OmniClient` does."""
+
+    def complete(self, request: ChatRequest, /) -> Response:
+        """Give the whole answer."""
+
+
+class AsyncAsker(Protocol):
+    """The same for `asyncio`; `AsyncOmniClient` does."""
+
+    async def complete(self, request: ChatRequest, /) -> Response:
+        """Give the whole answer."""
+
+
+def carry_out(plan: CaptionPlan, client: Asker) -> Captioned[Any]:
     """Ask what was planned; raises as `caption` does."""
     asking = ask_until_valid(plan)
     request = next(asking)
@@ -239,10 +253,15 @@ async def acaption(
     plan = await asyncio.to_thread(plan_caption, media, schema, options)
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
-        asking = ask_until_valid(plan)
-        request = next(asking)
-        while True:
-            try:
-                request = asking.send(await asker.complete(request))
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+        return await acarry_out(plan, asker)
+
+
+async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> Captioned[Any]:
+    """Ask what was planned; raises as `caption` does."""
+    asking = ask_until_valid(plan)
+    request = next(asking)
+    while True:
+        try:
+            request = asking.send(await client.complete(request))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

@@ -10,13 +10,24 @@ import warnings
 from dataclasses import replace
 
 from qwen_omni.profiles.models import PROFILES
-from qwen_omni.profiles.prices import PRICES
-from qwen_omni.profiles.values import MediaLimits, Modality, Prices, Profile, Region, ThinkingSwitch, TokenRules
+from qwen_omni.profiles.prices import PRICES, USUAL_RATE
+from qwen_omni.profiles.values import (
+    ExchangeRate,
+    MediaLimits,
+    Modality,
+    Prices,
+    Profile,
+    Region,
+    ThinkingSwitch,
+    TokenRules,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_SPEECH_MODEL",
     "DEFAULT_TEXT_MODEL",
+    "USUAL_RATE",
+    "ExchangeRate",
     "MediaLimits",
     "Modality",
     "Prices",

@@ -3,7 +3,7 @@
 `cn` is the mainland's price list in CNY; `intl` is Singapore's.
 """
 
-from qwen_omni.profiles.values import Prices
+from qwen_omni.profiles.values import ExchangeRate, Prices
 
 _LIST = "Model Studio, Model pricing, read 2026-05-30"
 _M35 = "Model Studio, qwen3.5-omni model pages, read 2026-05-30"
@@ -101,3 +101,6 @@ PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
     },
     "qwen-flash": {"intl": (Prices(currency="USD", text_in=0.05, text_out=0.4, source=_GATEWAY),)},
 }  # fmt: skip
+
+# The list gives Singapore's prices in yuan, other pages the same in dollars (10.49 and 1.4, 22.48 and 3).
+USUAL_RATE = ExchangeRate(cny_per_usd=7.494, source="what Model Studio's price list of 2026-05-30 converts at")

@@ -128,3 +128,11 @@ class Profile:
     prices: Mapping[str, tuple[Prices, ...]] = field(default_factory=dict)
     rpm: int | None = None
     tpm: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeRate:
+    """What a US dollar is worth in yuan, and where that was read; prices are listed in one of the two."""
+
+    cny_per_usd: float
+    source: str

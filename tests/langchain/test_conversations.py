@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.calls import Outgoing
 from qwen_omni.client import make_carrier
-from tests.conversations import CONVERSATIONS, HOST, WEATHER_JSON, Row
+from tests.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
 
 Spelling = tuple[list[BaseMessage], dict[str, Any]]
 
@@ -75,6 +75,21 @@ SPELLINGS: dict[str, Spelling] = {
     "thinking by switch": (says("What?"), {"thinking": "high"}),
     "no switch where there is none": (says("What?"), {"thinking": False}),
     "web search": (says("What?"), {"search": True}),
+    "a signed address keeps its query": (says({**VIDEO, "url": SIGNED}, WHAT), {}),
+    "the same medium twice, and an empty text": (says("hello", IMAGE, "", IMAGE), {}),
+    "what a tool showed follows its result": (
+        [
+            HumanMessage("Look."),
+            call("look", "c1"),
+            ToolMessage([{"type": "text", "text": "this"}, IMAGE], tool_call_id="c1"),
+        ],
+        {},
+    ),
+    "any tool of several": (says("Weather?"), {"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "any"}),
+    "a schema in the prompt": (
+        says("What?"),
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
+    ),
 }  # fmt: skip
 
 # What this adapter adds on purpose: it asks for JSON without thinking, in every form of JSON.

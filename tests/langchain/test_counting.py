@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from langchain_qwen_omni._clients import _MOST, Clients, ConnectionOptions
 from langchain_qwen_omni._structured import plan_structure
 from langchain_qwen_omni._tokens import ASSUMED_SECONDS, count_part, count_text
+from qwen_omni.connections import _MOST, Clients, ConnectionOptions
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,

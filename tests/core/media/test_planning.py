@@ -147,3 +147,11 @@ def test_an_unknown_preset_is_refused():
     """The error lists the presets."""
     with pytest.raises(ConfigurationError, match="auto, static, action, original, glance"):
         budget_named("tiny")
+
+
+@pytest.mark.parametrize("room", [10**6, 2**30, 2**33])
+def test_much_room_asks_for_no_impossible_rate(room):
+    """A second of a film may be given any room: the encoder is asked for a rate that it can count to."""
+    told = plan(FILM, "static", room_bytes=room, start=Fraction(2), end=Fraction(3))
+    assert told.picture is not None
+    assert 0 < told.picture.most_bits < 2**31

@@ -1,5 +1,6 @@
-"""What LangChain passes to a call → what is asked of the service. Pure: decides, and does nothing.
+"""What a framework passes to a call → what is asked of the service. Pure: decides, and does nothing.
 
+The adapters turn messages and tools into neutral values first; every decision about the call is made here, once.
 A call is decided by the model's fields, with the options of the call laid over them, by the messages, and by
 what the chosen model can do (its profile): where it lacks an answer format, the prompt asks for it instead.
 """
@@ -9,13 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from langchain_core.messages import BaseMessage
-from langchain_core.utils.function_calling import convert_to_openai_tool
-
-from langchain_qwen_omni._clients import ConnectionOptions
-from langchain_qwen_omni._errors import NoToolCallError
-from langchain_qwen_omni._messages import to_messages
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.connections import ConnectionOptions
+from qwen_omni.errors import ConfigurationError, NoToolCallError
 from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.profiles import Profile, profile_for
@@ -30,11 +26,6 @@ CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 """Fields that shape the connection."""
 
 _TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-# Passed along by LangChain itself, or about streaming, which every request does whatever they say.
-_WITHOUT_EFFECT = (
-    "stream", "streaming", "stream_usage", "disable_streaming",
-    "ls_structured_output_format", "structured_output_format",
-)  # fmt: skip
 _KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
 
 _JSON = "Answer with one JSON object and nothing else."
@@ -58,24 +49,23 @@ class Plan:
 
 
 def plan_call(
-    fields: Mapping[str, Any], messages: Sequence[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
+    fields: Mapping[str, Any], conversation: tuple[Message, ...], options: Mapping[str, Any], *, who: str
 ) -> Plan:
     """Decide one call.
 
     Args:
         fields: the model's own settings, `None` where nothing was chosen.
-        messages: the conversation.
-        stop: LangChain's own argument; wins over the field.
-        options: what was passed to this call; each wins over the field of its name.
+        conversation: what is asked.
+        options: what was passed to this call; each wins over the field of its name. `tools` are definitions as
+            OpenAI writes them.
+        who: the name of the class that is asked, for errors.
 
     Raises:
         ConfigurationError: an option that does not exist, or has a wrong value.
-        UnsupportedContentError: a message that cannot be sent.
     """
-    chosen = _laid_over(fields, _checked(options), {} if stop is None else {"stop": stop})
+    chosen = _laid_over(fields, _checked(options, who))
     profile = profile_for(chosen["model"])
     calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
-    conversation = to_messages(messages)
     form = _plan_form(chosen.get("response_format"), profile, conversation)
     settings = _settings(chosen)
     if (calling.forced or form.json_mode or form.json_schema) and options.get("thinking") is None:
@@ -96,25 +86,25 @@ def plan_call(
     return Plan(request=request, connection=connection, must_call=calling.must_call)
 
 
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(options: Mapping[str, Any], who: str) -> dict[str, Any]:
     """Leave out what says nothing; raise for what nobody would obey."""
-    unknown = [name for name in options if name not in _KNOWN and name not in _WITHOUT_EFFECT]
+    unknown = [name for name in options if name not in _KNOWN]
     if unknown:
         raise ConfigurationError(
-            f"ChatQwenOmni has no option {', '.join(map(repr, unknown))}; there are {', '.join(_KNOWN)}. "
+            f"{who} has no option {', '.join(map(repr, unknown))}; there are {', '.join(_KNOWN)}. "
             "Further fields of the service's request go into extra_body."
         )
     if isinstance(options.get("api_key"), str):
         raise ConfigurationError("Pass api_key= of a call as a SecretStr: options of a call are seen by traces.")
-    return {name: value for name, value in options.items() if value is not None and name in _KNOWN}
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any], stop: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Lay a call's options over the fields; an address replaces an address, in whichever of the two ways it is told."""
     chosen = dict(fields)
     if "base_url" in options or "region" in options:
         chosen |= {"base_url": None, "region": None}
-    return {**chosen, **options, **stop}
+    return {**chosen, **options}
 
 
 def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,13 +143,13 @@ class Calling:
         return self.choice not in (None, "auto", "none")
 
 
-def plan_tools(tools: Sequence[object], choice: object) -> Calling:
-    """Decide what to say about tools.
+def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> Calling:
+    """Decide what to say about tools, which are defined as OpenAI writes them.
 
     Raises:
         ConfigurationError: a tool that is no function, or a choice that names none of them.
     """
-    known = tuple(_tool(tool) for tool in tools)
+    known = tuple(to_tool(tool) for tool in tools)
     names = [tool.name for tool in known]
     wanted = to_choice(choice)
     if wanted in (None, "auto", "none"):
@@ -176,12 +166,16 @@ def plan_tools(tools: Sequence[object], choice: object) -> Calling:
     return Calling(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
 
 
-def _tool(tool: object) -> Tool:
-    converted: Any = convert_to_openai_tool(tool)  # type: ignore[arg-type]
-    function = converted.get("function")
+def to_tool(definition: Mapping[str, Any]) -> Tool:
+    """Read a tool as OpenAI defines it: `{"type": "function", "function": {"name": …}}`.
+
+    Raises:
+        ConfigurationError: it is no function.
+    """
+    function = definition.get("function")
     if not isinstance(function, Mapping):
         raise ConfigurationError(
-            f"The tool {str(converted.get('type', converted))[:60]!r} is not a function; "
+            f"The tool {str(definition.get('type', definition))[:60]!r} is not a function; "
             "only functions can be called (web search is search=True)."
         )
     return Tool(

@@ -1,4 +1,4 @@
-"""The clients behind one chat model: made when first needed, one per set of connection options.
+"""The clients behind one chat model of a framework: made when first needed, one per set of connection options.
 
 They belong to the process that made them. Copies and pickles of a model start without any, so no connection,
 lock or key travels with them. The environment is read here, through `Settings.load`, and nothing of it is kept
@@ -19,7 +19,7 @@ from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
 from qwen_omni.settings import Settings
 
-if TYPE_CHECKING:  # the client brings the HTTP library, which `import langchain_qwen_omni` does not pay for
+if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adapter does not pay for
     from qwen_omni.client import AsyncOmniClient, OmniClient
 
 _Client = TypeVar("_Client")

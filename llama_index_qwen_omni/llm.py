@@ -1,0 +1,313 @@
+"""`QwenOmni`: Qwen-Omni as a LlamaIndex LLM.
+
+This module holds the fields and the eight entry points. What a call asks for is decided in `qwen_omni.call_plan`,
+messages are read in `_messages` and `_parts`, answers are written in `_responses`, `_tracing` tells LlamaIndex's
+handlers, `_tools` and `_structured` hold what is asked of tools and of schemas, and `qwen_omni.connections` keeps
+the connections.
+"""
+# ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
+
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Annotated, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+
+from llama_index_qwen_omni._messages import to_messages
+from llama_index_qwen_omni._responses import StreamedAnswer, to_completion, to_response
+from llama_index_qwen_omni._structured import StructuredPrediction
+from llama_index_qwen_omni._tools import ToolCalling
+from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
+from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call
+from qwen_omni.connections import Clients
+from qwen_omni.delivery.delivered import Delivery
+from qwen_omni.options import Dialect, Effort, OutputModality
+from qwen_omni.oss_settings import OssSettings
+from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
+
+_UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
+
+
+class QwenOmni(ToolCalling, StructuredPrediction):
+    """Qwen-Omni models of Alibaba Cloud Model Studio: text, images, audio and video in, text or speech out.
+
+    The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
+    `DASHSCOPE_BASE_URL` or `region`; neither is kept in the object unless it was passed to it. Every request
+    streams, because most of these models refuse anything else: `chat` and `complete` fold the stream. Local files
+    must lie inside `media_root` (the current directory unless told otherwise), since messages may come from
+    strangers. Synchronous methods work inside a running event loop, as in a notebook.
+
+    What LlamaIndex's blocks have no room for stands in the message's `additional_kwargs`: `fps`, `start`, `end`,
+    `budget`, `min_pixels`, `max_pixels`, `total_pixels` for its media, or `media=[{…}, {…}]` for each piece.
+
+    qwen3.8-omni-flash thinks before it answers, and bills that as output; `thinking=False` switches it off.
+    Thinking is off, too, for calls that must call a tool or answer in JSON, unless that call asks for it.
+
+    Every field can also be given to one call: `llm.chat(messages, temperature=0)`.
+
+    Example:
+        from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+        from llama_index_qwen_omni import QwenOmni
+
+        llm = QwenOmni()
+        question = ChatMessage(
+            blocks=[VideoBlock(path="promo.mp4"), TextBlock(text="What is sold here?")], additional_kwargs={"fps": 1}
+        )
+        print(llm.chat([question]).message.content)
+    """
+
+    model: str = DEFAULT_MODEL
+    """Name of the model."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    """Key of the service; `None` takes it from the environment when it is needed."""
+    base_url: str | None = None
+    """Address of the service's OpenAI-compatible routes."""
+    region: Region | None = None
+    """Short name of an address: cn, intl, us or hk. Keys belong to a region."""
+    timeout: float | None = None
+    """Seconds to wait for the next byte; minutes by default, since the service downloads media in silence."""
+    connect_timeout: float | None = None
+    """Seconds to wait for a connection."""
+    max_retries: int | None = None
+    """How often a request that failed in passing is repeated."""
+    media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
+    """The folder that local paths in messages must lie in."""
+    delivery: Delivery | None = None
+    """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
+    oss: OssSettings | None = Field(default=None, exclude=True)
+    """A bucket of your own for large media."""
+    dialect: Dialect | None = None
+    """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    """Most tokens of the answer, thinking not counted."""
+    seed: int | None = None
+    stop: list[str] | str | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    thinking: bool | Effort | None = None
+    """`True` or `False` switches thinking, an effort says how much; `None` leaves the model's default."""
+    modalities: list[OutputModality] | None = None
+    """`["text", "audio"]` makes the model speak, if it can; `voice` says who."""
+    voice: str | None = None
+    search: bool | None = None
+    """Whether the model may search the web."""
+    high_resolution_images: bool | None = None
+    multichannel: bool | None = None
+    """Whether stereo or ambisonic sound is heard by channel."""
+    extra_body: dict[str, Any] | None = None
+    """Further fields of the request, as the service names them."""
+    extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    """Further headers of the request."""
+
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+
+    # --- Chat ---
+
+    @spans_itself
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Ask, and give the whole answer; raises `qwen_omni.errors`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            self._wait()
+            answer = opened.done(self._answer(plan))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Ask, and give the answer as it comes; what is wrong with the question raises here."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "stream_chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            self._wait()
+            return opened.done(trace.watch(self._streamed(plan)))
+
+    @spans_itself
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Do the same as `chat` in `asyncio`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "achat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            await self._await()
+            answer = opened.done(await self._aanswer(plan))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Do the same as `stream_chat` in `asyncio`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "astream_chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            await self._await()
+            return opened.done(trace.awatch(self._astreamed(plan)))
+
+    # --- Completion: a conversation of one message ---
+
+    @spans_itself
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Complete a text, which is asked as a message of its own."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with span(self, "complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            self._wait()
+            answer = opened.done(to_completion(self._answer(plan)))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Complete a text, and give the answer as it comes."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with (
+            span(self, "stream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
+            trace.running(),
+        ):
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            self._wait()
+            return opened.done(trace.watch(_completions(self._streamed(plan))))
+
+    @spans_itself
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Do the same as `complete` in `asyncio`."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with span(self, "acomplete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            await self._await()
+            answer = opened.done(to_completion(await self._aanswer(plan)))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Do the same as `stream_complete` in `asyncio`."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with (
+            span(self, "astream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
+            trace.running(),
+        ):
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            await self._await()
+            return opened.done(trace.awatch(_acompletions(self._astreamed(plan))))
+
+    # --- The road of a call: planned once, then sent ---
+
+    def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> Plan:
+        fields = {name: getattr(self, name) for name in ("model", *CALL_FIELDS, *CONNECTION_FIELDS)}
+        return plan_call(fields, to_messages(messages), options, who="QwenOmni")
+
+    def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
+        text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
+        return [ChatMessage(role=MessageRole.USER, content=text)]
+
+    def _wait(self) -> None:
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+
+    async def _await(self) -> None:
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+
+    def _answer(self, plan: Plan) -> ChatResponse:
+        client = self._clients.sync(plan.connection)
+        response = client.complete(plan.request)
+        if plan.must_call and not response.tool_calls:
+            response = client.complete(plan.request)
+        plan.check(called=bool(response.tool_calls))
+        return to_response(response, model=plan.request.model)
+
+    async def _aanswer(self, plan: Plan) -> ChatResponse:
+        client = self._clients.asynchronous(plan.connection)
+        response = await client.complete(plan.request)
+        if plan.must_call and not response.tool_calls:
+            response = await client.complete(plan.request)
+        plan.check(called=bool(response.tool_calls))
+        return to_response(response, model=plan.request.model)
+
+    def _streamed(self, plan: Plan) -> ChatResponseGen:
+        answer = StreamedAnswer(model=plan.request.model)
+        with closing(self._clients.sync(plan.connection).stream(plan.request)) as deltas:
+            for delta in deltas:
+                response = answer.take(delta)
+                if response is not None:
+                    yield response
+        plan.check(called=answer.called)
+        yield answer.last()
+
+    async def _astreamed(self, plan: Plan) -> ChatResponseAsyncGen:
+        answer = StreamedAnswer(model=plan.request.model)
+        async with aclosing(self._clients.asynchronous(plan.connection).stream(plan.request)) as deltas:
+            async for delta in deltas:
+                response = answer.take(delta)
+                if response is not None:
+                    yield response
+        plan.check(called=answer.called)
+        yield answer.last()
+
+    # --- Connections ---
+
+    def close(self) -> None:
+        """Close the connections of the synchronous methods; the next call opens new ones."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that asynchronous methods opened in the running event loop."""
+        await self._clients.aclose()
+
+    # --- What LlamaIndex asks about the model ---
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Give the name that LlamaIndex's stores know the class by."""
+        return "qwen_omni"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What the model can do, by its profile."""
+        profile = profile_for(self.model)
+        return LLMMetadata(
+            context_window=profile.context,
+            num_output=self.max_tokens or profile.max_output,
+            is_chat_model=True,
+            is_function_calling_model=profile.tools,
+            model_name=self.model,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Describe the model to traces: what shapes an answer, and no secret."""
+        names = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
+        chosen = {name: getattr(self, name) for name in names if name not in _UNSHOWN}
+        told = {name: value for name, value in chosen.items() if value is not None}
+        return {**super().to_payload(), **told}
+
+
+def _completions(responses: ChatResponseGen) -> Generator[CompletionResponse, None, None]:
+    with closing(responses):
+        for response in responses:
+            yield to_completion(response)
+
+
+async def _acompletions(responses: ChatResponseAsyncGen) -> AsyncGenerator[CompletionResponse, None]:
+    async with aclosing(responses):
+        async for response in responses:
+            yield to_completion(response)

@@ -1,0 +1,87 @@
+"""What a caller writes beside a piece of media, checked, and the part that comes of it. Pure.
+
+What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
+before it is sent (`start`, `end`, `budget`). The adapters find these options in their frameworks' spellings.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, assert_never
+
+from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.budget import PRESETS, MediaBudget
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart
+
+MediaKind = Literal["image", "audio", "video"]
+PartOptions = dict[str, Any]
+"""The options of a part, checked: those of `Sampling`, and `start`, `end` and `budget`."""
+
+SAMPLING: dict[MediaKind, tuple[str, ...]] = {
+    "image": ("min_pixels", "max_pixels"),
+    "audio": (),
+    "video": ("fps", "min_pixels", "max_pixels", "total_pixels"),
+}
+"""What the service is told about each kind."""
+
+FITTING: dict[MediaKind, tuple[str, ...]] = {
+    "image": ("budget",),
+    "audio": ("start", "end"),
+    "video": ("start", "end", "budget"),
+}
+"""What is done to local media of each kind before it is sent."""
+
+
+def known_options(kind: MediaKind) -> tuple[str, ...]:
+    """Name the options of a kind of media."""
+    return (*SAMPLING[kind], *FITTING[kind])
+
+
+def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> PartOptions:
+    """Check what stands beside a piece of media; an option that is not known raises rather than being dropped.
+
+    Raises:
+        UnsupportedContentError: an unknown option, or a wrong value; names the place.
+    """
+    known = known_options(kind)
+    for name, value in options.items():
+        if name not in known:
+            raise UnsupportedContentError(
+                f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
+            )
+        if name == "budget":
+            _check_budget(value, place)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
+    return dict(options)
+
+
+def _check_budget(value: object, place: str) -> None:
+    if not isinstance(value, MediaBudget) and value not in PRESETS:
+        raise UnsupportedContentError(f"{place}: budget {value!r} is not known; choose one of {', '.join(PRESETS)}.")
+
+
+def media_part(kind: MediaKind, source: MediaSource, options: PartOptions) -> ImagePart | AudioPart | VideoPart:
+    """Make the part of one piece of media, its options checked before."""
+    sampling = Sampling(**{name: value for name, value in options.items() if name in SAMPLING[kind]})
+    fitting = {name: value for name, value in options.items() if name in FITTING[kind]}
+    match kind:
+        case "image":
+            return ImagePart(source=source, sampling=sampling, **fitting)
+        case "audio":
+            return AudioPart(source=source, **fitting)
+        case "video":
+            return VideoPart(source=source, sampling=sampling, **fitting)
+        case _:
+            assert_never(kind)
+
+
+def frames_part(frames: tuple[MediaSource, ...], options: PartOptions, place: str) -> FramesPart:
+    """Make the part of a list of frames, its options checked before.
+
+    Raises:
+        UnsupportedContentError: an option that only a file has.
+    """
+    wrong = next((name for name in options if name in FITTING["video"]), None)
+    if wrong is not None:
+        raise UnsupportedContentError(f"{place}: a list of frames has no option {wrong!r}; leave frames out instead.")
+    return FramesPart(frames=frames, sampling=Sampling(**options))

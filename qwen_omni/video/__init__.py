@@ -1,0 +1,1 @@
+"""Long videos: cut, asked about piece by piece, and put together again."""

@@ -1,0 +1,44 @@
+"""Chapters as models write them, and times as people read them. Pure."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+
+from qwen_omni.captions.timecode import read_time
+
+MOST_CHAPTERS = 40
+
+
+def clock(seconds: float) -> str:
+    """Write a time as people read it.
+
+    Example:
+        >>> clock(3.9), clock(75), clock(3723)
+        ('0:03', '1:15', '1:02:03')
+    """
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _seconds(value: object, info: ValidationInfo) -> float:
+    facts = info.context if isinstance(info.context, Mapping) else {}
+    return read_time(value, duration=facts.get("duration"))
+
+
+class ChapterAnswer(BaseModel):
+    """A stretch of the video with one subject."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "string"})] = Field(
+        description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes."
+    )
+    title: str = Field(min_length=1, description="A title of a few words.")
+    summary: str = Field(default="", description="What it is about, in one or two sentences.")
+
+
+def few_chapters(schema: dict[str, Any]) -> None:
+    """Ask for a bearable number of chapters, where a schema has them; more are taken, too."""
+    schema["properties"]["chapters"]["maxItems"] = MOST_CHAPTERS

@@ -1,0 +1,197 @@
+"""A long video that was looked at: where it is cut, what its segments are, and what they are called in a key.
+
+Opens, cuts and prepares; decides nothing about the run. Blocks; asynchronous callers use threads.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.plan import Action, Plan
+from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, exact, look_at, plan_for
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.segments import CutPlace, Segment, count_segments, plan_segments
+from qwen_omni.media.source import MediaSource
+from qwen_omni.media.watch import Watch
+from qwen_omni.media.workers import usual_workers
+from qwen_omni.messages import AudioPart, MediaPart, Sampling, VideoPart
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.video.notes import VideoFacts
+from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
+
+_AT_ONCE = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Footage:
+    """One source and the way it is cut. Make it with `look_over`.
+
+    Attributes:
+        look: what it is.
+        whole: the plan for all of it.
+        seconds: the longest a segment may be.
+        overlap: seconds that neighbours share.
+        choices: how segments are prepared.
+        watch: stops the work on it.
+    """
+
+    look: Look
+    whole: Plan
+    seconds: Fraction
+    overlap: Fraction
+    choices: Choices
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def profile(self) -> Profile:
+        """The model that will see it."""
+        model = self.choices.model
+        return model if isinstance(model, Profile) else profile_for(model)
+
+    @property
+    def start(self) -> Fraction:
+        """Where the wanted range begins."""
+        return self.whole.start
+
+    @property
+    def end(self) -> Fraction:
+        """Where the wanted range ends."""
+        assert self.whole.end is not None
+        return self.whole.end
+
+    @property
+    def duration(self) -> Fraction:
+        """How long the wanted range is."""
+        return self.end - self.start
+
+    @property
+    def about(self) -> int:
+        """About how many segments there will be."""
+        return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
+
+    @property
+    def facts(self) -> VideoFacts:
+        """What is known of the source."""
+        info = self.look.info
+        return VideoFacts(
+            source=self.look.label,
+            kind=info.kind,
+            duration=None if info.duration is None else float(info.duration),
+            width=info.width,
+            height=info.height,
+            fps=None if info.fps is None else round(float(info.fps), 3),
+            video_codec=info.video_codec,
+            audio_codec=info.audio_codec,
+        )
+
+    def digest(self) -> str:
+        """Digest the content, a piece at a time."""
+        found = hashlib.sha256()
+        with self.look.reopenable.open() as file:
+            while piece := file.read(_AT_ONCE):
+                self.watch.check()
+                found.update(piece)
+        return found.hexdigest()
+
+    def told(self) -> Mapping[str, Any]:
+        """Give everything about the cutting and preparing that decides an answer."""
+        return {
+            "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
+            "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
+        }  # fmt: skip
+
+    def segments(self, known: Mapping[int, Segment]) -> Iterator[Segment]:
+        """Give the segments, one at a time; those that were decided on before are as they were."""
+        count = 0
+
+        def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPlace]:
+            if count in known:
+                return (CutPlace(at=known[count].end - self.start),)
+            from qwen_omni.media.quiet import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+
+            window = (earliest, nominal)
+            return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.watch)
+
+        shortest = exact(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
+        for segment in plan_segments(
+            self.duration, seconds=self.seconds, overlap=self.overlap, shortest=shortest, places=places
+        ):
+            count = segment.index + 1
+            yield replace(segment, start=segment.start + self.start, end=segment.end + self.start)
+
+    def prepare(self, segment: Segment) -> Prepared:
+        """Make a segment ready to be sent.
+
+        Raises:
+            MediaError: the media is damaged there.
+        """
+        alone = replace(self.choices, workers=1)
+        if segment.start == self.start and segment.end == self.end:
+            return carry_out(self.look, self.whole, choices=alone, parent=self.watch, segment=segment)
+        action: Action = "audio" if self.look.info.kind == "audio" else "video"
+        plan = replace(self.whole, action=action, start=segment.start, end=segment.end, partial=True)
+        return carry_out(self.look, plan, choices=alone, parent=self.watch, segment=segment)
+
+    def part(self, prepared: Prepared) -> MediaPart:
+        """Make the part of a message that shows a prepared segment."""
+        if prepared.path is not None:
+            source = MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
+        else:
+            source = MediaSource.from_bytes(prepared.read(), media_type=prepared.info.media_type)
+        if prepared.info.kind == "audio":
+            return AudioPart(source=source)
+        return VideoPart(source=source, sampling=self.whole.sampling, budget="original")
+
+
+def look_over(
+    source: Anything, options: SummaryOptions, *, media_root: Path, room_bytes: int | None = None, whole: bool = False
+) -> Footage:
+    """Look at a source and decide how it is cut; `whole` keeps it in one piece.
+
+    Raises:
+        MediaError: it is a link, a picture, damaged, or does not tell how long it is.
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    asked = as_source(source)
+    if asked.url is not None:
+        raise UnsupportedMediaError(
+            f"{asked.label} is a link, and long videos are cut on this machine. Download it first, or ask about the "
+            "link as it is in one call."
+        )
+    profile = profile_for(options.model)
+    budget = segment_budget(options, profile)
+    fps = budget.sampling_fps or DETAIL_FPS[options.detail]
+    choices = Choices(
+        model=profile, sampling=Sampling(fps=fps) if profile.sampling_fields else Sampling(), media_root=media_root,
+        room_bytes=room_bytes, workers=options.workers or usual_workers(),
+    )  # fmt: skip
+    look = look_at(asked, choices=choices)
+    if look.info.kind == "image":
+        raise UnsupportedMediaError(f"{look.label} is a picture; a summary needs a video or a recording.")
+    if look.info.kind == "audio":
+        choices = replace(choices, sampling=Sampling())
+    return _planned(look, budget, options, choices, whole=whole)
+
+
+def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: Choices, *, whole: bool) -> Footage:
+    plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
+    if plan.end is None:
+        raise MediaDoesNotFitError(
+            f"{look.label} does not tell how long it is and its packets have no times, so it cannot be cut. "
+            "Convert it to MP4 first.",
+            limit=options.segment_seconds,
+            actual=0,
+        )
+    profile = choices.model
+    assert isinstance(profile, Profile)
+    most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
+    wanted = float(plan.end - plan.start) if whole else options.segment_seconds
+    return Footage(
+        look=look, whole=plan, seconds=min(exact(wanted), exact(most)), overlap=exact(options.overlap),
+        choices=choices, watch=Watch(label=look.label),
+    )  # fmt: skip

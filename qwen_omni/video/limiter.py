@@ -1,0 +1,64 @@
+"""When the next request may go out: requests and tokens a minute, and a start that is not too steep. Pure.
+
+Requests are spread evenly over the minute, since the service may count by the second (Rate limits page, read
+2026-05-30); tokens are taken from a bucket that refills evenly. A request above the whole bucket goes alone, when
+the bucket is full, and leaves a debt.
+"""
+
+from dataclasses import dataclass, field
+
+MINUTE = 60.0
+_FIRST_GAP = 0.25  # seconds between the first requests; the service refuses a rate that rises too quickly
+_RAMP = 0.75  # each request shortens the gap to this share
+
+
+@dataclass(slots=True)
+class Limiter:
+    """Tells how long a request has to wait; knows no clock of its own.
+
+    Attributes:
+        rpm: requests a minute; `None` if there is no limit.
+        tpm: tokens a minute; `None` if there is no limit.
+
+    Example:
+        >>> limiter = Limiter(rpm=60, tpm=100_000)
+        >>> limiter.wait(60_000, now=0.0), limiter.take(60_000, now=0.0), limiter.wait(60_000, now=1.0)
+        (0.0, None, 11.0)
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    _tokens: float = field(default=0.0, init=False)
+    _at: float | None = field(default=None, init=False)
+    _next: float = field(default=float("-inf"), init=False)
+    _gap: float = field(default=_FIRST_GAP, init=False)
+
+    def wait(self, tokens: int, *, now: float) -> float:
+        """Give the seconds that a request of so many tokens has to wait; 0 if it may go."""
+        waits = [0.0, self._next - now]
+        if self.tpm is not None:
+            needed = min(tokens, self.tpm)
+            waits.append((needed - self._level(now)) / self.tpm * MINUTE)
+        return max(waits)
+
+    def take(self, tokens: int, *, now: float) -> None:
+        """Count a request that goes out."""
+        if self.tpm is not None:
+            self._tokens, self._at = self._level(now) - tokens, now
+        self._next = now + max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
+        self._gap = self._gap * _RAMP if self._gap > 0.001 else 0.0  # noqa: PLR2004 - a millisecond
+
+    def hold(self, seconds: float, *, now: float) -> None:
+        """Let nothing go for a while, and begin slowly again: the service said that it was too much."""
+        self._next = max(self._next, now + seconds)
+        self._gap = max(self._gap, _FIRST_GAP)
+
+    def too_large(self, tokens: int) -> bool:
+        """Tell whether a request is above what a whole minute allows."""
+        return self.tpm is not None and tokens > self.tpm
+
+    def _level(self, now: float) -> float:
+        assert self.tpm is not None
+        if self._at is None:
+            return float(self.tpm)
+        return min(float(self.tpm), self._tokens + max(0.0, now - self._at) * self.tpm / MINUTE)

@@ -1,0 +1,226 @@
+"""What is known about one segment of a video: the model's answer, and the notes that are made of it. Pure.
+
+The model counts seconds from the beginning of its segment; `to_notes` moves them to the whole video. An entry is
+never dropped: a time outside of the segment is moved to its border and counted in `moved_times`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from qwen_omni.captions.timecode import counts_milliseconds, split_range
+from qwen_omni.captions.timed import TimedCaption
+from qwen_omni.responses import Usage
+from qwen_omni.video.chapters import ChapterAnswer, few_chapters
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?")
+_TIMES = ("start", "end")
+_LISTS = ("events", "on_screen_text", "speech")
+_ALL_LISTS = (*_LISTS, "chapters")
+
+
+class Moment(TimedCaption):
+    """Something between two moments."""
+
+    start: float = Field(
+        ge=0, description="When it begins: seconds from the beginning of this clip, for example 12.5.",
+        validation_alias=TimedCaption.model_fields["start"].validation_alias,
+    )  # fmt: skip
+    end: float = Field(
+        ge=0, description="When it ends: seconds from the beginning of this clip.",
+        validation_alias=TimedCaption.model_fields["end"].validation_alias,
+    )  # fmt: skip
+    text: str = Field(
+        min_length=1, description="What it is, in one sentence.",
+        validation_alias=TimedCaption.model_fields["text"].validation_alias,
+    )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _give_an_end(cls, data: object) -> object:
+        """Take a moment without an end for one without length."""
+        if not isinstance(data, Mapping) or any(name in data for name in _names("end")):
+            return data
+        start = next((data[name] for name in _names("start") if name in data), None)
+        if start is None or (isinstance(start, str) and split_range(start)):
+            return data
+        return {**data, "end": start}
+
+
+def _names(field: str) -> list[str]:
+    """Give the spellings of a field that are read."""
+    alias = TimedCaption.model_fields[field].validation_alias
+    return [name for name in alias.choices if isinstance(name, str)] if isinstance(alias, AliasChoices) else [field]
+
+
+class SegmentAnswer(BaseModel):
+    """What is seen and heard in one clip of a longer video."""
+
+    model_config = ConfigDict(frozen=True)
+
+    summary: str = Field(
+        min_length=1, description="What this clip is about and what happens, in two or three sentences."
+    )
+    events: tuple[Moment, ...] = Field(
+        description="Everything that happens, in order of time, one entry each; together they cover the whole clip."
+    )
+    on_screen_text: tuple[Moment, ...] = Field(
+        default=(), description="Text that can be read in the picture, word for word, with when it is shown."
+    )
+    speech: tuple[Moment, ...] = Field(
+        default=(), description="What is said, sentence by sentence, word for word, with who says it if that is clear."
+    )
+    language: str = Field(default="", description="Code of the language that is spoken, such as en or zh; else empty.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        """Leave out entries without words, and find out whether bare numbers are milliseconds."""
+        if not isinstance(data, Mapping):
+            return data
+        facts = info.context if isinstance(info.context, dict) else {}
+        duration = facts.get("duration")
+        if duration is not None:
+            facts["milliseconds"] = any(counts_milliseconds(time, duration=duration) for time in _times(data))
+        return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
+
+    @field_validator("language")
+    @classmethod
+    def _code(cls, told: str) -> str:
+        return told.strip() if _LANGUAGE.fullmatch(told.strip()) else ""
+
+
+def _times(data: Mapping[str, Any]) -> Iterator[object]:
+    for name in _LISTS:
+        for entry in data.get(name) or ():
+            if isinstance(entry, Mapping):
+                yield from (entry[time] for time in _TIMES if time in entry)
+
+
+def _with_words(entries: object) -> object:
+    """Take a missing list for an empty one; entries that say nothing are none."""
+    if entries is None:
+        return []
+    if not isinstance(entries, list | tuple):
+        return entries
+    return [one for one in entries if not (isinstance(one, Mapping) and one.get("text", "…") in ("", None))]
+
+
+class WholeAnswer(SegmentAnswer):
+    """What is seen and heard in a video, and its chapters."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=few_chapters)
+
+    summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
+    chapters: tuple[ChapterAnswer, ...] = Field(
+        default=(), description="Chapters in order of time, the first from the beginning."
+    )
+
+
+class TimedNote(BaseModel):
+    """Something that happens, is shown or is said between two moments, in seconds of the whole video."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: float
+    end: float
+    text: str
+
+
+class VideoFacts(BaseModel):
+    """The facts of the video that notes are about. `duration` is in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    kind: str = "video"
+    duration: float | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+
+
+class SegmentNotes(BaseModel):
+    """The notes of one segment. Times are seconds of the whole video.
+
+    Attributes:
+        index: which segment, from 0.
+        segments: how many there are, or about how many as long as the last is not known.
+        start: where the segment begins.
+        end: where it ends; the next one may begin a little earlier (overlap).
+        summary: what it is about.
+        events: what happens.
+        on_screen_text: what can be read.
+        speech: what is said.
+        language: code of the language spoken; empty if unknown.
+        chapters: of the whole, where the segment is the whole.
+        gap: why there are no notes, if the segment failed for good; else empty.
+        model: which model made them.
+        usages: what its answers used, as the service told.
+        truncated: the answer was cut short.
+        moved_times: how many times lay outside of the segment and were moved to its border.
+        video: the facts of the whole.
+        reused: they were finished before, and nothing was asked now.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    kind: ClassVar[str] = "notes"
+
+    index: int
+    start: float
+    end: float
+    segments: int = 0
+    summary: str = ""
+    events: tuple[TimedNote, ...] = ()
+    on_screen_text: tuple[TimedNote, ...] = ()
+    speech: tuple[TimedNote, ...] = ()
+    language: str = ""
+    chapters: tuple[ChapterAnswer, ...] = ()
+    gap: str = ""
+    model: str = ""
+    usages: tuple[Usage, ...] = ()
+    truncated: bool = False
+    moved_times: int = 0
+    video: VideoFacts | None = None
+    reused: bool = Field(default=False, exclude=True)
+
+    @property
+    def text(self) -> str:
+        """The notes as plain text, for search and reading."""
+        lines = [self.summary, *(note.text for note in self.events), *(note.text for note in self.speech)]
+        lines += [note.text for note in self.on_screen_text]
+        return "\n".join(dict.fromkeys(line for line in lines if line))
+
+
+def to_notes(answer: SegmentAnswer, *, index: int, start: float, end: float) -> SegmentNotes:
+    """Move a model's answer about a segment to the time of the whole video.
+
+    Example:
+        >>> answer = SegmentAnswer(summary="A door.", events=[{"start": 1, "end": 99, "text": "It opens."}])
+        >>> to_notes(answer, index=1, start=90.0, end=180.0).events
+        (TimedNote(start=91.0, end=180.0, text='It opens.'),)
+    """
+    length, moved = end - start, 0
+    placed: dict[str, Any] = {}
+    for name in _LISTS:
+        entries: tuple[Moment, ...] = getattr(answer, name)
+        moved += sum(1 for entry in entries if max(entry.start, entry.end) > length + 1)
+        notes = [_placed(entry, start, length) for entry in entries]
+        placed[name] = tuple(sorted(notes, key=lambda note: (note.start, note.end)))
+    chapters = tuple(
+        chapter.model_copy(update={"start": round(start + min(chapter.start, length), 3)})
+        for chapter in (answer.chapters if isinstance(answer, WholeAnswer) else ())
+    )
+    return SegmentNotes(
+        index=index, start=start, end=end, summary=answer.summary, language=answer.language, moved_times=moved,
+        chapters=chapters, **placed,
+    )  # fmt: skip
+
+
+def _placed(entry: Moment, start: float, length: float) -> TimedNote:
+    first, last = sorted((min(entry.start, length), min(entry.end, length)))
+    return TimedNote(start=round(start + first, 3), end=round(start + last, 3), text=entry.text.strip())

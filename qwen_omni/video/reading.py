@@ -1,0 +1,108 @@
+"""The notes of a long video, segment by segment, in order, while later ones are still being worked on.
+
+What readers and loaders use. It shares its checkpoint with `summarize`: with the same options, notes that one has
+paid for cost the other nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Generator
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.prepare import Anything
+from qwen_omni.video import aio, threads
+from qwen_omni.video.notes import SegmentNotes
+from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
+from qwen_omni.video.progress import OnProgress
+from qwen_omni.video.runs import Run, notes_run
+
+
+def iter_notes(
+    source: Anything,
+    *,
+    client: OmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> Generator[SegmentNotes, None, None]:
+    """Give the notes of each segment, in order; a segment that failed for good has its reason in `gap`.
+
+    Lazy: nothing is looked at before the first is asked for, and nothing new begins while nobody asks. Close the
+    generator to stop early; what is in flight then is waited for and kept.
+
+    Args:
+        source: a path chosen by the program, bytes, or a `MediaSource`.
+        client: who asks; one is made from the environment if there is none.
+        options: the model, how closely it looks, where it is cut, …
+        on_progress: told after every step.
+
+    Raises:
+        QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
+
+    Example:
+        from qwen_omni import iter_notes
+
+        for notes in iter_notes("lecture.mp4"):
+            print(notes.start, notes.summary)
+    """
+    with contextlib.ExitStack() as closing:
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        run = notes_run(source, asker.settings, options, joins=False)
+        closing.callback(run.close)
+        steps = closing.enter_context(contextlib.closing(threads.drive(run.machine, run.worker, asker, asker)))
+        order = InOrder(run)
+        for action in steps:
+            tell(run, action, on_progress)
+            yield from order.ready()
+        if run.machine.error is not None:
+            raise run.machine.error
+
+
+async def aiter_notes(
+    source: Anything,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> AsyncGenerator[SegmentNotes, None]:
+    """Do the same in `asyncio`; see `iter_notes`. Use `contextlib.aclosing` to stop early without delay."""
+    async with contextlib.AsyncExitStack() as closing:
+        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=False)
+        closing.push_async_callback(asyncio.to_thread, run.close)
+        steps = await closing.enter_async_context(contextlib.aclosing(aio.drive(run.machine, run.worker, asker, asker)))
+        order = InOrder(run)
+        async for action in steps:
+            tell(run, action, on_progress)
+            for notes in order.ready():
+                yield notes
+        if run.machine.error is not None:
+            raise run.machine.error
+
+
+class InOrder:
+    """Gives the notes of a run in order, each once."""
+
+    def __init__(self, run: Run[SegmentNotes]) -> None:
+        self._machine = run.machine
+        self._facts = run.footage.facts
+        self._next = 0
+
+    def ready(self) -> Generator[SegmentNotes, None, None]:
+        """Give what has become ready."""
+        machine = self._machine
+        while True:
+            notes, gap = machine.answers.get(self._next), machine.gaps.get(self._next)
+            if notes is None and gap is not None:
+                notes = SegmentNotes(index=gap.index, start=gap.start, end=gap.end, gap=gap.reason, video=self._facts)
+            if notes is None:
+                return
+            self._next += 1
+            segments = machine.count if machine.cut_all else max(notes.segments, machine.count)
+            yield notes.model_copy(update={"segments": segments})
+
+
+def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
+    """Tell whoever listens what came of a step."""
+    for news in run.news(action):
+        if on_progress is not None:
+            on_progress(news)

@@ -1,0 +1,156 @@
+"""Puts a run together: the look at the source, the task, the checkpoint, the machine. Blocks; starts nothing."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from qwen_omni.client import make_carrier
+from qwen_omni.delivery.fit import room_inline
+from qwen_omni.media.prepare import Anything
+from qwen_omni.media.workers import usual_workers
+from qwen_omni.profiles import profile_for
+from qwen_omni.settings import Settings
+from qwen_omni.video.asking import NotesTask, Task
+from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.choosing import chosen_strategy
+from qwen_omni.video.footage import Footage, look_over
+from qwen_omni.video.keys import run_key
+from qwen_omni.video.limiter import Limiter
+from qwen_omni.video.machine import Machine
+from qwen_omni.video.notes import SegmentNotes
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.progress import Progress, Tracker
+from qwen_omni.video.steps import Rules
+from qwen_omni.video.worker import Worker
+
+T = TypeVar("T")
+
+_TENTH = 10
+CHECKPOINTS = "video"
+"""The folder of checkpoints, inside the cache folder."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run(Generic[T]):
+    """Everything that one run needs."""
+
+    footage: Footage
+    machine: Machine[T]
+    worker: Worker[T]
+    checkpoint: Checkpoint
+    tracker: Tracker
+
+    def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
+        """Give what is worth telling after a step."""
+        told = self.tracker.after(action, self.worker.paid)
+        trouble = self.checkpoint.trouble
+        if trouble and trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self.machine.notices.append(
+                f"The checkpoint cannot be written ({trouble}); answers are kept in memory and written as soon as that "
+                "is possible. Make room before you stop this run."
+            )
+        return [*([] if told is None else [told]), *self.tracker.notices()]
+
+    _troubles: set[str] = None  # type: ignore[assignment]  # made below
+
+    def __post_init__(self) -> None:
+        self._troubles = set()
+
+    def close(self) -> None:
+        """Close the checkpoint and stop the work on files."""
+        self.worker.stop()
+        self.worker.close()
+        self.checkpoint.close()
+
+
+def over_source(source: Anything, settings: Settings, options: SummaryOptions) -> tuple[Footage, bool]:
+    """Look at a source and choose how it is worked on; tells whether all of it goes in one call.
+
+    Raises:
+        MediaError: it cannot be used; see `look_over`.
+    """
+    profile = profile_for(options.model)
+    room = make_carrier(settings).room(profile, inline=room_inline(profile))
+    footage = look_over(source, options, media_root=settings.media_root, room_bytes=room)
+    single = chosen_strategy(footage, options) == "single"
+    return (replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage), single
+
+
+def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
+    """Put together a run that takes notes, and joins them if `joins`.
+
+    Raises:
+        MediaError: the source cannot be used.
+        ConfigurationError: the checkpoint cannot be opened, or the lengths leave no room to move on.
+    """
+    footage, whole = over_source(source, settings, options)
+    task = NotesTask(
+        options=options, duration=float(footage.end), video=footage.facts, segments=footage.about, whole=whole
+    )
+    return make_run(footage, task, settings, options, joins=joins and not whole)
+
+
+def make_run(
+    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, joins: bool,
+    wanted: frozenset[int] | None = None,
+) -> Run[T]:  # fmt: skip
+    """Put a run together."""
+    checkpoint = Checkpoint(checkpoint_path(footage, task.told, settings, options))
+    try:
+        worker = Worker(footage, task, checkpoint, text_model=options.text_model_name)
+        machine = make_machine(footage.about, task, options, joins=joins, wanted=wanted)
+    except BaseException:
+        checkpoint.close()
+        raise
+    return Run(
+        footage=footage, machine=machine, worker=worker, checkpoint=checkpoint,
+        tracker=Tracker(machine=machine, about=footage.about),
+    )  # fmt: skip
+
+
+def make_machine(
+    about: int, task: Task[T], options: SummaryOptions, *, joins: bool, wanted: frozenset[int] | None = None
+) -> Machine[T]:
+    """Make the machine of a run of about so many segments."""
+    profile = profile_for(options.model)
+    allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
+    rules = Rules(
+        concurrency=options.concurrency,
+        preparers=options.workers or usual_workers(),
+        max_gaps=allowed,
+        step_retries=options.step_retries,
+        retry_seconds=options.retry_seconds,
+        reduce_tokens=options.reduce_tokens if joins else None,
+        wanted=wanted,
+    )
+    limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
+    return Machine(rules=rules, limiter=limiter, text_limiter=_text_limiter(options), to_text=task.text)
+
+
+def _text_limiter(options: SummaryOptions) -> Limiter:
+    if not isinstance(options.text_model, str):
+        return Limiter()
+    profile = profile_for(options.text_model)
+    return Limiter(rpm=profile.rpm, tpm=profile.tpm)
+
+
+def checkpoint_path(
+    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+) -> Path | None:
+    """Name the file of a run; reads the whole source once. `None` where no checkpoint is wanted."""
+    if options.checkpoint is False:
+        return None
+    folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
+    return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+
+
+@contextlib.contextmanager
+def closing_run(run: Run[T]) -> Any:  # noqa: ANN401  (a context manager of the run)
+    """Close a run at the end of a block."""
+    try:
+        yield run
+    finally:
+        run.close()

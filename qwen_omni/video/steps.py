@@ -1,0 +1,98 @@
+"""What a run consists of: its steps, its rules, its gaps. Values only; `machine` decides with them."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from qwen_omni.media.segments import Segment
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Find out where the next segment ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make a segment ready to be sent."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the model about a segment."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Join notes. `last` tells whether what comes out is the whole."""
+
+    level: int
+    index: int
+    text: str
+    last: bool
+
+    @property
+    def name(self) -> str:
+        """What this step is called."""
+        return f"{self.level}.{self.index}"
+
+
+Action = Cut | Prepare | Ask | Reduce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A segment without notes, and why."""
+
+    index: int
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a run keeps to.
+
+    Attributes:
+        concurrency: requests in flight at once.
+        preparers: segments prepared at once.
+        max_gaps: segments that may fail for good.
+        step_retries: how often a step that failed in passing is begun again.
+        retry_seconds: before a step is begun again; doubles.
+        reduce_tokens: of the notes that are joined in one step; `None` if nothing is joined.
+        wanted: numbers of the segments to ask about; `None` for all.
+    """
+
+    concurrency: int = 8
+    preparers: int = 2
+    max_gaps: int = 1
+    step_retries: int = 2
+    retry_seconds: float = 5.0
+    reduce_tokens: int | None = None
+    wanted: frozenset[int] | None = None
+
+    @property
+    def window(self) -> int:
+        """How many segments may be between their cut and their answer: those in flight, two prepared, two sent."""
+        return self.concurrency + 4
+
+
+class Joined(Protocol):
+    """What came of joining notes."""
+
+    @property
+    def text(self) -> str:
+        """As a part of what is joined next."""
+
+
+class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
+    """Writes an answer as text for the model that joins."""
+
+    def __call__(self, answer: T, /) -> str:
+        """Write it."""
