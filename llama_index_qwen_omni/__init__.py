@@ -3,14 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["CaptionOutputParser", "TimedCaptions", "VideoCaption"]
+__all__ = ["CaptionOutputParser", "TimedCaptions", "UsageLedgerHandler", "VideoCaption"]
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
     "TimedCaptions": "qwen_omni.captions.timed",
+    "UsageLedgerHandler": "llama_index_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
 }
 

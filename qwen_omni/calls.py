@@ -22,6 +22,7 @@ from qwen_omni.http import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.responses import Response
 from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
 from qwen_omni.spend.account import Account
@@ -87,7 +88,7 @@ class Outgoing:
 
         A link that the service could not follow is repaired once, if there is anything to repair.
         """
-        self._account.end(self._state.response, error)
+        self._account.end(self._came, error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):
             self._repaired = True
@@ -108,7 +109,7 @@ class Outgoing:
 
     def settle(self) -> None:
         """Close the books. An answer that its reader left early is billed by what had come."""
-        self._account.end(self._state.response)
+        self._account.end(self._came)
         self._account.close()
 
     def __enter__(self) -> Self:
@@ -124,6 +125,9 @@ class Outgoing:
         self.settle()
         if self._carrier.deletes:
             await asyncio.to_thread(self.done)
+
+    def _came(self) -> Response:
+        return self._state.response
 
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; tells whether anything changed."""

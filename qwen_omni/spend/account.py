@@ -6,6 +6,7 @@ A try is billed as the service reports. Where it reports nothing: an answer that
 estimated, with what had come of the answer; a request that was refused before any answer is taken to be free.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qwen_omni.errors import APIError, QwenOmniError, StreamInterruptedError
@@ -51,11 +52,14 @@ class Account:
             self._held = self._limit.reserve(self._estimate)
         self._running = True
 
-    def end(self, came: Response, error: QwenOmniError | None = None) -> None:
+    def end(self, answer: Callable[[], Response], error: QwenOmniError | None = None) -> None:
         """Note how a try ended, with as much of its answer as came; only the first word about a try counts."""
         if not self._running:
             return
         self._running = False
+        if self._limit is None and self._ledger is None:
+            return
+        came = answer()
         if came.usage is not None:
             self._bill(TokenCounts.of(came.usage), came, cut=False)
         elif error is None or _is_billed(error, came):

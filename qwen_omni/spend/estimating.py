@@ -202,6 +202,15 @@ def _request(
     return ChatRequest(model=model, messages=tuple(messages), options=options)
 
 
+def message_of(media: Sequence[Anything]) -> Message:
+    """Make one message of media that the program's user named; local files are looked at to learn what they are.
+
+    Raises:
+        MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
+    """
+    return Message(role="user", parts=tuple(_part(one, {}) for one in media))
+
+
 def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared]) -> Part:
     if isinstance(one, Prepared):
         source = _source_of(one)

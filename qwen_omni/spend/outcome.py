@@ -14,7 +14,9 @@ from qwen_omni.profiles import Profile
 from qwen_omni.spend.costs import TokenCounts
 from qwen_omni.tokens import audio_tokens, frames_tokens, image_tokens, video_tokens
 
-_PAIR = 2
+_PAIR = 2  # frames are merged two by two
+_MARKERS = 2  # a start and an end token
+_SLACK = 1.05  # a frame may always be this much above the least size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +86,29 @@ def most_tokens(kind: str, profile: Profile, asked: Asked = AS_USUAL) -> TokenCo
     """Tell the most that media of a kind can be billed at: for links, which nobody opens here."""
     rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
     if kind == "image":
-        huge = rules.factor * 2 * math.isqrt(rules.image_tokens_high or rules.image_tokens[1])
-        return TokenCounts(
-            image=image_tokens(profile, (huge, huge), asked.sampling, high_resolution=asked.high_resolution)
-        )
+        most = rules.image_tokens[1]
+        if asked.high_resolution and rules.image_tokens_high is not None:
+            most = rules.image_tokens_high
+        elif sampling.max_pixels is not None:
+            most = sampling.max_pixels // rules.factor**2
+        return TokenCounts(image=most + _MARKERS)
     if kind == "audio":
         return TokenCounts(audio=audio_tokens(profile, profile.limits.audio_seconds))
     seconds = profile.limits.video_seconds
     wanted = int(seconds * (sampling.fps or rules.fps))
     frames = max(rules.frames[0], min(rules.frames[1], wanted) // _PAIR * _PAIR)
-    area = rules.factor**2
-    ceiling = max((sampling.max_pixels or rules.frame_tokens[1] * area) // area, rules.frame_tokens[0] + 4)
-    pool = max((sampling.total_pixels or rules.video_tokens * area) // area, frames * (rules.frame_tokens[0] + 4))
-    film = min(frames * ceiling // _PAIR, pool) + _PAIR
-    return TokenCounts(video=film, audio=audio_tokens(profile, seconds))
+    film = most_list_tokens(frames, profile, asked)
+    return replace(film, audio=audio_tokens(profile, seconds))
+
+
+def most_list_tokens(count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
+    """Tell the most that `count` frames of any size can be billed at."""
+    rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    area, pairs = rules.factor**2, math.ceil(count / _PAIR)
+    floor = int((sampling.min_pixels or rules.frame_tokens[0] * area) * _SLACK) // area
+    frame = max((sampling.max_pixels or rules.frame_tokens[1] * area) // area, floor)
+    pool = (sampling.total_pixels or rules.video_tokens * area) // area
+    return TokenCounts(video=max(min(pairs * frame, pool), pairs * floor) + _MARKERS)
 
 
 def _overlap(length: Fraction | None, start: Fraction, end: Fraction) -> Fraction | None:

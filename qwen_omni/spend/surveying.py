@@ -31,7 +31,7 @@ from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.spend.costs import TokenCounts
 from qwen_omni.spend.estimates import MediaEstimate
-from qwen_omni.spend.outcome import Asked, list_tokens, media_tokens, most_tokens, outcome_of, within
+from qwen_omni.spend.outcome import Asked, list_tokens, media_tokens, most_list_tokens, most_tokens, outcome_of, within
 
 _BREAKS = (MediaDoesNotFitError, UnsupportedMediaError, DeliveryError, ConfigurationError)
 _UNOPENED = "a link, which is not opened here: its length and size are not known"
@@ -168,7 +168,7 @@ class Surveyor:
             kind="video",
             doing="sent as they are",
             tokens=tokens,
-            most=tokens if sides else list_tokens(_HUGE, count, self.profile, asked),
+            most=tokens if sides else most_list_tokens(count, self.profile, asked),
             as_is=list_tokens(sides, count, self.profile) if sides else None,
             seconds=count / (part.sampling.fps or self.profile.tokens.fps),
             size_bytes=size_bytes,
@@ -194,9 +194,6 @@ class Surveyor:
         except (MediaDoesNotFitError, UnsupportedMediaError) as error:
             return str(error)
         return ""
-
-
-_HUGE = (1 << 15, 1 << 15)
 
 
 def _sampling(part: MediaPart) -> Sampling:
