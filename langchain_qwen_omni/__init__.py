@@ -13,17 +13,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
+    from langchain_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = ["CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "TimedCaptions", "VideoCaption", "caption_chain"]
+__all__ = [
+    "CaptionOutputParser",
+    "ChatQwenOmni",
+    "NoToolCallError",
+    "TimedCaptions",
+    "UsageLedgerHandler",
+    "VideoCaption",
+    "caption_chain",
+]
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
     "NoToolCallError": "qwen_omni.errors",
     "TimedCaptions": "qwen_omni.captions.timed",
+    "UsageLedgerHandler": "langchain_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",
 }

@@ -16,6 +16,7 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_qwen_omni._estimate import estimated_beside
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -41,11 +42,12 @@ _THINKING, _TEXT, _AUDIO, _CALL = "lc_rs_0", "lc_txt_0", "lc_aud_0", "lc_tc_"
 def to_message(response: Response, *, model: str) -> AIMessage:
     """Make the message of a whole answer; speech in it is one playable WAV."""
     calls, broken = _to_calls(response)
-    metadata = {"model_provider": PROVIDER, "model_name": response.model or model}
+    metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": response.model or model}
     if response.id:
         metadata["id"] = response.id
     if response.finish_reason:
         metadata["finish_reason"] = response.finish_reason
+    metadata |= estimated_beside(response.usage)
     return AIMessage(
         content=_to_content(response),
         tool_calls=calls,
@@ -129,9 +131,10 @@ class ChunkBuilder:
                 if delta.id:
                     self._head["id"] = delta.id
             case FinishDelta():
-                self._finish = {"finish_reason": delta.reason}
+                self._finish["finish_reason"] = delta.reason
             case UsageDelta():
                 self._usage = to_usage(delta.usage)
+                self._finish |= estimated_beside(delta.usage)
         return None
 
     def last(self) -> ChatGenerationChunk:

@@ -9,7 +9,7 @@ the connections.
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import (
     AsyncCallbackHandler,
@@ -29,11 +29,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from langchain_qwen_omni._calls import plan_call, plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._estimate import estimate_plan
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._profile import to_model_profile
 from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._structured import Method, Schema, plan_structure, with_raw
-from langchain_qwen_omni._tokens import count_messages, count_text, count_tools
+from langchain_qwen_omni._tokens import count_call, count_text
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan
 from qwen_omni.connections import Clients
 from qwen_omni.delivery.delivered import Delivery
@@ -41,8 +42,14 @@ from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.spend.limit import SpendLimit
 
-_UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
+if TYPE_CHECKING:
+    from qwen_omni.spend.estimates import Estimate
+
+# May hold secrets, or live objects; they identify nothing about an answer.
+_UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
 
 
 class ChatQwenOmni(BaseChatModel):
@@ -92,6 +99,10 @@ class ChatQwenOmni(BaseChatModel):
     """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
     oss: OssSettings | None = Field(default=None, exclude=True)
     """A bucket of your own for large media."""
+    spend_limit: SpendLimit | None = Field(default=None, exclude=True)
+    """What calls may cost; refused before anything is sent. Share one object to limit several models together."""
+    ledger: UsageLedger | None = Field(default=None, exclude=True)
+    """Is told what each call was estimated at and did use."""
     dialect: Dialect | None = None
     """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
 
@@ -288,11 +299,11 @@ class ChatQwenOmni(BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Give one made-up number per estimated token: there is no tokenizer here, only its approximate count."""
-        return list(range(count_text(text)))
+        return list(range(count_text(text, self.model)))
 
     def get_num_tokens(self, text: str) -> int:
-        """Estimate the tokens of a text; see `langchain_qwen_omni._tokens` for how."""
-        return count_text(text)
+        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else nearly."""
+        return count_text(text, self.model)
 
     def get_num_tokens_from_messages(
         self,
@@ -305,8 +316,17 @@ class ChatQwenOmni(BaseChatModel):
             UnsupportedContentError: a message that could not be sent either.
         """
         with as_langchain_errors():
-            counted = count_messages(to_messages(messages), profile_for(self.model).tokens)
-            return counted + count_tools(plan_tools(tools or (), None).tools)
+            return count_call(to_messages(messages), plan_tools(tools or (), None).tools, self.model)
+
+    def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
+        """Tell what a call of these messages and options will use and cost; sends nothing. See `qwen_omni.estimate`.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+        """
+        with as_langchain_errors():
+            plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
+            return estimate_plan(plan, answer_tokens)
 
     # --- What LangChain asks about the model ---
 

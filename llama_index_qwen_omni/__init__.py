@@ -11,18 +11,22 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = ["CaptionOutputParser", "NoToolCallError", "QwenOmni", "TimedCaptions", "VideoCaption"]
+__all__ = [
+    "CaptionOutputParser", "NoToolCallError", "QwenOmni", "TimedCaptions", "UsageLedgerHandler", "VideoCaption",
+]  # fmt: skip
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
     "NoToolCallError": "qwen_omni.errors",
     "QwenOmni": "llama_index_qwen_omni.llm",
     "TimedCaptions": "qwen_omni.captions.timed",
+    "UsageLedgerHandler": "llama_index_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
 }
 

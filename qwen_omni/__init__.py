@@ -125,6 +125,12 @@ if TYPE_CHECKING:
         TokenCounts as TokenCounts,
         cost_of as cost_of,
     )
+    from qwen_omni.spend.estimates import (
+        Estimate as Estimate,
+        MediaEstimate as MediaEstimate,
+    )
+    from qwen_omni.spend.estimating import estimate as estimate
+    from qwen_omni.spend.ledger import UsageLedger as UsageLedger
     from qwen_omni.spend.limit import (
         Reservation as Reservation,
         SpendLimit as SpendLimit,
@@ -164,6 +170,9 @@ _HOMES = {
     """,
     "qwen_omni.settings": "Settings",
     "qwen_omni.spend.costs": "Cost TokenCounts cost_of",
+    "qwen_omni.spend.estimates": "Estimate MediaEstimate",
+    "qwen_omni.spend.estimating": "estimate",
+    "qwen_omni.spend.ledger": "UsageLedger",
     "qwen_omni.spend.limit": "Reservation SpendLimit",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

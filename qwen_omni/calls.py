@@ -22,16 +22,20 @@ from qwen_omni.http import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.responses import Response
 from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
+from qwen_omni.spend.account import Account
+from qwen_omni.spend.estimating import estimate_delivery
 from qwen_omni.wire.request import encode_headers, encode_request
+from qwen_omni.wire.stream import StreamState
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
 
 
 class Outgoing:
-    """A request, ready to be sent and to be sent again."""
+    """A request, ready to be sent and to be sent again. What it may cost is set aside before anything is sent."""
 
     def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
         """Bring the media of a request to where the service finds them, and write the request.
@@ -41,30 +45,50 @@ class Outgoing:
             DeliveryError: media could not be brought to the service.
             ConfigurationError: options exclude each other or the model.
             UnsupportedContentError: a message holds something that has no place there.
+            SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
         self._settings, self._carrier = settings, carrier
         self._profile = profile_for(request.model)
+        self._account = Account(settings, self._profile.tokens)
+        self._state = StreamState()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
         # What is wrong with the request itself shows before a file is opened.
         encode_request(request, self._profile, _nowhere, settings.dialect_used)
-        delivery = deliver(
-            request.messages,
-            self._profile,
-            media_root=settings.media_root,
-            allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
-            carrier=carrier,
-            model=request.model,
-        )
-        self._request = replace(request, messages=delivery.messages)
-        self._delivered = delivery.media
-        self.call = self._written(self._profile)
+        try:
+            delivery = deliver(
+                request.messages,
+                self._profile,
+                media_root=settings.media_root,
+                allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
+                carrier=carrier,
+                model=request.model,
+                approve=lambda ready: self._account.open(estimate_delivery(request, ready, settings)),
+            )
+            self._request = replace(request, messages=delivery.messages)
+            self._delivered = delivery.media
+            self.call = self._written(self._profile)
+        except BaseException:
+            self._account.close()
+            raise
+
+    def begin(self) -> StreamState:
+        """Give what reads the answer of the next try.
+
+        Raises:
+            SpendLimitError: an earlier try used up what was set aside, and nothing is left for another.
+        """
+        self._account.begin()
+        self._state = StreamState()
+        self._state.estimated_input = self._account.estimated_input
+        return self._state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
         """Give the seconds to wait before the next try, whose links work again; raise the error if it is final.
 
         A link that the service could not follow is repaired once, if there is anything to repair.
         """
+        self._account.end(self._came, error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):
             self._repaired = True
@@ -78,9 +102,15 @@ class Outgoing:
 
     def done(self) -> None:
         """Delete what was uploaded for this request alone. Never raises: the answer is there."""
+        self.settle()
         for delivered in self._delivered.values():
             with contextlib.suppress(DeliveryError):
                 self._carrier.release(delivered)
+
+    def settle(self) -> None:
+        """Close the books. An answer that its reader left early is billed by what had come."""
+        self._account.end(self._came)
+        self._account.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,8 +122,12 @@ class Outgoing:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.settle()
         if self._carrier.deletes:
             await asyncio.to_thread(self.done)
+
+    def _came(self) -> Response:
+        return self._state.response
 
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; tells whether anything changed."""

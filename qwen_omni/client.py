@@ -59,7 +59,7 @@ class OmniClient:
         with Outgoing(request, self.settings, self._carrier) as outgoing:
             while True:
                 try:
-                    for delta in self._exchange(outgoing.call, StreamState()):
+                    for delta in self._exchange(outgoing.call, outgoing.begin()):
                         shown = True
                         yield delta
                 except QwenOmniError as error:
@@ -75,7 +75,7 @@ class OmniClient:
         """
         with Outgoing(request, self.settings, self._carrier) as outgoing:
             while True:
-                state = StreamState()
+                state = outgoing.begin()
                 try:
                     for _ in self._exchange(outgoing.call, state):
                         pass
@@ -127,7 +127,7 @@ class AsyncOmniClient:
         async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
             while True:
                 try:
-                    async with aclosing(self._exchange(outgoing.call, StreamState())) as deltas:
+                    async with aclosing(self._exchange(outgoing.call, outgoing.begin())) as deltas:
                         async for delta in deltas:
                             shown = True
                             yield delta
@@ -141,7 +141,7 @@ class AsyncOmniClient:
         """Send a request and give the whole answer; see `OmniClient.complete`."""
         async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
             while True:
-                state = StreamState()
+                state = outgoing.begin()
                 try:
                     async for _ in self._exchange(outgoing.call, state):
                         pass

@@ -18,6 +18,8 @@ from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
 from qwen_omni.settings import Settings
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.spend.limit import SpendLimit
 
 if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adapter does not pay for
     from qwen_omni.client import AsyncOmniClient, OmniClient
@@ -40,6 +42,8 @@ class ConnectionOptions:
     delivery: Delivery | None = None
     oss: OssSettings | None = None
     dialect: Dialect | None = None
+    spend_limit: SpendLimit | None = None
+    ledger: UsageLedger | None = None
 
     def load(self) -> Settings:
         """Fill the gaps from the environment.
@@ -58,6 +62,8 @@ class ConnectionOptions:
             delivery=self.delivery,
             oss=self.oss,
             dialect=self.dialect,
+            spend_limit=self.spend_limit,
+            ledger=self.ledger,
         )
 
 

@@ -54,6 +54,7 @@ class Usage:
         total_tokens: as reported, else the sum of both.
         input_details: tokens by kind (`text`, `image`, `audio`, `video`, `cached`, …) as far as reported.
         output_details: tokens by kind (`text`, `audio`, `reasoning`, …) as far as reported.
+        estimated_input: what `input_tokens` had been estimated at before the call was sent; `None` if it was not.
     """
 
     input_tokens: int = 0
@@ -61,6 +62,7 @@ class Usage:
     total_tokens: int = 0
     input_details: Mapping[str, int] = field(default_factory=dict)
     output_details: Mapping[str, int] = field(default_factory=dict)
+    estimated_input: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

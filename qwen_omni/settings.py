@@ -15,7 +15,10 @@ from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
-from qwen_omni.profiles import Region
+from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.spend.costs import PriceOverride
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.spend.limit import SpendLimit
 
 # Model Studio, OpenAI-compatible Chat API reference, September 2026.
 HOSTS: dict[Region, str] = {
@@ -63,6 +66,10 @@ class Settings:
         oss: a bucket of one's own for large media.
         dialect: whose requests are spoken; `None` goes by `base_url`.
         cache_dir: the folder of the upload cache.
+        spend_limit: what calls may cost; share one object to limit several clients together.
+        ledger: is told what each call was estimated at and did use; share one object to add up several clients.
+        prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
+        exchange_rate: what a dollar is worth in yuan.
         on_upload: is told how far uploads have come, from the threads that upload.
     """
 
@@ -78,6 +85,10 @@ class Settings:
     oss: OssSettings | None = None
     dialect: Dialect | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
+    spend_limit: SpendLimit | None = None
+    ledger: UsageLedger | None = None
+    prices: PriceOverride | None = None
+    exchange_rate: ExchangeRate = USUAL_RATE
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -54,22 +54,11 @@ class Carrier:
 
     def route(self, ready: Delivered, *, seconds: float | None, profile: Profile, name: str) -> Route:
         """Choose the way of one piece of media; sends nothing. Raises as `choose_route` does."""
-        dashscope = self._settings.dialect_used == "dashscope"
-        ways = Ways(
-            wish=self._settings.delivery,
-            inline_limit=profile.limits.inline_bytes if dashscope else None,
-            bucket=self._settings.oss is not None,
-            temporary=dashscope,
-        )
-        return choose_route(ready, ways, seconds=seconds, name=name)
+        return choose_route(ready, ways_of(self._settings, profile), seconds=seconds, name=name)
 
     def room(self, profile: Profile, *, inline: int) -> int:
         """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
-        if self._settings.delivery == "inline":
-            return inline if self._settings.dialect_used == "dashscope" else profile.limits.video_bytes
-        if self._settings.oss is not None or self._settings.dialect_used != "dashscope":
-            return profile.limits.video_bytes
-        return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
+        return room_of(self._settings, profile, inline=inline)
 
     def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
         """Bring one piece of media where its route ends, and give it with its link.
@@ -251,3 +240,23 @@ class Carrier:
                 self._settings.on_upload(told)
 
         return sent
+
+
+def ways_of(settings: Settings, profile: Profile) -> Ways:
+    """Tell which ways to a model are open."""
+    dashscope = settings.dialect_used == "dashscope"
+    return Ways(
+        wish=settings.delivery,
+        inline_limit=profile.limits.inline_bytes if dashscope else None,
+        bucket=settings.oss is not None,
+        temporary=dashscope,
+    )
+
+
+def room_of(settings: Settings, profile: Profile, *, inline: int) -> int:
+    """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
+    if settings.delivery == "inline":
+        return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
+    if settings.oss is not None or settings.dialect_used != "dashscope":
+        return profile.limits.video_bytes
+    return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))

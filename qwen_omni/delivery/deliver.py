@@ -4,7 +4,7 @@ The order is the promise: paths first, so that nothing is opened when a message 
 shows without opening; then each piece in the order of the conversation, so that the first fault is the one told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ class _Planned:
     name: str
 
 
-def deliver(
+def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     messages: Sequence[Message],
     profile: Profile,
     *,
@@ -47,6 +47,7 @@ def deliver(
     allow_private_urls: bool = False,
     carrier: Carrier | None = None,
     model: str | None = None,
+    approve: Callable[[Delivery], object] | None = None,
 ) -> Delivery:
     """Make every piece of media fit its budget, check it against the model, then bring it where the service finds it.
 
@@ -59,6 +60,7 @@ def deliver(
         allow_private_urls: the service is on a private network itself, so links to private hosts may work.
         carrier: brings large media to a store; without one everything local travels inside the request.
         model: the name in the request, where it is another one than the profile's.
+        approve: is shown everything prepared, before a byte of it is uploaded; what it raises stops the delivery.
 
     Raises:
         MediaOutsideRootError: a path leads out of `media_root`; nothing was opened.
@@ -87,9 +89,12 @@ def deliver(
             kept = made.part
             planned[made.source] = _plan(made, profile, name, carrier)
         fitted[id(part)] = kept
+    sent = tuple(_with(message, fitted) for message in messages)
+    if approve is not None:
+        approve(Delivery(messages=sent, media={source: plan.ready for source, plan in planned.items()}))
     # All is checked before anything is uploaded.
     media = {source: _carried(plan, model or profile.name, carrier) for source, plan in planned.items()}
-    return Delivery(messages=tuple(_with(message, fitted) for message in messages), media=media)
+    return Delivery(messages=sent, media=media)
 
 
 def _check_roots(messages: Sequence[Message], media_root: Path) -> None:

@@ -61,7 +61,7 @@ class Fitter:
 
     def as_it_is(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         """Check one frame of a list; lists are sent as they are."""
-        look = self._look(source, f"{place}: {source.label}")
+        look = self.look(source, f"{place}: {source.label}")
         check_part(part, source, look.info, self.profile, place)
         ready = _ready(_untouched(look), look, f"{place}: {source.label}")
         return Fitted(part=part, source=source, ready=ready, seconds=None)
@@ -80,29 +80,41 @@ class Fitter:
         )
         return replace(part, sampling=asked)
 
-    def _look(self, source: MediaSource, name: str) -> Look:
+    def look(self, source: MediaSource, name: str) -> Look:
+        """Look at a source, once."""
         if source not in self._looks:
             self._looks[source] = look_at(source, choices=Choices(media_root=self.media_root), name=name)
         return self._looks[source]
 
-    def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
+    def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[Look, Plan]:
+        """Decide what will be done with a part.
+
+        Raises:
+            MediaError: it is unreadable, of another kind than its part, or (`checked`) breaks a limit of the model.
+        """
         assert not isinstance(part, FramesPart)
-        name = f"{place}: {part.source.label}"
-        look = self._look(part.source, name)
+        look = self.look(part.source, f"{place}: {part.source.label}")
         start, end, budget = range_and_budget(part)
-        choices = Choices(
+        if checked:
+            check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
+        return look, plan_for(look, budget=budget, start=start, end=end, choices=self._choices(part))
+
+    def _choices(self, part: MediaPart) -> Choices:
+        return Choices(
             model=self.profile,
-            sampling=Sampling() if isinstance(part, AudioPart) else part.sampling,
+            sampling=part.sampling if isinstance(part, VideoPart | ImagePart) else Sampling(),
             media_root=self.media_root,
             room_bytes=self.room_bytes,
         )
-        check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
-        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
-        prepared = carry_out(look, plan, choices=choices)
+
+    def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
+        assert not isinstance(part, FramesPart)
+        look, plan = self.plan(part, place)
+        prepared = carry_out(look, plan, choices=self._choices(part))
         check_part(part, part.source, prepared.info, self.profile, place)
         source = part.source if plan.action == "pass" else _source_of(prepared)
         seconds = None if prepared.info.duration is None else float(prepared.info.duration)
-        ready = _ready(prepared, look, name)
+        ready = _ready(prepared, look, f"{place}: {part.source.label}")
         return Fitted(part=part, source=source, ready=ready, seconds=seconds), plan
 
 

@@ -17,6 +17,8 @@ class MediaInfo:
         media_type: the MIME type that belongs to it, e.g. `video/mp4`.
         size_bytes: size of the file.
         duration: seconds from the first to the end of the last frame; `None` for images and where nobody can tell.
+        picture_duration: seconds of the picture alone, where the file says it.
+        sound_duration: seconds of the first sound track alone, where the file says it.
         width: pixels as shown, after rotation; `None` for sound.
         height: pixels as shown, after rotation; `None` for sound.
         fps: pictures per second on average; `None` for images and sound.
@@ -35,6 +37,8 @@ class MediaInfo:
     media_type: str
     size_bytes: int
     duration: Fraction | None = None
+    picture_duration: Fraction | None = None
+    sound_duration: Fraction | None = None
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None

@@ -35,7 +35,8 @@ def make(
     """
     match plan.action:
         case "video":
-            return _video(source, plan, path, watch, workers), ()
+            made = _video(source, plan, path, watch, workers)
+            return replace(made, sound_duration=_sound_within(info, plan) if plan.sound else None), ()
         case "audio":
             return _sound(source, info, plan, path, watch), ()
         case "remux":
@@ -70,6 +71,7 @@ def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: in
         media_type="video/mp4",
         size_bytes=path.stat().st_size,
         duration=duration if plan.sound else made.duration,
+        picture_duration=made.duration,
         width=plan.picture.size[0],
         height=plan.picture.size[1],
         fps=1 / plan.picture.period if not plan.budget.key_frames else Fraction(made.frames) / made.duration,
@@ -79,6 +81,13 @@ def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: in
         sample_rate=plan.budget.sample_rate if plan.sound else None,
         channels=1 if plan.sound else None,
     )
+
+
+def _sound_within(info: MediaInfo, plan: Plan) -> Fraction | None:
+    """Tell how much of the sound lies in the wanted range, where the source says how long it is."""
+    if info.sound_duration is None or not plan.partial or plan.end is None:
+        return info.sound_duration
+    return max(Fraction(0), min(info.sound_duration, plan.end) - plan.start)
 
 
 def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch) -> MediaInfo:

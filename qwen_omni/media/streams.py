@@ -3,6 +3,7 @@
 The file is opened by `media.containers`, which keeps FFmpeg from following anything out of it.
 """
 
+import re
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -44,6 +45,7 @@ _MEDIA_TYPES = {
 }
 _NOT_DEPENDABLE = frozenset({"aac"})  # its duration is guessed from the bit rate of the first frames
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
+_TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
 _MOST_PACKETS = 2_000_000  # packets of a walk: a day of sound
 
@@ -85,7 +87,7 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
 def _facts(container: "InputContainer") -> dict[str, Any]:
     """Collect what differs between sound and video."""
     picture, track = picture_stream(container), sound_stream(container)
-    sound = _sound_facts(track.codec_context) if track else {}
+    sound = {**_sound_facts(track.codec_context), "sound_duration": _length(track)} if track else {}
     if picture:
         return {"kind": "video", **_picture_facts(container, picture), **sound}
     if not track:
@@ -109,6 +111,7 @@ def _picture_facts(container: "InputContainer", stream: "VideoStream") -> dict[s
         "height": sides[1],
         "fps": Fraction(rate) if rate else None,
         "frame_count": stream.frames or None,
+        "picture_duration": _length(stream),
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
@@ -166,6 +169,17 @@ def _told_duration(container: "InputContainer") -> Fraction | None:
         return Fraction(container.duration, av.time_base)
     told = [stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base]
     return max(told, default=None)
+
+
+def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
+    """Tell how long one stream is, where the file says it: in its own field, or in Matroska's tag."""
+    if stream.duration and stream.time_base:
+        return max(Fraction(0), stream.duration * Fraction(stream.time_base)) or None
+    told = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if told is None:
+        return None
+    hours, minutes, seconds = told.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds) or None
 
 
 def _walked_duration(container: "InputContainer") -> Fraction | None:

@@ -20,6 +20,7 @@ from qwen_omni.profiles.values import (
     Region,
     ThinkingSwitch,
     TokenRules,
+    Vocabulary,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Region",
     "ThinkingSwitch",
     "TokenRules",
+    "Vocabulary",
     "known_models",
     "profile_for",
 ]

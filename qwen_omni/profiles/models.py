@@ -18,6 +18,7 @@ _TOKENS_3 = TokenRules(
     frame_tokens=(64, 768),
     video_tokens=16_384,
     audio_in=12.5,
+    vocabulary="qwen2",
 )
 _TOKENS_TURBO = TokenRules(
     factor=28,
@@ -28,6 +29,7 @@ _TOKENS_TURBO = TokenRules(
     video_tokens=16_384,
     audio_in=25,
     audio_out=25,
+    vocabulary="qwen2",
 )
 _LIMITS_3 = MediaLimits(
     mixed=False,

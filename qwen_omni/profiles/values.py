@@ -7,6 +7,8 @@ from typing import Literal
 Modality = Literal["text", "image", "audio", "video"]
 ThinkingSwitch = Literal["none", "switch", "effort"]
 Region = Literal["cn", "intl", "us", "hk"]
+Vocabulary = Literal["qwen2", "qwen3.5"]
+"""Which pieces text is cut into: those up to Qwen3, or the larger ones since Qwen3.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class TokenRules:
         audio_in: tokens per second of sound.
         audio_out: tokens per second of speech; `None` where the model does not speak.
         fps: frames per second that are looked at unless told otherwise.
+        vocabulary: of text. Known from the open weights of the same generation; no page tells it for these models.
     """
 
     factor: int = 32
@@ -57,6 +60,7 @@ class TokenRules:
     audio_in: float = 7
     audio_out: float | None = 12.5
     fps: float = 2
+    vocabulary: Vocabulary = "qwen3.5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,12 +95,21 @@ class SpendLimit:
         cost = call if isinstance(call, Cost) else call.cost
         wanted = Spent.of(cost)
         with self._lock:
-            taken = Spent.sum((self._spent, *self._open.values()))
-            for unit in self._whole:
-                self._check(unit, wanted, taken, cost)
+            self._check_all(wanted, cost)
             held = Reservation(self, cost)
             self._open[held] = wanted
         return held
+
+    def check(self, call: Cost | Predicted) -> None:
+        """Raise what `reserve` would raise now, and set nothing aside."""
+        cost = call if isinstance(call, Cost) else call.cost
+        with self._lock:
+            self._check_all(Spent.of(cost), cost)
+
+    def _check_all(self, wanted: "Spent", cost: Cost) -> None:
+        taken = Spent.sum((self._spent, *self._open.values()))
+        for unit in self._whole:
+            self._check(unit, wanted, taken, cost)
 
     def _check(self, unit: str, wanted: "Spent", taken: "Spent", cost: Cost) -> None:
         each, whole = self._each[unit], self._whole[unit]

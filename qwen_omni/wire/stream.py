@@ -55,6 +55,8 @@ class StreamState:
         self._text_from: str | None = None
         self._start: StartDelta | None = None
         self._started = self._finished = self._used = False
+        self.estimated_input: int | None = None
+        """What was told about the tokens in beforehand; kept beside what the service reports."""
         self.done = False
         """The service has said `[DONE]`: nothing more will come."""
 
@@ -169,7 +171,7 @@ class StreamState:
         usage = value.get("usage")
         if usage:
             self._used = True
-            deltas.append(UsageDelta(to_usage(usage)))
+            deltas.append(UsageDelta(to_usage(usage, estimated_input=self.estimated_input)))
         if deltas and not self._started:  # held back till something follows, so that a retry begins anew unseen
             self._started = True
             deltas.insert(0, self._start)
@@ -254,7 +256,7 @@ def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
     return told == "audio" or marked
 
 
-def to_usage(usage: Mapping[str, Any]) -> Usage:
+def to_usage(usage: Mapping[str, Any], *, estimated_input: int | None = None) -> Usage:
     """Read the service's token counts; details may be missing, empty or of unknown names."""
     sent, came = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     return Usage(
@@ -263,6 +265,7 @@ def to_usage(usage: Mapping[str, Any]) -> Usage:
         total_tokens=int(usage.get("total_tokens") or sent + came),
         input_details=_details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("completion_tokens_details")),
+        estimated_input=estimated_input,
     )
 
 

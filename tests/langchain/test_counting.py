@@ -1,4 +1,4 @@
-"""Estimated tokens, and the clients behind a model."""
+"""The clients behind a model."""
 
 import copy
 import pickle
@@ -6,51 +6,7 @@ import pickle
 import pytest
 
 from langchain_qwen_omni._structured import plan_structure
-from langchain_qwen_omni._tokens import ASSUMED_SECONDS, count_part, count_text
 from qwen_omni.connections import _MOST, Clients, ConnectionOptions
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import (
-    AudioPart,
-    FramesPart,
-    ImagePart,
-    Part,
-    Sampling,
-    TextPart,
-    ThinkingPart,
-    ToolCallPart,
-    ToolResultPart,
-    VideoPart,
-)
-from qwen_omni.profiles import profile_for
-
-RULES = profile_for("qwen3.8-omni-flash").tokens
-SOURCE = MediaSource.from_path("nowhere.mp4")
-SOUND = int(ASSUMED_SECONDS * 7)
-
-PARTS: dict[str, tuple[Part, int]] = {
-    "text": (TextPart(text="12345678"), 2),
-    "thinking": (ThinkingPart(text="1234"), 1),
-    "a tool's result": (ToolResultPart(tool_call_id="1", text="12345"), 2),
-    "a tool call": (ToolCallPart(id="1", name="find", arguments="{}"), 2),
-    "image": (ImagePart(source=SOURCE), 1280),
-    "sound": (AudioPart(source=SOURCE), SOUND),
-    "video": (VideoPart(source=SOURCE), 120 * 640 // 2 + SOUND),
-    "video at half a frame a second": (VideoPart(source=SOURCE, sampling=Sampling(fps=0.5)), 30 * 640 // 2 + SOUND),
-    "video at ten frames a second": (VideoPart(source=SOURCE, sampling=Sampling(fps=10)), 180_224 // 2 + SOUND),
-    "frames": (FramesPart(frames=(SOURCE,) * 4), 4 * 640 // 2),
-}
-
-
-@pytest.mark.parametrize(("part", "tokens"), PARTS.values(), ids=PARTS.keys())
-def test_count_part(part: Part, tokens: int) -> None:
-    """Each part counts by its kind and what is known of it without opening it."""
-    assert count_part(part, RULES) == tokens
-
-
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("你好", 2), ("你好a", 3)])
-def test_count_text(text: str, tokens: int) -> None:
-    """Four ASCII characters are a token, and so is every other one."""
-    assert count_text(text) == tokens
 
 
 def options(**chosen: object) -> ConnectionOptions:

@@ -85,7 +85,7 @@ def test_copies_work_and_share_nothing(standin: Standin) -> None:
 def test_without_a_key_the_first_call_says_so() -> None:
     """A model can be made without a key; the first call names the variable."""
     llm = ChatQwenOmni()
-    assert llm.get_num_tokens("Hello") == 2
+    assert llm.get_num_tokens("Hello") == 1
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
         llm.invoke("Hello")
 
@@ -134,7 +134,7 @@ def test_counting_looks_at_no_media() -> None:
     held = llm.get_num_tokens_from_messages([HumanMessage([{"type": "video", "base64": "AAAA" * 100_000}])])
     linked = llm.get_num_tokens_from_messages([HumanMessage([{"type": "video", "url": "https://gone.invalid/a.mp4"}])])
     image = llm.get_num_tokens_from_messages([HumanMessage([{"type": "image", "path": "nowhere.png"}])])
-    assert held == linked == 4 + 120 * 640 // 2 + 60 * 7
+    assert held == linked == 8 + 120 * 640 // 2 + 60 * 7
     assert image == 4 + 1280
     assert llm.get_token_ids("Hello there") == [0, 1, 2]
     assert llm.get_num_tokens_from_messages([HumanMessage("a")], tools=[test_profile]) > 10

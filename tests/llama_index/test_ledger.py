@@ -1,0 +1,54 @@
+"""The ledger as a LlamaIndex event handler."""
+
+import pytest
+
+from qwen_omni.spend.costs import TokenCounts
+
+USAGE = {
+    "prompt_tokens": 100, "completion_tokens": 9, "total_tokens": 109,
+    "prompt_tokens_details": {"video_tokens": 80, "audio_tokens": 12, "cached_tokens": 5},
+}  # fmt: skip
+
+
+class Answer:
+    """The raw answer of another provider's SDK."""
+
+    def model_dump(self) -> dict[str, object]:
+        """Give it as a dictionary."""
+        return {"model": "qwen-plus", "usage": USAGE}
+
+
+@pytest.mark.parametrize(
+    ("raw", "calls"),
+    [({"model": "qwen-plus", "usage": USAGE}, 1), ({"model": "qwen-plus"}, 0), (None, 0), (Answer(), 1)],
+)
+def test_answers_are_added_up(raw, calls):
+    """Whatever tells the service's usage counts; what tells none is passed over."""
+    from llama_index.core.instrumentation import get_dispatcher  # noqa: PLC0415
+    from llama_index.core.instrumentation.events.llm import LLMChatEndEvent  # noqa: PLC0415
+    from llama_index.core.llms import ChatMessage, ChatResponse  # noqa: PLC0415
+
+    from llama_index_qwen_omni import UsageLedgerHandler  # noqa: PLC0415
+
+    handler = UsageLedgerHandler()
+    dispatcher = get_dispatcher("qwen-omni-test")
+    dispatcher.add_event_handler(handler)
+    response = ChatResponse(message=ChatMessage("hi"), raw=raw)
+    dispatcher.event(LLMChatEndEvent(messages=[], response=response))
+    assert handler.ledger.total.calls == calls
+    if calls:
+        assert handler.ledger.total.tokens == TokenCounts(text=8, video=80, audio=12, cached=5, text_out=9)
+
+
+def test_the_estimate_beside_the_usage():
+    """Where the answer tells what was estimated, the ratio is kept."""
+    from llama_index.core.instrumentation.events.llm import LLMCompletionEndEvent  # noqa: PLC0415
+    from llama_index.core.llms import CompletionResponse  # noqa: PLC0415
+
+    from llama_index_qwen_omni.ledger import ESTIMATED, UsageLedgerHandler  # noqa: PLC0415
+
+    handler = UsageLedgerHandler()
+    raw = {"model": "qwen3.8-omni-flash", "usage": {**USAGE, ESTIMATED: 110}}
+    handler.handle(LLMCompletionEndEvent(prompt="", response=CompletionResponse(text="hi", raw=raw)))
+    assert handler.ledger.total.ratio == pytest.approx(1.1)
+    assert handler.class_name() == "UsageLedgerHandler"
