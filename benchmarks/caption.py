@@ -3,9 +3,9 @@
     python benchmarks/caption.py          the stand-in, then a sink without think time, then one with a latency model
     python benchmarks/caption.py --live   the real service (DASHSCOPE_API_KEY), on a video of your own: --file promo.mp4
 
-Our own work is `look` (what kind is it), `prepare` (plan, make it fit, check, deliver, write the request) and `parse`; `ask` is the
-connection and the service. The sink takes the request apart no further than HTTP, so that its `ask` holds our
-sending and reading and no decoding by anybody.
+Our own work is `look` (what kind is it), `prepare` (plan, make it fit, check, deliver, write the request) and `parse`;
+`ask` is the connection and the service. The sink takes the request apart no further than HTTP, so that its `ask` holds
+our sending and reading and no decoding by anybody.
 """
 
 import argparse
