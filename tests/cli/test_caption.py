@@ -85,6 +85,7 @@ LOOP = "from qwen_omni.cli.main import run; run()"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) -> None:
     """A run that is killed after three of six files asks only about the others when it starts again."""
     codes = [f"41{n}0" for n in range(6)]
