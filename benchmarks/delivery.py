@@ -28,6 +28,7 @@ from qwen_omni.standin import OssKey, Standin
 
 MODEL = "qwen3.8-omni-flash"
 UPLINK = 100e6 / 8  # bytes a second
+BURST = 0.1  # seconds that the link may catch up on, so that a late wake-up on a busy machine costs nobody speed
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -50,8 +51,8 @@ def narrow(pipe, port):
             nonlocal free_at
             while data := await reader.read(65_536):
                 now = time.monotonic()
-                free_at = max(free_at, now) + len(data) / UPLINK
-                await asyncio.sleep(free_at - now)
+                free_at = max(free_at, now - BURST) + len(data) / UPLINK
+                await asyncio.sleep(max(0.0, free_at - now))
                 writer.write(data)
                 await writer.drain()
             writer.close()
