@@ -7,6 +7,8 @@ Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_t
 import asyncio
 import contextlib
 import re
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from qwen_omni.delivery.deliver import deliver
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.delivery.links import is_private_host
-from qwen_omni.errors import DeliveryError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
+from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
 from qwen_omni.http import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
@@ -32,6 +34,10 @@ from qwen_omni.wire.stream import StreamState
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
+
+
+# What the model says is inspected, too; how media travelled is no news there.
+_ANSWER_INSPECTED = re.compile(r"output( text)? data", re.IGNORECASE)
 
 
 class Outgoing:
@@ -53,6 +59,7 @@ class Outgoing:
         self._state = StreamState()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
+        self._delivered: Mapping[MediaSource, Delivered] = {}
         # What is wrong with the request itself shows before a file is opened.
         encode_request(request, self._profile, _nowhere, settings.dialect_used)
         try:
@@ -70,6 +77,7 @@ class Outgoing:
             self.call = self._written(self._profile)
         except BaseException:
             self._account.close()
+            self._release()
             raise
 
     def begin(self) -> StreamState:
@@ -93,19 +101,22 @@ class Outgoing:
         if gone and not shown and not self._repaired and self._renew(gone=True):
             self._repaired = True
             return 0.0
-        if isinstance(error, MediaRefusedError | MediaDownloadTimeoutError):
+        if _is_about_media(error):
             hint = hint_for(tuple(self._delivered.values()))
             error = error.with_hint(hint) if hint else error
         wait = self._attempts.failed(error, shown=shown)
         self._renew(gone=False)
         return wait
 
+    @property
+    def deletes(self) -> bool:
+        """Whether `done` has something to do."""
+        return self._carrier.deletes
+
     def done(self) -> None:
         """Delete what was uploaded for this request alone. Never raises: the answer is there."""
         self.settle()
-        for delivered in self._delivered.values():
-            with contextlib.suppress(DeliveryError):
-                self._carrier.release(delivered)
+        self._release()
 
     def settle(self) -> None:
         """Close the books. An answer that its reader left early is billed by what had come."""
@@ -123,8 +134,13 @@ class Outgoing:
 
     async def __aexit__(self, *_: object) -> None:
         self.settle()
-        if self._carrier.deletes:
-            await asyncio.to_thread(self.done)
+        if self.deletes:
+            await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        for delivered in self._delivered.values():
+            with contextlib.suppress(QwenOmniError):
+                self._carrier.release(delivered)
 
     def _came(self) -> Response:
         return self._state.response
@@ -145,6 +161,43 @@ class Outgoing:
         body = encode_request(self._request, profile, self._delivered.__getitem__, self._settings.dialect_used)
         headers = encode_headers(self._request, tuple(self._delivered.values()))
         return Call(body=RequestBody(body), headers=headers)
+
+
+def _is_about_media(error: QwenOmniError) -> bool:
+    if isinstance(error, ContentFilterError):
+        return not _ANSWER_INSPECTED.search(str(error))
+    return isinstance(error, MediaRefusedError | MediaDownloadTimeoutError)
+
+
+class Making:
+    """An `Outgoing` that is made in a thread, for a caller who may stop waiting: nothing is left behind then."""
+
+    def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
+        self._arguments = request, settings, carrier
+        self._lock = threading.Lock()
+        self._unwanted = False
+        self._made: Outgoing | None = None
+
+    async def ready(self) -> Outgoing:
+        """Give it; raises as `Outgoing` does."""
+        try:
+            return await asyncio.to_thread(self._make)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._unwanted, made = True, self._made
+            if made is not None:
+                made.settle()
+            if made is not None and made.deletes:
+                threading.Thread(target=made.done).start()  # the loop may be ending, and its threads with it
+            raise
+
+    def _make(self) -> Outgoing:
+        made = Outgoing(*self._arguments)
+        with self._lock:
+            self._made, unwanted = made, self._unwanted
+        if unwanted:
+            made.done()
+        return made
 
 
 def _nowhere(_: MediaSource) -> Delivered:

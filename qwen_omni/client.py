@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Self
 
-from qwen_omni.calls import Outgoing
+from qwen_omni.calls import Making, Outgoing
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.errors import APIConnectionError, QwenOmniError
 from qwen_omni.http import AsyncConnection, Call, Connection, run
@@ -124,7 +124,7 @@ class AsyncOmniClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """Send a request and give the answer as it comes; see `OmniClient.stream`."""
         shown = False
-        async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
+        async with await Making(request, self.settings, self._carrier).ready() as outgoing:
             while True:
                 try:
                     async with aclosing(self._exchange(outgoing.call, outgoing.begin())) as deltas:
@@ -139,7 +139,7 @@ class AsyncOmniClient:
 
     async def complete(self, request: ChatRequest) -> Response:
         """Send a request and give the whole answer; see `OmniClient.complete`."""
-        async with await asyncio.to_thread(Outgoing, request, self.settings, self._carrier) as outgoing:
+        async with await Making(request, self.settings, self._carrier).ready() as outgoing:
             while True:
                 state = outgoing.begin()
                 try:

@@ -3,6 +3,7 @@
 A request is known by its method, path and JSON body, in which each piece of media is replaced by what it *is*
 (kind, container, pixels, seconds, frame rate, sound, first and last marker): encoders differ between builds, so
 bytes would not match, and another video must not match. Keys, signed queries and idle headers are never kept.
+An upload is known by the form's fields and by what its file is; leave to upload (policy, signature, key id) is hidden.
 """
 
 import base64
@@ -10,10 +11,12 @@ import binascii
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from vcr.request import Request
@@ -32,7 +35,11 @@ HOST = "https://service"
 _DATA_URI = re.compile(r"^data:[^,]*;base64,")
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _KINDS: dict[str, Kind] = {"image_url": "image", "input_audio": "audio", "video_url": "video", "video": "image"}
-_KEPT_HEADERS = ("content-type",)
+_KEPT_HEADERS = ("content-type", "x-dashscope-ossresourceresolve")
+_NATIVE = "api/v1/"  # these routes are asked with a query that holds no secret
+_HIDDEN = "<hidden>"
+_LEAVE = ("OSSAccessKeyId", "policy", "Signature")  # fields of an upload's form that let anybody upload
+_FOLDER = "<folder>"
 _MEMORY = Memory()
 
 
@@ -42,7 +49,7 @@ _MEMORY = Memory()
 def vcr_settings() -> dict[str, Any]:
     """Give the configuration for every cassette."""
     return {
-        "match_on": ["method", "path", "body"],
+        "match_on": ["method", "path", "query", "body"],
         "before_record_request": shrink_request,
         "before_record_response": shrink_response,
         "decode_compressed_response": True,
@@ -51,9 +58,36 @@ def vcr_settings() -> dict[str, Any]:
 
 def shrink_request(request: Request) -> Request:
     """Keep of a request what it asks; always a new object, since changing a streamed body in place breaks it."""
-    path = request.uri.split("://", 1)[-1].partition("/")[2].partition("?")[0]
-    headers = {name: value for name, value in request.headers.items() if name.lower() in _KEPT_HEADERS}
-    return Request(request.method, f"{HOST}/{path}", _shrunk_body(_bytes_of(request)), headers)
+    path, _, query = request.uri.split("://", 1)[-1].partition("/")[2].partition("?")
+    headers = {
+        name: value.partition("; boundary=")[0]
+        for name, value in request.headers.items()
+        if name.lower() in _KEPT_HEADERS
+    }
+    body, kept = _bytes_of(request), f"?{query}" if query and path.startswith(_NATIVE) else ""
+    mark = _mark_of(request.headers)
+    shrunk = _shrunk_body(body) if mark is None else _shrunk_form(body, mark)
+    return Request(request.method, f"{HOST}/{path}{kept}", shrunk, headers)
+
+
+def _mark_of(headers: Mapping[str, str]) -> bytes | None:
+    """Give the mark between the parts of a form; `None` if it is none."""
+    kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    found = re.search(r"^multipart/form-data; boundary=(\S+)$", kind)
+    return found[1].encode() if found else None
+
+
+def _shrunk_form(body: bytes, mark: bytes) -> bytes:
+    fields: dict[str, str] = {}
+    for part in body.split(b"--" + mark)[1:-1]:
+        head, _, value = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = (re.search(rb'name="([^"]*)"', head) or [b"", b""])[1].decode()
+        value = value.removesuffix(b"\r\n")
+        kind = (re.search(rb"Content-Type: (\w+)/", head) or [b"", b"video"])[1].decode()
+        fields[name] = describe(kind, base64.b64encode(value).decode()) if b"filename=" in head else value.decode()
+    fields["leave to upload"] = _HIDDEN if all(fields.pop(name, "") for name in _LEAVE) else "incomplete"
+    ending = fields.get("key", "").rpartition(".")[2]
+    return json.dumps({**fields, "key": f"{_FOLDER}/<a new name>.{ending}"}, sort_keys=True).encode()
 
 
 def _bytes_of(request: Request) -> bytes:
@@ -78,9 +112,22 @@ def _without_chance(text: str) -> str:
 
 
 def shrink_response(response: dict[str, Any]) -> dict[str, Any]:
-    """Keep of an answer its status, its type and its body."""
+    """Keep of an answer its status, its type and its body; of leave to upload, what is no secret."""
     headers = {name: value for name, value in response["headers"].items() if name.lower() in _KEPT_HEADERS}
-    return {**response, "headers": headers}
+    body = _without_leave(response["body"]["string"])
+    return {**response, "headers": headers, "body": {**response["body"], "string": body}}
+
+
+def _without_leave(body: bytes | str) -> bytes | str:
+    try:
+        told = json.loads(body)
+        data = told["data"]
+        host = urlsplit(data["upload_host"])
+    except (ValueError, TypeError, KeyError):
+        return body
+    hidden = dict.fromkeys(("policy", "signature", "oss_access_key_id"), _HIDDEN)
+    place = {"upload_dir": _FOLDER, "upload_host": f"{HOST}{host.path}"}
+    return json.dumps({**told, "request_id": "a request", "data": {**data, **hidden, **place}}).encode()
 
 
 def described(value: Any, kind: Kind = "image") -> Any:
@@ -93,13 +140,15 @@ def described(value: Any, kind: Kind = "image") -> Any:
             return [described(item, kind) for item in value]
         case str() if found := _DATA_URI.match(value):
             return describe(kind, value[found.end() :])
-        case str() if value.startswith(("http://", "https://", "oss://")):
+        case str() if value.startswith("oss://"):
+            return f"oss://{_FOLDER}/<a new name>.{value.rpartition('.')[2]}"
+        case str() if value.startswith(("http://", "https://")):
             return redact(value)
         case _:
             return value
 
 
-def describe(kind: Kind, encoded: str) -> str:
+def describe(kind: str, encoded: str) -> str:
     """Say in a line what a base64 text holds."""
     try:
         data = base64.b64decode(encoded, validate=True)

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import pickle
+import re
 import traceback
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from langchain_core.tracers.base import BaseTracer
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, QwenOmniError, Settings, user
+from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin.truth import make_video
+from tests.core.delivery.conftest import BUCKET, KEYS
 
 KEY = "sk-1f7c9e5b3a8d4f20"
 ROOT = Path(__file__).parents[1]
@@ -25,6 +29,52 @@ def service():
     """A stand-in that knows the key."""
     with Standin(keys=(KEY,)) as standin:
         yield standin
+
+
+UPLOADING = re.compile(
+    r"very-secret|very-long-token|LTAIstandin|STS\.standin|Signature=|x-oss-signature=|x-oss-credential=|"
+    r"temporary-secret|TMP\.standin|" + KEY
+)
+
+
+@pytest.mark.parametrize("route", ["oss", "temporary"])
+@pytest.mark.parametrize("refused", [False, True], ids=["answered", "refused"])
+async def test_no_trace_of_an_upload_tells_a_secret(tmp_path, caplog, route, refused):
+    """A call whose video goes through a store: no run of a tracer, message, log line or error holds what opens it."""
+    caplog.set_level(logging.DEBUG)
+    film, keeper, told = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 120), fps=5), Keeper(), []
+    key = OssCredentials.of("STS.standin00002", "very-secret-0002", "very-long-token-0002")
+    video = {"type": "video", "path": str(film.path)}
+    question = HumanMessage([video, {"type": "text", "text": "What?"}])
+    with Standin(keys=(KEY,), oss_keys=KEYS) as standin:
+        oss = OssSettings(bucket=BUCKET, endpoint=standin.oss_endpoint, region="cn-standin", credentials=key)
+        llm = ChatQwenOmni(
+            api_key=KEY, base_url=standin.base_url, max_retries=0, thinking=False, delivery=route, oss=oss,
+            media_root=tmp_path,
+        )  # fmt: skip
+        if refused:
+            standin.script.fault(Fault.refuse_media(), times=9)
+        for way in ("invoke", "ainvoke", "stream"):
+            try:
+                match way:
+                    case "invoke":
+                        told.append(repr(llm.invoke([question], {"callbacks": [keeper]})))
+                    case "ainvoke":
+                        told.append(repr(await llm.ainvoke([question], {"callbacks": [keeper]})))
+                    case "stream":
+                        told += [repr(chunk) for chunk in llm.stream([question], {"callbacks": [keeper]})]
+            except QwenOmniError as error:
+                told.append("".join(traceback.format_exception(error)) + repr(error.__dict__))
+        await llm.aclose()
+        llm.close()
+        uploads = [call.operation for call in standin.stores.calls if call.operation in ("put", "post_form")]
+        told += [repr(llm), str(llm.model_dump()), dumps(llm), str(llm._identifying_params)]
+    # The stand-in's own log is none of ours.
+    told += [f"{record.getMessage()} {record.args!r}" for record in caplog.records if "uvicorn" not in record.name]
+
+    assert uploads
+    assert len(keeper.told) == 3
+    assert [line[:200] for line in "\n".join([*told, *keeper.told]).splitlines() if UPLOADING.search(line)] == []
 
 
 @pytest.fixture
@@ -114,6 +164,6 @@ def test_no_cassette_holds_a_secret():
     assert len(files) > 20
     for path in files:
         text = path.read_text(encoding="utf-8")
-        for secret in ("authorization", "Bearer ", "sk-", "Signature=", "OSSAccessKeyId", "base64,"):
+        for secret in ("authorization", "Bearer ", "sk-", "Signature=", "OSSAccessKeyId", "base64,", "TMP.standin"):
             assert secret.lower() not in text.lower() or path.suffix == ".md", f"{secret} in {path.name}"
         assert path.stat().st_size < 100_000, path.name

@@ -16,7 +16,7 @@ from qwen_omni.captions.reader import Container, JsonReader, TooDeepError
 from qwen_omni.captions.schema import CaptionSchema, MismatchError
 from qwen_omni.errors import CaptionSyntaxError
 
-_COPY_PER_CHARACTER = 1024
+_COPY_PER_CHARACTER = 512
 _COPY_AT_FIRST = 65_536
 _HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")
 _FENCES = ("```json", "```JSON", "```")
@@ -123,8 +123,8 @@ class CaptionStream:
 
     Each partial is a dictionary that the final one continues: texts only grow, lists only get longer, numbers come
     when they are complete. Reading costs the length of the text, once. Giving out a partial means copying what is
-    open, so partials of very long texts come less often than pieces do: copying never exceeds a fixed number
-    of bytes for each character read.
+    open, so partials of very long texts come less often than pieces do (copying never exceeds a fixed number of bytes
+    for each character), and pieces between two partials are read at once.
     """
 
     def __init__(self, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None, shows: bool = True) -> None:
@@ -134,8 +134,10 @@ class CaptionStream:
         self._shows = shows
         self._reader = JsonReader(arrays=schema.arrays)
         self._pieces: list[str] = []
+        self._taken = 0  # how many of them the reader has read
         self._seen = 0
         self._budget = _COPY_AT_FIRST
+        self._cost = 0  # of the next partial, as far as is known
         self._shown: int | None = None  # which of the reader's values the partials come from
         self._rejected = 0  # how many of the reader's values are not the answer
         self._complete = False  # all of the answer has been shown
@@ -152,20 +154,28 @@ class CaptionStream:
             CaptionSyntaxError: brackets lie too deep inside each other.
         """
         self._pieces.append(piece)
-        try:
-            self._reader.feed(piece)
-        except TooDeepError as error:
-            raise CaptionSyntaxError(str(error), line=self._reader.line, text=self.text, kept=None) from error
-        if not self._shows:
-            return None
         self._budget += _COPY_PER_CHARACTER * len(piece)
-        return self._partial()
+        if self._budget < self._cost or self._complete:
+            return None  # nothing could be shown now, so this piece is read together with the next ones
+        self._read_on()
+        return self._partial() if self._shows else None
+
+    def _read_on(self) -> None:
+        waiting = self._pieces[self._taken :]
+        self._taken = len(self._pieces)
+        try:
+            self._reader.feed(waiting[0] if len(waiting) == 1 else "".join(waiting))
+        except TooDeepError as error:
+            line = self._line(self._reader.position)
+            raise CaptionSyntaxError(f"{error} at line {line}.", line=line, text=self.text, kept=None) from error
 
     def _partial(self) -> Container | None:
         reader = self._reader
         ended = self._shown is None and len(reader.values) > self._rejected  # a wrapper shows what it holds at its end
-        new = reader.changes != self._seen or ended
-        if not new or self._complete or self._budget < reader.snapshot_cost:
+        if reader.changes == self._seen and not ended:
+            return None
+        self._cost = reader.snapshot_cost
+        if self._budget < self._cost:
             return None
         self._seen = reader.changes
         partial = self._ended_value() if len(reader.values) > self._rejected else None
@@ -183,8 +193,10 @@ class CaptionStream:
         return None
 
     def _open_value(self) -> Container | None:
-        self._budget -= self._reader.snapshot_cost
+        self._budget -= self._cost
         value = self._reader.snapshot()
+        if self._shown is not None:
+            return value  # it was the answer before it had come so far
         found = None if value is None else accepted(value, self._schema, ended=False)
         if found is not None:
             self._shown = len(self._reader.values)
@@ -197,13 +209,14 @@ class CaptionStream:
             CaptionSyntaxError: there is no JSON, or it breaks the schema.
         """
         reader = self._reader
+        self._read_on()
         reader.end()
         first: CaptionSyntaxError | None = None
         for value in self._candidates():
             try:
                 checked = self._schema.check(value, self._facts)
             except MismatchError as error:
-                first = first or _wrong(error, self.text, value, reader.start_line, truncated=reader.truncated)
+                first = first or _wrong(error, self.text, value, self._line(reader.start), truncated=reader.truncated)
                 continue
             last = bool(reader.values) and accepted(reader.values[-1], self._schema) is value
             return Parsed(value=checked, truncated=reader.truncated and last, mended=tuple(sorted(reader.mended)))
@@ -224,6 +237,9 @@ class CaptionStream:
         fitting = [found for value in values if (found := accepted(value, self._schema)) is not None]
         yield from fitting or values or self._quoted()
 
+    def _line(self, position: int) -> int:
+        return self.text.count("\n", 0, position) + 1
+
     def _nothing(self) -> CaptionSyntaxError:
         text = self.text
         told = " ".join(text.replace("\ufeff", "").split())[:80]
@@ -234,7 +250,7 @@ class CaptionStream:
         return CaptionSyntaxError(
             f"The answer holds no JSON: it has {len(text):,} characters and begins {told!r}. "
             "Ask again, with the schema in the prompt.",
-            line=self._reader.line,
+            line=self._line(self._reader.position),
             text=text,
             problems=("the answer: holds no JSON",),
         )

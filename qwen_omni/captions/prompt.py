@@ -24,7 +24,8 @@ def instructions(schema: CaptionSchema, *, language: str | None = None, format_o
         format_only: leave out how to behave; what a parser's format instructions are.
     """
     kind = "value" if schema.arrays else "object"
-    lines = [f"Answer with one JSON {kind} that follows this JSON schema, and with nothing else:", _written(schema)]
+    told = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
+    lines = [told, _written(schema)]
     if not format_only:
         lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
     if language:

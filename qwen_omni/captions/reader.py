@@ -29,6 +29,7 @@ _ARRAY = re.compile(rf"\s*[{{\[\-\d{strings.QUOTES}]")
 _MAYBE_OBJECT = re.compile(r"\s*(?:/|[,，]\s*|\w[\w-]*\s*)?$")
 _THINK, _THOUGHT = "<think>", "</think>"
 _BETWEEN = re.compile(r"[\s,，;；\ufeff]*")
+_PLAIN = frozenset('"{}[]0123456789-tfn')  # what mostly stands between separators; `_BETWEEN` need not look for more
 _BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
 _BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -47,16 +48,17 @@ class TooDeepError(ValueError):
 class Unclosed:
     """A container that has not ended, with the key whose value comes next."""
 
-    __slots__ = ("container", "key")
+    __slots__ = ("container", "is_object", "key")
 
     def __init__(self, container: Container) -> None:
         self.container = container
+        self.is_object = isinstance(container, dict)
         self.key: str | None = None
 
     @property
     def wants_key(self) -> bool:
         """Whether a key comes next, not a value."""
-        return self.key is None and isinstance(self.container, dict)
+        return self.is_object and self.key is None
 
     def put(self, value: object) -> None:
         """Add the next value. Of a key that comes twice the first value stays: what was shown never goes back."""
@@ -73,8 +75,7 @@ class JsonReader:
     Attributes:
         values: the outermost values that have ended, in order.
         changes: grows with everything that `snapshot` would show.
-        line: the line that was read last, from 1.
-        start_line: the line where the last outermost value began.
+        start: where the last outermost value began, in characters from the beginning of the text.
         truncated: the text ended inside a value (after `end`).
         mended: kinds of mistakes that were read over.
     """
@@ -82,15 +83,16 @@ class JsonReader:
     def __init__(self, *, arrays: bool = False) -> None:
         self.values: list[Container] = []
         self.changes = 0
-        self.line = 1
-        self.start_line = 1
+        self.start = 0
         self.truncated = False
         self.mended: set[str] = set()
         self._starts = "{｛[［" if arrays else "{｛"
         self._stack: list[Unclosed] = []
         self._buffer = ""
         self._at = 0
+        self._before = 0
         self._ended = False
+        self._inside = False  # of a string
         self._string = strings.StringReader()
         self._step: Callable[[], bool] = self._prose
 
@@ -100,9 +102,16 @@ class JsonReader:
         Raises:
             TooDeepError: the text nests deeper than `DEEPEST`.
         """
-        self._buffer = self._buffer[self._at :] + piece
-        self._at = 0
-        while self._at < len(self._buffer) and self._step():
+        at = self._at
+        if at < len(self._buffer):
+            piece = self._buffer[at:] + piece
+        elif self._inside and self._string.take(piece):  # most pieces of a text
+            self._before += len(piece)
+            self.changes += not self._stack[-1].wants_key
+            return
+        self._before += at
+        self._buffer, self._at = piece, 0
+        while self._at < len(piece) and self._step():
             pass
 
     def end(self) -> None:
@@ -117,13 +126,18 @@ class JsonReader:
 
     # --- What is being read ---
 
+    @property
+    def position(self) -> int:
+        """How many characters have been read."""
+        return self._before + self._at
+
     def snapshot(self) -> Container | None:
         """Give the open outermost value as far as it has come, in containers that will not change; `None` outside.
 
         Costs the length of the open containers and of the open string: see `snapshot_cost`.
         """
         child: object = UNDECIDED
-        if self._step == self._in_string and not self._stack[-1].wants_key:
+        if self._inside and not self._stack[-1].wants_key:
             child = self._string.so_far()
         for entry in reversed(self._stack):
             copy = entry.container.copy()
@@ -138,7 +152,10 @@ class JsonReader:
     @property
     def snapshot_cost(self) -> int:
         """About how many bytes `snapshot` copies."""
-        return self._string.length + sum(16 * len(entry.container) + 64 for entry in self._stack)
+        cost = self._string.length
+        for entry in self._stack:
+            cost += 16 * len(entry.container) + 64
+        return cost
 
     # --- Outside of values ---
 
@@ -154,7 +171,7 @@ class JsonReader:
             return False
         if not decided:
             return self._skip(self._at + 1)
-        self.start_line = self.line
+        self.start = self.position
         return self._open()
 
     def _starts_value(self) -> bool | None:
@@ -187,20 +204,25 @@ class JsonReader:
         return self._skip(found + len(_THOUGHT))
 
     def _skip(self, to: int) -> bool:
-        self.line += self._buffer.count("\n", self._at, to)
         self._at = to
         return True
 
     # --- Inside of values, between strings ---
 
     def _between(self) -> bool:
-        found = _BETWEEN.match(self._buffer, self._at)
-        if found is not None and found.end() > self._at:
-            if self._stack[-1].key is not None and "," in found.group():
-                self._stack[-1].key = None  # a key without a value
-                self.mended.add("a key without a value")
-            return self._skip(found.end())
         char = self._buffer[self._at]
+        if char not in _PLAIN:
+            found = _BETWEEN.match(self._buffer, self._at)
+            if found is not None and found.end() > self._at:
+                if self._stack[-1].key is not None and "," in found.group():
+                    self._stack[-1].key = None  # a key without a value
+                    self.mended.add("a key without a value")
+                self._at = found.end()
+                if self._at == len(self._buffer):
+                    return True
+                char = self._buffer[self._at]
+        if char == '"':
+            return self._begin_string(char)
         if char in "/#":
             return self._comment(char)
         if char in _CLOSERS:
@@ -292,7 +314,7 @@ class JsonReader:
 
     def _open(self) -> bool:
         if len(self._stack) >= DEEPEST:
-            raise TooDeepError(f"The text nests deeper than {DEEPEST} brackets at line {self.line}.")
+            raise TooDeepError(f"The text nests deeper than {DEEPEST} brackets")
         kind = _OPENERS[self._buffer[self._at]]
         if self._stack and self._stack[-1].wants_key:
             self._stack[-1].key = ""  # read, then thrown away
@@ -331,17 +353,18 @@ class JsonReader:
         is_key = self._stack[-1].wants_key
         self._string.begin(quote, is_key=is_key)
         self.changes += not is_key
-        self._step = self._in_string
+        self._step, self._inside = self._in_string, True
         return self._skip(self._at + 1)
 
     def _in_string(self) -> bool:
-        before = self._at
+        before = self._string.length
         read = self._string.read(self._buffer, self._at, ended=self._ended)
-        self._skip(read.to)
-        self.changes += read.to > before and not read.closed and not self._stack[-1].wants_key
+        self._at = read.to
+        if self._string.length > before and not self._stack[-1].wants_key:
+            self.changes += 1
         if read.closed is True:
             self._end_string()
-            self._step = self._between
+            self._step, self._inside = self._between, False
         return read.closed is not UNDECIDED
 
     def _end_string(self) -> None:

@@ -49,13 +49,13 @@ class StringReader:
     def __init__(self) -> None:
         self.length = 0
         self._pieces: list[str] = []
-        self._quote = '"'
+        self._run = _RUNS['"']
         self._is_key = False
 
     def begin(self, quote: str, *, is_key: bool) -> None:
         """Start a string behind its opening quote."""
         self.clear()
-        self._quote, self._is_key = quote, is_key
+        self._run, self._is_key = _RUNS[quote], is_key
 
     def clear(self) -> None:
         """Forget the string."""
@@ -68,11 +68,11 @@ class StringReader:
         return self._pieces[0] if self._pieces else ""
 
     def read(self, text: str, at: int, *, ended: bool) -> Read:
-        """Take one run of plain characters, one escape, or one quote."""
-        run = _RUNS[self._quote].match(text, at)
+        """Take a run of plain characters and what ends it: an escape, a quote, or the text so far."""
+        run = self._run.match(text, at)
         if run is not None and run.end() > at:
             self._add(run.group())
-            return Read(run.end(), closed=False)
+            at = run.end()
         if at >= len(text):
             return Read(at, closed=UNDECIDED)
         if text[at] == "\\":
@@ -81,6 +81,14 @@ class StringReader:
         if closes is False:
             self._add(text[at])
         return Read(at if closes is UNDECIDED else at + 1, closed=closes)
+
+    def take(self, text: str) -> bool:
+        """Take a whole piece if nothing in it could end the string; tells whether it did."""
+        run = self._run.match(text)
+        if run is None or run.end() < len(text):
+            return False
+        self._add(text)
+        return True
 
     def _add(self, text: str) -> None:
         self._pieces.append(text)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
 from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
-from qwen_omni.delivery.digest import digest_of
+from qwen_omni.delivery.digest import Digests
 from qwen_omni.delivery.temporary import (
     LIFETIME_SECONDS,
     Policy,
@@ -49,6 +49,7 @@ class Carrier:
         self._run = run
         self._retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
         self._cache = UploadCache(settings.cache_dir)
+        self._digests = Digests()
         self._policies: dict[str, Policy] = {}
         self._policy_lock = threading.Lock()
 
@@ -59,6 +60,12 @@ class Carrier:
     def room(self, profile: Profile, *, inline: int) -> int:
         """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
         return room_of(self._settings, profile, inline=inline)
+
+    @property
+    def stores(self) -> bool:
+        """Whether local media may travel through a store."""
+        settings = self._settings
+        return settings.delivery != "inline" and (settings.oss is not None or settings.dialect_used == "dashscope")
 
     def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
         """Bring one piece of media where its route ends, and give it with its link.
@@ -114,7 +121,7 @@ class Carrier:
         oss = self._settings.oss
         if oss is None:
             raise TypeError("no bucket is set")
-        digest = digest_of(ready)
+        digest = self._digests.of(ready)
         ending = f".{ready.format}" if ready.format else ""
         prefix = f"{oss.prefix.strip('/')}/" if oss.prefix.strip("/") else ""
         if oss.delete_after_use:
@@ -151,7 +158,7 @@ class Carrier:
     def _to_temporary(self, ready: Delivered, model: str, name: str) -> Upload:
         split = urlsplit(self._settings.base_url)
         key = cache_key(
-            digest=digest_of(ready),
+            digest=self._digests.of(ready),
             store=f"temporary {split.scheme}://{split.netloc}",
             account=self._account,
             model=model,

@@ -4,7 +4,8 @@ The order is the promise: paths first, so that nothing is opened when a message 
 shows without opening; then each piece in the order of the conversation, so that the first fault is the one told.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,9 @@ from qwen_omni.delivery.choose import Ways, choose_route, is_link
 from qwen_omni.delivery.delivered import Delivered, Route
 from qwen_omni.delivery.fit import Fitted, Fitter, is_whole, room_inline
 from qwen_omni.delivery.formats import linked_format
-from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.local import resolve_local
-from qwen_omni.media.rules import check_conversation, media_parts
+from qwen_omni.media.rules import check_conversation, check_inline, media_parts
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
 from qwen_omni.profiles import Profile
@@ -70,12 +71,13 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
         DeliveryError: a link that the service cannot follow, or a store that failed.
     """
     _check_roots(messages, media_root)
-    check_conversation(messages, profile)
+    check_conversation(messages, profile, stores=carrier is not None and carrier.stores)
     now = datetime.now(UTC)
     room = room_inline(profile) if carrier is None else carrier.room(profile, inline=room_inline(profile))
     fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room)
     planned: dict[MediaSource, _Planned] = {}
     fitted: dict[int, MediaPart] = {}
+    inside: list[tuple[str, MediaPart]] = []
     for place, part in media_parts(messages):
         kept = part
         for source in media_of(part):
@@ -89,11 +91,14 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
             kept = made.part
             planned[made.source] = _plan(made, profile, name, carrier)
         fitted[id(part)] = kept
+        if any(planned[source].route == "inline" for source in media_of(kept)):
+            inside.append((place, part))
+    check_inline(inside, profile)
     sent = tuple(_with(message, fitted) for message in messages)
     if approve is not None:
         approve(Delivery(messages=sent, media={source: plan.ready for source, plan in planned.items()}))
     # All is checked before anything is uploaded.
-    media = {source: _carried(plan, model or profile.name, carrier) for source, plan in planned.items()}
+    media = _all_carried(planned, model or profile.name, carrier)
     return Delivery(messages=sent, media=media)
 
 
@@ -123,6 +128,23 @@ def _plan(made: Fitted, profile: Profile, name: str, carrier: Carrier | None) ->
         ways = Ways(wish="inline", inline_limit=profile.limits.inline_bytes)
         route = choose_route(made.ready, ways, seconds=made.seconds, name=name)
     return _Planned(ready=made.ready, route=route, name=name)
+
+
+def _all_carried(
+    planned: Mapping[MediaSource, _Planned], model: str, carrier: Carrier | None
+) -> dict[MediaSource, Delivered]:
+    """Carry all media; where one fails, what was uploaded for this request alone is deleted again."""
+    media: dict[MediaSource, Delivered] = {}
+    try:
+        for source, plan in planned.items():
+            media[source] = _carried(plan, model, carrier)
+    except BaseException:
+        for delivered in media.values():
+            with contextlib.suppress(QwenOmniError):
+                if carrier is not None:
+                    carrier.release(delivered)
+        raise
+    return media
 
 
 def _carried(plan: _Planned, model: str, carrier: Carrier | None) -> Delivered:

@@ -9,8 +9,10 @@ import contextlib
 import functools
 import logging
 import math
+import re
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -29,6 +31,13 @@ _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size go up in one request
 _WORKERS = 2
+_UTCNOW = (
+    "ignore",
+    re.compile(r"datetime\.datetime\.utcnow", re.IGNORECASE),
+    DeprecationWarning,
+    re.compile("oss2"),
+    0,
+)
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
 
@@ -111,6 +120,7 @@ class OssStore:
         attempts = Attempts(self._retry)
         while True:
             failure: QwenOmniError
+            _accept_utcnow()
             try:
                 return action()
             except _errors() as error:
@@ -256,6 +266,16 @@ class _Provider:
         key = self._settings.current_credentials()
         token = "" if key.security_token is None else key.security_token.get_secret_value()
         return Credentials(key.access_key_id.get_secret_value(), key.access_key_secret.get_secret_value(), token)
+
+
+def _accept_utcnow() -> None:
+    """Let oss2 sign where warnings are errors: it calls what Python 3.12 deprecates, and takes no time from outside.
+
+    Only this warning of only this library; added again where somebody has changed the filters meanwhile. Several
+    threads cannot use `catch_warnings` at once.
+    """
+    if not warnings.filters or warnings.filters[0] != _UTCNOW:
+        warnings.filterwarnings("ignore", _UTCNOW[1].pattern, DeprecationWarning, _UTCNOW[3].pattern)
 
 
 def _hush() -> None:

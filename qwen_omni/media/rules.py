@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
@@ -42,14 +42,19 @@ def media_parts(messages: Sequence[Message]) -> Iterator[tuple[str, MediaPart]]:
                 yield f"message {index} part {at}", part
 
 
-def check_conversation(messages: Sequence[Message], profile: Profile) -> None:
+def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:
     """Check what shows without opening anything: kinds, mixtures, counts, lengths of frame lists.
+
+    Args:
+        messages: the conversation.
+        profile: the model that will see it.
+        stores: local media may travel through a store, so only `check_inline` can count what travels inside.
 
     Raises:
         UnsupportedMediaError: a kind or mixture of media that the model does not take.
         MediaDoesNotFitError: too many of a kind, or too few or too many frames.
     """
-    totals = _count(messages)
+    totals = _count(part for _, part in media_parts(messages))
     so_far: Counter[tuple[MediaKind, _Way]] = Counter()
     first_of: dict[str, MediaKind] = {}
     for place, part in media_parts(messages):
@@ -60,10 +65,29 @@ def check_conversation(messages: Sequence[Message], profile: Profile) -> None:
         so_far.update(_ways(part))
         for way in _ways(part):
             limit = _most(way, profile)
-            if so_far[way] > limit:
+            if so_far[way] > limit and not (stores and way[1] == "inline"):
                 raise _too_many(way, limit, totals[way], profile, place)
         if isinstance(part, FramesPart):
             _check_frames(part, profile, place)
+
+
+def check_inline(inside: Sequence[tuple[str, MediaPart]], profile: Profile) -> None:
+    """Count the parts whose media travel inside the request.
+
+    Args:
+        inside: these parts, each with its place, in the order of the conversation.
+        profile: the model that will see them.
+
+    Raises:
+        MediaDoesNotFitError: too many of a kind.
+    """
+    totals, so_far = Counter(modality_of(part) for _, part in inside), Counter[MediaKind]()
+    for place, part in inside:
+        kind = modality_of(part)
+        so_far[kind] += 1
+        limit = _most((kind, "inline"), profile)
+        if so_far[kind] > limit:
+            raise _too_many((kind, "inline"), limit, totals[kind], profile, place)
 
 
 def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: Profile, place: str) -> None:
@@ -108,11 +132,8 @@ def modality_of(part: MediaPart) -> MediaKind:
             assert_never(part)
 
 
-def _count(messages: Sequence[Message]) -> Counter[tuple[MediaKind, _Way]]:
-    totals: Counter[tuple[MediaKind, _Way]] = Counter()
-    for _, part in media_parts(messages):
-        totals.update(_ways(part))
-    return totals
+def _count(parts: Iterable[MediaPart]) -> Counter[tuple[MediaKind, _Way]]:
+    return Counter(way for part in parts for way in _ways(part))
 
 
 def _ways(part: MediaPart) -> list[tuple[MediaKind, _Way]]:
@@ -156,7 +177,8 @@ def _too_many(
 ) -> MediaDoesNotFitError:
     kind, how = way
     inside = " inside the request" if how == "inline" else ""
-    other = " or put them behind URLs," if how == "inline" and _most((kind, "any"), profile) > limit else ""
+    more = how == "inline" and _most((kind, "any"), profile) > limit
+    other = " send them through a store (delivery='oss' or 'temporary') or put them behind URLs," if more else ""
     return MediaDoesNotFitError(
         f"{place}: {profile.name} takes at most {limit:,} {kind}s{inside} per request, the conversation has "
         f"{actual:,}. Drop older ones,{other} or ask in several requests.",

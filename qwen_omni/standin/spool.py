@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import os
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
@@ -88,25 +90,36 @@ def blocks(files: tuple[Path, ...], start: int, stop: int) -> Iterator[bytes]:
 
 def copy_range(source: Path, start: int, stop: int, target: Path) -> None:
     """Copy the bytes of a file from `start` to `stop` into another."""
-    with target.open("wb") as out:
-        out.writelines(blocks((source,), start, stop))
+    with source.open("rb") as file, target.open("wb") as out:
+        at = start
+        with contextlib.suppress(AttributeError, OSError):  # a system or a file system without it copies by hand
+            while at < stop and (done := os.copy_file_range(file.fileno(), out.fileno(), stop - at, at)):
+                at += done
+        out.seek(at - start)
+        out.writelines(blocks((source,), at, stop))
 
 
 def combine_crc(first: int, second: int, second_length: int) -> int:
-    """Return the CRC-64 of two strings joined, from the CRC of each and the length of the second.
+    """Return the CRC-64 of two strings joined, from the CRC of each and the length of the second."""
+    return _times(_zero_bytes(second_length), first) ^ second
+
+
+@functools.lru_cache(maxsize=16)
+def _zero_bytes(count: int) -> list[int]:
+    """Return what appending `count` zero bytes does to a CRC, column by column; parts mostly have one length.
 
     Appending a zero bit is a linear map of the CRC; the map of n bytes is its power, by repeated squaring.
     """
     step = [_REFLECTED, *(1 << n for n in range(_BITS - 1))]  # one zero bit
     for _ in range(3):  # one zero byte
         step = [_times(step, column) for column in step]
-    while second_length:
-        if second_length & 1:
-            first = _times(step, first)
-        second_length >>= 1
-        if second_length:
-            step = [_times(step, column) for column in step]
-    return first ^ second
+    power = [1 << n for n in range(_BITS)]
+    while count:
+        if count & 1:
+            power = [_times(step, column) for column in power]
+        count >>= 1
+        step = [_times(step, column) for column in step] if count else step
+    return power
 
 
 def _times(matrix: list[int], vector: int) -> int:

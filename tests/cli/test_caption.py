@@ -3,7 +3,13 @@
 import csv
 import io
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pysrt
@@ -73,6 +79,73 @@ def test_nothing_is_paid_twice(command, videos: list[TruthMedia], standin: Stand
     ):
         command(paths[0], *change)
         assert len(standin.requests) == number, change
+
+
+LOOP = "from qwen_omni.cli.main import run; run()"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) -> None:
+    """A run that is killed after three of six files asks only about the others when it starts again."""
+    codes = [f"41{n}0" for n in range(6)]
+    for code in codes:
+        make_video(tmp_path / f"{code}.mp4", codes=[code, f"{code[:3]}1"], size=(160, 120), fps=5)
+    held = threading.Event()
+    standin.script.fault(
+        Fault.slow(first_byte_delay=600), when=lambda _: len(standin.requests) > 3 and not held.is_set(), times=2
+    )
+    environment = {
+        **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
+        "QWEN_OMNI_CACHE_DIR": str(tmp_path / "cache"),
+    }  # fmt: skip
+    command = [sys.executable, "-c", LOOP, "caption", *(f"{code}.mp4" for code in codes), "--json", "-j", "2"]
+    kept = tmp_path / "qwen-omni-captions.jsonl"
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as killed:
+        while not kept.exists() or kept.read_bytes().count(b"\n") < 3 or len(standin.requests) < 5:
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+    held.set()
+    asked = [request.media[0].picture_codes[0] for request in standin.requests]
+    finished = {code for code in codes if f"/{code}.mp4" in kept.read_text() or f'"{code}.mp4' in kept.read_text()}
+    assert len(finished) == 3
+
+    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    later = [request.media[0].picture_codes[0] for request in standin.requests[len(asked) :]]
+    assert sorted(later) == sorted(set(codes) - finished)
+    told = json.loads(again.stdout)
+    assert [entry["file"] for entry in told] == [f"{code}.mp4" for code in codes]
+    assert all(code in entry["caption"]["scene_description"] for code, entry in zip(codes, told, strict=True))
+    assert "was finished before" in again.stderr
+
+
+def test_every_option_reaches_the_request(
+    command, videos: list[TruthMedia], standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompt, language, model, thinking and sampling are asked as told, at the address told; usage and results follow."""
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", "http://127.0.0.1:9/v1")
+    status, out, err = command(
+        videos[0].path, "--table", "--prompt", "Name the tents.", "--language", "中文", "--thinking", "low", "--fps", 1,
+        "--max-pixels", 300_000, "--base-url", standin.base_url, "--usage", "--results", "kept/mine.jsonl",
+    )  # fmt: skip
+    (request,) = standin.requests
+    system, asked = request.body["messages"]
+    assert (status, request.body["model"], request.body["reasoning_effort"]) == (0, "qwen3.8-omni-flash", "low")
+    assert request.body["response_format"] == {"type": "json_object"}
+    assert "Write every text in 中文" in system["content"]
+    assert asked["content"][1] == {"type": "text", "text": "Name the tents."}
+    assert (asked["content"][0]["fps"], asked["content"][0]["max_pixels"]) == (1, 300_000)
+    assert "scene_description" in out
+    assert re.search(r"tokens: [\d,]+ in, [\d,]+ out", err)
+    assert len((tmp_path / "kept" / "mine.jsonl").read_text().splitlines()) == 1
+    status, _, err = command(videos[0].path, "--fresh", "--region", "mars")
+    assert status == 1
+    assert "--region" in err
 
 
 def test_two_files_of_one_content_are_asked_about_once(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from qwen_omni.captions import parse
 from qwen_omni.captions.parse import CaptionStream, parse_caption
 from qwen_omni.captions.reader import JsonReader
 from qwen_omni.captions.schema import read_schema
@@ -89,6 +90,37 @@ def test_any_text_ends_in_a_value_or_a_typed_error(text: str, piece: int) -> Non
             return str(error)
 
     assert outcome(piece) == outcome(max(len(text), 1))
+
+
+@pytest.mark.parametrize("budget", [0, 40, 400])
+def test_rare_partials_are_as_good(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    """Where partials may not come with every delta, those that come never go back, and the caption is the same."""
+    monkeypatch.setattr(parse, "_COPY_AT_FIRST", budget)
+    monkeypatch.setattr(parse, "_COPY_PER_CHARACTER", 3)
+    value = {"items": [{"n": n, "t": 'say "x"\n' * (n % 4)} for n in range(60)], "text": "word " * 60}
+    text = f"Sure:\n{json.dumps(value)} done"
+    stream = CaptionStream(ANYTHING)
+    shown = [one for at in range(0, len(text), 3) if (one := stream.feed(text[at : at + 3])) is not None]
+    kept = copy.deepcopy(shown)
+
+    assert stream.end().value == value
+    assert stream.text == text
+    assert 3 < len(shown) < len(text) / 9
+    assert shown == kept
+    for before, after in itertools.pairwise([*shown, value]):
+        assert begins(before, after)
+
+
+def test_brackets_too_deep_are_told_at_the_end_at_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that wait for the next partial are read at the end, and their faults are told with their line."""
+    monkeypatch.setattr(parse, "_COPY_AT_FIRST", 100)
+    monkeypatch.setattr(parse, "_COPY_PER_CHARACTER", 0)
+    stream = CaptionStream(ANYTHING)
+    for piece in ('{"a":\n', *("[" for _ in range(300))):
+        stream.feed(piece)
+    with pytest.raises(CaptionSyntaxError, match=r"deeper than 200 brackets at line 2\.") as caught:
+        stream.end()
+    assert caught.value.line == 2
 
 
 def test_a_partial_for_every_delta_of_a_caption() -> None:

@@ -1,25 +1,39 @@
 """The whole way: a file, a store, a question, an answer; and what happens when links fail."""
 
 import asyncio
+import dataclasses
 import io
 import logging
 import pickle
 import re
+import threading
+import time
 import traceback
 
 import pytest
 
-from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.client import AsyncOmniClient, OmniClient, make_carrier
+from qwen_omni.delivery.deliver import deliver
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.hints import hint_for
-from qwen_omni.errors import DeliveryError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
+from qwen_omni.errors import (
+    ContentFilterError,
+    DeliveryError,
+    MediaDoesNotFitError,
+    MediaDownloadTimeoutError,
+    MediaRefusedError,
+    QwenOmniError,
+)
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import VideoPart, user
 from qwen_omni.options import ChatRequest
 from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.profiles import profile_for
 from qwen_omni.standin import Fault
 from qwen_omni.standin.truth import make_video
 from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, settings_for
+
+LINK = "https://93.184.216.34/a.mp4?Signature=s3cr3t&Expires=4000000000"
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +105,71 @@ def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
     assert operations(standin).count("delete") == 2
 
 
+def other(clip, tmp_path):
+    """Give the same clip with other bytes."""
+    path = tmp_path / "other.mp4"
+    path.write_bytes(clip.read_bytes() + bytes(8))
+    return path
+
+
+def test_nothing_stays_when_a_later_upload_fails(standin, tmp_path, clip):
+    """With `delete_after_use` the first upload is deleted when the second fails, and nothing is asked."""
+    settings = settings_for(
+        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0
+    )
+    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, other(clip, tmp_path))]
+    stored = []
+
+    def told(progress):
+        stored.append(standin.stores.objects.names(BUCKET))
+        standin.stores.fail("put", status=403, code="AccessDenied")
+
+    with OmniClient(dataclasses.replace(settings, on_upload=told)) as client, pytest.raises(DeliveryError):
+        client.complete(ChatRequest(model=MODEL, messages=(user(*parts, "?"),)))
+
+    assert len(stored[0]) == 1
+    assert standin.stores.objects.names(BUCKET) == []
+    assert standin.requests == []
+
+
+def gone(standin):
+    """Wait until the bucket is empty; the test's own time limit ends it otherwise."""
+    while standin.stores.objects.names(BUCKET):
+        time.sleep(0.01)
+
+
+async def test_nothing_stays_when_nobody_waits_any_more(standin, tmp_path, clip):
+    """With `delete_after_use` an upload whose caller was cancelled is deleted, and nothing is asked."""
+    loop, uploaded, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def told(_):
+        loop.call_soon_threadsafe(uploaded.set)
+        go_on.wait(30)
+
+    settings = settings_for(
+        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), on_upload=told
+    )
+    async with AsyncOmniClient(settings) as client:
+        asking = asyncio.create_task(client.complete(question(clip)))
+        await uploaded.wait()
+        assert len(standin.stores.objects.names(BUCKET)) == 1
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        go_on.set()
+        await asyncio.to_thread(gone, standin)
+
+    assert standin.requests == []
+
+
 @pytest.mark.parametrize(
     ("route", "says"),
-    [("oss", r"bucket \(oss\).*qwen-omni doctor"), ("temporary", r"\(temporary\).*48 h"), ("inline", r"\(inline\)")],
+    [
+        ("oss", r"bucket \(oss\).*qwen-omni doctor"),
+        ("temporary", r"\(temporary\).*48 h"),
+        ("inline", r"\(inline\)"),
+        ("link", r"as a link; `qwen-omni doctor URL`.*Links: https://93\.184\.216\.34/a\.mp4"),
+    ],
 )
 @pytest.mark.parametrize(
     ("words", "error"),
@@ -101,16 +177,31 @@ def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
         ("Unable to download the media resource during the data inspection process.", MediaRefusedError),
         ("The media format is not supported or incorrect for the data inspection.", MediaRefusedError),
         ("Download the media resource timed out during the data inspection process.", MediaDownloadTimeoutError),
+        ("Input data may contain inappropriate content.", ContentFilterError),
     ],
-    ids=["download", "format", "timeout"],
+    ids=["download", "format", "timeout", "inspection"],
 )
 def test_refused_media_name_their_route(  # noqa: PLR0913, PLR0917  (two tables)
     standin, tmp_path, clip, route, says, words, error
 ):
     """An error of the service about media says how they travelled and what to try."""
     standin.script.fault(Fault.refuse_media(words), times=9)
-    with OmniClient(settings_for(standin, tmp_path, delivery=route)) as client, pytest.raises(error, match=says):
+    if route == "link":
+        asked = ChatRequest(model=MODEL, messages=(user(VideoPart(source=MediaSource.from_url(LINK)), "?"),))
+        route = "auto"
+    else:
+        asked = question(clip)
+    with OmniClient(settings_for(standin, tmp_path, delivery=route)) as client, pytest.raises(error, match=says) as got:
+        client.complete(asked)
+    assert "s3cr3t" not in str(got.value)
+
+
+def test_the_route_is_no_news_where_the_answer_was_inspected(standin, tmp_path, clip):
+    """What the model said was refused, not the media: no hint about media."""
+    standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Output data may contain inappropriate content."))
+    with OmniClient(settings_for(standin, tmp_path)) as client, pytest.raises(ContentFilterError) as got:
         client.complete(question(clip))
+    assert "travelled" not in str(got.value)
 
 
 def test_links_are_named_without_their_query():
@@ -181,6 +272,25 @@ def test_nothing_is_uploaded_when_a_later_part_is_wrong(standin, tmp_path, clip)
     with OmniClient(settings_for(standin, tmp_path, delivery="temporary")) as client, pytest.raises(QwenOmniError):
         client.complete(request)
     assert standin.stores.calls == []
+
+
+def test_what_goes_through_a_store_does_not_count_as_inline(standin, tmp_path, clip):
+    """The limit on media inside a request counts what really travels there: two videos are one too many, or not."""
+    old = "qwen3-omni-flash"  # one video inside a request
+    assert profile_for(old).limits.videos_inline == 1
+    roomy = dataclasses.replace(profile_for(old).limits, videos=3)
+    profile = dataclasses.replace(profile_for(old), limits=roomy)
+    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, other(clip, tmp_path))]
+    asked = (user(*parts, "?"),)
+
+    for route in ("oss", "temporary"):
+        carrier = make_carrier(settings_for(standin, tmp_path, delivery=route))
+        sent = deliver(asked, profile, media_root=tmp_path, carrier=carrier)
+        assert [one.route for one in sent.media.values()] == [route, route]
+    for route in ("inline", "auto"):
+        carrier = make_carrier(settings_for(standin, tmp_path, delivery=route))
+        with pytest.raises(MediaDoesNotFitError, match=r"message 0 part 1.*1 videos inside the request.*'temporary'"):
+            deliver(asked, profile, media_root=tmp_path, carrier=carrier)
 
 
 def test_a_store_that_fails_sends_no_question(standin, tmp_path, clip):

@@ -81,6 +81,36 @@ def test_fields_of_dashscope_stay_away():
     assert not {"enable_thinking", "reasoning_effort", "audio", "vl_high_resolution_images"} & set(sent)
 
 
+# What vLLM, vLLM-Omni, SGLang and transformers' server document (read 2026-09); they ignore or refuse the rest.
+KNOWN = {
+    "model", "messages", "stream", "stream_options", "temperature", "top_p", "top_k", "max_tokens", "seed", "stop",
+    "presence_penalty", "repetition_penalty", "response_format", "modalities", "audio", "mm_processor_kwargs",
+    "chat_template_kwargs",
+}  # fmt: skip
+
+
+def test_every_field_is_known_to_self_hosted_servers():
+    """With everything asked for at once, no field is DashScope's own, beside or inside the parts."""
+    look_at = Sampling(fps=1, min_pixels=10, max_pixels=1000)
+    sent = body(
+        VideoPart(source=FILE, sampling=look_at), ImagePart(source=FILE, sampling=look_at), AudioPart(source=FILE),
+        AudioPart(source=LINK), thinking="high", json_mode=True, modalities=("text", "audio"), voice="Cherry",
+        temperature=0, top_p=1, top_k=1, max_tokens=9, seed=1, stop=("x",), presence_penalty=1, repetition_penalty=1,
+    )  # fmt: skip
+
+    assert set(sent) <= KNOWN
+    for part in sent["messages"][0]["content"]:
+        assert set(part) == {"type", part["type"]}
+
+
+def test_what_a_server_has_of_its_own_goes_through_extra_body():
+    """SGLang-Omni's lists beside the messages can be said, though nothing of ours makes them."""
+    request = ChatRequest(
+        model=MODEL, messages=(user("?"),), options=ChatOptions(extra_body={"videos": ["https://host/a.mp4"]})
+    )
+    assert encode_request(request, profile_for(MODEL), look, "vllm")["videos"] == ["https://host/a.mp4"]
+
+
 @pytest.mark.parametrize("option", ["search", "high_resolution_images", "multichannel"])
 def test_what_only_dashscope_has_is_refused(option):
     """An option that the server would ignore is an error that names it."""
