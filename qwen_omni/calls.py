@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -59,7 +58,7 @@ class Outgoing:
         self._state = StreamState()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
-        self._delivered: Mapping[MediaSource, Delivered] = {}
+        self._delivered: dict[MediaSource, Delivered] = {}
         # What is wrong with the request itself shows before a file is opened.
         encode_request(request, self._profile, _nowhere, settings.dialect_used)
         try:

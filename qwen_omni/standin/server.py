@@ -10,6 +10,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Self
 
+from qwen_omni.standin import environment as names
 from qwen_omni.standin.app import make_app
 from qwen_omni.standin.intake import Intake
 from qwen_omni.standin.listener import Listener
@@ -19,7 +20,7 @@ from qwen_omni.standin.signing import OssKey
 from qwen_omni.standin.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -62,7 +63,8 @@ class Standin:
         port: int = 0,
     ) -> None:
         self.media_map = dict(media_map or {})
-        self.stores = Stores(buckets, _OSS_KEYS if oss_keys is None else oss_keys, oss_region)
+        self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
+        self.stores = Stores(*self._oss)
         self._state = State(
             keys=tuple(keys), intake=Intake(media_map=self.media_map, stores=self.stores), script=script or Script(),
             stores=self.stores,
@@ -121,6 +123,33 @@ class Standin:
         if self._listener is not None:
             self._listener.stop()
         self.stores.close()
+
+    @contextlib.contextmanager
+    def environment(self, *, bucket: bool = False) -> Iterator[Self]:
+        """Let programs that read the environment find this service, for as long as the block runs.
+
+        Sets `DASHSCOPE_API_KEY` and `DASHSCOPE_BASE_URL`, and with `bucket` the variables of its bucket, which are
+        unset otherwise, so that no real bucket is written to. Starts the service if it does not run yet.
+
+        Example:
+            with Standin().environment() as standin:
+                my_program()
+            assert standin.requests
+        """
+        with contextlib.ExitStack() as stack:
+            if self._listener is None:
+                stack.enter_context(self)
+            stack.enter_context(names.changed(self._variables(bucket=bucket)))
+            yield self
+
+    def _variables(self, *, bucket: bool) -> dict[str, str | None]:
+        service = {names.API_KEY: self.api_key, names.BASE_URL: self.base_url}
+        if not bucket:
+            return {**service, names.BUCKET: None}
+        (bucket_name, *_), keys, region = self._oss
+        key_id, key = next(iter(keys.items()))
+        place = {names.BUCKET: bucket_name, names.ENDPOINT: self.oss_endpoint, names.REGION: region}
+        return {**service, **place, names.KEY_ID: key_id, names.KEY_SECRET: key.secret, names.TOKEN: key.token}
 
     def __enter__(self) -> Self:
         return self.start()

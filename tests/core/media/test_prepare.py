@@ -108,6 +108,13 @@ def test_any_number_of_workers_makes_the_same_pictures(film, workers):
     assert facts.frames == 96
 
 
+@pytest.mark.parametrize("room", [10_000_000, 2**30, 2 * 2**30], ids=["request", "temporary store", "bucket"])
+def test_a_few_seconds_are_made_however_much_room_there_is(film, room):
+    """Much room and little time make a bit rate that no encoder counts; it is not asked for."""
+    with prepare(film.path, start=0, end=2, choices=Choices(room_bytes=room)) as prepared:
+        assert prepared.info.duration == 2
+
+
 def test_a_range_is_cut_out_exactly(film):
     """Start and end are honoured to the frame, and only what is needed is read."""
     with prepare(film.path, budget="static", start=7, end=12.5) as prepared:
