@@ -12,6 +12,8 @@ from typing import Any
 
 _MARK = re.compile(r"<!-- api: ([\w.]+) -->")
 
+_OPTIONS = {"ChatQwenOmni": "\n    options:\n      show_if_no_docstring: true"}  # temperature needs no words
+
 
 def on_config(config: Any) -> Any:  # noqa: ANN401  (mkdocs' own type; it is not installed where this is checked)
     """Let the packages of this checkout be found."""
@@ -24,6 +26,31 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return _MARK.sub(lambda match: entries(match[1]), markdown)
 
 
+def on_post_build(config: Any) -> None:  # noqa: ANN401  (mkdocs' own type)
+    """Look whether every name got its entry.
+
+    Raises:
+        RuntimeError: some did not; the reader of docstrings leaves out what it cannot find, without a word.
+    """
+    lost = [name for page in Path(config["docs_dir"]).rglob("*.md") for name in lost_names(page, config)]
+    if lost:
+        raise RuntimeError(f"Without an entry in the API reference: {', '.join(lost)}")
+
+
+def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' own type)
+    """Name what a page promises and its built form does not have."""
+    packages = _MARK.findall(page.read_text(encoding="utf-8"))
+    built = Path(config["site_dir"], page.relative_to(config["docs_dir"])).with_suffix(".html")
+    text = built.read_text(encoding="utf-8") if packages else ""
+    return [
+        f"{home}.{name}"
+        for package in packages
+        for home, names in homes(package).items()
+        for name in names
+        if home.startswith(package) and f'id="{home}.{name}"' not in text
+    ]
+
+
 def entries(package: str) -> str:
     """List the public names of a package as entries of the reference."""
     written: list[str] = []
@@ -31,7 +58,7 @@ def entries(package: str) -> str:
     for home, names in homes(package).items():
         if home.startswith(package):
             written.append(f"## {home}")
-            written += [f"::: {home}.{name}" for name in names]
+            written += [f"::: {home}.{name}{_OPTIONS.get(name, '')}" for name in names]
         else:
             borrowed += [f"[`{name}`][{home}.{name}]" for name in names]
     also = [f"From the core, and the same there: {', '.join(borrowed)}."] if borrowed else []

@@ -154,6 +154,8 @@ def _lines(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing lib
     plain = (lambda value, _: f"{value:,.0f}") if max(series["x"]) > 200 else (lambda value, _: f"{value:g}")  # noqa: PLR2004
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if series["scale"] == "linear":
+        axes.locator_params(axis="x", nbins=5)
 
 
 def _bars(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing library's own)
@@ -162,6 +164,7 @@ def _bars(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing libr
         places = [place + index * width for place in range(len(values))]
         bars = axes.bar(places, values, width, label=name, color=_COLOURS[index])
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
+    axes.margins(y=0.35)  # room for the legend
     axes.set_xticks([place + width / 2 for place in range(len(series["x"]))], series["x"])
 
 

@@ -78,7 +78,7 @@ def try_out(wheel: Path, extra: str, folder: Path) -> list[str]:
     uv("pip", "install", "--quiet", "--python", str(python), f"{wheel}[{extra}]" if extra else str(wheel))
     inside = ROOT / "scripts" / "wheels_inside.py"
     done = subprocess.run(  # from a folder without packages of ours, so that nothing is found but what is installed
-        [str(python), "-I", str(inside), extra], cwd=place, capture_output=True, text=True, check=False, timeout=120
+        [str(python), "-I", str(inside), extra], cwd=place, capture_output=True, text=True, check=False, timeout=600
     )
     print(f"{extra or 'no extra'}: {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else 'nothing ran'}")
     wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong: ")]

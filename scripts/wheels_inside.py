@@ -135,7 +135,7 @@ def bucket_names_its_extra() -> None:
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command."""
     path = Path(sys.executable).with_name("qwen-omni")
-    return subprocess.run([str(path), *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([str(path), *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def command_works() -> None:

@@ -15,11 +15,13 @@ import typer.main
 
 from qwen_omni import errors
 from qwen_omni.cli.main import build_app
+from qwen_omni.standin import Fault, LoggedRequest, ToolCall, Turn
 from qwen_omni.standin.truth import make_audio, make_image, make_video
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+INDEX = ROOT / "examples" / "README.md"
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(build_app()).commands
 
@@ -92,26 +94,25 @@ def test_test_files_that_are_shown_pass(page, tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
     shown = sum(text.count("\ndef test_") for text in files.values())
     assert f"{shown} passed" in done.stdout, done.stdout[-3000:]
 
 
 LINES = [
-    pytest.param(line, id=f"{named(page)}: {line[:50]}")
-    for page in PAGES
+    pytest.param(line, id=f"{page.stem}: {line[:50]}")
+    for page in [*PAGES, INDEX]
     for _, text, _ in blocks(page, "bash")
     for line in text.splitlines()
     if line.strip()
 ]
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_commands_exist(line):
-    """A line for the shell names a command, options, an extra, a make target or a file that is there."""
+def check_line(line):
+    """Look whether what a line for the shell names is there."""
     words = shlex.split(line, comments=True)
     match words:
         case ["qwen-omni", command, *arguments]:
@@ -124,7 +125,7 @@ def test_commands_exist(line):
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ["python", script, *arguments]:
             assert (ROOT / script).is_file()
-            assert set(arguments) <= {"--offline"}
+            assert set(arguments) <= {"--offline", "promo.mp4"}
         case ["export", setting]:
             name = setting.partition("=")[0]
             code = [path.read_text(encoding="utf-8") for path in (ROOT / "qwen_omni").glob("*settings.py")]
@@ -134,7 +135,45 @@ def test_commands_exist(line):
         case ["vllm", "serve", *_]:
             pass  # not ours, and not here to be tried
         case _:
-            pytest.fail("this test does not know such a line")
+            raise AssertionError(f"this test does not know such a line: {line}")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_exist(line):
+    """A line for the shell names a command, options, an extra, a make target or a file that is there."""
+    check_line(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "qwen-omni asks a.mp4 What",
+        "qwen-omni ask a.mp4 What --frames 3",
+        "qwen-omni ask a.mp4",
+        "qwen-omni caption a.mp4 -j many",
+        "pip install '.[langchain,bucket]'",
+        "make coffee",
+        "python examples/none.py",
+        "export DASHSCOPE_KEY=1",
+        "curl https://example.com",
+    ],
+)
+def test_a_wrong_line_is_noticed(line):
+    """The check can fail, for each kind of line."""
+    with pytest.raises(Exception, match=r"(?s).*"):
+        check_line(line)
+
+
+SCRIPTED = re.findall(r"`(standin\.script\.[^`]+)`", (DOCS / "testing.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("line", SCRIPTED)
+def test_the_lines_that_script_the_stand_in_can_be_carried_out(line, standin):
+    """Each line of the table is a step that the next request meets."""
+    names = {"standin": standin, "Turn": Turn, "ToolCall": ToolCall, "Fault": Fault, "Path": Path}
+    eval(line.replace("\N{HORIZONTAL ELLIPSIS})", "True)") if "lambda" in line else line, names)
+    asked = LoggedRequest(method="POST", path="/", headers={}, body={}, raw_bytes=0)
+    assert standin.script.next_reply(asked) or standin.script.next_fault(asked)
 
 
 def load(name):
