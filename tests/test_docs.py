@@ -87,6 +87,7 @@ def test_the_lines_of_a_page_run(page, folder, standin, capsys):
 WITH_FILES = [page for page in PAGES if any(title for title, _, _ in blocks(page, "python"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_FILES, ids=named)
 def test_test_files_that_are_shown_pass(page, tmp_path):
     """Blocks with a file's name are written to it, and pytest runs them."""
