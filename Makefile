@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -25,6 +25,10 @@ $(VENV)/.test: $(VENV)/.demo
 
 $(VENV)/.check: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --group check --group test-llama-index
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.check
+	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 $(VENV2)/.test: pyproject.toml
@@ -45,7 +49,7 @@ test-openai2: $(VENV2)/.test  ## the same suite on version 2 of the openai SDK
 test-slow: $(VENV)/.test  ## what moves hundreds of megabytes or kills processes
 	$(BIN)/python -m pytest -n auto -m slow
 
-check: lint types contracts test test-slow test-openai2 mutants  ## all that CI runs
+check: lint types contracts test test-slow test-openai2 mutants docs wheels  ## all that CI runs
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
@@ -59,6 +63,19 @@ contracts: $(VENV)/.check
 
 mutants: $(VENV)/.test  ## break the code in known ways; the truth tests must notice each
 	$(BIN)/python -m tests.mutants
+
+docs: $(VENV)/.docs  ## build the documentation into site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-made: $(VENV)/.test  ## write the parts of docs/ that are made from the code: command line, errors, models
+	$(BIN)/python scripts/docs_made.py
+
+plots: $(VENV)/.test  ## draw the plots of docs/ anew
+	$(BIN)/python -m pip install --quiet --group plots
+	$(BIN)/python scripts/docs_plots.py
+
+wheels: $(VENV)/.check  ## build the wheel, install it in clean environments, and look whether it works there
+	$(BIN)/python scripts/wheels.py
 
 bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/stream.py
@@ -85,4 +102,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

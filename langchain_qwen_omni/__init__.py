@@ -44,7 +44,13 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  (only at first use)
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "langchain_core":
+            raise
+        told = f"{name} needs langchain-core: pip install 'qwen-omni[langchain]'"
+        raise ModuleNotFoundError(told, name=error.name) from None
 
 
 def __dir__() -> list[str]:

@@ -5,12 +5,18 @@ sent and answers from what it saw and heard. It imports nothing from the rest of
 can judge it. `truth` makes media whose every second proves itself.
 """
 
-from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
-from qwen_omni.standin.log import LoggedRequest
-from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
-from qwen_omni.standin.server import Standin, serve
-from qwen_omni.standin.signing import OssKey
-from qwen_omni.standin.stores import LoggedStoreCall, StoreFault
+try:
+    from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
+    from qwen_omni.standin.log import LoggedRequest
+    from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
+    from qwen_omni.standin.server import Standin, serve
+    from qwen_omni.standin.signing import OssKey
+    from qwen_omni.standin.stores import LoggedStoreCall, StoreFault
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in ("numpy", "starlette", "uvicorn", "zxingcpp"):
+        raise
+    told = f"The stand-in needs {error.name}: pip install 'qwen-omni[standin]'"
+    raise ModuleNotFoundError(told, name=error.name) from None
 
 __all__ = [
     "ColourSpan",

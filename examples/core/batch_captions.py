@@ -1,0 +1,36 @@
+"""Captions of many videos into a CSV file, several at a time, none paid twice.
+
+    python examples/core/batch_captions.py [a.mp4 b.mp4] [--offline]
+
+Writes captions.csv and prints one line a file. Finished captions are kept in captions.jsonl at once: run it again after
+a crash, and only the missing ones are asked. In the shell `qwen-omni caption *.mp4 --csv` does the same.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from qwen_omni import OmniClient, VideoCaption
+from qwen_omni.captions.batch import caption_many, plain
+from qwen_omni.captions.results import Results
+from qwen_omni.standin.example import start
+
+
+def main(films: Sequence[Path]) -> None:
+    """Ask about every film, and write what comes."""
+    columns = ["file", "error", *VideoCaption.model_fields]
+    kept = Results(Path("captions.jsonl"))
+    with OmniClient() as client, Path("captions.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, restval="")
+        table.writeheader()
+        names = [str(film) for film in films]
+        for done in caption_many(names, VideoCaption, client=client, concurrency=4, results=kept):
+            caption = plain(done.value) or {}
+            caption |= {name: "; ".join(value) for name, value in caption.items() if isinstance(value, list)}
+            table.writerow({"file": done.media, "error": str(done.error or ""), **caption})
+            print(f"{done.media}: {done.error or ('known already' if done.reused else f'{done.seconds:.1f} s')}")
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video", "video") as films:
+        main(films)

@@ -1,0 +1,28 @@
+"""Ask about a video with LangChain.
+
+    python examples/langchain/ask.py [promo.mp4] [--offline]
+
+Prints the answer, and the tokens that the service counted.
+"""
+
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Ask once."""
+    llm = ChatQwenOmni(thinking=False, media_root=film.parent)
+    video = {"type": "video", "path": str(film), "extras": {"fps": 1}}
+    answer = llm.invoke([HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])])
+    print(answer.text)
+    print(answer.usage_metadata)
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

@@ -1,0 +1,37 @@
+"""An image, a recording and a video in one message.
+
+    python examples/langchain/mixed_media.py [photo.jpg call.wav promo.mp4] [--offline]
+
+Prints one answer about all three. Models that take only one kind of media at a time refuse it by name, before
+anything is sent.
+"""
+
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni import QwenOmniError
+from qwen_omni.standin.example import start
+
+
+def main(photo: Path, call: Path, film: Path) -> None:
+    """Ask about all three, then ask a model that cannot."""
+    llm = ChatQwenOmni(thinking=False, media_root="/")  # these paths are our own; messages of strangers need a root
+    content = [
+        {"type": "image", "path": str(photo.resolve())},
+        {"type": "audio", "path": str(call.resolve())},
+        {"type": "video", "path": str(film.resolve()), "extras": {"start": 0, "end": 3}},
+        {"type": "text", "text": "Do these three belong together?"},
+    ]
+    print(llm.invoke([HumanMessage(content)]).text)
+    try:
+        llm.invoke([HumanMessage(content)], model="qwen3-omni-flash")
+    except QwenOmniError as error:
+        print(f"{type(error).__name__}: {error}")
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "image", "audio", "video") as (photo, call, film):
+        main(photo, call, film)

@@ -1,0 +1,35 @@
+"""Let the model answer by voice, and keep it as a WAV file.
+
+    python examples/langchain/speech.py [question.wav] [--offline]
+
+Writes answer.wav and prints what was said and how long it is. (The stand-in answers with tones.)
+"""
+
+import base64
+import wave
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(question: Path) -> None:
+    """Ask by voice, be answered by voice."""
+    llm = ChatQwenOmni(
+        model="qwen3.5-omni-flash", modalities=["text", "audio"], voice="Tina", media_root=question.parent
+    )
+    content = [{"type": "audio", "path": str(question)}, {"type": "text", "text": "Answer this, please."}]
+    answer = llm.invoke([HumanMessage(content)])
+    print(answer.text)
+    sound = next(block for block in answer.content_blocks if block["type"] == "audio")
+    Path("answer.wav").write_bytes(base64.b64decode(sound["base64"]))
+    with wave.open("answer.wav") as file:
+        print(f"answer.wav: {file.getnframes() / file.getframerate():.1f} s at {file.getframerate()} Hz")
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "audio") as (question,):
+        main(question)

@@ -1,0 +1,34 @@
+"""Show the answer word by word, and what the model thinks before it.
+
+    python examples/langchain/stream.py [promo.mp4] [--offline]
+
+Prints the thinking between two lines of dashes, then the answer as it comes.
+"""
+
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Ask, and print every piece at once."""
+    llm = ChatQwenOmni(thinking="low", media_root=film.parent)
+    content = [{"type": "video", "path": str(film)}, {"type": "text", "text": "What happens, second by second?"}]
+    thinking = False
+    for piece in llm.stream([HumanMessage(content)]):
+        for block in piece.content_blocks:
+            if (block["type"] == "reasoning") is not thinking:
+                thinking = not thinking
+                print("\n--------")
+            if block["type"] in ("reasoning", "text"):
+                print(block.get(block["type"], ""), end="", flush=True)
+    print()
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

@@ -1,0 +1,37 @@
+"""A caption as an object: a schema of your own, validated, and growing while it comes.
+
+    python examples/langchain/structured_caption.py [promo.mp4] [--offline]
+
+Prints the fields as they fill up, and at last the validated object.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from langchain_qwen_omni import ChatQwenOmni, caption_chain
+from qwen_omni.standin.example import start
+
+
+class Advertisement(BaseModel):
+    """What an advertisement shows."""
+
+    product: str = Field(description="What is advertised, in a few words.")
+    claims: list[str] = Field(description="What is promised, one each; empty if nothing is.")
+    mood: str = Field(description="The mood of the film in one word.")
+
+
+def main(film: Path) -> None:
+    """Describe the film while it comes, then once more as a whole."""
+    llm = ChatQwenOmni(media_root=film.parent)
+    chain = caption_chain(llm, Advertisement, prompt="Describe this advertisement.", language="English")
+    for partial in chain.stream(str(film)):
+        if isinstance(partial, dict):
+            print(f"so far: {', '.join(partial)}")
+    print(repr(chain.invoke(str(film))))
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

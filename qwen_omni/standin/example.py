@@ -1,0 +1,65 @@
+"""What short programs share: `[FILE ...] [--offline]` on the command line, media of their own, and the stand-in.
+
+With `--offline` the program talks to a stand-in that lives as long as it does. Files that are not given are made:
+each second of them shows and sounds its own code, so an answer can be checked by eye.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from qwen_omni.standin.server import Standin
+from qwen_omni.standin.truth import make_audio, make_image, make_video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Kind = Literal["image", "audio", "video"]
+
+_NOTE = "Asking the stand-in, a local service that decodes what it is sent. It is not Qwen."
+
+
+@contextlib.contextmanager
+def start(about: str | None, *kinds: Kind, bucket: bool = False) -> Iterator[tuple[Path, ...]]:
+    """Read the command line, and give one file for each of `kinds` for as long as the block runs.
+
+    Args:
+        about: the program's docstring; its first line is the help.
+        kinds: the kind of each file; files of the command line are taken in order, the rest is made.
+        bucket: with `--offline`, set the variables of the stand-in's bucket, too.
+
+    Example:
+        with start(__doc__, "video") as (film,):
+            describe(film)
+    """
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; made if not given")
+    parser.add_argument("--offline", action="store_true", help="ask the stand-in: no key, no network")
+    told = parser.parse_args()
+    if len(told.files) > len(kinds):
+        parser.error(f"{len(told.files)} files are given and {len(kinds)} can be used")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made = (_made(kind, folder / f"{number}-{kind}") for number, kind in enumerate(kinds[len(told.files) :]))
+        files = (*told.files, *made)
+        if told.offline:
+            sys.stderr.write(f"{_NOTE}\n")
+            stack.enter_context(Standin().environment(bucket=bucket))
+        yield files
+
+
+def _made(kind: Kind, path: Path) -> Path:
+    match kind:
+        case "image":
+            path = path.with_suffix(".png")
+            path.write_bytes(make_image("4711"))
+            return path
+        case "audio":
+            return make_audio(path.with_suffix(".wav"), seconds=4).path
+        case "video":
+            return make_video(path.with_suffix(".mp4"), seconds=4).path

@@ -1,0 +1,33 @@
+"""Show the examples of docstrings as code in the API reference.
+
+Our docstrings end in `Example:` and indented lines, which the reader of docstrings takes for prose. Lines at a
+prompt become its own section of examples; others become a fenced block.
+"""
+
+import re
+from typing import Any
+
+import griffe
+
+_EXAMPLE = re.compile(r"^Example:\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
+
+
+class Examples(griffe.Extension):
+    """Rewrites each docstring as it is found."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401  (the reader's own signature)
+        """Rewrite one docstring."""
+        if obj.docstring is not None:
+            obj.docstring.value = with_code(obj.docstring.value)
+
+
+def with_code(docstring: str) -> str:
+    """Mark the example in a docstring as code."""
+    return _EXAMPLE.sub(_marked, docstring)
+
+
+def _marked(match: re.Match[str]) -> str:
+    body = match[1].rstrip("\n")
+    if ">>>" in body:
+        return f"Examples:\n{body}\n"
+    return f"Example:\n    ```python\n{body}\n    ```\n"

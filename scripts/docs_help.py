@@ -1,0 +1,24 @@
+"""What `qwen-omni --help` and each subcommand's `--help` print, as a page's text."""
+
+import click
+import typer.main
+from typer.testing import CliRunner
+
+from qwen_omni.cli.main import build_app
+
+WIDTH = "96"
+
+
+def help_texts() -> str:
+    """Print every help, each in a block of its own."""
+    group = typer.main.get_command(build_app())
+    names = sorted(getattr(group, "commands", {}))
+    return "\n\n".join([_block([]), *(f"## qwen-omni {name}\n\n{_block([name])}" for name in names)])
+
+
+def _block(command: list[str]) -> str:
+    done = CliRunner().invoke(
+        build_app(), [*command, "--help"], prog_name="qwen-omni", env={"COLUMNS": WIDTH, "TERMINAL_WIDTH": WIDTH}
+    )
+    lines = [line.rstrip() for line in click.unstyle(done.stdout).strip("\n").splitlines()]
+    return "\n".join(["```text", *(line for line in lines if line), "```"])

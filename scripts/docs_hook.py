@@ -1,0 +1,92 @@
+"""What the documentation's build does before a page is rendered: it writes the names of the API reference.
+
+`<!-- api: qwen_omni -->` in a page becomes one entry for each public name of that package, grouped by the module
+that the name lives in. So a new public name is in the reference without anybody writing it there.
+"""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+_MARK = re.compile(r"<!-- api: ([\w.]+) -->")
+
+_OPTIONS = {"ChatQwenOmni": "\n    options:\n      show_if_no_docstring: true"}  # temperature needs no words
+
+
+def on_config(config: Any) -> Any:  # noqa: ANN401  (mkdocs' own type; it is not installed where this is checked)
+    """Let the packages of this checkout be found."""
+    sys.path.insert(0, str(Path(config["config_file_path"]).parent))
+    return config
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Replace the marks of one page."""
+    return _MARK.sub(lambda match: entries(match[1]), markdown)
+
+
+def on_post_build(config: Any) -> None:  # noqa: ANN401  (mkdocs' own type)
+    """Look whether every name got its entry.
+
+    Raises:
+        RuntimeError: some did not; the reader of docstrings leaves out what it cannot find, without a word.
+    """
+    lost = [name for page in Path(config["docs_dir"]).rglob("*.md") for name in lost_names(page, config)]
+    if lost:
+        raise RuntimeError(f"Without an entry in the API reference: {', '.join(lost)}")
+
+
+def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' own type)
+    """Name what a page promises and its built form does not have."""
+    packages = _MARK.findall(page.read_text(encoding="utf-8"))
+    built = Path(config["site_dir"], page.relative_to(config["docs_dir"])).with_suffix(".html")
+    text = built.read_text(encoding="utf-8") if packages else ""
+    return [
+        f"{home}.{name}"
+        for package in packages
+        for home, names in homes(package).items()
+        for name in names
+        if home.startswith(package) and f'id="{home}.{name}"' not in text
+    ]
+
+
+def entries(package: str) -> str:
+    """List the public names of a package as entries of the reference."""
+    written: list[str] = []
+    borrowed: list[str] = []
+    for home, names in homes(package).items():
+        if home.startswith(package):
+            written.append(f"## {home}")
+            written += [f"::: {home}.{name}{_OPTIONS.get(name, '')}" for name in names]
+        else:
+            borrowed += [f"[`{name}`][{home}.{name}]" for name in names]
+    also = [f"From the core, and the same there: {', '.join(borrowed)}."] if borrowed else []
+    return "\n\n".join([*also, *written])
+
+
+def homes(package: str) -> dict[str, list[str]]:
+    """Tell which public name of a package lives in which module; names in the order of the alphabet.
+
+    Example:
+        >>> homes("llama_index_qwen_omni")["qwen_omni.captions.models"]
+        ['VideoCaption']
+    """
+    module = importlib.import_module(package)
+    found: dict[str, list[str]] = {}
+    for name in sorted(module.__all__):
+        found.setdefault(home_of(module, name), []).append(name)
+    return dict(sorted(found.items()))
+
+
+def home_of(module: Any, name: str) -> str:  # noqa: ANN401  (a module)
+    """Tell where a public name lives; what loads on first use is not loaded for that."""
+    lazy = {key: home for home, names in _pairs(module) for key in names}
+    return lazy.get(name) or str(getattr(module, name).__module__)
+
+
+def _pairs(module: Any) -> list[tuple[str, list[str]]]:  # noqa: ANN401  (a module)
+    """Read a package's table of lazy names, which goes from home to names or from name to home."""
+    table: dict[str, str] = getattr(module, "_HOMES", {})
+    by_home = any("." in key for key in table)
+    return [(key, value.split()) if by_home else (value, [key]) for key, value in table.items()]

@@ -1,0 +1,61 @@
+"""Write the parts of the documentation that are made from the code, so that they cannot grow old.
+
+    python scripts/docs_made.py           # write them
+    python scripts/docs_made.py --check   # say which are old, and end with status 1
+
+In a page such a part stands between `<!-- made: NAME -->` and `<!-- end -->`. `docs_tables` and `docs_help` make the
+texts; this script only finds the places. A test does the check, too.
+"""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from docs_help import help_texts
+from docs_tables import code_table, error_table, limit_table, price_table, token_table
+
+DOCS = Path(__file__).parents[1] / "docs"
+MAKERS: dict[str, Callable[[], str]] = {
+    "help": help_texts,
+    "errors": error_table,
+    "codes": code_table,
+    "limits": limit_table,
+    "prices": price_table,
+    "tokens": token_table,
+}
+_PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_WORD = re.compile(r"[^\s│─╭╮╰╯|]+")
+
+
+def main() -> None:
+    """Write, or check."""
+    old = [page for page in sorted(DOCS.rglob("*.md")) if stale_parts(page)]
+    if "--check" in sys.argv[1:]:
+        if old:
+            raise SystemExit(f"Old: {', '.join(page.name for page in old)}. Run `make docs-made`.")
+        return
+    for page in old:
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {page.relative_to(DOCS.parent)}")
+
+
+def stale_parts(page: Path) -> list[str]:
+    """Name the parts of a page that do not say what the code says. How lines are broken does not count."""
+    parts = _PART.findall(page.read_text(encoding="utf-8"))
+    return [name for _, name, held, _ in parts if words(held) != words(MAKERS[name]())]
+
+
+def words(text: str) -> Counter[str]:
+    """Count the words of a text, without the frames that a version of the terminal library draws around them."""
+    return Counter(_WORD.findall(text))
+
+
+def written(text: str) -> str:
+    """Fill in every part of a page."""
+    return _PART.sub(lambda match: f"{match[1]}\n{MAKERS[match[2]]()}\n\n{match[4]}", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Tables of the documentation, made from the values that the code itself uses."""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from langchain_qwen_omni._errors import to_langchain
+from qwen_omni.errors import QwenOmniError
+from qwen_omni.media.budget import PRESETS
+from qwen_omni.messages import Sampling
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles.models import OMNI
+from qwen_omni.profiles.values import Prices
+from qwen_omni.tokens import audio_tokens, frames_seen, video_tokens
+from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
+
+_NOTHING = "\N{EM DASH}"
+_SIZE, _FPS = (1280, 720), 25.0
+_OPTIONAL = re.compile(r"\(([^()]*)\)(\?)?")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell or _NOTHING for cell in line)} |" for line in lines)
+
+
+# --- Errors ---
+
+
+def error_table() -> str:
+    """One row for each error: when it is raised, whether it is tried again, what LangChain calls it."""
+    rows = [
+        [f"{'&ensp;' * 2 * depth}`{kind.__name__}`", _first_line(kind), _repeats(kind), f"`{_theirs(kind)}`"]
+        for depth, kind in _family(QwenOmniError)
+    ]
+    return table(["error", "when", "sent again by itself", "in LangChain also"], rows)
+
+
+def _family(kind: type[QwenOmniError], depth: int = 0) -> Iterator[tuple[int, type[QwenOmniError]]]:
+    yield depth, kind
+    for child in kind.__subclasses__():
+        if child.__module__ == QwenOmniError.__module__:
+            yield from _family(child, depth + 1)
+
+
+def _first_line(kind: type[QwenOmniError]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+
+
+def _repeats(kind: type[QwenOmniError]) -> str:
+    if not kind.retryable:
+        return "no"
+    return "yes" if kind.retry_limit is None else f"yes, {kind.retry_limit} times at most"
+
+
+def _theirs(kind: type[QwenOmniError]) -> str:
+    error = kind.__new__(kind, "")
+    error.args = ("",)
+    return next(
+        base.__name__ for base in type(to_langchain(error)).__mro__ if base.__module__.startswith("langchain_core")
+    )
+
+
+def code_table() -> str:
+    """One row for each error of the service: by which code, words or HTTP status it is known, and what to do."""
+    kinds = dict.fromkeys([*(kind for _, kind in (*_BY_CODE, *_BY_WORDS)), *_BY_STATUS.values()])
+    return table(["error", "code", "or words in the message", "or status", "what to do"], map(_code_row, kinds))
+
+
+def _code_row(kind: type[QwenOmniError]) -> list[str]:
+    codes = [f"`{word}`" for pattern, one in _BY_CODE if one is kind for word in spelled(pattern.pattern)]
+    told = [f"“{word}”" for pattern, one in _BY_WORDS if one is kind for word in spelled(pattern.pattern)]
+    status = [str(number) for number, one in _BY_STATUS.items() if one is kind]
+    step = next((text for parent, text in _NEXT_STEP if issubclass(kind, parent)), "")
+    server = ["500 and above"] if kind.__name__ == "ServerError" else []
+    return [f"`{kind.__name__}`", ", ".join(codes), ", ".join(told), ", ".join([*status, *server]), step]
+
+
+def spelled(pattern: str) -> list[str]:
+    """Spell a pattern out for people.
+
+    Example:
+        >>> spelled(r"^model_?not_?(found|supported)$"), spelled("free tier .{0,60}exhausted")
+        (['model_not_found', 'model_not_supported'], ['free tier … exhausted'])
+    """
+    plain = re.sub(r"\.\{0,\d+\}", "… ", pattern.strip("^$")).replace("_?", "_").replace("\\", "")
+    return [word.strip() for part in _split(plain) for word in _expanded(part)]
+
+
+def _split(pattern: str) -> list[str]:
+    """Take alternatives apart that stand in no group."""
+    depth, parts = 0, [""]
+    for sign in pattern:
+        depth += (sign == "(") - (sign == ")")
+        parts = [*parts, ""] if sign == "|" and depth == 0 else [*parts[:-1], parts[-1] + sign]
+    return parts
+
+
+def _expanded(part: str) -> list[str]:
+    pieces: list[list[str]] = []
+    end = 0
+    for group in _OPTIONAL.finditer(part):
+        choices = group[1].split("|") + ([""] if group[2] else [])
+        pieces += [[part[end : group.start()]], choices]
+        end = group.end()
+    return ["".join(chosen) for chosen in itertools.product(*pieces, [part[end:]])]
+
+
+# --- Models ---
+
+
+def limit_table() -> str:
+    """One row for each model: what it takes in one request and what it can do."""
+    heads = ["model", "context", "video", "frames", "sound", "several kinds at once", "speaks", "thinks", "JSON mode"]
+    return table(heads, [_limit_row(profile) for profile in OMNI])
+
+
+def _limit_row(profile: Profile) -> list[str]:
+    limits = profile.limits
+    thinks = "no" if profile.thinking == "none" else "yes, by itself" if profile.thinks_by_default else "if asked"
+    return [
+        f"`{profile.name}`",
+        f"{profile.context:,}",
+        f"{limits.min_video_seconds:g} s to {_long(limits.video_seconds)}, {limits.video_bytes / 2**20:,.0f} MiB",
+        f"{limits.frames[0]} to {limits.frames[1]:,}",
+        f"up to {_long(limits.audio_seconds)}",
+        "yes" if limits.mixed else "no: text and one other",
+        f"yes, {len(profile.voices)} voices known" if profile.speaks else "no",
+        thinks,
+        "yes" if profile.json_object else "no",
+    ]
+
+
+def _long(seconds: float) -> str:
+    units = ((3600, "h"), (60, "min"), (1, "s"))
+    size, unit = next((size, unit) for size, unit in units if seconds % size == 0 or size == 1)
+    return f"{seconds / size:g} {unit}"
+
+
+def price_table() -> str:
+    """One row for each model and region: what a million tokens costs, and where that was read."""
+    paid = ["text in", "image, video in", "sound in", "text out", "speech out"]
+    models = [profile_for(profile.name) for profile in OMNI]
+    return table(["model", "region", "currency", *paid, "source"], [
+        [f"`{profile.name}`", region, *_price_cells(price)]
+        for profile in models for region, prices in profile.prices.items() for price in prices
+    ])  # fmt: skip
+
+
+def _price_cells(price: Prices) -> list[str]:
+    out = price.text_out if price.text_out_media is None else price.text_out_media
+    shown = [price.text_in, price.video_in or price.text_in, price.audio_in or price.text_in, out, price.audio_out]
+    return [price.currency, *("" if value is None else f"{value:g}" for value in shown), price.source]
+
+
+def token_table() -> str:
+    """What one minute of a 720p video with sound bills, by preset and by sampling."""
+    profile = profile_for("qwen3.8-omni-flash")
+    ways = {
+        "the service's default": Sampling(),
+        **{f'`budget="{name}"`': Sampling(fps=PRESETS[name].sampling_fps) for name in ("glance", "static", "action")},
+        '`"fps": 0.5`': Sampling(fps=0.5),
+        '`"fps": 0.5, "max_pixels": 230400`': Sampling(fps=0.5, max_pixels=230_400),
+    }
+    sound = audio_tokens(profile, 60)
+    return table(["what is asked for", "frames looked at", "tokens of the picture", "of the sound", "together"], [
+        [name, str(frames_seen(profile, 60, _FPS, ways[name])), f"{picture:,}", str(sound), f"{picture + sound:,}"]
+        for name in ways for picture in [video_tokens(profile, _SIZE, 60, _FPS, ways[name])]
+    ])  # fmt: skip

@@ -1,0 +1,129 @@
+"""Every example runs as its docstring says: with `--offline` alone, and without it on the service that is named."""
+
+import csv
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin.example import start
+from qwen_omni.standin.truth import make_audio, make_image, make_video
+
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(path for path in FOLDER.glob("*/*.py"))
+NEEDS = {"speech": ["audio"], "mixed_media": ["image", "audio", "video"], "batch_captions": ["video", "video"]}
+
+
+def named(path):
+    return str(path.relative_to(FOLDER))
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run an example in an empty folder, as `python FILE ARGUMENTS` does; gives what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def running(path, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr()
+
+    return running
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Media as a user may name them, and the codes in them."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "photo.jpg").write_bytes(make_image("4712", image_format="JPEG"))
+    film = make_video(folder / "promo.mp4", seconds=3, size=(320, 180))
+    other = make_video(folder / "other.mp4", seconds=2, size=(320, 180))
+    sound = make_audio(folder / "call.wav", seconds=2)
+    made = {"image": [folder / "photo.jpg"], "audio": [sound.path], "video": [film.path, other.path]}
+
+    def wanted(path):
+        kinds = NEEDS.get(path.stem, ["video"])
+        return [made[kind][kinds[:at].count(kind)] for at, kind in enumerate(kinds)]
+
+    return wanted, ("4712", *film.codes, *other.codes, *sound.codes)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_it_runs_offline(path, run, tmp_path):
+    """No key, no file, no network: it makes media, asks the stand-in, and shows or writes what it saw in the media."""
+    done = run(path, "--offline")
+    assert "It is not Qwen" in done.err
+    assert done.out
+    shown = done.out + "".join(table.read_text(encoding="utf-8") for table in tmp_path.glob("*.csv"))
+    assert re.search(r"\b\d{4}\b", shown), "a code out of the media"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_it_asks_the_service_of_the_environment(path, run, files):
+    """Without `--offline` it goes where key and address lead, with the files that are named; so with a real key."""
+    wanted, codes = files
+    with Standin().environment(bucket=True) as standin:
+        done = run(path, *wanted(path))
+    seen = {code for request in standin.requests for facts in request.media for code in facts.picture_codes}
+    heard = {code for request in standin.requests for facts in request.media for code in facts.sound_codes}
+    assert (seen | heard) & set(codes)
+    assert "It is not Qwen" not in done.err
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_it_is_short_and_listed(path):
+    """Under 60 lines, says how to run it, and is in the index."""
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert f"python examples/{named(path)} [" in text
+    assert f"({named(path)})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_index_lists_nothing_else():
+    """Each link of the index leads to a file."""
+    links = re.findall(r"\]\(([^)]+)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert sorted(links) == sorted(named(path) for path in EXAMPLES)
+
+
+def test_captions_become_a_table_and_are_paid_once(run, files):
+    """A second run asks for what failed in the first, and for nothing else."""
+    wanted, _ = files
+    path = FOLDER / "core" / "batch_captions.py"
+    with Standin().environment() as standin:
+        refused = Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content.")
+        standin.script.fault(refused)
+        run(path, *wanted(path))
+        assert len(standin.requests) == 2
+        rows = list(csv.DictReader(Path("captions.csv").read_text(encoding="utf-8").splitlines()))
+        assert sorted(bool(row["error"]) for row in rows) == [False, True]
+        again = run(path, *wanted(path))
+        assert len(standin.requests) == 3
+    assert again.out.count("known already") == 1
+    rows = list(csv.DictReader(Path("captions.csv").read_text(encoding="utf-8").splitlines()))
+    assert all(row["scene_description"] and not row["error"] for row in rows)
+
+
+def test_the_bucket_is_used_once(run, files):
+    """Two questions, one upload, and the service is given links."""
+    wanted, _ = files
+    path = FOLDER / "langchain" / "own_bucket.py"
+    with Standin().environment(bucket=True) as standin:
+        run(path, *wanted(path))
+        operations = [call.operation for call in standin.stores.calls]
+    assert len(standin.requests) == 2
+    assert operations.count("put") == 1, operations
+    (first, second) = (request.body["messages"][0]["content"][0]["video_url"]["url"] for request in standin.requests)
+    assert first.partition("?")[0] == second.partition("?")[0] != ""
+
+
+def test_too_many_files_are_wrong_use(monkeypatch, capsys):
+    """A file that nothing would be done with is not ignored."""
+    monkeypatch.setattr(sys, "argv", ["x", "a.mp4", "b.mp4"])
+    with pytest.raises(SystemExit) as ended, start("Do.", "video"):
+        pass
+    assert ended.value.code == 2
+    assert "2 files are given and 1 can be used" in capsys.readouterr().err

@@ -1,0 +1,248 @@
+"""The documentation tells the truth: its lines run, its commands exist, what is made from the code is up to date."""
+
+import importlib.util
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from qwen_omni import errors
+from qwen_omni.cli.main import build_app
+from qwen_omni.standin import Fault, LoggedRequest, ToolCall, Turn
+from qwen_omni.standin.truth import make_audio, make_image, make_video
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+INDEX = ROOT / "examples" / "README.md"
+FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = typer.main.get_command(build_app()).commands
+
+
+def named(path):
+    return str(path.relative_to(DOCS))
+
+
+def blocks(page, language):
+    """Give the blocks of one language in a page, each with its title and what stands in the block behind it."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    pairs = itertools.zip_longest(found, found[1:], fillvalue=("", "", ""))
+    return [
+        (title, text, following[2] if following[:2] == ("text", "Output") else None)
+        for (kind, title, text), following in pairs
+        if kind == language
+    ]
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    """A folder with the files that the pages name, and what is in them."""
+    made = tmp_path_factory.mktemp("media")
+    codes = ["4711"]
+    for name, seconds in (("promo.mp4", 4), ("lecture.mp4", 10)):
+        codes += make_video(made / name, seconds=seconds, size=(160, 90)).codes
+    codes += make_audio(made / "call.wav", seconds=2).codes
+    (made / "photo.jpg").write_bytes(make_image("4711", (160, 90), "JPEG"))
+    return made, codes
+
+
+@pytest.fixture
+def folder(media, tmp_path, monkeypatch, standin):
+    """A copy of that folder to be in, and an address that leads to the stand-in; gives what is in the files."""
+    made, codes = media
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
+    return codes
+
+
+WITH_PYTHON = [page for page in PAGES if any(not title for title, _, _ in blocks(page, "python"))]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
+def test_the_lines_of_a_page_run(page, folder, standin, capsys):
+    """The python blocks of a page run one after the other, as a reader would; an output that is shown is true."""
+    scope: dict = {"__name__": "page"}
+    printed = ""
+    for title, text, output in blocks(page, "python"):
+        if title:
+            continue
+        exec(compile(text, named(page), "exec"), scope)
+        told = capsys.readouterr().out
+        printed += told
+        assert output is None or told.strip() == output.strip(), text
+    assert printed.strip(), "a page that shows code shows what comes of it"
+    asked_about_media = any(request.media for request in standin.requests)
+    assert not asked_about_media or any(code in printed for code in folder), "an answer is out of the media"
+
+
+WITH_FILES = [page for page in PAGES if any(title for title, _, _ in blocks(page, "python"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_FILES, ids=named)
+def test_test_files_that_are_shown_pass(page, tmp_path):
+    """Blocks with a file's name are written to it, and pytest runs them."""
+    files = {title: text for title, text, _ in blocks(page, "python") if title}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    shown = sum(text.count("\ndef test_") for text in files.values())
+    assert f"{shown} passed" in done.stdout, done.stdout[-3000:]
+
+
+LINES = [
+    pytest.param(line, id=f"{page.stem}: {line[:50]}")
+    for page in [*PAGES, INDEX]
+    for _, text, _ in blocks(page, "bash")
+    for line in text.splitlines()
+    if line.strip()
+]
+
+
+def check_line(line):
+    """Look whether what a line for the shell names is there."""
+    words = shlex.split(line, comments=True)
+    match words:
+        case ["qwen-omni", command, *arguments]:
+            told = arguments[: arguments.index(">")] if ">" in arguments else arguments
+            COMMANDS[command].make_context(command, told)  # raises on an unknown option
+        case ["pip", "install", what]:
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert set(re.findall(r"[\w-]+", what.partition("[")[2])) <= set(extras)
+        case ["make", target]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["python", script, *arguments]:
+            assert (ROOT / script).is_file()
+            assert set(arguments) <= {"--offline", "promo.mp4"}
+        case ["export", setting]:
+            name = setting.partition("=")[0]
+            code = [path.read_text(encoding="utf-8") for path in (ROOT / "qwen_omni").glob("*settings.py")]
+            assert any(f'"{name}"' in text for text in code)
+        case ["git", "diff", place]:
+            assert (ROOT / place).exists()
+        case ["vllm", "serve", *_]:
+            pass  # not ours, and not here to be tried
+        case _:
+            raise AssertionError(f"this test does not know such a line: {line}")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_exist(line):
+    """A line for the shell names a command, options, an extra, a make target or a file that is there."""
+    check_line(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "qwen-omni asks a.mp4 What",
+        "qwen-omni ask a.mp4 What --frames 3",
+        "qwen-omni ask a.mp4",
+        "qwen-omni caption a.mp4 -j many",
+        "pip install '.[langchain,bucket]'",
+        "make coffee",
+        "python examples/none.py",
+        "export DASHSCOPE_KEY=1",
+        "curl https://example.com",
+    ],
+)
+def test_a_wrong_line_is_noticed(line):
+    """The check can fail, for each kind of line."""
+    with pytest.raises(Exception, match=r"(?s).*"):
+        check_line(line)
+
+
+SCRIPTED = re.findall(r"`(standin\.script\.[^`]+)`", (DOCS / "testing.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("line", SCRIPTED)
+def test_the_lines_that_script_the_stand_in_can_be_carried_out(line, standin):
+    """Each line of the table is a step that the next request meets."""
+    names = {"standin": standin, "Turn": Turn, "ToolCall": ToolCall, "Fault": Fault, "Path": Path}
+    eval(line.replace("\N{HORIZONTAL ELLIPSIS})", "True)") if "lambda" in line else line, names)
+    asked = LoggedRequest(method="POST", path="/", headers={}, body={}, raw_bytes=0)
+    assert standin.script.next_reply(asked) or standin.script.next_fault(asked)
+
+
+def load(name):
+    """Load a script of ours with its neighbours."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The script that writes the made parts."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return load("docs_made")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_is_made_from_the_code_is_up_to_date(page, made):
+    """If this fails, run `make docs-made` and look at the difference."""
+    assert made.stale_parts(page) == []
+
+
+def test_an_old_part_is_noticed(made, tmp_path):
+    """A changed number, a missing line and an added word are each noticed, frames and line breaks are not."""
+    page = tmp_path / "page.md"
+    page.write_text("<!-- made: tokens -->\n<!-- end -->\n")
+    right = made.written(page.read_text())
+    page.write_text(right.replace(" |\n| ", " \u2502\n\n\u2502 "))
+    assert made.stale_parts(page) == []
+    lines = right.splitlines(keepends=True)
+    for wrong in (
+        right.replace("36,062", "36,063"),
+        "".join(lines[:6] + lines[7:]),
+        right.replace("| 120", "| about 120"),
+    ):
+        page.write_text(wrong)
+        assert made.stale_parts(page) == ["tokens"]
+
+
+def test_every_made_part_is_in_a_page_and_every_page_in_the_menu(made):
+    """Nothing is made for nobody, and nothing is written that no menu leads to."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"<!-- made: (\w+) -->", text)) == set(made.MAKERS)
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    assert sorted(re.findall(r": ([\w/-]+\.md)$", menu, re.MULTILINE)) == [named(page) for page in PAGES]
+
+
+def test_every_error_is_in_the_table():
+    """The table of errors is the tree of errors."""
+    kinds = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    assert [name for name in kinds if f"`{name}` |" not in page] == []
+
+
+def test_every_public_name_is_in_the_reference(monkeypatch):
+    """The build writes an entry for each name of each package that a page lists."""
+    hook = load("docs_hook")
+    for page in (DOCS / "reference").glob("*.md"):
+        package = re.search(r"<!-- api: ([\w.]+) -->", page.read_text(encoding="utf-8"))[1]
+        names = importlib.import_module(package).__all__
+        written = hook.on_page_markdown(page.read_text(encoding="utf-8"))
+        assert [name for name in names if not re.search(rf"\.{name}\b", written)] == []
+
+
+def test_plots_show_what_the_code_computes(monkeypatch):
+    """If this fails, run `make plots`: a plot holds the numbers that it was drawn from, and they are old."""
+    plots = load("docs_plots")
+    assert plots.DRAWN
+    for name in plots.DRAWN:
+        assert plots.held(name) == plots.wanted(name), name
