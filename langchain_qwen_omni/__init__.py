@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_qwen_omni._errors import NoToolCallError as NoToolCallError
+    from langchain_qwen_omni._references import to_reference as to_reference
+    from langchain_qwen_omni._speech import save_speech as save_speech
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "TimedCaptions", "VideoCaption", "caption_chain"]
+__all__ = [
+    "CaptionOutputParser",
+    "ChatQwenOmni",
+    "NoToolCallError",
+    "TimedCaptions",
+    "VideoCaption",
+    "caption_chain",
+    "save_speech",
+    "to_reference",
+]
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
@@ -26,6 +37,8 @@ _HOMES = {
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",
+    "save_speech": "langchain_qwen_omni._speech",
+    "to_reference": "langchain_qwen_omni._references",
 }
 
 

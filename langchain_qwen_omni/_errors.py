@@ -14,6 +14,7 @@ from langchain_core import exceptions as theirs
 
 from qwen_omni import errors as ours
 from qwen_omni.errors import QwenOmniError
+from qwen_omni.responses import Response
 
 # The first row that fits counts, so children stand before their parents.
 _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] = (
@@ -38,7 +39,15 @@ _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] 
 
 
 class NoToolCallError(QwenOmniError):
-    """A tool had to be called and the model called none, also when it was asked again."""
+    """A tool had to be called and the model called none, also when it was asked again.
+
+    Attributes:
+        partial: what the model answered instead, and what both answers used.
+    """
+
+    def __init__(self, message: str, *, partial: Response) -> None:
+        super().__init__(message)
+        self.partial = partial
 
 
 def to_langchain(error: QwenOmniError) -> QwenOmniError:
