@@ -184,7 +184,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         write_video(film, 100)
-        write_video(film.with_name("small.mp4"), 5)
+        write_video(film.with_name("small.mp4"), 25)
         size = film.stat().st_size / 1e6
         mine = extra_memory("ChatQwenOmni", sys.executable, short, film)
         label = f"extra peak memory of an inline video of {size:.1f} MB"

@@ -6,12 +6,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.language_models import LangSmithParams, ModelProfile
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.tools import BaseTool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
 from langchain_qwen_omni._clients import Clients
@@ -25,6 +24,9 @@ from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
 
 _UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
 
@@ -103,7 +105,7 @@ class ModelFields(BaseChatModel):
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None" = None,
     ) -> int:
         """Estimate the tokens of a conversation. Opens and downloads no media, and never counts it as text.
 

@@ -222,7 +222,9 @@ def _source(block: Block, place: str) -> MediaSource:
             return _from_text(data, mime)
         case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
             if not name.startswith(_URL_START):
-                refuse(block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or what to_reference() gave")
+                refuse(
+                    block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or what to_reference() gave"
+                )
             return _from_url(name, mime)
         case _:
             refuse(block, place, "it has no path, url, base64 or file_id as text")

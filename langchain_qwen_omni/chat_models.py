@@ -7,14 +7,13 @@ are read in `_messages` and `_parts`, answers are written in `_responses`, and `
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
@@ -25,8 +24,12 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._events import EventBuilder
 from langchain_qwen_omni._request import Plan, plan_tools
 from langchain_qwen_omni._responses import ChunkBuilder, to_message
-from langchain_qwen_omni._structured import Method, Schema, plan_structure, with_raw
 from qwen_omni.responses import Response, acollect, collect
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+    from langchain_qwen_omni._structured import Method, Schema
 
 
 class ChatQwenOmni(Cached):
@@ -161,7 +164,7 @@ class ChatQwenOmni(Cached):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]",
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         strict: bool | None = None,
@@ -193,9 +196,9 @@ class ChatQwenOmni(Cached):
 
     def with_structured_output(
         self,
-        schema: Schema | None = None,
+        schema: "Schema | None" = None,
         *,
-        method: Method = "json_schema",
+        method: "Method" = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
@@ -220,6 +223,8 @@ class ChatQwenOmni(Cached):
         Raises:
             ConfigurationError: no schema where one is needed, or an unknown method.
         """
+        from langchain_qwen_omni._structured import plan_structure, with_raw  # noqa: PLC0415  (brings the parsers)
+
         with as_langchain_errors():
             structure = plan_structure(schema, method, strict=strict)
         llm = self.bind(**structure.options, **kwargs)
