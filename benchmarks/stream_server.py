@@ -1,17 +1,19 @@
 """The loopback server that all clients of `benchmarks/stream.py` share: every POST gets the same bytes.
 
-`/text/v1/…` streams text deltas, `/audio/v1/…` speech, `/short/v1/…` three words. It answers one connection after
-the other in threads, keeps connections open, and counts those it accepts.
+`/text/v1/…` streams text deltas, `/audio/v1/…` speech; `/short/v1/…`, `/invoke/v1/…` and `/ainvoke/v1/…` three words.
+It answers connections in threads, keeps them open, and counts those it accepts.
 """
 
 import base64
 import contextlib
 import json
-import multiprocessing
 import os
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import multiprocessing
 
 AUDIO_CHARACTERS = 8_192
 
@@ -34,10 +36,11 @@ def bodies(text_deltas: int, audio_deltas: int) -> dict[str, bytes]:
     first = event({"role": "assistant", "content": ""})
     sound = base64.b64encode(os.urandom(AUDIO_CHARACTERS * 3 // 4)).decode()
     spoken = event({"audio": {"data": sound, "expires_at": 1764000000, "id": "audio_1"}})
+    short = b"".join([first, *(event({"content": word}) for word in ("one ", "two ", "three")), *end()])
     return {
         "text": b"".join([first, *(event({"content": f"word {number} "}) for number in range(text_deltas)), *end()]),
         "audio": b"".join([first, event({"content": "Hi."}), *[spoken] * audio_deltas, *end()]),
-        "short": b"".join([first, *(event({"content": word}) for word in ("one ", "two ", "three")), *end()]),
+        **dict.fromkeys(("short", "invoke", "ainvoke"), short),
     }
 
 

@@ -5,7 +5,6 @@
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 import os
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.language_models import LangSmithParams, ModelProfile
@@ -26,6 +25,8 @@ from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from langchain_core.tools import BaseTool
 
 _UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer

@@ -1,4 +1,4 @@
-"""Messages that hold media → messages that name them, and messages as the key of a cache. Callers' own stay as they are.
+"""Messages that hold media → messages that name them, and messages as the key of a cache. No message is changed.
 
 `to_reference` keeps the bytes on this machine and puts their digest in their place, wherever a block may hold
 them; `_parts` reads it back. `digested` is for LangChain's cache, whose key is the text of the messages.
