@@ -254,7 +254,8 @@ def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ..
         case None | {"type": "text"}:
             return _Form()
         case {"type": "json_object"}:
-            return _Form(json_mode=True, instruction="" if _says_json(conversation) else _JSON)
+            asked = profile.json_object and _says_json(conversation)  # without the mode, only words can ask for it
+            return _Form(json_mode=profile.json_object, instruction="" if asked else _JSON)
         case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
             return _Form(json_schema=schema)
         case {"type": "json_schema", "json_schema": {"schema": schema}}:

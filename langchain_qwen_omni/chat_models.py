@@ -1,7 +1,8 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds the fields and the four entry points. What a call asks for is decided in `_request`, messages
-are read in `_messages` and `_parts`, answers are written in `_responses`, and `_clients` keeps the connections.
+This module holds the entry points. The fields are in `_fields`; what a call asks for is decided in `_request`, how
+it is put to a client in `_asking`; messages are read in `_messages` and `_parts`, answers are written in `_responses`
+and `_events`, and `_clients` keeps the connections.
 """
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
@@ -209,7 +210,10 @@ class ChatQwenOmni(Cached):
           model can, so the schema goes into the prompt, JSON mode is used where there is one, and the answer is
           validated here. Streams partial objects.
         - `function_calling`: the schema is a tool that must be called.
-        - `json_mode`: the answer is JSON; the prompt must say what is in it. Streams partial objects.
+        - `json_mode`: the answer is JSON; the prompt must say what is in it. Streams partial objects. Models without
+          the mode (3.5) are asked in words.
+
+        Partial objects are dictionaries, for a `TypedDict` or JSON schema; a class comes once, when it is whole.
 
         Thinking is off for such calls, unless `thinking=` is passed here.
 

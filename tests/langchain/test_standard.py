@@ -17,6 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
+from pytest_recording.plugin import get_default_cassette_name
 
 from langchain_qwen_omni import ChatQwenOmni
 from langchain_qwen_omni.testing import VideoClip, VideoInputTests
@@ -168,6 +169,27 @@ def _ask(message: HumanMessage, *, stream: bool, **options: Any) -> AIMessage:
         full = chunk if full is None else full + chunk
     assert full is not None
     return full
+
+
+@pytest.mark.vcr
+class TestIntegrationV1(Suite):
+    """The default profile with standard blocks as content: the very requests of `TestIntegration`, so its recordings."""
+
+    options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
+
+
+@pytest.mark.vcr
+class TestSpeechV1(Suite):
+    """The profile that speaks, in the same way, from the recordings of `TestSpeech`."""
+
+    profiled = "qwen3.5-omni-flash"
+    options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
+
+
+@pytest.fixture
+def default_cassette_name(request: pytest.FixtureRequest) -> str:
+    """Both versions of output ask the same, so they play the same recordings."""
+    return get_default_cassette_name(request.cls, request.node.name).replace("V1.", ".", 1)
 
 
 # --- Media that the suite fetches from the web ---
