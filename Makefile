@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 VENV2 := .venv-openai2
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,11 +78,19 @@ plots: $(VENV)/.test  ## draw the plots of docs/ anew
 wheels: $(VENV)/.check  ## build the wheel, install it in clean environments, and look whether it works there
 	$(BIN)/python scripts/wheels.py
 
-bench: $(VENV)/.test  ## measure; prints ratios
-	$(BIN)/python benchmarks/stream.py
+bench: $(VENV)/.test bench-stream  ## measure; prints ratios
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
+
+$(PEERS)/.made:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet langchain-openai langchain-qwq
+	@touch $@
+
+bench-stream: $(VENV)/.test $(PEERS)/.made  ## streaming against ChatOpenAI, ChatQwen and the bare openai SDK
+	$(BIN)/python benchmarks/stream.py --peers $(PEERS)/bin/python
 
 bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine
 	$(BIN)/python -m pip install --quiet imageio-ffmpeg
@@ -102,4 +111,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV2) $(PEERS) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

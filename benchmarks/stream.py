@@ -1,117 +1,215 @@
-"""CPU per streamed delta, connections, and the time to the first delta: ours against the openai SDK's typed stream.
+"""Streaming against its peers: CPU per delta, connections, first delta, import, memory. One run, medians, ratios.
 
-    python benchmarks/stream.py [--deltas 20000] [--rounds 5]
+    make bench-stream                     # makes .venv-peers (langchain-openai, langchain-qwq) and runs this
+    python benchmarks/stream.py [--peers .venv-peers/bin/python] [--deltas 20000] [--audio 2000] [--rounds 5]
 
-A server in a process of its own sends the same bytes to everybody over loopback. Figures are medians; ratios
-compare what was measured in this one run. `ChatOpenAI` joins the table if `langchain-openai` is installed.
+A server in a process of its own sends the same bytes to everybody over loopback. Each client runs in a process of
+its own (`stream_client.py`), the peers in their own environment; rounds take turns, so that a busy moment of the
+machine hits all alike. CPU is what ratios are made of; wall time is shown. Without `--peers` only the bare SDK is
+compared.
 """
 
 import argparse
-import asyncio
-import contextlib
 import json
 import multiprocessing
-import socket
+import os
 import statistics
-import threading
-import time
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
-import openai
-from langchain_core.messages import HumanMessage
+import av
+import numpy as np
+import stream_server
 
-from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Settings, user
-
-REQUEST = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Go."),))
-
-
-def body(deltas: int) -> bytes:
-    def event(delta: dict, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        value = {"id": "chatcmpl-0b3a1d5a", "object": "chat.completion.chunk", "created": 1764000000, "model": "m",
-                 "system_fingerprint": None, "choices": [choice], "usage": None}  # fmt: skip
-        return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
-    pieces = [event({"content": f"word {number} "}) for number in range(deltas)]
-    return b"".join([*pieces, event({}, "stop"), b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n"])
+HERE = Path(__file__).resolve().parent
+WAYS = ("stream", "invoke", "astream", "ainvoke")
 
 
-def serve(port: "multiprocessing.Queue[int]", accepted: "multiprocessing.Value", data: bytes) -> None:
-    """Answer every request on every connection with the same bytes, one connection after the other."""
+class Client:
+    """A client in a process of its own, commanded line by line."""
 
-    def answer(peer: socket.socket) -> None:
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(data)
-        with peer, contextlib.suppress(OSError):
-            while (got := peer.recv(65_536)) and b"POST" in got:
-                while b"include_usage" not in got and b'"stream":true' not in got and b'"stream": true' not in got:
-                    got += peer.recv(65_536)
-                peer.sendall(head + data)
+    def __init__(self, name: str, python: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [python, str(HERE / "stream_client.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
-        port.put(server.getsockname()[1])
-        while True:
-            peer, _ = server.accept()
-            with accepted.get_lock():
-                accepted.value += 1
-            threading.Thread(target=answer, args=(peer,), daemon=True).start()
+    def ask(self, way: str, url: str, **more: object) -> dict:
+        command = {"client": self.name, "way": way, "url": url, **more}
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        told = self._process.stdout.readline()
+        if not told:
+            raise SystemExit(f"{self.name} {way} ended without an answer")
+        return json.loads(told)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def clients(base_url: str) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Name and call of everybody who is measured; a call gives the number of deltas it saw, or -1."""
-    ours = OmniClient(Settings.load(api_key="sk-x", base_url=base_url))
-    peer = openai.OpenAI(api_key="sk-x", base_url=base_url)
-    llm = ChatQwenOmni(api_key="sk-x", base_url=base_url, model="qwen3.5-omni-flash")
+@dataclass
+class Target:
+    """One line of the verdict."""
 
-    def typed() -> int:
-        made = peer.chat.completions.create(
-            model="m", messages=[{"role": "user", "content": "Go."}], stream=True,
-            stream_options={"include_usage": True},
-        )  # fmt: skip
-        return sum(1 for _ in made)
+    what: str
+    measured: float
+    wanted: float
+    at_least: bool = True
+    unit: str = "x"
 
-    async def astream() -> int:
-        client = AsyncOmniClient(Settings.load(api_key="sk-x", base_url=base_url))
-        return sum([1 async for _ in client.stream(REQUEST)])
+    def show(self) -> None:
+        good = self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
+        sign = ">=" if self.at_least else "<="
+        print(f"  {'ok ' if good else 'NO '} {self.what:62} {self.measured:8.2f}{self.unit}  ({sign} {self.wanted:g})")
 
-    yield "openai SDK, typed stream", typed
-    yield "OmniClient.stream", lambda: sum(1 for _ in ours.stream(REQUEST))
-    yield "OmniClient.complete", lambda: bool(ours.complete(REQUEST).text) and -1
-    yield "AsyncOmniClient.stream", lambda: asyncio.run(astream())
-    yield "ChatQwenOmni.stream", lambda: sum(1 for _ in llm.stream([HumanMessage("Go.")]))
-    yield "ChatQwenOmni.invoke", lambda: bool(llm.invoke([HumanMessage("Go.")]).text) and -1
-    with contextlib.suppress(ImportError):
-        from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
-        chat = ChatOpenAI(api_key="sk-x", base_url=base_url, model="m", streaming=True)
-        yield "ChatOpenAI.stream", lambda: sum(1 for _ in chat.stream([HumanMessage("Go.")]))
-        yield "ChatOpenAI.invoke", lambda: bool(chat.invoke([HumanMessage("Go.")]).text) and -1
+def cpu_table(clients: list[Client], url: str, deltas: int, rounds: int, title: str) -> dict[tuple[str, str], float]:
+    """Measure every way of every client in turns; gives microseconds of CPU per delta."""
+    for client in clients:
+        for way in WAYS:
+            client.ask(way, url)  # connections, imports
+    measured: dict[tuple[str, str], list[dict]] = {}
+    for _ in range(rounds):
+        for way in WAYS:
+            for client in clients:
+                measured.setdefault((client.name, way), []).append(client.ask(way, url))
+    print(f"\n{title}: {deltas:,} deltas, median of {rounds} rounds, us per delta")
+    print(f"  {'':14}" + "".join(f"{way:>20}" for way in WAYS))
+    found = {}
+    for client in clients:
+        cells = []
+        for way in WAYS:
+            runs = measured[client.name, way]
+            cpu, wall = (statistics.median(run[kind] for run in runs) / deltas * 1e6 for kind in ("cpu", "wall"))
+            found[client.name, way] = cpu
+            cells.append(f"{cpu:8.1f} ({wall:6.1f} wall)")
+        print(f"  {client.name:14}" + "".join(f"{cell:>20}" for cell in cells))
+    return found
+
+
+def connections(client: Client, url: str, accepted: object, way: str) -> int:
+    """Count the connections of ten calls of a client that has none open to this address."""
+    before = accepted.value
+    client.ask(way, url, times=10)
+    return accepted.value - before
+
+
+def first_delta(client: Client, raw: Client, url: str) -> float:
+    """Give the median milliseconds to the first delta beyond what raw httpx takes, the two in turns."""
+    for one in (client, raw):
+        one.ask("stream", url, times=3)
+    over = [client.ask("stream", url)["firsts"][0] - raw.ask("stream", url)["firsts"][0] for _ in range(100)]
+    return statistics.median(over) * 1e3
+
+
+def import_cpu(python: str, statement: str) -> float:
+    """Give the CPU seconds of a process that imports and ends."""
+    begun = os.times()
+    subprocess.run([python, "-c", statement], check=True, cwd=HERE.parent, timeout=120)
+    ended = os.times()
+    return ended.children_user - begun.children_user + ended.children_system - begun.children_system
+
+
+def import_ratio(peers: str, rounds: int) -> float:
+    """Give the CPU of our import as a share of `langchain_openai`'s, the two in turns, the first pair not counted."""
+    pairs = [
+        (import_cpu(sys.executable, "from langchain_qwen_omni import ChatQwenOmni"),
+         import_cpu(peers, "from langchain_openai import ChatOpenAI"))
+        for _ in range(rounds + 1)
+    ]  # fmt: skip
+    ours, theirs = zip(*pairs[1:], strict=True)
+    return statistics.median(ours) / statistics.median(theirs)
+
+
+def extra_memory(name: str, python: str, url: str, video: Path) -> float:
+    """Give the MB by which one request with a video inside raises the peak of a warm process."""
+    client = Client(name, python)
+    client.ask("invoke", url)
+    small = video.with_name("small.mp4")
+    client.ask("invoke", url, video=str(small))
+    told = client.ask("invoke", url, video=str(video))
+    client.close()
+    return (told["peak_kb"] - told["before_kb"]) / 1024
+
+
+def write_video(path: Path, frames: int) -> None:
+    """Write a film of noise, which no encoder can make small."""
+    numbers = np.random.default_rng(1)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=10, width=640, height=360, pix_fmt="yuv420p")
+        stream.bit_rate = 5_600_000
+        for _ in range(frames):
+            noise = numbers.integers(0, 255, (540, 640), dtype=np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="yuv420p")))
+        output.mux(stream.encode(None))
+
+
+def cpu_targets(text: dict, audio: dict, peers: list[str]) -> list[Target]:
+    targets = [Target("invoke, bare SDK / ours", text["openai", "invoke"] / text["ChatQwenOmni", "invoke"], 1)]
+    for peer in peers:
+        for way, least in (("invoke", 10), ("ainvoke", 10), ("stream", 4), ("astream", 4)):
+            targets.append(Target(f"text, {way}: {peer} / ours", text[peer, way] / text["ChatQwenOmni", way], least))
+        for way in WAYS:
+            ratio = audio[peer, way] / audio["ChatQwenOmni", way]
+            targets.append(Target(f"speech, {way}: {peer} (drops it) / ours", ratio, 1.5))
+    return targets
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", help="the Python of an environment with langchain-openai and langchain-qwq")
     parser.add_argument("--deltas", type=int, default=20_000)
+    parser.add_argument("--audio", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
     wanted = parser.parse_args()
     port: multiprocessing.Queue[int] = multiprocessing.Queue()
     accepted = multiprocessing.Value("i", 0)
-    server = multiprocessing.Process(target=serve, args=(port, accepted, body(wanted.deltas)), daemon=True)
+    answers = stream_server.bodies(wanted.deltas, wanted.audio)
+    server = multiprocessing.Process(target=stream_server.serve, args=(port, accepted, answers), daemon=True)
     server.start()
-    base_url = f"http://127.0.0.1:{port.get()}/v1"
-    print(f"{wanted.deltas:,} deltas, median of {wanted.rounds} rounds")
-    first = None
-    for name, call in clients(base_url):
-        call()  # connections, imports
-        before, costs = accepted.value, []
-        for _ in range(wanted.rounds):
-            begun = time.process_time()
-            call()
-            costs.append((time.process_time() - begun) / wanted.deltas * 1e6)
-        cost = statistics.median(costs)
-        first = first or cost
-        used = accepted.value - before
-        print(f"{name:26} {cost:7.1f} us CPU/delta   {first / cost:5.1f}x   {used} connections, {wanted.rounds} calls")
+    host = f"http://127.0.0.1:{port.get()}"
+    ours, bare = Client("ChatQwenOmni", sys.executable), Client("openai", wanted.peers or sys.executable)
+    peers = [Client(name, wanted.peers) for name in ("ChatOpenAI", "ChatQwen")] if wanted.peers else []
+    everybody = [ours, bare, *peers]
+    text = cpu_table(everybody, f"{host}/text/v1", wanted.deltas, wanted.rounds, "Text")
+    audio = cpu_table(everybody, f"{host}/audio/v1", wanted.audio, wanted.rounds, "Speech, 8 KB each")
+
+    targets = cpu_targets(text, audio, [peer.name for peer in peers])
+    short = f"{host}/short/v1"
+    raw = Client("httpx", sys.executable)
+    over = first_delta(ours, raw, short)
+    targets.append(Target("first delta, ours minus raw httpx", over, 2, at_least=False, unit=" ms"))
+    for client in everybody:
+        for way in ("invoke", "ainvoke"):
+            used = connections(client, f"{host}/{way}/v1", accepted, way)
+            label = f"connections of ten calls one after another, {client.name} {way}"
+            if client is ours:
+                targets.append(Target(label, used, 1, at_least=False, unit=""))
+            else:
+                print(f"  {label}: {used}")
+    if wanted.peers:
+        targets.append(
+            Target("import CPU, ours / langchain_openai", import_ratio(wanted.peers, 7), 0.65, at_least=False)
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        write_video(film, 100)
+        write_video(film.with_name("small.mp4"), 25)
+        size = film.stat().st_size / 1e6
+        mine = extra_memory("ChatQwenOmni", sys.executable, short, film)
+        label = f"extra peak memory of an inline video of {size:.1f} MB"
+        targets.append(Target(label, mine, 20, at_least=False, unit=" MB"))
+        if wanted.peers:
+            print(f"  the same, ChatOpenAI: {extra_memory('ChatOpenAI', wanted.peers, short, film):.1f} MB")
+    print("\nTargets")
+    for target in targets:
+        target.show()
+    for client in (*everybody, raw):
+        client.close()
     server.terminate()
 
 

@@ -11,6 +11,8 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_qwen_omni._references import to_reference as to_reference
+    from langchain_qwen_omni._speech import save_speech as save_speech
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
     from langchain_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
@@ -27,6 +29,8 @@ __all__ = [
     "UsageLedgerHandler",
     "VideoCaption",
     "caption_chain",
+    "save_speech",
+    "to_reference",
 ]
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
@@ -36,6 +40,8 @@ _HOMES = {
     "UsageLedgerHandler": "langchain_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",
+    "save_speech": "langchain_qwen_omni._speech",
+    "to_reference": "langchain_qwen_omni._references",
 }
 
 

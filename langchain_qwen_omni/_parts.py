@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import MediaError, UnsupportedContentError
+from qwen_omni.media.kept import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart
 from qwen_omni.part_options import SAMPLING, MediaKind, PartOptions, check_options, frames_part, media_part
@@ -30,7 +31,7 @@ _WITHOUT_EFFECT = frozenset(
     {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
      "cache_control", "annotations", "citations"}
 )  # fmt: skip
-_URL_START = ("http://", "https://", "oss://", "file://", "data:")
+_URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
 def to_part(block: str | Block, place: str) -> Part:
@@ -199,7 +200,9 @@ def _source(block: Block, place: str) -> MediaSource:
             return _from_text(data, mime)
         case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
             if not name.startswith(_URL_START):
-                refuse(block, place, f"file_id {name[:40]!r} must be an oss:// link or a URL")
+                refuse(
+                    block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or what to_reference() gave"
+                )
             return _from_url(name, mime)
         case _:
             refuse(block, place, "it has no path, url, base64 or file_id as text")
@@ -211,6 +214,8 @@ def _from_text(data: str, mime: str | None) -> MediaSource:
 
 
 def _from_url(url: str, mime: str | None) -> MediaSource:
+    if url.startswith(PREFIX):  # kept by `to_reference`, in a folder of our own
+        return MediaSource.from_path(kept_path(url), media_type=mime, trusted=True)
     return MediaSource.from_url(url, media_type=mime)
 
 

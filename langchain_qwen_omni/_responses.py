@@ -3,11 +3,11 @@
 Content is a plain string while the model only writes. Where it thinks or speaks, content is a list of
 standard blocks (reasoning, text, audio), each with an `index` that begins with "lc_" while streaming, so that
 chunks merge block by block and never with a tool call. Merged chunks equal the whole message, apart from
-these indices and the two sizes in the header of the speech, which nobody knows while it streams.
+these indices. `_speech` joins the pieces of sound.
 """
 
 import base64
-import struct
+from collections.abc import Mapping
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, content as blocks
@@ -17,6 +17,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_qwen_omni._estimate import estimated_beside
+from langchain_qwen_omni._speech import AUDIO_INDEX, WAV, Pieces, SpeechChunk, join_speech
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -33,16 +34,13 @@ from qwen_omni.responses import (
 from qwen_omni.wire.audio import to_wav
 
 PROVIDER = "qwen-omni"
-_WAV = "audio/wav"
-_WHOLE = 3  # bytes that make whole base64 groups, so that encoded pieces can be joined
-_UNKNOWN_SIZE = 0xFFFF_FFFF  # what a WAV header says while nobody knows how long the sound will be
-_THINKING, _TEXT, _AUDIO, _CALL = "lc_rs_0", "lc_txt_0", "lc_aud_0", "lc_tc_"
+_THINKING, _TEXT, _CALL = "lc_rs_0", "lc_txt_0", "lc_tc_"
 
 
-def to_message(response: Response, *, model: str) -> AIMessage:
-    """Make the message of a whole answer; speech in it is one playable WAV."""
+def to_message(response: Response, *, model: str, notes: Mapping[str, str] | None = None) -> AIMessage:
+    """Make the message of a whole answer; speech in it is one playable WAV, and `notes` join its metadata."""
     calls, broken = _to_calls(response)
-    metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": response.model or model}
+    metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": response.model or model, **(notes or {})}
     if response.id:
         metadata["id"] = response.id
     if response.finish_reason:
@@ -67,7 +65,7 @@ def _to_content(response: Response) -> str | list[str | dict[str, Any]]:
         content.append({"type": "text", "text": response.text})
     if response.audio:
         wav = base64.b64encode(to_wav(response.audio, response.sample_rate)).decode()
-        content.append({"type": "audio", "base64": wav, "mime_type": _WAV})
+        content.append({"type": "audio", "base64": wav, "mime_type": WAV})
     return content
 
 
@@ -105,12 +103,12 @@ class ChunkBuilder:
 
     def __init__(self, *, model: str, speaks: bool) -> None:
         self._blocks = speaks  # whether text travels in blocks, because other blocks stand beside it
+        self._kind: type[AIMessageChunk] = SpeechChunk if speaks else AIMessageChunk
         self._head: dict[str, Any] = {"model_name": model}
         self._finish: dict[str, Any] = {}
         self._usage: UsageMetadata | None = None
-        self._speech = _Speech()
-        self.called = False
-        """Whether a tool call has come."""
+        self._speech = Pieces()
+        self._spoken = False
 
     def take(self, delta: Delta) -> ChatGenerationChunk | None:
         """Give the chunk of one delta, or `None` if it shows nothing."""
@@ -118,13 +116,11 @@ class ChunkBuilder:
             case TextDelta():
                 return self._chunk(_text(delta.text) if self._blocks else delta.text)
             case AudioDelta():
-                piece = self._speech.feed(delta)
-                return self._chunk(piece) if piece else None
+                return self._sound(self._speech.feed(delta))
             case ThinkingDelta():
                 self._blocks = True
                 return self._chunk([{"type": "reasoning", "reasoning": delta.text, "index": _THINKING}])
             case ToolCallDelta():
-                self.called = True
                 return self._chunk([] if self._blocks else "", call=delta)
             case StartDelta():
                 self._head = {"model_name": delta.model or self._head["model_name"]}
@@ -137,14 +133,22 @@ class ChunkBuilder:
                 self._finish |= estimated_beside(delta.usage)
         return None
 
-    def last(self) -> ChatGenerationChunk:
-        """Give the chunk that ends the answer; it tells the usage and why the model stopped."""
-        rest: str | list[Any] = self._speech.rest() or ([] if self._blocks else "")
-        metadata = {"model_provider": PROVIDER, **self._head, **self._finish}
-        message = AIMessageChunk(
-            content=rest, response_metadata=metadata, usage_metadata=self._usage, chunk_position="last"
+    def last(self, notes: Mapping[str, str] | None = None) -> ChatGenerationChunk:
+        """Give the chunk that ends the answer; it tells the usage, why the model stopped, and `notes`."""
+        rest = self._speech.rest()
+        content: str | list[Any] = _audio(rest) if rest else [] if self._blocks else ""
+        metadata = {"model_provider": PROVIDER, **self._head, **self._finish, **(notes or {})}
+        message = self._kind(
+            content=content, response_metadata=metadata, usage_metadata=self._usage, chunk_position="last"
         )
         return ChatGenerationChunk(message=message)
+
+    def _sound(self, piece: str) -> ChatGenerationChunk | None:
+        if not piece:
+            return None
+        first = not self._spoken
+        self._kind, self._blocks, self._spoken = SpeechChunk, True, True
+        return self._chunk(_audio(piece, {"mime_type": WAV} if first else {}))
 
     def _chunk(self, content: str | list[Any], *, call: ToolCallDelta | None = None) -> ChatGenerationChunk:
         metadata = {"model_provider": PROVIDER}
@@ -152,9 +156,9 @@ class ChunkBuilder:
             metadata |= self._head
             self._head = {}
         if call is None:
-            return ChatGenerationChunk(message=AIMessageChunk(content=content, response_metadata=metadata))
+            return ChatGenerationChunk(message=self._kind(content=content, response_metadata=metadata))
         piece = tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
-        message = AIMessageChunk(content=content, response_metadata=metadata, tool_call_chunks=[piece])
+        message = self._kind(content=content, response_metadata=metadata, tool_call_chunks=[piece])
         return ChatGenerationChunk(message=message)
 
 
@@ -162,40 +166,8 @@ def _text(text: str) -> list[Any]:
     return [{"type": "text", "text": text, "index": _TEXT}]
 
 
-class _Speech:
-    """Pieces of PCM → pieces of base64 that join to one WAV file."""
-
-    def __init__(self) -> None:
-        self._begun = False
-        self._held = b""
-
-    def feed(self, delta: AudioDelta) -> list[Any]:
-        """Give the next block, or nothing while there is too little for one."""
-        head = b"" if self._begun else streamed_wav_header(delta.sample_rate)
-        data = self._held + head + delta.pcm
-        whole = len(data) - len(data) % _WHOLE
-        self._held = data[whole:]
-        first, self._begun = not self._begun, True
-        return self._block(data[:whole], {"mime_type": _WAV} if first else {})
-
-    def rest(self) -> list[Any]:
-        """Give what was held back; only the very last piece may end inside a group."""
-        held, self._held = self._held, b""
-        return self._block(held, {})
-
-    def _block(self, data: bytes, more: dict[str, str]) -> list[Any]:
-        if not data:
-            return []
-        return [{"type": "audio", "base64": base64.b64encode(data).decode(), "index": _AUDIO, **more}]
-
-
-def streamed_wav_header(sample_rate: int) -> bytes:
-    """Give a WAV header for 16 bit mono sound of unknown length; players read on to the end of the data."""
-    sizes_at = (4, 40)
-    header = bytearray(to_wav(b"", sample_rate))
-    for at in sizes_at:
-        struct.pack_into("<I", header, at, _UNKNOWN_SIZE)
-    return bytes(header)
+def _audio(piece: str, more: dict[str, str] | None = None) -> list[Any]:
+    return [{"type": "audio", "base64": piece, "index": AUDIO_INDEX, **(more or {})}]
 
 
 def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
@@ -204,7 +176,7 @@ def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     found: list[Any] = [{"type": "text", "text": item} if isinstance(item, str) else item for item in content if item]
     inside = {block.get("id") for block in found if block.get("type") == "tool_call"}
     calls: list[Any] = [dict(call) for call in message.tool_calls if call.get("id") is None or call["id"] not in inside]
-    return found + calls
+    return [*join_speech(found), *calls]
 
 
 def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
@@ -216,6 +188,7 @@ def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
     for item in content:
         if item:
             found += _text(item) if isinstance(item, str) else [item]
+    found = join_speech(found)
     for call in chunk.tool_call_chunks:
         found.append({**call, "type": "tool_call_chunk", "index": f"{_CALL}{call.get('index') or 0}"})
     return found

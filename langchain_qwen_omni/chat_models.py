@@ -1,58 +1,40 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds the fields and the four entry points. What a call asks for is decided in `qwen_omni.call_plan`,
-messages are read in `_messages` and `_parts`, answers are written in `_responses`, and `qwen_omni.connections` keeps
-the connections.
+This module holds the entry points. The fields are in `_fields`; what a call asks for is decided in
+`qwen_omni.call_plan`, how it is put to a client in `qwen_omni.insisting`; messages are read in `_messages` and
+`_parts`, answers are written in `_responses` and `_events`, and `qwen_omni.connections` keeps the connections.
 """
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 import contextlib
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import (
-    AsyncCallbackHandler,
-    AsyncCallbackManagerForLLMRun,
-    BaseCallbackHandler,
-    CallbackManagerForLLMRun,
-)
-from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
-from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.tracers.base import BaseTracer
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel
 
-from langchain_qwen_omni._calls import plan_call, plan_tools
+from langchain_qwen_omni._caching import Cached
+from langchain_qwen_omni._calls import plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._estimate import estimate_plan
-from langchain_qwen_omni._messages import to_messages
-from langchain_qwen_omni._profile import to_model_profile
-from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
-from langchain_qwen_omni._structured import Method, Schema, plan_structure, with_raw
-from langchain_qwen_omni._tokens import count_call, count_text
-from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan
-from qwen_omni.connections import Clients
-from qwen_omni.delivery.delivered import Delivery
-from qwen_omni.options import Dialect, Effort, OutputModality
-from qwen_omni.oss_settings import OssSettings
-from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
-from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
-from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.spend.limit import SpendLimit
+from langchain_qwen_omni._events import EventBuilder
+from langchain_qwen_omni._responses import ChunkBuilder, to_message
+from langchain_qwen_omni._telling import atold, listens, told
+from qwen_omni import insisting
+from qwen_omni.call_plan import Plan
+from qwen_omni.responses import Response, acollect, collect
 
 if TYPE_CHECKING:
-    from qwen_omni.spend.estimates import Estimate
+    from langchain_core.tools import BaseTool
 
-# May hold secrets, or live objects; they identify nothing about an answer.
-_UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
+    from langchain_qwen_omni._structured import Method, Schema
 
 
-class ChatQwenOmni(BaseChatModel):
+class ChatQwenOmni(Cached):
     """Qwen-Omni chat models of Alibaba Cloud Model Studio: text, images, audio and video in, text or speech out.
 
     The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
@@ -78,64 +60,6 @@ class ChatQwenOmni(BaseChatModel):
         print(llm.invoke([question]).text)
     """
 
-    model: str = DEFAULT_MODEL
-    """Name of the model."""
-
-    api_key: SecretStr | None = None
-    """Key of the service; `None` takes it from the environment when it is needed."""
-    base_url: str | None = None
-    """Address of the service's OpenAI-compatible routes."""
-    region: Region | None = None
-    """Short name of an address: cn, intl, us or hk. Keys belong to a region."""
-    timeout: float | None = None
-    """Seconds to wait for the next byte; minutes by default, since the service downloads media in silence."""
-    connect_timeout: float | None = None
-    """Seconds to wait for a connection."""
-    max_retries: int | None = None
-    """How often a request that failed in passing is repeated."""
-    media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
-    """The folder that local paths in messages must lie in."""
-    delivery: Delivery | None = None
-    """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
-    oss: OssSettings | None = Field(default=None, exclude=True)
-    """A bucket of your own for large media."""
-    spend_limit: SpendLimit | None = Field(default=None, exclude=True)
-    """What calls may cost; refused before anything is sent. Share one object to limit several models together."""
-    ledger: UsageLedger | None = Field(default=None, exclude=True)
-    """Is told what each call was estimated at and did use."""
-    dialect: Dialect | None = None
-    """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    """Most tokens of the answer, thinking not counted."""
-    seed: int | None = None
-    stop: list[str] | str | None = None
-    presence_penalty: float | None = None
-    repetition_penalty: float | None = None
-    thinking: bool | Effort | None = None
-    """`True` or `False` switches thinking, an effort says how much; `None` leaves the model's default."""
-    modalities: list[OutputModality] | None = None
-    """`["text", "audio"]` makes the model speak, if it can; `voice` says who."""
-    voice: str | None = None
-    search: bool | None = None
-    """Whether the model may search the web."""
-    high_resolution_images: bool | None = None
-    multichannel: bool | None = None
-    """Whether stereo or ambisonic sound is heard by channel."""
-    extra_body: dict[str, Any] | None = None
-    """Further fields of the request, as the service names them."""
-    extra_headers: dict[str, str] | None = Field(default=None, repr=False)
-    """Further headers of the request."""
-    streaming: bool | None = None
-    """Read by LangChain alone: whether `invoke` tells handlers the answer chunk by chunk."""
-
-    _clients: Clients = PrivateAttr(default_factory=Clients)
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
-
     # --- Entry points: each decides once, then does ---
 
     def _generate(
@@ -148,13 +72,9 @@ class ChatQwenOmni(BaseChatModel):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.sync(plan.connection)
-            if run_manager is not None and _listens(run_manager.handlers):
-                response = _told(client.stream(plan.request), run_manager)
-            else:
-                response = client.complete(plan.request)
-            if plan.must_call and not response.tool_calls:
-                response = client.complete(plan.request)
-            return _result(response, plan)
+            if run_manager is None or not listens(run_manager.handlers):
+                return _result(insisting.complete(client, plan), plan)
+            return _result(collect(told(insisting.stream(client, plan), run_manager)), plan)
 
     async def _agenerate(
         self,
@@ -166,13 +86,9 @@ class ChatQwenOmni(BaseChatModel):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.asynchronous(plan.connection)
-            if run_manager is not None and _listens(run_manager.handlers):
-                response = await _atold(client.stream(plan.request), run_manager)
-            else:
-                response = await client.complete(plan.request)
-            if plan.must_call and not response.tool_calls:
-                response = await client.complete(plan.request)
-            return _result(response, plan)
+            if run_manager is None or not listens(run_manager.handlers):
+                return _result(await insisting.acomplete(client, plan), plan)
+            return _result(await acollect(atold(insisting.astream(client, plan), run_manager)), plan)
 
     def _stream(
         self,
@@ -184,14 +100,13 @@ class ChatQwenOmni(BaseChatModel):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            for delta in self._clients.sync(plan.connection).stream(plan.request):
+            for delta in insisting.stream(self._clients.sync(plan.connection), plan):
                 chunk = chunks.take(delta)
                 if chunk is not None:
                     if run_manager is not None:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            plan.check(called=chunks.called)
-            yield chunks.last()
+            yield chunks.last(plan.notes)
 
     async def _astream(
         self,
@@ -203,25 +118,55 @@ class ChatQwenOmni(BaseChatModel):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            async with contextlib.aclosing(self._clients.asynchronous(plan.connection).stream(plan.request)) as deltas:
+            client = self._clients.asynchronous(plan.connection)
+            async with contextlib.aclosing(insisting.astream(client, plan)) as deltas:
                 async for delta in deltas:
                     chunk = chunks.take(delta)
                     if chunk is not None:
                         if run_manager is not None:
                             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
-            plan.check(called=chunks.called)
-            yield chunks.last()
+            yield chunks.last(plan.notes)
 
-    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
-        fields = {name: getattr(self, name) for name in ("model", *CALL_FIELDS, *CONNECTION_FIELDS)}
-        return plan_call(fields, messages, stop, options)
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Give the answer as the events of `stream_events(version="v3")`."""
+        with as_langchain_errors():
+            plan = self._plan(messages, stop, kwargs)
+            events = EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
+            for delta in told(insisting.stream(self._clients.sync(plan.connection), plan), run_manager):
+                yield from events.take(delta)
+            yield from events.last(plan.notes)
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Give the answer as the events of `astream_events(version="v3")`."""
+        with as_langchain_errors():
+            plan = self._plan(messages, stop, kwargs)
+            events = EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
+            client = self._clients.asynchronous(plan.connection)
+            async with contextlib.aclosing(atold(insisting.astream(client, plan), run_manager)) as deltas:
+                async for delta in deltas:
+                    for event in events.take(delta):
+                        yield event
+            for event in events.last(plan.notes):
+                yield event
 
     # --- Runnables made of this one ---
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]",
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         strict: bool | None = None,
@@ -253,9 +198,9 @@ class ChatQwenOmni(BaseChatModel):
 
     def with_structured_output(
         self,
-        schema: Schema | None = None,
+        schema: "Schema | None" = None,
         *,
-        method: Method = "json_schema",
+        method: "Method" = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
@@ -266,7 +211,10 @@ class ChatQwenOmni(BaseChatModel):
           model can, so the schema goes into the prompt, JSON mode is used where there is one, and the answer is
           validated here. Streams partial objects.
         - `function_calling`: the schema is a tool that must be called.
-        - `json_mode`: the answer is JSON; the prompt must say what is in it. Streams partial objects.
+        - `json_mode`: the answer is JSON; the prompt must say what is in it. Streams partial objects. Models without
+          the mode (3.5) are asked in words.
+
+        Partial objects are dictionaries, for a `TypedDict` or JSON schema; a class comes once, when it is whole.
 
         Thinking is off for such calls, unless `thinking=` is passed here.
 
@@ -280,6 +228,8 @@ class ChatQwenOmni(BaseChatModel):
         Raises:
             ConfigurationError: no schema where one is needed, or an unknown method.
         """
+        from langchain_qwen_omni._structured import plan_structure, with_raw  # noqa: PLC0415  (brings the parsers)
+
         with as_langchain_errors():
             structure = plan_structure(schema, method, strict=strict)
         llm = self.bind(**structure.options, **kwargs)
@@ -295,104 +245,12 @@ class ChatQwenOmni(BaseChatModel):
         """Close the connections that `ainvoke`, `astream` and `abatch` opened in the running event loop."""
         await self._clients.aclose()
 
-    # --- Counting ---
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Give one made-up number per estimated token: there is no tokenizer here, only its approximate count."""
-        return list(range(count_text(text, self.model)))
-
-    def get_num_tokens(self, text: str) -> int:
-        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else nearly."""
-        return count_text(text, self.model)
-
-    def get_num_tokens_from_messages(
-        self,
-        messages: list[BaseMessage],
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
-    ) -> int:
-        """Estimate the tokens of a conversation. Opens and downloads no media, and never counts it as text.
-
-        Raises:
-            UnsupportedContentError: a message that could not be sent either.
-        """
-        with as_langchain_errors():
-            return count_call(to_messages(messages), plan_tools(tools or (), None).tools, self.model)
-
-    def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
-        """Tell what a call of these messages and options will use and cost; sends nothing. See `qwen_omni.estimate`.
-
-        Raises:
-            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
-        """
-        with as_langchain_errors():
-            plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
-            return estimate_plan(plan, answer_tokens)
-
-    # --- What LangChain asks about the model ---
-
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        return to_model_profile(profile_for(self.model))
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        own = [self.stop] if isinstance(self.stop, str) else self.stop
-        params = super()._get_ls_params(stop=stop or own, **kwargs)
-        params["ls_provider"] = PROVIDER
-        return params
-
-    @property
-    def _llm_type(self) -> str:
-        return "chat-qwen-omni"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
-        chosen = {name: getattr(self, name) for name in names if name not in _UNSHOWN}
-        return {name: value for name, value in chosen.items() if value is not None}
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """Which field is a secret, and the variable it is read from."""
-        return {"api_key": "DASHSCOPE_API_KEY"}
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Tell that `dumpd` and `load` work."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Give the module that `load` finds the class in."""
-        return ["langchain_qwen_omni", "chat_models"]
-
-
-def _listens(handlers: list[BaseCallbackHandler]) -> bool:
-    """Tell whether a handler wants words as they come. Tracers see the whole answer at its end."""
-    silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
-    return any(
-        type(handler).on_llm_new_token not in silent and not isinstance(handler, BaseTracer) for handler in handlers
-    )
-
-
-def _told(deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun) -> Response:
-    builder = ResponseBuilder()
-    for delta in deltas:
-        builder.add(delta)
-        if isinstance(delta, TextDelta):
-            run_manager.on_llm_new_token(delta.text)
-    return builder.build()
-
-
-async def _atold(stream: AsyncGenerator[Delta, None], run_manager: AsyncCallbackManagerForLLMRun) -> Response:
-    builder = ResponseBuilder()
-    async with contextlib.aclosing(stream) as deltas:
-        async for delta in deltas:
-            builder.add(delta)
-            if isinstance(delta, TextDelta):
-                await run_manager.on_llm_new_token(delta.text)
-    return builder.build()
-
 
 def _result(response: Response, plan: Plan) -> ChatResult:
-    plan.check(called=bool(response.tool_calls))
-    message = to_message(response, model=plan.request.model)
+    message = to_message(response, model=plan.request.model, notes=plan.notes)
     return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str:
+    """Give the id that LangChain itself gives to the answer of a run."""
+    return "" if run_manager is None else f"lc_run-{run_manager.run_id}"

@@ -30,6 +30,7 @@ from llama_index_qwen_omni._responses import StreamedAnswer, to_completion, to_r
 from llama_index_qwen_omni._structured import StructuredPrediction
 from llama_index_qwen_omni._tools import ToolCalling
 from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
+from qwen_omni import insisting
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call
 from qwen_omni.connections import Clients
 from qwen_omni.delivery.delivered import Delivery
@@ -229,39 +230,29 @@ class QwenOmni(ToolCalling, StructuredPrediction):
             await self.rate_limiter.async_acquire()
 
     def _answer(self, plan: Plan) -> ChatResponse:
-        client = self._clients.sync(plan.connection)
-        response = client.complete(plan.request)
-        if plan.must_call and not response.tool_calls:
-            response = client.complete(plan.request)
-        plan.check(called=bool(response.tool_calls))
+        response = insisting.complete(self._clients.sync(plan.connection), plan)
         return to_response(response, model=plan.request.model)
 
     async def _aanswer(self, plan: Plan) -> ChatResponse:
-        client = self._clients.asynchronous(plan.connection)
-        response = await client.complete(plan.request)
-        if plan.must_call and not response.tool_calls:
-            response = await client.complete(plan.request)
-        plan.check(called=bool(response.tool_calls))
+        response = await insisting.acomplete(self._clients.asynchronous(plan.connection), plan)
         return to_response(response, model=plan.request.model)
 
     def _streamed(self, plan: Plan) -> ChatResponseGen:
         answer = StreamedAnswer(model=plan.request.model)
-        with closing(self._clients.sync(plan.connection).stream(plan.request)) as deltas:
+        with closing(insisting.stream(self._clients.sync(plan.connection), plan)) as deltas:
             for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:
                     yield response
-        plan.check(called=answer.called)
         yield answer.last()
 
     async def _astreamed(self, plan: Plan) -> ChatResponseAsyncGen:
         answer = StreamedAnswer(model=plan.request.model)
-        async with aclosing(self._clients.asynchronous(plan.connection).stream(plan.request)) as deltas:
+        async with aclosing(insisting.astream(self._clients.asynchronous(plan.connection), plan)) as deltas:
             async for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:
                     yield response
-        plan.check(called=answer.called)
         yield answer.last()
 
     # --- Connections ---

@@ -7,7 +7,7 @@ what the chosen model can do (its profile): where it lacks an answer format, the
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from qwen_omni.connections import ConnectionOptions
@@ -15,6 +15,7 @@ from qwen_omni.errors import ConfigurationError, NoToolCallError
 from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.responses import Response
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
@@ -35,17 +36,27 @@ _MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in wo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One call: what is asked, over which connection, and whether only a tool call counts as an answer."""
+    """One call: what is asked, over which connection, and whether only a tool call counts as an answer.
+
+    Attributes:
+        notes: what was decided over the caller's head; joins the answer's `response_metadata`.
+    """
 
     request: ChatRequest
     connection: ConnectionOptions
     must_call: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
 
-    def check(self, *, called: bool) -> None:
-        """Raise `NoToolCallError` if a tool had to be called and none was."""
-        if self.must_call and not called:
+    def check(self, response: Response) -> Response:
+        """Give the answer back, or raise `NoToolCallError` if a tool had to be called and none was."""
+        if self.must_call and not response.tool_calls:
             names = ", ".join(tool.name for tool in self.request.options.tools)
-            raise NoToolCallError(f"The model was to call one of its tools ({names}) and called none.")
+            raise NoToolCallError(
+                f"The model was to call one of its tools ({names}) and called none, asked twice. Ask more plainly, "
+                "or pass tool_choice='auto' and take its words for an answer.",
+                partial=response,
+            )
+        return response
 
 
 def plan_call(
@@ -68,8 +79,12 @@ def plan_call(
     calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
     form = _plan_form(chosen.get("response_format"), profile, conversation)
     settings = _settings(chosen)
-    if (calling.forced or form.json_mode or form.json_schema) and options.get("thinking") is None:
-        settings["thinking"] = False  # a forced call excludes thinking, and JSON may be spoilt by it
+    notes: dict[str, str] = {}
+    why = _against_thinking(calling, form)
+    if why and options.get("thinking") is None:
+        if profile.thinking != "none" and settings.get("thinking") is not False:
+            notes["thinking"] = f"off: {why}"
+        settings["thinking"] = False
     request = ChatRequest(
         model=chosen["model"],
         messages=_instructed(conversation, calling.instruction, form.instruction),
@@ -83,7 +98,16 @@ def plan_call(
         ),
     )
     connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
-    return Plan(request=request, connection=connection, must_call=calling.must_call)
+    return Plan(request=request, connection=connection, must_call=calling.must_call, notes=notes)
+
+
+def _against_thinking(calling: "Calling", form: "_Form") -> str:
+    """Say why this call goes better, or only, without thinking; empty if nothing speaks against it."""
+    if calling.forced:
+        return f"tool_choice forces a call of {calling.choice!r}, and the service refuses both at once"
+    if form.json_mode or form.json_schema:
+        return "the answer is to be JSON, which thinking may spoil"
+    return ""
 
 
 def _checked(options: Mapping[str, Any], who: str) -> dict[str, Any]:
@@ -224,7 +248,8 @@ def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ..
         case None | {"type": "text"}:
             return _Form()
         case {"type": "json_object"}:
-            return _Form(json_mode=True, instruction="" if _says_json(conversation) else _JSON)
+            asked = profile.json_object and _says_json(conversation)  # without the mode, only words can ask for it
+            return _Form(json_mode=profile.json_object, instruction="" if asked else _JSON)
         case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
             return _Form(json_schema=schema)
         case {"type": "json_schema", "json_schema": {"schema": schema}}:

@@ -27,7 +27,7 @@ QwenOmniError
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
-├─ NoToolCallError                   a tool had to be called, and the model called none
+├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
 ├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
 ├─ TooManyGapsError                  too many segments of a long video failed for good (gaps)
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
@@ -251,7 +251,15 @@ class StreamInterruptedError(QwenOmniError):
 
 
 class NoToolCallError(QwenOmniError, ValueError):
-    """A tool had to be called and the model called none, also when it was asked again."""
+    """A tool had to be called and the model called none, also when it was asked again.
+
+    Attributes:
+        partial: what the model answered instead, and what both answers used.
+    """
+
+    def __init__(self, message: str, *, partial: "Response") -> None:
+        super().__init__(message)
+        self.partial = partial
 
 
 class ToolArgumentsError(QwenOmniError, ValueError):

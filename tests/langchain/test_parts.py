@@ -285,3 +285,9 @@ def test_turn_refused(message: BaseMessage, words: str) -> None:
     """A turn that the service has no place for raises."""
     with pytest.raises(UnsupportedContentError, match=words):
         to_messages([message])
+
+
+def test_a_refusal_is_what_was_said() -> None:
+    """A refusal of an earlier answer, in whichever block it stands, is text to this service."""
+    (turn,) = to_messages([AIMessage([{"type": "refusal", "refusal": "I will not."}])])
+    assert turn.parts == (TextPart(text="I will not."),)

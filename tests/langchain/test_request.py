@@ -170,6 +170,12 @@ def test_json_mode_needs_the_word(said: str) -> None:
     assert (told.request.options.json_mode, told.request.options.thinking) == (True, False)
 
 
+def test_json_mode_of_a_model_without_one() -> None:
+    """Where the model has no JSON mode the prompt asks for it, whatever the messages say."""
+    told = plan([HumanMessage("As JSON, please")], model="qwen3.5-omni-flash", response_format={"type": "json_object"})
+    assert (told.request.options.json_mode, words(told)) == (False, "Answer with one JSON object and nothing else.")
+
+
 @pytest.mark.parametrize(
     ("model", "json_mode", "native", "in_prompt", "thinking"),
     [

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from langchain_core.language_models._compat_bridge import chunks_to_events
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, streamed_wav_header, to_message
+from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -27,6 +27,7 @@ from qwen_omni.responses import (
     Usage,
     UsageDelta,
 )
+from qwen_omni.wire.audio import to_wav
 
 START = StartDelta(id="chatcmpl-1", model="qwen3.8-omni-flash-2026-09-18")
 USAGE = UsageDelta(
@@ -34,7 +35,6 @@ USAGE = UsageDelta(
           output_details={"reasoning": 3, "text": 2})
 )  # fmt: skip
 PCM = bytes(range(200)) * 3
-_HEADER = 44
 
 ANSWERS: dict[str, Sequence[Delta]] = {
     "text": [TextDelta("Hel"), TextDelta("lo"), FinishDelta("stop")],
@@ -164,10 +164,10 @@ def test_speech_survives_any_cut(cuts: list[int]) -> None:
     full = merged(streamed(deltas, speaks=True))
     block, data = sound_of(full)
     assert (block["mime_type"], full.text) == ("audio/wav", "Hello")
-    assert data == streamed_wav_header(24_000) + PCM
+    assert data == to_wav(PCM)
     whole_block, whole_data = sound_of(whole(deltas))
     assert whole_block["mime_type"] == "audio/wav"
-    assert whole_data[_HEADER:] == data[_HEADER:]
+    assert whole_data == data
     assert bare(full.content_blocks)[0] == bare(whole(deltas).content_blocks)[0] == {"type": "text", "text": "Hello"}
 
 

@@ -9,7 +9,7 @@ say where a test needs that. A recording from the live service does not use the 
 import base64
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import httpx
 import pytest
@@ -17,13 +17,17 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
+from pytest_recording.plugin import get_default_cassette_name
 
 from langchain_qwen_omni import ChatQwenOmni
+from langchain_qwen_omni.testing import VideoClip, VideoInputTests
 from qwen_omni.standin import Script, ToolCall, Turn
-from qwen_omni.standin.truth import make_audio, make_image
+from qwen_omni.standin.truth import make_audio, make_image, make_video
 
 _PICTURE = "agentic-rag-output.png"
 _SOUND = "Northern_Flicker_202280456.wav"
+_FILM = "https://media.example.com/film.mp4"
+FILM_CODES = ("4711", "8150", "3926")
 _JOKE = {"setup": "Why was the cat on the keyboard?", "punchline": "It watched the mouse."}
 _SPOKEN = {"model": "qwen3.5-omni-flash", "modalities": ["text", "audio"]}
 
@@ -53,9 +57,11 @@ class TestUnit(ChatModelUnitTests):
         super().test_serdes(model, snapshot)
 
 
-@pytest.mark.vcr
-class TestIntegration(ChatModelIntegrationTests):
-    """Every answer that a program can ask for, through every entry point."""
+class Suite(VideoInputTests, ChatModelIntegrationTests):
+    """Every answer that a program can ask for, through every entry point, for the profile named by `profiled`."""
+
+    profiled = "qwen3.8-omni-flash"
+    options: ClassVar[dict[str, Any]] = {}
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -63,11 +69,11 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": "qwen3.8-omni-flash", "max_retries": 0}
+        return {"model": self.profiled, "max_retries": 0, **self.options}
 
     @property
     def supports_json_mode(self) -> bool:
-        return True
+        return True  # where the model has no such mode (3.5), the prompt asks for JSON
 
     @property
     def supports_image_inputs(self) -> bool:
@@ -83,7 +89,23 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def supports_video_inputs(self) -> bool:
-        return True  # the suite has no test for it; test_entry_points.py and the truth tests do
+        return True  # the suite has no test for it; `VideoInputTests` does
+
+    @property
+    def video_clip(self) -> VideoClip:
+        return VideoClip(data=self.web[_FILM], question="Which codes are shown?", expected=FILM_CODES, url=_FILM)
+
+    @property
+    def supports_openai_video_parts(self) -> bool:
+        return True
+
+    @property
+    def supports_video_tool_message(self) -> bool:
+        return True
+
+    @property
+    def video_answer_holds_tokens(self) -> bool:
+        return True
 
     @property
     def supports_anthropic_inputs(self) -> bool:
@@ -97,7 +119,7 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def model_override_value(self) -> str:
-        return "qwen3.5-omni-flash"
+        return "qwen3.5-omni-flash" if self.profiled != "qwen3.5-omni-flash" else "qwen3.8-omni-flash"
 
     @property
     def enable_vcr_tests(self) -> bool:
@@ -121,8 +143,21 @@ class TestIntegration(ChatModelIntegrationTests):
         return _ask(HumanMessage("What is 2 + 2?"), stream=stream, thinking="low")
 
     @pytest.fixture(autouse=True)
-    def _sound(self, web: dict[str, bytes]) -> None:
+    def _media(self, web: dict[str, bytes]) -> None:
+        self.web = web
         self.sound = next(data for url, data in web.items() if url.endswith(_SOUND))
+
+
+@pytest.mark.vcr
+class TestIntegration(Suite):
+    """The default profile, from recordings."""
+
+
+@pytest.mark.vcr
+class TestSpeech(Suite):
+    """The profile that speaks, from recordings."""
+
+    profiled = "qwen3.5-omni-flash"
 
 
 def _ask(message: HumanMessage, *, stream: bool, **options: Any) -> AIMessage:
@@ -136,6 +171,27 @@ def _ask(message: HumanMessage, *, stream: bool, **options: Any) -> AIMessage:
     return full
 
 
+@pytest.mark.vcr
+class TestIntegrationV1(Suite):
+    """The default profile with standard blocks as content: the very requests of `TestIntegration`, its recordings."""
+
+    options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
+
+
+@pytest.mark.vcr
+class TestSpeechV1(Suite):
+    """The profile that speaks, in the same way, from the recordings of `TestSpeech`."""
+
+    profiled = "qwen3.5-omni-flash"
+    options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
+
+
+@pytest.fixture
+def default_cassette_name(request: pytest.FixtureRequest) -> str:
+    """Both versions of output ask the same, so they play the same recordings."""
+    return get_default_cassette_name(request.cls, request.node.name).replace("V1.", ".", 1)
+
+
 # --- Media that the suite fetches from the web ---
 
 
@@ -144,8 +200,11 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What stands behind the addresses that the suite uses: media with markers, made here."""
     sound = tmp_path_factory.mktemp("web") / "sound.wav"
     make_audio(sound, codes=["1111", "2222"])
+    film = sound.with_name("film.mp4")
+    make_video(film, codes=FILM_CODES, size=(160, 120), fps=8)
     docs = "https://raw.githubusercontent.com/langchain-ai/docs/4d11d08b6b0e210bd456943f7a22febbd168b543/src/images/"
     return {
+        _FILM: film.read_bytes(),
         docs + _PICTURE: make_image("4711", (320, 240)),
         "https://upload.wikimedia.org/wikipedia/commons/6/6a/" + _SOUND: sound.read_bytes(),
     }

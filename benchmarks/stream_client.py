@@ -1,0 +1,151 @@
+"""One measured client of `benchmarks/stream.py`, in a process and an environment of its own.
+
+Reads commands as JSON lines (`{"client": "ChatOpenAI", "way": "stream", "url": "…", "times": 1}`) and answers each
+with CPU seconds, wall seconds, seconds to the first delta, and the peak memory. Needs nothing of this project but
+for its own classes.
+"""
+
+# ruff: noqa: PLC0415  (each client imports only what it is measured with)
+
+import asyncio
+import json
+import sys
+import time
+
+QUESTION = "Go."
+
+
+def made(name, url):
+    if name == "ChatQwenOmni":
+        from langchain_qwen_omni import ChatQwenOmni
+
+        speaks = {"modalities": ["text", "audio"]} if "/audio/" in url else {}
+        return ChatQwenOmni(api_key="sk-x", base_url=url, model="qwen3.5-omni-flash", dialect="dashscope",
+                            max_retries=0, media_root="/", **speaks)  # fmt: skip
+    if name == "ChatOpenAI":
+        from langchain_openai import ChatOpenAI
+
+        return ChatOpenAI(api_key="sk-x", base_url=url, model="m", streaming=True, max_retries=0)
+    if name == "ChatQwen":
+        from langchain_qwq import ChatQwen
+
+        return ChatQwen(api_key="sk-x", base_url=url, model="m", streaming=True, max_retries=0)
+    import openai
+
+    return {"sync": openai.OpenAI(api_key="sk-x", base_url=url, max_retries=0),
+            "async": openai.AsyncOpenAI(api_key="sk-x", base_url=url, max_retries=0)}  # fmt: skip
+
+
+def asked(command):
+    """Give the prompt: a question, or the same with a video inside."""
+    path = command.get("video")
+    if not path:
+        return QUESTION
+    if command["client"] == "ChatQwenOmni":
+        block = {"type": "video", "path": path, "extras": {"budget": "original"}}
+    else:
+        import base64
+
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = base64.b64encode(file.read()).decode()
+        block = {"type": "video_url", "video_url": {"url": f"data:;base64,{data}"}}
+    return [{"role": "user", "content": [block, {"type": "text", "text": QUESTION}]}]
+
+
+def typed(prompt):
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return {"model": "m", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def bare(client, way, prompt):
+    if way in ("stream", "invoke"):
+        first = None
+        for _ in client["sync"].chat.completions.create(**typed(prompt)):
+            first = first or time.perf_counter()
+        return first
+
+    async def read():
+        first = None
+        async for _ in await client["async"].chat.completions.create(**typed(prompt)):
+            first = first or time.perf_counter()
+        return first
+
+    return read()
+
+
+def langchain(client, way, prompt):
+    if way == "invoke":
+        return client.invoke(prompt) and None
+    if way == "ainvoke":
+        return client.ainvoke(prompt)
+    if way == "stream":
+        first = None
+        for _ in client.stream(prompt):
+            first = first or time.perf_counter()
+        return first
+
+    async def read():
+        first = None
+        async for _ in client.astream(prompt):
+            first = first or time.perf_counter()
+        return first
+
+    return read()
+
+
+def raw(url):
+    """Read the first delta with nothing but httpx; gives the moment it was there."""
+    client = made.__dict__.setdefault("httpx", {})
+    if "client" not in client:
+        import httpx
+
+        client["client"] = httpx.Client()
+    first = None
+    with client["client"].stream("POST", f"{url}/chat/completions", json=typed(QUESTION)) as answer:
+        for line in answer.iter_lines():
+            if first is None and '"content": "one "' in line:
+                json.loads(line[6:])
+                first = time.perf_counter()
+    return first
+
+
+def memory(name):
+    """Give a figure of this process's memory in kB, as Linux tells it."""
+    with open("/proc/self/status") as status:  # noqa: PTH123
+        return next(int(line.split()[1]) for line in status if line.startswith(name))
+
+
+def cleared_peak():
+    """Forget the highest use of memory so far, and give the present one."""
+    with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
+        file.write("5")
+    return memory("VmRSS")
+
+
+def main():
+    loop, clients = asyncio.new_event_loop(), {}
+    for line in sys.stdin:
+        command = json.loads(line)
+        name, way, url = command["client"], command["way"], command["url"]
+        key = (name, url)
+        if name != "httpx" and key not in clients:
+            clients[key] = made(name, url)
+        prompt = asked(command)
+        before = cleared_peak()
+        cpu, wall, firsts = time.process_time(), time.perf_counter(), []
+        for _ in range(command.get("times", 1)):
+            begun = time.perf_counter()
+            if name == "httpx":
+                first = raw(url)
+            else:
+                first = (bare if name == "openai" else langchain)(clients[key], way, prompt)
+                if asyncio.iscoroutine(first):
+                    first = loop.run_until_complete(first)
+            firsts.append(first - begun if isinstance(first, float) else None)
+        told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
+                "before_kb": before, "peak_kb": memory("VmHWM")}  # fmt: skip
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()

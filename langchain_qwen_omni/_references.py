@@ -1,0 +1,174 @@
+"""Messages that hold media → messages that name them, and messages as the key of a cache. No message is changed.
+
+`to_reference` keeps the bytes on this machine and puts their digest in their place, wherever a block may hold
+them; `_parts` reads it back. `digested` is for LangChain's cache, whose key is the text of the messages.
+"""
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from langchain_core.messages import BaseMessage
+
+from langchain_qwen_omni._errors import as_langchain_errors
+from qwen_omni.errors import MediaError
+from qwen_omni.media.kept import PREFIX, keep
+from qwen_omni.media.local import open_local, resolve_local
+from qwen_omni.media.source import MediaSource
+
+M = TypeVar("M", bound=BaseMessage)
+
+_BLOCK_BYTES = 1_048_576
+_LONG = 1024  # characters; a longer text stands in a key as its digest
+_MEDIA = ("image", "audio", "video", "file")
+_LINKS = (PREFIX, "http://", "https://", "oss://", "file://")  # may stand where base64 is expected
+_NESTED = ("image_url", "audio_url", "video_url", "input_audio", "file", "source", "video", "image", "audio")
+
+
+def to_reference(message: M, *, folder: str | Path | None = None) -> M:
+    """Give a message that names its media instead of holding them, for a history that stays small.
+
+    The bytes are kept once, in the cache folder (`QWEN_OMNI_CACHE_DIR`), and the message holds their digest:
+    `{"type": "video", "file_id": "sha256:…"}`. A model of this package sends them as before; what has been uploaded
+    is not uploaded again. Paths and links stay as they are, and the message that was passed is never changed.
+    Other machines need the same folder, or media behind links.
+
+    Args:
+        message: any message; speech in an answer counts as media, too.
+        folder: keep the media here instead, and name them by their path. To be read again, the folder must lie
+            in `media_root`.
+
+    Raises:
+        UnreadableMediaError: base64 that cannot be decoded.
+        OSError: the folder cannot be written.
+
+    Example:
+        question = HumanMessage([{"type": "video", "base64": data, "mime_type": "video/mp4"}, "What is sold here?"])
+        history = [to_reference(question), llm.invoke([question])]
+    """
+    if isinstance(message.content, str):
+        return message
+    with as_langchain_errors():
+        content = [_named(block, _Keeper(folder)) for block in message.content]
+    if all(new is old for new, old in zip(content, message.content, strict=True)):
+        return message
+    return message.model_copy(update={"content": content})
+
+
+class _Keeper:
+    """Keeps bytes, and tells how a message names them."""
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self._folder = None if folder is None else Path(folder).resolve()
+
+    def by_id(self, text: str) -> tuple[dict[str, str], str | None]:
+        """Keep base64 or a data URI; give the field that names it, and the MIME type that it told."""
+        source = _read(text)
+        digest = keep(source.data or b"", self._folder)
+        if self._folder is None:
+            return {"file_id": digest}, source.media_type
+        return {"path": str(self._folder / digest.removeprefix(PREFIX))}, source.media_type
+
+    def by_text(self, text: str) -> str:
+        """Keep base64 or a data URI; give the text that may stand in its place."""
+        field, _ = self.by_id(text)
+        return field["file_id"] if "file_id" in field else Path(field["path"]).as_uri()
+
+
+def _read(text: str) -> MediaSource:
+    return MediaSource.from_url(text) if text.startswith("data:") else MediaSource.from_base64(text)
+
+
+def _named(block: Any, keeper: _Keeper) -> Any:  # noqa: ANN401  (blocks are anything that users write)
+    """Give a block that names its media, or the block itself if it holds none."""
+    if not isinstance(block, Mapping):
+        return block
+    held = next((name for name in ("base64", "data", "url") if _holds(name, block)), None)
+    if block.get("type") in _MEDIA and held is not None:
+        field, told = keeper.by_id(block[held])
+        rest = {name: value for name, value in block.items() if name not in (held, "source_type")}
+        return {**rest, **field, **({"mime_type": told} if told and "mime_type" not in rest else {})}
+    nested = next((name for name in _NESTED if name in block), None)
+    if nested is None:
+        return block
+    inner = _inside(block[nested], keeper)
+    return block if inner is block[nested] else {**block, nested: inner}
+
+
+def _holds(name: str, block: Mapping[str, Any]) -> bool:
+    value = block.get(name)
+    if not isinstance(value, str):
+        return False
+    return value.startswith("data:") if name == "url" else not value.startswith(_LINKS)
+
+
+def _inside(value: Any, keeper: _Keeper) -> Any:  # noqa: ANN401
+    """Name the media in what stands inside a block: a link, an object with one, or a list of frames."""
+    match value:
+        case str() if value.startswith("data:"):
+            return keeper.by_text(value)
+        case list() | tuple():
+            new = [_named(item, keeper) if isinstance(item, Mapping) else _inside(item, keeper) for item in value]
+            return value if all(one is other for one, other in zip(new, value, strict=True)) else new
+        case {"url": str(text)} if text.startswith("data:"):
+            return {**value, "url": keeper.by_text(text)}
+        case {"data": str(text)} if not text.startswith(_LINKS):
+            return {**value, "data": keeper.by_text(text)}
+        case {"file_data": str(text)} if not text.startswith(_LINKS):
+            return {**value, "file_data": keeper.by_text(text)}
+        case _:
+            return value
+
+
+# --- The key of a cache ---
+
+
+def digested(messages: Sequence[BaseMessage], media_root: Path) -> list[BaseMessage]:
+    """Give messages fit for a key: every long text is its digest, and a local file is told by what is in it."""
+    return [
+        message
+        if isinstance(message.content, str)
+        else message.model_copy(update={"content": [_digest(block, media_root) for block in message.content]})
+        for message in messages
+    ]
+
+
+def _digest(value: Any, media_root: Path) -> Any:  # noqa: ANN401
+    match value:
+        case str() if len(value) > _LONG:
+            return f"{PREFIX}{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()} of {len(value)}"
+        case Mapping():
+            read = {name: _digest(inner, media_root) for name, inner in value.items()}
+            told = [digest for text in value.values() if (digest := _file_digest(text, media_root))]
+            return {**read, "content": told} if told else read
+        case list() | tuple():
+            return [_digest(inner, media_root) for inner in value]
+        case _:
+            return value
+
+
+def _file_digest(text: Any, media_root: Path) -> str | None:  # noqa: ANN401
+    """Give the digest of the file that a text names, if it may be read: another content is another question."""
+    if not isinstance(text, str | Path) or len(str(text)) > _LONG:
+        return None
+    named = str(text)
+    path = unquote(urlsplit(named).path) if named.startswith("file://") else named
+    try:
+        source = MediaSource.from_path(path)
+        found = resolve_local(source, media_root)
+        state = found.stat()
+        return _digest_of(found, state.st_mtime_ns, state.st_size) if found.is_file() else None
+    except (OSError, ValueError, MediaError):
+        return None  # no path at all, or one that the call itself will refuse
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_of(path: Path, _modified_ns: int, _size: int) -> str:
+    found = hashlib.sha256()
+    with open_local(MediaSource.from_path(path, trusted=True), path.parent) as file:
+        while block := file.read(_BLOCK_BYTES):
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,68 @@
+"""Media kept on this machine under the digest of its bytes, so that a message can name them instead of holding them.
+
+A reference is `sha256:` and 64 hexadecimal digits. It says nothing about the media and leads to it only here, for
+this user: the folder is private, and who knows a digest has seen the bytes. Nothing is ever deleted by itself.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.settings import default_cache_dir
+
+PREFIX = "sha256:"
+_REFERENCE = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def kept_folder() -> Path:
+    """Give the folder of kept media: `media` in the cache folder (QWEN_OMNI_CACHE_DIR)."""
+    return default_cache_dir() / "media"
+
+
+def keep(data: bytes, folder: Path | None = None) -> str:
+    """Keep media, unless the same bytes are kept already, and give the reference to it.
+
+    Raises:
+        OSError: the folder cannot be written.
+
+    Example:
+        reference = keep(Path("promo.mp4").read_bytes())  # "sha256:…"
+        message = HumanMessage([{"type": "video", "file_id": reference}])
+    """
+    folder = folder or kept_folder()
+    digest = hashlib.sha256(data).hexdigest()
+    target = folder / digest
+    if not target.exists() or target.stat().st_size != len(data):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(data, folder, target)
+    return PREFIX + digest
+
+
+def kept_path(reference: str) -> Path:
+    """Give the path of kept media. Opens nothing; whether it is there shows when it is opened.
+
+    Raises:
+        UnreadableMediaError: the text is no such reference.
+    """
+    if not _REFERENCE.fullmatch(reference):
+        raise UnreadableMediaError(
+            f"{reference[:80]!r} is no reference to kept media; write sha256: and 64 hexadecimal digits."
+        )
+    return kept_folder() / reference.removeprefix(PREFIX)
+
+
+def _write(data: bytes, folder: Path, target: Path) -> None:
+    """Write all or nothing, so that nobody ever reads half of it."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".arriving-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

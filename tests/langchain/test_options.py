@@ -1,0 +1,180 @@
+"""Every option in every way that LangChain has to give one; and what is decided over the caller's head is told."""
+
+import itertools
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables import ConfigurableField
+from pydantic import BaseModel, SecretStr
+from typing_extensions import TypedDict
+
+from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
+from qwen_omni.call_plan import CALL_FIELDS
+from qwen_omni.insisting import Insisting, add_usage
+from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
+from qwen_omni.standin import Standin, ToolCall, Turn
+
+VALUES: dict[str, Any] = {
+    "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ["x"], "presence_penalty": 0.1,
+    "repetition_penalty": 1.1, "thinking": "low", "search": True, "extra_body": {"a_field_of_tomorrow": 1},
+    "high_resolution_images": True, "multichannel": True, "extra_headers": {"X-Team": "film"},
+    "modalities": ["text", "audio"], "voice": "Tina",
+}  # fmt: skip
+
+
+@pytest.fixture
+def connection(standin: Standin) -> dict[str, Any]:
+    """How to reach the stand-in."""
+    return {"api_key": SecretStr(standin.api_key), "base_url": standin.base_url, "max_retries": 0}
+
+
+@pytest.mark.parametrize("name", CALL_FIELDS)
+def test_every_way_to_give_an_option(name: str, connection: dict[str, Any]) -> None:
+    """Constructor, call, `bind` and `configurable_fields` ask the same, and something else than without the option."""
+    given = {name: VALUES[name]}
+    if name == "voice":
+        connection |= {"modalities": ["text", "audio"]}
+    if name in ("modalities", "voice"):
+        connection |= {"model": "qwen3.5-omni-flash"}
+    base = ChatQwenOmni(**connection)
+    plain = base._plan([], None, {}).request
+    field = ConfigurableField(id="chosen")
+    configured = base.configurable_fields(**{name: field}).with_config(configurable={"chosen": VALUES[name]})
+    made: Any = (
+        configured._prepare({"configurable": {"chosen": VALUES[name]}})[0]
+        if hasattr(configured, "_prepare")
+        else (
+            configured.bound._prepare(configured.config)[0]  # type: ignore[attr-defined]
+        )
+    )
+    bound: Any = base.bind(**given)
+    asked = [
+        ChatQwenOmni(**{**connection, **given})._plan([], None, {}).request,
+        base._plan([], None, given).request,
+        bound.bound._plan([], None, dict(bound.kwargs)).request,
+        made._plan([], None, {}).request,
+    ]
+    assert asked.count(asked[0]) == 4
+    assert asked[0] != plain
+    base.close()
+
+
+def find(query: str) -> str:
+    """Find something."""
+    return query
+
+
+def keep(note: str) -> str:
+    """Keep something."""
+    return note
+
+
+CALL = Turn(text="Let me look.", tool_calls=(ToolCall(name="find", arguments={"query": "x"}),))
+
+
+def test_thinking_that_is_switched_off_is_told(connection: dict[str, Any], standin: Standin) -> None:
+    """An answer to a forced call says that thinking was off, and why; other answers say nothing of it."""
+    llm = ChatQwenOmni(**connection, thinking="high")
+    standin.script.reply(CALL, times=1)
+    forced = llm.bind_tools([find], tool_choice="find").invoke("Find x.")
+    assert "forces a call of 'find'" in forced.response_metadata["thinking"]
+    assert standin.requests[-1].body["reasoning_effort"] == "none"
+    standin.script.reply(CALL, times=1)
+    full: Any = None
+    for chunk in llm.bind_tools([find], tool_choice="find").stream("Find x."):
+        full = chunk if full is None else full + chunk
+    assert "forces a call" in full.response_metadata["thinking"]
+    assert "thinking" not in llm.bind_tools([find]).invoke("Find x.").response_metadata
+    quiet = ChatQwenOmni(**connection, thinking=False)
+    standin.script.reply(CALL, times=1)
+    assert "thinking" not in quiet.bind_tools([find], tool_choice="find").invoke("Find x.").response_metadata
+    llm.close()
+    quiet.close()
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+async def test_a_call_is_asked_for_again(way: str, connection: dict[str, Any], standin: Standin) -> None:
+    """One answer without the call is asked for again, unseen; the answer's usage counts both."""
+    standin.script.reply("I would rather talk.").reply(CALL)
+    llm = ChatQwenOmni(**connection).bind_tools([find, keep], tool_choice="any")
+    if way in ("stream", "astream"):
+        chunks = list(llm.stream("Find x.")) if way == "stream" else [chunk async for chunk in llm.astream("Find x.")]
+        assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
+        answer: Any = chunks[0] + chunks[1:]  # type: ignore[operator]
+    else:
+        answer = llm.invoke("Find x.") if way == "invoke" else await llm.ainvoke("Find x.")
+    assert "rather" not in answer.text
+    assert [call["name"] for call in answer.tool_calls] == ["find"]
+    assert len(standin.requests) == 2
+    assert answer.usage_metadata["input_tokens"] >= 2 * 20
+    await llm.bound.aclose()  # type: ignore[attr-defined]
+    llm.bound.close()  # type: ignore[attr-defined]
+
+
+def test_a_refused_call_keeps_what_was_said(connection: dict[str, Any], standin: Standin) -> None:
+    """The error of two answers without a call holds the last of them, with what was used; repeating is no remedy."""
+    standin.script.reply("No.", times=2)
+    llm = ChatQwenOmni(**connection)
+    with pytest.raises(NoToolCallError, match="asked twice") as caught:
+        llm.bind_tools([find, keep], tool_choice="any").invoke("Find x.")
+    assert caught.value.partial.text == "No."
+    assert caught.value.partial.usage is not None
+    assert not caught.value.is_retryable  # type: ignore[attr-defined]
+    llm.close()
+
+
+def test_insisting() -> None:
+    """Nothing is given out before a call; then all of it in order; usage of the refused answer is added."""
+    insisting = Insisting()
+    used = UsageDelta(Usage(input_tokens=5, output_tokens=1, total_tokens=6, input_details={"text": 5}))
+    assert [insisting.take(delta) for delta in (TextDelta("No."), FinishDelta("stop"), used)] == [[], [], []]
+    assert insisting.again().text == "No."
+    call, said = ToolCallDelta(index=0, name="find"), TextDelta("Now: ")
+    seen: list[Delta] = [shown for delta in (said, call, used) for shown in insisting.take(delta)]
+    assert seen[:2] == [said, call]
+    assert seen[2] == UsageDelta(add_usage(used.usage, used.usage))
+    assert add_usage(used.usage, None) == used.usage
+
+
+class Fact(BaseModel):
+    """A fact."""
+
+    fact: str
+
+
+class FactDict(TypedDict):
+    """A fact."""
+
+    fact: str
+
+
+JSON_SCHEMA = {"title": "Fact", "description": "A fact.", "type": "object",
+               "properties": {"fact": {"type": "string"}}, "required": ["fact"]}  # fmt: skip
+LONG = '{"fact": "Cats sleep for most of the day, and see well at night."}'
+
+
+@pytest.mark.parametrize("schema", [Fact, FactDict, JSON_SCHEMA], ids=["pydantic", "TypedDict", "JSON schema"])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+async def test_structured_output_streams(
+    schema: Any, method: Any, connection: dict[str, Any], standin: Standin
+) -> None:
+    """Dictionaries grow while they come; classes come once, whole; sync and async alike."""
+    llm = ChatQwenOmni(**connection)
+    structured = llm.with_structured_output(schema, method=method)
+    call = Turn(tool_calls=(ToolCall(name="FactDict" if schema is FactDict else "Fact", arguments=LONG),))
+    answer = call if method == "function_calling" else LONG
+    standin.script.reply(answer, times=4)
+    whole = structured.invoke("A fact as JSON.")
+    assert whole == await structured.ainvoke("A fact as JSON.")
+    pieces = list(structured.stream("A fact as JSON."))
+    assert pieces[-1] == whole
+    assert [piece async for piece in structured.astream("A fact as JSON.")][-1] == whole
+    if schema is Fact:
+        assert all(isinstance(piece, Fact) for piece in pieces)
+    else:
+        growing = [piece["fact"] for piece in pieces if "fact" in piece]
+        assert len(growing) > 1
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(growing))
+    llm.close()
+    await llm.aclose()
