@@ -1,6 +1,8 @@
 """What comes out of a long video: the summary, its chapters, everything that happened, and what that has cost."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +15,9 @@ from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
 from qwen_omni.video.options import Strategy
 from qwen_omni.video.seams import to_timeline
 from qwen_omni.video.steps import Gap
+
+if TYPE_CHECKING:
+    from qwen_omni.video.page import PageChoices
 
 
 class Chapter(BaseModel):
@@ -119,6 +124,20 @@ class VideoSummary(BaseModel):
     def to_youtube_chapters(self) -> str:
         """Write the chapters as YouTube reads them in a description: the first at 0:00, ten seconds each at least."""
         return writers.to_youtube_chapters(self)
+
+    def to_html(self, path: str | Path | None = None, *, choices: "PageChoices | None" = None) -> str:
+        """Write one page that plays the video and jumps to every chapter and event; give it, and save it at `path`.
+
+        Args:
+            path: where to save it; the player's file is named from there.
+            choices: what the player plays, a title, how many pictures.
+
+        Raises:
+            ConfigurationError: jinja2 is not installed, or the player's address is of no use.
+        """
+        from qwen_omni.video.page import DEFAULT_CHOICES, to_html  # noqa: PLC0415 - jinja2 loads on first use
+
+        return to_html(self, None if path is None else Path(path), choices or DEFAULT_CHOICES)
 
 
 def to_bill(paid: Iterable[tuple[str, Usage]], region: Region | None) -> Bill:
