@@ -7,7 +7,7 @@ of callbacks and in `astream_events`, and progress as custom events.
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -119,18 +119,20 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         runs: dict[int, Any] = {}
         with as_langchain_errors():
             source, question = self._read(list(inputs)[-1])
-            for news in _stream(source, question, client=_client(self.llm), options=self.options):
-                if not isinstance(news, Progress):
-                    yield self._result(news)
-                    return
-                if news.kind == "prepared":
-                    runs[news.segment or 0] = run_manager.get_child().on_chain_start(
-                        None, _about(news), name=f"segment {news.segment}"
-                    )
-                elif news.segment in runs:
-                    runs.pop(news.segment).on_chain_end(asdict(news))
-                dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
-                yield news
+            coming = _stream(source, question, client=_client(self.llm), options=self.options)
+            with contextlib.closing(coming):
+                for news in coming:
+                    if not isinstance(news, Progress):
+                        yield self._result(news)
+                        return
+                    if news.kind == "prepared":
+                        runs[news.segment or 0] = run_manager.get_child().on_chain_start(
+                            None, _about(news), name=f"segment {news.segment}"
+                        )
+                    elif news.segment in runs:
+                        runs.pop(news.segment).on_chain_end(asdict(news))
+                    dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                    yield news
 
     async def _awork(
         self, inputs: AsyncIterator[LongVideoInput], run_manager: Any, config: RunnableConfig
@@ -141,18 +143,20 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         runs: dict[int, Any] = {}
         with as_langchain_errors():
             source, question = self._read([given async for given in inputs][-1])
-            async for news in _astream(source, question, client=_aclient(self.llm), options=self.options):
-                if not isinstance(news, Progress):
-                    yield self._result(news)
-                    return
-                if news.kind == "prepared":
-                    runs[news.segment or 0] = await run_manager.get_child().on_chain_start(
-                        None, _about(news), name=f"segment {news.segment}"
-                    )
-                elif news.segment in runs:
-                    await runs.pop(news.segment).on_chain_end(asdict(news))
-                await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
-                yield news
+            coming = _astream(source, question, client=_aclient(self.llm), options=self.options)
+            async with contextlib.aclosing(coming):
+                async for news in coming:
+                    if not isinstance(news, Progress):
+                        yield self._result(news)
+                        return
+                    if news.kind == "prepared":
+                        runs[news.segment or 0] = await run_manager.get_child().on_chain_start(
+                            None, _about(news), name=f"segment {news.segment}"
+                        )
+                    elif news.segment in runs:
+                        await runs.pop(news.segment).on_chain_end(asdict(news))
+                    await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                    yield news
 
     def _result(self, found: Any) -> Any:
         return found if self.output_key is None else {self.output_key: found}
@@ -202,7 +206,7 @@ def _aclient(llm: ChatQwenOmni) -> "AsyncOmniClient":
     return llm._clients.asynchronous(_connection(llm))  # noqa: SLF001
 
 
-def _stream(source: Any, question: str | None, *, client: Any, options: Any) -> Iterator[Any]:
+def _stream(source: Any, question: str | None, *, client: Any, options: Any) -> Generator[Any, None, None]:
     from qwen_omni.video.answering import stream_answer  # noqa: PLC0415
     from qwen_omni.video.summarizing import stream_summary  # noqa: PLC0415
 
@@ -212,7 +216,7 @@ def _stream(source: Any, question: str | None, *, client: Any, options: Any) -> 
         yield from stream_answer(source, question, client=client, options=options)
 
 
-async def _astream(source: Any, question: str | None, *, client: Any, options: Any) -> AsyncIterator[Any]:
+async def _astream(source: Any, question: str | None, *, client: Any, options: Any) -> AsyncGenerator[Any, None]:
     from qwen_omni.video.answering import astream_answer  # noqa: PLC0415
     from qwen_omni.video.summarizing import astream_summary  # noqa: PLC0415
 

@@ -66,8 +66,9 @@ def stream_answer(
         asker = client if client is not None else closing.enter_context(OmniClient())
         passes = _Passes(source, question, asker.settings, options)
         while (run := passes.next_run()) is not None:
-            with contextlib.closing(run):
-                for action in threads.drive(run.machine, run.worker, asker, asker):
+            steps = threads.drive(run.machine, run.worker, asker, asker)
+            with contextlib.closing(run), contextlib.closing(steps):
+                for action in steps:
                     yield from run.news(action)
                 passes.take(run)
         text_asker = asker if isinstance(options.text_model, str) else options.text_model

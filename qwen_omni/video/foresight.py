@@ -65,7 +65,9 @@ def foresee(source: Anything, settings: Settings, options: SummaryOptions) -> li
 
 def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool) -> Foresight:
     count = 1 if whole else footage.about
-    tokens = segment_tokens(footage, float(footage.duration) / count + (0 if whole else float(footage.overlap)))
+    tokens = segment_tokens(
+        footage, float(footage.duration) / count + (0 if whole else float(footage.overlap)), whole=whole
+    )
     answers = [(options.model, Usage(input_tokens=sum(tokens) + _WORDS_IN, output_tokens=_NOTES_OUT,
                                      input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
     if not whole:
@@ -80,9 +82,10 @@ def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, 
     )
 
 
-def segment_tokens(footage: Footage, seconds: float) -> tuple[int, int]:
+def segment_tokens(footage: Footage, seconds: float, *, whole: bool) -> tuple[int, int]:
     """Predict the tokens of the picture and of the sound of one segment."""
-    info, plan, profile = footage.look.info, footage.whole, footage.profile
+    info, profile = footage.look.info, footage.profile
+    plan = footage.whole if whole else footage.piece
     sound = audio_tokens(profile, seconds) if info.has_sound or info.kind == "audio" else 0
     if info.kind == "audio":
         return 0, sound
