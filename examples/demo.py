@@ -1,63 +1,93 @@
-"""Make a video, ask ChatQwenOmni about it, and check the answer. `make demo` runs this.
+"""Summarise a video of several minutes with LongVideoChain, and check what comes back. `make demo` runs this.
 
-Every second of the video shows a QR code and sounds a tone code with the same four random digits, so nobody can
-guess them. With DASHSCOPE_API_KEY set the question goes to the real service, else to the stand-in of this package,
-a local service that decodes what it is sent; its answers open with "[stand-in]" and are not Qwen's.
+Every second of the video shows a QR code with random digits, so nobody can guess them. With DASHSCOPE_API_KEY set the
+questions go to the real service, else to the stand-in of this package, a local service that decodes what it is sent;
+its answers open with "[stand-in]" and are not Qwen's. Run it twice: the second run costs nothing.
 
-    python examples/demo.py [--seconds 60] [--seed 7]
+    python examples/demo.py [--seconds 300] [--seed 7]
 """
 
 import argparse
 import os
-import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from langchain_core.messages import HumanMessage
-
-from langchain_qwen_omni import ChatQwenOmni
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+from qwen_omni import Progress, VideoSummary
+from qwen_omni.cli.display import show_note, steps_bar
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.video.writers import bill_text
 
 FOLDER = Path("demo-output")
+SHOWN_CHAPTERS = 8
 
 
 def main() -> None:
-    """Make, ask, check."""
+    """Make, summarise, check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=None, help="the same digits every time")
     arguments = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
-    video = make_video(FOLDER / "marked.mp4", seconds=arguments.seconds, seed=arguments.seed)
+    video = make_video(FOLDER / "marked.mp4", seconds=arguments.seconds, seed=arguments.seed, size=(320, 180), fps=5)
     print(f"Made {video.path}: {arguments.seconds} s, {video.path.stat().st_size / 1e6:.1f} MB.")
     with ExitStack() as stack:
-        ask_about(video, model(stack))
+        found = summarise(video, model(stack))
+    show(found)
+    save(found, video)
+    check(found, video)
 
 
 def model(stack: ExitStack) -> ChatQwenOmni:
     """Use the real service if there is a key, else the stand-in."""
     if os.environ.get("DASHSCOPE_API_KEY"):
         print("Asking the real service.")
-        return ChatQwenOmni(thinking=False)
+        return ChatQwenOmni()
     print("No DASHSCOPE_API_KEY: asking the stand-in, a local service that decodes the video. It is not Qwen.")
     service = stack.enter_context(Standin())
-    return ChatQwenOmni(thinking=False, api_key=service.api_key, base_url=service.base_url)
+    return ChatQwenOmni(api_key=service.api_key, base_url=service.base_url)
 
 
-def ask_about(video: TruthMedia, llm: ChatQwenOmni) -> None:
-    """Ask for the codes, print the answer as it comes, and compare."""
-    question = "Which four-digit codes are in the QR codes of this video, and at which second is each shown?"
-    content = [{"type": "video", "path": str(video.path)}, {"type": "text", "text": question}]
-    answer = ""
-    for piece in llm.stream([HumanMessage(content)]):
-        print(piece.text, end="", flush=True)
-        answer += piece.text
-    shown = [number for number, code in enumerate(video.codes) if re.search(rf"\b{code}\b", answer)]
-    print(f"\n\nThe answer names {len(shown)} of the {len(video.codes)} seconds that are truly in the video.")
+def summarise(video: TruthMedia, llm: ChatQwenOmni) -> VideoSummary:
+    """Run the chain with a bar, and give what comes last."""
+    chain = LongVideoChain(llm, wish="which code each QR code shows", segment_seconds=60)
+    with steps_bar("segments") as bar:
+        for news in chain.stream(video.path):
+            if not isinstance(news, Progress):
+                break
+            bar(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
+            if news.kind in ("planned", "notice", "gap"):
+                show_note(news.text)
     llm.close()
-    if not shown:
-        raise SystemExit("It should have named some.")
+    return news
+
+
+def show(found: VideoSummary) -> None:
+    """Print the summary, the first chapters, and what it cost."""
+    print(f"\n{found.summary[:600]}\n")
+    print("\n".join(found.to_youtube_chapters().splitlines()[:SHOWN_CHAPTERS]))
+    print(f"… {len(found.chapters)} chapters and {len(found.events)} events in all.\n")
+    print(f"This run: {bill_text(found.this_run)}; with earlier runs: {bill_text(found.whole_run)}.")
+
+
+def save(found: VideoSummary, video: TruthMedia) -> None:
+    """Write the page and the subtitles beside the video."""
+    page, subtitles = video.path.with_suffix(".html"), video.path.with_suffix(".srt")
+    found.to_html(page)
+    subtitles.write_text(found.to_srt(), encoding="utf-8")
+    print(f"Wrote {page} and {subtitles}.")
+
+
+def check(found: VideoSummary, video: TruthMedia) -> None:
+    """Compare the events with what is truly in the video."""
+    right = sum(
+        any(code in note.text and abs(note.start - second) <= 1 for note in found.events)
+        for second, code in enumerate(video.codes)
+    )
+    print(f"The events name {right} of the {len(video.codes)} seconds that are truly in the video, each at its time.")
+    if not right:
+        raise SystemExit("They should have named some.")
 
 
 if __name__ == "__main__":

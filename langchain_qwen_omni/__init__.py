@@ -16,25 +16,16 @@ if TYPE_CHECKING:
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
     from langchain_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
+    from langchain_qwen_omni.long_video import LongVideoChain as LongVideoChain
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = [
-    "CaptionOutputParser",
-    "ChatQwenOmni",
-    "NoToolCallError",
-    "TimedCaptions",
-    "UsageLedgerHandler",
-    "VideoCaption",
-    "caption_chain",
-    "save_speech",
-    "to_reference",
-]
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
+    "LongVideoChain": "langchain_qwen_omni.long_video",
     "NoToolCallError": "qwen_omni.errors",
     "TimedCaptions": "qwen_omni.captions.timed",
     "UsageLedgerHandler": "langchain_qwen_omni.ledger",
@@ -43,6 +34,7 @@ _HOMES = {
     "save_speech": "langchain_qwen_omni._speech",
     "to_reference": "langchain_qwen_omni._references",
 }
+__all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)

@@ -135,6 +135,36 @@ if TYPE_CHECKING:
         Reservation as Reservation,
         SpendLimit as SpendLimit,
     )
+    from qwen_omni.video.answering import (
+        ask_video as ask_video,
+        astream_answer as astream_answer,
+        stream_answer as stream_answer,
+    )
+    from qwen_omni.video.foresight import (
+        Foresight as Foresight,
+        foresee as foresee,
+    )
+    from qwen_omni.video.notes import (
+        SegmentNotes as SegmentNotes,
+        TimedNote as TimedNote,
+    )
+    from qwen_omni.video.options import SummaryOptions as SummaryOptions
+    from qwen_omni.video.progress import Progress as Progress
+    from qwen_omni.video.questioning import VideoAnswer as VideoAnswer
+    from qwen_omni.video.reading import (
+        aiter_notes as aiter_notes,
+        iter_notes as iter_notes,
+    )
+    from qwen_omni.video.summarizing import (
+        astream_summary as astream_summary,
+        asummarize as asummarize,
+        stream_summary as stream_summary,
+        summarize as summarize,
+    )
+    from qwen_omni.video.summary import (
+        Chapter as Chapter,
+        VideoSummary as VideoSummary,
+    )
 
 _HOMES = {
     "qwen_omni.captions.models": "VideoCaption",
@@ -174,6 +204,15 @@ _HOMES = {
     "qwen_omni.spend.estimating": "estimate",
     "qwen_omni.spend.ledger": "UsageLedger",
     "qwen_omni.spend.limit": "Reservation SpendLimit",
+    "qwen_omni.video.answering": "ask_video astream_answer stream_answer",
+    "qwen_omni.video.foresight": "Foresight foresee",
+    "qwen_omni.video.notes": "SegmentNotes TimedNote",
+    "qwen_omni.video.options": "SummaryOptions",
+    "qwen_omni.video.progress": "Progress",
+    "qwen_omni.video.questioning": "VideoAnswer",
+    "qwen_omni.video.reading": "aiter_notes iter_notes",
+    "qwen_omni.video.summarizing": "astream_summary asummarize stream_summary summarize",
+    "qwen_omni.video.summary": "Chapter VideoSummary",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -254,10 +254,10 @@ class NoToolCallError(QwenOmniError, ValueError):
     """A tool had to be called and the model called none, also when it was asked again.
 
     Attributes:
-        partial: what the model answered instead, and what both answers used.
+        partial: what the model answered instead, and what both answers used; `None` where only words are left of it.
     """
 
-    def __init__(self, message: str, *, partial: "Response") -> None:
+    def __init__(self, message: str, *, partial: "Response | None" = None) -> None:
         super().__init__(message)
         self.partial = partial
 

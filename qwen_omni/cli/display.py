@@ -82,6 +82,23 @@ def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T
             yield item
 
 
+def show_text(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    _out.print(escape(text))
+
+
+@contextlib.contextmanager
+def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps on standard error while a block runs; give what tells it: done, of how many, a few words."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("[dim]{task.fields[words]}[/]"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=_err, disable=not _err.is_terminal) as bar:
+        task = bar.add_task(escape(name), total=1, words="")
+        yield lambda done, total, words: bar.update(task, completed=done, total=max(total, 1), words=escape(words))
+
+
 @contextlib.contextmanager
 def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
     """Show a bar on standard error while a block runs; give what tells it how far the work has come."""

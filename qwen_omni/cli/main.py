@@ -36,6 +36,7 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.probe import probe  # noqa: PLC0415
     from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
+    from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
 
     app = typer.Typer(
         help="Ask Qwen-Omni about images, sound and video.",
@@ -43,7 +44,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, caption, doctor, estimate, probe, split, standin):
+    for command in (ask, caption, doctor, estimate, probe, split, standin, summarize):
         app.command()(_guarded(command))
     return app
 

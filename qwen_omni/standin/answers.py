@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin import schema
 from qwen_omni.standin.evidence import SIGN, Evidence, gather, prose
-from qwen_omni.standin.messages import last_user_text, texts_of
+from qwen_omni.standin.messages import last_user_text, longest_user_text, texts_of
 from qwen_omni.standin.rules import is_thinking, wants_speech
 from qwen_omni.standin.script import Turn
 from qwen_omni.standin.speech import seconds_of, speak
@@ -57,7 +57,7 @@ def compose(
 
 def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
     told = [text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)]
-    return gather(media, last_user_text(body), "\n".join(told))
+    return gather(media, last_user_text(body), "\n".join(told), material=longest_user_text(body))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:

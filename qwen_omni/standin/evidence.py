@@ -54,13 +54,20 @@ class Evidence:
         return tuple(moment.code for moment in self.moments if moment.code)
 
 
-def gather(media: Sequence[MediaFacts], question: str, text: str) -> Evidence:
-    """Collect the evidence of a request: of its media, or of its text where it has none."""
+def gather(media: Sequence[MediaFacts], question: str, text: str, material: str = "") -> Evidence:
+    """Collect the evidence of a request: of its media, or of its text where it has none.
+
+    `material` is the longest text of the newest user message: what a task is about is longer than the task.
+    """
     facts = tuple(media)
-    moments = tuple(moment for one in facts for moment in _moments(one)) or _moments_in_text(text)
+    moments = tuple(moment for one in facts for moment in _moments(one)) or _moments_in_text(material or text)
     sentences = tuple(sentence for one in facts for sentence in _sentences(one))
     if not facts:
-        told = [match.group().strip() for match in _SENTENCE.finditer(text) if not _looks_like_code(match.group())]
+        told = [
+            match.group().strip()
+            for match in _SENTENCE.finditer(material or text)
+            if not _looks_like_code(match.group())
+        ]
         sentences = tuple(told[:_MOST_TIMES]) or (f"{len(_WORD.findall(text))} words were read.",)
     timed = [one.duration for one in facts if one.kind != "image"]
     duration = max(timed, default=max((moment.end for moment in moments), default=0.0))
@@ -166,7 +173,8 @@ def _moments_in_text(text: str) -> tuple[Moment, ...]:
     for match in _TIMED.finditer(text):
         plain, hours, minutes, seconds = match.groups()
         time = float(plain) if plain else int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
-        found.setdefault(time, _short(text[match.end() : match.end() + 160].strip(' ,"}]')))
+        line = text[match.end() : match.end() + 160].split("\n", 1)[0]
+        found.setdefault(time, _short(line.strip(' ,"}]')))
     times = sorted(found)
     ends = [*times[1:], times[-1] + 1] if times else []
     return tuple(

@@ -87,6 +87,12 @@ def last_user_text(body: dict[str, Any]) -> str:
     return ""
 
 
+def longest_user_text(body: dict[str, Any]) -> str:
+    """Return the longest text part of the newest user message."""
+    newest: dict[str, Any] = next((message for message in reversed(body["messages"]) if message["role"] == "user"), {})
+    return max(texts_of(newest), key=len, default="")
+
+
 def _parts_of(index: int, message: dict[str, Any], *, high_resolution: bool) -> Iterator[MediaPart]:
     role, content = message["role"], message.get("content")
     if isinstance(content, str):

@@ -204,8 +204,11 @@ class _Filler:
         if spot.depth >= _DEEPEST or part is False:
             wanted = len(leading)
         values = list(leading)
-        for index in range(len(leading), max(least, min(most, wanted))):
-            moment = moments[min(index, len(moments) - 1)] if timed and moments else spot.moment
+        count = max(least, min(most, wanted))
+        for index in range(len(leading), count):
+            # Where there are more moments than entries, the entries are spread over all of them.
+            at = index * len(moments) // count if count < len(moments) else min(index, len(moments) - 1)
+            moment = moments[at] if timed and moments else spot.moment
             values.append(self.value(part, replace(deeper, moment=moment, index=index)))
         return distinct(values, least) if schema.get("uniqueItems") else values[:most]
 

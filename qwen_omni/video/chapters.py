@@ -27,15 +27,19 @@ def _seconds(value: object, info: ValidationInfo) -> float:
     return read_time(value, duration=facts.get("duration"))
 
 
+ChapterTime = Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "string"})]
+"""Seconds, that models read and write as a clock."""
+
+
 class ChapterAnswer(BaseModel):
     """A stretch of the video with one subject."""
 
     model_config = ConfigDict(frozen=True)
 
-    start: Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "string"})] = Field(
-        description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes."
+    start: ChapterTime = Field(description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes.")
+    title: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 80})] = Field(
+        min_length=1, description="A title of a few words."
     )
-    title: str = Field(min_length=1, description="A title of a few words.")
     summary: str = Field(default="", description="What it is about, in one or two sentences.")
 
 

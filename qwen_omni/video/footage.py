@@ -12,7 +12,7 @@ from typing import Any
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
-from qwen_omni.media.plan import Action, Plan
+from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, exact, look_at, plan_for
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import CutPlace, Segment, count_segments, plan_segments
@@ -34,6 +34,7 @@ class Footage:
     Attributes:
         look: what it is.
         whole: the plan for all of it.
+        piece: the plan for a part of it. Where the whole could be sent as it is, a part has to be made.
         seconds: the longest a segment may be.
         overlap: seconds that neighbours share.
         choices: how segments are prepared.
@@ -42,6 +43,7 @@ class Footage:
 
     look: Look
     whole: Plan
+    piece: Plan
     seconds: Fraction
     overlap: Fraction
     choices: Choices
@@ -68,6 +70,12 @@ class Footage:
     def duration(self) -> Fraction:
         """How long the wanted range is."""
         return self.end - self.start
+
+    @property
+    def piece_seconds(self) -> Fraction:
+        """How long the part is that `piece` was planned for."""
+        assert self.piece.end is not None
+        return self.piece.end - self.piece.start
 
     @property
     def about(self) -> int:
@@ -133,8 +141,7 @@ class Footage:
         alone = replace(self.choices, workers=1)
         if segment.start == self.start and segment.end == self.end:
             return carry_out(self.look, self.whole, choices=alone, parent=self.watch, segment=segment)
-        action: Action = "audio" if self.look.info.kind == "audio" else "video"
-        plan = replace(self.whole, action=action, start=segment.start, end=segment.end, partial=True)
+        plan = replace(self.piece, start=segment.start, end=segment.end)
         return carry_out(self.look, plan, choices=alone, parent=self.watch, segment=segment)
 
     def part(self, prepared: Prepared) -> MediaPart:
@@ -191,7 +198,10 @@ def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: 
     assert isinstance(profile, Profile)
     most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
     wanted = float(plan.end - plan.start) if whole else options.segment_seconds
+    longest = min(exact(wanted), exact(most))
+    first = plan.start + min(longest, (plan.end - plan.start) / 2)
+    piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
     return Footage(
-        look=look, whole=plan, seconds=min(exact(wanted), exact(most)), overlap=exact(options.overlap),
+        look=look, whole=plan, piece=piece, seconds=longest, overlap=exact(options.overlap),
         choices=choices, watch=Watch(label=look.label),
     )  # fmt: skip

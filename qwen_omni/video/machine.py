@@ -18,6 +18,7 @@ from qwen_omni.errors import (
     PermissionDeniedError,
     QwenOmniError,
     RateLimitError,
+    SpendLimitError,
     TooManyGapsError,
 )
 from qwen_omni.media.segments import Segment
@@ -34,7 +35,7 @@ LATE_SECONDS = 30.0
 
 _STOPS: tuple[type[BaseException], ...] = (
     AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, DeliveryError, RateLimitError,
-    APIConnectionError,
+    APIConnectionError, SpendLimitError,
 )  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class _Place:
 @dataclass(slots=True)
 class _Node:
     action: Reduce
+    tokens: int
     state: str = "ready"
     failures: int = 0
     not_before: float = float("-inf")
@@ -117,6 +119,8 @@ class Machine(Generic[T]):
 
     def _asks(self, now: float) -> Iterator[Action]:
         free = self.rules.concurrency - self._number("asking")
+        if self._number("short"):
+            return  # nothing new before it shows whether there is money left
         for place in sorted(self._open.values(), key=lambda one: one.segment.index):
             if free <= 0:
                 return
@@ -149,13 +153,12 @@ class Machine(Generic[T]):
             return
         if not self._nodes and self.joined is None:
             self._grow([(self.to_text(self.answers[index]) if self.to_text else "") for index in sorted(self.answers)])
-        free = self.rules.concurrency - sum(node.state == "joining" for node in self._nodes)
-        for node in self._nodes:
-            tokens = text_tokens(node.action.text)
-            if free <= 0 or self.text_limiter.wait(tokens, now=now) > 0:
+        free = self.rules.concurrency - self._joining()
+        for node in [one for one in self._nodes if one.state == "ready"]:
+            if free <= 0 or self.text_limiter.wait(node.tokens, now=now) > 0:
                 return
-            if node.state == "ready" and node.not_before <= now:
-                self.text_limiter.take(tokens, now=now)
+            if node.not_before <= now:
+                self.text_limiter.take(node.tokens, now=now)
                 node.state = "joining"
                 free -= 1
                 yield node.action
@@ -163,10 +166,14 @@ class Machine(Generic[T]):
     def _grow(self, texts: list[str]) -> None:
         """Begin the next level of the tree."""
         assert self.rules.reduce_tokens is not None
-        groups = group([text_tokens(text) for text in texts], self.rules.reduce_tokens)
+        sizes = [text_tokens(text) for text in texts]
+        groups = group(sizes, self.rules.reduce_tokens)
         self._results = {}
         self._nodes = [
-            _Node(Reduce(self._level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1))
+            _Node(
+                Reduce(self._level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1),
+                tokens=sum(sizes[span.start : span.stop]),
+            )
             for at, span in enumerate(groups)
         ]
 
@@ -196,10 +203,12 @@ class Machine(Generic[T]):
         """Take in the answer about a segment."""
         self._open.pop(segment.index, None)
         self.answers[segment.index] = answer
+        self._try_the_short()
 
     def reduced(self, action: Reduce, joined: Joined) -> None:
         """Take in what came of joining."""
         self._nodes[action.index].state = "done"
+        self._try_the_short()
         self._results[action.index] = joined
         if len(self._results) < len(self._nodes):
             return
@@ -220,9 +229,24 @@ class Machine(Generic[T]):
 
     def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
         """Take in a failure: the step is begun again, becomes a gap, or stops the run."""
+        self._failed(action, error, now)
+        if not self._number("asking"):
+            self._try_the_short()
+
+    def _try_the_short(self) -> None:
+        """Let those that a spend limit kept back try again: others have told what they did cost."""
+        steps: list[_Place | _Node] = [*self._open.values(), *self._nodes]
+        for step in steps:
+            if step.state == "short":
+                step.state = "ready"
+
+    def _failed(self, action: Action, error: QwenOmniError, now: float) -> None:
         if isinstance(error, RateLimitError):
             (self.text_limiter if isinstance(action, Reduce) else self.limiter).hold(LATE_SECONDS, now=now)
         step = self._step(action)
+        if isinstance(error, SpendLimitError) and step is not None and self._others_ask(step):
+            step.state = "short"  # what the others have set aside is more than they cost; there may be room then
+            return
         if step is not None and error.retryable and step.failures < self.rules.step_retries:
             step.not_before = now + self.rules.retry_seconds * 2**step.failures
             step.failures += 1
@@ -237,6 +261,11 @@ class Machine(Generic[T]):
         """Begin nothing more; the first error is the one told."""
         self.error = self.error or error
         self._cutting = False
+
+    def _others_ask(self, step: _Place | _Node) -> bool:
+        busy = [place for place in self._open.values() if place.state == "asking"]
+        joining = [node for node in self._nodes if node.state == "joining"]
+        return any(one is not step for one in (*busy, *joining))
 
     def _step(self, action: Action) -> _Place | _Node | None:
         match action:
@@ -320,10 +349,13 @@ class Machine(Generic[T]):
             first = min(ready, key=lambda one: one.segment.index)
             if not (self.limiter.too_large(first.tokens) and self._number("asking")):
                 waits.append(self.limiter.wait(first.tokens, now=now))
-        waiting = [node for node in self._nodes if node.state == "ready"]
-        if waiting:
-            waits.append(self.text_limiter.wait(text_tokens(waiting[0].action.text), now=now))
+        waiting = [node for node in self._nodes if node.state == "ready" and node.not_before <= now]
+        if waiting and self._joining() < self.rules.concurrency:
+            waits.append(self.text_limiter.wait(waiting[0].tokens, now=now))
         return max(0.001, min(waits)) if waits else None
+
+    def _joining(self) -> int:
+        return sum(node.state == "joining" for node in self._nodes)
 
     def _number(self, state: str) -> int:
         return sum(place.state == state for place in self._open.values())

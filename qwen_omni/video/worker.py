@@ -131,12 +131,13 @@ class Worker(Generic[T]):
         return lambda machine, _: machine.prepared(segment, tokens)
 
     def _tokens(self, prepared: Prepared, segment: Segment) -> int:
-        whole, share = prepared.plan.tokens or 0, segment.duration / self.footage.duration
+        planned = prepared.plan.tokens or 0
+        share = segment.duration / self.footage.piece_seconds if prepared.plan is not self.footage.whole else 1
         plan = self.task.ask(self.footage.part(prepared), segment)
         words = " ".join(
             part.text for message in plan.request.messages for part in message.parts if hasattr(part, "text")
         )
-        return int(whole * share) + text_tokens(words) + _USUAL_ANSWER
+        return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
     def _before_join(self, action: Reduce) -> "Asking | News[T]":
         plan = self.task.join(action)

@@ -1,0 +1,266 @@
+"""`LongVideoChain`: a video of any length in, a `VideoSummary` (or an answer to a question) out, as a Runnable.
+
+A thin door to `qwen_omni.video`: the connection and the model are those of the chat model. Steps show as child runs
+of callbacks and in `astream_events`, and progress as custom events.
+"""
+# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import patch_config
+
+from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._messages import to_messages
+from langchain_qwen_omni.chat_models import ChatQwenOmni
+from qwen_omni.errors import QwenOmniError, UnsupportedContentError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Message, TextPart, media_of
+from qwen_omni.options import ChatRequest
+from qwen_omni.responses import Response, Usage
+
+if TYPE_CHECKING:
+    from qwen_omni.video.options import SummaryOptions
+
+LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | Sequence[Any]
+
+PROGRESS_EVENT = "qwen_omni_long_video"
+"""Name of the custom events that tell how far a run has come."""
+
+
+class LongVideoChain(Runnable[LongVideoInput, Any]):
+    """Summarises videos of any length, or answers a question about them; nothing is ever paid for twice.
+
+    It takes a path (chosen by the program, so it may lie anywhere), a content block or a message with one video or
+    recording (which must lie inside the model's `media_root`), or a mapping that holds either under `input_key`.
+    `stream` gives `Progress` values and the result last; `astream_events` shows a run for every segment.
+
+    Args:
+        llm: the chat model; its connection and model name are used.
+        text_model: joins the notes: a model of the service, or any other chat model of LangChain.
+        question: answer this in place of summarising. An input's own "question" wins.
+        options: everything else, see `SummaryOptions`; further keywords are fields of it.
+        input_key: where the video stands in a mapping, for graphs.
+        output_key: give `{output_key: result}` rather than the result, for a node of a graph.
+
+    Example:
+        from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+
+        found = LongVideoChain(ChatQwenOmni(), detail="low").invoke("lecture.mp4")
+        print(found.summary, found.chapters, found.this_run.cny)
+    """
+
+    def __init__(
+        self,
+        llm: ChatQwenOmni,
+        *,
+        text_model: str | BaseChatModel | None = None,
+        question: str | None = None,
+        options: "SummaryOptions | None" = None,
+        input_key: str = "video",
+        output_key: str | None = None,
+        **choices: Any,
+    ) -> None:
+        from qwen_omni.video.options import SummaryOptions  # noqa: PLC0415  (loads on first use)
+
+        with as_langchain_errors():
+            told = {"model": llm.model, **choices}
+            if text_model is not None:
+                told["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
+            self.options = replace(options or SummaryOptions(), **told)
+        self.llm = llm
+        self.question = question
+        self.input_key = input_key
+        self.output_key = output_key
+
+    def invoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Give the summary, or the answer."""
+        result = None
+        for result in self.stream(input, config, **kwargs):  # noqa: B007  (the last is what counts)
+            pass
+        return result
+
+    async def ainvoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Do the same in `asyncio`."""
+        result = None
+        async for result in self.astream(input, config, **kwargs):  # noqa: B007
+            pass
+        return result
+
+    def stream(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """Give progress, and the result last."""
+        yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
+
+    async def astream(
+        self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Do the same in `asyncio`."""
+
+        async def only() -> AsyncIterator[LongVideoInput]:
+            yield input
+
+        async for piece in self._atransform_stream_with_config(only(), self._awork, config, **kwargs):
+            yield piece
+
+    def _work(self, inputs: Iterator[LongVideoInput], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
+        from qwen_omni.video.progress import Progress  # noqa: PLC0415
+
+        child = patch_config(config, callbacks=run_manager.get_child())
+        runs: dict[int, Any] = {}
+        with as_langchain_errors():
+            source, question = self._read(list(inputs)[-1])
+            coming = _stream(source, question, client=self.llm.client(), options=self.options)
+            with contextlib.closing(coming):
+                for news in coming:
+                    if not isinstance(news, Progress):
+                        yield self._result(news)
+                        return
+                    if news.kind == "prepared":
+                        runs[news.segment or 0] = run_manager.get_child().on_chain_start(
+                            None, _about(news), name=f"segment {news.segment}"
+                        )
+                    elif news.segment in runs:
+                        runs.pop(news.segment).on_chain_end(asdict(news))
+                    dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                    yield news
+
+    async def _awork(
+        self, inputs: AsyncIterator[LongVideoInput], run_manager: Any, config: RunnableConfig
+    ) -> AsyncIterator[Any]:
+        from qwen_omni.video.progress import Progress  # noqa: PLC0415
+
+        child = patch_config(config, callbacks=run_manager.get_child())
+        runs: dict[int, Any] = {}
+        with as_langchain_errors():
+            source, question = self._read([given async for given in inputs][-1])
+            coming = _astream(source, question, client=self.llm.aclient(), options=self.options)
+            async with contextlib.aclosing(coming):
+                async for news in coming:
+                    if not isinstance(news, Progress):
+                        yield self._result(news)
+                        return
+                    if news.kind == "prepared":
+                        runs[news.segment or 0] = await run_manager.get_child().on_chain_start(
+                            None, _about(news), name=f"segment {news.segment}"
+                        )
+                    elif news.segment in runs:
+                        await runs.pop(news.segment).on_chain_end(asdict(news))
+                    await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                    yield news
+
+    def _result(self, found: Any) -> Any:
+        return found if self.output_key is None else {self.output_key: found}
+
+    def _read(self, given: Any) -> tuple[Any, str | None]:
+        """Find the video in an input, and its question.
+
+        Raises:
+            UnsupportedContentError: there is not exactly one video or recording in it.
+        """
+        question = self.question
+        if isinstance(given, Mapping) and "type" not in given:
+            if self.input_key not in given:
+                raise UnsupportedContentError(
+                    f"The input has no {self.input_key!r}: give a path, a content block, or a mapping that holds one "
+                    f"under {self.input_key!r} (or choose another input_key=)."
+                )
+            question = given.get("question") or question
+            given = given[self.input_key]
+        if isinstance(given, str | os.PathLike | MediaSource | bytes):
+            return given, question
+        return _only_media(given), question
+
+
+def _only_media(given: Any) -> MediaSource:
+    blocks: Any = [given] if isinstance(given, Mapping) else given
+    message = blocks if isinstance(blocks, BaseMessage) else HumanMessage(list(blocks))
+    found = [source for one in to_messages([message]) for part in one.parts for source in media_of(part)]
+    if len(found) != 1:
+        raise UnsupportedContentError(f"The input holds {len(found)} media parts; a long video is one.")
+    return found[0]
+
+
+def _about(news: Any) -> dict[str, Any]:
+    return {"segment": news.segment, "start": news.start, "end": news.end}
+
+
+def _stream(source: Any, question: str | None, *, client: Any, options: Any) -> Generator[Any, None, None]:
+    from qwen_omni.video.answering import stream_answer  # noqa: PLC0415
+    from qwen_omni.video.summarizing import stream_summary  # noqa: PLC0415
+
+    if question is None:
+        yield from stream_summary(source, client=client, options=options)
+    else:
+        yield from stream_answer(source, question, client=client, options=options)
+
+
+async def _astream(source: Any, question: str | None, *, client: Any, options: Any) -> AsyncGenerator[Any, None]:
+    from qwen_omni.video.answering import astream_answer  # noqa: PLC0415
+    from qwen_omni.video.summarizing import astream_summary  # noqa: PLC0415
+
+    coming: Any = (
+        astream_summary(source, client=client, options=options)
+        if question is None
+        else astream_answer(source, question, client=client, options=options)
+    )
+    async with contextlib.aclosing(coming):
+        async for news in coming:
+            yield news
+
+
+class ChatTextModel:
+    """Any chat model of LangChain, as what joins notes."""
+
+    def __init__(self, llm: BaseChatModel) -> None:
+        self._llm = llm
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        told = getattr(self._llm, "model_name", None) or getattr(self._llm, "model", None)
+        return str(told or self._llm._llm_type)  # noqa: SLF001  (LangChain's own name for it)
+
+    def complete(self, request: ChatRequest, /) -> Response:
+        """Answer a conversation of texts."""
+        with _told_as_ours():
+            return _to_response(self._llm.invoke([_to_langchain(message) for message in request.messages]))
+
+    async def acomplete(self, request: ChatRequest, /) -> Response:
+        """Do the same in `asyncio`."""
+        with _told_as_ours():
+            return _to_response(await self._llm.ainvoke([_to_langchain(message) for message in request.messages]))
+
+
+class _told_as_ours:  # noqa: N801  (a context manager)
+    """Raise whatever another library's model raises as an error that the run knows how to end with."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, QwenOmniError):
+            raise QwenOmniError(f"The model that joins notes failed: {type(error).__name__}: {error}") from error
+
+
+def _to_langchain(message: Message) -> BaseMessage:
+    text = "\n\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+    if message.role == "system":
+        return SystemMessage(text)
+    from langchain_core.messages import AIMessage  # noqa: PLC0415
+
+    return AIMessage(text) if message.role == "assistant" else HumanMessage(text)
+
+
+def _to_response(answer: Any) -> Response:
+    used = answer.usage_metadata
+    usage = used and Usage(
+        input_tokens=used["input_tokens"], output_tokens=used["output_tokens"], total_tokens=used["total_tokens"]
+    )
+    return Response(text=str(answer.text), usage=usage or None, finish_reason="stop", id=answer.id)

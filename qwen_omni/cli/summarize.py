@@ -1,0 +1,162 @@
+"""`qwen-omni summarize`: a video of any length as a summary, subtitles, chapters and a page; or a question about it."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
+from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar
+from qwen_omni.client import OmniClient
+from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
+from qwen_omni.settings import Settings
+from qwen_omni.video.answering import stream_answer
+from qwen_omni.video.chapters import clock
+from qwen_omni.video.foresight import foresee
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.progress import Progress
+from qwen_omni.video.questioning import VideoAnswer
+from qwen_omni.video.summarizing import stream_summary
+from qwen_omni.video.summary import VideoSummary
+from qwen_omni.video.writers import bill_text
+
+T = TypeVar("T")
+
+
+def summarize(  # noqa: PLR0913  (each argument is an option of the command)
+    media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
+    *,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="Answer this in place of a summary.")] = None,
+    srt: Annotated[bool, typer.Option("--srt", help="Write the events as SubRip subtitles.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Write the events as WebVTT subtitles.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write a page that plays the video.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
+    youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The folder for files; beside the video if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what each way would take; send nothing.")] = False,
+    model: Annotated[str, typer.Option("--model", "-m", help="Looks at the pieces.")] = DEFAULT_MODEL,
+    text_model: Annotated[str, typer.Option(help="Joins the notes.")] = DEFAULT_TEXT_MODEL,
+    language: Annotated[str | None, typer.Option(help="Language of the texts, in any words.")] = None,
+    wish: Annotated[str | None, typer.Option(help="What to look out for.")] = None,
+    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = "medium",
+    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = "map_reduce",
+    seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
+    overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
+    start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Requests at a time.")] = 8,
+    max_gaps: Annotated[int | None, typer.Option(help="Segments that may fail for good.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Keep no checkpoint and ask everything again.")] = False,
+    delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+) -> None:
+    """Summarise a video of any length, or answer a question about it.
+
+    Every finished piece is kept at once: a run that was stopped goes on where it was, and nothing is paid twice. The
+    key is read from DASHSCOPE_API_KEY.
+    """
+    options = SummaryOptions(
+        model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
+        strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
+        concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
+        checkpoint=not fresh,
+    )  # fmt: skip
+    settings = Settings.load(
+        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
+    )
+    if dry_run:
+        _show_foresight(media, settings, options)
+        return
+    with OmniClient(settings) as client:
+        if question is not None:
+            answer = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
+            _show_answer(answer, as_json=as_json)
+            return
+        found = _watched(stream_summary(media, client=client, options=options), VideoSummary)
+    wanted = {"srt": srt, "vtt": vtt, "html": html, "md": markdown}
+    write_files(found, media, out, [ending for ending, on in wanted.items() if on])
+    _show_summary(found, as_json=as_json, youtube=youtube)
+
+
+def _watched(coming: Iterator[Any], kind: type[T]) -> T:
+    """Show how far a run has come, and give what comes last."""
+    with contextlib.ExitStack() as closing:
+        show = closing.enter_context(steps_bar("segments"))
+        for news in coming:
+            if isinstance(news, kind):
+                return news
+            assert isinstance(news, Progress)
+            if news.kind in ("planned", "notice") or (news.kind == "gap"):
+                show_note(news.text)
+            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
+    raise AssertionError("a run ends with its result or an error")
+
+
+def write_files(found: VideoSummary, media: str, out: Path | None, endings: list[str]) -> list[Path]:
+    """Write the files that were asked for, beside the video or into a folder."""
+    video = Path(media)
+    folder = video.parent if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for ending in endings:
+        path = folder / f"{video.stem}.{ending}"
+        match ending:
+            case "srt":
+                path.write_text(found.to_srt(), encoding="utf-8")
+            case "vtt":
+                path.write_text(found.to_vtt(), encoding="utf-8")
+            case "md":
+                path.write_text(found.to_markdown(), encoding="utf-8")
+            case _:
+                found.to_html(path)
+        show_note(f"wrote {path}")
+        written.append(path)
+    return written
+
+
+def _show_summary(found: VideoSummary, *, as_json: bool, youtube: bool) -> None:
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        return
+    if youtube:
+        sys.stdout.write(found.to_youtube_chapters() + "\n")
+        return
+    show_text(found.summary)
+    if found.chapters:
+        rows = [(clock(one.start), one.title, one.summary) for one in found.chapters]
+        show_table(("from", "chapter", "about"), rows, lines=False)
+    for gap in found.gaps:
+        show_note(f"gap from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
+    for notice in (*found.notices, *found.this_run.notes):
+        show_note(notice)
+    show_note(f"this run: {bill_text(found.this_run)}")
+    show_note(f"with earlier runs: {bill_text(found.whole_run)}")
+
+
+def _show_answer(found: VideoAnswer, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        return
+    show_text(found.answer)
+    show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)
+    show_note(f"this run: {bill_text(found.this_run)}")
+
+
+def _show_foresight(media: str, settings: Settings, options: SummaryOptions) -> None:
+    rows = []
+    for one in foresee(media, settings, options):
+        bill = one.bill
+        money = "not known" if bill.cny is None else f"CNY {bill.cny:.3f} (USD {bill.usd or 0:.3f})"
+        name = f"{one.strategy}, {one.detail}"
+        rows.append(
+            ("→" if one.chosen else "", name, f"{one.segments}", f"{bill.input_tokens:,}", f"{bill.output_tokens:,}",
+             money, f"{one.seconds:,.0f} s")
+        )  # fmt: skip
+    show_table(("", "way", "requests", "tokens in", "tokens out", "cost", "time"), rows, lines=False)
+    show_note("Nothing was sent. Times and the tokens of answers are guesses; tokens in follow the service's formulas.")

@@ -1,0 +1,261 @@
+"""Nothing is paid for twice: not after an error, not in another use, not in another process."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from qwen_omni.client import AsyncOmniClient
+from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
+from qwen_omni.responses import Usage
+from qwen_omni.standin.script import Fault
+from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.reading import aiter_notes, iter_notes
+from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
+from tests.core.video.conftest import asked_segments, codes_of
+
+OPTIONS = SummaryOptions(segment_seconds=15, single_call_seconds=0, detail="low", retry_seconds=0.0)
+
+
+def same(one, other):
+    """Everything but what was paid when."""
+    bare = {"this_run", "whole_run", "notices"}
+    return one.model_dump(exclude=bare) == other.model_dump(exclude=bare)
+
+
+def test_a_run_that_ended_goes_on(fresh, client, one_minute):
+    """The bill was unpaid for a while: afterwards only what was missing is asked, and the cost of all is told."""
+    unpaid = Fault.refuse(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
+    fresh.script.fault(unpaid, when=lambda request: len(fresh.requests) > 3)
+    with pytest.raises(AccountError, match="run it again"):
+        summarize(one_minute.path, client=client, options=OPTIONS)
+    first = asked_segments(fresh)
+    fresh.script.clear()
+    found = summarize(one_minute.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(one_minute.codes)
+    assert found.this_run.requests < found.whole_run.requests
+    assert found.whole_run.requests == found.segments + 1
+    answered = [code for code in asked_segments(fresh) if code in first]
+    assert len(answered) <= len(first) + OPTIONS.concurrency
+
+
+def test_the_second_time_costs_nothing(fresh, client, one_minute):
+    """Summarised twice: nothing is asked, the result is the same, and both costs are told."""
+    first = summarize(one_minute.path, client=client, options=OPTIONS)
+    fresh.clear()
+    again = summarize(one_minute.path, client=client, options=OPTIONS)
+    assert fresh.requests == []
+    assert same(first, again)
+    assert again.this_run.requests == 0
+    assert again.this_run.cny == 0
+    assert again.whole_run == first.whole_run
+
+
+def test_an_index_after_a_summary_costs_nothing(fresh, client, one_minute):
+    """`iter_notes` finds what `summarize` has paid for, in order, marked as reused."""
+    summarize(one_minute.path, client=client, options=OPTIONS)
+    fresh.clear()
+    notes = list(iter_notes(one_minute.path, client=client, options=OPTIONS))
+    assert fresh.requests == []
+    assert [one.index for one in notes] == list(range(len(notes)))
+    assert all(one.reused and one.segments == len(notes) for one in notes)
+    assert notes[0].video.duration == 60
+
+
+def test_notes_come_while_later_ones_are_missing(fresh, client, one_minute):
+    """Lazy: after the first note not everything has been asked for; closing loses nothing of it."""
+    options = SummaryOptions(segment_seconds=10, single_call_seconds=0, detail="low", concurrency=1)
+    coming = iter_notes(one_minute.path, client=client, options=options)
+    first = next(coming)
+    assert first.index == 0
+    coming.close()
+    assert 1 <= len(fresh.requests) <= 3
+
+
+def test_another_model_prompt_or_detail_is_another_run(fresh, client, one_minute):
+    """What changes the answers changes the key."""
+    for change in ({}, {"wish": "dogs"}, {"language": "French"}, {"detail": "medium"}, {"model": "qwen3.5-omni-flash"}):
+        fresh.clear()
+        options = SummaryOptions(**{"single_call_seconds": 200, "detail": "low", "rpm": 6000, "tpm": 10**9, **change})
+        summarize(one_minute.path, client=client, options=options)
+        assert len(fresh.requests) == 1, change
+
+
+async def test_asyncio_gives_the_same(fresh, client, one_minute, tmp_path):
+    """The asynchronous twin asks the same and gives the same; it reads the same checkpoint."""
+    other = client.settings.__class__(
+        **{name: getattr(client.settings, name) for name in client.settings.__slots__}
+        | {"cache_dir": tmp_path / "other"}
+    )
+    async with AsyncOmniClient(other) as aclient:
+        found = await asummarize(one_minute.path, client=aclient, options=OPTIONS)
+        asked = len(fresh.requests)
+        notes = [one async for one in aiter_notes(one_minute.path, client=aclient, options=OPTIONS)]
+    assert asked == len(fresh.requests) == found.segments + 1
+    assert len(notes) == found.segments
+    assert same(found, await asyncio.to_thread(summarize, one_minute.path, client=client, options=OPTIONS))
+
+
+async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, one_minute):
+    """Cancel after the first answer: it ends at once, and the next run does not ask for that again."""
+    async with AsyncOmniClient(client.settings) as aclient:
+        first = asyncio.Event()
+        run = asyncio.create_task(
+            asummarize(
+                one_minute.path, client=aclient, options=OPTIONS,
+                on_progress=lambda news: first.set() if news.kind == "segment" else None,
+            )
+        )  # fmt: skip
+        await first.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    found = await asyncio.to_thread(summarize, one_minute.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(one_minute.codes)
+    assert found.this_run.requests < found.segments + 1
+
+
+def test_two_runs_at_once_share_the_work(fresh, client, one_minute):
+    """Two threads on one checkpoint: both give the same, and no segment is asked about twice."""
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(summarize(one_minute.path, client=client, options=OPTIONS)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert same(*found)
+    seen = asked_segments(fresh)
+    assert len(seen) == len(set(seen)) == found[0].segments
+
+
+def test_a_refused_segment_is_a_gap_and_is_asked_again_next_time(fresh, client, one_minute):
+    """Content inspection refuses the second segment: the summary tells the gap; the next run asks for it alone."""
+    options = SummaryOptions(segment_seconds=15, single_call_seconds=0, detail="low", overlap=0, max_gaps=1)
+    code = one_minute.codes[40]
+    refused = Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content.")
+    fresh.script.fault(refused, when=lambda request: any(code in one.picture_codes for one in request.media))
+    found = summarize(one_minute.path, client=client, options=options)
+    (gap,) = found.gaps
+    assert gap.start <= 40 < gap.end
+    assert "inappropriate" in gap.reason
+    assert code not in codes_of(found.events)
+    assert "Gaps" in found.to_markdown()
+    with pytest.raises(TooManyGapsError):
+        summarize(
+            one_minute.path,
+            client=client,
+            options=SummaryOptions(**{name: getattr(options, name) for name in options.__slots__} | {"max_gaps": 0}),
+        )
+    fresh.script.clear()
+    fresh.clear()
+    again = summarize(one_minute.path, client=client, options=options)
+    assert codes_of(again.events) == list(one_minute.codes)
+    assert len(asked_segments(fresh)) == 1
+
+
+def test_a_full_disk_loses_nothing(fresh, client, one_minute, monkeypatch):
+    """The checkpoint cannot grow any more: the run goes on in memory, says so, and gives the whole."""
+    making = Checkpoint._make
+
+    def full(self):
+        making(self)
+        (pages,) = self._base.execute("PRAGMA page_count").fetchone()
+        self._base.execute(f"PRAGMA max_page_count={pages}")
+
+    monkeypatch.setattr(Checkpoint, "_make", full)
+    news = list(stream_summary(one_minute.path, client=client, options=OPTIONS))
+    assert codes_of(news[-1].events) == list(one_minute.codes)
+    assert any("full" in one.text and "memory" in one.text for one in news[:-1] if one.kind == "notice")
+
+
+def test_room_on_the_disk_again(tmp_path):
+    """What could not be written is written with the next row."""
+    with Checkpoint(tmp_path / "a.sqlite3") as kept:
+        (pages,) = kept._base.execute("PRAGMA page_count").fetchone()
+        kept._base.execute(f"PRAGMA max_page_count={pages}")
+        kept.finish("one", "x" * 100_000)
+        assert "full" in kept.trouble
+        assert kept.find("one") == "x" * 100_000
+        kept._base.execute("PRAGMA max_page_count=100000")
+        kept.finish("two", "y")
+        assert not kept.trouble
+    with Checkpoint(tmp_path / "a.sqlite3") as again:
+        assert again.find("one") == "x" * 100_000
+
+
+def test_the_first_answer_counts(tmp_path):
+    """Should a step ever be answered twice, everybody keeps the first."""
+    with Checkpoint(tmp_path / "a.sqlite3") as one, Checkpoint(tmp_path / "a.sqlite3") as two:
+        one.finish("s", "first")
+        two.finish("s", "second")
+        assert one.find("s") == two.find("s") == "first"
+
+
+def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path):
+    """A living owner's claim is respected, a closed one's is not."""
+    one, two = Checkpoint(tmp_path / "a.sqlite3"), Checkpoint(tmp_path / "a.sqlite3")
+    assert one.claim("s") == "mine"
+    assert one.claim("s") == "mine"
+    assert two.claim("s") == "taken"
+    one.release("s")
+    assert two.claim("s") == "mine"
+    assert one.claim("s") == "taken"
+    two.close()
+    assert one.claim("s") == "mine"
+    one.close()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".sqlite3"]
+
+
+def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
+    """Kill the owner: the next one may work on the step."""
+    code = f"""
+import sys, time, pathlib
+from qwen_omni.video.checkpoint import Checkpoint
+kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}))
+print(kept.claim("s"), flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as owner:
+        assert owner.stdout.readline() == "mine\n"
+        with Checkpoint(tmp_path / "a.sqlite3") as kept:
+            assert kept.claim("s") == "taken"
+            owner.kill()
+            owner.wait()
+            assert kept.claim("s") == "mine"
+
+
+def test_what_was_paid_is_kept(tmp_path):
+    """Usage survives, whatever became of the answer."""
+    usage = Usage(input_tokens=5, output_tokens=7, total_tokens=12, input_details={"video": 4})
+    with Checkpoint(tmp_path / "a.sqlite3") as kept:
+        kept.pay("a", "m", usage)
+        kept.pay("a", "m", usage)
+        kept.pay("b", "n", usage)
+    with Checkpoint(tmp_path / "a.sqlite3") as kept:
+        assert kept.paid() == [("m", usage), ("n", usage)]
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, just some text that is long enough to be one" * 50])
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path, content):
+    """Told before anything is asked, with the next step."""
+    (tmp_path / "a.sqlite3").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="remove that file"):
+        Checkpoint(tmp_path / "a.sqlite3")
+
+
+def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
+    """A file of a later version is left alone."""
+    Checkpoint(tmp_path / "a.sqlite3").close()
+    with sqlite3.connect(tmp_path / "a.sqlite3") as base:
+        base.execute("UPDATE facts SET value = '99'")
+    base.close()
+    with pytest.raises(ConfigurationError, match="another version"):
+        Checkpoint(tmp_path / "a.sqlite3")

@@ -1,0 +1,145 @@
+"""`LongVideoChain`: the contract of a Runnable around what the core does with long videos."""
+
+import re
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import LangChainException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableLambda
+
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+from qwen_omni import MediaOutsideRootError, Progress, UnsupportedContentError, VideoSummary
+from qwen_omni.standin import Standin
+from qwen_omni.standin.truth import make_video
+
+CHOICES: dict[str, Any] = {
+    "detail": "low", "segment_seconds": 12, "overlap": 0, "single_call_seconds": 0, "retry_seconds": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Standin() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Twenty-four seconds, two segments."""
+    return make_video(tmp_path_factory.mktemp("film") / "a.mp4", seconds=24, size=(128, 96), fps=2, sound=False)
+
+
+@pytest.fixture
+def llm(service, film):
+    service.clear()
+    return ChatQwenOmni(api_key=service.api_key, base_url=service.base_url, media_root=film.path.parent)
+
+
+def check(found, film):
+    assert isinstance(found, VideoSummary)
+    assert [re.search(r"\d{4}", note.text)[0] for note in found.events] == list(film.codes)
+
+
+def test_invoke_and_stream(llm, service, film):
+    """Progress comes first, the summary last; asked again, nothing is sent. A path and a message mean the same."""
+    pieces = list(LongVideoChain(llm, **CHOICES).stream(film.path))
+    assert all(isinstance(piece, Progress) for piece in pieces[:-1])
+    assert {"planned", "prepared", "segment", "joined", "done"} <= {piece.kind for piece in pieces[:-1]}
+    check(pieces[-1], film)
+    asked = len(service.requests)
+    message = HumanMessage([{"type": "video", "path": str(film.path)}])
+    for given in (str(film.path), {"video": film.path}, {"type": "video", "path": str(film.path)}, message):
+        check(LongVideoChain(llm, **CHOICES).invoke(given), film)
+    assert len(service.requests) == asked
+
+
+async def test_events_show_the_map_steps(llm, film):
+    """`astream_events` shows a run for each segment, custom events with progress, and the result at the end."""
+    events = [event async for event in LongVideoChain(llm, **CHOICES).astream_events(film.path, version="v2")]
+    names = {event["name"] for event in events if event["event"] == "on_chain_start"}
+    assert {"LongVideoChain", "segment 0", "segment 1"} <= names
+    ended = [event["name"] for event in events if event["event"] == "on_chain_end"]
+    assert {"segment 0", "segment 1"} <= set(ended)
+    told = [event["data"] for event in events if event["event"] == "on_custom_event"]
+    assert told[-1]["kind"] == "done"
+    check(await LongVideoChain(llm, **CHOICES).ainvoke(film.path), film)
+
+
+def test_callbacks_and_chains(llm, film):
+    """Callbacks of the config hear of the steps; what follows in a chain gets the summary alone."""
+    heard = []
+
+    class Names(BaseCallbackHandler):
+        def on_chain_start(self, serialized, inputs, **kwargs):
+            heard.append(kwargs.get("name") or "")
+
+    chain = LongVideoChain(llm, **CHOICES) | RunnableLambda(lambda found: found.summary)
+    assert chain.invoke(film.path, config={"callbacks": [Names()]}).startswith("[stand-in]")
+    assert "segment 0" in heard
+    assert list(chain.stream(film.path))[-1].startswith("[stand-in]")
+
+
+def test_a_node_of_a_graph(llm, film):
+    """With `output_key` the result is an update of a graph's state; `input_key` says where the video stands."""
+    chain = LongVideoChain(llm, input_key="file", output_key="found", **CHOICES)
+    check(chain.invoke({"file": str(film.path), "other": 1})["found"], film)
+    graph = pytest.importorskip("langgraph.graph")
+    builder = graph.StateGraph(dict)
+    builder.add_node("summarise", chain)
+    builder.add_edge(graph.START, "summarise")
+    builder.add_edge("summarise", graph.END)
+    check(builder.compile().invoke({"file": str(film.path)})["found"], film)
+
+
+def test_a_model_of_ones_own_joins(llm, service, film):
+    """Any chat model may join the notes; it is given them, and the service's text model is not asked."""
+
+    class Own(BaseChatModel):
+        seen: list = []  # noqa: RUF012  (pydantic copies it)
+
+        @property
+        def _llm_type(self):
+            return "own"
+
+        def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+            self.seen.append(messages)
+            told = AIMessage('{"summary": "mine", "chapters": [{"start": "0:05", "title": "five"}]}')
+            return ChatResult(generations=[ChatGeneration(message=told)])
+
+    own = Own()
+    found = LongVideoChain(llm, text_model=own, **CHOICES).invoke(film.path)
+    assert (found.summary, found.text_model) == ("mine", "own")
+    assert [(one.start, one.title) for one in found.chapters] == [(5.0, "five")]
+    assert all(code in own.seen[0][-1].text for code in film.codes)
+    assert "qwen-plus" not in {request.body["model"] for request in service.requests}
+
+
+def test_a_question(llm, service, film):
+    """A question is asked of every segment at few frames, and again of the promising ones at more."""
+    found = LongVideoChain(llm, question=f"When is {film.codes[15]} shown?", **CHOICES).invoke(film.path)
+    assert any(film.codes[15] in one.text and abs(one.time - 15) <= 1 for one in found.evidence)
+    assert found.looked_again == (0, 1)
+    rates = [request.media[0].fps for request in service.requests if request.media]
+    assert sorted(rates) == [1, 1, 2, 2]  # the film has no more than two
+    assert found.this_run.requests == len(service.requests)
+    assert service.requests[-1].body["model"] == "qwen-plus"
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"other": 1}, UnsupportedContentError),
+        (HumanMessage("no media"), UnsupportedContentError),
+        ({"type": "video", "path": "/etc/hostname"}, MediaOutsideRootError),
+    ],
+    ids=["no key", "no media", "outside"],
+)
+def test_errors_are_of_both_families(llm, given, error):
+    """Ours and LangChain's; a path out of a message must lie inside the model's root."""
+    with pytest.raises(error) as caught:
+        LongVideoChain(llm, **CHOICES).invoke(given)
+    assert isinstance(caught.value, LangChainException)
