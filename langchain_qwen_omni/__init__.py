@@ -14,18 +14,29 @@ if TYPE_CHECKING:
     from langchain_qwen_omni._errors import NoToolCallError as NoToolCallError
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
+    from langchain_qwen_omni.document_loaders import (
+        QwenOmniMediaParser as QwenOmniMediaParser,
+        QwenOmniVideoLoader as QwenOmniVideoLoader,
+        clip as clip,
+    )
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "TimedCaptions", "VideoCaption", "caption_chain"]
+__all__ = [
+    "CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "QwenOmniMediaParser", "QwenOmniVideoLoader",
+    "TimedCaptions", "VideoCaption", "caption_chain", "clip",
+]  # fmt: skip
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
     "NoToolCallError": "langchain_qwen_omni._errors",
+    "QwenOmniMediaParser": "langchain_qwen_omni.document_loaders",
+    "QwenOmniVideoLoader": "langchain_qwen_omni.document_loaders",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",
+    "clip": "langchain_qwen_omni.document_loaders",
 }
 
 

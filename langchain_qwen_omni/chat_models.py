@@ -8,7 +8,7 @@ are read in `_messages` and `_parts`, answers are written in `_responses`, and `
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import (
     AsyncCallbackHandler,
@@ -26,7 +26,7 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
-from langchain_qwen_omni._clients import Clients
+from langchain_qwen_omni._clients import Clients, ConnectionOptions
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._profile import to_model_profile
@@ -39,6 +39,9 @@ from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
+
+if TYPE_CHECKING:  # the client brings the HTTP library, which `import langchain_qwen_omni` does not pay for
+    from qwen_omni.client import OmniClient
 
 _UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
 
@@ -273,6 +276,10 @@ class ChatQwenOmni(BaseChatModel):
         return with_raw(llm, structure.parser) if include_raw else llm | structure.parser
 
     # --- Connections ---
+
+    def client(self) -> "OmniClient":
+        """Give the core's client of this model's connection, for what the core does by itself, as loaders do."""
+        return self._clients.sync(ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS}))
 
     def close(self) -> None:
         """Close the connections of `invoke`, `stream` and `batch`; the next call opens new ones."""
