@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from langchain_qwen_omni._speech import save_speech as save_speech
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
+    from langchain_qwen_omni.document_loaders import (
+        QwenOmniMediaParser as QwenOmniMediaParser,
+        QwenOmniVideoLoader as QwenOmniVideoLoader,
+        clip as clip,
+    )
     from langchain_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from langchain_qwen_omni.long_video import LongVideoChain as LongVideoChain
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
@@ -27,10 +32,13 @@ _HOMES = {
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
     "LongVideoChain": "langchain_qwen_omni.long_video",
     "NoToolCallError": "qwen_omni.errors",
+    "QwenOmniMediaParser": "langchain_qwen_omni.document_loaders",
+    "QwenOmniVideoLoader": "langchain_qwen_omni.document_loaders",
     "TimedCaptions": "qwen_omni.captions.timed",
     "UsageLedgerHandler": "langchain_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",
+    "clip": "langchain_qwen_omni.document_loaders",
     "save_speech": "langchain_qwen_omni._speech",
     "to_reference": "langchain_qwen_omni._references",
 }

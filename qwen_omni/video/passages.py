@@ -1,0 +1,163 @@
+"""Notes of a video → passages for a search index: a text, the seconds it is about, and plain facts. Pure.
+
+Loaders and readers of both frameworks make their documents of passages, so that both index the same.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.video.chapters import clock
+from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
+from qwen_omni.video.seams import says_the_same
+from qwen_omni.video.summary import VideoSummary
+
+Mode = Literal["segments", "captions", "single"]
+"""One passage for each segment, for each single thing that happens, is said or shown, or for the whole."""
+
+Value = str | int | float | bool
+
+EXCLUDED = (
+    "start", "end", "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "model",
+    "url", "kind", "truncated",
+)  # fmt: skip
+"""Facts that say nothing about what a passage is about: not for embeddings or prompts."""
+
+_KINDS = (("event", "events"), ("speech", "speech"), ("on_screen_text", "on_screen_text"))
+_NEAR = 1.0  # seconds that two tellings of one thing may miss each other by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A text about a stretch of a video.
+
+    Attributes:
+        id: the same for the same stretch of the same source, so that indexing twice does not double it.
+        text: what it says.
+        metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
+            fps, video_codec, audio_codec, model, language, url`; times in seconds. What is not known is left out.
+    """
+
+    id: str
+    text: str
+    metadata: dict[str, Value] = field(default_factory=dict)
+
+
+def check_mode(mode: str) -> None:
+    """Refuse an unknown mode.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigurationError(f"mode={mode!r} is not known; choose one of {', '.join(get_args(Mode))}.")
+
+
+class Passages:
+    """Makes passages of the notes of one source as they come, in order.
+
+    Args:
+        source: what documents name as their source: a path or URL.
+        mode: "segments" or "captions"; a "single" passage is made by `whole_passage`.
+
+    Example:
+        >>> notes = SegmentNotes(index=0, start=0, end=9, segments=1, summary="A door opens.")
+        >>> [(one.text, one.metadata["end"]) for one in Passages("a.mp4").of(notes)]
+        [('A door opens.', 9.0)]
+    """
+
+    def __init__(self, source: str, mode: Mode = "segments") -> None:
+        self._source = source
+        self._mode = mode
+        self._before: SegmentNotes | None = None
+
+    def of(self, notes: SegmentNotes) -> Iterator[Passage]:
+        """Give the passages of the next segment; one that failed has none."""
+        if notes.gap:
+            self._before = None
+            return
+        facts = notes_metadata(self._source, notes)
+        if self._mode == "segments":
+            if notes.text:
+                yield _passage(notes.text, facts, "segment", notes.start, notes.end)
+        else:
+            for kind, name in _KINDS:
+                for note in self._new(name, notes):
+                    yield _passage(note.text, facts | {"kind": kind}, kind, note.start, note.end)
+        self._before = notes
+
+    def _new(self, name: str, notes: SegmentNotes) -> Iterator[TimedNote]:
+        """Give the entries that the segment before has not told already: the two overlap."""
+        told = () if self._before is None else tuple(_reaching(getattr(self._before, name), notes.start))
+        for note in getattr(notes, name):
+            if not any(_meet(note, one) and says_the_same(note.text, one.text) for one in told):
+                yield note
+
+
+def _reaching(entries: Iterable[TimedNote], start: float) -> Iterator[TimedNote]:
+    return (one for one in entries if one.end >= start - _NEAR)
+
+
+def _meet(one: TimedNote, other: TimedNote) -> bool:
+    return max(one.start, other.start) - min(one.end, other.end) <= _NEAR
+
+
+def whole_passage(source: str, found: VideoSummary, *, start: float | None, end: float | None) -> Passage:
+    """Make the one passage about all of a source: its summary, chapters and events."""
+    told = {"segments": found.segments, "model": found.model, "language": found.language}
+    facts = video_metadata(source, found.video)
+    facts.update((name, value) for name, value in told.items() if value != "")
+    last = found.video.duration if end is None else end
+    return _passage(_whole_text(found), facts, "whole", start or 0.0, last or 0.0)
+
+
+def _whole_text(found: VideoSummary) -> str:
+    chapters = [f"{clock(one.start)} {one.title}. {one.summary}".strip() for one in found.chapters]
+    lines = [found.summary, *chapters]
+    for entries in (found.events, found.speech, found.on_screen_text):
+        lines += [f"{clock(note.start)} {note.text}" for note in entries]
+    return "\n".join(lines)
+
+
+def notes_metadata(source: str, notes: SegmentNotes) -> dict[str, Value]:
+    """Give what a segment's notes tell as plain facts, without its times."""
+    told: dict[str, Any] = {
+        **video_metadata(source, notes.video),
+        "segment": notes.index, "segments": notes.segments, "model": notes.model, "language": notes.language,
+    }  # fmt: skip
+    if notes.truncated:
+        told["truncated"] = True
+    return {name: value for name, value in told.items() if value not in ("", None)}
+
+
+def video_metadata(source: str, video: VideoFacts | None) -> dict[str, Value]:
+    """Give the facts of a video that are known."""
+    told: dict[str, Any] = {"source": source}
+    if video is not None:
+        told |= video.model_dump(exclude={"source", "kind"})
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def fragment_url(source: str, start: float, end: float) -> str:
+    """Name a stretch of a source in the way players know (W3C Media Fragments: `#t=start,end`).
+
+    Example:
+        >>> fragment_url("https://example.com/a.mp4", 90, 120.5)
+        'https://example.com/a.mp4#t=90,120.5'
+    """
+    base = source if "://" in source else Path(source).absolute().as_uri()
+    return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}"
+
+
+def _passage(text: str, facts: dict[str, Value], kind: str, start: float, end: float) -> Passage:
+    source = str(facts["source"])
+    told = "\0".join((source, kind, f"{start:.3f}", f"{end:.3f}", text if kind not in ("segment", "whole") else ""))
+    url = fragment_url(source, start, end)
+    return Passage(
+        id=hashlib.sha256(told.encode()).hexdigest()[:32],
+        text=text,
+        metadata={**facts, "start": float(start), "end": float(end), "url": url},
+    )

@@ -1,0 +1,191 @@
+"""Videos as documents: every second in the right passage, in order, lazily, paid for once."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from langchain_core.document_loaders import Blob
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip
+from langchain_qwen_omni.document_loaders import find_media
+from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.standin import Fault
+from qwen_omni.standin.truth import make_audio, make_video
+from qwen_omni.video.options import SummaryOptions
+
+SHORT = SummaryOptions(segment_seconds=10, single_call_seconds=0, overlap=2)
+
+
+@pytest.fixture
+def llm(standin, tmp_path):
+    """A model that reaches the stand-in."""
+    with_standin = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url, media_root=tmp_path, max_retries=0)
+    yield with_standin
+    with_standin.close()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Twenty seconds, each with a code of its own."""
+    return make_video(tmp_path_factory.mktemp("films") / "film.mp4", seconds=20, size=(160, 90))
+
+
+def here(film, tmp_path: Path) -> Path:
+    """Put the film into the test's own folder."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(film.path.read_bytes())
+    return path
+
+
+def test_each_segment_is_a_document_that_names_its_seconds(film, llm, tmp_path):
+    """Every second of picture and sound is told by a document whose times cover it, in order."""
+    path = here(film, tmp_path)
+    documents = list(QwenOmniVideoLoader(path, llm, options=SHORT).lazy_load())
+    assert len(documents) >= 3
+    starts = [document.metadata["start"] for document in documents]
+    assert starts == sorted(starts)
+    assert starts[0] == 0
+    assert documents[-1].metadata["end"] == pytest.approx(20, abs=0.2)
+    for second, code in enumerate(film.codes):
+        covering = [one for one in documents if one.metadata["start"] <= second + 0.5 <= one.metadata["end"]]
+        assert any(code in one.page_content for one in covering), second
+    facts = documents[0].metadata
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["source"] == str(path)
+    assert facts["duration"] == pytest.approx(20, abs=0.1)
+    assert (facts["width"], facts["height"], facts["video_codec"], facts["model"]) == (160, 90, "h264", llm.model)
+    assert facts["url"].startswith("file://")
+    assert facts["url"].endswith(f"#t=0,{facts['end']:.10g}")
+    assert {document.metadata["segments"] for document in documents[-1:]} == {len(documents)}
+
+
+def test_indexing_again_costs_nothing_and_doubles_nothing(film, llm, standin, tmp_path):
+    """The second load sends no request and gives the same ids."""
+    path = here(film, tmp_path)
+    first = QwenOmniVideoLoader(path, llm, options=SHORT).load()
+    sent = len(standin.requests)
+    again = QwenOmniVideoLoader(path, llm, options=SHORT).load()
+    assert len(standin.requests) == sent > 0
+    assert [one.id for one in again] == [one.id for one in first]
+    assert len({one.id for one in first}) == len(first)
+    assert [one.page_content for one in again] == [one.page_content for one in first]
+
+
+def test_each_thing_that_happens_is_a_document_once(film, llm, tmp_path):
+    """In captions mode what two overlapping segments both tell is one document, within a second of where it is."""
+    documents = QwenOmniVideoLoader(here(film, tmp_path), llm, mode="captions", options=SHORT).load()
+    events = [one for one in documents if one.metadata["kind"] == "event"]
+    for second, code in enumerate(film.codes):
+        telling = [one for one in events if code in one.page_content]
+        assert len(telling) == film.codes.count(code), second
+        assert any(abs(one.metadata["start"] - second) <= 1 for one in telling), second
+
+
+def test_the_whole_as_one_document(film, llm, tmp_path):
+    """Mode "single": one document, with all codes and the whole time."""
+    (document,) = QwenOmniVideoLoader(here(film, tmp_path), llm, mode="single", options=SHORT).load()
+    assert (document.metadata["start"], document.metadata["end"]) == (0, pytest.approx(20, abs=0.1))
+    assert all(code in document.page_content for code in film.codes)
+
+
+def test_documents_come_while_later_segments_wait(film, llm, standin, tmp_path):
+    """The first document is out long before everything is asked; a caller who stops pays for no more."""
+    path = here(film, tmp_path)
+    options = SummaryOptions(segment_seconds=7.5, single_call_seconds=0, overlap=0, concurrency=1)
+    coming = QwenOmniVideoLoader(path, llm, options=options).lazy_load()
+    next(coming)
+    coming.close()
+    assert 1 <= len(standin.requests) <= 3
+
+
+def test_the_asynchronous_twin_gives_the_same(film, llm, tmp_path):
+    """`alazy_load` and `lazy_load` agree."""
+    path = here(film, tmp_path)
+
+    async def load():
+        return [document async for document in QwenOmniVideoLoader(path, llm, options=SHORT).alazy_load()]
+
+    assert asyncio.run(load()) == QwenOmniVideoLoader(path, llm, options=SHORT).load()
+
+
+def test_a_folder_of_everything(film, llm, tmp_path):
+    """A folder is searched; what is no media in it is passed over; a broken film is left out with a warning."""
+    here(film, tmp_path)
+    make_audio(tmp_path / "deep.mp3", seconds=4)
+    (tmp_path / "notes.txt").write_text("no media")
+    (tmp_path / "broken.mp4").write_bytes(b"no film at all" * 100)
+    with pytest.warns(UserWarning, match=r"broken\.mp4 is left out"):
+        documents = QwenOmniVideoLoader(tmp_path, llm, options=SHORT, on_error="warn").load()
+    assert {Path(one.metadata["source"]).name for one in documents} == {"film.mp4", "deep.mp3"}
+    with pytest.raises(UnreadableMediaError):
+        QwenOmniVideoLoader(tmp_path, llm, options=SHORT).load()
+
+
+def test_what_sources_name(tmp_path):
+    """Files, folders, patterns, links and lists; an empty folder is an error, a missing file is told when opened."""
+    (tmp_path / "a").mkdir()
+    for name in ("b.mp4", "a/c.mov", "a/d.txt"):
+        (tmp_path / name).touch()
+    link = "https://example.com/x.mp4"
+    assert [Path(one).name for one in find_media([tmp_path])] == ["c.mov", "b.mp4"]
+    assert [Path(one).name for one in find_media([f"{tmp_path}/**/*.mp4", link, tmp_path / "none.mp4"])] == [
+        "b.mp4", "x.mp4", "none.mp4",
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", f"{tmp_path}/*.webm"):
+        with pytest.raises(ConfigurationError, match="no video"):
+            list(find_media([source]))
+
+
+def test_a_blob_keeps_its_own_metadata(film, llm):
+    """A parser takes bytes from any blob loader."""
+    blob = Blob(data=film.path.read_bytes(), metadata={"owner": "me", "source": "s3://bucket/film.mp4"})
+    documents = list(QwenOmniMediaParser(llm, options=SHORT).lazy_parse(blob))
+    assert {one.metadata["owner"] for one in documents} == {"me"}
+    assert {one.metadata["source"] for one in documents} == {"s3://bucket/film.mp4"}
+    assert film.codes[0] in documents[0].page_content
+
+
+def test_a_passage_is_asked_again_closer(film, llm, standin, tmp_path):
+    """`clip` gives the passage's seconds, a margin around them, at the frame rate asked for."""
+    documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=SHORT).load()
+    block = clip(documents[1], fps=4, margin=0)
+    llm.invoke([HumanMessage([block, {"type": "text", "text": "What is on screen?"}])])
+    (facts,) = standin.requests[-1].media
+    start, end = documents[1].metadata["start"], documents[1].metadata["end"]
+    assert facts.duration == pytest.approx(end - start, abs=0.3)
+    answer = llm.invoke([HumanMessage([block, {"type": "text", "text": "What is on screen?"}])]).text
+    inside = [code for second, code in enumerate(film.codes) if start <= second + 0.5 <= end]
+    assert all(code in answer for code in inside)
+    assert [code for second, code in enumerate(film.codes) if second + 1 < start and code in answer] == []
+
+
+def test_a_clip_needs_a_document_of_a_file(film, llm, tmp_path):
+    """A link's part cannot be asked about, and other loaders' documents name no stretch."""
+    documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=SHORT).load()
+    documents[0].metadata["source"] = "https://example.com/a.mp4"
+    with pytest.raises(ConfigurationError, match="link"):
+        clip(documents[0])
+    del documents[0].metadata["start"]
+    with pytest.raises(ConfigurationError, match="QwenOmniVideoLoader"):
+        clip(documents[0])
+
+
+def test_an_unknown_mode_is_refused():
+    """Before anything is opened."""
+    with pytest.raises(ConfigurationError, match="segments, captions, single"):
+        QwenOmniVideoLoader("a.mp4", mode="frames")
+    with pytest.raises(ConfigurationError, match="frames"):
+        QwenOmniMediaParser(mode="frames")
+
+
+def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
+    """A segment that the service refuses has no document, and a warning says which seconds are missing."""
+    standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
+    with pytest.warns(UserWarning, match="nothing is known of 0 to"):
+        documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=replace(SHORT, concurrency=1)).load()
+    assert documents
+    assert documents[0].metadata["start"] > 0
