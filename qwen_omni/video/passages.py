@@ -107,7 +107,7 @@ def _meet(one: TimedNote, other: TimedNote) -> bool:
 
 def whole_passage(source: str, found: VideoSummary, *, start: float | None, end: float | None) -> Passage:
     """Make the one passage about all of a source: its summary, chapters and events."""
-    told = {"segments": found.segments, "model": found.model, "language": found.language}
+    told: dict[str, Value] = {"segments": found.segments, "model": found.model, "language": found.language}
     facts = video_metadata(source, found.video)
     facts.update((name, value) for name, value in told.items() if value != "")
     last = found.video.duration if end is None else end

@@ -135,8 +135,8 @@ def test_counting_looks_at_no_media() -> None:
     linked = llm.get_num_tokens_from_messages([HumanMessage([{"type": "video", "url": "https://gone.invalid/a.mp4"}])])
     image = llm.get_num_tokens_from_messages([HumanMessage([{"type": "image", "path": "nowhere.png"}])])
     assert held == linked == 8 + 120 * 640 // 2 + 60 * 7
-    assert image == 4 + 1280
-    assert llm.get_token_ids("Hello there") == [0, 1, 2]
+    assert image == 8 + 1280
+    assert llm.get_token_ids("Hello there") == [0, 1]
     assert llm.get_num_tokens_from_messages([HumanMessage("a")], tools=[test_profile]) > 10
 
 

@@ -15,6 +15,7 @@ from qwen_omni import calls
 from qwen_omni.delivery.deliver import Delivery
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.messages import FramesPart, Sampling, TextPart
+from qwen_omni.spend import limit, outcome
 from qwen_omni.wire import media, request
 
 Patch = pytest.MonkeyPatch
@@ -211,3 +212,22 @@ def history_lost(patch: Patch) -> None:
     """Only the last message is sent."""
     real = request.encode_messages
     patch.setattr(request, "encode_messages", lambda messages, *rest: real(messages[-1:], *rest))
+
+
+@mutant
+def estimate_deaf(patch: Patch) -> None:
+    """The estimate forgets that a video has sound."""
+    patch.setattr(outcome, "audio_tokens", lambda *_: 0)
+
+
+@mutant
+def estimate_as_usual(patch: Patch) -> None:
+    """The estimate takes the service's own sampling, whatever was asked for."""
+    real = outcome.video_tokens
+    patch.setattr(outcome, "video_tokens", lambda profile, size, seconds, fps, _: real(profile, size, seconds, fps))
+
+
+@mutant
+def limit_ignored(patch: Patch) -> None:
+    """Money is set aside without a look at the limit."""
+    patch.setattr(limit.SpendLimit, "_check_all", lambda *_: None)

@@ -11,6 +11,8 @@ import re
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+from qwen_omni.errors import SpendLimitError
+from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.truth import draw_codes, make_audio, make_frames, make_image, make_video
 from tests.truth.reading import only, read
 
@@ -159,3 +161,21 @@ def test_streamed_and_whole_answers_tell_the_same(llm, path):
     texts = [llm.invoke(message).text, "".join(piece.text for piece in llm.stream(message))]
     texts += [llm.batch([message])[0].text, *asyncio.run(both())]
     assert len(set(texts)) == 1
+
+
+def test_the_bill_is_what_was_estimated(llm, path):
+    """Tokens of picture and sound were known beforehand, with the sampling that was asked for."""
+    asked = [HumanMessage([video_block(path, fps=1), ASK])]
+    made = llm.estimate(asked).tokens
+    billed = llm.invoke(asked).usage_metadata["input_token_details"]
+    assert (made.video, made.audio) == (billed["video"], billed["audio"])
+
+
+def test_a_limit_stops_what_is_too_dear(llm, path):
+    """A call that would cost more than it may is not answered."""
+    limited = llm.model_copy(update={"spend_limit": SpendLimit(per_call_tokens=100)})
+    try:
+        answer = limited.invoke([HumanMessage([video_block(path), ASK])]).text
+    except SpendLimitError:
+        answer = ""
+    assert answer == ""
