@@ -173,7 +173,7 @@ def _ask(message: HumanMessage, *, stream: bool, **options: Any) -> AIMessage:
 
 @pytest.mark.vcr
 class TestIntegrationV1(Suite):
-    """The default profile with standard blocks as content: the very requests of `TestIntegration`, its recordings."""
+    """The default profile with standard blocks as content; it plays the recordings of `TestIntegration`."""
 
     options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
 
