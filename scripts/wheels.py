@@ -14,12 +14,14 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
+KINDS = (".py", "/py.typed", ".j2")  # what a package may hold: modules, the mark of types, templates
 EXTRAS = ("", "langchain", "llama-index", "cli", "standin")
 
 
@@ -33,7 +35,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         wheel = build(folder)
-        problems = [*look_inside(wheel), *(line for extra in EXTRAS for line in try_out(wheel, extra, folder))]
+        with ThreadPoolExecutor(max_workers=2) as pool:  # one installs while the other tries
+            tried = list(pool.map(lambda extra: try_out(wheel, extra, folder), EXTRAS))
+        problems = [*look_inside(wheel), *(line for lines in tried for line in lines)]
     for problem in problems:
         print(f"WRONG: {problem}")
     print(f"{wheel.name}: {len(EXTRAS)} clean environments in {time.monotonic() - began:.0f} s")
@@ -56,7 +60,7 @@ def look_inside(wheel: Path) -> list[str]:
 def look_at_names(names: list[str], modules: set[str]) -> list[str]:
     """Compare the names of a wheel's files with the modules of the packages."""
     foreign = [name for name in names if name.partition("/")[0] not in PACKAGES and ".dist-info/" not in name]
-    odd = [name for name in names if name.partition("/")[0] in PACKAGES and not name.endswith((".py", "/py.typed"))]
+    odd = [name for name in names if name.partition("/")[0] in PACKAGES and not name.endswith(KINDS)]
     missing = sorted({*modules, *(f"{package}/py.typed" for package in PACKAGES)} - set(names))
     licence = [] if any(name.endswith("licenses/LICENSE") for name in names) else ["the licence is missing"]
     return [
@@ -67,7 +71,7 @@ def look_at_names(names: list[str], modules: set[str]) -> list[str]:
 
 
 def _modules() -> list[Path]:
-    return [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.suffix in (".py", ".j2")]
 
 
 def try_out(wheel: Path, extra: str, folder: Path) -> list[str]:
