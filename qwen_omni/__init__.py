@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         ServerError as ServerError,
         StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
+        TaskFailedError as TaskFailedError,
+        TaskUnfinishedError as TaskUnfinishedError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
@@ -114,6 +116,16 @@ if TYPE_CHECKING:
         collect as collect,
     )
     from qwen_omni.settings import Settings as Settings
+    from qwen_omni.transcription.options import TranscriptionOptions as TranscriptionOptions
+    from qwen_omni.transcription.run import (
+        atranscribe as atranscribe,
+        transcribe as transcribe,
+    )
+    from qwen_omni.transcription.transcript import (
+        Sentence as Sentence,
+        Transcript as Transcript,
+        Word as Word,
+    )
 
 _HOMES = {
     "qwen_omni.captions.models": "VideoCaption",
@@ -126,8 +138,8 @@ _HOMES = {
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError StoreUnavailableError StreamInterruptedError UnreadableMediaError UnsupportedContentError
-        UnsupportedMediaError
+        ServerError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError
+        UnreadableMediaError UnsupportedContentError UnsupportedMediaError
     """,
     "qwen_omni.media.budget": "MediaBudget",
     "qwen_omni.media.info": "MediaInfo",
@@ -147,6 +159,9 @@ _HOMES = {
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
     "qwen_omni.settings": "Settings",
+    "qwen_omni.transcription.options": "TranscriptionOptions",
+    "qwen_omni.transcription.run": "atranscribe transcribe",
+    "qwen_omni.transcription.transcript": "Sentence Transcript Word",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -74,6 +74,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
 
 
 _CAUGHT: tuple[type[Exception], ...] = (openai.OpenAIError, *_BROKEN)
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
@@ -354,10 +355,14 @@ def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
     where = redact(step.url).partition("?")[0]
-    if "Timeout" in type(error).__name__:
-        return APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return APIConnectionError(f"The connection to {where} failed ({words}).")
+    failure = APIConnectionError(f"The connection to {where} failed ({words}).")
+    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
+        failure = APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
+    elif isinstance(error, httpx2.TimeoutException):
+        failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
+    failure.sent = not isinstance(error, _UNSENT)
+    return failure
 
 
 def _hush() -> None:

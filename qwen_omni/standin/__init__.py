@@ -5,6 +5,7 @@ sent and answers from what it saw and heard. It imports nothing from the rest of
 can judge it. `truth` makes media whose every second proves itself.
 """
 
+from qwen_omni.standin.asr_faults import HttpFault, LoggedTaskCall, Outcome
 from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
 from qwen_omni.standin.log import LoggedRequest
 from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
@@ -15,11 +16,14 @@ from qwen_omni.standin.stores import LoggedStoreCall, StoreFault
 __all__ = [
     "ColourSpan",
     "Fault",
+    "HttpFault",
     "LoggedRequest",
     "LoggedStoreCall",
+    "LoggedTaskCall",
     "Mark",
     "MediaFacts",
     "OssKey",
+    "Outcome",
     "Script",
     "Standin",
     "StoreFault",
