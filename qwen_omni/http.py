@@ -7,8 +7,10 @@ so one connection serves call after call.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -334,7 +336,14 @@ def _web_client_arguments(settings: Settings) -> dict[str, Any]:
         "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
         "headers": {"User-Agent": f"qwen-omni/{_version()}"},
         "follow_redirects": False,
+        "verify": _tls(),
     }
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Read the system's certificates once: it takes longer than a short flow."""
+    return httpx2.create_ssl_context()
 
 
 def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:

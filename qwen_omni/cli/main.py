@@ -35,6 +35,7 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.probe import probe  # noqa: PLC0415
     from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
+    from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
 
     app = typer.Typer(
         help="Ask Qwen-Omni about images, sound and video.",
@@ -42,7 +43,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, caption, doctor, probe, split, standin):
+    for command in (ask, caption, doctor, probe, split, standin, transcribe):
         app.command()(_guarded(command))
     return app
 

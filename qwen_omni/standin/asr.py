@@ -84,6 +84,12 @@ class Tasks:
         """How many tasks were accepted, and would be billed."""
         return len(self._held)
 
+    def clear(self) -> None:
+        """Forget all tasks, the log, and faults that nobody met."""
+        with self._lock:
+            for kept in (self.calls, self._held, self._faults, self._outcomes):
+                kept.clear()
+
     def fail(self, what: HttpFault | Outcome) -> None:
         """Let the next requests of a kind, or the next task, go wrong."""
         with self._lock:
