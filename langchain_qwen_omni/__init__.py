@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+    from langchain_qwen_omni.tools import QwenOmniToolkit as QwenOmniToolkit
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["CaptionOutputParser", "ChatQwenOmni", "NoToolCallError", "TimedCaptions", "VideoCaption", "caption_chain"]
+__all__ = [
+    "CaptionOutputParser",
+    "ChatQwenOmni",
+    "NoToolCallError",
+    "QwenOmniToolkit",
+    "TimedCaptions",
+    "VideoCaption",
+    "caption_chain",
+]
 _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
     "NoToolCallError": "langchain_qwen_omni._errors",
+    "QwenOmniToolkit": "langchain_qwen_omni.tools",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",
     "caption_chain": "langchain_qwen_omni.captions",

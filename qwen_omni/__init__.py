@@ -116,6 +116,11 @@ if TYPE_CHECKING:
         collect as collect,
     )
     from qwen_omni.settings import Settings as Settings
+    from qwen_omni.tools.media_tools import (
+        MediaTools as MediaTools,
+        ToolDefinition as ToolDefinition,
+    )
+    from qwen_omni.tools.outcome import ToolOutcome as ToolOutcome
     from qwen_omni.transcription.options import TranscriptionOptions as TranscriptionOptions
     from qwen_omni.transcription.run import (
         atranscribe as atranscribe,
@@ -159,6 +164,8 @@ _HOMES = {
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
     "qwen_omni.settings": "Settings",
+    "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",
+    "qwen_omni.tools.outcome": "ToolOutcome",
     "qwen_omni.transcription.options": "TranscriptionOptions",
     "qwen_omni.transcription.run": "atranscribe transcribe",
     "qwen_omni.transcription.transcript": "Sentence Transcript Word",

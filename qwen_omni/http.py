@@ -86,11 +86,12 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
         "base_url": settings.base_url,
         "timeout": openai.Timeout(settings.read_timeout, connect=settings.connect_timeout),
         "max_retries": 0,  # the one retry policy is ours
-        "default_headers": {"User-Agent": f"qwen-omni/{_version()}", **settings.headers},
+        "default_headers": {"User-Agent": f"qwen-omni/{package_version()}", **settings.headers},
     }
 
 
-def _version() -> str:
+def package_version() -> str:
+    """Give the version of this package."""
     try:
         return version("qwen-omni")
     except PackageNotFoundError:
@@ -334,7 +335,7 @@ def _web_client_arguments(settings: Settings) -> dict[str, Any]:
     _hush()
     return {
         "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        "headers": {"User-Agent": f"qwen-omni/{_version()}"},
+        "headers": {"User-Agent": f"qwen-omni/{package_version()}"},
         "follow_redirects": False,
         "verify": _tls(),
     }

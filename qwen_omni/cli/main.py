@@ -32,6 +32,7 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
     from qwen_omni.cli.caption import caption  # noqa: PLC0415
     from qwen_omni.cli.doctor import doctor  # noqa: PLC0415
+    from qwen_omni.cli.mcp import mcp  # noqa: PLC0415
     from qwen_omni.cli.probe import probe  # noqa: PLC0415
     from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
@@ -43,7 +44,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, caption, doctor, probe, split, standin, transcribe):
+    for command in (ask, caption, doctor, mcp, probe, split, standin, transcribe):
         app.command()(_guarded(command))
     return app
 

@@ -18,14 +18,15 @@ from qwen_omni.wire.transcription import (
     task_url,
 )
 
-GOOD = {"subtask_status": "SUCCEEDED", "transcription_url": "http://host/r.json?sign=1", "file_url": "u"}
+URL = "http://host/r.json?sign=1"
+GOOD = {"subtask_status": "SUCCEEDED", "transcription_url": URL, "file_url": "u"}
 BAD = {"subtask_status": "FAILED", "code": "InvalidFile.DownloadFailed", "message": "gone", "file_url": "u"}
 STATES = {
     "waits": ({"output": {"task_status": "PENDING"}}, "waiting", None),
     "runs, beside a code that is null": (
         {"code": None, "message": "", "output": {"task_status": "RUNNING"}}, "waiting", None,
     ),
-    "a list of results": ({"output": {"task_status": "SUCCEEDED", "results": [GOOD]}}, "done", GOOD["transcription_url"]),
+    "a list of results": ({"output": {"task_status": "SUCCEEDED", "results": [GOOD]}}, "done", URL),
     "one result": (
         {"output": {"task_status": "SUCCEEDED", "result": {"transcription_url": "https://h/1"}}}, "done", "https://h/1",
     ),
