@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_qwen_omni._errors import NoToolCallError as NoToolCallError
+    from langchain_qwen_omni.audio_loader import QwenOmniAudioLoader as QwenOmniAudioLoader
     from langchain_qwen_omni.captions import caption_chain as caption_chain
     from langchain_qwen_omni.chat_models import ChatQwenOmni as ChatQwenOmni
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
@@ -23,6 +24,7 @@ __all__ = [
     "CaptionOutputParser",
     "ChatQwenOmni",
     "NoToolCallError",
+    "QwenOmniAudioLoader",
     "QwenOmniToolkit",
     "TimedCaptions",
     "VideoCaption",
@@ -32,6 +34,7 @@ _HOMES = {
     "CaptionOutputParser": "langchain_qwen_omni.output_parsers",
     "ChatQwenOmni": "langchain_qwen_omni.chat_models",
     "NoToolCallError": "langchain_qwen_omni._errors",
+    "QwenOmniAudioLoader": "langchain_qwen_omni.audio_loader",
     "QwenOmniToolkit": "langchain_qwen_omni.tools",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",

@@ -4,7 +4,6 @@ The tools are defined in `qwen_omni.tools`; here each becomes a `StructuredTool`
 artifact stays with the program, and whatever goes wrong is text, too.
 """
 
-import functools
 from typing import Any
 
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
@@ -64,25 +63,23 @@ class QwenOmniToolkit(BaseToolkit):
 
 
 def _tool(tools: MediaTools, one: ToolDefinition) -> BaseTool:
+    def run(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
+        outcome = tools.call(one.name, arguments)
+        return outcome.content, outcome.artifact
+
+    async def arun(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
+        outcome = await tools.acall(one.name, arguments)
+        return outcome.content, outcome.artifact
+
     return StructuredTool(
         name=one.name,
         description=one.description,
         args_schema=one.arguments,
-        func=functools.partial(_run, tools, one.name),
-        coroutine=functools.partial(_arun, tools, one.name),
+        func=run,
+        coroutine=arun,
         response_format="content_and_artifact",
         handle_validation_error=_explain,
     )
-
-
-def _run(tools: MediaTools, name: str, /, **arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-    outcome = tools.call(name, arguments)
-    return outcome.content, outcome.artifact
-
-
-async def _arun(tools: MediaTools, name: str, /, **arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-    outcome = await tools.acall(name, arguments)
-    return outcome.content, outcome.artifact
 
 
 def _explain(error: ValidationError | OldValidationError) -> str:

@@ -3,14 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni.audio_reader import QwenOmniAudioReader as QwenOmniAudioReader
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
 
-__all__ = ["CaptionOutputParser", "QwenOmniToolSpec", "TimedCaptions", "VideoCaption"]
+__all__ = ["CaptionOutputParser", "QwenOmniAudioReader", "QwenOmniToolSpec", "TimedCaptions", "VideoCaption"]
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
+    "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",
     "QwenOmniToolSpec": "llama_index_qwen_omni.tool_spec",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",

@@ -4,7 +4,6 @@ The tools are defined in `qwen_omni.tools`; here each becomes a `FunctionTool`. 
 outcome, with the artifact, is the tool's `raw_output`. Whatever goes wrong is text, too.
 """
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +67,11 @@ class QwenOmniToolSpec(BaseToolSpec):
 
     def _tool(self, one: ToolDefinition, told: ToolMetadata | None) -> FunctionTool:
         metadata = told or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
-        return FunctionTool(
-            fn=functools.partial(_run, self.media_tools, one.name),
-            async_fn=functools.partial(_arun, self.media_tools, one.name),
-            metadata=metadata,
-        )
 
+        def run(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
+            return self.media_tools.call(one.name, arguments)
 
-def _run(tools: MediaTools, name: str, /, **arguments: Any) -> ToolOutcome:  # noqa: ANN401
-    return tools.call(name, arguments)
+        async def arun(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
+            return await self.media_tools.acall(one.name, arguments)
 
-
-async def _arun(tools: MediaTools, name: str, /, **arguments: Any) -> ToolOutcome:  # noqa: ANN401
-    return await tools.acall(name, arguments)
+        return FunctionTool(fn=run, async_fn=arun, metadata=metadata)

@@ -121,6 +121,10 @@ if TYPE_CHECKING:
         ToolDefinition as ToolDefinition,
     )
     from qwen_omni.tools.outcome import ToolOutcome as ToolOutcome
+    from qwen_omni.transcription.many import (
+        atranscribe_many as atranscribe_many,
+        transcribe_many as transcribe_many,
+    )
     from qwen_omni.transcription.options import TranscriptionOptions as TranscriptionOptions
     from qwen_omni.transcription.run import (
         atranscribe as atranscribe,
@@ -166,6 +170,7 @@ _HOMES = {
     "qwen_omni.settings": "Settings",
     "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",
     "qwen_omni.tools.outcome": "ToolOutcome",
+    "qwen_omni.transcription.many": "atranscribe_many transcribe_many",
     "qwen_omni.transcription.options": "TranscriptionOptions",
     "qwen_omni.transcription.run": "atranscribe transcribe",
     "qwen_omni.transcription.transcript": "Sentence Transcript Word",

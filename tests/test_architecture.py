@@ -74,6 +74,7 @@ LIGHT = {
         "langchain_core",
         "llama_index",
         "oss2",
+        "mcp",
         "typer",
         "rich",
     ],

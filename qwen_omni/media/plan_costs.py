@@ -16,6 +16,7 @@ WORTH_SECONDS = 2
 """Coding anew costs sharpness, so it must save this much time if it saves no tokens."""
 
 _FULLEST = 0.95  # share of the room that is aimed at
+_MOST_BITS = 1_000_000_000  # the encoder counts them in 32 bits, and a short piece of a large room has more
 _LEAST_BITS = 60_000  # per second of picture
 _SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds
 
@@ -49,7 +50,7 @@ def most_bits(info: MediaInfo, wish: Wish, seconds: float) -> int | None:
     if allowed is None:
         return None
     sound = wish.budget.sound_bitrate * _SOUND_SHARE if info.has_sound else 0
-    return max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound))
+    return min(_MOST_BITS, max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound)))
 
 
 def most_bytes(wish: Wish) -> int | None:

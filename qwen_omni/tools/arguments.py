@@ -58,9 +58,3 @@ class FindMoment(Arguments):
 
     path: Path
     query: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for.")]
-
-
-class SummarizeVideo(Arguments):
-    """What `summarize_video` takes."""
-
-    path: Path

@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.tools import steps
-from qwen_omni.tools.arguments import Arguments, AskVideo, CaptionVideo, ProbeMedia, TranscribeAudio
+from qwen_omni.tools.arguments import Arguments, AskVideo, CaptionVideo, FindMoment, ProbeMedia, TranscribeAudio
 from qwen_omni.tools.folder import MediaFolder
+from qwen_omni.tools.moments import find_moment
 from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
 
@@ -69,6 +70,13 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
         description="Write down every word that is spoken in a recording or video, with the seconds of each sentence.",
         arguments=TranscribeAudio,
         steps=steps.transcribe_audio,
+    ),
+    ToolDefinition(
+        name="find_moment",
+        description="Find the seconds at which something is seen or heard in one video or recording, however long. "
+        "Every minute and a half of a long one is a request, so ask once and well.",
+        arguments=FindMoment,
+        steps=find_moment,
     ),
 )
 
@@ -177,7 +185,9 @@ class MediaTools:
     def _begin(self, name: str, arguments: Mapping[str, Any]) -> Steps:
         definition = next((one for one in DEFINITIONS if one.name == name), None)
         if definition is None:
-            raise ConfigurationError(f"There is no tool {name!r}; there are {', '.join(d.name for d in DEFINITIONS)}.")
+            raise UnsupportedContentError(
+                f"There is no tool {name!r}; there are {', '.join(one.name for one in DEFINITIONS)}."
+            )
         return definition.steps(self._bench, definition.arguments.model_validate(dict(arguments)))
 
     def _settings(self) -> Settings:
