@@ -55,6 +55,7 @@ async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings
         assert unknown.is_error
 
 
+@pytest.mark.slow
 async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Standin, settings: Settings) -> None:
     """A loop with nothing but MCP tools, a folder and a question names the file and the second."""
     films: list[TruthMedia] = [

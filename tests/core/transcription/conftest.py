@@ -53,9 +53,9 @@ def options(**choices) -> TranscriptionOptions:
     return TranscriptionOptions(**{"poll_seconds": 0.001, **choices})
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", pytest.param("async", marks=pytest.mark.slow)])
 def ask(request: pytest.FixtureRequest, settings: Settings) -> Ask:
-    """Transcribe, in both ways; `settings` changes fields of the settings."""
+    """Transcribe, in both ways: they share every decision, so the quick suite tries one, and `test_twins` both."""
 
     def call(media, *, client_settings: Settings | None = None, **choices) -> Transcript:
         used, wishes = client_settings or settings, options(**choices)

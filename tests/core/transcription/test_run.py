@@ -1,5 +1,6 @@
 """`transcribe` and `atranscribe` against the stand-in: what is heard, what is paid, what goes wrong."""
 
+import asyncio
 import dataclasses
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from qwen_omni import (
     APIConnectionError,
+    AsyncOmniClient,
     AuthenticationError,
     ConfigurationError,
     DeliveryError,
@@ -27,6 +29,7 @@ from qwen_omni import (
     TaskUnfinishedError,
     UnreadableMediaError,
     UnsupportedMediaError,
+    atranscribe,
     transcribe,
 )
 from qwen_omni.standin import HttpFault, Outcome, Standin
@@ -35,6 +38,12 @@ from qwen_omni.transcription.options import choose_transcriber
 from tests.core.transcription.conftest import Ask, options, words
 
 TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans")
+
+
+def until_looked_at(standin: Standin) -> None:
+    """Wait until somebody has asked how a task stands."""
+    while not any(call.operation == "poll" for call in standin.tasks.calls):
+        threading.Event().wait(0.01)
 
 
 @pytest.mark.parametrize("model", [*TASKS, "qwen3-asr-flash"])
@@ -54,6 +63,31 @@ def test_what_was_said_and_when(ask: Ask, model: str, recording: TruthMedia, sta
         assert [round(word.start) for word in heard] == list(range(6))
         assert max(abs(word.start - round(word.start)) for word in heard) < 0.05
         assert standin.tasks.submitted == 1
+
+
+async def test_twins(film: TruthMedia, standin: Standin, settings: Settings) -> None:
+    """Both ways give one transcript and one error, over tasks and over chat; cancelling leaves a task to be found."""
+    async with AsyncOmniClient(settings) as client:
+        for model in ("fun-asr", "qwen3-asr-flash"):
+            wishes = options(model=model)
+            said = await atranscribe(film.path, client=client, options=wishes)
+            with OmniClient(settings) as plain:
+                assert await asyncio.to_thread(transcribe, film.path, client=plain, options=wishes) == said
+            assert words(said) == list(film.codes)
+        standin.tasks.fail(Outcome(kind="subtask"))
+        with pytest.raises(TaskFailedError):
+            await atranscribe(film.path, client=client, options=options(language="en"))
+        standin.tasks.fail(Outcome(polls=100_000))
+        standin.tasks.calls.clear()
+        waiting = asyncio.create_task(atranscribe(film.path, client=client, options=options(language="zh")))
+        await asyncio.to_thread(until_looked_at, standin)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    submitted = standin.tasks.submitted
+    with OmniClient(settings) as plain, pytest.raises(TaskUnfinishedError):
+        await asyncio.to_thread(transcribe, film.path, client=plain, options=options(language="zh", wait_seconds=0))
+    assert standin.tasks.submitted == submitted
 
 
 def test_a_films_sound_alone_travels(ask: Ask, film: TruthMedia, standin: Standin) -> None:
@@ -134,6 +168,7 @@ def test_nothing_is_submitted_twice(ask: Ask, recording: TruthMedia, standin: St
         assert standin.tasks.submitted == number
 
 
+@pytest.mark.slow
 def test_a_task_is_found_again_after_a_crash(recording: TruthMedia, standin: Standin, settings: Settings) -> None:
     """A process that is killed while it waits has not lost its task: the next one takes it up."""
     code = (
