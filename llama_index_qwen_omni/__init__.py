@@ -11,24 +11,26 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni.audio_reader import QwenOmniAudioReader as QwenOmniAudioReader
     from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+    from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = [
-    "CaptionOutputParser", "NoToolCallError", "QwenOmni", "TimedCaptions", "UsageLedgerHandler", "VideoCaption",
-]  # fmt: skip
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
     "NoToolCallError": "qwen_omni.errors",
     "QwenOmni": "llama_index_qwen_omni.llm",
+    "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",
+    "QwenOmniToolSpec": "llama_index_qwen_omni.tool_spec",
     "TimedCaptions": "qwen_omni.captions.timed",
     "UsageLedgerHandler": "llama_index_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
 }
+__all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)

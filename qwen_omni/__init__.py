@@ -52,6 +52,8 @@ if TYPE_CHECKING:
         SpendLimitError as SpendLimitError,
         StoreUnavailableError as StoreUnavailableError,
         StreamInterruptedError as StreamInterruptedError,
+        TaskFailedError as TaskFailedError,
+        TaskUnfinishedError as TaskUnfinishedError,
         ToolArgumentsError as ToolArgumentsError,
         TooManyGapsError as TooManyGapsError,
         UnreadableMediaError as UnreadableMediaError,
@@ -135,6 +137,25 @@ if TYPE_CHECKING:
         Reservation as Reservation,
         SpendLimit as SpendLimit,
     )
+    from qwen_omni.tools.media_tools import (
+        MediaTools as MediaTools,
+        ToolDefinition as ToolDefinition,
+    )
+    from qwen_omni.tools.outcome import ToolOutcome as ToolOutcome
+    from qwen_omni.transcription.many import (
+        atranscribe_many as atranscribe_many,
+        transcribe_many as transcribe_many,
+    )
+    from qwen_omni.transcription.options import TranscriptionOptions as TranscriptionOptions
+    from qwen_omni.transcription.run import (
+        atranscribe as atranscribe,
+        transcribe as transcribe,
+    )
+    from qwen_omni.transcription.transcript import (
+        Sentence as Sentence,
+        Transcript as Transcript,
+        Word as Word,
+    )
     from qwen_omni.video.answering import (
         ask_video as ask_video,
         astream_answer as astream_answer,
@@ -177,8 +198,8 @@ _HOMES = {
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
         MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TooManyGapsError UnreadableMediaError
-        UnsupportedContentError UnsupportedMediaError
+        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError
+        TooManyGapsError UnreadableMediaError UnsupportedContentError UnsupportedMediaError
         NoToolCallError ToolArgumentsError
     """,
     "qwen_omni.media.budget": "MediaBudget",
@@ -213,6 +234,12 @@ _HOMES = {
     "qwen_omni.video.reading": "aiter_notes iter_notes",
     "qwen_omni.video.summarizing": "astream_summary asummarize stream_summary summarize",
     "qwen_omni.video.summary": "Chapter VideoSummary",
+    "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",
+    "qwen_omni.tools.outcome": "ToolOutcome",
+    "qwen_omni.transcription.many": "atranscribe_many transcribe_many",
+    "qwen_omni.transcription.options": "TranscriptionOptions",
+    "qwen_omni.transcription.run": "atranscribe transcribe",
+    "qwen_omni.transcription.transcript": "Sentence Transcript Word",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -26,6 +26,8 @@ QwenOmniError
 │   └─ ServerError                   5xx                                              retryable
 ├─ APIConnectionError                no connection, or it broke before an answer      retryable
 │   └─ APITimeoutError               nothing came for too long                        retryable
+├─ TaskFailedError                   an asynchronous job of the service ended badly (task_id, code)
+├─ TaskUnfinishedError               it had not ended when our patience had (task_id); it goes on
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
 ├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
 ├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
@@ -231,9 +233,38 @@ class APIConnectionError(QwenOmniError):
 
     retryable = True
 
+    sent: bool = True
+    """Whether the request may have arrived all the same; what costs money is not sent again then."""
+
 
 class APITimeoutError(APIConnectionError):
     """Nothing came from the service for longer than the settings allow."""
+
+
+class TaskFailedError(QwenOmniError):
+    """An asynchronous job of the service ended badly.
+
+    Attributes:
+        task_id: the service's name of the job.
+        code: the service's word for what went wrong.
+    """
+
+    def __init__(self, message: str, *, task_id: str, code: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.code = code
+
+
+class TaskUnfinishedError(QwenOmniError):
+    """An asynchronous job had not ended in the time that was given. It goes on, and the same call finds it again.
+
+    Attributes:
+        task_id: the service's name of the job.
+    """
+
+    def __init__(self, message: str, *, task_id: str) -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class StreamInterruptedError(QwenOmniError):

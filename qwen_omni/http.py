@@ -7,8 +7,10 @@ so one connection serves call after call.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -74,6 +76,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
 
 
 _CAUGHT: tuple[type[Exception], ...] = (openai.OpenAIError, *_BROKEN)
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
@@ -83,11 +86,12 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
         "base_url": settings.base_url,
         "timeout": openai.Timeout(settings.read_timeout, connect=settings.connect_timeout),
         "max_retries": 0,  # the one retry policy is ours
-        "default_headers": {"User-Agent": f"qwen-omni/{_version()}", **settings.headers},
+        "default_headers": {"User-Agent": f"qwen-omni/{package_version()}", **settings.headers},
     }
 
 
-def _version() -> str:
+def package_version() -> str:
+    """Give the version of this package."""
     try:
         return version("qwen-omni")
     except PackageNotFoundError:
@@ -331,9 +335,16 @@ def _web_client_arguments(settings: Settings) -> dict[str, Any]:
     _hush()
     return {
         "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        "headers": {"User-Agent": f"qwen-omni/{_version()}"},
+        "headers": {"User-Agent": f"qwen-omni/{package_version()}"},
         "follow_redirects": False,
+        "verify": _tls(),
     }
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Read the system's certificates once: it takes longer than a short flow."""
+    return httpx2.create_ssl_context()
 
 
 def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
@@ -354,10 +365,14 @@ def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
     where = redact(step.url).partition("?")[0]
-    if "Timeout" in type(error).__name__:
-        return APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return APIConnectionError(f"The connection to {where} failed ({words}).")
+    failure = APIConnectionError(f"The connection to {where} failed ({words}).")
+    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
+        failure = APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
+    elif isinstance(error, httpx2.TimeoutException):
+        failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
+    failure.sent = not isinstance(error, _UNSENT)
+    return failure
 
 
 def _hush() -> None:

@@ -55,6 +55,7 @@ class Usage:
         input_details: tokens by kind (`text`, `image`, `audio`, `video`, `cached`, …) as far as reported.
         output_details: tokens by kind (`text`, `audio`, `reasoning`, …) as far as reported.
         estimated_input: what `input_tokens` had been estimated at before the call was sent; `None` if it was not.
+        seconds: of sound that was transcribed; only transcribing models tell.
     """
 
     input_tokens: int = 0
@@ -63,6 +64,7 @@ class Usage:
     input_details: Mapping[str, int] = field(default_factory=dict)
     output_details: Mapping[str, int] = field(default_factory=dict)
     estimated_input: int | None = field(default=None, compare=False)
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ class Response:
         tool_calls: tools that the model wants to run.
         finish_reason: why it stopped; `None` only in the partial answer of an error.
         usage: tokens, if the service told.
+        annotations: what a transcribing model told beside the text, such as `language`.
     """
 
     text: str = ""
@@ -135,6 +138,7 @@ class Response:
     usage: Usage | None = None
     id: str | None = None
     model: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shown = {"text": self.text, "tool_calls": self.tool_calls, "finish_reason": self.finish_reason}
@@ -178,6 +182,10 @@ class ResponseBuilder:
                 self._facts["finish_reason"] = delta.reason
             case UsageDelta():
                 self._facts["usage"] = delta.usage
+
+    def annotate(self, told: Mapping[str, str]) -> None:
+        """Keep what was told beside the text; the last word counts."""
+        self._facts["annotations"] = {**self._facts.get("annotations", {}), **told}
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         call = self._calls.setdefault(delta.index, {"id": "", "name": "", "arguments": []})

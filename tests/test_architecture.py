@@ -76,6 +76,7 @@ LIGHT = {
         "langchain_core",
         "llama_index",
         "oss2",
+        "mcp",
         "typer",
         "rich",
     ],

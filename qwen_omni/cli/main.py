@@ -33,10 +33,12 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.caption import caption  # noqa: PLC0415
     from qwen_omni.cli.doctor import doctor  # noqa: PLC0415
     from qwen_omni.cli.estimate import estimate  # noqa: PLC0415
+    from qwen_omni.cli.mcp import mcp  # noqa: PLC0415
     from qwen_omni.cli.probe import probe  # noqa: PLC0415
     from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
     from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
+    from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
 
     app = typer.Typer(
         help="Ask Qwen-Omni about images, sound and video.",
@@ -44,7 +46,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, caption, doctor, estimate, probe, split, standin, summarize):
+    for command in (ask, caption, doctor, estimate, mcp, probe, split, standin, summarize, transcribe):
         app.command()(_guarded(command))
     return app
 

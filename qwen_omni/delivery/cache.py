@@ -54,8 +54,9 @@ def cache_key(*, digest: str, store: str, account: str, model: str, form: str | 
 class UploadCache:
     """The uploads of one user of one machine. Safe to share between threads and processes."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time, *, file: str = _FILE) -> None:
         self._folder = folder
+        self._file = file
         self._clock = clock
         self._lock = threading.Lock()
         self._memory: sqlite3.Connection | None = None
@@ -97,7 +98,7 @@ class UploadCache:
             if self._memory is None:
                 try:
                     self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    with contextlib.closing(_opened(str(self._folder / _FILE))) as rows:
+                    with contextlib.closing(_opened(str(self._folder / self._file))) as rows:
                         return _within(rows, action)
                 except (sqlite3.Error, OSError) as error:
                     self._degrade(error)

@@ -19,6 +19,7 @@ from qwen_omni.media.source import MediaSource
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # Without O_NONBLOCK the opening of a pipe that took the place of a file would wait for a writer for ever.
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_LIST = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 _STEPWISE = os.open in os.supports_dir_fd
 _KINDS = (
@@ -80,6 +81,21 @@ def open_local(source: MediaSource, root: Path, *, name: str | None = None) -> I
         yield file
 
 
+@contextlib.contextmanager
+def open_folder(source: MediaSource, root: Path, *, name: str | None = None) -> Iterator[int]:
+    """Open a folder for listing, as a descriptor; raises as `open_local` does, and where no such folder is."""
+    name = name or source.label
+    path, start = resolve_local(source, root, name=name), _resolve(str(root), "media_root")
+    try:
+        descriptor = _open(path, start, last=_LIST)
+    except (OSError, ValueError) as error:
+        raise _unopened(name, error) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def open_plain(path: Path, *, start: Path | None = None, name: str | None = None) -> IO[bytes]:
     """Open a resolved path if a plain file with something in it stands there; never wait, never follow a link.
 
@@ -115,18 +131,18 @@ def _resolve(path: str, name: str) -> Path:
         raise _unopened(name, error) from None
 
 
-def _open(path: Path, start: Path) -> int:
+def _open(path: Path, start: Path, last: int = _READ) -> int:
     """Open step by step from `start`, where the platform can; elsewhere only the last step is kept from links."""
     steps = path.relative_to(start).parts
     if not _STEPWISE or not steps:
-        return os.open(path, _READ)
+        return os.open(path, last)
     folder = os.open(start, _FOLDER)
     try:
         for step in steps[:-1]:
             inner = os.open(step, _FOLDER | _NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(steps[-1], _READ, dir_fd=folder)
+        return os.open(steps[-1], last, dir_fd=folder)
     finally:
         os.close(folder)
 

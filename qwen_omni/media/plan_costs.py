@@ -16,6 +16,7 @@ WORTH_SECONDS = 2
 """Coding anew costs sharpness, so it must save this much time if it saves no tokens."""
 
 _FULLEST = 0.95  # share of the room that is aimed at
+_MOST_BITS = 1_000_000_000  # the encoder counts them in 32 bits, and a short piece of a large room has more
 _LEAST_BITS = 60_000  # per second of picture
 _MOST_BITS = 1_000_000_000  # FFmpeg counts the bits of a second in 31 bits
 _SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds

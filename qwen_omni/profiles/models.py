@@ -249,4 +249,18 @@ SUMMARISERS = (
     ),
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*OMNI, *SUMMARISERS)}
+TRANSCRIBERS = (
+    Profile(
+        name="qwen3-asr-flash",
+        context=32_768,
+        max_input=30_720,
+        max_output=8_192,
+        inputs=frozenset({"audio"}),
+        must_stream=False,
+        limits=MediaLimits(audios=1, audios_inline=1, audio_bytes=10 * 2**20, audio_seconds=300),
+        tokens=TokenRules(audio_in=25, audio_out=None),
+        source="Model Studio, speech recognition pages, read 2026-05-30; sizes of the context are a guess",
+    ),
+)
+
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*OMNI, *SUMMARISERS, *TRANSCRIBERS)}

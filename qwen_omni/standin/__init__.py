@@ -6,6 +6,7 @@ can judge it. `truth` makes media whose every second proves itself.
 """
 
 try:
+    from qwen_omni.standin.asr_faults import HttpFault, LoggedTaskCall, Outcome
     from qwen_omni.standin.facts import ColourSpan, Mark, MediaFacts
     from qwen_omni.standin.log import LoggedRequest
     from qwen_omni.standin.script import Fault, Script, ToolCall, Turn
@@ -21,11 +22,14 @@ except ModuleNotFoundError as error:
 __all__ = [
     "ColourSpan",
     "Fault",
+    "HttpFault",
     "LoggedRequest",
     "LoggedStoreCall",
+    "LoggedTaskCall",
     "Mark",
     "MediaFacts",
     "OssKey",
+    "Outcome",
     "Script",
     "Standin",
     "StoreFault",

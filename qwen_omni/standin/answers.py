@@ -32,6 +32,8 @@ def compose(
 ) -> Answer:
     """Return what the model says to this request."""
     evidence = _evidence(body, media)
+    if model.asr and scripted is None:
+        scripted = Turn(text=" ".join(evidence.codes) + ".")
     turn = scripted or _own_turn(body, model, evidence)
     reasoning = turn.reasoning
     if reasoning is None and is_thinking(body, model):
@@ -41,6 +43,8 @@ def compose(
         finish = "tool_calls"
     pcm = speak(text) if wants_speech(body) and text else b""
     usage = _usage(media, text_in, (text, reasoning, turn), _speech_tokens(model, pcm))
+    if model.asr:
+        usage["seconds"] = round(sum(one.duration for one in media))
     return Answer(
         model=model.echo or str(body["model"]),
         text=text,
@@ -52,6 +56,7 @@ def compose(
         new_envelope=model.new_envelope,
         transcript_only=model.speaks_in_transcript,
         pcm=pcm,
+        annotations=({"type": "audio_info", "language": "en", "emotion": "neutral"},) if model.asr else (),
     )
 
 

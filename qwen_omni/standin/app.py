@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from qwen_omni.standin.asr import TaskAsked
 from qwen_omni.standin.service import Reply, Request, State, respond
 from qwen_omni.standin.store_door import StoreSending, serve_store
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
     from starlette.types import Receive, Scope, Send
+
+    from qwen_omni.standin.asr import Tasks
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
 _STEP_SECONDS = 0.05
@@ -33,19 +36,31 @@ def make_app(
     """Build the ASGI app; `transport_of` finds a client's connection where a reply shall break it."""
 
     async def endpoint(request: HTTPRequest) -> _Sending | StoreSending:
+        client = (request.client.host, request.client.port) if request.client else None
         if state.stores.owns(request.scope["path"]):
-            client = (request.client.host, request.client.port) if request.client else None
             return await serve_store(request, state.stores, state.keys, transport_of(client))
         body = await request.body()
+        if state.tasks is not None and state.tasks.owns(request.scope["path"]):
+            return _Sending(await asyncio.to_thread(_transcribed, request, body, state.tasks), transport_of(client))
         asked = Request(
             method=request.method, path=request.url.path, headers={k.lower(): v for k, v in request.headers.items()},
             body=body,
         )  # fmt: skip
         reply = await asyncio.to_thread(respond, asked, state)
-        client = (request.client.host, request.client.port) if request.client else None
         return _Sending(reply, transport_of(client))
 
     return Starlette(routes=[Route("/{path:path}", endpoint, methods=_METHODS)])
+
+
+def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
+    told = tasks.respond(
+        TaskAsked(
+            method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
+            headers={name.lower(): value for name, value in request.headers.items()}, body=body,
+            host=f"{request.url.scheme}://{request.url.netloc}",
+        )
+    )  # fmt: skip
+    return Reply(status=told.status, pieces=(told.body,), ending="drop" if told.cut else "complete")
 
 
 class _Sending:

@@ -67,6 +67,7 @@ class ModelLimits:
     json_schema: bool = False
     new_envelope: bool = False
     echo: str = ""
+    asr: bool = False
     media: MediaLimits | None = None
 
 
@@ -89,6 +90,12 @@ _OMNI_TURBO = MediaLimits(
     videos=(1, 1), video_bytes=150 * _MB, video_seconds=40.0, frames=(4, 80),
     audios=(1, 1), audio_bytes=10 * _MB, audio_seconds=3 * _MINUTE,
     images=(2048, 250), image_bytes=10 * _MB, mixed=False, tokens=tokens.OMNI_TURBO,
+)  # fmt: skip
+
+_ASR = MediaLimits(
+    videos=(0, 0), video_bytes=0, video_seconds=0.0, frames=(2, 2),
+    audios=(1, 1), audio_bytes=10 * _MB, audio_seconds=5 * _MINUTE,
+    images=(0, 0), image_bytes=0, mixed=False, tokens=tokens.ASR,
 )  # fmt: skip
 
 _VOICES_3_5 = frozenset(
@@ -200,6 +207,9 @@ _MODELS = (
     _turbo("qwen-omni-turbo-2025-03-26"),
     _turbo("qwen-omni-turbo-2025-01-19"),
     _turbo("qwen2.5-omni-7b"),
+    ModelLimits(
+        name="qwen3-asr-flash", max_input=30_720, max_output=8_192, tools=False, asr=True, media=_ASR,
+    ),
     _text("qwen-plus", 997_952, 32_768, "off"),
     _text("qwen-flash", 997_952, 32_768, "off"),
     _text("qwen3.6-plus", 991_808, 65_536, "on"),
@@ -210,6 +220,30 @@ _MODELS = (
     _text("qwen3.8-flash", 991_808, 131_072, "on"),
     _text("qwen3.8-max", 991_808, 131_072, "on"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskModel:
+    """A model that transcribes as a task: the form of its input, what it calls a failed download, its usage."""
+
+    name: str
+    many: bool = True
+    seconds: float = 12 * _HOUR
+    download_code: str = "InvalidFile.DownloadFailed"
+    usage_key: str = "duration"
+
+
+# Speech recognition pages, read 2026-05-30.
+TASK_MODELS = {
+    model.name: model
+    for model in (
+        TaskModel(name="paraformer-v2"),
+        TaskModel(name="fun-asr"),
+        TaskModel(
+            name="qwen3-asr-flash-filetrans", many=False, download_code="FILE_DOWNLOAD_FAILED", usage_key="seconds"
+        ),
+    )
+}
 MODELS = {model.name: model for model in _MODELS}
 _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2})$")
 

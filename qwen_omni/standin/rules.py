@@ -51,6 +51,7 @@ KNOWN_FIELDS = frozenset(
         "logprobs",
         "top_logprobs",
         "user",
+        "asr_options",
     ]
 )
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -73,6 +74,18 @@ def is_thinking(body: dict[str, Any], model: ModelLimits) -> bool:
 def wants_speech(body: dict[str, Any]) -> bool:
     """Tell whether sound was asked for."""
     return "audio" in (body.get("modalities") or ())
+
+
+def check_dictation(body: dict[str, Any]) -> None:
+    """A transcribing model takes one piece of sound and not a word beside it.
+
+    Raises:
+        Refusal: Anything else is in the request.
+    """
+    users = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    kinds = [part.get("type") for content in users if isinstance(content, list) for part in content]
+    if kinds != ["input_audio"] or any(isinstance(content, str) for content in users) or body.get("tools"):
+        raise algo("The dedicated task `asr` .. does not support this input.")
 
 
 def check_fields(body: dict[str, Any], model: ModelLimits) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from qwen_omni.standin import environment as names
 from qwen_omni.standin.app import make_app
+from qwen_omni.standin.asr import Tasks
 from qwen_omni.standin.intake import Intake
 from qwen_omni.standin.listener import Listener
 from qwen_omni.standin.script import Script
@@ -65,10 +66,11 @@ class Standin:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
         self.stores = Stores(*self._oss)
+        intake = Intake(media_map=self.media_map, stores=self.stores)
+        self.tasks = Tasks(intake, tuple(keys), self.stores.now)
         self._state = State(
-            keys=tuple(keys), intake=Intake(media_map=self.media_map, stores=self.stores), script=script or Script(),
-            stores=self.stores,
-        )  # fmt: skip
+            keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks
+        )
         self._host = host
         self._port = port
         self._listener: Listener | None = None

@@ -20,7 +20,7 @@ from qwen_omni.standin.log import LoggedRequest, without_media, without_secrets
 from qwen_omni.standin.messages import all_text, read_messages
 from qwen_omni.standin.perceive import Memory, Perception
 from qwen_omni.standin.refusal import Refusal, algo, invalid
-from qwen_omni.standin.rules import KNOWN_FIELDS, check_fields, is_thinking
+from qwen_omni.standin.rules import KNOWN_FIELDS, check_dictation, check_fields, is_thinking
 from qwen_omni.standin.schema import BadSchemaError
 from qwen_omni.standin.script import Fault, RawAnswer, Script
 from qwen_omni.standin.shapes import check_shapes
@@ -28,6 +28,7 @@ from qwen_omni.standin.stores import Stores
 from qwen_omni.standin.tokens import text_tokens
 
 if TYPE_CHECKING:
+    from qwen_omni.standin.asr import Tasks
     from qwen_omni.standin.facts import MediaFacts
     from qwen_omni.standin.limits import ModelLimits
     from qwen_omni.standin.script import FaultKind
@@ -75,6 +76,7 @@ class State:
     memory: Memory = field(default_factory=Memory)
     requests: list[LoggedRequest] = field(default_factory=list)
     stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
+    tasks: Tasks | None = None
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -164,6 +166,8 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
     """Apply every rule to a request and return the facts of its media."""
     parts = read_messages(body)
     check_fields(body, model)
+    if model.asr:
+        check_dictation(body)
     if parts and model.media is None:
         raise algo(f"The model {model.name} takes text only; the request holds {len(parts)} media parts.")
     facts: tuple[MediaFacts, ...] = ()
@@ -175,6 +179,8 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         )
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
+        if model.asr and not any(one.sound_marks for one in facts):
+            raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if prompt_text_tokens(body) + sum(one.tokens for one in facts) > most:
         raise algo(f"Range of input length should be [1, {most}]")

@@ -44,6 +44,7 @@ class Answer:
     new_envelope: bool
     transcript_only: bool = False
     pcm: bytes = b""
+    annotations: tuple[dict[str, str], ...] = ()
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4()}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -69,6 +70,8 @@ def body(answer: Answer) -> bytes:
     """Return the answer to a request that did not stream."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text}
     message["reasoning_content"] = answer.reasoning or ""
+    if answer.annotations:
+        message["annotations"] = list(answer.annotations)
     if answer.tool_calls:
         message["tool_calls"] = [
             {"index": index, "id": _call_id(call), "type": "function", "function": _function(call)}
@@ -94,6 +97,8 @@ def split_text(text: str) -> list[str]:
 
 
 def _chunk(answer: Answer, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    if answer.annotations:  # with every chunk, and a role that is null after the first
+        delta = {"role": None, **delta, "annotations": list(answer.annotations)}
     choice: dict[str, Any] = {"delta": delta, "finish_reason": finish, "index": 0, "logprobs": None}
     head: dict[str, Any] = {"choices": [choice], "object": "chat.completion.chunk", "usage": None}
     if answer.new_envelope:

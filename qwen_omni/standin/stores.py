@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from qwen_omni.standin import temporary
-from qwen_omni.standin.limits import find_model
+from qwen_omni.standin.limits import TASK_MODELS, find_model
 from qwen_omni.standin.objects import Objects, Stored
 from qwen_omni.standin.oss import StoreCall, StoreReply, operation_of, refuse, respond_oss
 from qwen_omni.standin.signing import OssKey, OssRefusal, Signed, check_signature
@@ -185,7 +185,8 @@ class Stores:
         query = _fields(asked.query)
         if scheme.lower() != "bearer" or key not in chat_keys:
             return _json(401, {"code": "InvalidApiKey", "message": "Invalid API-key provided."})
-        if query.get("action") != "getPolicy" or find_model(query.get("model", "")) is None:
+        model = query.get("model", "")
+        if query.get("action") != "getPolicy" or (find_model(model) is None and model not in TASK_MODELS):
             return _json(400, {"code": "InvalidParameter", "message": f"Model not exist: {query.get('model')}."})
         data = temporary.make_policy(
             query["model"], _hidden(key), asked.host, now=self.now(), lifetime=self.policy_seconds,

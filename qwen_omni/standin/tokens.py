@@ -54,6 +54,10 @@ OMNI_TURBO = TokenRule(
     factor=28, image_min_tokens=4, image_max_tokens=1280, min_frames=4, max_frames=80,
     frame_max_tokens=768, total_tokens=16_384, audio_in=25, audio_out=25,
 )  # fmt: skip
+ASR = TokenRule(
+    factor=28, image_min_tokens=4, image_max_tokens=1280, min_frames=4, max_frames=80,
+    frame_max_tokens=768, total_tokens=16_384, audio_in=25, audio_out=25,
+)  # fmt: skip
 HIGH_RESOLUTION_TOKENS = 16_384
 
 

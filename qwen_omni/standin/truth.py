@@ -231,7 +231,7 @@ def _track(codes: Sequence[str], encoding: Encoding) -> NDArray[np.int16]:
     """Render the whole sound: the digits of `codes[k]` start at sample k times rate, plus the delay asked for."""
     rate = encoding.sample_rate
     samples = np.zeros(len(codes) * rate, np.float32)
-    digits = max((len(code) for code in codes), default=1)
+    digits = max((len(code) for code in codes), default=1) or 1  # a silent second has none
     tone_seconds = min(TONE_SECONDS, 0.78 / digits - REST_SECONDS)
     for second, code in enumerate(codes):
         start = round((second + encoding.sound_delay) * rate)

@@ -30,6 +30,7 @@ from qwen_omni.wire.thinktags import ThinkTags
 
 _DONE = b"[DONE]"
 _OK = 200
+_NOTES = ("language", "emotion")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -195,6 +196,8 @@ class StreamState:
         audio = delta.get("audio")
         if audio:
             deltas += self._audio(audio)
+        for note in delta.get("annotations") or ():  # comes with every chunk, the whole each time
+            self._builder.annotate({key: note[key] for key in _NOTES if isinstance(note.get(key), str)})
         for position, call in enumerate(delta.get("tool_calls") or ()):
             deltas.append(self._call(call, position))
         return deltas
@@ -266,6 +269,7 @@ def to_usage(usage: Mapping[str, Any], *, estimated_input: int | None = None) ->
         input_details=_details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("completion_tokens_details")),
         estimated_input=estimated_input,
+        seconds=float(usage["seconds"]) if isinstance(usage.get("seconds"), int | float) else None,
     )
 
 

@@ -176,6 +176,13 @@ def test_frames_come_with_their_exact_times(film):
     assert codes == [(code,) for code in film.codes[3:8]]
 
 
+def test_a_short_cut_with_much_room(tmp_path):
+    """Two seconds that may take a gigabyte are cut: the bits per second that this allows are more than 32 bits hold."""
+    film = truth.make_video(tmp_path / "short.mp4", seconds=4, size=(64, 48), fps=5)
+    with prepare(film.path, start=1, end=3, choices=Choices(room_bytes=2**30)) as cut:
+        assert cut.info.duration == pytest.approx(2, abs=0.3)
+
+
 def test_a_limit_on_bytes_is_kept(tmp_path):
     """A file that would be larger is coded more coarsely."""
     noise = np.random.default_rng(1)

@@ -1,0 +1,77 @@
+"""`QwenOmniToolSpec`: what an agent may do with the media of one folder, as LlamaIndex tools.
+
+The tools are defined in `qwen_omni.tools`; here each becomes a `FunctionTool`. Its text goes to the model; the whole
+outcome, with the artifact, is the tool's `raw_output`. Whatever goes wrong is text, too.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.tools import FunctionTool, ToolMetadata
+from llama_index.core.tools.tool_spec.base import BaseToolSpec
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.settings import Settings
+from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
+from qwen_omni.tools.outcome import ToolOutcome
+
+
+class QwenOmniToolSpec(BaseToolSpec):
+    """Tools about the videos, recordings and pictures of one folder, for agents.
+
+    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included.
+
+    Args:
+        media_root: the folder; everything below it may be read and sent to the service.
+        settings: how to reach the service; read from the environment at the first call, if not given.
+        model: which model is asked.
+        transcriber: which model transcribes; the cheapest that the region has, if not given.
+
+    Example:
+        from llama_index.core.agent.workflow import FunctionAgent
+        from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
+
+        agent = FunctionAgent(llm=QwenOmni(), tools=QwenOmniToolSpec(media_root="videos").to_tool_list())
+    """
+
+    spec_functions = [one.name for one in DEFINITIONS]  # noqa: RUF012  (LlamaIndex's own form)
+
+    def __init__(
+        self,
+        media_root: str | Path,
+        *,
+        settings: Settings | None = None,
+        model: str = DEFAULT_MODEL,
+        transcriber: str | None = None,
+    ) -> None:
+        """Raises `ConfigurationError` where there is no such folder."""
+        self.media_tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber)
+
+    def to_tool_list(
+        self,
+        spec_functions: list[Any] | None = None,
+        func_to_metadata_mapping: dict[str, ToolMetadata] | None = None,
+    ) -> list[FunctionTool]:
+        """Give the tools, all or those named.
+
+        Raises:
+            ConfigurationError: there is no tool of a name.
+        """
+        known = {one.name: one for one in DEFINITIONS}
+        wanted = [name if isinstance(name, str) else name[0] for name in spec_functions or self.spec_functions]
+        missing = [name for name in wanted if name not in known]
+        if missing:
+            raise ConfigurationError(f"There is no tool {', '.join(missing)}; there are {', '.join(known)}.")
+        return [self._tool(known[name], (func_to_metadata_mapping or {}).get(name)) for name in wanted]
+
+    def _tool(self, one: ToolDefinition, told: ToolMetadata | None) -> FunctionTool:
+        metadata = told or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
+
+        def run(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
+            return self.media_tools.call(one.name, arguments)
+
+        async def arun(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
+            return await self.media_tools.acall(one.name, arguments)
+
+        return FunctionTool(fn=run, async_fn=arun, metadata=metadata)

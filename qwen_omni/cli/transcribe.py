@@ -1,0 +1,149 @@
+"""`qwen-omni transcribe`: what was said in recordings and videos, as text, subtitles or JSON."""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from qwen_omni.cli.choices import REGIONS, WAYS, choose
+from qwen_omni.cli.display import show_error, with_progress
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.profiles.transcription import TRANSCRIBERS
+from qwen_omni.settings import Settings
+from qwen_omni.transcription.options import TranscriptionOptions
+from qwen_omni.transcription.run import transcribe as transcribe_one
+from qwen_omni.transcription.transcript import Transcript
+
+Form = Literal["text", "json", "srt", "vtt"]
+_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """One file and what came of it."""
+
+    media: str
+    said: Transcript | None = None
+    error: QwenOmniError | None = None
+
+
+def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings or videos: paths or URLs.")],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help=f"One of {', '.join(TRANSCRIBERS)}; the cheapest else.")
+    ] = None,
+    srt: Annotated[bool, typer.Option("--srt", help="SubRip subtitles.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="WebVTT subtitles.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one entry a file.")] = False,
+    language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; found out else.")] = None,
+    speakers: Annotated[
+        int | None, typer.Option(help="Tell so many speakers apart; 0 if nobody knows how many.", min=0)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where subtitles of several files go; one file's are printed.")] = Path(),
+    wait: Annotated[float, typer.Option(help="Seconds to wait; a task goes on, and is found again later.")] = 7200,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.", min=1)] = 4,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    delivery: Annotated[str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}.")] = "auto",
+) -> None:
+    """Write down what was said, with times and speakers where the model tells them.
+
+    A recording that was submitted within a day is not paid again, even after a crash: its task is found. Ends with
+    status 1 if any file failed; the others are printed all the same. The key is read from DASHSCOPE_API_KEY.
+    """
+    form = _form({"srt": srt, "vtt": vtt, "json": as_json})
+    told = False if speakers is None else (speakers or True)
+    options = TranscriptionOptions(model=model, language=language, speakers=told, wait_seconds=wait, fresh=fresh)
+    settings = Settings.load(
+        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
+    )
+    paths = _paths(media, out, form)
+    with OmniClient(settings) as client, ThreadPoolExecutor(max_workers=concurrency) as pool:
+        coming = {pool.submit(_one, name, client, options): name for name in dict.fromkeys(media)}
+        try:
+            heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    finished = [heard[name] for name in dict.fromkeys(media)]
+    _show(finished, form, paths)
+    for one in finished:
+        if one.error is not None:
+            show_error(f"{one.media}: {one.error}")
+    if any(one.error is not None for one in finished):
+        raise typer.Exit(_FAILED)
+
+
+def _form(asked: dict[Form, bool]) -> Form:
+    chosen = [name for name, on in asked.items() if on]
+    if len(chosen) > 1:
+        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
+    return chosen[0] if chosen else "text"
+
+
+def _paths(media: list[str], out: Path, form: Form) -> dict[str, Path]:
+    """Name the subtitle files of several recordings; two may not share one.
+
+    Raises:
+        ConfigurationError: two recordings would write to one file.
+    """
+    if form not in ("srt", "vtt") or len(media) == 1:
+        return {}
+    paths = {name: out / f"{Path(name.partition('?')[0]).stem}.{form}" for name in media}
+    if len(set(paths.values())) < len(paths):
+        raise ConfigurationError("Two of the files have one name, so their subtitles would too; do them one by one.")
+    return paths
+
+
+def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard:
+    try:
+        return _Heard(media=name, said=transcribe_one(name, client=client, options=options))
+    except QwenOmniError as error:
+        return _Heard(media=name, error=error)
+
+
+def _told(coming: dict[Future[_Heard], str]) -> Iterator[tuple[str, _Heard]]:
+    for future in as_completed(coming):
+        one = future.result()
+        yield f"{one.media}: {'failed' if one.said is None else 'done'}", one
+
+
+def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> None:
+    if form == "json":
+        entries = [_entry(one) for one in finished]
+        sys.stdout.write(json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
+        return
+    for one in finished:
+        if one.said is None:
+            continue
+        text = {"srt": one.said.to_srt, "vtt": one.said.to_vtt}.get(form, lambda said=one.said: _plain(said))()
+        if one.media in paths:
+            paths[one.media].parent.mkdir(parents=True, exist_ok=True)
+            paths[one.media].write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{paths[one.media]}\n")
+            continue
+        head = f"== {one.media}\n" if len(finished) > 1 else ""
+        sys.stdout.write(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
+
+
+def _entry(one: _Heard) -> dict[str, object]:
+    if one.said is None:
+        return {"file": one.media, "error": str(one.error), "kind": type(one.error).__name__}
+    return {"file": one.media, **one.said.model_dump(mode="json")}
+
+
+def _plain(said: Transcript) -> str:
+    if not said.speakers:
+        return said.text
+    lines = (
+        f"Speaker {one.speaker + 1}: {one.text}" if one.speaker is not None else one.text for one in said.sentences
+    )
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""What each tool takes, as pydantic models: the JSON schema that a model sees, and the check of what it wrote."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_MOST_TEXT = 4000
+_MOST_SECONDS = 1_000_000
+
+Path = Annotated[
+    str,
+    Field(min_length=1, max_length=_MOST_TEXT, description="A file inside the media folder, e.g. 'talks/monday.mp4'."),
+]
+Start = Annotated[float | None, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to begin at.")]
+End = Annotated[float | None, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at.")]
+
+
+class Arguments(BaseModel):
+    """What every tool's arguments have in common: nothing is taken that is not named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProbeMedia(Arguments):
+    """What `probe_media` takes."""
+
+    path: Annotated[str, Field(max_length=_MOST_TEXT, description="A file or a folder; '.' is the media folder.")] = "."
+
+
+class AskVideo(Arguments):
+    """What `ask_video` takes."""
+
+    path: Path
+    question: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to find out.")]
+    start: Start = None
+    end: End = None
+    fps: Annotated[
+        float | None, Field(ge=0.1, le=10, allow_inf_nan=False, description="Frames per second to look at; 2 else.")
+    ] = None
+
+
+class CaptionVideo(Arguments):
+    """What `caption_video` takes."""
+
+    path: Path
+
+
+class TranscribeAudio(Arguments):
+    """What `transcribe_audio` takes."""
+
+    path: Path
+    start: Start = None
+    end: End = None
+
+
+class FindMoment(Arguments):
+    """What `find_moment` takes."""
+
+    path: Path
+    query: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for.")]

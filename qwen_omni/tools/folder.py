@@ -1,0 +1,87 @@
+"""The folder that tools may read: paths out of a model's words become sources in it, or are refused.
+
+Nothing outside is opened: a path is resolved, links included, before anything is touched, and files and folders are
+reached from the root step by step without following links.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.local import open_folder, open_local, resolve_local
+from qwen_omni.media.probe import probe
+from qwen_omni.media.source import MediaSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What stands in a folder: a name, and the size of a file; `None` for a folder."""
+
+    name: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFolder:
+    """A folder and all below it."""
+
+    root: Path
+
+    def source(self, path: str) -> MediaSource:
+        """Make the source that a model's path names; relative paths begin at the folder.
+
+        Raises:
+            UnreadableMediaError: it is a link to somewhere, or no path at all.
+            MediaOutsideRootError: it leads out of the folder.
+        """
+        if "://" in path or path.startswith("data:"):
+            raise UnreadableMediaError("That is a link; this tool takes paths of files in the media folder.")
+        source = MediaSource.from_path(self.root / path)
+        resolve_local(source, self.root, name=repr(path))
+        return source
+
+    def probe(self, source: MediaSource) -> MediaInfo:
+        """Look at a file.
+
+        Raises:
+            UnreadableMediaError: missing, not a plain file, or not media.
+        """
+        with open_local(source, self.root, name=self.name_of(source)) as file:
+            return probe(file, label=self.name_of(source))
+
+    def is_folder(self, source: MediaSource) -> bool:
+        """Tell whether a source is a folder."""
+        try:
+            return stat.S_ISDIR(os.lstat(resolve_local(source, self.root)).st_mode)
+        except (OSError, ValueError):
+            return False
+
+    def listing(self, source: MediaSource) -> list[Entry]:
+        """List a folder: files and folders, nothing hidden, no links.
+
+        Raises:
+            UnreadableMediaError: it cannot be read.
+        """
+        with open_folder(source, self.root, name=self.name_of(source)) as descriptor:
+            try:
+                with os.scandir(descriptor) as found:
+                    entries = [one for one in map(_entry, found) if one is not None]
+            except OSError as error:
+                raise UnreadableMediaError(f"{self.name_of(source)} cannot be listed: {error.strerror}.") from None
+        return sorted(entries, key=lambda one: (one.size_bytes is not None, one.name))
+
+    def name_of(self, source: MediaSource) -> str:
+        """Name a source as the model may: from the folder on."""
+        resolved, root = resolve_local(source, self.root), Path(os.path.realpath(self.root))
+        return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else source.label
+
+
+def _entry(found: os.DirEntry[str]) -> Entry | None:
+    if found.name.startswith(".") or found.is_symlink():
+        return None
+    if found.is_dir(follow_symlinks=False):
+        return Entry(name=f"{found.name}/", size_bytes=None)
+    return Entry(name=found.name, size_bytes=found.stat(follow_symlinks=False).st_size)

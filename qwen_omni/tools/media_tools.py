@@ -1,0 +1,209 @@
+"""`MediaTools`: the tools of one folder, called by name, from threads or `asyncio`. Never raises what went wrong."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.options import ChatRequest
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.settings import Settings
+from qwen_omni.tools import steps
+from qwen_omni.tools.arguments import Arguments, AskVideo, CaptionVideo, FindMoment, ProbeMedia, TranscribeAudio
+from qwen_omni.tools.folder import MediaFolder
+from qwen_omni.tools.moments import find_moment
+from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
+from qwen_omni.tools.steps import Bench, Local, Steps, Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDefinition:
+    """One tool, as every framework shows it to a model.
+
+    Attributes:
+        name: what the model calls it.
+        description: when to use it, and what it gives.
+        arguments: what it takes; `arguments.model_json_schema()` is the schema.
+        steps: what it does.
+    """
+
+    name: str
+    description: str
+    arguments: type[Arguments]
+    steps: Callable[[Bench, Any], Steps]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+
+DEFINITIONS: tuple[ToolDefinition, ...] = (
+    ToolDefinition(
+        name="probe_media",
+        description="List the files of the media folder, or tell what one file is: kind, seconds, size, sound. Free; "
+        "nothing is sent anywhere. Begin here if you do not know the files' names.",
+        arguments=ProbeMedia,
+        steps=steps.probe_media,
+    ),
+    ToolDefinition(
+        name="ask_video",
+        description="Ask a question about what is seen and heard in one video, recording or picture. Name start and "
+        "end in seconds to look at a piece only, and a higher fps to look closely at something quick.",
+        arguments=AskVideo,
+        steps=steps.ask_video,
+    ),
+    ToolDefinition(
+        name="caption_video",
+        description="Describe one video or picture as JSON: the scene, what a product shows, whom it is for, music.",
+        arguments=CaptionVideo,
+        steps=steps.caption_video,
+    ),
+    ToolDefinition(
+        name="transcribe_audio",
+        description="Write down every word that is spoken in a recording or video, with the seconds of each sentence.",
+        arguments=TranscribeAudio,
+        steps=steps.transcribe_audio,
+    ),
+    ToolDefinition(
+        name="find_moment",
+        description="Find the seconds at which something is seen or heard in one video or recording, however long. "
+        "Every minute and a half of a long one is a request, so ask once and well.",
+        arguments=FindMoment,
+        steps=find_moment,
+    ),
+)
+
+
+class MediaTools:
+    """What an agent may do with the media of one folder. Safe to share between threads.
+
+    Paths come from a model, so they are confined to `media_root`. A call gives text for the model and an artifact for
+    the program; whatever goes wrong is told in the text, and kept as `error`.
+
+    Args:
+        media_root: the folder; everything below it may be read and sent to the service.
+        settings: how to reach the service; read from the environment at the first call that needs it, if not given.
+        model: which model is asked.
+        transcriber: which model transcribes; the cheapest that the region has, if not given.
+
+    Example:
+        from qwen_omni import MediaTools
+
+        tools = MediaTools("videos")
+        print(tools.call("probe_media", {"path": "."}))
+        print(tools.call("ask_video", {"path": "promo.mp4", "question": "What is sold here?"}))
+    """
+
+    def __init__(
+        self,
+        media_root: str | Path,
+        *,
+        settings: Settings | None = None,
+        model: str = DEFAULT_MODEL,
+        transcriber: str | None = None,
+    ) -> None:
+        """Raises `ConfigurationError` where there is no such folder."""
+        root = Path(media_root).expanduser().resolve()
+        if not root.is_dir():
+            raise ConfigurationError(f"media_root={str(media_root)!r} is not a folder.")
+        self._bench = Bench(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
+        self._given = settings
+        self._lock = threading.Lock()
+        self._sync: OmniClient | None = None
+        self._async: AsyncOmniClient | None = None
+
+    definitions = DEFINITIONS
+
+    @property
+    def media_root(self) -> Path:
+        """The folder."""
+        return self._bench.folder.root
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
+        """Carry out one call; whatever went wrong is told in the outcome."""
+        try:
+            work = self._begin(name, arguments)
+            result: Any = None
+            while True:
+                try:
+                    step = work.send(result)
+                except StopIteration as stop:
+                    return _outcome(stop)
+                match step:
+                    case Local():
+                        result = step.action()
+                    case Work():
+                        result = step.sync(self._client())
+                    case ChatRequest():
+                        result = self._client().complete(step)
+        except ValidationError as error:
+            return wrong_arguments(error)
+        except Exception as error:  # noqa: BLE001  (a tool tells, it does not raise)
+            return failed(error, self.media_root)
+
+    async def acall(self, name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
+        """Do what `call` does without blocking the event loop."""
+        try:
+            work = self._begin(name, arguments)
+            result: Any = None
+            while True:
+                try:
+                    step = work.send(result)
+                except StopIteration as stop:
+                    return _outcome(stop)
+                match step:
+                    case Local():
+                        result = await asyncio.to_thread(step.action)
+                    case Work():
+                        result = await step.asynchronous(self._async_client())
+                    case ChatRequest():
+                        result = await self._async_client().complete(step)
+        except ValidationError as error:
+            return wrong_arguments(error)
+        except Exception as error:  # noqa: BLE001
+            return failed(error, self.media_root)
+
+    def close(self) -> None:
+        """Close the connection of `call`; the next call opens another."""
+        with self._lock:
+            client, self._sync = self._sync, None
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close the connection of `acall` in the running event loop."""
+        if self._async is not None:
+            await self._async.aclose()
+
+    def _begin(self, name: str, arguments: Mapping[str, Any]) -> Steps:
+        definition = next((one for one in DEFINITIONS if one.name == name), None)
+        if definition is None:
+            raise UnsupportedContentError(
+                f"There is no tool {name!r}; there are {', '.join(one.name for one in DEFINITIONS)}."
+            )
+        return definition.steps(self._bench, definition.arguments.model_validate(dict(arguments)))
+
+    def _settings(self) -> Settings:
+        return replace(self._given or Settings.load(), media_root=self.media_root)
+
+    def _client(self) -> OmniClient:
+        with self._lock:
+            self._sync = self._sync or OmniClient(self._settings())
+            return self._sync
+
+    def _async_client(self) -> AsyncOmniClient:
+        with self._lock:
+            self._async = self._async or AsyncOmniClient(self._settings())
+            return self._async
+
+
+def _outcome(stop: StopIteration) -> ToolOutcome:
+    assert isinstance(stop.value, ToolOutcome)
+    return stop.value

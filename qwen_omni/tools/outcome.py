@@ -1,0 +1,102 @@
+"""What a tool gives: bounded text for the model, a value for the program. Errors become text that says what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from qwen_omni.errors import (
+    APIError,
+    ConfigurationError,
+    MediaDoesNotFitError,
+    MediaOutsideRootError,
+    QwenOmniError,
+    TaskUnfinishedError,
+)
+
+MOST_LETTERS = 8_000
+"""Letters of a tool's text, at most, so that it leaves room in the model's context."""
+_MOST_ERROR = 700
+_OUTSIDE = (
+    "That path lies outside the media folder; nothing was opened. Use a path inside it, without links that lead out: "
+    "probe_media with path '.' lists what is there."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcome:
+    """What came of one call.
+
+    Attributes:
+        content: for the model.
+        artifact: for the program: plain JSON values.
+        error: what went wrong, if anything did; the content says it in words.
+    """
+
+    content: str
+    artifact: Any = None
+    error: Exception | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.content
+
+
+def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
+    r"""Join lines up to a length; tell how much was left out, and how to get it.
+
+    Example:
+        >>> bounded(["one", "two", "three"], "Ask for less.", most=8)
+        'one\ntwo\n[1 of 3 lines left out. Ask for less.]'
+    """
+    kept: list[str] = []
+    used = 0
+    for line in lines:
+        if used + len(line) + bool(kept) > most:
+            break
+        used += len(line) + bool(kept)
+        kept.append(line)
+    left = len(lines) - len(kept)
+    if not left:
+        return "\n".join(kept)
+    if not kept:  # a single line that is too long
+        return f"{lines[0][:most]} [{len(lines[0]) - most:,} letters and {left - 1} lines left out. {advice}]"
+    return "\n".join([*kept, f"[{left:,} of {len(lines):,} lines left out. {advice}]"])
+
+
+def wrong_arguments(error: ValidationError) -> ToolOutcome:
+    """Tell a model which of its arguments are wrong, without quoting what it wrote."""
+    told = [f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in error.errors()[:10]]
+    return ToolOutcome(content=f"Wrong arguments. {'; '.join(told)}. Call again with them put right.", error=error)
+
+
+def failed(error: Exception, root: Path) -> ToolOutcome:
+    """Tell a model what went wrong and what it may do, without the folder's place on this machine."""
+    if isinstance(error, MediaOutsideRootError):
+        return ToolOutcome(content=_OUTSIDE, error=error)
+    if not isinstance(error, QwenOmniError):
+        text = f"The tool failed in a way that nobody foresaw ({type(error).__name__}). Do without it, and say so."
+        return ToolOutcome(content=text, error=error)
+    words = str(error).replace(f"{root}/", "").replace(str(root), "the media folder").removeprefix("message 0 part 0: ")
+    return ToolOutcome(content=f"Failed: {_short(words)} {_advice(error)}".rstrip(), error=error)
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= _MOST_ERROR else f"{words[:_MOST_ERROR]}…"
+
+
+def _advice(error: QwenOmniError) -> str:
+    match error:
+        case MediaDoesNotFitError():
+            return "With start and end a piece of it can be asked about."
+        case TaskUnfinishedError():
+            return "Call the same again later."
+        case ConfigurationError():
+            return "Only the people who run this program can change that: tell the user."
+        case APIError() if not error.retryable:
+            return "Calling the same again will not help."
+        case _ if error.retryable:
+            return "Calling again later may work."
+        case _:
+            return ""

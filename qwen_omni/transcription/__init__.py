@@ -1,0 +1,1 @@
+"""Transcription: who said what when, by the service's models for it."""

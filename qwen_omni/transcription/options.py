@@ -1,0 +1,83 @@
+"""What may be chosen about a transcription, and whether a model can do it. Values and decisions."""
+
+from dataclasses import dataclass
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.profiles import Region
+from qwen_omni.profiles.transcription import (
+    DEFAULT_TRANSCRIPTION_MODEL,
+    DEFAULT_TRANSCRIPTION_MODEL_ABROAD,
+    TranscriptionProfile,
+    transcriber,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionOptions:
+    """What may be chosen about a transcription.
+
+    Attributes:
+        model: which model; `None` takes the cheapest that the region has.
+        language: of the speech, as a code (`en`, `zh`); `None` lets the model find out.
+        speakers: tell speakers apart; a number says how many there are.
+        words: times of single words too, where the model gives them only when asked.
+        context: names and terms that may be spoken, in words (the qwen3 models).
+        vocabulary_id: a list of hot words kept at the service (paraformer-v2, fun-asr).
+        tidy: leave out filler words (paraformer-v2, fun-asr).
+        start: where to begin in a local file, in seconds; times still count from the file's beginning.
+        end: where to end in it, in seconds.
+        wait_seconds: how long to wait for a task before `TaskUnfinishedError`; the task goes on.
+        poll_seconds: the first wait between two looks at a task; later ones grow to 15 s.
+        fresh: submit anew even if this recording was submitted in the last day, and pay again.
+    """
+
+    model: str | None = None
+    language: str | None = None
+    speakers: bool | int = False
+    words: bool = True
+    context: str | None = None
+    vocabulary_id: str | None = None
+    tidy: bool = False
+    start: float | None = None
+    end: float | None = None
+    wait_seconds: float = 7200.0
+    poll_seconds: float = 1.0
+    fresh: bool = False
+
+
+DEFAULT_OPTIONS = TranscriptionOptions()
+
+
+def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> TranscriptionProfile:
+    """Choose the model, and refuse what it cannot do.
+
+    Args:
+        options: what the caller wants.
+        region: where the service is; `None` if nobody knows.
+
+    Raises:
+        ConfigurationError: the region does not offer it, or it cannot do what is asked.
+    """
+    usual = DEFAULT_TRANSCRIPTION_MODEL if region in (None, "cn") else DEFAULT_TRANSCRIPTION_MODEL_ABROAD
+    profile = transcriber(options.model or usual)
+    if region is not None and region not in profile.regions:
+        raise ConfigurationError(
+            f"{profile.name} is not offered in {region!r}, only in {', '.join(sorted(profile.regions))}. "
+            "Choose another model, or a key and base_url of that region."
+        )
+    for wished, can, word, instead in _wishes(options, profile):
+        if wished and not can:
+            raise ConfigurationError(f"{profile.name} has no {word}; {instead}.")
+    if options.wait_seconds < 0 or options.poll_seconds < 0:
+        raise ConfigurationError("wait_seconds and poll_seconds count seconds and cannot be negative.")
+    return profile
+
+
+def _wishes(options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[tuple[bool, bool, str, str], ...]:
+    listed = "paraformer-v2 and fun-asr have it"
+    return (
+        (bool(options.speakers), profile.speakers, "speakers=", "paraformer-v2 and fun-asr tell speakers apart"),
+        (options.vocabulary_id is not None, profile.many, "vocabulary_id=", listed),
+        (options.tidy, profile.many, "tidy=", listed),
+        (options.context is not None, not profile.many, "context=", "the qwen3-asr models have it"),
+    )

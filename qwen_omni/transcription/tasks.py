@@ -1,0 +1,72 @@
+"""Which tasks were submitted, beside the upload cache: the same recording is submitted once, whoever asks again.
+
+A row holds a digest and the service's name of the task, nothing of the recording and no link. A task is remembered
+for as long as its result can be fetched. Rows are claimed while a submission is on its way, as uploads are.
+"""
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from qwen_omni.delivery.cache import Claim, Held, UploadCache
+from qwen_omni.profiles.transcription import RESULT_SECONDS
+
+_FILE = "tasks.sqlite3"
+_MARGIN = 3600.0  # seconds; a task this close to its end is not waited for any more
+_BEAT = 30.0  # seconds
+_PATIENCE = 0.05
+
+
+def task_key(*told: str) -> str:
+    """Name a submission by all that decides its result; nothing of it can be read back."""
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+class Tasks:
+    """The submitted tasks of one user of one machine. Safe to share between threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = UploadCache(folder, file=_FILE)
+
+    def find_or_claim(self, key: str) -> Held | Claim:
+        """Give a task that was submitted, or leave to submit it; waits while another submits."""
+        while (found := self._rows.look(key)) is None:
+            time.sleep(_PATIENCE)
+        return found
+
+    @contextlib.contextmanager
+    def submitting(self, claim: Claim) -> Iterator[None]:
+        """Keep a claim alive as long as the block runs, and give it up if that fails."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(_BEAT):
+                self._rows.renew(claim)
+
+        threading.Thread(target=beat, daemon=True, name="qwen-omni-claim").start()
+        try:
+            yield
+        except BaseException:
+            self._rows.give_up(claim)
+            raise
+        finally:
+            ended.set()
+
+    def submitted(self, claim: Claim, task_id: str) -> None:
+        """Keep the name of a task; from here on it is never paid again."""
+        self._rows.finish(claim, task_id, time.time() + RESULT_SECONDS - _MARGIN)
+
+    def drop(self, key: str) -> None:
+        """Forget whatever was submitted, so that the next one is submitted anew."""
+        match self.find_or_claim(key):
+            case Held() as held:
+                self._rows.forget(key, held.location)
+            case Claim() as claim:
+                self._rows.give_up(claim)
+
+    def forget(self, key: str, task_id: str) -> None:
+        """Drop a task that failed or is gone."""
+        self._rows.forget(key, task_id)

@@ -1,0 +1,121 @@
+"""What was said: a transcript, its sentences and words, in seconds. Values; `wire.transcription` reads them.
+
+Subtitles are written by `captions.subtitles`; here is decided only where a long sentence is cut for them.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qwen_omni.captions.subtitles import to_srt, to_webvtt
+from qwen_omni.captions.timed import TimedCaption
+from qwen_omni.errors import ConfigurationError
+
+_CUE_LETTERS = 84  # two lines of 42, the usual measure of subtitles
+_CUE_SECONDS = 7.0
+
+
+class Word(BaseModel):
+    """One word with its punctuation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: float = Field(description="Seconds from the beginning.")
+    end: float = Field(description="Seconds from the beginning.")
+    text: str
+
+
+class Sentence(BaseModel):
+    """One sentence, as the service cut the speech."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: float = Field(description="Seconds from the beginning.")
+    end: float = Field(description="Seconds from the beginning.")
+    text: str
+    speaker: int | None = Field(default=None, description="Number of the speaker from 0, if they were told apart.")
+    channel: int | None = Field(default=None, description="Track of the recording, if several were transcribed.")
+    language: str | None = None
+    emotion: str | None = None
+    words: tuple[Word, ...] = ()
+
+
+class Transcript(BaseModel):
+    """What was said in one recording. Times are in seconds of the file that was given.
+
+    Example:
+        >>> said = Transcript(text="Good morning.", sentences=(Sentence(start=0.5, end=1.5, text="Good morning."),))
+        >>> print(said.to_srt())
+        1
+        00:00:00,500 --> 00:00:01,500
+        Good morning.
+        <BLANKLINE>
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = Field(description="Everything that was said; empty if nobody spoke.")
+    sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")
+    language: str | None = None
+    duration: float | None = Field(default=None, description="Seconds of the recording, if known.")
+    billed_seconds: float | None = Field(default=None, description="Seconds that the service counted, if it told.")
+    model: str = ""
+    source: str = ""
+    task_id: str | None = None
+
+    @property
+    def speakers(self) -> tuple[int, ...]:
+        """The numbers of the speakers, in order."""
+        return tuple(sorted({one.speaker for one in self.sentences if one.speaker is not None}))
+
+    def to_srt(self) -> str:
+        """Write SubRip subtitles.
+
+        Raises:
+            ConfigurationError: the model told no times.
+        """
+        return to_srt(self._cues())
+
+    def to_vtt(self) -> str:
+        """Write WebVTT subtitles; raises as `to_srt` does."""
+        return to_webvtt(self._cues())
+
+    def _cues(self) -> list[TimedCaption]:
+        if self.text and not self.sentences:
+            raise ConfigurationError(
+                f"{self.model or 'The model'} tells no times, so no subtitles can be made; transcribe with "
+                "paraformer-v2, fun-asr or qwen3-asr-flash-filetrans."
+            )
+        several = len(self.speakers) > 1
+        return [cue for sentence in self.sentences for cue in _cut(sentence, named=several)]
+
+
+def _cut(sentence: Sentence, *, named: bool) -> Iterator[TimedCaption]:
+    """Cut a sentence that is too long for one subtitle, between words whose times are known."""
+    label = f"Speaker {sentence.speaker + 1}: " if named and sentence.speaker is not None else ""
+    long = len(sentence.text) > _CUE_LETTERS or sentence.end - sentence.start > _CUE_SECONDS
+    if not long or not sentence.words:
+        yield TimedCaption(start=sentence.start, end=sentence.end, text=label + sentence.text)
+        return
+    held: list[Word] = []
+    for word in sentence.words:
+        grown = _joined([*held, word])
+        if held and (len(grown) > _CUE_LETTERS or word.end - held[0].start > _CUE_SECONDS):
+            yield TimedCaption(start=held[0].start, end=held[-1].end, text=label + _joined(held))
+            held = []
+        held.append(word)
+    yield TimedCaption(start=held[0].start, end=held[-1].end, text=label + _joined(held))
+
+
+def _joined(words: list[Word]) -> str:
+    """Join words as they are written: with spaces between alphabetic ones, without between Chinese characters."""
+    text = ""
+    for word in words:
+        piece = word.text.strip()
+        spaced = bool(text) and bool(piece) and not (_is_wide(text[-1]) or _is_wide(piece[0]))
+        text += f" {piece}" if spaced else piece
+    return text
+
+
+def _is_wide(letter: str) -> bool:
+    return "\u3000" <= letter <= "\u9fff" or "\uff00" <= letter <= "\uffef"

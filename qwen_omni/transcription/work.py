@@ -1,0 +1,139 @@
+"""What happens one after another to one recording, written once for threads and `asyncio`.
+
+`stages` is a generator: it yields what is to be sent (a flow, or a chat request), is sent what came of it, and does
+what blocks in between: files, uploads, the record of tasks. `transcription.run` drives it.
+"""
+
+import contextlib
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from qwen_omni.client import make_carrier
+from qwen_omni.delivery.cache import Held
+from qwen_omni.delivery.hints import hint_for
+from qwen_omni.errors import DeliveryError, InvalidRequestError, TaskFailedError
+from qwen_omni.flow import Flow
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles.transcription import TranscriptionProfile
+from qwen_omni.responses import Response
+from qwen_omni.retry import RetryPolicy
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, submit
+from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
+from qwen_omni.transcription.sound import Recording, prepare_recording
+from qwen_omni.transcription.tasks import Tasks, task_key
+from qwen_omni.transcription.transcript import Transcript
+from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_task, is_silence
+
+if TYPE_CHECKING:
+    from qwen_omni.delivery.delivered import Delivered
+
+Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
+
+
+def stages(media: object, settings: Settings, options: TranscriptionOptions) -> Stages:
+    """Give the stages of one transcription; raises as `transcribe` does."""
+    profile = choose_transcriber(options, region_of(settings.base_url))
+    recording = prepare_recording(media, settings, options, profile)
+    if profile.route == "chat":
+        return (yield from _by_chat(recording, options, profile))
+    return (yield from _Errand(recording, settings, options, profile).stages())
+
+
+def _by_chat(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:
+    wishes = ChatOptions(extra_body=encode_chat_wishes(options))
+    try:
+        answer: Response = yield ChatRequest(model=profile.name, messages=recording.question(options), options=wishes)
+    except InvalidRequestError as error:
+        if not is_silence(f"{error.code} {error}"):
+            raise
+        answer = Response()
+    billed = None if answer.usage is None else answer.usage.seconds
+    said = Transcript(text=answer.text.strip(), language=answer.annotations.get("language"), billed_seconds=billed)
+    return recording.placed(said, model=profile.name)
+
+
+class _Errand:
+    """One recording on its way through the task routes."""
+
+    def __init__(
+        self, recording: Recording, settings: Settings, options: TranscriptionOptions, profile: TranscriptionProfile
+    ) -> None:
+        self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
+        self._carrier = make_carrier(settings)
+        self._tasks = Tasks(settings.cache_dir)
+        retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+        self._desk = Desk(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
+        wishes = encode_task(profile, options, "").decode()
+        secret = settings.api_key.get_secret_value()
+        self._key = task_key(recording.identity(), settings.base_url, secret, wishes)
+        self._delivered: Delivered | None = None
+        self._repaired = False
+
+    def stages(self) -> Stages:
+        """Submit unless that was done before, wait, and read the result."""
+        if self._options.fresh:
+            self._tasks.drop(self._key)
+        while True:
+            found = self._tasks.find_or_claim(self._key)
+            if isinstance(found, Held):
+                task_id = found.location
+            else:
+                with self._tasks.submitting(found):
+                    task_id = yield submit(self._desk, self._profile, self._options, self._link())
+                    self._tasks.submitted(found, task_id)
+            state: TaskState = yield await_end(self._desk, self._options, task_id)
+            if state.state in ("done", "silent"):
+                return (yield from self._read(task_id, state))
+            self._tasks.forget(self._key, task_id)
+            if not self._mended(state, known=isinstance(found, Held)):
+                raise self._failure(task_id, state)
+
+    def _link(self) -> str:
+        if self._delivered is None:
+            self._delivered = self._recording.carried(self._carrier, self._settings, self._profile.name)
+        return self._delivered.url or ""
+
+    def _read(self, task_id: str, state: TaskState) -> Stages:
+        """Fetch the result; a link that does not work is asked for once more."""
+        said = Transcript(text="")
+        if state.state == "done":
+            try:
+                said = yield fetch(self._desk, state.url or "")
+            except ResultGoneError:
+                state = yield look(self._desk, task_id)
+                try:
+                    said = yield fetch(self._desk, state.url or "")
+                except ResultGoneError as error:
+                    self._tasks.forget(self._key, task_id)
+                    raise error.with_hint("The next call submits the recording anew, and pays again.") from None
+        if self._delivered is not None:
+            with contextlib.suppress(DeliveryError):
+                self._carrier.release(self._delivered)
+        return self._recording.placed(said, model=self._profile.name, task_id=task_id, billed_seconds=state.seconds)
+
+    def _mended(self, state: TaskState, *, known: bool) -> bool:
+        """Tell whether to submit once more: an old task is gone, or what it was sent had gone from the store."""
+        if self._repaired:
+            return False
+        self._repaired = True
+        if known:
+            return state.state == "lost" or state.is_gone
+        if not state.is_gone or self._delivered is None or self._delivered.upload is None:
+            return False
+        renewed = self._carrier.renewed(self._delivered, model=self._profile.name, gone=True)
+        changed = renewed is not self._delivered
+        self._delivered = renewed
+        return changed
+
+    def _failure(self, task_id: str, state: TaskState) -> TaskFailedError:
+        label = self._recording.label
+        if state.state == "lost":
+            said = f"is not known to the service (it says {state.told or 'nothing'!r}); it may belong to another key"
+        else:
+            said = f"failed: {state.code or 'no code'}: {state.message or 'no words'}"
+        hint = f" {hint_for([self._delivered])}" if state.is_gone and self._delivered is not None else ""
+        return TaskFailedError(
+            f"The transcription of {label} (task {task_id}) {said}.{hint}", task_id=task_id, code=state.code
+        )

@@ -1,0 +1,77 @@
+"""`qwen-omni transcribe`: text, subtitles, JSON; one failing alone."""
+
+import json
+from pathlib import Path
+
+import pysrt
+import pytest
+import webvtt
+
+from qwen_omni.cli.main import run
+from qwen_omni.standin import Outcome, Standin
+from qwen_omni.standin.truth import TruthMedia, make_audio
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
+    folder = tmp_path_factory.mktemp("calls")
+    return [make_audio(folder / f"{name}.mp3", seconds=4) for name in ("one", "two")]
+
+
+@pytest.fixture
+def command(standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command in a folder of its own; give status, standard output and standard error."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
+    monkeypatch.chdir(tmp_path)
+    standin.tasks.polls_until_done = 0
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run(["transcribe", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_text_and_subtitles_of_one_file(command, calls: list[TruthMedia], standin: Standin) -> None:
+    """Each form holds every word, other libraries read the subtitles, and all of it is paid once."""
+    call = calls[0]
+    assert command(call.path)[1].replace(".", "").split() == list(call.codes)
+    cues = pysrt.from_string(command(call.path, "--srt")[1])
+    assert cues.text.replace(".", "").split() == list(call.codes)
+    assert abs(cues[0].start.ordinal) < 50
+    assert webvtt.from_string(command(call.path, "--vtt")[1]).captions[0].text.startswith(call.codes[0])
+    told = json.loads(command(call.path, "--json")[1])
+    assert told[0]["file"] == str(call.path)
+    assert told[0]["sentences"][0]["words"][0]["text"] == call.codes[0]
+    assert standin.tasks.submitted == 1
+
+
+def test_many_files(command, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+    """A bad file does not end the others; subtitles of several files are written, each under its name."""
+    bad = tmp_path / "bad.mp3"
+    bad.write_text("hello")
+    status, out, err = command(*(call.path for call in calls), bad, "--srt", "--out", "subs")
+    assert status == 1
+    assert out.split() == ["subs/one.srt", "subs/two.srt"]
+    assert "bad.mp3" in err
+    assert pysrt.open("subs/two.srt").text.replace(".", "").split() == list(calls[1].codes)
+
+
+def test_speakers(command, calls: list[TruthMedia], standin: Standin) -> None:
+    """--speakers 0 asks for them without a number, and the text names them."""
+    out = command(calls[0].path, "--speakers", 0)[1]
+    assert out.startswith("Speaker ")
+    assert standin.tasks.calls[0].parameters == {"diarization_enabled": True}
+
+
+def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
+    """Two forms exclude each other; a failed task is told in a line; a model without times makes no subtitles."""
+    assert "exclude each other" in command(calls[0].path, "--srt", "--json")[2]
+    standin.tasks.fail(Outcome(kind="subtask"))
+    status, _, err = command(calls[0].path)
+    assert status == 1
+    assert "DecodeFailed" in err
+    assert "tells no times" in command(calls[0].path, "-m", "qwen3-asr-flash", "--srt")[2]
