@@ -50,7 +50,7 @@ def quiet_places(
 
 
 def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes) as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
         zero = origin_of(container) + start
         keys = [key - zero for key in _keys(container, zero + window[0] - _LOOK_BACK, zero + window[1], watch)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
@@ -83,7 +83,7 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
 
 
 def _silences(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
         stream = sound_stream(container)
         if stream is None:
             return []

@@ -16,7 +16,7 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import packets_of
+from qwen_omni.media.containers import MOST_PIXELS, packets_of
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
 from qwen_omni.media.watch import Watch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _MOST_BROKEN = 2_000  # packets in a row that cannot be decoded
+_LEAST_PIXELS, _GROWTH = 2_100_000, 4  # pixels of a picture that are decoded anyway; how much larger ones may become
 _LONGEST_HOLD = Fraction(3600)  # seconds that one picture may stand still
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _LIMITED_RANGE = 1
@@ -85,11 +86,17 @@ def read_pictures(
     context = stream.codec_context
     context.thread_type = "AUTO" if threads > 1 else "NONE"
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
+    context.options = {"max_pixels": str(_most_pixels(stream))}
     if stretch.seek is not None:
         container.seek(int(stretch.seek / _base(stream)), stream=stream)
     grid = Grid(stretch.start, stretch.period, _base(stream))
     decoded = _decode(container, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
     yield from _hold(decoded, stream, grid, stretch, once=key_frames)
+
+
+def _most_pixels(stream: "VideoStream") -> int:
+    """Allow pictures to grow in the middle of a film, but not to fill the memory."""
+    return min(MOST_PIXELS, max(_LEAST_PIXELS, _GROWTH * stream.width * stream.height))
 
 
 def _base(stream: "VideoStream") -> Fraction:

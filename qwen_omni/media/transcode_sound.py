@@ -27,6 +27,7 @@ _JUMP = Fraction(3, 100)  # seconds; less is rounding
 _LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
 _RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
 _PIECE = 8192  # samples of silence made at once
+_LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
 
 SoundCodec = Literal["aac", "libmp3lame"]
@@ -50,7 +51,9 @@ def read_sound(
         container.seek(int((stretch.begin - _RUN_UP) / Fraction(stream.time_base or 1)), stream=stream)
     line = _Line(stretch)
     for frame in _frames(container, stream, watch):
-        yield from line.place(frame)
+        for piece in line.place(frame):
+            watch.check()  # there may be an hour of silence before it
+            yield piece
         if line.full:
             return
     yield from line.rest()
@@ -89,8 +92,8 @@ class _Line:
 
     def place(self, frame: "AudioFrame") -> Iterator["AudioFrame"]:
         """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
-        if not frame.sample_rate or not frame.samples:
-            return
+        if not frame.samples or not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
+            return  # nonsense of a damaged file: at one sample a second each would become thousands
         begins = self._time_of(frame)
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape or self._jumped(begins):
