@@ -72,7 +72,7 @@ def test_a_length_of_thirty_years_is_not_believed(workers):
 
 
 def test_the_time_for_a_file_does_not_grow_with_its_claims():
-    """What a damaged header says of the length does not make the limit on the work endless; honest films keep theirs."""
+    """A length that a header claims does not make the limit on the work endless; honest films keep theirs."""
     assert usual_limit(1e9, 100_000) == usual_limit(1e6, 100_000) < 6_000
     assert usual_limit(7200, 50_000_000) > 4 * 7200
 
@@ -103,20 +103,10 @@ def test_pictures_beyond_8k_are_refused(size):
 
 def test_pictures_that_become_huge_in_the_middle_are_passed_over():
     """A picture hundreds of times as large as those before counts as damaged."""
-    small = Film(size=(32, 24)).pictures(20)
-    data = _film_of([*small[:10], _png(5_900, 5_900), *small[10:]], (32, 24))
+    small = [making.picture("PNG", (32, 24))] * 10
+    data = _film_of([*small, _png(5_900, 5_900), *small], (32, 24))
     with prepare(data, budget="static") as made:
         assert (made.info.width, made.info.height) == (32, 24)
-
-
-class Film:
-    """True PNG pictures of one size."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
-
-    def pictures(self, count: int) -> list[bytes]:
-        return [making.picture("PNG", self._size) for _ in range(count)]
 
 
 def test_sound_at_one_sample_a_second_is_refused():
