@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-_SAMPLE_BYTES = 4  # one 32-bit float
+# Whole numbers, since damaged files decode to floats that are none, and FFmpeg's AAC encoder never ends on those.
+_FORMAT: Literal["s16"] = "s16"
+_SAMPLE_BYTES = 2
 _JUMP = Fraction(3, 100)  # seconds; less is rounding
 _LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
 _RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
@@ -114,7 +116,7 @@ class _Line:
                 yield from self._write(piece)
 
     def _new_resampler(self) -> "av.AudioResampler":
-        return av.AudioResampler(format="fltp", layout="mono", rate=self._stretch.rate)
+        return av.AudioResampler(format=_FORMAT, layout="mono", rate=self._stretch.rate)
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._stretch.begin if self._expected is None else self._expected
@@ -149,7 +151,7 @@ class _Line:
         count = len(data) // _SAMPLE_BYTES
         if count == 0:
             return
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=count)
+        frame = av.AudioFrame(format=_FORMAT, layout="mono", samples=count)
         plane = frame.planes[0]
         plane.update(data + bytes(plane.buffer_size - len(data)))
         frame.sample_rate = self._stretch.rate

@@ -115,3 +115,23 @@ def test_sound_at_one_sample_a_second_is_refused():
     data[24:28] = struct.pack("<I", 1)
     with pytest.raises(MediaError):
         prepare(bytes(data), budget=MediaBudget(sample_rate=8_000), start=1, end=100)
+
+
+def test_sound_that_is_no_number_comes_to_an_end():
+    """Damaged floating-point sound decodes to NaN and infinity, on which FFmpeg's AAC encoder never ends."""
+    buffer = io.BytesIO(making.video("matroska", "mpeg4", 3))
+    with av.open(buffer) as film, av.open(held := io.BytesIO(), "w", format="matroska") as output:
+        picture = output.add_stream_from_template(film.streams.video[0])
+        sound = output.add_stream("pcm_f32le", rate=16_000, layout="mono")
+        for packet in film.demux():
+            if packet.dts is not None:
+                packet.stream = picture
+                output.mux(packet)
+        samples = np.full((1, 48_000), np.nan, np.float32)
+        samples[0, ::3], samples[0, ::7] = np.inf, 0.5
+        frame = av.AudioFrame.from_ndarray(samples, "flt", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+        output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    with prepare(held.getvalue(), budget="static") as made:
+        assert made.info.has_sound
