@@ -55,6 +55,7 @@ class Outgoing:
             allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
             carrier=carrier,
             model=request.model,
+            uplink_mbps=settings.uplink_mbps,
         )
         self._request = replace(request, messages=delivery.messages)
         self._delivered = delivery.media

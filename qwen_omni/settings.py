@@ -63,6 +63,7 @@ class Settings:
         oss: a bucket of one's own for large media.
         dialect: whose requests are spoken; `None` goes by `base_url`.
         cache_dir: the folder of the upload cache.
+        uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
         on_upload: is told how far uploads have come, from the threads that upload.
     """
 
@@ -78,11 +79,14 @@ class Settings:
     oss: OssSettings | None = None
     dialect: Dialect | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
+    uplink_mbps: float = 20.0
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
+        if not self.uplink_mbps > 0:
+            raise ConfigurationError(f"uplink_mbps={self.uplink_mbps:g} sends nothing; name more than 0.")
 
     @property
     def dialect_used(self) -> Dialect:

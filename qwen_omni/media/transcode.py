@@ -61,6 +61,7 @@ def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, work
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
+        track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
         sound = _sound(source, plan, origin, output, watch, stack, threaded=workers > 1)
         return _mux(output, track, pictures, sound, plan, source.label)

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import MOST_PIXELS, packets_of
@@ -243,7 +243,11 @@ def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
 
 
 class Shaper:
-    """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm."""
+    """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm.
+
+    HDR (PQ and HLG in BT.2020) is brought to the usual brightness and colours of BT.709; what is brighter than those
+    can show becomes white.
+    """
 
     def __init__(self, picture: Picture, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
         self._picture = picture
@@ -267,6 +271,7 @@ class Shaper:
             interpolation=_SCALING,
             threads=1,  # the scaler's own threads cost more than they save here
             **({"dst_color_range": wanted} if differs else {}),
+            **(_TO_USUAL_COLOURS if _is_hdr(frame) else {}),
         )
         if self._picture.rotation:
             shaped = self._through(_TURNS[self._picture.rotation], shaped)
@@ -280,6 +285,21 @@ class Shaper:
         frame.pts = None
         graph.vpush(frame)
         return graph.vpull()
+
+
+_TO_USUAL_COLOURS: dict[str, Any] = {
+    "dst_color_trc": ColorTrc.BT709,
+    "dst_color_primaries": ColorPrimaries.BT709,
+    "dst_colorspace": Colorspace.ITU709,
+}
+
+
+def _is_hdr(frame: "VideoFrame") -> bool:
+    """Tell whether a frame's brightness is coded for HDR screens (PQ, HLG); elsewhere it would look grey."""
+    return frame.color_primaries == ColorPrimaries.BT2020 and frame.color_trc in (
+        ColorTrc.SMPTE2084,
+        ColorTrc.ARIB_STD_B67,
+    )
 
 
 def _weave_out(frame: "VideoFrame") -> "VideoFrame":

@@ -8,8 +8,8 @@ import time
 
 from qwen_omni.errors import UnreadableMediaError
 
-_LEAST_SECONDS = 60.0
-_TIMES_REAL = 4.0  # slower than the media itself lasts, by so much: a 4K film on one old core
+_LEAST_SECONDS = 300.0
+_TIMES_REAL = 10.0  # slower than the media itself lasts, by so much: a 4K film on one old, busy core
 _NO_LENGTH_KNOWN = 3600.0
 _STILL_SECONDS = 600.0  # that even the smallest file may last
 _FEWEST_BYTES = 125.0  # a second; a damaged file may claim to last for years

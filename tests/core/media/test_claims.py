@@ -73,8 +73,8 @@ def test_a_length_of_thirty_years_is_not_believed(workers):
 
 def test_the_time_for_a_file_does_not_grow_with_its_claims():
     """A length that a header claims does not make the limit on the work endless; honest films keep theirs."""
-    assert usual_limit(1e9, 100_000) == usual_limit(1e6, 100_000) < 6_000
-    assert usual_limit(7200, 50_000_000) > 4 * 7200
+    assert usual_limit(1e9, 100_000) == usual_limit(1e6, 100_000) < 15_000
+    assert usual_limit(7200, 50_000_000) > 10 * 7200
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -41,7 +41,7 @@ def _coded(*kinds: int) -> bytes:
     ],
 )
 def test_only_what_clears_is_believed_to_clear(codec, kinds, clears):
-    """The kind of the first picture decides, in both ways of parting units; other codecs only if all key frames clear."""
+    """The kind of the first picture decides, however units are parted; of other codecs some always clear."""
     assert resets(codec, _sized(*kinds), 4) is clears
     assert resets(codec, _coded(*kinds), 0) is clears
 
@@ -54,7 +54,7 @@ def test_nonsense_clears_nothing(data):
 
 
 def test_the_parting_of_units_is_read_from_the_parameters():
-    """avcC and hvcC tell how many bytes tell a length; other parameters have start codes."""
+    """The boxes avcC and hvcC tell how many bytes tell a length; other parameters have start codes."""
     assert length_bytes_of("h264", bytes([1, 100, 0, 31, 0xFF, 0xE1])) == 4
     assert length_bytes_of("hevc", bytes([1] + [0] * 20 + [0xF1])) == 2
     assert length_bytes_of("h264", b"\0\0\0\1\x67") == 0
