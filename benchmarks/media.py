@@ -158,7 +158,7 @@ def ensure(name: str, known: dict[str, Callable[[Path], list[str]]], folder: Pat
 
 TARGETS = {
     "wall": 0.85, "cpu": 0.80, "segments wall": 0.80, "glance wall": 0.20, "probe": 0.35, "memory": 300.0,
-    "memory 4k": 450.0, "memory 10 / 2 min": 1.15, "ssim": 1.0, "kept frames": 1.0,
+    "memory 4k": 450.0, "memory 10 / 2 min": 1.15, "ssim": 0.995, "kept frames": 1.0,
 }  # fmt: skip
 AT_LEAST = frozenset({"ssim", "kept frames"})
 TABLE: list[tuple[str, str, float]] = []  # clip, what, value
