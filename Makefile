@@ -92,9 +92,9 @@ $(PEERS)/.made:
 bench-stream: $(VENV)/.test $(PEERS)/.made  ## streaming against ChatOpenAI, ChatQwen and the bare openai SDK
 	$(BIN)/python benchmarks/stream.py --peers $(PEERS)/bin/python
 
-bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine
+bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine (BBB=moviepy-2.2.1.tar.gz adds a film)
 	$(BIN)/python -m pip install --quiet imageio-ffmpeg
-	$(BIN)/python benchmarks/media.py --rounds 5 \
+	$(BIN)/python benchmarks/media.py --rounds 5 $(if $(BBB),--bbb '$(BBB)') \
 	  --ffmpeg "$$($(BIN)/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')"
 
 fuzz: $(VENV)/.test  ## 50,000 damaged files; takes long

@@ -1,23 +1,29 @@
-"""Media preparation against the newest ffmpeg: wall, CPU and memory, as ratios of the same round.
+"""Media preparation against the newest ffmpeg: wall, CPU and memory, as ratios of the same round, with their targets.
 
-    python benchmarks/media.py [--rounds 5] [--clips film2,slides2] [--ffmpeg PATH] [--bbb bbb.mp4] [--folder DIR]
+    python benchmarks/media.py [--rounds 5] [--clips film2,slides2] [--only prepare,glance] [--bbb SDIST]
 
 Peers: the `ffmpeg` of the newest imageio-ffmpeg wheel (`pip install imageio-ffmpeg` into any environment, or name a
-binary) with the line a user would write, and `ffprobe`. Clips are made once with that ffmpeg: `film` is Big Buck
-Bunny (CC BY 3.0, out of the moviepy sdist) brought to 1080p30 or 4K30 with grain; `grain` and `slides` are drawn;
-`bbb` is the film itself. Whole processes are measured as the kernel counts them. Each round runs the peer and then
-ours, so a ratio compares neighbours in time. Short: `--rounds 1 --clips slides2`. Long: `--rounds 5` with all clips.
+binary with --ffmpeg) with the line a user would write, for segments two of them at once, and `ffprobe`. Clips are made
+once, in --folder, with that ffmpeg: `film` is Big Buck Bunny (CC BY 3.0, out of the moviepy 2.2.1 sdist: `pip download
+--no-deps --no-binary :all: moviepy==2.2.1`) brought to 1080p30 or 4K30 with grain; `grain`, `grain4k` and `slides` are
+drawn; `bbb` is the film itself. Whole processes are measured as the kernel counts them. Each round runs the peer and
+then ours, so a ratio compares neighbours in time. Short: `--rounds 1 --clips slides2`. Long: `--rounds 5`, all clips.
 """
 
 import argparse
 import contextlib
+import io
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
+import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +51,38 @@ for _ in range(9):
     look_at(as_source(sys.argv[1]))
 print((time.perf_counter() - begin) / 9)
 """
+
+
+LENGTH = """
+import sys
+from qwen_omni.media.prepare import as_source, look_at
+print(float(look_at(as_source(sys.argv[1])).info.duration))
+"""
+KEPT = """
+import hashlib, sys
+from fractions import Fraction
+from qwen_omni.media.containers import open_for_work, origin_of, picture_stream
+from qwen_omni.media.prepare import as_source, look_at
+from qwen_omni.media.transcode_picture import Stretch, read_pictures
+from qwen_omni.media.watch import Watch
+
+def digest(frame):
+    return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).digest()
+
+source = look_at(as_source(sys.argv[1])).reopenable
+with source.open() as file, open_for_work(file, source.size_bytes) as container:
+    stretch = Stretch(begin=origin_of(container), period=Fraction(1, 4), count=480)
+    shown = read_pictures(container, picture_stream(container), stretch, Watch())
+    kept = {frame.pts: digest(frame) for frame, _, _ in shown}
+same = 0
+with source.open() as file, open_for_work(file, source.size_bytes) as container:
+    for frame in container.decode(picture_stream(container)):
+        same += frame.pts in kept and digest(frame) == kept[frame.pts]
+        if frame.pts is not None and frame.pts > max(kept):
+            break
+print(same, len(kept))
+"""
+PARTS = ("prepare", "segments", "glance", "frames", "probe")
 
 
 @dataclass(frozen=True)
@@ -91,6 +129,7 @@ def clips(ffmpeg: str, folder: Path, bbb: Path | None) -> dict[str, Callable[[Pa
     made = {
         "grain2": drawn(grain, 120, "-g", "60", "-b:v", "5300k"),
         "slides2": drawn(slides, 120, "-g", "250", "-b:v", "1100k"),
+        "grain4k": drawn(grain.replace("1920x1080", "3840x2160"), 60, "-g", "60", "-b:v", "18000k"),
         "grain10": longer("grain2"),
         "slides10": longer("slides2"),
     }
@@ -117,36 +156,80 @@ def ensure(name: str, known: dict[str, Callable[[Path], list[str]]], folder: Pat
     return path
 
 
-def compare(name: str, theirs: list[str], ours: list[str], rounds: int) -> None:
-    """Print medians of paired rounds."""
-    pairs = [(cost_of(theirs), cost_of(ours)) for _ in range(rounds)]
+TARGETS = {
+    "wall": 0.85, "cpu": 0.80, "segments wall": 0.80, "glance wall": 0.20, "probe": 0.35, "memory": 300.0,
+    "memory 4k": 450.0, "memory 10 / 2 min": 1.15, "ssim": 0.995, "kept frames": 1.0,
+}  # fmt: skip
+AT_LEAST = frozenset({"ssim", "kept frames"})
+TABLE: list[tuple[str, str, float]] = []  # clip, what, value
+
+
+def note(clip: str, what: str, value: float) -> None:
+    """Keep a figure for the table at the end."""
+    TABLE.append((clip, what, value))
+
+
+def compare(clip: str, what: str, theirs: list[list[str]], ours: list[str], rounds: int) -> list[float]:
+    """Print medians of paired rounds; several commands of the peer run at once. Give our megabytes."""
+    pairs = [(cost_of_all(theirs), cost_of(ours)) for _ in range(rounds)]
     wall = [mine.wall / other.wall for other, mine in pairs]
     cpu = [mine.cpu / other.cpu for other, mine in pairs]
     middle = statistics.median
     busy = middle(mine.cpu / mine.wall for _, mine in pairs) / (os.cpu_count() or 1)
     print(
-        f"{name:<28} wall x {middle(wall):.2f} ({min(wall):.2f}-{max(wall):.2f})  cpu x {middle(cpu):.2f} "
-        f"({min(cpu):.2f}-{max(cpu):.2f})  peer {middle(other.wall for other, _ in pairs):.1f} s "
+        f"{clip + ': ' + what:<28} wall x {middle(wall):.2f} ({min(wall):.2f}-{max(wall):.2f})  cpu x {middle(cpu):.2f}"
+        f" ({min(cpu):.2f}-{max(cpu):.2f})  peer {middle(other.wall for other, _ in pairs):.1f} s "
         f"{middle(other.megabytes for other, _ in pairs):.0f} MB  ours {middle(mine.wall for _, mine in pairs):.1f} s "
         f"{max(mine.megabytes for _, mine in pairs):.0f} MB  cores busy {busy:.0%}",
         flush=True,
     )
+    prefix = "" if what == "prepare" else f"{what} "
+    note(clip, f"{prefix}wall", middle(wall))
+    note(clip, f"{prefix}cpu", middle(cpu))
+    return [mine.megabytes for _, mine in pairs]
 
 
-def quality(ffmpeg: str, source: Path, made: Path) -> str:
+def cost_of_all(commands: list[list[str]]) -> Cost:
+    """Run commands at the same time and tell what they took together."""
+    if len(commands) == 1:
+        return cost_of(commands[0])
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(len(commands)) as pool:
+        costs = list(pool.map(cost_of, commands))
+    spent = time.perf_counter() - begin
+    return Cost(spent, sum(cost.cpu for cost in costs), sum(cost.megabytes for cost in costs))
+
+
+def show_table() -> None:
+    """Print one table of ratios and targets."""
+    told = {(clip, what): value for clip, what, value in TABLE}
+    for short in ("grain", "slides", "film"):
+        both = [told.get((f"{short}{minutes}", "memory")) for minutes in (2, 10)]
+        if both[0] and both[1]:
+            note(short, "memory 10 / 2 min", both[1] / both[0])
+    print(f"\n{'clip':<10} {'what':<20} {'value':>8} {'target':>8}")
+    for clip, what, value in TABLE:
+        target = TARGETS.get("memory 4k" if what == "memory" and "4k" in clip else what)
+        good = target is None or (value >= target if what in AT_LEAST else value <= target)
+        aim = "" if target is None else f"{'>=' if what in AT_LEAST else '<='} {target:g}"
+        print(f"{clip:<10} {what:<20} {value:>8.2f} {aim:>8} {'' if good else '  missed'}")
+
+
+def quality(ffmpeg: str, source: Path, made: Path) -> float:
     """Measure SSIM of a 720p 4 fps file against its source, scaled with Lanczos."""
     graph = "[1:v]fps=4:round=up,scale=-2:720:flags=lanczos[a];[0:v][a]ssim"
     told = subprocess.run(
         [ffmpeg, "-v", "info", "-i", str(made), "-t", "60", "-i", str(source), "-lavfi", graph, "-f", "null", "-"],
         capture_output=True, text=True, check=True,
     ).stderr  # fmt: skip
-    return told.rpartition("All:")[2].split()[0]
+    return float(told.rpartition("All:")[2].split()[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", default="")
+    parser.add_argument("--only", default="", help=f"parts of {','.join(PARTS)}, or names of clips with --clips")
     parser.add_argument("--ffmpeg", default=None)
     parser.add_argument("--bbb", type=Path, default=None)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "qwen-omni-bench-clips")
@@ -155,11 +238,29 @@ def main() -> None:
     if ffmpeg is None:
         sys.exit("There is no ffmpeg to compare with: pip install imageio-ffmpeg, or name one with --ffmpeg.")
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.bbb is not None and options.bbb.name.endswith(".tar.gz"):
+        options.bbb = film_out_of(options.bbb, options.folder)
     known = clips(ffmpeg, options.folder, options.bbb)
     version = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True, check=True).stdout.split()[2]
     print(f"peer: ffmpeg {version}; {os.cpu_count()} cores; {options.rounds} rounds, medians (least-most)")
     for name in options.clips.split(",") if options.clips else known:
         measure(name, ensure(name, known, options.folder), ffmpeg, options)
+    show_table()
+
+
+def film_out_of(sdist: Path, folder: Path) -> Path:
+    """Take Big Buck Bunny out of the moviepy sdist, where it lies in a ZIP file in a tutorial."""
+    film = folder / "sdist-bbb.mp4"
+    if not film.exists():
+        with tarfile.open(sdist) as archive:
+            name = next(name for name in archive.getnames() if name.endswith("moviepy_10_minutes.zip"))
+            held = archive.extractfile(name)
+            if held is None:
+                sys.exit(f"{name} in {sdist} is no file.")
+            with zipfile.ZipFile(io.BytesIO(held.read())) as tutorial:
+                inside = next(name for name in tutorial.namelist() if name.endswith("/bbb.mp4"))
+                film.write_bytes(tutorial.read(inside))
+    return film
 
 
 def newest_ffmpeg() -> str | None:
@@ -171,22 +272,43 @@ def newest_ffmpeg() -> str | None:
 
 
 def measure(name: str, path: Path, ffmpeg: str, options: argparse.Namespace) -> None:
+    wanted = options.only.split(",") if options.only else PARTS
+    rounds, few = options.rounds, max(1, options.rounds // 2)
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = Path(folder) / "theirs.mp4", Path(folder) / "ours.mp4"
         line = [ffmpeg, "-v", "error", "-y", "-i", str(path), *LINE, str(theirs)]
         mine = [sys.executable, "-c", OURS, str(path), "static"]
-        compare(f"{name}: 720p 4 fps", line, [*mine, str(ours)], options.rounds)
-        print(
-            f"{'':<28} bytes {theirs.stat().st_size:,} peer, {ours.stat().st_size:,} ours; SSIM "
-            f"{quality(ffmpeg, path, theirs)} peer, {quality(ffmpeg, path, ours)} ours", flush=True,
-        )  # fmt: skip
-        segments = ["-f", "segment", "-segment_time", "90", "-force_key_frames", "expr:gte(t,n_forced*90)"]
-        one_pass = [ffmpeg, "-v", "error", "-y", "-i", str(path), *LINE, *segments, f"{folder}/%03d.mp4"]
-        compare(f"{name}: 90 s segments", one_pass, [*mine, "split"], max(1, options.rounds // 2))
-        glance = [sys.executable, "-c", OURS, str(path), "glance", str(Path(folder) / "g.mp4")]
-        compare(f"{name}: glance / static", [*mine, str(ours)], glance, max(1, options.rounds // 2))
-        if shutil.which("ffprobe"):
-            probe(name, path, options.rounds)
+        if "prepare" in wanted:
+            note(name, "memory", max(compare(name, "prepare", [line], [*mine, str(ours)], rounds)))
+            note(name, "bytes", ours.stat().st_size / theirs.stat().st_size)
+            peer, own = quality(ffmpeg, path, theirs), quality(ffmpeg, path, ours)
+            print(f"{'':<28} SSIM {peer} peer, {own} ours", flush=True)
+            note(name, "ssim", round(own / peer, 3))
+        if "segments" in wanted:
+            compare(name, "segments", two_processes(ffmpeg, path, folder), [*mine, "split"], few)
+        if "glance" in wanted:
+            glance = [sys.executable, "-c", OURS, str(path), "glance", str(Path(folder) / "g.mp4")]
+            compare(name, "glance", [[*mine, str(ours)]], glance, few)
+        if "frames" in wanted:
+            told = subprocess.run([sys.executable, "-c", KEPT, str(path)], capture_output=True, text=True, check=True)
+            same, count = (int(number) for number in told.stdout.split())
+            note(name, "kept frames", same / count)
+        if "probe" in wanted and shutil.which("ffprobe"):
+            probe(name, path, rounds)
+
+
+def two_processes(ffmpeg: str, path: Path, folder: str) -> list[list[str]]:
+    """Give ffmpeg's quickest way into 90 s segments: two processes, each seeking to its half of the segments."""
+    seconds = float(subprocess.run(
+        [sys.executable, "-c", LENGTH, str(path)], capture_output=True, text=True, check=True).stdout)  # fmt: skip
+    count = -(-seconds // 90)
+    half = (count + 1) // 2 * 90
+    cut = ["-f", "segment", "-segment_time", "90", "-force_key_frames", "expr:gte(t,n_forced*90)"]
+    start = [ffmpeg, "-v", "error", "-y", "-threads", str(max(1, (os.cpu_count() or 2) // 2))]
+    first = [*start, "-t", str(half), "-i", str(path), *LINE, *cut, f"{folder}/a%03d.mp4"]
+    if half >= seconds:
+        return [first]
+    return [first, [*start, "-ss", str(half), "-i", str(path), *LINE, *cut, f"{folder}/b%03d.mp4"]]
 
 
 def probe(name: str, path: Path, rounds: int) -> None:
@@ -196,6 +318,7 @@ def probe(name: str, path: Path, rounds: int) -> None:
         for _ in range(rounds)
     ]
     ratio = statistics.median(mine / other for mine, other in zip(ours, peer, strict=True))
+    note(name, "probe", ratio)
     print(f"{name + ': probe':<28} x {ratio:.2f} of an ffprobe process ({statistics.median(ours) * 1000:.0f} ms)")
 
 

@@ -69,6 +69,7 @@ class Outgoing:
                 allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
                 carrier=carrier,
                 model=request.model,
+                uplink_mbps=settings.uplink_mbps,
                 approve=lambda ready: self._account.open(estimate_delivery(request, ready, settings)),
             )
             self._request = replace(request, messages=delivery.messages)

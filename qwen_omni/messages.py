@@ -71,10 +71,14 @@ class VideoPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesPart:
-    """A silent video given as its frames, in order; `sampling.fps` says how far apart they are."""
+    """A silent video given as its frames, in order; `sampling.fps` says how far apart they are.
+
+    Local frames are made to fit `budget`, each like an image, before they are sent.
+    """
 
     frames: tuple[MediaSource, ...]
     sampling: Sampling = DEFAULT_SAMPLING
+    budget: MediaBudget | BudgetName = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

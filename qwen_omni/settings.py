@@ -70,6 +70,7 @@ class Settings:
         ledger: is told what each call was estimated at and did use; share one object to add up several clients.
         prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
         exchange_rate: what a dollar is worth in yuan.
+        uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
         on_upload: is told how far uploads have come, from the threads that upload.
     """
 
@@ -89,11 +90,14 @@ class Settings:
     ledger: UsageLedger | None = None
     prices: PriceOverride | None = None
     exchange_rate: ExchangeRate = USUAL_RATE
+    uplink_mbps: float = 20.0
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
+        if not self.uplink_mbps > 0:
+            raise ConfigurationError(f"uplink_mbps={self.uplink_mbps:g} sends nothing; name more than 0.")
 
     @property
     def dialect_used(self) -> Dialect:

@@ -17,6 +17,7 @@ from qwen_omni.delivery.fit import Fitted, Fitter, is_whole, room_inline
 from qwen_omni.delivery.formats import linked_format
 from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.local import resolve_local
+from qwen_omni.media.prepare import USUAL
 from qwen_omni.media.rules import check_conversation, check_inline, media_parts
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
@@ -49,6 +50,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     carrier: Carrier | None = None,
     model: str | None = None,
     approve: Callable[[Delivery], object] | None = None,
+    uplink_mbps: float = USUAL.uplink_mbps,
 ) -> Delivery:
     """Make every piece of media fit its budget, check it against the model, then bring it where the service finds it.
 
@@ -62,6 +64,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
         carrier: brings large media to a store; without one everything local travels inside the request.
         model: the name in the request, where it is another one than the profile's.
         approve: is shown everything prepared, before a byte of it is uploaded; what it raises stops the delivery.
+        uplink_mbps: megabits per second that can be sent; weighed against the time that making a file smaller takes.
 
     Raises:
         MediaOutsideRootError: a path leads out of `media_root`; nothing was opened.
@@ -74,7 +77,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     check_conversation(messages, profile, stores=carrier is not None and carrier.stores)
     now = datetime.now(UTC)
     room = room_inline(profile) if carrier is None else carrier.room(profile, inline=room_inline(profile))
-    fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room)
+    fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room, uplink_mbps=uplink_mbps)
     planned: dict[MediaSource, _Planned] = {}
     fitted: dict[int, MediaPart] = {}
     inside: list[tuple[str, MediaPart]] = []
@@ -87,7 +90,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
                 planned[source] = _Planned(ready=_linked(source), route="link", name=name)
                 kept = fitter.asked(kept)
                 continue
-            made = fitter.as_it_is(part, source, place) if isinstance(part, FramesPart) else fitter.fit(part, place)
+            made = fitter.fit_frame(kept, source, place) if isinstance(kept, FramesPart) else fitter.fit(part, place)
             kept = made.part
             planned[made.source] = _plan(made, profile, name, carrier)
         fitted[id(part)] = kept

@@ -11,7 +11,7 @@ from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_plain
 from qwen_omni.media.plan import Plan
-from qwen_omni.media.prepare import Choices, Look, carry_out, look_at, plan_for
+from qwen_omni.media.prepare import USUAL, Choices, Look, carry_out, look_at, plan_for
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part
 from qwen_omni.media.source import MediaSource
@@ -43,8 +43,10 @@ class Fitter:
     profile: Profile
     media_root: Path
     room_bytes: int
+    uplink_mbps: float = USUAL.uplink_mbps
     _looks: dict[MediaSource, Look] = field(default_factory=dict)
     _done: dict[_Key, tuple[Fitted, Plan]] = field(default_factory=dict)
+    _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
     def fit(self, part: MediaPart, place: str) -> Fitted:
         """Give a part as it is sent, made to fit.
@@ -59,12 +61,18 @@ class Fitter:
         made, plan = self._done[key]
         return replace(made, part=_sent(part, made.source, plan))
 
-    def as_it_is(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
-        """Check one frame of a list; lists are sent as they are."""
-        look = self.look(source, f"{place}: {source.label}")
-        check_part(part, source, look.info, self.profile, place)
-        ready = _ready(_untouched(look), look, f"{place}: {source.label}")
-        return Fitted(part=part, source=source, ready=ready, seconds=None)
+    def fit_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
+        """Make one frame of a list fit, like an image, and give the list with it in its place.
+
+        Raises:
+            MediaError: it is unreadable, no picture, or breaks a limit that nothing can mend.
+        """
+        key = (source, part.budget, part.sampling)
+        if key not in self._frames:
+            self._frames[key] = self._prepare_frame(part, source, place)
+        made = self._frames[key]
+        frames = tuple(made.source if frame == source else frame for frame in part.frames)
+        return replace(made, part=replace(part, frames=frames))
 
     def asked(self, part: MediaPart) -> MediaPart:
         """Add to a linked part what its budget asks of the service; the file itself is out of reach."""
@@ -86,6 +94,17 @@ class Fitter:
             self._looks[source] = look_at(source, choices=Choices(media_root=self.media_root), name=name)
         return self._looks[source]
 
+    def _prepare_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
+        name = f"{place}: {source.label}"
+        look = self.look(source, name)
+        check_part(part, source, replace(look.info, size_bytes=0), self.profile, place)
+        choices = self._choices(part)
+        plan = plan_for(look, budget=part.budget, choices=choices)
+        prepared = carry_out(look, plan, choices=choices)
+        check_part(part, source, prepared.info, self.profile, place)
+        sent = source if plan.action == "pass" else _source_of(prepared)
+        return Fitted(part=part, source=sent, ready=_ready(prepared, look, name), seconds=None)
+
     def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[Look, Plan]:
         """Decide what will be done with a part.
 
@@ -102,9 +121,10 @@ class Fitter:
     def _choices(self, part: MediaPart) -> Choices:
         return Choices(
             model=self.profile,
-            sampling=part.sampling if isinstance(part, VideoPart | ImagePart) else Sampling(),
+            sampling=Sampling() if isinstance(part, AudioPart) else part.sampling,
             media_root=self.media_root,
             room_bytes=self.room_bytes,
+            uplink_mbps=self.uplink_mbps,
         )
 
     def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
@@ -162,7 +182,7 @@ def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, Media
         case ImagePart():
             return None, None, part.budget
         case FramesPart():
-            return None, None, "original"
+            return None, None, part.budget
 
 
 def _key(part: MediaPart) -> _Key:
@@ -187,10 +207,6 @@ def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
     assert prepared.path is not None
     with open_plain(prepared.path, name=name) as file:
         return version_of(file)
-
-
-def _untouched(look: Look) -> Prepared:
-    return carry_out(look, plan_for(look, budget="original"))
 
 
 def _source_of(prepared: Prepared) -> MediaSource:

@@ -14,6 +14,7 @@ import av
 from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -46,7 +47,10 @@ _CONTAINER_OPTIONS = {
     "probesize": "5000000",  # bytes
     "analyzeduration": "5000000",  # microseconds
 }
-CODEC_OPTIONS = {"max_pixels": "89478485", "threads": "1"}  # as many pixels as `stills` decodes
+MOST_PIXELS = 36_000_000
+"""Of a video's picture: 8K (7680 by 4320) and a little; decoders keep up to 17 pictures in memory."""
+
+CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS), "threads": "1"}
 _MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
 _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 
@@ -54,12 +58,13 @@ _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 class _Window:
     """A file for FFmpeg without its name, and with an end to what may be read."""
 
-    def __init__(self, file: IO[bytes], size_bytes: int) -> None:
+    def __init__(self, file: IO[bytes], size_bytes: int, watch: Watch | None) -> None:
         self._file = file
+        self._watch = watch
         self._left = 4 * size_bytes + _MOST_READ
 
     def read(self, size: int) -> bytes:
-        if self.exhausted:
+        if self.exhausted or (self._watch is not None and self._watch.over):
             return b""  # an exception would be kept by PyAV, and old versions fail when it comes twice
         block = self._file.read(size)
         self._left -= max(len(block), 4096)  # a read of nothing counts too
@@ -78,20 +83,24 @@ class _Window:
 
 
 @contextlib.contextmanager
-def open_container(file: IO[bytes], size_bytes: int, *, buffer_bytes: int = 32_768) -> Iterator["InputContainer"]:
+def open_container(
+    file: IO[bytes], size_bytes: int, *, buffer_bytes: int = 32_768, watch: Watch | None = None
+) -> Iterator["InputContainer"]:
     """Open a seekable binary file from its start as one of the containers we know.
 
     Args:
         file: open for reading; positions of it are ours while the container is open.
         size_bytes: size of the file, for the bound on reading.
         buffer_bytes: how much is read at once; more is better where a whole file is read.
+        watch: when its time is up the file seems to end, so that FFmpeg comes back from whatever it is doing.
 
     Raises:
         av.FFmpegError: FFmpeg cannot read it.
-        UnreadableMediaError: reading it goes round in circles.
+        UnreadableMediaError: reading it goes round in circles, or the time is up.
+        StoppedError: the work was called off.
     """
     file.seek(0)
-    window = _Window(file, size_bytes)
+    window = _Window(file, size_bytes, watch)
     with av.open(
         window,
         "r",
@@ -99,11 +108,14 @@ def open_container(file: IO[bytes], size_bytes: int, *, buffer_bytes: int = 32_7
         container_options=_CONTAINER_OPTIONS,
         metadata_errors="replace",
         buffer_size=buffer_bytes,
+        timeout=(None if watch is None else watch.left, None),
         io_open=_refuse,
     ) as container:
         yield container
     if window.exhausted:
         raise UnreadableMediaError("reading it does not come to an end")
+    if watch is not None:
+        watch.check()  # what was read may be half of it
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
@@ -111,9 +123,11 @@ def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def open_for_work(file: IO[bytes], size_bytes: int, *, only: str | None = None) -> Iterator["InputContainer"]:
+def open_for_work(
+    file: IO[bytes], size_bytes: int, *, only: str | None = None, watch: Watch | None = None
+) -> Iterator["InputContainer"]:
     """Open a file of which much will be read; with `only` set, other kinds of streams are passed over unread."""
-    with open_container(file, size_bytes, buffer_bytes=_BLOCK) as container:
+    with open_container(file, size_bytes, buffer_bytes=_BLOCK, watch=watch) as container:
         for stream in container.streams:
             if only is not None and stream.type != only:
                 stream.discard = Discard.all

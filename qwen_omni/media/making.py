@@ -64,13 +64,13 @@ def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: in
         plan = replace(plan, picture=replace(plan.picture, most_bits=max(fewer, 1000)))
         made = make_video(source, plan, path, watch, workers=workers)
     assert plan.picture is not None
-    duration = made.duration if plan.end is None else max(made.duration, plan.end - plan.start)
+    duration = made.duration if plan.end is None else min(made.duration, plan.end - plan.start)
     return MediaInfo(
         kind="video",
         container="mp4",
         media_type="video/mp4",
         size_bytes=path.stat().st_size,
-        duration=duration if plan.sound else made.duration,
+        duration=duration,
         picture_duration=made.duration,
         width=plan.picture.size[0],
         height=plan.picture.size[1],
@@ -94,7 +94,7 @@ def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
     """Write a mono MP3."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(source.open())
-        container = stack.enter_context(open_for_work(file, source.size_bytes, only="audio"))
+        container = stack.enter_context(open_for_work(file, source.size_bytes, only="audio", watch=watch))
         stream = sound_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")

@@ -58,7 +58,7 @@ def _begins(start: Fraction, length: Fraction) -> list[Fraction]:
 
 def _thumbs(source: Reopenable, begin: Fraction, length: Fraction, watch: Watch) -> list[bytes]:
     try:
-        with source.open() as file, open_for_work(file, source.size_bytes) as container:
+        with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
             return list(_seen(container, begin, length, watch))
     except (av.FFmpegError, ValueError, EOFError):
         return []

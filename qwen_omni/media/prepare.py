@@ -57,6 +57,7 @@ class Choices:
 
 
 USUAL = Choices()
+_LOOKED_AT = 12.0  # seconds of a video that `media.motion` looks at
 
 
 def prepare(
@@ -252,7 +253,7 @@ def plan_for(
     if plan.action in ("video", "frames") and wish.budget.fps is None:
         from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
-        watch = Watch(choices.limit_seconds or usual_limit(None), label=look.label)
+        watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
         lively = is_lively(look.reopenable, plan.start, plan.end, watch)
         plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
     return plan
@@ -279,7 +280,7 @@ def carry_out(
     from qwen_omni.media.making import make  # noqa: PLC0415 - PyAV and Pillow load on first use
 
     span = None if plan.end is None else float(plan.end - plan.start)
-    watch = Watch(choices.limit_seconds or usual_limit(span), label=look.label, parent=parent)
+    watch = Watch(choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent)
     path = scratch.new_path(_SUFFIXES[plan.action])
     try:
         info, stills = make(look.reopenable, look.info, plan, path, watch, workers=choices.workers or usual_workers())
@@ -331,7 +332,8 @@ def split_look(
         )
     profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
     shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
-    watch = Watch(choices.limit_seconds or usual_limit(float(whole.end - whole.start)), label=look.label)
+    limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
+    watch = Watch(limit, label=look.label)
     workers = choices.workers or usual_workers()
     alone = replace(choices, workers=1)
     segments = plan_segments(

@@ -24,8 +24,9 @@ class Still:
 class Prepared:
     """One piece of media, ready to be delivered.
 
-    A temporary file is removed by `close`, at the end of a `with` block, or when the last reference goes, so keep
-    the value as long as the path is used. The caller's own file is never touched.
+    It owns its file: a temporary one is removed by `close`, at the end of a `with` block, or when the last reference
+    to this value goes. Keep the value alive as long as `path` is used; `prepare(...).path` alone names a file that is
+    gone already. The caller's own file is never touched.
 
     Attributes:
         path: where it lies, if it is a file.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _RATE = 8000
 _WINDOW = _RATE // 20  # samples: 50 ms
 _SHORTEST_SILENCE = 6  # windows
+_FULL_SCALE = 32_768
 _QUIET = 0.004  # of full scale, as a mean of absolute values: about -46 dB
 _QUIET_SHARE = 0.1  # of the mean level near by, so that soft recordings have pauses too
 _EARLY = Fraction(4, 5)  # of the longest distance between key frames
@@ -50,7 +51,7 @@ def quiet_places(
 
 
 def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes) as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
         zero = origin_of(container) + start
         keys = [key - zero for key in _keys(container, zero + window[0] - _LOOK_BACK, zero + window[1], watch)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
@@ -83,13 +84,13 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
 
 
 def _silences(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
         stream = sound_stream(container)
         if stream is None:
             return []
         zero = origin_of(container) + start
         stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 4] for frame in read_sound(
+        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in read_sound(
             container, stream, stretch, watch
         )))  # fmt: skip
     loudest = max(levels, default=0.0)
@@ -99,8 +100,11 @@ def _silences(source: Reopenable, window: tuple[Fraction, Fraction], start: Frac
 
 
 def _levels(samples: bytes) -> list[float]:
-    values = memoryview(samples).cast("f")
-    return [sum(map(abs, values[at : at + _WINDOW])) / _WINDOW for at in range(0, len(values) - _WINDOW + 1, _WINDOW)]
+    values = memoryview(samples).cast("h")
+    return [
+        sum(map(abs, values[at : at + _WINDOW])) / (_WINDOW * _FULL_SCALE)
+        for at in range(0, len(values) - _WINDOW + 1, _WINDOW)
+    ]
 
 
 def _runs(quiet: list[bool]) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ def remux(source: Reopenable, path: Path, watch: Watch) -> None:
     """Copy the first picture and the first sound of a file into an MP4."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(source.open())
-        container = stack.enter_context(open_for_work(file, source.size_bytes))
+        container = stack.enter_context(open_for_work(file, source.size_bytes, watch=watch))
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         copied: dict[int, Stream] = {}
         for stream in (picture_stream(container), sound_stream(container)):

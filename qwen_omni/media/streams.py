@@ -13,6 +13,7 @@ from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
+    MOST_PIXELS,
     has_decoder,
     open_container,
     packets_of,
@@ -20,6 +21,7 @@ from qwen_omni.media.containers import (
     sound_stream,
 )
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -48,6 +50,7 @@ _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
 _MOST_PACKETS = 2_000_000  # packets of a walk: a day of sound
+_MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
 
 
 def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str) -> MediaInfo:
@@ -62,14 +65,15 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
     Raises:
         UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
     """
+    watch = Watch(_MOST_SECONDS, label=label)
     try:
-        with open_container(file, size_bytes) as container:
+        with open_container(file, size_bytes, watch=watch) as container:
             container_name = _container_name(container, begins_as)
-            facts = _facts(container)
+            facts = _facts(container, watch)
             duration = _told_duration(container)
         if duration is None or container_name in _NOT_DEPENDABLE:
-            with open_container(file, size_bytes) as container:
-                duration = _walked_duration(container) or duration
+            with open_container(file, size_bytes, watch=watch) as container:
+                duration = _walked_duration(container, watch) or duration
     except Exception as error:  # noqa: BLE001 - FFmpeg and its bindings raise anything for damaged bytes
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         kind = f"begins like {begins_as} but" if begins_as else "is no media or"
@@ -84,23 +88,27 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
 
 
-def _facts(container: "InputContainer") -> dict[str, Any]:
+def _facts(container: "InputContainer", watch: Watch) -> dict[str, Any]:
     """Collect what differs between sound and video."""
     picture, track = picture_stream(container), sound_stream(container)
     sound = {**_sound_facts(track.codec_context), "sound_duration": _length(track)} if track else {}
     if picture:
-        return {"kind": "video", **_picture_facts(container, picture), **sound}
+        return {"kind": "video", **_picture_facts(container, picture, watch), **sound}
     if not track:
         raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
-    if _first_frame(container, track) is None:
+    if _first_frame(container, track, watch) is None:
         raise UnreadableMediaError("no sound can be decoded")
     return {"kind": "audio", **sound}
 
 
-def _picture_facts(container: "InputContainer", stream: "VideoStream") -> dict[str, Any]:
+def _picture_facts(container: "InputContainer", stream: "VideoStream", watch: Watch) -> dict[str, Any]:
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its pictures")
-    frame = cast("VideoFrame | None", _first_frame(container, stream))
+    if stream.width * stream.height > MOST_PIXELS:
+        raise UnreadableMediaError(
+            f"its pictures claim {stream.width:,} by {stream.height:,} pixels; at most {MOST_PIXELS:,} are decoded"
+        )
+    frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
     if frame is None:
         raise UnreadableMediaError("no picture can be decoded")
     rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
@@ -133,10 +141,13 @@ def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
     }
 
 
-def _first_frame(container: "InputContainer", stream: "AudioStream | VideoStream") -> "AudioFrame | VideoFrame | None":
+def _first_frame(
+    container: "InputContainer", stream: "AudioStream | VideoStream", watch: Watch
+) -> "AudioFrame | VideoFrame | None":
     """Decode the first picture or sound; broken packets before it are passed over, some files begin with them."""
     stream.codec_context.options = CODEC_OPTIONS
     for tries, packet in enumerate(packets_of(container, stream)):
+        watch.check()
         if tries >= _MOST_TRIES:
             break
         frames = _decoded(packet)
@@ -182,11 +193,12 @@ def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
     return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds) or None
 
 
-def _walked_duration(container: "InputContainer") -> Fraction | None:
+def _walked_duration(container: "InputContainer", watch: Watch) -> Fraction | None:
     """Read every packet's times; `None` if there are none, or too many packets to look at."""
     start: Fraction | None = None
     end: Fraction | None = None
     for count, packet in enumerate(packets_of(container, *_timed(container))):
+        watch.check()
         if count > _MOST_PACKETS:
             return None
         if packet.size == 0 or packet.pts is None or not packet.time_base:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PIECE = Fraction(30)  # seconds that one thread works on at a time
 _LEAST_PIECE = Fraction(5)
+_MOST_MISSED = 60  # cuts in a row without a key frame; the length of a damaged file may be a million years
 _SOUGHT = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # containers with an index that can be relied on
 _WAITING_FRAMES = 8
 _WAITING_SOUND = 256  # packets; about 16 s
@@ -41,7 +42,7 @@ _WAITING_SOUND = 256  # packets; about 16 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was written."""
+    """What was written: how many pictures, and how many seconds pictures and sound last."""
 
     frames: int
     duration: Fraction
@@ -54,14 +55,15 @@ def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, work
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        stretches = _stretches(source, plan, workers)
+        origin, stretches = _stretches(source, plan, workers, watch)
         pictures = _pictures(source, plan, stretches, watch, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
+        track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
-        sound = _sound(source, plan, output, watch, stack, threaded=workers > 1)
+        sound = _sound(source, plan, origin, output, watch, stack, threaded=workers > 1)
         return _mux(output, track, pictures, sound, plan, source.label)
 
 
@@ -70,43 +72,43 @@ def _picture(plan: Plan) -> Picture:
     return plan.picture
 
 
-def _stretches(source: Reopenable, plan: Plan, workers: int) -> list[Stretch]:
-    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+def _stretches(source: Reopenable, plan: Plan, workers: int, watch: Watch) -> tuple[Fraction, list[Stretch]]:
+    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done.
+
+    Also gives the instant that is zero in the file's own time.
+    """
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
-        origin = _origin(source)
+        origin = origin_of(container)
         begin, period = origin + plan.start, _picture(plan).period
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
         whole = Stretch(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
         if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or plan.budget.key_frames:  # noqa: PLR2004
-            return [whole]
-        return _cut(container, stream, whole, plan.end - plan.start, workers)
-
-
-def _origin(source: Reopenable) -> Fraction:
-    with source.open() as file, open_for_work(file, source.size_bytes) as container:
-        return origin_of(container)
+            return origin, [whole]
+        return origin, _cut(container, stream, whole, plan.end - plan.start, workers, watch)
 
 
 def _cut(
-    container: "InputContainer", stream: "VideoStream", whole: Stretch, length: Fraction, workers: int
+    container: "InputContainer", stream: "VideoStream", whole: Stretch, length: Fraction, workers: int, watch: Watch
 ) -> list[Stretch]:
     pieces = workers * max(1, -(-length // (_PIECE * workers)))
     step = max(length / int(pieces), _LEAST_PIECE)
     base = Fraction(stream.time_base or Fraction(1, av.time_base))
     firsts: list[tuple[int, Fraction | None]] = [(0, whole.seek)]
-    at = step
-    while at < length - step / 2:
+    at, missed = step, 0
+    while at < length - step / 2 and missed < _MOST_MISSED:
+        watch.check()
         sought = whole.begin + at
         key = _key_frame_at(container, stream, sought, base)
         number = 0 if key is None else -((whole.begin - key) // whole.period)
         if number > firsts[-1][0] and (whole.count is None or number < whole.count):
             firsts.append((int(number), sought))
-        at += step
+            missed = -1
+        at, missed = at + step, missed + 1
     ends = [first for first, _ in firsts[1:]]
     counts = [end - first for (first, _), end in zip(firsts, ends, strict=False)]
     last = None if whole.count is None else whole.count - firsts[-1][0]
@@ -154,12 +156,14 @@ def _listed(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "
 def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "Iterator[Packet[VideoStream]]":
     """Decode, shape and encode one stretch, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
         stream = picture_stream(container)
         assert stream is not None
         shown = read_pictures(container, stream, stretch, watch, key_frames=plan.budget.key_frames)
         for frame, number, count in shown:
-            yield from encoder.encode(shaper.shape(frame), number, count)
+            for packet in encoder.encode(shaper.shape(frame), number, count):
+                watch.check()  # one frame may stand still for an hour
+                yield packet
     yield from encoder.end()
 
 
@@ -170,7 +174,7 @@ def _read_and_encode_apart(
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with source.open() as file, open_for_work(file, source.size_bytes, only="video") as container:
+        with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
@@ -179,13 +183,16 @@ def _read_and_encode_apart(
                 yield shaper.shape(frame), number, count
 
     for frame, number, count in piped(shaped(), _WAITING_FRAMES, watch):
-        yield from encoder.encode(frame, number, count)
+        for packet in encoder.encode(frame, number, count):
+            watch.check()
+            yield packet
     yield from encoder.end()
 
 
-def _sound(
+def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     source: Reopenable,
     plan: Plan,
+    origin: Fraction,
     output: "OutputContainer",
     watch: Watch,
     stack: contextlib.ExitStack,
@@ -197,14 +204,14 @@ def _sound(
         return iter(())
     track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
     stretch = SoundStretch(
-        begin=_origin(source) + plan.start,
+        begin=origin + plan.start,
         rate=plan.budget.sample_rate,
         duration=None if plan.end is None else plan.end - plan.start,
         seek=plan.start > 0,
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with source.open() as file, open_for_work(file, source.size_bytes, only="audio") as container:
+        with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
             stream = sound_stream(container)
             if stream is None:
                 return
@@ -225,7 +232,7 @@ def _mux(
 ) -> Made:
     """Write pictures and sound in the order of their times."""
     period = _picture(plan).period
-    frames, last = 0, -1
+    frames, last, heard = 0, -1, Fraction(0)
     sounds = output.streams.audio[0] if output.streams.audio else None
     waiting = next(sound, None)
     for packet in pictures:
@@ -235,15 +242,21 @@ def _mux(
         frames, last = frames + 1, max(last, packet.pts or 0)
         now = (packet.dts or 0) * period
         while waiting is not None and (waiting.dts or 0) * waiting.time_base <= now:
+            heard = _end_of(waiting)
             output.mux(_carried(waiting, sounds))
             waiting = next(sound, None)
         output.mux(packet)
     if not frames:
         raise UnreadableMediaError(f"{label}: none of its pictures can be decoded; it is damaged or cut.")
     while waiting is not None:
+        heard = _end_of(waiting)
         output.mux(_carried(waiting, sounds))
         waiting = next(sound, None)
-    return Made(frames=frames, duration=(last + 1) * period)
+    return Made(frames=frames, duration=max((last + 1) * period, heard))
+
+
+def _end_of(packet: "Packet[AudioStream]") -> Fraction:
+    return ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
 
 
 def _carried(packet: "Packet[AudioStream]", stream: "AudioStream | None") -> "Packet[AudioStream]":

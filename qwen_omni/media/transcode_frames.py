@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.containers import open_for_work, origin_of, picture_stream
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.prepared import Still
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _QSCALE = 5  # of mjpeg: about JPEG quality 80
+_MOST_STILLS = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
@@ -25,6 +26,7 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -
     """Give the pictures that a plan wants, in order.
 
     Raises:
+        MediaDoesNotFitError: there would be thousands.
         UnreadableMediaError: none can be decoded.
     """
     assert plan.picture is not None
@@ -32,7 +34,7 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -
     count = None
     if plan.partial and plan.end is not None:
         count = int(-(-(plan.end - plan.start) // picture.period))
-    with source.open() as file, open_for_work(file, source.size_bytes) as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
@@ -42,11 +44,23 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -
         stills: list[Still] = []
         shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=plan.budget.key_frames)
         for frame, number, times in shown:
+            if len(stills) + times > _MOST_STILLS:
+                raise _too_many(source.label, picture.period)
             data = painter.paint(shaper.shape(frame))
             stills += [Still(time=plan.start + (number + more) * picture.period, data=data) for more in range(times)]
     if not stills:
         raise UnreadableMediaError(f"{source.label}: none of its pictures can be decoded; it is damaged or cut.")
     return tuple(stills)
+
+
+def _too_many(label: str, period: Fraction) -> MediaDoesNotFitError:
+    seconds = float(_MOST_STILLS * period)
+    return MediaDoesNotFitError(
+        f"{label} would be more than {_MOST_STILLS:,} pictures, and a list is held in memory. Take at most "
+        f"{seconds:,.0f} s of it at once (start, end), or fewer pictures a second.",
+        limit=_MOST_STILLS,
+        actual=_MOST_STILLS + 1,
+    )
 
 
 class _Painter:

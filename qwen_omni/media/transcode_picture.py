@@ -2,23 +2,25 @@
 
 The heart is `read_pictures`. It decodes each frame at most once, tells the decoder to pass over frames that nobody
 sees and nothing refers to, and converts only frames that are kept. What is kept equals, bit for bit, what a
-decoder that decodes everything gives: only non-reference frames are ever skipped. (Skipping by picture type,
-FFmpeg's `BIDIR`, would ruin frames: B-frames can be referred to.)
+decoder that decodes everything gives: skipped are only frames that none refers to, and the end of a group of
+pictures behind the last one that is shown (`media.resets`). (Skipping by picture type, FFmpeg's `BIDIR`, would ruin
+frames: B-frames can be referred to.)
 """
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import packets_of
+from qwen_omni.media.containers import MOST_PIXELS, packets_of
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
+from qwen_omni.media.resets import length_bytes_of, resets
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _MOST_BROKEN = 2_000  # packets in a row that cannot be decoded
+_LEAST_PIXELS, _GROWTH = 2_100_000, 4  # pixels of a picture that are decoded anyway; how much larger ones may become
+_MOST_HELD, _MOST_HELD_BYTES = 600, 8_000_000  # packets and bytes that wait until it is known who refers to them
 _LONGEST_HOLD = Fraction(3600)  # seconds that one picture may stand still
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _LIMITED_RANGE = 1
@@ -85,11 +89,17 @@ def read_pictures(
     context = stream.codec_context
     context.thread_type = "AUTO" if threads > 1 else "NONE"
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
+    context.options = {"max_pixels": str(_most_pixels(stream))}
     if stretch.seek is not None:
         container.seek(int(stretch.seek / _base(stream)), stream=stream)
     grid = Grid(stretch.start, stretch.period, _base(stream))
     decoded = _decode(container, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
     yield from _hold(decoded, stream, grid, stretch, once=key_frames)
+
+
+def _most_pixels(stream: "VideoStream") -> int:
+    """Allow pictures to grow in the middle of a film, but not to fill the memory."""
+    return min(MOST_PIXELS, max(_LEAST_PIXELS, _GROWTH * stream.width * stream.height))
 
 
 def _base(stream: "VideoStream") -> Fraction:
@@ -100,10 +110,9 @@ def _decode(
     container: "InputContainer", stream: "VideoStream", picker: Picker, watch: Watch, *, key_frames: bool
 ) -> Iterator["VideoFrame"]:
     """Decode packets, those that nobody needs only as far as others refer to them."""
-    context = stream.codec_context
     careful = True  # as long as every packet tells its times
     waiting: deque[Packet[VideoStream]] = deque()
-    tolerant = _Tolerance()
+    feed = _Feed(stream)
     for packet in packets_of(container, stream):
         watch.check()
         if packet.size == 0 or (key_frames and not packet.is_keyframe):
@@ -113,7 +122,7 @@ def _decode(
         if careful:
             picker.add(cast("int", packet.pts), cast("int", packet.dts))
         while waiting and (needed := picker.needed(cast("int", waiting[0].pts)) if careful else True) is not None:
-            yield from tolerant.decode(context, waiting.popleft(), needed=needed)
+            yield from feed.give(waiting.popleft(), needed=needed)
         if careful:
             picker.forget(cast("int", packet.dts))
             if picker.done():
@@ -122,9 +131,47 @@ def _decode(
     while waiting:
         packet = waiting.popleft()
         needed = picker.needed(packet.pts) if careful and packet.pts is not None else True
-        yield from tolerant.decode(context, packet, needed=needed is not False)
-    context.skip_frame = "DEFAULT"
-    yield from tolerant.decode(context, None, needed=True)
+        yield from feed.give(packet, needed=needed is not False)
+    yield from feed.end()
+
+
+class _Feed:
+    """Gives packets to the decoder; those that are not needed only once it is clear that others refer to them."""
+
+    def __init__(self, stream: "VideoStream") -> None:
+        self._context = stream.codec_context
+        self._codec = self._context.codec.canonical_name
+        self._alone = self._context.codec.intra_only
+        self._length_bytes = length_bytes_of(self._codec, self._context.extradata)
+        self._tolerant = _Tolerance()
+        self._held: deque[Packet[VideoStream]] = deque()  # not needed, and nothing needed has come since
+        self._held_bytes = 0
+
+    def give(self, packet: "Packet[VideoStream]", *, needed: bool) -> "Iterator[VideoFrame]":
+        """Decode a packet, or hold it until another refers to it."""
+        if self._resets(packet):
+            self._let_go()
+        self._held.append(packet)
+        self._held_bytes += packet.size
+        while self._held and (needed or len(self._held) > _MOST_HELD or self._held_bytes > _MOST_HELD_BYTES):
+            first = self._held.popleft()
+            self._held_bytes -= first.size
+            yield from self._tolerant.decode(self._context, first, needed=needed and first is packet)
+
+    def end(self) -> "Iterator[VideoFrame]":
+        """Give what the decoder still has; nothing refers to what is held."""
+        self._let_go()
+        self._context.skip_frame = "DEFAULT"
+        yield from self._tolerant.decode(self._context, None, needed=True)
+
+    def _resets(self, packet: "Packet[VideoStream]") -> bool:
+        if self._alone or not self._held:
+            return self._alone
+        return packet.is_keyframe and resets(self._codec, bytes(packet), self._length_bytes)
+
+    def _let_go(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
 
 
 class _Tolerance:
@@ -196,7 +243,11 @@ def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
 
 
 class Shaper:
-    """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm."""
+    """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm.
+
+    HDR (PQ and HLG in BT.2020) is brought to the usual brightness and colours of BT.709; what is brighter than those
+    can show becomes white.
+    """
 
     def __init__(self, picture: Picture, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
         self._picture = picture
@@ -218,7 +269,9 @@ class Shaper:
             height=height,
             format=self._format,
             interpolation=_SCALING,
+            threads=1,  # the scaler's own threads cost more than they save here
             **({"dst_color_range": wanted} if differs else {}),
+            **(_TO_USUAL_COLOURS if _is_hdr(frame) else {}),
         )
         if self._picture.rotation:
             shaped = self._through(_TURNS[self._picture.rotation], shaped)
@@ -232,6 +285,21 @@ class Shaper:
         frame.pts = None
         graph.vpush(frame)
         return graph.vpull()
+
+
+_TO_USUAL_COLOURS: dict[str, Any] = {
+    "dst_color_trc": ColorTrc.BT709,
+    "dst_color_primaries": ColorPrimaries.BT709,
+    "dst_colorspace": Colorspace.ITU709,
+}
+
+
+def _is_hdr(frame: "VideoFrame") -> bool:
+    """Tell whether a frame's brightness is coded for HDR screens (PQ, HLG); elsewhere it would look grey."""
+    return frame.color_primaries == ColorPrimaries.BT2020 and frame.color_trc in (
+        ColorTrc.SMPTE2084,
+        ColorTrc.ARIB_STD_B67,
+    )
 
 
 def _weave_out(frame: "VideoFrame") -> "VideoFrame":

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-_SAMPLE_BYTES = 4  # one 32-bit float
+# Whole numbers, since damaged files decode to floats that are none, and FFmpeg's AAC encoder never ends on those.
+_FORMAT: Literal["s16"] = "s16"
+_SAMPLE_BYTES = 2
 _JUMP = Fraction(3, 100)  # seconds; less is rounding
 _LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
 _RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
 _PIECE = 8192  # samples of silence made at once
+_LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
 
 SoundCodec = Literal["aac", "libmp3lame"]
@@ -50,7 +53,9 @@ def read_sound(
         container.seek(int((stretch.begin - _RUN_UP) / Fraction(stream.time_base or 1)), stream=stream)
     line = _Line(stretch)
     for frame in _frames(container, stream, watch):
-        yield from line.place(frame)
+        for piece in line.place(frame):
+            watch.check()  # there may be an hour of silence before it
+            yield piece
         if line.full:
             return
     yield from line.rest()
@@ -89,8 +94,8 @@ class _Line:
 
     def place(self, frame: "AudioFrame") -> Iterator["AudioFrame"]:
         """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
-        if not frame.sample_rate or not frame.samples:
-            return
+        if not frame.samples or not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
+            return  # nonsense of a damaged file: at one sample a second each would become thousands
         begins = self._time_of(frame)
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape or self._jumped(begins):
@@ -111,7 +116,7 @@ class _Line:
                 yield from self._write(piece)
 
     def _new_resampler(self) -> "av.AudioResampler":
-        return av.AudioResampler(format="fltp", layout="mono", rate=self._stretch.rate)
+        return av.AudioResampler(format=_FORMAT, layout="mono", rate=self._stretch.rate)
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._stretch.begin if self._expected is None else self._expected
@@ -146,7 +151,7 @@ class _Line:
         count = len(data) // _SAMPLE_BYTES
         if count == 0:
             return
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=count)
+        frame = av.AudioFrame(format=_FORMAT, layout="mono", samples=count)
         plane = frame.planes[0]
         plane.update(data + bytes(plane.buffer_size - len(data)))
         frame.sample_rate = self._stretch.rate

@@ -8,9 +8,11 @@ import time
 
 from qwen_omni.errors import UnreadableMediaError
 
-_LEAST_SECONDS = 60.0
-_TIMES_REAL = 4.0  # slower than the media itself lasts, by so much: a 4K film on one old core
+_LEAST_SECONDS = 300.0
+_TIMES_REAL = 10.0  # slower than the media itself lasts, by so much: a 4K film on one old, busy core
 _NO_LENGTH_KNOWN = 3600.0
+_STILL_SECONDS = 600.0  # that even the smallest file may last
+_FEWEST_BYTES = 125.0  # a second; a damaged file may claim to last for years
 
 
 class StoppedError(Exception):
@@ -39,6 +41,19 @@ class Watch:
         """Whether the work was called off."""
         return self._stopped.is_set() or (self._parent is not None and self._parent.stopped)
 
+    @property
+    def over(self) -> bool:
+        """Whether `check` would end the work."""
+        late = self._until is not None and time.monotonic() > self._until
+        return late or self._stopped.is_set() or (self._parent is not None and self._parent.over)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the time is up; `None` if there is any time."""
+        own = None if self._until is None else max(0.0, self._until - time.monotonic())
+        above = None if self._parent is None else self._parent.left
+        return min((left for left in (own, above) if left is not None), default=None)
+
     def check(self) -> None:
         """Go on, or end the work.
 
@@ -57,6 +72,8 @@ class Watch:
             )
 
 
-def usual_limit(duration: float | None) -> float:
-    """Give the seconds that work on media of this length may take at most."""
-    return _NO_LENGTH_KNOWN if duration is None else _LEAST_SECONDS + _TIMES_REAL * duration
+def usual_limit(duration: float | None, size_bytes: int) -> float:
+    """Give the seconds that work on media of this length may take at most; a length beyond belief does not count."""
+    if duration is None:
+        return _NO_LENGTH_KNOWN
+    return _LEAST_SECONDS + _TIMES_REAL * min(duration, _STILL_SECONDS + size_bytes / _FEWEST_BYTES)

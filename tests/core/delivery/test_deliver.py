@@ -1,10 +1,12 @@
 """`deliver` checks a whole conversation and says how each piece of media travels."""
 
 import base64
+import io
 import os
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -306,3 +308,29 @@ def test_every_refusal_is_an_error_of_ours(root):
     for told in odd:
         with pytest.raises(QwenOmniError):
             run(root, user(ImagePart(source=MediaSource.from_path(told))))
+
+
+def test_frames_are_made_to_fit_like_images(root):
+    """Frames beyond the budget are made smaller, each in its place; small ones and those of `original` go untouched."""
+    large, small = (MediaSource.from_bytes(making.picture("JPEG", size)) for size in ((2560, 1440), (320, 180)))
+    part = FramesPart(frames=(large, small, large, small))
+
+    fitted = deliver([user(part)], MODEL, media_root=root)
+    (sent,) = fitted.messages[0].parts
+    sizes = []
+    for frame in sent.frames:
+        ready = fitted.media[frame]
+        with Image.open(io.BytesIO(ready.data) if ready.data else ready.path) as seen:
+            sizes.append(seen.size)
+
+    assert sizes == [(1280, 720), (320, 180), (1280, 720), (320, 180)]
+    untouched = deliver([user(replace(part, budget="original"))], MODEL, media_root=root)
+    assert untouched.messages[0].parts[0].frames == part.frames
+
+
+@pytest.mark.parametrize(("uplink_mbps", "as_it_is"), [(1000, True), (0.001, False)])
+def test_the_speed_of_sending_is_weighed(root, uplink_mbps, as_it_is):
+    """On a quick line a clip goes as it is; on a slow one it is made smaller first."""
+    clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 20, size=(640, 480)))
+    sent = deliver([user(VideoPart(source=clip))], MODEL, media_root=root, uplink_mbps=uplink_mbps)
+    assert (sent.messages[0].parts[0].source == clip) is as_it_is

@@ -5,6 +5,7 @@ seed 7 on the whole files of a folder. The same seed and files always give the s
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import queue
@@ -12,6 +13,7 @@ import random
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from qwen_omni.media.scratch import scratch
 from tests.core.media.watching import opened_by_python
 
 ROOT = Path(__file__).parents[3]
-LONGEST = 30.0  # seconds of a file until it counts as hung; the work itself is given 5
+LONGEST = 45.0  # seconds of a file until it counts as hung; the work itself is given 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
     command = [sys.executable, "-W", "error", "-m", __spec__.name, str(wholes)]
     command += [str(number) for number in (seeds.start, seeds.stop, seeds.step)]
     told = temporary.parent / f"{temporary.name}.txt"
+    whole = {path.name: path.read_bytes() for path in wholes.iterdir()}
     with (
         told.open("wb") as errors,
         subprocess.Popen(
@@ -77,26 +80,38 @@ def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
     ):
         assert child.stdout is not None
         try:
-            tried, opened = _followed(child.stdout, told)
+            tried, opened = _followed(child.stdout)
             child.wait(LONGEST)  # it removes its folder when it ends
+        except _BroughtDownError as error:
+            kept = Path(tempfile.gettempdir()) / f"damaged-{error.seed}.bin"
+            kept.write_bytes(damaged(whole, error.seed))
+            said = told.read_text(errors="replace")[-4000:]
+            raise AssertionError(f"seed {error.seed} {error}; its bytes are in {kept}:\n{said}") from None
         finally:
             child.kill()
     return Report(tried=tried, opened=opened, left=sorted(path.name for path in temporary.rglob("*")))
 
 
-def _followed(lines: IO[str], told: Path) -> tuple[list[Tried], list[str]]:
+class _BroughtDownError(Exception):
+    """A file that the process did not survive."""
+
+    def __init__(self, seed: int, what: str) -> None:
+        super().__init__(what)
+        self.seed = seed
+
+
+def _followed(lines: IO[str]) -> tuple[list[Tried], list[str]]:
     waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_pump, args=(lines, waiting), daemon=True).start()
     tried: list[Tried] = []
-    now: object = "none"
+    now = -1
     while True:
         try:
             line = waiting.get(timeout=LONGEST)
         except queue.Empty:
-            raise AssertionError(f"seed {now} is not done after {LONGEST:g} s") from None
+            raise _BroughtDownError(now, f"is not done after {LONGEST:g} s") from None
         if line is None:
-            said = told.read_text(errors="replace")[-3000:]
-            raise AssertionError(f"seed {now} brought the process down:\n{said}")
+            raise _BroughtDownError(now, "brought the process down")
         match json.loads(line):
             case {"begins": seed}:
                 now = seed
@@ -171,10 +186,12 @@ def main(folder: str, first: str, stop: str, step: str) -> None:
         for seed in range(int(first), int(stop), int(step)):
             data = damaged(wholes, seed)
             _tell({"begins": seed})
+            faulthandler.dump_traceback_later(LONGEST - 5)
             used = resource.getrusage(resource.RUSAGE_SELF)
             refused = try_one(data, seed)
             after = resource.getrusage(resource.RUSAGE_SELF)
             cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+            faulthandler.cancel_dump_traceback_later()
             _tell({"seed": seed, "refused": refused, "memory": most_memory(), "cpu": round(cpu, 3)})
     fine = (str(allowed), "/dev/", "/proc/")
     outside = [name for name in names if not name.isdigit() and not name.startswith(fine)]

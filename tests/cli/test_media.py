@@ -1,0 +1,130 @@
+"""`qwen-omni probe` and `qwen-omni split` as a user meets them: in a process of their own, without any service."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from qwen_omni.standin.perceive import Memory
+from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+
+RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> TruthMedia:
+    """Twenty-four seconds of marked video."""
+    return make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=24, size=(320, 180))
+
+
+def run(*arguments: str, home: Path | None = None, terminal: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHSCOPE")}
+    environment |= {"COLUMNS": "200"} | ({"TMPDIR": str(home)} if home else {})
+    environment |= {"FORCE_COLOR": "1", "TERM": "xterm"} if terminal else {}
+    return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_probe_tells_what_a_file_is_and_why_it_is_treated_so(film):
+    """The table needs no key; it shows the facts and the plan with its reason."""
+    done = run("probe", str(film.path), "--budget", "static")
+    assert done.returncode == 0, done.stderr
+    for told in ("24", "320", "180", "h264", "aac", "static", "fps"):
+        assert told in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_probe_speaks_json(film):
+    """The same as one line of JSON with plain numbers, for programs."""
+    done = run("probe", str(film.path), "--json", "--budget", "static")
+    told = json.loads(done.stdout)
+    assert (told["kind"], told["width"], told["height"], told["duration"]) == ("video", 320, 180, 24)
+    assert told["plan"]["action"] == "video"
+    assert told["plan"]["tokens"] > 0
+    assert done.stdout.count("\n") == 1
+
+
+def test_split_writes_segments_that_cover_the_film(film, tmp_path):
+    """Each segment lies in the folder, shows and sounds its own seconds, and is told in order; nothing else is left."""
+    to, home = tmp_path / "out", tmp_path / "home"
+    home.mkdir()
+    done = run("split", str(film.path), "--to", str(to), "--seconds", "12", "--budget", "static", "--json", home=home)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [Path(one["file"]).name for one in told] == [f"film-{number:03d}.mp4" for number in range(len(told))]
+    assert sorted(path.name for path in to.iterdir()) == [Path(one["file"]).name for one in told]
+    assert (told[0]["start"], told[-1]["end"]) == (0, 24)
+    assert all(earlier["end"] == later["start"] for earlier, later in itertools.pairwise(told))
+    for one in told:
+        data = Path(one["file"]).read_bytes()
+        assert len(data) == one["size_bytes"]
+        inside = [code for second, code in enumerate(film.codes) if one["start"] <= second and second + 1 <= one["end"]]
+        marks = [mark.code for mark in Memory().recall("video", data).picture_marks]
+        assert set(inside) <= set(marks)
+    assert list(home.iterdir()) == []
+
+
+def test_the_bar_knows_the_whole(film, tmp_path):
+    """Without --json a table is shown; the bar counts the seconds of the wanted range, so it ends at all of them."""
+    arguments = ["split", str(film.path), "--to", str(tmp_path), "--seconds", "12", "--start", "4"]
+    done = run(*arguments, "--budget", "static", terminal=True)
+    assert done.returncode == 0, done.stderr
+    assert "film-000.mp4" in done.stdout
+    assert "4.00" in done.stdout
+    assert "24.00" in done.stdout
+    assert re.search(r"100\s*%", done.stderr)
+
+
+def test_split_cuts_sound(tmp_path):
+    """A recording becomes MP3 segments."""
+    sound = make_audio(tmp_path / "talk.wav", seconds=20)
+    done = run("split", str(sound.path), "--to", str(tmp_path / "out"), "--seconds", "12", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {Path(json.loads(line)["file"]).suffix for line in done.stdout.splitlines()} == {".mp3"}
+
+
+def test_a_segment_that_is_there_is_never_overwritten(film, tmp_path):
+    """What lies in the folder stays; the error names it and the way out."""
+    there = tmp_path / "film-000.mp4"
+    there.write_bytes(b"mine")
+    done = run("split", str(film.path), "--to", str(tmp_path), "--budget", "static")
+    assert done.returncode != 0
+    assert "already there" in done.stderr
+    assert "--to" in done.stderr
+    assert there.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("command", ["probe", "split"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["missing.mp4"], "No such file"),
+        (["https://example.com/a.mp4"], "link"),
+        (["{film}", "--budget", "tiny"], "tiny"),
+        (["{text}"], "text"),
+    ],
+)
+def test_errors_are_one_sentence(command, arguments, told, film, tmp_path):
+    """What cannot work ends with a sentence on stderr and a code, never with a traceback."""
+    text = tmp_path / "notes.mp4"
+    text.write_text("just some notes\n" * 20)
+    named = [argument.format(film=film.path, text=text) for argument in arguments]
+    done = run(command, *named)
+    assert done.returncode not in (0, 130)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_picture_cannot_be_split(tmp_path):
+    """The error says what to use instead."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    done = run("split", str(tmp_path / "a.png"), "--to", str(tmp_path / "out"))
+    assert done.returncode != 0
+    assert "cannot be split" in done.stderr

@@ -1,0 +1,43 @@
+"""HDR pictures come out as bright as they are meant, not as grey as their numbers look."""
+
+import av
+import numpy as np
+import pytest
+
+from qwen_omni.media.plan import Picture
+from qwen_omni.media.transcode_picture import Shaper
+
+PQ, HLG, BT709, BT2020 = 16, 18, 1, 9
+
+
+def _grey(level: int, transfer: int, primaries: int) -> av.VideoFrame:
+    """Give an even 10-bit picture of this luma, 64 being black and 940 white."""
+    frame = av.VideoFrame(320, 180, "yuv420p10le")
+    for plane, value in zip(frame.planes, (level, 512, 512), strict=True):
+        plane.update(np.full(plane.buffer_size // 2, value, "<u2").tobytes())
+    frame.color_trc, frame.color_primaries, frame.color_range = transfer, primaries, 1
+    frame.colorspace = 9 if primaries == BT2020 else 1
+    return frame
+
+
+def _luma(frame: av.VideoFrame) -> float:
+    shaped = Shaper(Picture(size=(160, 90), period=1)).shape(frame)
+    return float(np.frombuffer(bytes(shaped.planes[0]), np.uint8)[:160].mean())
+
+
+@pytest.mark.parametrize(("level", "transfer"), [(572, PQ), (721, HLG)])
+def test_a_white_sheet_is_white(level, transfer):
+    """Paper white of HDR (203 nits, ITU-R BT.2408) is a mid grey by its number; it has to become bright."""
+    plain = _luma(_grey(level, BT709, BT709))
+    assert _luma(_grey(level, transfer, BT2020)) > max(plain + 20, 180)
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_black_stays_black(transfer):
+    """Nothing is lifted."""
+    assert _luma(_grey(64, transfer, BT2020)) <= 18
+
+
+def test_usual_pictures_keep_their_numbers():
+    """Ten bits alone are no HDR."""
+    assert abs(_luma(_grey(572, BT709, BT709)) - 572 / 4) <= 1
