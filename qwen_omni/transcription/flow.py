@@ -12,6 +12,8 @@ from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import (
     APIConnectionError,
     DeliveryError,
+    InvalidRequestError,
+    NotFoundError,
     QwenOmniError,
     RateLimitError,
     ServerError,
@@ -111,7 +113,10 @@ def look(desk: Desk, task_id: str) -> Flow[TaskState]:
     def attempt() -> Flow[TaskState]:
         request = Request(method="GET", url=wire.task_url(desk.base_url, task_id), with_key=True)
         reply = yield from ask(request)
-        _check(reply)
+        try:
+            _check(reply)
+        except (InvalidRequestError, NotFoundError) as error:  # it will be refused for ever, so it is not waited for
+            return TaskState(state="lost", told=f"{error.status} {error.code or ''}".strip(), message=str(error))
         return wire.decode_task(reply.body)
 
     return (yield from repeating(attempt, desk.repeats))

@@ -251,6 +251,20 @@ def test_an_old_task_that_is_gone_is_replaced(ask: Ask, recording: TruthMedia, s
     assert standin.tasks.submitted == 1
 
 
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_task_that_is_refused_is_not_asked_for_again(
+    ask: Ask, status: int, recording: TruthMedia, standin: Standin
+) -> None:
+    """A service that refuses to tell about a task, as for a name it does not know, has lost it."""
+    standin.tasks.fail(HttpFault(operation="poll", status=status, code="InvalidTask"))
+    with pytest.raises(TaskFailedError, match="InvalidTask"):
+        ask(recording.path)
+    assert words(ask(recording.path)) == list(recording.codes)
+    standin.tasks.fail(HttpFault(operation="poll", status=status, code="InvalidTask"))
+    assert words(ask(recording.path)) == list(recording.codes)
+    assert standin.tasks.submitted == 3
+
+
 def test_an_upload_that_is_gone_is_made_again(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """If the store lost what was uploaded for an earlier task, it is uploaded and submitted once more."""
     ask(recording.path)
