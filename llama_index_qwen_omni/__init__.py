@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
+    from llama_index_qwen_omni._documents import clip as clip
+    from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
+    from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+    from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
@@ -26,9 +30,11 @@ _HOMES = {
     "QwenOmni": "llama_index_qwen_omni.llm",
     "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",
     "QwenOmniToolSpec": "llama_index_qwen_omni.tool_spec",
+    "QwenOmniVideoReader": "llama_index_qwen_omni.readers",
     "TimedCaptions": "qwen_omni.captions.timed",
     "UsageLedgerHandler": "llama_index_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",
+    "clip": "llama_index_qwen_omni._documents",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import mimetypes
+import re
 from collections.abc import Mapping
 from io import IOBase
 from pathlib import Path
@@ -35,6 +36,7 @@ from qwen_omni.messages import Part, TextPart
 from qwen_omni.part_options import SAMPLING, MediaKind, check_options, media_part
 
 Options = Mapping[str, Any]
+_FRAGMENT = re.compile(r"t=(?P<start>\d+(?:\.\d+)?)?(?:,(?P<end>\d+(?:\.\d+)?))?")  # W3C Media Fragments, seconds
 _NO_EFFECT = (None, "auto")
 
 
@@ -88,8 +90,20 @@ def media_kind(block: BaseContentBlock) -> MediaKind | None:
 
 
 def own_options(block: BaseContentBlock) -> Options:
-    """Give what a block itself says about its media: a video its `fps`, a whole number in LlamaIndex."""
-    return {"fps": block.fps} if isinstance(block, VideoBlock) and block.fps is not None else {}
+    """Give what a block itself says about its media.
+
+    A video has its `fps`, a whole number in LlamaIndex; a local file's address may have a media fragment
+    (`file:///talk.mp4#t=60,90`), which is how documents of `QwenOmniVideoReader` name a passage.
+    """
+    told: dict[str, float] = {}
+    if isinstance(block, VideoBlock) and block.fps is not None:
+        told["fps"] = block.fps
+    if isinstance(block, VideoBlock | AudioBlock):
+        split = urlsplit(str(block.url or ""))
+        times = _FRAGMENT.fullmatch(split.fragment)
+        if times and split.scheme == "file":
+            told |= {name: float(value) for name, value in times.groupdict().items() if value}
+    return told
 
 
 def source_of(block: BaseContentBlock, place: str) -> MediaSource:

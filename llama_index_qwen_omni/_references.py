@@ -60,7 +60,7 @@ def shown_block(block: BaseContentBlock) -> BaseContentBlock:
 def _where(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> str:
     held = _held(block)
     if isinstance(held, bytes):
-        return f"{len(held) * 3 // 4:,} bytes"  # LlamaIndex keeps base64
+        return f"{len(held) * 3 // 4 - held[-2:].count(b'='):,} bytes"  # LlamaIndex keeps base64
     if held is not None:
         return "an open file"
     if block.path:

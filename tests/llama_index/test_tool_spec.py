@@ -1,0 +1,77 @@
+"""`QwenOmniToolSpec` and `QwenOmniAudioReader`: the same tools and documents for LlamaIndex."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qwen_omni import ConfigurationError, Settings, TranscriptionOptions
+from qwen_omni.standin import Standin
+from qwen_omni.tools.outcome import ToolOutcome
+from tests.core.media.watching import watched
+from tests.core.tools.places import Place, make_place, nasty_paths
+
+llama_index = pytest.importorskip("llama_index.core")
+from llama_index_qwen_omni import QwenOmniAudioReader, QwenOmniToolSpec  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return make_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture
+def spec(place: Place, settings: Settings, standin: Standin) -> Iterator[QwenOmniToolSpec]:
+    standin.tasks.polls_until_done = 0
+    made = QwenOmniToolSpec(place.root, settings=settings)
+    yield made
+    made.media_tools.close()
+
+
+async def test_tools(spec: QwenOmniToolSpec, place: Place) -> None:
+    """Each tool has its schema, gives text for the model, and keeps the whole outcome; async says the same."""
+    tools = {tool.metadata.name: tool for tool in spec.to_tool_list()}
+    assert list(tools) == QwenOmniToolSpec.spec_functions
+    assert tools["ask_video"].metadata.get_parameters_dict()["required"] == ["path", "question"]
+    asked = {"path": "talks/monday.mp4", "question": "What is shown?"}
+    told = tools["ask_video"].call(**asked)
+    assert place.film.codes[0] in told.content
+    assert isinstance(told.raw_output, ToolOutcome)
+    json.dumps(told.raw_output.artifact)
+    assert (await tools["ask_video"].acall(**asked)).content == told.content
+    await spec.media_tools.aclose()
+
+
+def test_refusals_are_words(spec: QwenOmniToolSpec, place: Place) -> None:
+    """No path raises, and none leads out."""
+    tool = next(tool for tool in spec.to_tool_list() if tool.metadata.name == "transcribe_audio")
+    with watched(*place.secrets) as seen:
+        for path in nasty_paths(place):
+            assert tool.call(path=path, start=90).content
+        assert "nothing was opened" in tool.call(path="link.mp4").content
+    assert seen == []
+    assert "Wrong arguments" in tool.call(path=3, nonsense=[1]).content
+
+
+def test_some_of_the_tools(spec: QwenOmniToolSpec) -> None:
+    """Tools may be chosen by name; a name that is none is told."""
+    assert [tool.metadata.name for tool in spec.to_tool_list(["probe_media"])] == ["probe_media"]
+    with pytest.raises(ConfigurationError, match="no tool nope"):
+        spec.to_tool_list(["nope"])
+
+
+async def test_documents(place: Place, settings: Settings, standin: Standin) -> None:
+    """What is said becomes documents with times, alone and as a file extractor; it is paid once."""
+    standin.tasks.polls_until_done = 0
+    reader = QwenOmniAudioReader(settings, options=TranscriptionOptions(poll_seconds=0.01), mode="sentences")
+    documents = list(reader.lazy_load_data(place.call.path, {"topic": "a call"}))
+    assert documents[0].text.split()[0].strip(".") == place.call.codes[0]
+    assert documents[0].metadata["topic"] == "a call"
+    assert documents[0].metadata["start"] == pytest.approx(0, abs=0.05)
+    assert [one.id_ for one in await reader.aload_data(place.call.path)] == [one.id_ for one in documents]
+    folder = llama_index.SimpleDirectoryReader(
+        input_files=[str(Path(place.call.path))], file_extractor={".mp3": reader}, raise_on_error=True
+    )
+    assert [one.text for one in folder.load_data()] == [one.text for one in documents]
+    assert standin.tasks.submitted == 1
