@@ -146,7 +146,8 @@ def main():
                 first = (bare if name == "openai" else langchain)(clients[key], way, prompt)
                 if asyncio.iscoroutine(first):
                     first = loop.run_until_complete(first)
-            firsts.append([there - start for there, start in zip(first, begun)] if isinstance(first, tuple) else None)
+            seen = isinstance(first, tuple)
+            firsts.append([there - start for there, start in zip(first, begun, strict=True)] if seen else None)
         told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
                 "before_kb": before, "peak_kb": memory("VmHWM")}  # fmt: skip
         print(json.dumps(told), flush=True)
