@@ -61,13 +61,13 @@ def bare(client, way, prompt):
     if way in ("stream", "invoke"):
         first = None
         for _ in client["sync"].chat.completions.create(**typed(prompt)):
-            first = first or time.perf_counter()
+            first = first or moment()
         return first
 
     async def read():
         first = None
         async for _ in await client["async"].chat.completions.create(**typed(prompt)):
-            first = first or time.perf_counter()
+            first = first or moment()
         return first
 
     return read()
@@ -81,13 +81,13 @@ def langchain(client, way, prompt):
     if way == "stream":
         first = None
         for _ in client.stream(prompt):
-            first = first or time.perf_counter()
+            first = first or moment()
         return first
 
     async def read():
         first = None
         async for _ in client.astream(prompt):
-            first = first or time.perf_counter()
+            first = first or moment()
         return first
 
     return read()
@@ -105,8 +105,13 @@ def raw(url):
         for line in answer.iter_lines():
             if first is None and '"content": "one "' in line:
                 json.loads(line[6:])
-                first = time.perf_counter()
+                first = moment()
     return first
+
+
+def moment():
+    """Give the time on the wall and the CPU time of this process."""
+    return time.perf_counter(), time.process_time()
 
 
 def memory(name):
@@ -134,14 +139,15 @@ def main():
         before = cleared_peak()
         cpu, wall, firsts = time.process_time(), time.perf_counter(), []
         for _ in range(command.get("times", 1)):
-            begun = time.perf_counter()
+            begun = moment()
             if name == "httpx":
                 first = raw(url)
             else:
                 first = (bare if name == "openai" else langchain)(clients[key], way, prompt)
                 if asyncio.iscoroutine(first):
                     first = loop.run_until_complete(first)
-            firsts.append(first - begun if isinstance(first, float) else None)
+            seen = isinstance(first, tuple)
+            firsts.append([there - start for there, start in zip(first, begun, strict=True)] if seen else None)
         told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
                 "before_kb": before, "peak_kb": memory("VmHWM")}  # fmt: skip
         print(json.dumps(told), flush=True)

@@ -8,7 +8,7 @@ that of the bridge: all blocks finish when the answer does.
 import json
 from typing import Any
 
-from langchain_qwen_omni._responses import PROVIDER, to_usage
+from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, to_usage
 from langchain_qwen_omni._speech import WAV, Pieces, with_true_sizes
 from qwen_omni.responses import (
     AudioDelta,
@@ -93,7 +93,7 @@ class EventBuilder:
                 named = {"model_name": delta.model, "id": delta.id}
                 self._metadata |= {name: value for name, value in named.items() if value}
             case FinishDelta():
-                self._metadata["finish_reason"] = delta.reason
+                self._metadata[FINISH_REASON] = delta.reason
             case UsageDelta():
                 self._usage = dict(to_usage(delta.usage))
         return []

@@ -98,7 +98,8 @@ class ModelFields(BaseChatModel):
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+    # Built where it is used: only `ChatQwenOmni` is ever made, and building a class costs much of an import.
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
         fields = {name: getattr(self, name) for name in ("model", *CALL_FIELDS, *CONNECTION_FIELDS)}

@@ -34,6 +34,7 @@ from qwen_omni.responses import (
 from qwen_omni.wire.audio import to_wav
 
 PROVIDER = "qwen-omni"
+FINISH_REASON = "finish_reason"  # LangChain's own word, too
 _THINKING, _TEXT, _CALL = "lc_rs_0", "lc_txt_0", "lc_tc_"
 
 

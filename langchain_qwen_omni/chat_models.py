@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from langchain_qwen_omni._caching import Cached
 from langchain_qwen_omni._calls import plan_tools
@@ -61,6 +61,8 @@ class ChatQwenOmni(Cached):
         ])
         print(llm.invoke([question]).text)
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     # --- Entry points: each decides once, then does ---
 
