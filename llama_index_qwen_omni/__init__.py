@@ -11,15 +11,13 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llama_index_qwen_omni._documents import clip as clip
     from llama_index_qwen_omni.audio_reader import QwenOmniAudioReader as QwenOmniAudioReader
     from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
-    from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
-    from llama_index_qwen_omni._documents import clip as clip
-    from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
-    from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
+    from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
