@@ -65,6 +65,7 @@ bench: $(VENV)/.test  ## measure; prints ratios
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
+	$(BIN)/python benchmarks/long_video.py
 
 bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes long, wants a quiet machine
 	$(BIN)/python -m pip install --quiet imageio-ffmpeg
