@@ -30,16 +30,16 @@ OPTIONS = SummaryOptions(
     segment_seconds=12, overlap=0, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=2
 )
 PASSING = {
-    "too many requests": lambda: Fault.rate_limit(),
+    "too many requests": Fault.rate_limit,
     "too many tokens": lambda: Fault.rate_limit("insufficient_quota"),
-    "500": lambda: Fault.server_error(),
+    "500": Fault.server_error,
     "503": lambda: Fault.server_error(503),
-    "cut": lambda: Fault.cut(),
+    "cut": Fault.cut,
     "reset": lambda: Fault.cut(reset=True),
     "no answer": lambda: Fault.cut(None),
-    "error in the stream": lambda: Fault.error_in_stream(),
-    "empty": lambda: Fault.empty_stream(),
-    "download timed out": lambda: Fault.error_event_only(),
+    "error in the stream": Fault.error_in_stream,
+    "empty": Fault.empty_stream,
+    "download timed out": Fault.error_event_only,
 }
 
 
@@ -100,10 +100,10 @@ def test_the_clock_may_jump(fresh, client, film, monkeypatch):
 def test_ctrl_c_keeps_what_is_in_flight(fresh, client, film):
     """Interrupted at the first answer: the run ends, what was under way is kept, the next one goes on."""
     coming = stream_summary(film.path, client=client, options=OPTIONS)
+    while next(coming).kind != "segment":
+        pass
     with pytest.raises(KeyboardInterrupt):
-        for news in coming:
-            if news.kind == "segment":
-                coming.throw(KeyboardInterrupt)
+        coming.throw(KeyboardInterrupt)
     first = asked_segments(fresh)
     found = summarize(film.path, client=client, options=OPTIONS)
     assert codes_of(found.events) == list(film.codes)
