@@ -33,7 +33,7 @@ $(VENV2)/.test: pyproject.toml
 	$(VENV2)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group test 'openai<3'
 	@touch $@
 
-demo: $(VENV)/.demo  ## make a video, ask ChatQwenOmni about it, check the answer
+demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what comes back
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
