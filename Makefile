@@ -41,7 +41,7 @@ $(VENV2)/.test: pyproject.toml
 	$(VENV2)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group test 'openai<3'
 	@touch $@
 
-demo: $(VENV)/.demo  ## make a video, ask ChatQwenOmni about it, check the answer
+demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what comes back
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
@@ -85,6 +85,7 @@ bench: $(VENV)/.test bench-stream bench-llama-index  ## measure; prints ratios
 	$(BIN)/python benchmarks/captions_parse.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
+	$(BIN)/python benchmarks/long_video.py
 
 $(PEERS)/.made:
 	$(PYTHON) -m venv $(PEERS)

@@ -334,11 +334,6 @@ class Machine(Generic[T]):
         """How many segments were cut so far."""
         return self._count
 
-    @property
-    def joining(self) -> bool:
-        """Whether notes are being joined."""
-        return bool(self._nodes)
-
     def wake(self, now: float) -> float | None:
         """Give the seconds after which something may begin though nothing has come; `None` if only news can help."""
         times = [place.not_before for place in self._open.values() if place.state in ("cut", "ready")]

@@ -1,8 +1,7 @@
 """Puts a run together: the look at the source, the task, the checkpoint, the machine. Blocks; starts nothing."""
 
-import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +40,7 @@ class Run(Generic[T]):
     worker: Worker[T]
     checkpoint: Checkpoint
     tracker: Tracker
+    _troubles: set[str] = field(default_factory=set)
 
     def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
         """Give what is worth telling after a step."""
@@ -53,11 +53,6 @@ class Run(Generic[T]):
                 "is possible. Make room before you stop this run."
             )
         return [*([] if told is None else [told]), *self.tracker.notices()]
-
-    _troubles: set[str] = None  # type: ignore[assignment]  # made below
-
-    def __post_init__(self) -> None:
-        self._troubles = set()
 
     def close(self) -> None:
         """Close the checkpoint and stop the work on files."""
@@ -145,12 +140,3 @@ def checkpoint_path(
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
     return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
-
-
-@contextlib.contextmanager
-def closing_run(run: Run[T]) -> Any:  # noqa: ANN401  (a context manager of the run)
-    """Close a run at the end of a block."""
-    try:
-        yield run
-    finally:
-        run.close()

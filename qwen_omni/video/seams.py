@@ -34,7 +34,7 @@ def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
         >>> first = SegmentNotes(index=0, start=0, end=10, events=[{"start": 8, "end": 10, "text": "A door opens."}])
         >>> then = SegmentNotes(index=1, start=9, end=19, events=[{"start": 9, "end": 12, "text": "a door opens"}])
         >>> to_timeline([first, then]).events
-        (TimedNote(start=8.0, end=12.0, text='A door opens.'),)
+        (TimedNote(start=8.0, end=12.0, text='a door opens'),)
     """
     ordered = sorted(notes, key=lambda one: one.index)
     events, first = _joined([(one, one.events) for one in ordered])

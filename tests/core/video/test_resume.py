@@ -14,6 +14,7 @@ from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
 from qwen_omni.responses import Usage
 from qwen_omni.standin.script import Fault
 from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.notes import SegmentNotes, TimedNote
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.reading import aiter_notes, iter_notes
 from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
@@ -259,3 +260,16 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
     base.close()
     with pytest.raises(ConfigurationError, match="another version"):
         Checkpoint(tmp_path / "a.sqlite3")
+
+
+@pytest.mark.slow
+def test_a_thousand_segments_fit_in_a_small_checkpoint(tmp_path):
+    """12 h and more, an event for every second: the file stays under 50 MB."""
+    events = [TimedNote(start=n, end=n + 1, text=f"[stand-in] code {n:06} is shown to the camera") for n in range(90)]
+    written = SegmentNotes(
+        index=0, start=0, end=90, summary="word " * 100, events=events, speech=events
+    ).model_dump_json()
+    with Checkpoint(tmp_path / "a.sqlite3") as kept:
+        for index in range(1000):
+            kept.finish(f"segment:{index}", written)
+    assert (tmp_path / "a.sqlite3").stat().st_size < 50_000_000

@@ -1,0 +1,82 @@
+"""`qwen-omni summarize`: the command, its files, its dry run."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from qwen_omni.cli.main import build_app
+from qwen_omni.standin import Standin
+from qwen_omni.standin.truth import make_video
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Standin() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("film") / "a.mp4", seconds=20, size=(128, 96), fps=2, sound=False)
+
+
+@pytest.fixture
+def run(service, film, monkeypatch):
+    """Run the command on the film."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
+    service.clear()
+
+    def command(*arguments):
+        return CliRunner().invoke(
+            build_app(), ["summarize", str(film.path), "--base-url", service.base_url, *arguments]
+        )
+
+    return command
+
+
+def test_files_are_written(run, film, tmp_path):
+    """Subtitles, a page and Markdown in a folder of their own, named after the video; the summary is printed."""
+    done = run("--srt", "--vtt", "--html", "--markdown", "--out", str(tmp_path / "new"), "--detail", "low")
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"a.srt", "a.vtt", "a.html", "a.md"}
+    srt = (tmp_path / "new" / "a.srt").read_text()
+    assert all(code in srt for code in film.codes)
+    assert "[stand-in]" in done.stdout
+    assert re.search(r"this run: 1 request, [\d,]+ tokens in, [\d,]+ out, CNY", done.stderr)
+
+
+def test_json_and_youtube(run, film):
+    """The whole as JSON, or chapters for a description; the second run finds the first one's answers."""
+    told = json.loads(run("--json", "--detail", "low").stdout)
+    assert len(told["events"]) == 20
+    lines = run("--youtube", "--detail", "low").stdout.splitlines()
+    assert lines[0].startswith("0:00 ")
+
+
+def test_a_dry_run_sends_nothing(run, service):
+    """Six ways, with tokens, money and seconds; the one that would be taken is marked; nothing is sent."""
+    done = run("--dry-run", "--strategy", "map_reduce")
+    assert done.exit_code == 0, done.output
+    rows = [line for line in done.stdout.splitlines() if re.search(r"(map_reduce|single), (low|medium|high)", line)]
+    assert len(rows) == 6
+    assert all("CNY" in row and " s" in row for row in rows)
+    assert next(row for row in rows if "→" in row).split("→")[1].split()[0] == "single,"
+    assert service.requests == []
+
+
+def test_a_question(run, film, service):
+    """An answer with its moments."""
+    done = run("--question", f"When is {film.codes[7]} shown?")
+    assert done.exit_code == 0, done.output
+    assert film.codes[7] in done.stdout
+    assert "0:07" in done.stdout
+
+
+def test_wrong_choices_are_told_before_anything_is_sent(run, service):
+    """One line and status 1."""
+    done = run("--detail", "enormous")
+    assert done.exit_code == 1
+    assert "low, medium, high" in done.stderr
+    assert service.requests == []

@@ -1,0 +1,131 @@
+"""What goes wrong while a long video is worked on, and what becomes of it: a documented outcome each, nothing lost.
+
+| fault | outcome |
+| --- | --- |
+| an answer fails in passing (429, 5xx, cut, error in the stream, empty) | repeated; nothing is seen of it |
+| joining fails twice | begun again; nothing is seen of it |
+| an answer breaks its schema | asked once more, with what was wrong |
+| a segment is refused for good | a gap, with its reason (`test_resume`) |
+| the disk is full | the run goes on in memory and says so (`test_resume`) |
+| the machine's clock jumps | nothing |
+| Ctrl-C | what is in flight is waited for and kept; the next run goes on |
+| a limit on spending | ends before the request; the next run goes on |
+"""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import SpendLimitError
+from qwen_omni.responses import Response
+from qwen_omni.standin.script import Fault, Turn
+from qwen_omni.standin.truth import make_video
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.summarizing import stream_summary, summarize
+from tests.core.video.conftest import SMALL, asked_segments, codes_of
+
+OPTIONS = SummaryOptions(
+    segment_seconds=12, overlap=0, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=2
+)
+PASSING = {
+    "too many requests": Fault.rate_limit,
+    "too many tokens": lambda: Fault.rate_limit("insufficient_quota"),
+    "500": Fault.server_error,
+    "503": lambda: Fault.server_error(503),
+    "cut": Fault.cut,
+    "reset": lambda: Fault.cut(reset=True),
+    "no answer": lambda: Fault.cut(None),
+    "error in the stream": Fault.error_in_stream,
+    "empty": Fault.empty_stream,
+    "download timed out": Fault.error_event_only,
+}
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    """Thirty-six seconds, three segments."""
+    return make_video(tmp_path_factory.mktemp("film") / "faults.mp4", seconds=36, **SMALL)
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_what_passes_is_not_seen(fresh, client, film, fault):
+    """The second answer fails in each way there is: the summary is whole."""
+    seen = []
+
+    def second(request):
+        seen.append(request)
+        return len(seen) == 2
+
+    fresh.script.fault(fault(), when=second)
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(film.codes)
+    assert not found.gaps
+    assert len(fresh.requests) == found.segments + 2
+
+
+def test_joining_that_fails_twice(fresh, client, film):
+    """The model that joins is down for two tries."""
+    failed = []
+
+    def joins(request):
+        wanted = request.body["model"] == "qwen-plus" and len(failed) < 2
+        failed.extend([1] * wanted)
+        return wanted
+
+    fresh.script.fault(Fault.server_error(), when=joins)
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert len(failed) == 2
+    assert found.summary
+
+
+def test_an_answer_that_breaks_its_schema_is_asked_again_and_paid(fresh, client, film):
+    """Prose in place of JSON: the model is told what was wrong, and both answers are on the bill."""
+    fresh.script.reply(Turn(text="I would rather chat."))
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(film.codes)
+    assert found.this_run.requests == len(fresh.requests) == found.segments + 2
+
+
+def test_the_clock_may_jump(fresh, client, film, monkeypatch):
+    """Wall clock time goes back and forth by a day: nothing is asked twice, nothing waits."""
+    true, turns = time.time, iter(range(10**6))
+    monkeypatch.setattr(time, "time", lambda: true() + (86_400 if next(turns) % 2 else -86_400))
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(film.codes)
+    assert len(fresh.requests) == found.segments + 1
+
+
+def test_ctrl_c_keeps_what_is_in_flight(fresh, client, film):
+    """Interrupted at the first answer: the run ends, what was under way is kept, the next one goes on."""
+    coming = stream_summary(film.path, client=client, options=OPTIONS)
+    while next(coming).kind != "segment":
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        coming.throw(KeyboardInterrupt)
+    first = asked_segments(fresh)
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(film.codes)
+    assert not set(first) & set(asked_segments(fresh)[len(first) :])
+
+
+def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film):
+    """The limit is met after two answers: the error says how to go on, and the rest alone is asked afterwards."""
+
+    class Limited(OmniClient):
+        answers = 0
+
+        def complete(self, request) -> Response:
+            if self.answers >= 2:
+                raise SpendLimitError("Too dear.", unit="CNY", estimated=1, limit=1, spent=1)
+            type(self).answers += 1
+            return super().complete(request)
+
+    with Limited(client.settings) as limited, pytest.raises(SpendLimitError, match=r"run it again.*higher limit"):
+        summarize(film.path, client=limited, options=replace(OPTIONS, concurrency=1))
+    assert len(fresh.requests) == 2
+    found = summarize(film.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(film.codes)
+    assert len(fresh.requests) == found.segments + 1
+    assert found.whole_run.requests == found.segments + 1
