@@ -17,11 +17,10 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-import openai
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
@@ -30,10 +29,13 @@ from qwen_omni.redact import redact, redact_record
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
+if TYPE_CHECKING:  # a second of work, which nobody pays for before the first request
+    import openai
+
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK hand out the answer unread; never sent
 _CHAT = "/chat/completions"
 _Guard = AsyncGenerator[None, None]
-_Client = TypeVar("_Client", openai.OpenAI, openai.AsyncOpenAI)
+_Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
 
 
@@ -45,9 +47,13 @@ class Call:
     headers: Mapping[str, str]
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+@functools.cache
+def _caught() -> tuple[type[Exception], ...]:
+    """Give everything that the SDK and what is under it raise."""
+    import openai  # noqa: PLC0415
+
     # openai 3 is built on httpx2, openai 2 on httpx; either may be under us.
-    kinds: list[type[Exception]] = [httpx2.TransportError, httpx2.StreamError]
+    kinds: list[type[Exception]] = [openai.OpenAIError, httpx2.TransportError, httpx2.StreamError]
     with contextlib.suppress(ImportError):
         import httpx  # noqa: PLC0415  (installed with openai 2 only)
 
@@ -55,11 +61,10 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
-_BROKEN = _transport_errors()
-
-
 def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     """Turn an error of the SDK or the transport into ours. The original holds the request, so it is not kept."""
+    import openai  # noqa: PLC0415
+
     if isinstance(error.__cause__, QwenOmniError):  # raised by the body while it was being sent
         return error.__cause__
     if isinstance(error, openai.APIStatusError):
@@ -75,12 +80,13 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     return APIConnectionError(f"The connection to {settings.base_url} failed ({words}).")
 
 
-_CAUGHT: tuple[type[Exception], ...] = (openai.OpenAIError, *_BROKEN)
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
 def _client_arguments(settings: Settings) -> dict[str, Any]:
+    import openai  # noqa: PLC0415
+
     return {
         "api_key": settings.api_key.get_secret_value(),
         "base_url": settings.base_url,
@@ -107,6 +113,8 @@ def _forget_openai_account(client: _Client, settings: Settings) -> _Client:
 
 
 def _request_arguments(call: Call) -> dict[str, Any]:
+    import openai  # noqa: PLC0415
+
     headers = {**call.headers, **_RAW, "Content-Length": str(call.body.length), "Accept": "text/event-stream"}
     return {"cast_to": object, "options": {"headers": headers}, "stream": True, "stream_cls": openai.Stream[object]}
 
@@ -115,6 +123,8 @@ class Connection:
     """A connection to the service, kept open between calls. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
+        import openai  # noqa: PLC0415
+
         self._settings = settings
         self._client = _forget_openai_account(openai.OpenAI(**_client_arguments(settings)), settings)
 
@@ -129,7 +139,7 @@ class Connection:
         failure: QwenOmniError
         try:
             raw: Any = self._client.post(_CHAT, content=call.body, **_request_arguments(call))
-        except _CAUGHT as error:
+        except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             try:
@@ -156,7 +166,7 @@ class Answer:
         failure: QwenOmniError
         try:
             yield from self._pieces
-        except _CAUGHT as error:
+        except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             return
@@ -169,7 +179,7 @@ class Answer:
         timer = threading.Timer(_DRAIN_SECONDS, _cut, (plug,))
         timer.daemon = True
         timer.start()
-        with contextlib.suppress(*_CAUGHT, OSError):  # the answer is complete; only the connection would be lost
+        with contextlib.suppress(*_caught(), OSError):  # the answer is complete; only the connection would be lost
             for _ in self._pieces:
                 pass
         timer.cancel()
@@ -196,9 +206,11 @@ class AsyncConnection:
         failure: QwenOmniError
         try:
             body: Any = AsyncRequestBody(call.body)
+            import openai  # noqa: PLC0415
+
             arguments = {**_request_arguments(call), "stream_cls": openai.AsyncStream[object]}
             raw: Any = await (await self._client()).post(_CHAT, content=body, **arguments)
-        except _CAUGHT as error:
+        except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             try:
@@ -208,19 +220,21 @@ class AsyncConnection:
             return
         raise failure
 
-    async def _client(self) -> openai.AsyncOpenAI:
+    async def _client(self) -> "openai.AsyncOpenAI":
         loop = asyncio.get_running_loop()
         with self._lock:
             kept = self._kept.get(loop)
             if kept is not None:
                 return kept[0]
+            import openai  # noqa: PLC0415
+
             client = openai.AsyncOpenAI(**_client_arguments(self._settings))
             guard = self._closing(_forget_openai_account(client, self._settings), loop)
             self._kept[loop] = (client, guard)
         await anext(guard)
         return client
 
-    async def _closing(self, client: openai.AsyncOpenAI, loop: asyncio.AbstractEventLoop) -> _Guard:
+    async def _closing(self, client: "openai.AsyncOpenAI", loop: asyncio.AbstractEventLoop) -> _Guard:
         """Close the client when its loop ends: `asyncio.run` finishes every generator that was begun."""
         try:
             yield
@@ -250,7 +264,7 @@ class AsyncAnswer:
         try:
             async for piece in self._pieces:
                 yield piece
-        except _CAUGHT as error:
+        except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             return
@@ -258,7 +272,7 @@ class AsyncAnswer:
 
     async def drain(self) -> None:
         """Read what is left, so that the connection can serve the next call; give up after two seconds."""
-        with contextlib.suppress(*_CAUGHT, TimeoutError, OSError):
+        with contextlib.suppress(*_caught(), TimeoutError, OSError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 async for _ in self._pieces:
                     pass

@@ -285,10 +285,13 @@ def carry_out(
     try:
         info, stills = make(look.reopenable, look.info, plan, path, watch, workers=choices.workers or usual_workers())
     except BaseException as error:
-        watch.stop()
         remove_file(path)
-        if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-            raise _damaged(look, error) from error
+        try:
+            if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
+                watch.check()  # past its time the file seems to end early, and FFmpeg says anything
+                raise _damaged(look, error) from error
+        finally:
+            watch.stop()
         raise
     return Prepared(
         info=info,
