@@ -1,6 +1,6 @@
 """A run over a long video as a state machine: segments are cut, prepared, asked about, and joined in a tree. Pure.
 
-It decides what is to be begun now and what a failure means; `threads` and `tasks` do what it says and tell it what
+It decides what is to be begun now and what a failure means; `threads` and `aio` do what it says and tell it what
 came of it. It knows no clock, no thread, no file and no model: times are given to it.
 """
 

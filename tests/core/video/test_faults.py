@@ -19,7 +19,7 @@ import pytest
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import SpendLimitError
-from qwen_omni.responses import Response
+from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.script import Fault, Turn
 from qwen_omni.standin.truth import make_video
 from qwen_omni.video.options import SummaryOptions
@@ -110,22 +110,28 @@ def test_ctrl_c_keeps_what_is_in_flight(fresh, client, film):
     assert not set(first) & set(asked_segments(fresh)[len(first) :])
 
 
-def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film):
-    """The limit is met after two answers: the error says how to go on, and the rest alone is asked afterwards."""
+def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film, tmp_path):
+    """The limit is kept; the error says how to go on, and afterwards the rest alone is asked."""
+    one_at_a_time = replace(OPTIONS, concurrency=1)
+    free = SpendLimit()
+    with OmniClient(replace(client.settings, cache_dir=tmp_path / "elsewhere", spend_limit=free)) as other:
+        whole = summarize(film.path, client=other, options=one_at_a_time)
+    assert free.spent.tokens == whole.whole_run.input_tokens + whole.whole_run.output_tokens
+    fresh.clear()
 
-    class Limited(OmniClient):
-        answers = 0
+    most = free.spent.tokens * 3 // 4
+    limit = SpendLimit(tokens=most)
+    with (
+        OmniClient(replace(client.settings, spend_limit=limit)) as limited,
+        pytest.raises(SpendLimitError, match=r"run it again.*higher limit") as caught,
+    ):
+        summarize(film.path, client=limited, options=one_at_a_time)
+    answered = len(fresh.requests)
+    assert 0 < limit.spent.tokens <= most == caught.value.limit
+    assert limit.reserved.tokens == 0
+    assert 0 < answered <= whole.segments
 
-        def complete(self, request) -> Response:
-            if self.answers >= 2:
-                raise SpendLimitError("Too dear.", unit="CNY", estimated=1, limit=1, spent=1)
-            type(self).answers += 1
-            return super().complete(request)
-
-    with Limited(client.settings) as limited, pytest.raises(SpendLimitError, match=r"run it again.*higher limit"):
-        summarize(film.path, client=limited, options=replace(OPTIONS, concurrency=1))
-    assert len(fresh.requests) == 2
     found = summarize(film.path, client=client, options=OPTIONS)
     assert codes_of(found.events) == list(film.codes)
     assert len(fresh.requests) == found.segments + 1
-    assert found.whole_run.requests == found.segments + 1
+    assert found.this_run.requests == found.segments + 1 - answered
