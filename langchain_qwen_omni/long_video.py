@@ -113,8 +113,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.progress import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        runs: dict[int, Any] = {}
-        with as_langchain_errors():
+        runs: dict[int | None, Any] = {}
+        with _ended(runs):
             source, question = self._read(list(inputs)[-1])
             coming = _stream(source, question, client=self.llm.client(), options=self.options)
             with contextlib.closing(coming):
@@ -122,11 +122,11 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                     if not isinstance(news, Progress):
                         yield self._result(news)
                         return
-                    if news.kind == "prepared":
-                        runs[news.segment or 0] = run_manager.get_child().on_chain_start(
+                    if news.kind == "prepared" and news.segment not in runs:
+                        runs[news.segment] = run_manager.get_child().on_chain_start(
                             None, _about(news), name=f"segment {news.segment}"
                         )
-                    elif news.segment in runs:
+                    elif news.kind != "prepared" and news.segment in runs:
                         runs.pop(news.segment).on_chain_end(asdict(news))
                     dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                     yield news
@@ -137,8 +137,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.progress import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        runs: dict[int, Any] = {}
-        with as_langchain_errors():
+        runs: dict[int | None, Any] = {}
+        async with _aended(runs):
             source, question = self._read([given async for given in inputs][-1])
             coming = _astream(source, question, client=self.llm.aclient(), options=self.options)
             async with contextlib.aclosing(coming):
@@ -146,11 +146,11 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                     if not isinstance(news, Progress):
                         yield self._result(news)
                         return
-                    if news.kind == "prepared":
-                        runs[news.segment or 0] = await run_manager.get_child().on_chain_start(
+                    if news.kind == "prepared" and news.segment not in runs:
+                        runs[news.segment] = await run_manager.get_child().on_chain_start(
                             None, _about(news), name=f"segment {news.segment}"
                         )
-                    elif news.segment in runs:
+                    elif news.kind != "prepared" and news.segment in runs:
                         await runs.pop(news.segment).on_chain_end(asdict(news))
                     await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                     yield news
@@ -176,6 +176,30 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         if isinstance(given, str | os.PathLike | MediaSource | bytes):
             return given, question
         return _only_media(given), question
+
+
+@contextlib.contextmanager
+def _ended(runs: Mapping[Any, Any]) -> Iterator[None]:
+    """Tell the runs of segments that are still open when all ends early what ended it."""
+    with as_langchain_errors():
+        try:
+            yield
+        except BaseException as error:
+            for run in runs.values():
+                run.on_chain_error(error)
+            raise
+
+
+@contextlib.asynccontextmanager
+async def _aended(runs: Mapping[Any, Any]) -> AsyncIterator[None]:
+    """Do the same in `asyncio`."""
+    with as_langchain_errors():
+        try:
+            yield
+        except BaseException as error:
+            for run in runs.values():
+                await run.on_chain_error(error)
+            raise
 
 
 def _only_media(given: Any) -> MediaSource:

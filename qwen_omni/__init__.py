@@ -157,6 +157,7 @@ if TYPE_CHECKING:
         Word as Word,
     )
     from qwen_omni.video.answering import (
+        aask_video as aask_video,
         ask_video as ask_video,
         astream_answer as astream_answer,
         stream_answer as stream_answer,
@@ -225,7 +226,7 @@ _HOMES = {
     "qwen_omni.spend.estimating": "estimate",
     "qwen_omni.spend.ledger": "UsageLedger",
     "qwen_omni.spend.limit": "Reservation SpendLimit",
-    "qwen_omni.video.answering": "ask_video astream_answer stream_answer",
+    "qwen_omni.video.answering": "aask_video ask_video astream_answer stream_answer",
     "qwen_omni.video.foresight": "Foresight foresee",
     "qwen_omni.video.notes": "SegmentNotes TimedNote",
     "qwen_omni.video.options": "SummaryOptions",

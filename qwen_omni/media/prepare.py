@@ -346,7 +346,8 @@ def split_look(
     if whole.end - whole.start <= longest:
         yield carry_out(look, whole, choices=choices, parent=watch, segment=_moved(next(segments), whole.start))
         return
-    tasks = (partial(_one, look, whole, segment, alone, watch) for segment in segments)
+    piece = _piece(look, whole, longest, choices)
+    tasks = (partial(_one, look, piece, _moved(segment, whole.start), alone, watch) for segment in segments)
     yield from in_order(tasks, workers=workers, ahead=1, watch=watch, discard=Prepared.close)
 
 
@@ -356,10 +357,18 @@ def _places(look: Look, whole: Plan, watch: Watch) -> Places:
     return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, watch)
 
 
-def _one(look: Look, whole: Plan, segment: Segment, choices: Choices, watch: Watch) -> Prepared:
-    here = _moved(segment, whole.start)
-    action: Action = "frames" if whole.action == "frames" else "audio" if look.info.kind == "audio" else "video"
-    plan = replace(whole, action=action, start=here.start, end=here.end, partial=True)
+def _piece(look: Look, whole: Plan, longest: Fraction, choices: Choices) -> Plan:
+    """Plan a part: where the whole is sent or packed as it is, its plan does not tell how a part is made."""
+    if whole.action not in ("pass", "remux"):
+        return whole
+    assert whole.end is not None
+    end = whole.start + min(longest, (whole.end - whole.start) / 2)
+    return plan_for(look, budget=whole.budget, start=whole.start, end=end, choices=choices)
+
+
+def _one(look: Look, piece: Plan, here: Segment, choices: Choices, watch: Watch) -> Prepared:
+    action: Action = "frames" if piece.action == "frames" else "audio" if look.info.kind == "audio" else "video"
+    plan = replace(piece, action=action, start=here.start, end=here.end, partial=True)
     return carry_out(look, plan, choices=choices, parent=watch, segment=here)
 
 

@@ -8,29 +8,30 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from qwen_omni.captions.run import AsyncAsker, acarry_out
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action
-from qwen_omni.video.threads import take_in
+from qwen_omni.video.threads import Payee, take_in
 from qwen_omni.video.worker import Asking, News, Worker
 
 T = TypeVar("T")
 
 
-class _Paying:
-    """Asks, and has what the answer used kept at once."""
+class Paying:
+    """Asks, and has what the answer used kept at once, on a thread of `pool` or of the loop's own."""
 
-    def __init__(self, asker: AsyncAsker, worker: Worker[Any], pool: ThreadPoolExecutor) -> None:
-        self._asker, self._worker, self._pool = asker, worker, pool
+    def __init__(self, asker: AsyncAsker, payee: Payee, pool: ThreadPoolExecutor | None = None) -> None:
+        self._asker, self._payee, self._pool = asker, payee, pool
 
     async def complete(self, request: ChatRequest, /) -> Response:
+        """Ask."""
         response = await self._asker.complete(request)
         loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(self._pool, self._worker.pay, request, response))
+        await asyncio.shield(loop.run_in_executor(self._pool, self._payee.pay, request, response))
         return response
 
 
@@ -45,7 +46,7 @@ async def drive(
     """Work until the run is over; give each step that has been done or has failed. See `threads.drive`."""
     rules = machine.rules
     pool = ThreadPoolExecutor(rules.concurrency + rules.preparers + 1, thread_name_prefix="qwen-omni-video")
-    askers = (_Paying(asker, worker, pool), _Paying(text_asker, worker, pool))
+    askers = (Paying(asker, worker, pool), Paying(text_asker, worker, pool))
     flying: dict[asyncio.Task[News[T]], Action] = {}
     crash: BaseException | None = None
     try:
@@ -75,9 +76,7 @@ async def drive(
         raise crash
 
 
-async def _work(
-    action: Action, worker: Worker[T], askers: tuple[_Paying, _Paying], pool: ThreadPoolExecutor
-) -> News[T]:
+async def _work(action: Action, worker: Worker[T], askers: tuple[Paying, Paying], pool: ThreadPoolExecutor) -> News[T]:
     loop = asyncio.get_running_loop()
     begun = await loop.run_in_executor(pool, worker.begin, action)
     if not isinstance(begun, Asking):

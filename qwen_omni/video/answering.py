@@ -1,25 +1,29 @@
 """`ask_video` and its twins: a question about a long video, answered with the moments that show it.
 
 Coarse to fine: all segments are asked at few frames a second, the promising ones again at more, and the model that
-joins answers from what was found. Both passes have their checkpoints, so that nothing is asked twice.
+joins answers from what was found. Every step is kept in a checkpoint, the last one too, so that nothing is asked twice.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 
-from qwen_omni.captions.run import Captioned, CaptionPlan, acarry_out, carry_out
+from qwen_omni.captions.run import CaptionPlan, acarry_out, carry_out
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.prepare import Anything
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.video import aio, threads
+from qwen_omni.video.alone import LoneStep
+from qwen_omni.video.machine import BUSY_SECONDS
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.progress import OnProgress, Progress
-from qwen_omni.video.questioning import AnswerAnswer, Findings, QuestionTask, VideoAnswer, promising
+from qwen_omni.video.questioning import AnswerAnswer, Findings, QuestionTask, VideoAnswer, answer_step, promising
 from qwen_omni.video.runs import Run, make_run, over_source
-from qwen_omni.video.summarizing import with_advice
+from qwen_omni.video.summarizing import Awaited, with_advice
 from qwen_omni.video.summary import gaps_of, to_bill
+from qwen_omni.video.threads import Paying
 
 _COARSE, _FINE = "low", "high"
 
@@ -58,6 +62,24 @@ def ask_video(
     raise AssertionError("a run ends with its answer or an error")
 
 
+async def aask_video(
+    source: Anything,
+    question: str,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> VideoAnswer:
+    """Do the same in `asyncio`; see `ask_video`. Cancelling it keeps what is finished."""
+    async with contextlib.aclosing(astream_answer(source, question, client=client, options=options)) as coming:
+        async for news in coming:
+            if isinstance(news, VideoAnswer):
+                return news
+            if on_progress is not None:
+                on_progress(news)
+    raise AssertionError("a run ends with its answer or an error")
+
+
 def stream_answer(
     source: Anything, question: str, *, client: OmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> Generator[Progress | VideoAnswer, None, None]:
@@ -72,7 +94,13 @@ def stream_answer(
                     yield from run.news(action)
                 passes.take(run)
         text_asker = asker if isinstance(options.text_model, str) else options.text_model
-        yield passes.finish(carry_out(passes.last_plan(), text_asker))
+        plan = passes.last_plan()
+        with passes.last_step(plan) as step:
+            while not step.ready():
+                time.sleep(BUSY_SECONDS)
+            if step.answer is None:
+                step.finish(carry_out(plan, Paying(text_asker, step)).value.model_dump_json())
+            yield passes.finish(step)
 
 
 async def astream_answer(
@@ -91,11 +119,16 @@ async def astream_answer(
                         for news in run.news(action):
                             yield news
                 passes.take(run)
-        if isinstance(options.text_model, str):
-            captioned = await acarry_out(passes.last_plan(), asker)
-        else:
-            captioned = await asyncio.to_thread(carry_out, passes.last_plan(), options.text_model)
-        yield passes.finish(captioned)
+        text_asker = asker if isinstance(options.text_model, str) else Awaited(options.text_model)
+        plan = passes.last_plan()
+        step = await asyncio.to_thread(passes.last_step, plan)
+        closing.push_async_callback(asyncio.to_thread, step.close)
+        while not await asyncio.to_thread(step.ready):  # noqa: ASYNC110  (another process tells by its file alone)
+            await asyncio.sleep(BUSY_SECONDS)
+        if step.answer is None:
+            captioned = await acarry_out(plan, aio.Paying(text_asker, step))
+            await asyncio.shield(asyncio.to_thread(step.finish, captioned.value.model_dump_json()))
+        yield passes.finish(step)
 
 
 class _Passes:
@@ -111,7 +144,7 @@ class _Passes:
         """Put the next pass together; `None` if there is none."""
         if not self._runs:
             return self._make(_COARSE, None)
-        if len(self._runs) == 1:
+        if len(self._runs) == 1 and self._runs[0].footage.facts.kind == "video":  # sound has no frames to add
             self._again = promising(list(self._findings.values()))
             return self._make(_FINE, self._again) if self._again else None
         return None
@@ -136,12 +169,15 @@ class _Passes:
         told = [self._findings[index] for index in sorted(self._findings) if self._findings[index].relevance > 0]
         return task.plan_answer(told, float(self._runs[0].footage.end))
 
-    def finish(self, captioned: Captioned[AnswerAnswer]) -> VideoAnswer:
-        """Make the answer."""
-        asked = [one for run in self._runs for one in run.worker.paid]
-        paid = [*asked, *((self._options.text_model_name, usage) for usage in captioned.usages)]
+    def last_step(self, plan: CaptionPlan) -> LoneStep:
+        """Find the last step in the checkpoint of the first pass."""
+        return LoneStep(self._runs[0].checkpoint.path, answer_step(plan))
+
+    def finish(self, step: LoneStep) -> VideoAnswer:
+        """Make the answer of the last step."""
+        value = AnswerAnswer.model_validate_json(step.answer or "")
+        paid = [*(one for run in self._runs for one in run.worker.paid), *step.paid]
         gaps = {gap.index: gap for run in self._runs for gap in run.machine.gaps.values()}
-        value = captioned.value
         return VideoAnswer.model_validate(
             {
                 "video": self._runs[0].footage.facts,

@@ -9,11 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.media.segments import Segment
-from qwen_omni.messages import MediaPart
+from qwen_omni.messages import MediaPart, TextPart
 from qwen_omni.responses import Usage
 from qwen_omni.video import prompts
 from qwen_omni.video.asking import plan_asking, with_material
 from qwen_omni.video.chapters import ChapterTime, clock
+from qwen_omni.video.keys import digest
 from qwen_omni.video.notes import Moment, TimedNote, VideoFacts
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.steps import Reduce
@@ -72,6 +73,12 @@ class AnswerAnswer(BaseModel):
 
     answer: str = Field(min_length=1, description="The answer, in a few sentences.")
     evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
+
+
+def answer_step(plan: CaptionPlan) -> str:
+    """Name the step that answers of these findings: the same words to the same model are one step."""
+    told = [[part.text for part in message.parts if isinstance(part, TextPart)] for message in plan.request.messages]
+    return f"answer:{digest(plan.request.model, told)[:32]}"
 
 
 class VideoAnswer(BaseModel):

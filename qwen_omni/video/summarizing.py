@@ -105,7 +105,7 @@ async def astream_summary(
         run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=True)
         closing.push_async_callback(asyncio.to_thread, run.close)
         yield run.tracker.planned(plan_text(run, options))
-        text_asker = asker if isinstance(options.text_model, str) else _Awaited(options.text_model)
+        text_asker = asker if isinstance(options.text_model, str) else Awaited(options.text_model)
         steps = await closing.enter_async_context(
             contextlib.aclosing(aio.drive(run.machine, run.worker, asker, text_asker))
         )
@@ -117,13 +117,14 @@ async def astream_summary(
         yield made
 
 
-class _Awaited:
+class Awaited:
     """A text model of the caller's own, as the asynchronous driver asks it."""
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
 
     async def complete(self, request: ChatRequest, /) -> Response:
+        """Ask it."""
         return await self._model.acomplete(request)
 
 

@@ -8,7 +8,7 @@ import queue
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from qwen_omni.captions.run import Asker, carry_out
 from qwen_omni.errors import QwenOmniError
@@ -22,15 +22,23 @@ from qwen_omni.video.worker import Asking, News, Worker
 T = TypeVar("T")
 
 
-class _Paying:
+class Payee(Protocol):
+    """Keeps what answers used."""
+
+    def pay(self, request: ChatRequest, response: Response) -> None:
+        """Keep it."""
+
+
+class Paying:
     """Asks, and has what the answer used kept at once."""
 
-    def __init__(self, asker: Asker, worker: Worker[Any]) -> None:
-        self._asker, self._worker = asker, worker
+    def __init__(self, asker: Asker, payee: Payee) -> None:
+        self._asker, self._payee = asker, payee
 
     def complete(self, request: ChatRequest, /) -> Response:
+        """Ask."""
         response = self._asker.complete(request)
-        self._worker.pay(request, response)
+        self._payee.pay(request, response)
         return response
 
 
@@ -50,7 +58,7 @@ def drive(
         Exception: whatever is not an error of ours, when everything in flight has ended.
     """
     news: queue.SimpleQueue[tuple[Action, News[T] | Exception]] = queue.SimpleQueue()
-    askers = (_Paying(asker, worker), _Paying(text_asker, worker))
+    askers = (Paying(asker, worker), Paying(text_asker, worker))
     rules = machine.rules
     pool = ThreadPoolExecutor(rules.concurrency + rules.preparers + 1, thread_name_prefix="qwen-omni-video")
     flying, crash = 0, None
@@ -77,7 +85,7 @@ def drive(
         raise crash
 
 
-def _work(action: Action, worker: Worker[T], askers: tuple[_Paying, _Paying], news: "queue.SimpleQueue[Any]") -> None:
+def _work(action: Action, worker: Worker[T], askers: tuple[Paying, Paying], news: "queue.SimpleQueue[Any]") -> None:
     try:
         begun = worker.begin(action)
         if isinstance(begun, Asking):

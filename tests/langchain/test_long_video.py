@@ -1,5 +1,6 @@
 """`LongVideoChain`: the contract of a Runnable around what the core does with long videos."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -12,8 +13,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni import MediaOutsideRootError, Progress, UnsupportedContentError, VideoSummary
-from qwen_omni.standin import Standin
+from qwen_omni import AuthenticationError, MediaOutsideRootError, Progress, UnsupportedContentError, VideoSummary
+from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
 
 CHOICES: dict[str, Any] = {
@@ -81,6 +82,32 @@ def test_callbacks_and_chains(llm, film):
     assert chain.invoke(film.path, config={"callbacks": [Names()]}).startswith("[stand-in]")
     assert "segment 0" in heard
     assert list(chain.stream(film.path))[-1].startswith("[stand-in]")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_open_segments_end_with_the_error(llm, service, film, tmp_path, asynchronous):
+    """A run that stops on an error leaves no child run open: each is told what ended it."""
+    began, ended, failed = {}, set(), {}
+
+    class Runs(BaseCallbackHandler):
+        def on_chain_start(self, serialized, inputs, *, run_id, **kwargs):
+            began[run_id] = kwargs.get("name")
+
+        def on_chain_end(self, outputs, *, run_id, **kwargs):
+            ended.add(run_id)
+
+        def on_chain_error(self, error, *, run_id, **kwargs):
+            failed[run_id] = error
+
+    service.script.fault(Fault.refuse(401, "invalid_api_key", "Incorrect API key"), times=9)
+    chain = LongVideoChain(llm, checkpoint=tmp_path, concurrency=1, **CHOICES)
+    config = {"callbacks": [Runs()]}
+    with pytest.raises(AuthenticationError):
+        asyncio.run(chain.ainvoke(film.path, config=config)) if asynchronous else chain.invoke(film.path, config=config)
+    service.script.clear()
+    assert ended | set(failed) == set(began)
+    assert all(isinstance(error, AuthenticationError) for error in failed.values())
+    assert {"LongVideoChain", "segment 1"} <= {began[run] for run in failed}
 
 
 def test_a_node_of_a_graph(llm, film):

@@ -65,6 +65,19 @@ def test_every_picture_shows_the_second_it_claims(fps, tmp_path):
     assert abs(facts.duration - 13) <= 0.26
 
 
+@pytest.mark.parametrize("budget", ["static", "original", "auto"])
+def test_a_file_that_fits_as_it_is_can_be_split(budget, tmp_path):
+    """The whole could be sent untouched; its parts are made all the same, each with its own seconds."""
+    made = truth.make_video(tmp_path / "a.mp4", seconds=24, size=(128, 96), fps=2)
+    assert prepare(made.path, budget=budget).plan.action == "pass"
+
+    codes = []
+    for piece in split(made.path, seconds=12, budget=budget):
+        with piece:
+            codes += facts_of(piece).picture_codes
+    assert [code for code, _ in itertools.groupby(codes)] == list(made.codes)
+
+
 def test_no_picture_is_half_a_second_late(film):
     """`ffmpeg -r 4` shows pictures two frames late; here every second's picture begins with its second."""
     facts = facts_of(prepare(film.path, budget="static"))

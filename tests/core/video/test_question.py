@@ -1,0 +1,95 @@
+"""Questions about long videos: the moments that show the answer, and no step asked twice."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video, ask_video
+from qwen_omni.standin import Fault
+from qwen_omni.standin.truth import make_audio
+from qwen_omni.video.alone import LoneStep
+
+OPTIONS = SummaryOptions(segment_seconds=20, overlap=0, single_call_seconds=0, retry_seconds=0.0)
+
+
+def question_about(film, second):
+    return f"When is {film.codes[second]} shown?"
+
+
+def test_a_question_asked_again_sends_nothing(client, fresh, one_minute):
+    """Both passes and the last answer are kept: the same question costs once, in threads and in `asyncio`."""
+    question = question_about(one_minute, 31)
+    first = ask_video(one_minute.path, question, client=client, options=OPTIONS)
+    assert any(one_minute.codes[31] in one.text and abs(one.time - 31) <= 1 for one in first.evidence)
+    assert first.this_run.requests == len(fresh.requests) == 7
+    again = ask_video(one_minute.path, question, client=client, options=OPTIONS)
+
+    async def ask():
+        async with AsyncOmniClient(client.settings) as other:
+            return await aask_video(one_minute.path, question, client=other, options=OPTIONS)
+
+    later = asyncio.run(ask())
+    assert len(fresh.requests) == 7
+    for found in (again, later):
+        assert (found.answer, found.evidence, found.this_run.requests) == (first.answer, first.evidence, 0)
+
+
+def test_asyncio_asks_first_too(client, fresh, one_minute):
+    """What `aask_video` has paid for costs `ask_video` nothing; progress is told on the way."""
+    told = []
+
+    async def ask():
+        async with AsyncOmniClient(client.settings) as other:
+            question = question_about(one_minute, 5)
+            return await aask_video(one_minute.path, question, client=other, options=OPTIONS, on_progress=told.append)
+
+    first = asyncio.run(ask())
+    assert {"prepared", "segment"} <= {one.kind for one in told}
+    sent = len(fresh.requests)
+    assert first.this_run.requests == sent
+    assert (
+        ask_video(one_minute.path, question_about(one_minute, 5), client=client, options=OPTIONS).answer == first.answer
+    )
+    assert len(fresh.requests) == sent
+
+
+def test_a_last_step_that_fails_costs_only_itself(client, fresh, one_minute):
+    """The passes are kept when the last answer fails; the next run asks for that alone, and its usage is kept."""
+    question = question_about(one_minute, 12)
+    refused = Fault.refuse(401, "invalid_api_key", "Incorrect API key")
+    fresh.script.fault(refused, when=lambda request: request.body["model"] == "qwen-plus")
+    with pytest.raises(QwenOmniError):
+        ask_video(one_minute.path, question, client=client, options=OPTIONS)
+    sent = len(fresh.requests)
+    fresh.script.clear()
+    found = ask_video(one_minute.path, question, client=client, options=OPTIONS)
+    assert len(fresh.requests) == sent + 1
+    assert found.this_run.requests == 1
+
+
+def test_sound_is_not_listened_to_twice(client, fresh, tmp_path):
+    """A closer look is more frames a second; a recording has none, so it is asked about once."""
+    call = make_audio(tmp_path / "call.mp3", seconds=60)
+    found = ask_video(call.path, f"When is {call.codes[40]} said?", client=client, options=OPTIONS)
+    assert found.looked_again == ()
+    assert len(fresh.requests) == 4
+    assert any(call.codes[40] in one.text for one in found.evidence)
+
+
+def test_a_lone_step_belongs_to_one(tmp_path):
+    """While one works on it, it is not ready for another; what was given back is; what is finished is known."""
+    path = tmp_path / "run.sqlite3"
+    one = LoneStep(path, "last")
+    assert one.ready()
+    with LoneStep(path, "last") as other:
+        assert not other.ready()
+        one.close()
+        assert other.ready()
+        assert other.answer is None
+        other.finish("{}")
+    with LoneStep(path, "last") as third:
+        assert third.ready()
+        assert third.answer == "{}"
+    rows = sqlite3.connect(path).execute("SELECT COUNT(*) FROM claims").fetchone()
+    assert rows == (0,)
