@@ -1,7 +1,7 @@
 """`find_moment`: when something is seen or heard. A long file goes through the engine for long videos."""
 
 from collections.abc import Generator
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 

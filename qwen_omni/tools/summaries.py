@@ -1,5 +1,7 @@
 """`summarize_video`: what a video of any length is about, by the engine for long ones, which keeps what is finished."""
 
+from typing import TYPE_CHECKING
+
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.tools.arguments import SummarizeVideo
 from qwen_omni.tools.outcome import ToolOutcome, bounded
@@ -7,7 +9,6 @@ from qwen_omni.tools.steps import Bench, Local, Steps, Work
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarizing import asummarize, summarize
 from qwen_omni.video.summary import FailedSegment, VideoSummary
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qwen_omni.media.info import MediaInfo

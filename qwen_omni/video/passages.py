@@ -42,7 +42,8 @@ class Passage:
         id: the same for the same stretch of the same source, so that indexing twice does not double it.
         text: what it says.
         metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
-            fps, video_codec, audio_codec, model, language, url`; times in seconds. What is not known is left out.
+            fps, video_codec, audio_codec, model, language, kind, speakers, url`; times in seconds. What is not known is
+            left out.
     """
 
     id: str
@@ -102,11 +103,11 @@ class Passages:
         facts = notes_metadata(self._source, notes)
         if self._mode == "segments":
             if notes.text:
-                yield _passage(notes.text, facts, "segment", notes.start, notes.end)
+                yield make_passage(notes.text, facts, "segment", (notes.start, notes.end))
         else:
             for kind, name in _KINDS:
                 for note in self._new(name, notes):
-                    yield _passage(note.text, facts | {"kind": kind}, kind, note.start, note.end)
+                    yield make_passage(note.text, facts | {"kind": kind}, kind, (note.start, note.end))
         self._before = notes
 
     def _new(self, name: str, notes: SegmentNotes) -> Iterator[TimedNote]:
@@ -131,7 +132,7 @@ def whole_passage(source: str, found: VideoSummary, *, start: float | None, end:
     facts = video_metadata(source, found.video)
     facts.update((name, value) for name, value in told.items() if value != "")
     last = found.video.duration if end is None else end
-    return _passage(_whole_text(found), facts, "whole", start or 0.0, last or 0.0)
+    return make_passage(_whole_text(found), facts, "whole", (start or 0.0, last or 0.0))
 
 
 def _whole_text(found: VideoSummary) -> str:
@@ -213,12 +214,20 @@ def gap_text(source: str, start: float, end: float, reason: str) -> str:
     return f"{source}: nothing is known of {start:g} to {end:g} s: {reason}"
 
 
-def _passage(text: str, facts: dict[str, Value], kind: str, start: float, end: float) -> Passage:
+def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[float, float] | None) -> Passage:
+    """Make a passage of a text about `facts["source"]`, with an id that stays the same as long as its place does.
+
+    Args:
+        text: what it says.
+        facts: of the source; "source" is among them.
+        kind: what sort of passage; those of segments and wholes keep their id when their text changes.
+        times: start and end in seconds; `None` if nobody knows.
+    """
     source = str(facts["source"])
-    told = "\0".join((source, kind, f"{start:.3f}", f"{end:.3f}", text if kind not in ("segment", "whole") else ""))
-    url = fragment_url(source, start, end)
-    return Passage(
-        id=hashlib.sha256(told.encode()).hexdigest()[:32],
-        text=text,
-        metadata={**facts, "start": float(start), "end": float(end), "url": url},
-    )
+    place = ("", "") if times is None else tuple(f"{time:.3f}" for time in times)
+    told = "\0".join((source, kind, *place, text if kind not in ("segment", "whole") else ""))
+    where: dict[str, Value] = {}
+    if times is not None:
+        start, end = times
+        where = {"start": float(start), "end": float(end), "url": fragment_url(source, start, end)}
+    return Passage(id=hashlib.sha256(told.encode()).hexdigest()[:32], text=text, metadata={**facts, **where})

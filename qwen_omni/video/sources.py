@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from qwen_omni.downloads import is_link
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
 
 Source = str | os.PathLike[str]
@@ -33,11 +32,11 @@ def find_media(sources: Iterable[Source], suffixes: Sequence[str] = MEDIA_SUFFIX
     for source in sources:
         told = os.fspath(source)
         path = Path(told).expanduser()
-        if is_link(told) or path.is_file():
+        if "://" in told or path.is_file():
             yield source
             continue
         if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.is_file() and one.suffix.lower() in suffixes)
+            found = sorted(one for one in path.rglob("*") if _is_media(one, suffixes))
         elif any(sign in told for sign in "*?["):
             found = sorted(one for one in _expanded(path) if one.is_file())
         else:
@@ -48,6 +47,10 @@ def find_media(sources: Iterable[Source], suffixes: Sequence[str] = MEDIA_SUFFIX
                 f"{told} holds no video or recording. Name a file, a folder that has some, or a pattern."
             )
         yield from found
+
+
+def _is_media(path: Path, suffixes: Sequence[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
 def _expanded(pattern: Path) -> Iterator[Path]:
