@@ -12,7 +12,8 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.many import Sources, atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
-from qwen_omni.transcription.passages import Mode, Passage, to_passages
+from qwen_omni.transcription.passages import Mode, to_passages
+from qwen_omni.video.passages import Passage
 
 
 class QwenOmniAudioLoader(BaseLoader):
@@ -79,4 +80,4 @@ class QwenOmniAudioLoader(BaseLoader):
 
 
 def _document(passage: Passage) -> Document:
-    return Document(id=passage.key, page_content=passage.text, metadata=passage.about)
+    return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)

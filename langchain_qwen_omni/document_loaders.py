@@ -8,33 +8,23 @@ import asyncio
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.document_loaders import BaseBlobParser, BaseLoader, Blob
 from langchain_core.documents import Document
 
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import OmniClient
-from qwen_omni.downloads import downloaded, shown
-from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
-from qwen_omni.redact import redact
+from qwen_omni.downloads import opened
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
-from qwen_omni.video.passages import Mode, Passage, Passages, check_mode, whole_passage
+from qwen_omni.video.passages import Mode, Passage, Passages, check_mode, gap_text, stretch_of, whole_passage
 from qwen_omni.video.progress import OnProgress
 from qwen_omni.video.reading import iter_notes
+from qwen_omni.video.sources import UNREADABLE, OnError, Source, find_media, left_out_text
 from qwen_omni.video.summarizing import summarize
-
-Source = str | os.PathLike[str]
-OnError = Literal["raise", "warn"]
-
-MEDIA_SUFFIXES = (
-    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".m4v", ".3gp", ".mpg", ".mpeg", ".ts", ".mp3", ".wav",
-    ".m4a", ".aac", ".flac", ".ogg", ".opus", ".amr", ".wma",
-)  # fmt: skip
-"""What is taken for a video or recording in a folder."""
 
 
 class QwenOmniVideoLoader(BaseLoader):
@@ -104,15 +94,8 @@ class QwenOmniVideoLoader(BaseLoader):
             await asyncio.to_thread(coming.close)  # type: ignore[attr-defined]
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
-        told = os.fspath(source)
-        if _is_link(told):
-            with downloaded(told, llm.client().settings) as path:
-                yield from self._passages(path, shown(told), llm)
-        else:
-            yield from self._passages(Path(told), told, llm)
-
-    def _passages(self, path: Path, name: str, llm: ChatQwenOmni) -> Iterator[Document]:
-        yield from _read(path, name, llm, self.mode, self.options, self.on_progress)
+        with opened(os.fspath(source), llm.client().settings) as (path, name):
+            yield from _read(path, name, llm, self.mode, self.options, self.on_progress)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -165,56 +148,11 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
         question = HumanMessage([clip(documents[0], fps=4), {"type": "text", "text": "What does the sign say?"}])
         print(llm.invoke([question]).text)
     """
-    source, start, end = (document.metadata.get(name) for name in ("source", "start", "end"))
-    if not isinstance(source, str) or not isinstance(start, int | float) or not isinstance(end, int | float):
-        raise ConfigurationError("The document names no source with start and end; was it made by QwenOmniVideoLoader?")
-    if _is_link(source):
-        raise ConfigurationError(
-            f"{redact(source)} is a link, and a part of it cannot be asked about. Download it and load the file."
-        )
-    duration = document.metadata.get("duration")
-    last = end + margin if duration is None else min(end + margin, float(duration))
-    extras = {"start": max(0.0, start - margin), "end": last} | ({} if fps is None else {"fps": fps})
-    kind = "video" if "video_codec" in document.metadata else "audio"
-    if kind == "audio":
-        extras.pop("fps", None)
-    return {"type": kind, "path": source, "extras": extras}
-
-
-def find_media(sources: Iterable[Source]) -> Iterator[Source]:
-    """Give every file and link that sources name, in order; folders are searched, patterns expanded.
-
-    Raises:
-        ConfigurationError: a folder or a pattern names no media.
-    """
-    for source in sources:
-        told = os.fspath(source)
-        path = Path(told).expanduser()
-        if _is_link(told) or path.is_file():
-            yield source
-            continue
-        if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.is_file() and one.suffix.lower() in MEDIA_SUFFIXES)
-        elif any(sign in told for sign in "*?["):
-            found = sorted(one for one in _expanded(path) if one.is_file())
-        else:
-            yield source  # the error about a missing file is told by whoever opens it
-            continue
-        if not found:
-            raise ConfigurationError(
-                f"{told} holds no video or recording. Name a file, a folder that has some, or a pattern."
-            )
-        yield from found
-
-
-def _expanded(pattern: Path) -> Iterator[Path]:
-    fixed = Path(pattern.anchor) if pattern.is_absolute() else Path()
-    parts = pattern.relative_to(pattern.anchor).parts if pattern.is_absolute() else pattern.parts
-    return fixed.glob(str(Path(*parts)))
-
-
-def _is_link(told: str) -> bool:
-    return told.startswith(("http://", "https://"))
+    stretch = stretch_of(document.metadata, margin=margin)
+    extras = {"start": stretch.start, "end": stretch.end}
+    if fps is not None and stretch.kind == "video":
+        extras["fps"] = fps
+    return {"type": stretch.kind, "path": stretch.source, "extras": extras}
 
 
 def _read(
@@ -234,7 +172,7 @@ def _read(
     with contextlib.closing(iter_notes(content, client=client, options=chosen, on_progress=on_progress)) as coming:
         for notes in coming:
             if notes.gap:
-                _warn_of_gap(name, notes.start, notes.end, notes.gap)
+                warnings.warn(gap_text(name, notes.start, notes.end, notes.gap), UserWarning, stacklevel=2)
             yield from map(_document, passages.of(notes))
 
 
@@ -243,7 +181,7 @@ def _whole(
 ) -> Passage:
     found = summarize(content, client=client, options=options, on_progress=on_progress)
     for gap in found.gaps:
-        _warn_of_gap(name, gap.start, gap.end, gap.reason)
+        warnings.warn(gap_text(name, gap.start, gap.end, gap.reason), UserWarning, stacklevel=2)
     return whole_passage(name, found, start=options.start, end=options.end)
 
 
@@ -251,14 +189,10 @@ def _document(passage: Passage) -> Document:
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 
-def _warn_of_gap(name: str, start: float, end: float, reason: str) -> None:
-    warnings.warn(f"{name}: nothing is known of {start:g} to {end:g} s: {reason}", UserWarning, stacklevel=2)
-
-
 def _guarded(documents: Iterator[Document], name: str, on_error: OnError) -> Iterator[Document]:
     try:
         yield from documents
-    except (MediaError, DeliveryError) as error:
+    except UNREADABLE as error:
         if on_error == "raise":
             raise
-        warnings.warn(f"{name} is left out: {error}", UserWarning, stacklevel=2)
+        warnings.warn(left_out_text(name, error), UserWarning, stacklevel=2)

@@ -11,9 +11,8 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.many import Sources, atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
-from qwen_omni.transcription.passages import Mode, Passage, to_passages
-
-_UNREAD = ["duration", "segment", "segments", "model", "url"]  # of no use to an embedding or a model
+from qwen_omni.transcription.passages import Mode, to_passages
+from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage
 
 
 class QwenOmniAudioReader(BaseReader):
@@ -98,9 +97,9 @@ class QwenOmniAudioReader(BaseReader):
 
 def _document(passage: Passage, extra: dict[str, Any] | None) -> Document:
     return Document(
-        id_=passage.key,
+        id_=passage.id,
         text=passage.text,
-        metadata={**(extra or {}), **passage.about},
-        excluded_embed_metadata_keys=[*_UNREAD, "start", "end", "source"],
-        excluded_llm_metadata_keys=_UNREAD,
+        metadata={**(extra or {}), **passage.metadata},
+        excluded_embed_metadata_keys=list(EXCLUDED_FROM_EMBEDDING),
+        excluded_llm_metadata_keys=list(EXCLUDED),
     )

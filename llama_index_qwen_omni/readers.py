@@ -22,17 +22,21 @@ from llama_index.core.schema import Document
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 from pydantic_core import core_schema
 
-from llama_index_qwen_omni._documents import Mode, Origin, to_documents
+from llama_index_qwen_omni._documents import to_document
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.ask import look, source_of
+from qwen_omni.downloads import opened
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.settings import Settings
 from qwen_omni.video.notes import SegmentNotes
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.passages import Mode, Passage, Passages, gap_text, whole_passage
+from qwen_omni.video.progress import OnProgress
+from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, find_media, left_out_text
+from qwen_omni.video.summary import VideoSummary
 
 Files = str | os.PathLike[str] | PurePath | Iterable[str | os.PathLike[str] | PurePath]
-
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".m4v", ".mp3", ".wav", ".m4a", ".aac", ".flac")
 
 
 def _read_options(given: object) -> SummaryOptions:
@@ -81,13 +85,18 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     llm: Annotated[SerializeAsAny[QwenOmni], BeforeValidator(_read_llm)] = Field(default_factory=QwenOmni)
     """Who looks: its model, key, address and delivery are used."""
     mode: Mode = "segments"
-    """One document for each segment, for each event ("captions"), or for the whole file ("single")."""
+    """One document for each segment, for each single thing that happens, is said or shown ("captions"), or for the
+    whole file ("single")."""
     options: Annotated[SummaryOptions, _Options] = Field(default_factory=SummaryOptions)
     """How closely the model looks, where it is cut, how much runs at once; the model's name is that of `llm`."""
     folder: str | None = None
     """What is read where no file is named."""
-    suffixes: tuple[str, ...] = SUFFIXES
-    """The files in `folder` that are read."""
+    suffixes: tuple[str, ...] = MEDIA_SUFFIXES
+    """The files in a folder that are read."""
+    on_error: OnError = "raise"
+    """"warn" leaves out sources that cannot be read and warns; what the service refuses always raises."""
+    on_progress: OnProgress | None = Field(default=None, exclude=True)
+    """Told after every step."""
     is_remote: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -106,19 +115,23 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """Give the documents one by one; close the generator to stop early. What is finished is kept.
 
         Args:
-            input_file: a file, or several; those of `folder` if not given.
+            input_file: a file, a folder, a pattern such as `talks/**/*.mp4`, an http link, or several of these; what is
+                in `folder` if not given. A link is downloaded, a piece at a time.
             extra_info: further metadata of every document.
             fs: the fsspec file system that the files are on; the local one if not given.
 
         Raises:
-            QwenOmniError: see `qwen_omni.errors`.
+            ConfigurationError: a folder or pattern has no media in it.
+            MediaError: a source cannot be read, unless `on_error="warn"`.
+            QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
         """
-        for name in self._files(input_file):
-            with _local(name, fs) as path:
-                origin = _origin(name, fs, extra_info)
-                for notes in self._notes(path):
-                    _warn_of(notes, origin)
-                    yield from to_documents(notes, self.mode, origin)
+        for source in self._sources(input_file, fs):
+            try:
+                with _opened(source, fs, self.llm.client().settings) as (path, name):
+                    for passage in self._passages(path, name):
+                        yield to_document(passage, extra_info or {})
+            except UNREADABLE as error:
+                self._left_out(source, error)
 
     async def alazy_documents(
         self,
@@ -127,20 +140,17 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         fs: AbstractFileSystem | None = None,
     ) -> AsyncGenerator[Document, None]:
         """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
-        from qwen_omni.video.reading import aiter_notes  # noqa: PLC0415 - the engine loads on first use
-
-        client = self.llm.async_client()
-        for name in self._files(input_file):
-            origin = _origin(name, fs, extra_info)
-            async with contextlib.AsyncExitStack() as closing:
-                local = _local(name, fs)
-                path = await asyncio.to_thread(local.__enter__)
-                closing.push_async_callback(asyncio.to_thread, local.__exit__, None, None, None)
-                stream = aiter_notes(path, client=client, options=self._options())
-                async for notes in await closing.enter_async_context(contextlib.aclosing(stream)):
-                    _warn_of(notes, origin)
-                    for document in to_documents(notes, self.mode, origin):
-                        yield document
+        for source in await asyncio.to_thread(self._sources, input_file, fs):
+            try:
+                async with contextlib.AsyncExitStack() as closing:
+                    opening = _opened(source, fs, self.llm.async_client().settings)
+                    path, name = await asyncio.to_thread(opening.__enter__)
+                    closing.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
+                    coming = await closing.enter_async_context(contextlib.aclosing(self._apassages(path, name)))
+                    async for passage in coming:
+                        yield to_document(passage, extra_info or {})
+            except UNREADABLE as error:
+                self._left_out(source, error)
 
     async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
@@ -151,20 +161,57 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """Load all documents in `asyncio`, without blocking the event loop."""
         return await self.aload_data(*args, **load_kwargs)
 
-    def _notes(self, path: str) -> Generator[SegmentNotes, None, None]:
+    def _passages(self, path: Path, name: str) -> Generator[Passage, None, None]:
         from qwen_omni.video.reading import iter_notes  # noqa: PLC0415 - the engine loads on first use
+        from qwen_omni.video.summarizing import summarize  # noqa: PLC0415
 
-        with contextlib.closing(iter_notes(path, client=self.llm.client(), options=self._options())) as notes:
-            yield from notes
+        client, options = self.llm.client(), self._options()
+        if self.mode == "single":
+            yield self._whole(summarize(path, client=client, options=options, on_progress=self.on_progress), name)
+            return
+        passages = Passages(name, self.mode)
+        notes = iter_notes(path, client=client, options=options, on_progress=self.on_progress)
+        with contextlib.closing(notes) as coming:
+            for one in coming:
+                _warn_of_gap(name, one)
+                yield from passages.of(one)
+
+    async def _apassages(self, path: Path, name: str) -> AsyncGenerator[Passage, None]:
+        from qwen_omni.video.reading import aiter_notes  # noqa: PLC0415 - the engine loads on first use
+        from qwen_omni.video.summarizing import asummarize  # noqa: PLC0415
+
+        client, options = self.llm.async_client(), self._options()
+        if self.mode == "single":
+            found = await asummarize(path, client=client, options=options, on_progress=self.on_progress)
+            yield self._whole(found, name)
+            return
+        passages = Passages(name, self.mode)
+        notes = aiter_notes(path, client=client, options=options, on_progress=self.on_progress)
+        async with contextlib.aclosing(notes) as coming:
+            async for one in coming:
+                _warn_of_gap(name, one)
+                for passage in passages.of(one):
+                    yield passage
+
+    def _whole(self, found: VideoSummary, name: str) -> Passage:
+        for gap in found.gaps:
+            warnings.warn(gap_text(name, gap.start, gap.end, gap.reason), stacklevel=4)
+        return whole_passage(name, found, start=self.options.start, end=self.options.end)
 
     def _options(self) -> SummaryOptions:
-        strategy = "single" if self.mode == "single" else self.options.strategy
-        return replace(self.options, model=self.llm.model, strategy=strategy)
+        return replace(self.options, model=self.llm.model)
 
-    def _files(self, given: Files | None) -> list[str]:
+    def _sources(self, given: Files | None, fs: AbstractFileSystem | None) -> list[str]:
         if given is None:
             return self.list_resources()
-        return [os.fspath(given)] if isinstance(given, str | os.PathLike) else [os.fspath(name) for name in given]
+        named = [given] if isinstance(given, str | os.PathLike) else list(given)
+        found = named if fs is not None else find_media(named, self.suffixes)
+        return [os.fspath(one) for one in found]
+
+    def _left_out(self, source: str, error: Exception) -> None:
+        if self.on_error == "raise":
+            raise error
+        warnings.warn(left_out_text(source, error), stacklevel=3)
 
     # --- Resources ---
 
@@ -172,12 +219,11 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """List the files of `folder` that would be read, in order.
 
         Raises:
-            ConfigurationError: there is no `folder`.
+            ConfigurationError: there is no `folder`, or no media in it.
         """
         if self.folder is None:
             raise ConfigurationError("Name a file, or give the reader a folder=.")
-        found = sorted(Path(self.folder).rglob("*"))
-        return [str(path) for path in found if path.suffix.lower() in self.suffixes and path.is_file()]
+        return [os.fspath(path) for path in find_media([self.folder], self.suffixes)]
 
     def get_resource_info(self, resource_id: str, *_: Any, **__: Any) -> dict[str, Any]:
         """Look at a file: its size and time, and what is in it. Asks nobody."""
@@ -200,29 +246,23 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         return await self.aload_data(resource_id)
 
 
-def _warn_of(notes: SegmentNotes, origin: Origin) -> None:
+def _warn_of_gap(name: str, notes: SegmentNotes) -> None:
     if notes.gap:
-        warnings.warn(
-            f"{origin.source}: {notes.start:g} to {notes.end:g} s have no notes and so no document: {notes.gap}",
-            stacklevel=3,
-        )
-
-
-def _origin(name: str, fs: AbstractFileSystem | None, extra: Mapping[str, Any] | None) -> Origin:
-    if fs is None:
-        path = Path(name).resolve()
-        return Origin(source=name, url=path.as_uri(), path=str(path), extra=extra or {})
-    return Origin(source=name, url=str(fs.unstrip_protocol(name)), path=None, extra=extra or {})
+        warnings.warn(gap_text(name, notes.start, notes.end, notes.gap), stacklevel=3)
 
 
 @contextlib.contextmanager
-def _local(name: str, fs: AbstractFileSystem | None) -> Generator[str, None, None]:
-    """Give a local file: the one that is named, or a copy of one from elsewhere, for as long as it is read."""
+def _opened(source: str, fs: AbstractFileSystem | None, settings: Settings) -> Generator[tuple[Path, str], None, None]:
+    """Give a local file for as long as it is read, and the name that documents keep.
+
+    The file is the one that is named, or a copy of one behind a link or on another file system.
+    """
     if fs is None:
-        yield name
+        with opened(source, settings) as found:
+            yield found
         return
     with tempfile.TemporaryDirectory(prefix="qwen-omni-") as folder:
-        copy = Path(folder) / PurePath(name).name
-        with fs.open(name, "rb") as there, copy.open("wb") as here:
+        copy = Path(folder) / PurePath(source).name
+        with fs.open(source, "rb") as there, copy.open("wb") as here:
             shutil.copyfileobj(there, here, 1 << 20)
-        yield str(copy)
+        yield copy, str(fs.unstrip_protocol(source))

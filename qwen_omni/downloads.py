@@ -32,6 +32,25 @@ _SIGNED = re.compile(r"sign|expires|token|credential|accesskey|secret|password",
 
 
 @contextlib.contextmanager
+def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
+    """Give the local file of a path or a link, for as long as the `with` block runs, and the name that may be kept.
+
+    Raises:
+        QwenOmniError: as `downloaded`, for a link.
+    """
+    if is_link(source):
+        with downloaded(source, settings) as path:
+            yield path, shown(source)
+    else:
+        yield Path(source), source
+
+
+def is_link(source: str) -> bool:
+    """Tell whether a source is fetched from the network."""
+    return source.startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
 def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> Iterator[Path]:
     """Fetch a link into a temporary file that is there inside the `with` block.
 

@@ -45,6 +45,18 @@ class CaptionVideo(Arguments):
     path: Path
 
 
+class SummarizeVideo(Arguments):
+    """What `summarize_video` takes."""
+
+    path: Path
+    start: Start = None
+    end: End = None
+    focus: Annotated[
+        str | None,
+        Field(max_length=_MOST_TEXT, description="What to look out for; leave it out for a general summary."),
+    ] = None
+
+
 class TranscribeAudio(Arguments):
     """What `transcribe_audio` takes."""
 

@@ -15,11 +15,20 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.tools import steps
-from qwen_omni.tools.arguments import Arguments, AskVideo, CaptionVideo, FindMoment, ProbeMedia, TranscribeAudio
+from qwen_omni.tools.arguments import (
+    Arguments,
+    AskVideo,
+    CaptionVideo,
+    FindMoment,
+    ProbeMedia,
+    SummarizeVideo,
+    TranscribeAudio,
+)
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.moments import find_moment
 from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
+from qwen_omni.tools.summaries import summarize_video
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +83,16 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         name="find_moment",
         description="Find the seconds at which something is seen or heard in one video or recording, however long. "
-        "Every minute and a half of a long one is a request, so ask once and well.",
+        "Every minute and a half of a long one is a request, so ask once and well; the same query again is free.",
         arguments=FindMoment,
         steps=find_moment,
+    ),
+    ToolDefinition(
+        name="summarize_video",
+        description="Summarise one video or recording, however long, with chapters and their seconds. Every minute and "
+        "a half of a long one is a request; the same summary again is free.",
+        arguments=SummarizeVideo,
+        steps=summarize_video,
     ),
 )
 

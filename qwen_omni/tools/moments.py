@@ -1,7 +1,6 @@
-"""`find_moment`: when something is seen or heard. A long file is looked through piece by piece, one at a time."""
+"""`find_moment`: when something is seen or heard. A long file goes through the engine for long videos."""
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,24 +10,25 @@ from qwen_omni.captions.run import CaptionOptions, CaptionPlan, ask_until_valid,
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.prepare import Choices, split
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import user
 from qwen_omni.tools.arguments import FindMoment
 from qwen_omni.tools.outcome import ToolOutcome, bounded
-from qwen_omni.tools.steps import Bench, Local, Steps
+from qwen_omni.tools.steps import Bench, Local, Steps, Work
+from qwen_omni.tools.summaries import gap_facts, gap_lines
+from qwen_omni.video.answering import aask_video, ask_video
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.summary import FailedSegment
 
 if TYPE_CHECKING:
-    from qwen_omni.media.prepared import Prepared
+    from qwen_omni.video.questioning import VideoAnswer
 
 _WHOLE_SECONDS = 180  # up to this a file is asked about in one call, as long videos are everywhere here
-_PIECE_SECONDS = 90
-_OVERLAP = 2
-_MOST_PIECES = 240  # six hours
 _TASK = (
     "Find every moment at which this is seen or heard: {query}\n"
     "Give start and end in seconds from the beginning of what you were sent. Give an empty list if it is not there."
 )
+_QUESTION = "At which moments is this seen or heard: {query}"
 
 
 class Moment(BaseModel):
@@ -54,16 +54,19 @@ def find_moment(bench: Bench, asked: FindMoment) -> Steps:
     if info.kind == "image":
         raise UnsupportedMediaError("That is a picture; it has no moments. Use ask_video.")
     seconds = None if info.duration is None else float(info.duration)
+    gaps: tuple[FailedSegment, ...] = ()
     if seconds is None or seconds <= _WHOLE_SECONDS:
-        found = yield from _ask(bench, asked, source, info, 0.0)
+        found = yield from _ask(bench, asked, source, info)
     else:
-        found = yield from _through(bench, asked, source, info)
+        found, gaps = yield from _through(bench, asked, source)
     last = max((one.end for one in found), default=0.0) if seconds is None else seconds
     kept = [replace_end(one, last) for one in merged(found) if one.start <= last]
     name = bench.folder.name_of(source)
     lines = [f"{one.start:.1f}-{one.end:.1f} s: {one.what}" for one in kept]
-    text = bounded([f"{len(kept)} in {name}:", *lines], "Ask more narrowly.") if kept else f"Nothing of that in {name}."
-    return ToolOutcome(content=text, artifact={"path": name, "moments": [one.model_dump() for one in kept]})
+    head = f"{len(kept)} in {name}:" if kept else f"Nothing of that in {name}."
+    text = bounded([head, *gap_lines(bench, gaps), *lines], "Ask more narrowly.")
+    facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(bench, gaps)}
+    return ToolOutcome(content=text, artifact=facts)
 
 
 def merged(found: list[Moment]) -> list[Moment]:
@@ -90,35 +93,22 @@ def replace_end(one: Moment, last: float) -> Moment:
 
 
 def _through(
-    bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo
-) -> Generator[Any, Any, list[Moment]]:
-    """Ask about one piece after another; the next is prepared when its turn comes."""
-    choices = Choices(model=bench.model, media_root=bench.folder.root, workers=1)
-    pieces = split(source, seconds=_PIECE_SECONDS, overlap=_OVERLAP, choices=choices)
-    found: list[Moment] = []
-    try:
-        for _ in range(_MOST_PIECES):
-            piece: Prepared | None = yield Local(lambda: next(pieces, None))
-            if piece is None:
-                return found
-            assert piece.path is not None
-            own = MediaSource.from_path(piece.path, media_type=piece.info.media_type, trusted=True)
-            found += yield from _ask(bench, asked, own, replace(piece.info, kind=info.kind), float(piece.start))
-            piece.close()
-    finally:
-        pieces.close()
-    return found
+    bench: Bench, asked: FindMoment, source: MediaSource
+) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
+    """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
+    question, options = _QUESTION.format(query=asked.query), SummaryOptions(model=bench.model)
+    answer: VideoAnswer = yield Work(
+        sync=lambda client: ask_video(source, question, client=client, options=options),
+        asynchronous=lambda client: aask_video(source, question, client=client, options=options),
+    )
+    noted = [note for findings in answer.findings for note in findings.evidence]
+    return [Moment(start=one.start, end=one.end, what=one.text) for one in noted], answer.gaps
 
 
-def _ask(
-    bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo, start: float
-) -> Generator[Any, Any, list[Moment]]:
+def _ask(bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
     question = user(as_part(source, info.kind), _TASK.format(query=asked.query))
     request = caption_request(schema, question, CaptionOptions(model=bench.model))
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
     told: Moments = captioned.value
-    return [
-        one.model_copy(update={"start": one.start + start, "end": max(one.start, one.end) + start})
-        for one in told.moments
-    ]
+    return [one.model_copy(update={"end": max(one.start, one.end)}) for one in told.moments]

@@ -1,5 +1,8 @@
 """What a tool gives: bounded text for the model, a value for the program. Errors become text that says what to do."""
 
+import os
+import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +81,26 @@ def failed(error: Exception, root: Path) -> ToolOutcome:
     if not isinstance(error, QwenOmniError):
         text = f"The tool failed in a way that nobody foresaw ({type(error).__name__}). Do without it, and say so."
         return ToolOutcome(content=text, error=error)
-    words = str(error).replace(f"{root}/", "").replace(str(root), "the media folder").removeprefix("message 0 part 0: ")
+    words = without_places(str(error), root).removeprefix("message 0 part 0: ")
     return ToolOutcome(content=f"Failed: {_short(words)} {_advice(error)}".rstrip(), error=error)
+
+
+def without_places(words: str, root: Path) -> str:
+    """Name files as a model knows them, from the media folder on, and no other place of this machine at all.
+
+    Example:
+        >>> without_places("/films/a.mp4: no room in /home/me/.cache/x", Path("/films"))
+        'a.mp4: no room in (a place outside the media folder)'
+    """
+    inside = words.replace(f"{root}{os.sep}", "").replace(str(root), "the media folder")
+    for folder in (Path(tempfile.gettempdir()), Path.home()):  # whole, since their names may hold spaces
+        if len(folder.parts) > 1:
+            inside = inside.replace(str(folder), f"{folder.anchor}x")
+    return _ELSEWHERE.sub("(a place outside the media folder)", inside)
+
+
+_ELSEWHERE = re.compile(r"""(?<![\w.:/~-])(?:~|[A-Za-z]:)?[/\\][^\s'"`,;:()<>]+(?<![.])""")
+"""A path from the top, in a sentence; a link has a colon before its slashes, a relative path a letter."""
 
 
 def _short(words: str) -> str:

@@ -21,7 +21,7 @@ from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Sampling, VideoP
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.tools.arguments import AskVideo, CaptionVideo, ProbeMedia, TranscribeAudio
 from qwen_omni.tools.folder import MediaFolder
-from qwen_omni.tools.outcome import ToolOutcome, bounded
+from qwen_omni.tools.outcome import ToolOutcome, bounded, without_places
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
@@ -57,6 +57,10 @@ class Bench:
     folder: MediaFolder
     model: str
     transcriber: str | None = None
+
+    def told(self, words: str) -> str:
+        """Write words of ours for a model: without places of this machine."""
+        return without_places(words, self.folder.root)
 
 
 def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:

@@ -1,28 +1,16 @@
-"""A transcript as passages for retrieval: sentences together up to a length, each with its seconds. Pure."""
+"""A transcript as passages for retrieval: sentences together up to a length, each with its seconds. Pure.
 
-import hashlib
+The passages are those of videos (`qwen_omni.video.passages`), with the same names of facts.
+"""
+
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from qwen_omni.transcription.transcript import Sentence, Transcript
+from qwen_omni.video.passages import Passage, Value, make_passage
 
 Mode = Literal["passages", "sentences", "single"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
-    """A piece of what was said, and where it lies. `about` is plain JSON, the same for every framework."""
-
-    text: str
-    about: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """A name that stays the same as long as source, place and text do."""
-        told = f"{self.about.get('source')}\n{self.about.get('start')}\n{self.text}"
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def to_passages(said: Transcript, *, mode: Mode = "passages", seconds: float = 60.0) -> Iterator[Passage]:
@@ -35,18 +23,29 @@ def to_passages(said: Transcript, *, mode: Mode = "passages", seconds: float = 6
 
     Example:
         >>> said = Transcript(text="Hello.", source="a.mp3", sentences=(Sentence(start=1, end=2, text="Hello."),))
-        >>> [(one.text, one.about["start"], one.about["url"]) for one in to_passages(said)]
-        [('Hello.', 1.0, 'a.mp3#t=1,2')]
+        >>> [(one.text, one.metadata["start"], one.metadata["kind"]) for one in to_passages(said)]
+        [('Hello.', 1.0, 'speech')]
     """
     if not said.text.strip():
         return
     longest = {"passages": seconds, "sentences": 0.0, "single": math.inf}[mode]
     groups = _groups(said.sentences, longest)
     if not groups:
-        yield Passage(text=said.text, about=_about(said, 0, 1, None))
+        yield make_passage(said.text, _facts(said, 0, 1), "speech", None)
     for number, group in enumerate(groups):
-        text = said.text if mode == "single" else " ".join(_told(one, group) for one in group)
-        yield Passage(text=text, about=_about(said, number, len(groups), group))
+        text = said.text if mode == "single" else speech_text(group)
+        speakers = _speakers(group)
+        facts = _facts(said, number, len(groups)) | ({"speakers": speakers} if speakers else {})
+        yield make_passage(text, facts, "speech", (group[0].start, max(one.end for one in group)))
+
+
+def speech_text(sentences: list[Sentence]) -> str:
+    """Write sentences one after another; who says them is told where several speak."""
+    several = len({one.speaker for one in sentences}) > 1
+    return " ".join(
+        f"Speaker {one.speaker + 1}: {one.text}" if several and one.speaker is not None else one.text
+        for one in sentences
+    )
 
 
 def _groups(sentences: tuple[Sentence, ...], seconds: float) -> list[list[Sentence]]:
@@ -59,19 +58,14 @@ def _groups(sentences: tuple[Sentence, ...], seconds: float) -> list[list[Senten
     return groups
 
 
-def _told(one: Sentence, group: list[Sentence]) -> str:
-    several = len({each.speaker for each in group}) > 1
-    return f"Speaker {one.speaker + 1}: {one.text}" if several and one.speaker is not None else one.text
+def _speakers(group: list[Sentence]) -> str:
+    """Name who speaks as the text does; one text, since stores of vectors take no lists."""
+    return ", ".join(str(one + 1) for one in sorted({one.speaker for one in group if one.speaker is not None}))
 
 
-def _about(said: Transcript, number: int, count: int, group: list[Sentence] | None) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _facts(said: Transcript, number: int, count: int) -> dict[str, Value]:
+    told = {
         "source": said.source, "duration": said.duration, "segment": number, "segments": count, "model": said.model,
-        "language": said.language,
+        "language": said.language, "kind": "speech",
     }  # fmt: skip
-    if group:
-        start, end = group[0].start, max(one.end for one in group)
-        speakers = sorted({one.speaker for one in group if one.speaker is not None})
-        told |= {"start": start, "end": end, "url": f"{said.source}#t={start:g},{end:g}"}
-        told |= {"speakers": speakers} if speakers else {}
     return {name: value for name, value in told.items() if value is not None}

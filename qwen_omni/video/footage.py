@@ -145,8 +145,10 @@ class Footage:
         return carry_out(self.look, plan, choices=alone, parent=self.watch, segment=segment)
 
     def part(self, prepared: Prepared) -> MediaPart:
-        """Make the part of a message that shows a prepared segment."""
-        if prepared.path is not None:
+        """Make the part of a message that shows a prepared segment; a file as it is keeps to its `media_root`."""
+        if prepared.path is not None and not prepared.temporary:
+            source = replace(self.look.source, media_type=prepared.info.media_type)
+        elif prepared.path is not None:
             source = MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
         else:
             source = MediaSource.from_bytes(prepared.read(), media_type=prepared.info.media_type)

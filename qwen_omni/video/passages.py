@@ -4,12 +4,13 @@ Loaders and readers of both frameworks make their documents of passages, so that
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.redact import redact
 from qwen_omni.video.chapters import clock
 from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
 from qwen_omni.video.seams import says_the_same
@@ -21,10 +22,13 @@ Mode = Literal["segments", "captions", "single"]
 Value = str | int | float | bool
 
 EXCLUDED = (
-    "start", "end", "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "model",
-    "url", "kind", "truncated",
+    "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "model", "url", "kind",
+    "truncated",
 )  # fmt: skip
-"""Facts that say nothing about what a passage is about: not for embeddings or prompts."""
+"""Facts that neither a prompt nor an embedding needs; a prompt keeps the source and the times, to cite them."""
+
+EXCLUDED_FROM_EMBEDDING = (*EXCLUDED, "source", "start", "end", "language")
+"""Facts that say nothing about what a passage is about."""
 
 _KINDS = (("event", "events"), ("speech", "speech"), ("on_screen_text", "on_screen_text"))
 _NEAR = 1.0  # seconds that two tellings of one thing may miss each other by
@@ -38,12 +42,29 @@ class Passage:
         id: the same for the same stretch of the same source, so that indexing twice does not double it.
         text: what it says.
         metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
-            fps, video_codec, audio_codec, model, language, url`; times in seconds. What is not known is left out.
+            fps, video_codec, audio_codec, model, language, kind, speakers, url`; times in seconds. What is not known is
+            left out.
     """
 
     id: str
     text: str
     metadata: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Some seconds of a local file.
+
+    Attributes:
+        source: its path, or its address as a `file:` URL.
+        kind: whether it shows something.
+        start: in seconds of the file; `end` likewise.
+    """
+
+    source: str
+    kind: Literal["video", "audio"]
+    start: float
+    end: float
 
 
 def check_mode(mode: str) -> None:
@@ -82,11 +103,11 @@ class Passages:
         facts = notes_metadata(self._source, notes)
         if self._mode == "segments":
             if notes.text:
-                yield _passage(notes.text, facts, "segment", notes.start, notes.end)
+                yield make_passage(notes.text, facts, "segment", (notes.start, notes.end))
         else:
             for kind, name in _KINDS:
                 for note in self._new(name, notes):
-                    yield _passage(note.text, facts | {"kind": kind}, kind, note.start, note.end)
+                    yield make_passage(note.text, facts | {"kind": kind}, kind, (note.start, note.end))
         self._before = notes
 
     def _new(self, name: str, notes: SegmentNotes) -> Iterator[TimedNote]:
@@ -111,7 +132,7 @@ def whole_passage(source: str, found: VideoSummary, *, start: float | None, end:
     facts = video_metadata(source, found.video)
     facts.update((name, value) for name, value in told.items() if value != "")
     last = found.video.duration if end is None else end
-    return _passage(_whole_text(found), facts, "whole", start or 0.0, last or 0.0)
+    return make_passage(_whole_text(found), facts, "whole", (start or 0.0, last or 0.0))
 
 
 def _whole_text(found: VideoSummary) -> str:
@@ -152,12 +173,61 @@ def fragment_url(source: str, start: float, end: float) -> str:
     return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}"
 
 
-def _passage(text: str, facts: dict[str, Value], kind: str, start: float, end: float) -> Passage:
+def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
+    """Find the seconds that a passage is about, by its metadata, to ask about them again.
+
+    Args:
+        metadata: of a passage; other facts may stand beside.
+        margin: seconds before and after, since what one looks for may begin a little earlier.
+
+    Raises:
+        ConfigurationError: the metadata do not name a stretch of a local file.
+
+    Example:
+        >>> told = {"source": "talk.mp4", "start": 1.0, "end": 30.0, "duration": 31.0, "video_codec": "h264"}
+        >>> found = stretch_of(told, margin=2)
+        >>> found.start, found.end
+        (0.0, 31.0)
+    """
+    source, start, end = (metadata.get(name) for name in ("source", "start", "end"))
+    if not isinstance(source, str) or not isinstance(start, int | float) or not isinstance(end, int | float):
+        raise ConfigurationError(
+            "The metadata names no source with start and end; documents of our video loader and reader do."
+        )
+    if "://" in source and not source.startswith("file://"):
+        raise ConfigurationError(
+            f"{redact(source)} is a link, and a part of it cannot be asked about. Download it and load the file."
+        )
+    duration = metadata.get("duration")
+    last = end + margin if duration is None else min(end + margin, float(duration))
+    return Stretch(source=source, kind=kind_of(metadata), start=max(0.0, start - margin), end=last)
+
+
+def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:
+    """Tell by a passage's metadata whether its source shows something; a picture is supposed where nothing is known."""
+    shows = "video_codec" in metadata or "width" in metadata
+    return "audio" if "audio_codec" in metadata and not shows else "video"
+
+
+def gap_text(source: str, start: float, end: float, reason: str) -> str:
+    """Tell which seconds have no passage, and why."""
+    return f"{source}: nothing is known of {start:g} to {end:g} s: {reason}"
+
+
+def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[float, float] | None) -> Passage:
+    """Make a passage of a text about `facts["source"]`, with an id that stays the same as long as its place does.
+
+    Args:
+        text: what it says.
+        facts: of the source; "source" is among them.
+        kind: what sort of passage; those of segments and wholes keep their id when their text changes.
+        times: start and end in seconds; `None` if nobody knows.
+    """
     source = str(facts["source"])
-    told = "\0".join((source, kind, f"{start:.3f}", f"{end:.3f}", text if kind not in ("segment", "whole") else ""))
-    url = fragment_url(source, start, end)
-    return Passage(
-        id=hashlib.sha256(told.encode()).hexdigest()[:32],
-        text=text,
-        metadata={**facts, "start": float(start), "end": float(end), "url": url},
-    )
+    place = ("", "") if times is None else tuple(f"{time:.3f}" for time in times)
+    told = "\0".join((source, kind, *place, text if kind not in ("segment", "whole") else ""))
+    where: dict[str, Value] = {}
+    if times is not None:
+        start, end = times
+        where = {"start": float(start), "end": float(end), "url": fragment_url(source, start, end)}
+    return Passage(id=hashlib.sha256(told.encode()).hexdigest()[:32], text=text, metadata={**facts, **where})

@@ -10,11 +10,11 @@ from langchain_core.document_loaders import Blob
 from langchain_core.messages import HumanMessage
 
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip
-from langchain_qwen_omni.document_loaders import find_media
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.standin import Fault
 from qwen_omni.standin.truth import make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.sources import find_media
 
 SHORT = SummaryOptions(segment_seconds=10, single_call_seconds=0, overlap=2)
 
@@ -170,7 +170,7 @@ def test_a_clip_needs_a_document_of_a_file(film, llm, tmp_path):
     with pytest.raises(ConfigurationError, match="link"):
         clip(documents[0])
     del documents[0].metadata["start"]
-    with pytest.raises(ConfigurationError, match="QwenOmniVideoLoader"):
+    with pytest.raises(ConfigurationError, match="names no source with start and end"):
         clip(documents[0])
 
 

@@ -1,9 +1,9 @@
 """Videos as documents: what they say, where they stand, and that a retrieved one can be asked again."""
 
+import contextlib
 import json
 import shutil
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ pytest.importorskip("llama_index.core")
 
 import fsspec
 from llama_index.core import SimpleDirectoryReader, VectorStoreIndex, get_response_synthesizer
-from llama_index.core.base.llms.types import ChatMessage, TextBlock, VideoBlock
+from llama_index.core.base.llms.types import AudioBlock, ChatMessage, TextBlock, VideoBlock
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
@@ -23,12 +23,11 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import Document, MetadataMode, TextNode
 
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
-from llama_index_qwen_omni._documents import Origin, to_documents
-from llama_index_qwen_omni.readers import _warn_of
-from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
-from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
+from qwen_omni import downloads
+from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.settings import Settings
+from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
 from tests.llama_index import minilm
 
@@ -134,7 +133,7 @@ def test_other_file_systems(reader: Make, talk: TruthMedia) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/talks/talk.mp4", Path(talk.path).read_bytes())
     documents = reader().load_data("/talks/talk.mp4", fs=memory)
-    assert documents[0].metadata["source"] == "/talks/talk.mp4"
+    assert documents[0].metadata["source"] == "memory:///talks/talk.mp4"
     assert documents[0].metadata["url"].startswith("memory:///talks/talk.mp4#t=0,")
     assert codes_in(documents[0], talk)
 
@@ -160,32 +159,73 @@ def test_serialisation(reader: Make) -> None:
     assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
 
 
-FACTS = VideoFacts(source="a.mp4", duration=9.0, width=64, height=48)
-ORIGIN = Origin(source="a.mp4", url="file:///a.mp4", path="/a.mp4", extra={})
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_gaps_are_told(asynchronous: bool, reader: Make, talk: TruthMedia, standin: Standin) -> None:
+    """A segment that the service refuses has no document; a warning says which and why, in LangChain's words."""
+    standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
+    made = reader(options=replace(SHORT, concurrency=1))
+    with pytest.warns(UserWarning, match=r"talk\.mp4: nothing is known of 0 to "):
+        documents = await made.aload_data(talk.path) if asynchronous else made.load_data(talk.path)
+    assert documents[0].metadata["start"] > 0
 
 
-def test_gaps_are_told() -> None:
-    """A segment that failed for good has no document, and a warning says which and why."""
-    gap = SegmentNotes(index=1, start=3, end=6, gap="refused", video=FACTS)
-    assert list(to_documents(gap, "segments", ORIGIN)) == []
-    with pytest.warns(UserWarning, match="3 to 6 s have no notes .* refused"):
-        _warn_of(gap, ORIGIN)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _warn_of(SegmentNotes(index=0, start=0, end=3), ORIGIN)
-
-
-def test_sound_is_sound() -> None:
-    """Notes of a recording hold it as sound."""
-    facts = FACTS.model_copy(update={"kind": "audio"})
-    notes = SegmentNotes(
-        index=0, start=0, end=3, summary="x", events=(TimedNote(start=1, end=2, text="y"),), video=facts
-    )
-    (document,) = to_documents(notes, "segments", ORIGIN)
+def test_sound_is_sound(reader: Make, tmp_path: Path) -> None:
+    """Documents of a recording hold it as sound, and so does what is cut out of it."""
+    call = make_audio(tmp_path / "call.mp3", seconds=6)
+    (document,) = reader().load_data(call.path)
     assert document.audio_resource is not None
     assert document.video_resource is None
-    (event,) = to_documents(notes, "captions", ORIGIN)
-    assert (event.text, event.metadata["url"]) == ("y", "file:///a.mp4#t=1,2")
+    block = passage_of(document, margin=0, fps=4)
+    assert isinstance(block, AudioBlock)
+    assert str(block.url).startswith(f"{call.path.absolute().as_uri()}#t=0,6")
+
+
+@pytest.mark.parametrize("mode", ["segments", "captions", "single"])
+async def test_the_same_passages_as_langchain(
+    mode: str, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
+) -> None:
+    """Both frameworks index the same: ids, texts, facts; sync and async; what one has read costs the other nothing."""
+    langchain = pytest.importorskip("langchain_qwen_omni")
+    options = SummaryOptions(segment_seconds=10, overlap=2, single_call_seconds=0, checkpoint=tmp_path)
+    made = reader(mode=mode, options=options)
+    other = langchain.ChatQwenOmni(api_key=made.llm.api_key, base_url=made.llm.base_url, max_retries=0)
+    theirs = langchain.QwenOmniVideoLoader(talk.path, other, mode=mode, options=options).load()
+    other.close()
+    asked = len(standin.requests)
+    for ours in (made.load_data(talk.path), await made.aload_data(talk.path)):
+        assert [(one.id_, one.text, one.metadata) for one in ours] == [
+            (one.id, one.page_content, one.metadata) for one in theirs
+        ]
+    assert len(standin.requests) == asked > 0
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_links_and_what_cannot_be_read(
+    asynchronous: bool, reader: Make, talk: TruthMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link is fetched for as long as it is read and told without its signature; what cannot be read is left out."""
+    fetched = tmp_path / "fetched.mp4"
+
+    @contextlib.contextmanager
+    def fetch(url: str, settings: Settings) -> Iterator[Path]:
+        assert "Signature=" in url
+        shutil.copy(talk.path, fetched)
+        yield fetched
+        fetched.unlink()
+
+    monkeypatch.setattr(downloads, "downloaded", fetch)
+    (tmp_path / "broken.mp4").write_bytes(b"no film at all" * 100)
+    named = ["https://example.com/talk.mp4?Expires=9&Signature=x", tmp_path / "*.mp4"]
+    made = reader(on_error="warn")
+    with pytest.warns(UserWarning, match=r"broken\.mp4 is left out"):
+        documents = await made.aload_data(named) if asynchronous else made.load_data(named)
+    assert {one.metadata["source"] for one in documents} == {"https://example.com/talk.mp4"}
+    assert str(documents[0].video_resource.url).startswith("https://example.com/talk.mp4#t=0,")
+    assert not fetched.exists()
+    with pytest.raises(ConfigurationError, match="is a link"):
+        passage_of(documents[0])
+    with pytest.raises(UnreadableMediaError):
+        await reader().aload_data(tmp_path) if asynchronous else reader().load_data(tmp_path)
 
 
 async def test_a_retrieved_node_is_asked_again(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
@@ -197,11 +237,12 @@ async def test_a_retrieved_node_is_asked_again(reader: Make, llm: QwenOmni, talk
     assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
     split = SentenceSplitter(chunk_size=64, chunk_overlap=0).get_nodes_from_documents([document])[0]
     assert isinstance(split, TextNode)
-    block = passage_of(split)
+    block = passage_of(split, fps=4, margin=0)
     assert isinstance(block, VideoBlock)
-    asking.chat([ChatMessage(blocks=[block, TextBlock(text="What?")], additional_kwargs={"fps": 4})])
+    asking.chat([ChatMessage(blocks=[block, TextBlock(text="What?")])])
     assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
-    with pytest.raises(UnsupportedContentError, match="no url with times"):
+    assert standin.requests[-1].body["messages"][0]["content"][0]["fps"] == 4
+    with pytest.raises(ConfigurationError, match="no source with start and end"):
         passage_of(TextNode(text="x"))
 
 
@@ -232,7 +273,7 @@ class Asking(CustomQueryEngine):
 
     def custom_query(self, query_str: str) -> str:
         """Retrieve, cut out, ask."""
-        passages = [passage_of(found.node) for found in self.retriever.retrieve(query_str)]
+        passages = [passage_of(found.node, margin=0) for found in self.retriever.retrieve(query_str)]
         answer = self.llm.chat([ChatMessage(blocks=[*passages, TextBlock(text=query_str)])])
         return answer.message.content or ""
 

@@ -32,7 +32,7 @@ async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings
     """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
     async with mcp.Client(server(place.root, standin, settings)) as client:
         listed = (await client.list_tools()).tools
-        assert {"probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment"} == {
+        assert {"probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment", "summarize_video"} == {
             tool.name for tool in listed
         }
         assert listed[1].input_schema["required"] == ["path", "question"]

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from qwen_omni import ConfigurationError, MediaOutsideRootError, MediaTools, Settings
 from qwen_omni.standin import Fault, Outcome, Standin
 from qwen_omni.standin.truth import make_audio, make_video
-from qwen_omni.tools.outcome import MOST_LETTERS, bounded
+from qwen_omni.tools.outcome import MOST_LETTERS, bounded, without_places
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, nasty_paths
 
@@ -90,19 +92,91 @@ def test_find_moment(tools: MediaTools, place: Place) -> None:
 
 
 def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin: Standin) -> None:
-    """Three minutes and more are looked through in pieces that overlap; each moment is told once, at its own second."""
+    """Three minutes and more are asked about in pieces; each moment is told once, at its own second, and paid once."""
     call = make_audio(tmp_path / "long.mp3", seconds=200)
     tools = MediaTools(tmp_path, settings=settings)
-    found = tools.call("find_moment", {"path": "long.mp3", "query": "each code"})
-    assert len(standin.requests) == 3
+    found = both(tools, "find_moment", path="long.mp3", query="each code")
+    assert len(standin.requests) == 4
     for one in found.artifact["moments"]:
-        code = one["what"].split()[1]
+        code = re.search(r"\d{4}", one["what"])[0]
         assert one["start"] == pytest.approx(call.codes.index(code), abs=0.5)
     assert len({one["what"] for one in found.artifact["moments"]}) == len(found.artifact["moments"])
     assert len(found.artifact["moments"]) >= 150
+    assert found.artifact["gaps"] == []
+    tools.close()
+    again = MediaTools(tmp_path, settings=settings)
+    assert again.call("find_moment", {"path": "long.mp3", "query": "each code"}).artifact == found.artifact
+    assert len(standin.requests) == 4
 
 
-@pytest.mark.parametrize("tool", ["probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment"])
+def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -> None:
+    """A long file is told with its chapters, in seconds; the same again sends nothing, another focus is asked anew."""
+    call = make_audio(tmp_path / "long.mp3", seconds=200)
+    tools = MediaTools(tmp_path, settings=settings)
+    found = both(tools, "summarize_video", path="long.mp3")
+    sent = len(standin.requests)
+    assert found.artifact["duration"] == pytest.approx(200, abs=0.2)
+    assert found.artifact["chapters"][0]["start"] == 0
+    assert found.content.startswith("long.mp3:\n")
+    assert f"Chapters:\n{found.artifact['chapters'][0]['start']:.1f}-" in found.content
+    assert sent == 4
+    part = both(tools, "summarize_video", path="long.mp3", start=20, end=24, focus="each code")
+    assert call.codes[22] in part.content
+    assert call.codes[60] not in part.content
+    assert len(standin.requests) == sent + 1
+    assert "each code" in str(standin.requests[-1].body)
+
+
+def test_a_part_that_failed_is_told(tmp_path: Path, settings: Settings, standin: Standin) -> None:
+    """A piece that the service refuses is no error of the tool, and the model learns which seconds are missing."""
+    make_audio(tmp_path / "long.mp3", seconds=200)
+    tools = MediaTools(tmp_path, settings=settings)
+    standin.script.fault(
+        Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."), times=1
+    )
+    outcome = tools.call("find_moment", {"path": "long.mp3", "query": "each code"})
+    assert outcome.error is None
+    assert "[Nothing is known of " in outcome.content
+    assert len(outcome.artifact["gaps"]) == 1
+
+
+def test_no_place_outside_is_named(tmp_path: Path, settings: Settings) -> None:
+    """An error about the program's own folders says so in words, without telling where they are."""
+    (tmp_path / "media").mkdir()
+    make_audio(tmp_path / "media" / "long.mp3", seconds=3)
+    blocked = tmp_path / "a cache" / "here"
+    blocked.parent.mkdir()
+    blocked.write_text("a file where a folder should be")
+    tools = MediaTools(tmp_path / "media", settings=replace(settings, cache_dir=blocked))
+    outcome = both(tools, "summarize_video", path="long.mp3")
+    assert isinstance(outcome.error, ConfigurationError)
+    assert "a place outside the media folder" in outcome.content
+    for part in (tmp_path, *tmp_path.parents):
+        assert len(part.parts) < 2 or str(part) not in outcome.content
+
+
+PLACES = {
+    "inside": ("/films/a b.mp4 is damaged", "a b.mp4 is damaged"),
+    "the folder itself": ("/films is empty", "the media folder is empty"),
+    "elsewhere": ("cannot read /etc/passwd.", "cannot read (a place outside the media folder)."),
+    "in quotes": ("No such file: '/var/x/y.mp4'", "No such file: '(a place outside the media folder)'"),
+    "the home": ("~/x/y failed", "(a place outside the media folder) failed"),
+    "windows": ("C:\\Users\\me\\x failed", "(a place outside the media folder) failed"),
+    "a link": ("see https://example.com/a/b now", "see https://example.com/a/b now"),
+    "relative": ("talks/monday.mp4 and 3/4 fps", "talks/monday.mp4 and 3/4 fps"),
+    "alone": ("a / b", "a / b"),
+}
+
+
+@pytest.mark.parametrize(("words", "told"), PLACES.values(), ids=PLACES)
+def test_places_in_words(words: str, told: str) -> None:
+    """Files of the folder keep their names; other places have none."""
+    assert without_places(words, Path("/films")) == told
+
+
+@pytest.mark.parametrize(
+    "tool", ["probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment", "summarize_video"]
+)
 def test_what_lies_outside_is_refused_in_words(tool: str, tools: MediaTools, place: Place, standin: Standin) -> None:
     """Ways out, links among them, are refused by every tool; nothing there is opened, nothing is sent."""
     more = {"ask_video": {"question": "What?"}, "find_moment": {"query": "a dog"}}.get(tool, {})
