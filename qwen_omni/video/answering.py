@@ -18,8 +18,8 @@ from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.progress import OnProgress, Progress
 from qwen_omni.video.questioning import AnswerAnswer, Findings, QuestionTask, VideoAnswer, promising
 from qwen_omni.video.runs import Run, make_run, over_source
-from qwen_omni.video.summarizing import with_advice
-from qwen_omni.video.summary import gaps_of, to_bill
+from qwen_omni.video.summarizing import astream_summary, stream_summary, with_advice
+from qwen_omni.video.summary import VideoSummary, gaps_of, to_bill
 
 _COARSE, _FINE = "low", "high"
 
@@ -96,6 +96,30 @@ async def astream_answer(
         else:
             captioned = await asyncio.to_thread(carry_out, passes.last_plan(), options.text_model)
         yield passes.finish(captioned)
+
+
+def stream_either(
+    source: Anything, question: str | None, *, client: OmniClient | None = None, options: SummaryOptions
+) -> Generator[Progress | VideoSummary | VideoAnswer, None, None]:
+    """Give what `stream_answer` gives, or, where nothing is asked, what `stream_summary` gives."""
+    if question is None:
+        yield from stream_summary(source, client=client, options=options)
+    else:
+        yield from stream_answer(source, question, client=client, options=options)
+
+
+async def astream_either(
+    source: Anything, question: str | None, *, client: AsyncOmniClient | None = None, options: SummaryOptions
+) -> AsyncGenerator[Progress | VideoSummary | VideoAnswer, None]:
+    """Do the same in `asyncio`."""
+    coming: AsyncGenerator[Progress | VideoSummary | VideoAnswer, None] = (
+        astream_summary(source, client=client, options=options)
+        if question is None
+        else astream_answer(source, question, client=client, options=options)
+    )
+    async with contextlib.aclosing(coming):
+        async for news in coming:
+            yield news
 
 
 class _Passes:
