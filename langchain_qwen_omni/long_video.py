@@ -7,7 +7,7 @@ of callbacks and in `astream_events`, and progress as custom events.
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ from langchain_core.runnables.config import patch_config
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from qwen_omni.errors import QwenOmniError, UnsupportedContentError
+from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Message, TextPart, media_of
+from qwen_omni.messages import Message, media_of
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response, Usage
+from qwen_omni.video.own_model import told_as_ours, words_of
 
 if TYPE_CHECKING:
     from qwen_omni.video.options import SummaryOptions
@@ -110,13 +111,14 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
             yield piece
 
     def _work(self, inputs: Iterator[LongVideoInput], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
+        from qwen_omni.video.answering import stream_either  # noqa: PLC0415
         from qwen_omni.video.progress import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}
         with _ended(runs):
             source, question = self._read(list(inputs)[-1])
-            coming = _stream(source, question, client=self.llm.client(), options=self.options)
+            coming = stream_either(source, question, client=self.llm.client(), options=self.options)
             with contextlib.closing(coming):
                 for news in coming:
                     if not isinstance(news, Progress):
@@ -134,13 +136,14 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     async def _awork(
         self, inputs: AsyncIterator[LongVideoInput], run_manager: Any, config: RunnableConfig
     ) -> AsyncIterator[Any]:
+        from qwen_omni.video.answering import astream_either  # noqa: PLC0415
         from qwen_omni.video.progress import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}
         async with _aended(runs):
             source, question = self._read([given async for given in inputs][-1])
-            coming = _astream(source, question, client=self.llm.aclient(), options=self.options)
+            coming = astream_either(source, question, client=self.llm.aclient(), options=self.options)
             async with contextlib.aclosing(coming):
                 async for news in coming:
                     if not isinstance(news, Progress):
@@ -215,30 +218,6 @@ def _about(news: Any) -> dict[str, Any]:
     return {"segment": news.segment, "start": news.start, "end": news.end}
 
 
-def _stream(source: Any, question: str | None, *, client: Any, options: Any) -> Generator[Any, None, None]:
-    from qwen_omni.video.answering import stream_answer  # noqa: PLC0415
-    from qwen_omni.video.summarizing import stream_summary  # noqa: PLC0415
-
-    if question is None:
-        yield from stream_summary(source, client=client, options=options)
-    else:
-        yield from stream_answer(source, question, client=client, options=options)
-
-
-async def _astream(source: Any, question: str | None, *, client: Any, options: Any) -> AsyncGenerator[Any, None]:
-    from qwen_omni.video.answering import astream_answer  # noqa: PLC0415
-    from qwen_omni.video.summarizing import astream_summary  # noqa: PLC0415
-
-    coming: Any = (
-        astream_summary(source, client=client, options=options)
-        if question is None
-        else astream_answer(source, question, client=client, options=options)
-    )
-    async with contextlib.aclosing(coming):
-        async for news in coming:
-            yield news
-
-
 class ChatTextModel:
     """Any chat model of LangChain, as what joins notes."""
 
@@ -253,28 +232,17 @@ class ChatTextModel:
 
     def complete(self, request: ChatRequest, /) -> Response:
         """Answer a conversation of texts."""
-        with _told_as_ours():
+        with told_as_ours():
             return _to_response(self._llm.invoke([_to_langchain(message) for message in request.messages]))
 
     async def acomplete(self, request: ChatRequest, /) -> Response:
         """Do the same in `asyncio`."""
-        with _told_as_ours():
+        with told_as_ours():
             return _to_response(await self._llm.ainvoke([_to_langchain(message) for message in request.messages]))
 
 
-class _told_as_ours:  # noqa: N801  (a context manager)
-    """Raise whatever another library's model raises as an error that the run knows how to end with."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, QwenOmniError):
-            raise QwenOmniError(f"The model that joins notes failed: {type(error).__name__}: {error}") from error
-
-
 def _to_langchain(message: Message) -> BaseMessage:
-    text = "\n\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+    text = words_of(message)
     if message.role == "system":
         return SystemMessage(text)
     from langchain_core.messages import AIMessage  # noqa: PLC0415

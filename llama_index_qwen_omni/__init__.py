@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from llama_index_qwen_omni.audio_reader import QwenOmniAudioReader as QwenOmniAudioReader
     from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
+    from llama_index_qwen_omni.long_video import (
+        LongVideoProgress as LongVideoProgress,
+        LongVideoStart as LongVideoStart,
+        LongVideoWorkflow as LongVideoWorkflow,
+    )
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
     from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
+    "LongVideoProgress": "llama_index_qwen_omni.long_video",
+    "LongVideoStart": "llama_index_qwen_omni.long_video",
+    "LongVideoWorkflow": "llama_index_qwen_omni.long_video",
     "NoToolCallError": "qwen_omni.errors",
     "QwenOmni": "llama_index_qwen_omni.llm",
     "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",

@@ -42,15 +42,14 @@ class UsageLedgerHandler(BaseEventHandler):
     def handle(self, event: BaseEvent, **_: Any) -> None:  # noqa: ANN401  (LlamaIndex's signature)
         """Add what an answer says that it used."""
         response = event.response if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent) else None
-        raw = _mapping(getattr(response, "raw", None))
-        usage = _mapping(raw.get("usage"))
+        raw = mapping_of(getattr(response, "raw", None))
+        usage = mapping_of(raw.get("usage"))
         if usage:
-            self.ledger.record(
-                to_usage(usage), model=str(raw.get("model") or "unknown"), estimated=usage.get(ESTIMATED)
-            )
+            model = str(raw.get("model") or "unknown")
+            self.ledger.record(to_usage(usage), model=model, estimated=usage.get(ESTIMATED))
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping_of(value: object) -> Mapping[str, Any]:
     """Read a mapping, or an object of another provider's SDK that can become one."""
     if isinstance(value, Mapping):
         return value

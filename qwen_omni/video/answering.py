@@ -21,8 +21,8 @@ from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.progress import OnProgress, Progress
 from qwen_omni.video.questioning import AnswerAnswer, Findings, QuestionTask, VideoAnswer, answer_step, promising
 from qwen_omni.video.runs import Run, make_run, over_source
-from qwen_omni.video.summarizing import Awaited, with_advice
-from qwen_omni.video.summary import gaps_of, to_bill
+from qwen_omni.video.summarizing import Awaited, astream_summary, stream_summary, with_advice
+from qwen_omni.video.summary import VideoSummary, gaps_of, to_bill
 from qwen_omni.video.threads import Paying
 
 _COARSE, _FINE = "low", "high"
@@ -129,6 +129,30 @@ async def astream_answer(
             captioned = await acarry_out(plan, aio.Paying(text_asker, step))
             await asyncio.shield(asyncio.to_thread(step.finish, captioned.value.model_dump_json()))
         yield passes.finish(step)
+
+
+def stream_either(
+    source: Anything, question: str | None, *, client: OmniClient | None = None, options: SummaryOptions
+) -> Generator[Progress | VideoSummary | VideoAnswer, None, None]:
+    """Give what `stream_answer` gives, or, where nothing is asked, what `stream_summary` gives."""
+    if question is None:
+        yield from stream_summary(source, client=client, options=options)
+    else:
+        yield from stream_answer(source, question, client=client, options=options)
+
+
+async def astream_either(
+    source: Anything, question: str | None, *, client: AsyncOmniClient | None = None, options: SummaryOptions
+) -> AsyncGenerator[Progress | VideoSummary | VideoAnswer, None]:
+    """Do the same in `asyncio`."""
+    coming: AsyncGenerator[Progress | VideoSummary | VideoAnswer, None] = (
+        astream_summary(source, client=client, options=options)
+        if question is None
+        else astream_answer(source, question, client=client, options=options)
+    )
+    async with contextlib.aclosing(coming):
+        async for news in coming:
+            yield news
 
 
 class _Passes:

@@ -8,12 +8,16 @@ import pytest
 
 from qwen_omni import ConfigurationError, Settings, TranscriptionOptions
 from qwen_omni.standin import Standin
+from qwen_omni.standin.truth import make_video
 from qwen_omni.tools.outcome import ToolOutcome
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, make_place, nasty_paths
+from tests.policy import QUESTION, Detective
 
 llama_index = pytest.importorskip("llama_index.core")
-from llama_index_qwen_omni import QwenOmniAudioReader, QwenOmniToolSpec  # noqa: E402
+from llama_index.core.agent.workflow import FunctionAgent  # noqa: E402
+
+from llama_index_qwen_omni import QwenOmni, QwenOmniAudioReader, QwenOmniToolSpec  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +79,18 @@ async def test_documents(place: Place, settings: Settings, standin: Standin) -> 
     )
     assert [one.text for one in folder.load_data()] == [one.text for one in documents]
     assert standin.tasks.submitted == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's agents use old names of pydantic
+async def test_an_agent_finds_the_moment(settings: Settings, standin: Standin, tmp_path: Path) -> None:
+    """Given only a folder and a question, LlamaIndex's agent names the file and the second."""
+    films = [make_video(tmp_path / f"{name}.mp4", seconds=6, size=(96, 64), fps=5) for name in ("a", "b", "c")]
+    standin.script = Detective()
+    spec = QwenOmniToolSpec(tmp_path, settings=settings)
+    llm = QwenOmni(api_key=standin.api_key, base_url=standin.base_url, max_retries=0, thinking=False)
+    code = films[1].codes[4]
+    answer = await FunctionAgent(llm=llm, tools=spec.to_tool_list()).run(user_msg=QUESTION.format(code=code))
+    assert str(answer) == f"{code} is in b.mp4 at second 4."
+    assert [call.tool_name for call in answer.tool_calls] == ["probe_media", "ask_video", "ask_video"]
+    await spec.media_tools.aclose()
+    await llm.aclose()

@@ -1,0 +1,155 @@
+"""`LongVideoWorkflow`: a video of any length in, a `VideoSummary` (or an answer to a question) out, as a workflow.
+
+A thin door to `qwen_omni.video`: the connection and the model are those of the LLM. Progress is written to the event
+stream of the run, so `handler.stream_events()` shows it.
+"""
+# ruff: noqa: ANN401  (any field of SummaryOptions may be a keyword)
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import AudioBlock, ChatMessage, ChatResponse, MessageRole, VideoBlock
+from llama_index.core.llms import LLM
+from llama_index.core.workflow import Context, Event, StartEvent, StopEvent, Workflow, step
+from pydantic import ConfigDict, field_validator
+
+from llama_index_qwen_omni._messages import to_messages
+from llama_index_qwen_omni.ledger import mapping_of
+from llama_index_qwen_omni.llm import QwenOmni
+from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.prepare import Anything
+from qwen_omni.messages import Message, media_of
+from qwen_omni.options import ChatRequest
+from qwen_omni.responses import Response
+from qwen_omni.video.answering import astream_either
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.own_model import told_as_ours, words_of
+from qwen_omni.video.progress import Progress
+from qwen_omni.wire.stream import to_usage
+
+
+class LongVideoStart(StartEvent):
+    """What a run is about; `workflow.run(video=…, question=…)` makes one."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    video: str | Path | VideoBlock | AudioBlock
+    """A path (chosen by the program, so it may lie anywhere), or a block (whose file must lie in `media_root`)."""
+    question: str | None = None
+    """Answer this in place of summarising."""
+
+    @field_validator("video")
+    @classmethod
+    def _names_a_file(cls, video: str | Path | VideoBlock | AudioBlock) -> str | Path | VideoBlock | AudioBlock:
+        """Refuse bytes: workflows write their events into traces."""
+        held = video.video if isinstance(video, VideoBlock) else getattr(video, "audio", None)
+        if held is not None:
+            raise UnsupportedContentError("The block holds the media itself; write it to a file and name that.")
+        return video
+
+
+class LongVideoProgress(Event):
+    """How far a run has come."""
+
+    progress: Progress
+    """What happened, how much is done, when it will end, as numbers and as a text for people."""
+
+
+class LongVideoWorkflow(Workflow):
+    """Summarises videos of any length, or answers a question about them; nothing is ever paid for twice.
+
+    The result of a run is a `VideoSummary`, or a `VideoAnswer` where something was asked. What is finished is kept in
+    a checkpoint: a run that was cancelled, timed out or died goes on where it was when it is started again.
+
+    Args:
+        llm: its connection and model name are used.
+        text_model: joins the notes: a model of the service, or any other LLM of LlamaIndex.
+        question: answer this in place of summarising. A run's own question wins.
+        options: everything else, see `SummaryOptions`; further keywords are fields of it.
+        timeout: seconds that a run may take; as long as it needs if not given.
+        num_concurrent_runs: how many runs of this workflow may go on at once; any number if not given.
+
+    Example:
+        from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
+
+        handler = LongVideoWorkflow(QwenOmni(), detail="low").run(video="lecture.mp4")
+        async for event in handler.stream_events():
+            if isinstance(event, LongVideoProgress):
+                print(event.progress.done, "of", event.progress.segments)
+        found = await handler
+        print(found.summary, found.chapters)
+    """
+
+    def __init__(
+        self,
+        llm: QwenOmni,
+        *,
+        text_model: str | LLM | None = None,
+        question: str | None = None,
+        options: SummaryOptions | None = None,
+        timeout: float | None = None,
+        num_concurrent_runs: int | None = None,
+        **choices: Any,
+    ) -> None:
+        """Raises `ConfigurationError` for a choice that has a wrong value, `TypeError` for one that does not exist."""
+        super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
+        told = {"model": llm.model, **choices}
+        if text_model is not None:
+            told["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
+        self.options = replace(options or SummaryOptions(), **told)
+        self.llm = llm
+        self.question = question
+
+    @step
+    async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
+        """Work on the video until there is a result; raises what the core raises, see `qwen_omni.summarize`."""
+        coming = astream_either(
+            _source(ev.video), ev.question or self.question, client=self.llm.async_client(), options=self.options
+        )
+        async with contextlib.aclosing(coming):
+            async for news in coming:
+                if not isinstance(news, Progress):
+                    return StopEvent(result=news)
+                ctx.write_event_to_stream(LongVideoProgress(progress=news))
+        raise AssertionError("a run ends with its result or an error")
+
+
+def _source(video: str | Path | VideoBlock | AudioBlock) -> Anything:
+    if isinstance(video, str | Path):
+        return video
+    (message,) = to_messages([ChatMessage(blocks=[video])])
+    return media_of(message.parts[0])[0]
+
+
+class LLMTextModel:
+    """Any LLM of LlamaIndex, as what joins notes."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return str(self._llm.metadata.model_name or self._llm.class_name())
+
+    def complete(self, request: ChatRequest, /) -> Response:
+        """Answer a conversation of texts; raises `QwenOmniError`."""
+        with told_as_ours():
+            return _to_response(self._llm.chat(_to_llama_index(request.messages)))
+
+    async def acomplete(self, request: ChatRequest, /) -> Response:
+        """Do the same in `asyncio`."""
+        with told_as_ours():
+            return _to_response(await self._llm.achat(_to_llama_index(request.messages)))
+
+
+def _to_llama_index(messages: Sequence[Message]) -> list[ChatMessage]:
+    return [ChatMessage(role=MessageRole(message.role), content=words_of(message)) for message in messages]
+
+
+def _to_response(answer: ChatResponse) -> Response:
+    usage = mapping_of(mapping_of(answer.raw).get("usage"))
+    return Response(text=answer.message.content or "", usage=to_usage(usage) if usage else None, finish_reason="stop")
