@@ -119,7 +119,10 @@ def check_line(line):
         case ["qwen-omni", command, *arguments]:
             told = arguments[: arguments.index(">")] if ">" in arguments else arguments
             COMMANDS[command].make_context(command, told)  # raises on an unknown option
-        case ["pip", "install", what]:
+        case ["python3", "-m", "venv", ".venv", "&&", ".", ".venv/bin/activate"]:
+            pass
+        case ["pip", "install", what, *others]:
+            assert set(others) <= {"langchain"}
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             assert set(re.findall(r"[\w-]+", what.partition("[")[2])) <= set(extras)
         case ["make", target]:
