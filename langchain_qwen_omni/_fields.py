@@ -14,11 +14,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
 from langchain_qwen_omni._calls import plan_call, plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._estimate import estimate_plan
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._profile import to_model_profile
 from langchain_qwen_omni._responses import PROVIDER
-from langchain_qwen_omni._tokens import count_call, count_text
+from qwen_omni.call_estimate import count_call, count_text, estimate_plan
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan
 from qwen_omni.connections import Clients
 from qwen_omni.delivery.delivered import Delivery

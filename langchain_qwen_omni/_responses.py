@@ -16,8 +16,8 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_qwen_omni._estimate import estimated_beside
 from langchain_qwen_omni._speech import AUDIO_INDEX, WAV, Pieces, SpeechChunk, join_speech
+from qwen_omni.call_estimate import estimated_beside
 from qwen_omni.responses import (
     AudioDelta,
     Delta,

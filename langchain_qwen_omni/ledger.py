@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from langchain_qwen_omni._estimate import ESTIMATED
+from qwen_omni.call_estimate import ESTIMATED
 from qwen_omni.responses import Usage
 from qwen_omni.spend.ledger import UsageLedger
 

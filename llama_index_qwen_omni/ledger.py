@@ -12,11 +12,9 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from pydantic import Field
 
+from qwen_omni.call_estimate import ESTIMATED
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.wire.stream import to_usage
-
-ESTIMATED = "estimated_input_tokens"
-"""Where `raw["usage"]` tells what the input had been estimated at."""
 
 
 class UsageLedgerHandler(BaseEventHandler):

@@ -31,17 +31,24 @@ from llama_index_qwen_omni._structured import StructuredPrediction
 from llama_index_qwen_omni._tools import ToolCalling
 from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
 from qwen_omni import insisting
+from qwen_omni.call_estimate import count_call, estimate_plan
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call
 from qwen_omni.connections import Clients, ConnectionOptions
 from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.spend.limit import SpendLimit
 
 if TYPE_CHECKING:
-    from qwen_omni.client import AsyncOmniClient, OmniClient
+    from llama_index.core.tools.types import BaseTool
 
-_UNSHOWN = frozenset({"api_key", "extra_headers", "oss"})  # may hold secrets; they identify nothing about an answer
+    from qwen_omni.client import AsyncOmniClient, OmniClient
+    from qwen_omni.spend.estimates import Estimate
+
+# May hold secrets, or live objects; they identify nothing about an answer.
+_UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
 
 
 class QwenOmni(ToolCalling, StructuredPrediction):
@@ -93,6 +100,10 @@ class QwenOmni(ToolCalling, StructuredPrediction):
     """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
     oss: OssSettings | None = Field(default=None, exclude=True)
     """A bucket of your own for large media."""
+    spend_limit: SpendLimit | None = Field(default=None, exclude=True)
+    """What calls may cost; refused before anything is sent. Share one object to limit several models together."""
+    ledger: UsageLedger | None = Field(default=None, exclude=True)
+    """Is told what each call was estimated at and did use."""
     dialect: Dialect | None = None
     """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
 
@@ -222,7 +233,7 @@ class QwenOmni(ToolCalling, StructuredPrediction):
 
     def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
         text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
-        return [ChatMessage(role=MessageRole.USER, content=text)]
+        return list(_conversation(text))
 
     def _wait(self) -> None:
         if self.rate_limiter is not None:
@@ -257,6 +268,29 @@ class QwenOmni(ToolCalling, StructuredPrediction):
                 if response is not None:
                     yield response
         yield answer.last()
+
+    # --- Counting; sends nothing ---
+
+    def estimate(
+        self, messages: str | Sequence[ChatMessage], *, answer_tokens: int | None = None, **kwargs: Any
+    ) -> "Estimate":
+        """Tell what a call of these messages and options will use and cost. See `qwen_omni.estimate`.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+        """
+        return estimate_plan(self._plan(_conversation(messages), kwargs), answer_tokens)
+
+    def count_tokens(self, messages: str | Sequence[ChatMessage], tools: "Sequence[BaseTool]" = ()) -> int:
+        """Count a conversation's tokens, to trim a history: media by kind and length, as far as known unopened.
+
+        Text is counted exactly with `qwen-omni[tokenizer]`, else nearly.
+
+        Raises:
+            UnsupportedContentError: a message that could not be sent either.
+        """
+        plan = self._plan(_conversation(messages), {"tools": [tool.metadata.to_openai_tool() for tool in tools]})
+        return count_call(plan.request.messages, plan.request.options.tools, self.model)
 
     # --- Connections ---
 
@@ -304,6 +338,10 @@ class QwenOmni(ToolCalling, StructuredPrediction):
         chosen = {name: getattr(self, name) for name in names if name not in _UNSHOWN}
         told = {name: value for name, value in chosen.items() if value is not None}
         return {**super().to_payload(), **told}
+
+
+def _conversation(given: str | Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    return [ChatMessage(role=MessageRole.USER, content=given)] if isinstance(given, str) else given
 
 
 def _completions(responses: ChatResponseGen) -> Generator[CompletionResponse, None, None]:

@@ -22,6 +22,7 @@ class Insisting:
     """Holds an answer back until it calls a tool. Pure.
 
     Example:
+        >>> from qwen_omni.responses import TextDelta, ToolCallDelta
         >>> insisting = Insisting()
         >>> insisting.take(TextDelta("Let me look.")), len(insisting.take(ToolCallDelta(index=0, name="find")))
         ([], 2)

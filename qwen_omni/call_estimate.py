@@ -1,0 +1,51 @@
+"""What a framework asks about a call that it has not made: what it will use and cost, and how many tokens it has.
+
+`qwen_omni.spend` does the reckoning; both adapters come through here, so that they tell the same numbers.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from qwen_omni.call_plan import Plan
+from qwen_omni.messages import Message
+from qwen_omni.options import Tool
+from qwen_omni.profiles import profile_for
+from qwen_omni.responses import Usage
+from qwen_omni.settings import API_KEY_VARIABLE
+from qwen_omni.spend import counting, words
+
+if TYPE_CHECKING:
+    from qwen_omni.spend.estimates import Estimate
+
+ESTIMATED = "estimated_input_tokens"
+"""Where an answer's metadata tell what its input had been estimated at."""
+
+
+def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
+    """Tell what a planned call will use and cost. Needs no key, since nothing is sent."""
+    from qwen_omni.spend.estimating import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
+
+    connection = plan.connection
+    if connection.api_key is None and not os.environ.get(API_KEY_VARIABLE):
+        connection = replace(connection, api_key=SecretStr("none is needed"))
+    return estimate(plan.request, settings=connection.load(), answer_tokens=answer_tokens)
+
+
+def estimated_beside(usage: Usage | None) -> dict[str, int]:
+    """Give what joins an answer's metadata: what its input had been estimated at, if it was."""
+    return {} if usage is None or usage.estimated_input is None else {ESTIMATED: usage.estimated_input}
+
+
+def count_text(text: str, model: str) -> int:
+    """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else nearly."""
+    return words.count_text(text, profile_for(model).tokens.vocabulary)
+
+
+def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
+    """Count the tokens of a conversation for a model, opening no media."""
+    rules = profile_for(model).tokens
+    return counting.count_messages(messages, rules) + counting.count_tools(tools, rules)
