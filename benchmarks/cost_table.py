@@ -81,13 +81,14 @@ def detail(name, info, profile):
     return Row(f"long video, `detail={name!r}`", calls, tokens, upload)
 
 
-def main():
-    model = sys.argv[1] if len(sys.argv) > 1 else DEFAULT_MODEL
-    region = sys.argv[2] if len(sys.argv) > 2 else "intl"
+def cost_table(model=DEFAULT_MODEL, region="intl"):
     profile, pricing = profile_for(model), pricing_for(model, region)
-    print(f"`{model}`, prices of `{region}` ({pricing.prices[0].source}), tokens in, without the answer:\n")
-    print("| file | way | calls | tokens in | of default | CNY | USD | upload MB | |")
-    print("|" + "---|" * 2 + "--:|" * 6 + "---|")
+    written = [
+        f"`{model}`, prices of `{region}` ({pricing.prices[0].source}), tokens in, without the answer:",
+        "",
+        "| file | way | calls | tokens in | of default | CNY | USD | upload MB | |",
+        "|" + "---|" * 2 + "--:|" * 6 + "---|",
+    ]
     for name, info in FILES.items():
         rows = [as_is(info, profile), *(preset(each, info, profile) for each in PRESETS if each != "original")]
         rows += [detail(each, info, profile) for each in DETAILS]
@@ -95,10 +96,15 @@ def main():
             cost, share = pricing.cost(row.tokens), row.tokens.input / rows[0].tokens.input
             note = row.note or ("**costs more**" if share > 1 else "")
             shown = name if row is rows[0] else ""
-            print(
+            written.append(
                 f"| {shown} | {row.way} | {row.calls:,} | {row.tokens.input:,} | {share:.2f}x | {cost.cny:.4f} | "
                 f"{cost.usd:.4f} | {row.upload / 1e6:,.1f} | {note} |"
             )
+    return "\n".join(written)
+
+
+def main():
+    print(cost_table(*sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ _HOMES = {
     "VideoCaption": "qwen_omni.captions.models",
     "clip": "llama_index_qwen_omni._documents",
 }
+_THEIRS = ("llama_index", "fsspec")  # the latter comes with the former
 __all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 
 
@@ -53,7 +54,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "llama_index":
+        if (error.name or "").partition(".")[0] not in _THEIRS:
             raise
         told = f"{name} needs llama-index-core: pip install 'qwen-omni[llama-index]'"
         raise ModuleNotFoundError(told, name=error.name) from None

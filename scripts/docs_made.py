@@ -13,11 +13,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # its table of costs is shown, too
+
+from cost_table import cost_table
 from docs_help import help_texts
 from docs_tables import code_table, error_table, limit_table, price_table, token_table
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
+    "cost": cost_table,
     "help": help_texts,
     "errors": error_table,
     "codes": code_table,
@@ -31,14 +35,14 @@ _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")
 
 def main() -> None:
     """Write, or check."""
-    old = [page for page in sorted(DOCS.rglob("*.md")) if stale_parts(page)]
+    old = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if stale_parts(page)]
     if "--check" in sys.argv[1:]:
         if old:
             raise SystemExit(f"Old: {', '.join(page.name for page in old)}. Run `make docs-made`.")
         return
     for page in old:
         page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
-        print(f"wrote {page.relative_to(DOCS.parent)}")
+        print(f"wrote {page.relative_to(ROOT)}")
 
 
 def stale_parts(page: Path) -> list[str]:

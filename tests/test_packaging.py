@@ -54,17 +54,17 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Hidden())
 """
-LACKING = {
-    "langchain": (("langchain_core",), "from langchain_qwen_omni import ChatQwenOmni"),
-    "llama-index": (("llama_index",), "from llama_index_qwen_omni import CaptionOutputParser"),
-    "standin": (("starlette",), "import qwen_omni.standin"),
-}
+LACKING = [
+    ("langchain", ("langchain_core",), "from langchain_qwen_omni import ChatQwenOmni"),
+    ("llama-index", ("llama_index",), "from llama_index_qwen_omni import CaptionOutputParser"),
+    ("llama-index", ("llama_index", "fsspec"), "from llama_index_qwen_omni import QwenOmniVideoReader"),
+    ("standin", ("starlette",), "import qwen_omni.standin"),
+]
 
 
-@pytest.mark.parametrize("extra", LACKING)
-def test_what_is_missing_is_named_with_its_extra(extra):
+@pytest.mark.parametrize(("extra", "hidden", "line"), LACKING, ids=lambda value: value if "import" in value else "")
+def test_what_is_missing_is_named_with_its_extra(extra, hidden, line):
     """An import that lacks its framework ends with the line that installs it."""
-    hidden, line = LACKING[extra]
     code = HIDING.format(hidden=hidden) + line
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr.strip().splitlines()[-1].endswith(f"pip install 'qwen-omni[{extra}]'")

@@ -5,13 +5,12 @@
 Writes answer.wav and prints what was said and how long it is. (The stand-in answers with tones.)
 """
 
-import base64
 import wave
 from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
-from langchain_qwen_omni import ChatQwenOmni
+from langchain_qwen_omni import ChatQwenOmni, save_speech
 from qwen_omni.standin.example import start
 
 
@@ -23,10 +22,9 @@ def main(question: Path) -> None:
     content = [{"type": "audio", "path": str(question)}, {"type": "text", "text": "Answer this, please."}]
     answer = llm.invoke([HumanMessage(content)])
     print(answer.text)
-    sound = next(block for block in answer.content_blocks if block["type"] == "audio")
-    Path("answer.wav").write_bytes(base64.b64decode(sound["base64"]))
-    with wave.open("answer.wav") as file:
-        print(f"answer.wav: {file.getnframes() / file.getframerate():.1f} s at {file.getframerate()} Hz")
+    saved = save_speech(answer, "answer.wav")
+    with wave.open(str(saved)) as file:
+        print(f"{saved}: {file.getnframes() / file.getframerate():.1f} s at {file.getframerate()} Hz")
     llm.close()
 
 

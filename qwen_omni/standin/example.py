@@ -19,7 +19,7 @@ from qwen_omni.standin.truth import make_audio, make_image, make_video
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["image", "audio", "video"]
+Kind = Literal["image", "audio", "video", "film", "folder"]  # a film lasts a minute; a folder has videos
 
 _NOTE = "Asking the stand-in, a local service that decodes what it is sent. It is not Qwen."
 
@@ -63,3 +63,11 @@ def _made(kind: Kind, path: Path) -> Path:
             return make_audio(path.with_suffix(".wav"), seconds=4).path
         case "video":
             return make_video(path.with_suffix(".mp4"), seconds=4).path
+        case "film":
+            return make_video(path.with_suffix(".mp4"), seconds=64, size=(160, 90), fps=5).path
+        case "folder":
+            path.mkdir()
+            for name, first in (("door", 3810), ("garden", 4710), ("street", 5610)):
+                codes = [str(first + second) for second in range(4)]
+                make_video(path / f"{name}.mp4", codes=codes, size=(320, 180))
+            return path

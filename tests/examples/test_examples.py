@@ -14,7 +14,10 @@ from qwen_omni.standin.truth import make_audio, make_image, make_video
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*/*.py"))
-NEEDS = {"speech": ["audio"], "mixed_media": ["image", "audio", "video"], "batch_captions": ["video", "video"]}
+NEEDS = {
+    "speech": ["audio"], "transcribe": ["audio"], "paraformer_or_omni": ["audio"], "video_rag": ["folder"],
+    "agent": ["folder"], "mixed_media": ["image", "audio", "video"], "batch_captions": ["video", "video"],
+}  # fmt: skip
 
 
 def named(path):
@@ -43,7 +46,9 @@ def files(tmp_path):
     film = make_video(folder / "promo.mp4", seconds=3, size=(320, 180))
     other = make_video(folder / "other.mp4", seconds=2, size=(320, 180))
     sound = make_audio(folder / "call.wav", seconds=2)
-    made = {"image": [folder / "photo.jpg"], "audio": [sound.path], "video": [film.path, other.path]}
+    made = {
+        "image": [folder / "photo.jpg"], "audio": [sound.path], "video": [film.path, other.path], "folder": [folder],
+    }  # fmt: skip
 
     def wanted(path):
         kinds = NEEDS.get(path.stem, ["video"])
@@ -70,7 +75,8 @@ def test_it_asks_the_service_of_the_environment(path, run, files):
         done = run(path, *wanted(path))
     seen = {code for request in standin.requests for facts in request.media for code in facts.picture_codes}
     heard = {code for request in standin.requests for facts in request.media for code in facts.sound_codes}
-    assert (seen | heard) & set(codes)
+    told = set(re.findall(r"\b\d{4}\b", done.out))  # what is transcribed is no request of a chat
+    assert (seen | heard | told) & set(codes)
     assert "It is not Qwen" not in done.err
 
 
@@ -118,6 +124,50 @@ def test_the_bucket_is_used_once(run, files):
     assert operations.count("put") == 1, operations
     (first, second) = (request.body["messages"][0]["content"][0]["video_url"]["url"] for request in standin.requests)
     assert first.partition("?")[0] == second.partition("?")[0] != ""
+
+
+def test_a_folder_is_indexed_once(run, files):
+    """The second run finds the same passage and sends one request: the closer question about it."""
+    wanted, _ = files
+    path = FOLDER / "langchain" / "video_rag.py"
+    with Standin().environment() as standin:
+        first = run(path, *wanted(path))
+        sent = len(standin.requests)
+        again = run(path, *wanted(path))
+        assert len(standin.requests) == sent + 1 > 3
+    assert again.out.splitlines()[0] == first.out.splitlines()[0]
+
+
+def test_the_made_folder_is_searched(run):
+    """The number is in one of three videos; that one is found, and asked again."""
+    done = run(FOLDER / "langchain" / "video_rag.py", "--offline")
+    assert "garden.mp4" in done.out.splitlines()[0]
+    assert all(code in done.out.splitlines()[-1] for code in ("4710", "4711", "4712", "4713"))
+
+
+def test_the_limit_refuses_and_the_ledger_counts(run, files):
+    """One answer is paid; what is refused is never sent."""
+    wanted, _ = files
+    path = FOLDER / "langchain" / "spend_limit.py"
+    with Standin().environment() as standin:
+        done = run(path, *wanted(path))
+        assert len(standin.requests) == 1
+    assert "Nothing was sent." in done.out
+    assert "1 calls" in done.out
+
+
+def test_a_page_is_written_and_paid_once(run, tmp_path):
+    """The page holds every second's number; the second run of a long video costs nothing."""
+    film = make_video(tmp_path / "film.mp4", seconds=64, size=(160, 90), fps=5)
+    path = FOLDER / "langchain" / "long_video.py"
+    with Standin().environment() as standin:
+        run(path, film.path)
+        sent = len(standin.requests)
+        again = run(path, film.path)
+        assert len(standin.requests) == sent > 2
+    assert "0 requests" in again.out
+    page = Path("summary.html").read_text(encoding="utf-8")
+    assert [code for code in film.codes if code not in page] == []
 
 
 def test_too_many_files_are_wrong_use(monkeypatch, capsys):

@@ -1,0 +1,33 @@
+"""Ask a question about a video of any length, and get the answer with the seconds that show it.
+
+    python examples/langchain/ask_long_video.py [match.mp4] [--offline]
+
+Prints the answer and its moments. Every segment is asked at few frames a second, the promising ones again at more.
+"""
+
+from pathlib import Path
+
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Ask once."""
+    llm = ChatQwenOmni()
+    cut = {
+        "single_call_seconds": 60,
+        "segment_seconds": 30,
+    }  # usually 180 and 90: what is longer is cut into such pieces
+    chain = LongVideoChain(llm, question="Which numbers can be read, and when?", **cut)
+    found = chain.invoke(film)
+    print(found.answer)
+    for moment in found.evidence[:10]:
+        print(f"{moment.time:8.1f} s  {moment.text[:100]}")
+    print(f"looked again at segments {', '.join(map(str, found.looked_again)) or 'none'}")
+    print(f"{found.this_run.requests} requests, CNY {found.this_run.cny:.4f}")
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "film") as (film,):
+        main(film)

@@ -1,0 +1,37 @@
+"""Know the price before it is paid, set a limit, and see afterwards what it was.
+
+    python examples/langchain/spend_limit.py [promo.mp4] [--offline]
+
+Prints the estimate, one answer, what the limit refuses, and the ledger. A refused call costs nothing.
+"""
+
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from langchain_qwen_omni import ChatQwenOmni
+from qwen_omni import SpendLimit, SpendLimitError, UsageLedger
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Estimate, ask, be refused, look at the ledger."""
+    limit = SpendLimit(cny=1.0, per_call_cny=0.5)  # share one object between models to limit them together
+    ledger = UsageLedger()
+    llm = ChatQwenOmni(thinking=False, media_root=film.parent, spend_limit=limit, ledger=ledger)
+    video = {"type": "video", "path": str(film)}
+    question = [HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])]
+    print("\n".join(llm.estimate(question).lines()))  # sends nothing
+    print(llm.invoke(question).text)
+    try:
+        llm.invoke(question, spend_limit=SpendLimit(per_call_tokens=100))
+    except SpendLimitError as error:
+        print(f"refused: {error}")
+    print("\n".join(ledger.lines()))
+    print(f"spent of the limit: CNY {limit.spent.cny:.6f}")
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

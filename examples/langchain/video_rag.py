@@ -1,0 +1,52 @@
+"""Index a folder of videos, find the passage that answers a question, and ask that passage again, closer.
+
+    python examples/langchain/video_rag.py [videos/] [--offline]
+
+Prints the best passages with their seconds, and the closer answer. Index again, and nothing is asked or paid twice.
+"""
+
+import math
+import re
+import zlib
+from pathlib import Path
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.messages import HumanMessage
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniVideoLoader, clip
+from qwen_omni.standin.example import start
+
+
+class Words(Embeddings):
+    """Counts words into 1024 boxes: runs anywhere, knows no synonyms. For real use take a model's embeddings."""
+
+    def embed_query(self, text: str) -> list[float]:
+        """Count, and make the length one."""
+        vector = [0.0] * 1024
+        for word in re.findall(r"\w+", text.lower()):
+            vector[zlib.crc32(word.encode()) % 1024] += 1.0
+        length = math.hypot(*vector) or 1.0
+        return [count / length for count in vector]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Do so for each text."""
+        return [self.embed_query(text) for text in texts]
+
+
+def main(folder: Path) -> None:
+    """Load, search, look again."""
+    llm = ChatQwenOmni(thinking=False, media_root=folder)
+    store = InMemoryVectorStore(Words())
+    store.add_documents(list(QwenOmniVideoLoader(folder.resolve(), llm).lazy_load()))
+    found = store.similarity_search("Where can the number 4711 be read?", k=2)
+    for one in found:
+        print(f"{one.metadata['source']} {one.metadata['start']:g} to {one.metadata['end']:g} s: {one.page_content}")
+    closer = [clip(found[0], fps=4), {"type": "text", "text": "Which numbers can be read, second by second?"}]
+    print(llm.invoke([HumanMessage(closer)]).text)
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "folder") as (folder,):
+        main(folder)
