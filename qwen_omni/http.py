@@ -125,6 +125,7 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         import openai  # noqa: PLC0415
 
+        _caught()  # loads what it may need now: the SDK trips over modules that another thread is loading
         self._settings = settings
         self._client = _forget_openai_account(openai.OpenAI(**_client_arguments(settings)), settings)
 
@@ -195,6 +196,7 @@ class AsyncConnection:
     """The same for `asyncio`. Every event loop gets a connection of its own, so loops may come and go."""
 
     def __init__(self, settings: Settings) -> None:
+        _caught()  # as in `Connection`
         self._settings = settings
         self._kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[openai.AsyncOpenAI, _Guard]]
         self._kept = weakref.WeakKeyDictionary()

@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +30,7 @@ from qwen_omni import (
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
 
+ROOT = str(Path(__file__).parents[2])
 MODEL = "qwen3.5-omni-flash"
 HELLO = ChatRequest(model=MODEL, messages=(user("Say hello."),))
 
@@ -61,6 +66,31 @@ def test_event_loops_may_come_and_go(settings, standin):
         assert asyncio.run(client.complete(HELLO)).text
     gc.collect()
     assert standin.connections == 3
+
+
+LOADED = """
+import sys
+from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Settings, user
+settings = Settings.load()
+client = KIND(settings)
+before = {"openai", "httpx", "httpx2"} & set(sys.modules)
+request = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
+CALL
+after = {"openai", "httpx", "httpx2"} & set(sys.modules)
+assert before == after, (before, after)
+"""
+CALLS = {
+    "OmniClient": "assert client.complete(request).text",
+    "AsyncOmniClient": "import asyncio\nassert asyncio.run(client.complete(request)).text",
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_client_loads_the_libraries_when_it_is_made(standin, kind):
+    """The SDK fails where another thread is still loading a library that it looks for: calls load none."""
+    lines = LOADED.replace("KIND", kind).replace("CALL", CALLS[kind])
+    with standin.environment():
+        subprocess.run([sys.executable, "-c", lines], check=True, timeout=60, env={**os.environ, "PYTHONPATH": ROOT})
 
 
 def test_deltas_arrive_while_the_service_is_still_sending(client, standin):
