@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from qwen_omni.video.passages import Mode, Passage, Passages, check_mode, gap_te
 from qwen_omni.video.progress import OnProgress
 from qwen_omni.video.reading import iter_notes
 from qwen_omni.video.sources import UNREADABLE, OnError, Source, find_media, left_out_text
+from qwen_omni.video.spoken import Wanted, spoken, with_speech
 from qwen_omni.video.summarizing import summarize
 
 
@@ -41,6 +42,7 @@ class QwenOmniVideoLoader(BaseLoader):
         mode: "segments" makes a document of each segment, "captions" of each single thing that happens, is said or
             shown, "single" one of the whole.
         options: how closely to look, where to cut, …; the model is the `llm`'s.
+        transcript: whether what is said, word for word, is added to each document; `TranscriptionOptions` choose how.
         on_error: "warn" leaves out sources that cannot be read and warns; "raise" stops there. What the service refuses
             always raises; what is finished is kept for the next time.
         on_progress: told after every step.
@@ -53,13 +55,14 @@ class QwenOmniVideoLoader(BaseLoader):
             print(document.metadata["start"], document.page_content)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each keyword is a choice of its own)
         self,
         source: Source | Sequence[Source],
         llm: ChatQwenOmni | None = None,
         *,
         mode: Mode = "segments",
         options: SummaryOptions = DEFAULT_OPTIONS,
+        transcript: Wanted = False,
         on_error: OnError = "raise",
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class QwenOmniVideoLoader(BaseLoader):
         self.llm = llm
         self.mode = mode
         self.options = options
+        self.transcript = transcript
         self.on_error = on_error
         self.on_progress = on_progress
 
@@ -95,7 +99,11 @@ class QwenOmniVideoLoader(BaseLoader):
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
         with opened(os.fspath(source), llm.client().settings) as (path, name):
-            yield from _read(path, name, llm, self.mode, self.options, self.on_progress)
+            yield from _read(path, name, llm, self._wish, self.on_progress)
+
+    @property
+    def _wish(self) -> "_Wish":
+        return _Wish(mode=self.mode, options=self.options, transcript=self.transcript)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -105,6 +113,7 @@ class QwenOmniMediaParser(BaseBlobParser):
         llm: who looks; one is made from the environment if there is none.
         mode: as in `QwenOmniVideoLoader`.
         options: as in `QwenOmniVideoLoader`.
+        transcript: as in `QwenOmniVideoLoader`.
 
     Example:
         from langchain_core.document_loaders import Blob
@@ -114,19 +123,26 @@ class QwenOmniMediaParser(BaseBlobParser):
     """
 
     def __init__(
-        self, llm: ChatQwenOmni | None = None, *, mode: Mode = "segments", options: SummaryOptions = DEFAULT_OPTIONS
+        self,
+        llm: ChatQwenOmni | None = None,
+        *,
+        mode: Mode = "segments",
+        options: SummaryOptions = DEFAULT_OPTIONS,
+        transcript: Wanted = False,
     ) -> None:
         """Check the choices."""
         check_mode(mode)
         self.llm = llm
         self.mode = mode
         self.options = options
+        self.transcript = transcript
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
-        for document in _read(content, name, self.llm or ChatQwenOmni(), self.mode, self.options, None):
+        wish = _Wish(mode=self.mode, options=self.options, transcript=self.transcript)
+        for document in _read(content, name, self.llm or ChatQwenOmni(), wish, None):
             document.metadata = {**blob.metadata, **document.metadata}
             yield document
 
@@ -155,34 +171,55 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     return {"type": stretch.kind, "path": stretch.source, "extras": extras}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What documents are wanted."""
+
+    mode: Mode
+    options: SummaryOptions
+    transcript: Wanted
+
+
 def _read(
+    content: Path | bytes, name: str, llm: ChatQwenOmni, wish: _Wish, on_progress: OnProgress | None
+) -> Iterator[Document]:
+    client, chosen = llm.client(), replace(wish.options, model=llm.model)
+    said = spoken(content, wish.transcript, client=client, options=chosen)
+    found = _whole if wish.mode == "single" else _pieces
+    with contextlib.closing(found(content, Passages(name, wish.mode), client, chosen, on_progress)) as coming:
+        for passage in coming:
+            yield _document(with_speech(passage, said))
+
+
+def _pieces(
     content: Path | bytes,
-    name: str,
-    llm: ChatQwenOmni,
-    mode: Mode,
+    passages: Passages,
+    client: OmniClient,
     options: SummaryOptions,
     on_progress: OnProgress | None,
-) -> Iterator[Document]:
-    client = llm.client()
-    chosen = replace(options, model=llm.model)
-    if mode == "single":
-        yield _document(_whole(content, name, client, chosen, on_progress))
-        return
-    passages = Passages(name, mode)
-    with contextlib.closing(iter_notes(content, client=client, options=chosen, on_progress=on_progress)) as coming:
+) -> Generator[Passage, None, None]:
+    with contextlib.closing(iter_notes(content, client=client, options=options, on_progress=on_progress)) as coming:
         for notes in coming:
             if notes.gap:
-                warnings.warn(gap_text(name, notes.start, notes.end, notes.gap), UserWarning, stacklevel=2)
-            yield from map(_document, passages.of(notes))
+                _warn(gap_text(passages.source, notes.start, notes.end, notes.gap))
+            yield from passages.of(notes)
 
 
 def _whole(
-    content: Path | bytes, name: str, client: OmniClient, options: SummaryOptions, on_progress: OnProgress | None
-) -> Passage:
+    content: Path | bytes,
+    passages: Passages,
+    client: OmniClient,
+    options: SummaryOptions,
+    on_progress: OnProgress | None,
+) -> Generator[Passage, None, None]:
     found = summarize(content, client=client, options=options, on_progress=on_progress)
     for gap in found.gaps:
-        warnings.warn(gap_text(name, gap.start, gap.end, gap.reason), UserWarning, stacklevel=2)
-    return whole_passage(name, found, start=options.start, end=options.end)
+        _warn(gap_text(passages.source, gap.start, gap.end, gap.reason))
+    yield whole_passage(passages.source, found, start=options.start, end=options.end)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def _document(passage: Passage) -> Document:
@@ -195,4 +232,4 @@ def _guarded(documents: Iterator[Document], name: str, on_error: OnError) -> Ite
     except UNREADABLE as error:
         if on_error == "raise":
             raise
-        warnings.warn(left_out_text(name, error), UserWarning, stacklevel=2)
+        _warn(left_out_text(name, error))

@@ -91,7 +91,7 @@ class Passages:
     """
 
     def __init__(self, source: str, mode: Mode = "segments") -> None:
-        self._source = source
+        self.source = source
         self._mode = mode
         self._before: SegmentNotes | None = None
 
@@ -100,7 +100,7 @@ class Passages:
         if notes.gap:
             self._before = None
             return
-        facts = notes_metadata(self._source, notes)
+        facts = notes_metadata(self.source, notes)
         if self._mode == "segments":
             if notes.text:
                 yield make_passage(notes.text, facts, "segment", (notes.start, notes.end))
