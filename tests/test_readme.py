@@ -70,7 +70,7 @@ def test_its_tables_are_three_and_its_links_lead_somewhere():
     links = re.findall(r"\]\(([\w/.-]+)\)", README)
     assert [link for link in links if not (ROOT / link).exists()] == []
     examples = {str(path.relative_to(ROOT)) for path in (ROOT / "examples").glob("*/*.py")}
-    assert {one for one in examples if "llama_index" not in one} <= set(links)
+    assert examples <= set(links)
 
 
 def test_it_tells_what_costs_more():

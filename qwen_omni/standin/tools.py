@@ -136,12 +136,20 @@ def _arguments(function: dict[str, Any], text: str, evidence: Evidence) -> dict[
     quoted = [next(piece for piece in match.groups() if piece) for match in _QUOTED.finditer(text)]
     arguments: dict[str, Any] = {}
     for name, part in properties.items():
-        said = _said(name, part if isinstance(part, dict) else {}, text, numbers, quoted)
+        said = _said(name, _told_of(part), text, numbers, quoted)
         if said is not None:
             arguments[name] = said
         elif name in required:
             arguments[name] = filled.get(name)
     return arguments
+
+
+def _told_of(part: object) -> dict[str, Any]:
+    """Give what a parameter may be; of one that may also be null, what else it may be."""
+    if not isinstance(part, dict):
+        return {}
+    others = [one for one in part.get("anyOf") or () if isinstance(one, dict) and one.get("type") != "null"]
+    return {**part, **others[0]} if others and "type" not in part else part
 
 
 def _said(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted: list[str]) -> Any:  # noqa: ANN401 - JSON

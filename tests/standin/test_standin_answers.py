@@ -247,6 +247,18 @@ def test_tools_are_chosen_by_their_words(ask, question, expected):
     assert calls_of(ask(chat(question, tools=[ADD, WEATHER], **NO_THINKING))) == expected
 
 
+def test_what_may_be_null_is_left_out_or_of_its_kind(ask):
+    """A parameter that may be null gets a number where the text has one, and is left out where it has none."""
+    maybe = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+    look = tool("look", "Look at a moment of a film.", path={"type": "string"}, second=maybe)
+    look["function"]["parameters"]["required"] = ["path"]
+    for question, expected in (
+        ("look in a.mp4", {"path": "a.mp4"}),
+        ("look in a.mp4 at 3", {"path": "a.mp4", "second": 3}),
+    ):
+        assert calls_of(ask(chat(question, tools=[look], **NO_THINKING))) == [("look", expected)]
+
+
 def test_a_named_tool_is_called(ask):
     """A named choice is obeyed whatever the text says, `none` forbids."""
     choice = {"type": "function", "function": {"name": "get_weather"}}

@@ -1,0 +1,33 @@
+"""An agent that may look into the videos of one folder.
+
+    python examples/llama_index/agent.py [promo.mp4] [--offline]
+
+Prints each tool call with what came of it, then the answer. The agent may read the folder of the file and nothing else.
+"""
+
+import asyncio
+from pathlib import Path
+
+from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
+
+from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
+from qwen_omni.standin.example import start
+
+
+async def main(film: Path) -> None:
+    """Ask the agent once."""
+    llm = QwenOmni(thinking=False)
+    question = f"Look into {film.name} with ask_video: what is shown, and when?"
+    tools = QwenOmniToolSpec(film.parent)
+    running = FunctionAgent(llm=llm, tools=tools.to_tool_list()).run(user_msg=question)
+    async for event in running.stream_events():
+        if isinstance(event, ToolCallResult):
+            print(f"{event.tool_name} {event.tool_kwargs}: {event.tool_output.content}")
+    print(await running)
+    await tools.media_tools.aclose()
+    await llm.aclose()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        asyncio.run(main(film))

@@ -1,0 +1,30 @@
+"""Ask about a video with LlamaIndex.
+
+    python examples/llama_index/ask.py [promo.mp4] [--offline]
+
+Prints what the call will use, the answer, and the tokens that the service counted.
+"""
+
+from pathlib import Path
+
+from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+
+from llama_index_qwen_omni import QwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Ask once."""
+    llm = QwenOmni(thinking=False, media_root=film.parent)
+    blocks = [VideoBlock(path=film), TextBlock(text="What happens in this video?")]
+    messages = [ChatMessage(blocks=blocks, additional_kwargs={"fps": 1})]
+    print(llm.estimate(messages))
+    answer = llm.chat(messages)
+    print(answer.message.content)
+    print(answer.raw["usage"])
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

@@ -1,0 +1,58 @@
+"""A query engine that looks again: it finds passages by their words, and asks about their pictures, closer.
+
+    python examples/llama_index/ask_passages.py [talk.mp4] [--offline]
+
+Prints the answer, and which seconds it is from.
+"""
+
+from pathlib import Path
+
+from llama_index.core.base.response.schema import Response
+from llama_index.core.llms import ChatMessage, TextBlock
+from llama_index.core.query_engine import CustomQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import Document, NodeWithScore, QueryBundle
+
+from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip
+from qwen_omni.standin.example import start
+
+
+class ByWords(BaseRetriever):
+    """The passages that share most words with a question. Any retriever of an index may take its place."""
+
+    def __init__(self, passages: list[Document]) -> None:
+        super().__init__()
+        self.words = [(one, set(one.text.lower().split())) for one in passages]
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        asked = set(query_bundle.query_str.lower().split())
+        found = (NodeWithScore(node=one, score=float(len(asked & words))) for one, words in self.words)
+        return sorted(found, key=lambda one: -one.score)[:2]
+
+
+class LookingAgain(CustomQueryEngine):
+    """Asks about the stretches of video that were found, and about nothing else."""
+
+    retriever: BaseRetriever
+    llm: QwenOmni
+
+    def custom_query(self, query_str: str) -> Response:
+        """Find, cut out, ask."""
+        found = self.retriever.retrieve(query_str)
+        stretches = {str(block.url): block for block in (clip(one.node, fps=4, margin=1) for one in found)}
+        answer = self.llm.chat([ChatMessage(blocks=[*stretches.values(), TextBlock(text=query_str)])])
+        return Response(response=f"{answer.message.content}\n{', '.join(stretches)}", source_nodes=found)
+
+
+def main(film: Path) -> None:
+    """Read the film, and ask about what it begins with."""
+    llm = QwenOmni(thinking=False, media_root=film.parent)
+    documents = QwenOmniVideoReader(llm=llm, mode="captions").load_data(film)
+    engine = LookingAgain(retriever=ByWords(documents), llm=llm)
+    print(engine.query(f"What is seen around this: {documents[0].text}"))
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

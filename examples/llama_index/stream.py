@@ -1,0 +1,33 @@
+"""Show the answer word by word, and what the model thinks before it.
+
+    python examples/llama_index/stream.py [promo.mp4] [--offline]
+
+Prints the thinking, a line of dashes, then the answer as it comes.
+"""
+
+from pathlib import Path
+
+from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+
+from llama_index_qwen_omni import QwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(film: Path) -> None:
+    """Ask, and print every piece at once."""
+    llm = QwenOmni(thinking="low", media_root=film.parent)
+    question = ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="What happens, second by second?")])
+    thinking = False
+    for piece in llm.stream_chat([question]):
+        thought = piece.additional_kwargs.get("thinking_delta", "")
+        if thinking and piece.delta:
+            print("\n--------")
+        thinking = bool(thought)
+        print(thought or piece.delta, end="", flush=True)
+    print()
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)

@@ -1,0 +1,38 @@
+"""A caption as an object: a schema of your own, validated, and growing while it comes.
+
+    python examples/llama_index/structured_caption.py [promo.mp4] [--offline]
+
+Prints the fields as they fill up, and at last the validated object.
+"""
+
+from pathlib import Path
+
+from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+from pydantic import BaseModel, Field
+
+from llama_index_qwen_omni import QwenOmni
+from qwen_omni.standin.example import start
+
+
+class Advertisement(BaseModel):
+    """What an advertisement shows."""
+
+    product: str = Field(description="What is advertised, in a few words.")
+    claims: list[str] = Field(description="What is promised, one each; empty if nothing is.")
+    mood: str = Field(description="The mood of the film in one word.")
+
+
+def main(film: Path) -> None:
+    """Describe the film while it comes, then once more as a whole."""
+    llm = QwenOmni(media_root=film.parent)
+    question = ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="Describe this advertisement.")])
+    structured = llm.as_structured_llm(Advertisement)
+    for piece in structured.stream_chat([question]):
+        print(f"so far: {piece.raw!r}")
+    print(repr(structured.chat([question]).raw))
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "video") as (film,):
+        main(film)
