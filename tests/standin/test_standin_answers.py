@@ -247,6 +247,19 @@ def test_tools_are_chosen_by_their_words(ask, question, expected):
     assert calls_of(ask(chat(question, tools=[ADD, WEATHER], **NO_THINKING))) == expected
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"), [("weather in Rome", {}), ("weather in Rome in 3 days", {"days": 3})]
+)
+def test_a_number_that_may_be_left_out_is_a_number(ask, question, expected):
+    """A parameter that may be null, as pydantic writes it, is filled with what it is or left out, never with words."""
+    days = {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None}
+    function = WEATHER["function"]
+    properties = {**function["parameters"]["properties"], "days": days}
+    tool = {**WEATHER, "function": {**function, "parameters": {**function["parameters"], "properties": properties}}}
+    ((_, arguments),) = calls_of(ask(chat(question, tools=[tool], **NO_THINKING)))
+    assert arguments == {"city": "Rome", **expected}
+
+
 def test_a_named_tool_is_called(ask):
     """A named choice is obeyed whatever the text says, `none` forbids."""
     choice = {"type": "function", "function": {"name": "get_weather"}}
