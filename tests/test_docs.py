@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -147,6 +148,14 @@ def check_line(line):
 def test_commands_exist(line):
     """A line for the shell names a command, options, an extra, a make target or a file that is there."""
     check_line(line)
+
+
+def test_the_configuration_that_is_shown_starts_the_server():
+    """What a program that hosts agents is told to run is a command of ours with options that exist."""
+    (shown,) = [text for _, text, _ in blocks(DOCS / "agents.md", "json")]
+    for server in json.loads(shown)["mcpServers"].values():
+        check_line(shlex.join([server["command"], *server["args"]]))
+        assert set(server["env"]) == {"DASHSCOPE_API_KEY"}
 
 
 @pytest.mark.parametrize(

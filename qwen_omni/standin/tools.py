@@ -154,7 +154,7 @@ def _told_of(part: object) -> dict[str, Any]:
 
 def _said(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted: list[str]) -> Any:  # noqa: ANN401 - JSON
     """Return the value that the text gives for a parameter; numbers and quotations are used up in order."""
-    kind = _kind(part)
+    kind = part.get("type", "string")
     if part.get("enum"):
         return next((one for one in part["enum"] if str(one).lower() in text.lower()), None)
     if kind in ("number", "integer") and numbers:
@@ -166,12 +166,6 @@ def _said(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted
         return quoted.pop(0)
     path = _PATH.search(text) if _PLACE.search(name) else None
     return path.group() if path else _after_preposition(text) or text
-
-
-def _kind(part: dict[str, Any]) -> str:
-    """Return the type of a parameter; of one that may be null, the other one."""
-    kinds = [part.get("type"), *(one.get("type") for one in part.get("anyOf") or () if isinstance(one, dict))]
-    return next((one for one in kinds if isinstance(one, str) and one != "null"), "string")
 
 
 def _after_preposition(text: str) -> str | None:

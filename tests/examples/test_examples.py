@@ -105,7 +105,7 @@ def test_it_is_short_and_listed(path):
 def test_the_index_lists_nothing_else():
     """Each link of the index leads to a file."""
     links = re.findall(r"\]\(([^)]+)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
-    assert sorted(links) == sorted(named(path) for path in EXAMPLES)
+    assert sorted(links) == sorted(named(path) for path in (*EXAMPLES, *FOLDER.glob("notebooks/*.ipynb")))
 
 
 def test_captions_become_a_table_and_are_paid_once(run, files):
