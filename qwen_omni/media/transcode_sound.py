@@ -85,8 +85,12 @@ class _Line:
         self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
         self._resampler: av.AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
-        self._expected: Fraction | None = None  # when the next piece is due, in seconds of the file
+        self._settled: Fraction | None = None  # when the last piece began that did not just follow, in the file's time
+        self._followed = 0  # samples since then
+        self._due: int | None = None  # how the next piece tells its time if it follows, where times count samples
         self._at = 0  # where on the line the next sample of the resampler belongs
+        self._kept: list[bytes] = []  # samples not given out yet; many small frames cost more than a large one
+        self._kept_count = 0
 
     @property
     def full(self) -> bool:
@@ -96,20 +100,39 @@ class _Line:
         """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
         if not frame.samples or not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
             return  # nonsense of a damaged file: at one sample a second each would become thousands
-        begins = self._time_of(frame)
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if shape != self._shape or self._jumped(begins):
-            yield from self.rest()
-            self._resampler, self._shape = self._new_resampler(), shape
-            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
-        self._expected = begins + Fraction(frame.samples, frame.sample_rate)
+        if shape != self._shape or self._due is None or frame.pts != self._due:
+            yield from self._settle(frame, shape)
+        self._followed += frame.samples
+        self._due = None if self._due is None else self._due + frame.samples
         frame.pts = None
         assert self._resampler is not None
         for piece in self._resampler.resample(frame):
             yield from self._write(piece)
 
+    def _settle(self, frame: "AudioFrame", shape: tuple[str, str, int]) -> Iterator["AudioFrame"]:
+        """Find out where on the line a frame belongs that does not simply follow the one before."""
+        begins = self._time_of(frame)
+        if shape != self._shape or self._jumped(begins):
+            yield from self._drain()
+            self._resampler, self._shape = self._new_resampler(), shape
+            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
+        self._settled, self._followed = begins, 0
+        self._due = frame.pts if frame.time_base == Fraction(1, frame.sample_rate) else None
+
+    @property
+    def _expected(self) -> Fraction | None:
+        """When the next piece is due, in seconds of the file."""
+        if self._settled is None or self._shape is None:
+            return self._settled
+        return self._settled + Fraction(self._followed, self._shape[2])
+
     def rest(self) -> Iterator["AudioFrame"]:
-        """Give what the resampler still holds."""
+        """Give what is still held."""
+        yield from self._drain()
+        yield from self._let_out()
+
+    def _drain(self) -> Iterator["AudioFrame"]:
         resampler, self._resampler, self._shape = self._resampler, None, None
         if resampler is not None:
             for piece in resampler.resample(None):
@@ -147,8 +170,18 @@ class _Line:
 
     def _give(self, data: bytes) -> Iterator["AudioFrame"]:
         if self._total is not None:
-            data = data[: (self._total - self._written) * _SAMPLE_BYTES]
-        count = len(data) // _SAMPLE_BYTES
+            data = data[: max(0, self._total - self._written) * _SAMPLE_BYTES]
+        if not data:
+            return
+        self._kept.append(data)
+        self._kept_count += len(data) // _SAMPLE_BYTES
+        self._written += len(data) // _SAMPLE_BYTES
+        if self._kept_count >= _PIECE or self.full:
+            yield from self._let_out()
+
+    def _let_out(self) -> Iterator["AudioFrame"]:
+        count, data = self._kept_count, b"".join(self._kept)
+        self._kept, self._kept_count = [], 0
         if count == 0:
             return
         frame = av.AudioFrame(format=_FORMAT, layout="mono", samples=count)
@@ -156,8 +189,7 @@ class _Line:
         plane.update(data + bytes(plane.buffer_size - len(data)))
         frame.sample_rate = self._stretch.rate
         frame.time_base = Fraction(1, self._stretch.rate)
-        frame.pts = self._written
-        self._written += count
+        frame.pts = self._written - count
         yield frame
 
 

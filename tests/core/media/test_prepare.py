@@ -158,13 +158,26 @@ def test_a_file_that_fits_passes_byte_for_byte(tmp_path):
 
 
 def test_glance_takes_key_frames_at_their_own_times(film):
-    """Key frames only, one a second at most, each where it belongs."""
-    facts = facts_of(prepare(film.path, budget="glance"))
+    """Key frames only, as often as there are any, each where it belongs; the whole length stays."""
+    prepared = prepare(film.path, budget="glance")
+    facts = facts_of(prepared)
 
-    assert facts.frames == 12
+    assert (facts.frames, prepared.info.fps) == (12, Fraction(1, 2))
+    assert facts.duration == prepared.info.duration == 24
     for mark in facts.picture_marks:
         second = round(mark.start)
         assert mark.code in film.codes[max(0, second - 1) : second + 1]
+
+
+def test_a_glance_at_one_key_frame_lasts_as_long_as_the_film(tmp_path):
+    """The picture is held, so that no service finds the video too short; sound stays where it was."""
+    lone = Encoding(options=(("preset", "ultrafast"), ("g", "9999"), ("sc_threshold", "0")))
+    made = truth.make_video(tmp_path / "a.mp4", seconds=9, size=(160, 120), encoding=lone)
+    with prepare(made.path, budget="glance") as prepared:
+        facts = facts_of(prepared)
+
+    assert (facts.duration, prepared.info.duration, facts.frames) == (9, 9, 4)
+    check(facts.sound_marks, made.codes, 0.05)
 
 
 def test_frames_come_with_their_exact_times(film):
