@@ -232,11 +232,20 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
             stream = sound_stream(container)
             if stream is None:
                 return
-            yield from encode_sound(track.codec_context, read_sound(container, stream, stretch, watch))
+            wanted = replace(stretch, told=_end_told(container, stream, stretch.begin))
+            sound = read_sound(container, stream, wanted, watch)
+            yield from encode_sound(track.codec_context, sound, samples=wanted.samples)
 
     packets = piped(made(), _WAITING_SOUND, watch) if threaded else made()
     stack.callback(packets.close)
     return packets
+
+
+def _end_told(container: "InputContainer", stream: "AudioStream", begin: Fraction) -> Fraction | None:
+    """Tell where the index of a file says that its sound ends, in seconds from `begin`."""
+    if container.format.name != _INDEXED or not stream.duration or not stream.time_base:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
 
 
 def _mux(
