@@ -232,7 +232,8 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
             stream = sound_stream(container)
             if stream is None:
                 return
-            wanted = replace(stretch, told=_end_told(container, stream, stretch.begin))
+            told = _end_told(stream, stretch.begin)
+            wanted = replace(stretch, told=told, index=container.format.name == _INDEXED)
             sound = read_sound(container, stream, wanted, watch)
             yield from encode_sound(track.codec_context, sound, samples=wanted.samples)
 
@@ -241,9 +242,9 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     return packets
 
 
-def _end_told(container: "InputContainer", stream: "AudioStream", begin: Fraction) -> Fraction | None:
-    """Tell where the index of a file says that its sound ends, in seconds from `begin`."""
-    if container.format.name != _INDEXED or not stream.duration or not stream.time_base:
+def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
+    """Tell where a file says that its sound ends, in seconds from `begin`."""
+    if not stream.duration or not stream.time_base:
         return None
     return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
 

@@ -42,8 +42,8 @@ SoundCodec = Literal["aac", "libmp3lame"]
 class SoundStretch:
     """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
 
-    `told` is where the file says that its sound ends, in seconds from `begin`. A little that is decoded behind it is
-    how a codec fills up its last frame, and not given.
+    `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
+    decoded behind it is how a codec fills up its last frame, and not given.
     """
 
     begin: Fraction
@@ -51,6 +51,7 @@ class SoundStretch:
     duration: Fraction | None = None
     seek: bool = False
     told: Fraction | None = None
+    index: bool = False
 
     @property
     def samples(self) -> int | None:
@@ -97,7 +98,7 @@ class _Line:
         self._stretch = stretch
         self._written = 0  # samples given out
         self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
-        self._told = None if stretch.told is None else round(stretch.told * stretch.rate)
+        self._told = round(stretch.told * stretch.rate) if stretch.index and stretch.told is not None else None
         self._resampler: av.AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
         self._settled: Fraction | None = None  # when the last piece began that did not just follow, in the file's time
@@ -197,7 +198,7 @@ class _Line:
     def _filling(self) -> int:
         """Tell how many of the samples so far only fill up the last frame of a codec, if no more follow."""
         behind = 0 if self._told is None else self._written - self._told
-        return behind if 0 < behind <= min(_FILLING * self._stretch.rate, self._kept_count) else 0
+        return behind if 0 < behind <= min(int(_FILLING * self._stretch.rate), self._kept_count) else 0
 
     def _let_out(self, *, less: int = 0) -> Iterator["AudioFrame"]:
         self._kept_count, self._written = self._kept_count - less, self._written - less

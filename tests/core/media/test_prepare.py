@@ -180,6 +180,17 @@ def test_a_glance_at_one_key_frame_lasts_as_long_as_the_film(tmp_path):
     check(facts.sound_marks, made.codes, 0.05)
 
 
+@pytest.mark.parametrize("seconds", [3, 5, 7])
+def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path):
+    """No frame is filled up at the end, since services bill what they decode; nor does the sound move."""
+    made = truth.make_video(tmp_path / "a.mp4", seconds=seconds, size=(160, 120))
+    with prepare(made.path, budget="static") as prepared:
+        with av.open(str(prepared.path)) as container:
+            frames = list(container.decode(audio=0))
+        assert (frames[0].pts, sum(frame.samples for frame in frames)) == (0, seconds * 16_000)
+        check(facts_of(prepared).sound_marks, made.codes, 0.05)
+
+
 def test_frames_come_with_their_exact_times(film):
     """A frame list holds JPEG pictures and the second of the source that each shows."""
     stills = prepare(film.path, budget=replace(budget_named("static"), frames=True, fps=1), start=3, end=8).stills
