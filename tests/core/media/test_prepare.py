@@ -23,7 +23,7 @@ import pytest
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.prepare import Choices, aprepare, as_source, asplit, look_at, plan_for, prepare, split
+from qwen_omni.media.prepare import Choices, _workers, aprepare, as_source, asplit, look_at, plan_for, prepare, split
 from qwen_omni.media.scratch import scratch
 from qwen_omni.media.transcode import _stretches
 from qwen_omni.media.transcode_picture import read_pictures
@@ -189,6 +189,14 @@ def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path
             frames = list(container.decode(audio=0))
         assert (frames[0].pts, sum(frame.samples for frame in frames)) == (0, seconds * 16_000)
         check(facts_of(prepared).sound_marks, made.codes, 0.05)
+
+
+def test_pictures_beyond_4k_are_decoded_one_at_a_time(film):
+    """Two decoders of an 8K film would fill the memory; the choice of more threads does not change that."""
+    look, choices = look_at(as_source(film.path)), Choices(workers=2)
+    large = replace(look, info=replace(look.info, width=7680, height=4320))
+    usual = replace(look, info=replace(look.info, width=3840, height=2160))
+    assert (_workers(large, choices), _workers(usual, choices)) == (1, 2)
 
 
 def test_frames_come_with_their_exact_times(film):
