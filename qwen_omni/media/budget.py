@@ -24,7 +24,8 @@ class MediaBudget:
         long_side: pixels of the longer side, at most. Nothing is ever enlarged.
         short_side: pixels of the shorter side, at most.
         fps: frames per second of the file, at most; `None` looks at the motion and takes 4 or 8.
-        key_frames: take only frames that decode on their own, about one a second or fewer: quick and coarse.
+        key_frames: take only frames that decode on their own, about one a second or fewer: quick and coarse. Each is
+            shown until the next one.
         keep: send the file as it is, always.
         weigh: send the file as it is when that is quicker and bills no more.
         sampling_fps: frames per second that the service is asked to look at; `None` leaves its default.
@@ -75,7 +76,7 @@ PRESETS: dict[BudgetName, MediaBudget] = {
     "static": MediaBudget(name="static", fps=4, sampling_fps=4),
     "action": MediaBudget(name="action", fps=8, sampling_fps=8),
     "original": MediaBudget(name="original", keep=True),
-    "glance": MediaBudget(name="glance", fps=1, key_frames=True, sampling_fps=1),
+    "glance": MediaBudget(name="glance", fps=1, key_frames=True, sampling_fps=1, effort="ultrafast", quality=31),
 }
 STILL_FPS, LIVELY_FPS = 4, 8
 """What `auto` takes for talking heads and slides, and for action."""

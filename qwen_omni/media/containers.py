@@ -51,6 +51,9 @@ MOST_PIXELS = 36_000_000
 """Of a video's picture: 8K (7680 by 4320) and a little; decoders keep up to 17 pictures in memory."""
 
 CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS), "threads": "1"}
+# Opening would decode a picture to learn of times that the index of an MP4 tells anyway.
+_NOTHING_DECODED = {"skip_frame": "all"}
+_INDEXED_BOXES = frozenset({b"ftyp", b"moov"})  # at the fourth byte of a file
 _MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
 _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 
@@ -100,11 +103,13 @@ def open_container(
         StoppedError: the work was called off.
     """
     file.seek(0)
+    indexed = file.read(8)[4:] in _INDEXED_BOXES
+    file.seek(0)
     window = _Window(file, size_bytes, watch)
     with av.open(
         window,
         "r",
-        options=CODEC_OPTIONS,
+        options=CODEC_OPTIONS | (_NOTHING_DECODED if indexed else {}),
         container_options=_CONTAINER_OPTIONS,
         metadata_errors="replace",
         buffer_size=buffer_bytes,

@@ -74,7 +74,7 @@ def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: in
         picture_duration=made.duration,
         width=plan.picture.size[0],
         height=plan.picture.size[1],
-        fps=1 / plan.picture.period if not plan.budget.key_frames else Fraction(made.frames) / made.duration,
+        fps=made.fps,
         frame_count=made.frames,
         video_codec="h264",
         audio_codec="aac" if plan.sound else None,

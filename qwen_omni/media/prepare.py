@@ -283,7 +283,7 @@ def carry_out(
     watch = Watch(choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent)
     path = scratch.new_path(_SUFFIXES[plan.action])
     try:
-        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=choices.workers or usual_workers())
+        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=_workers(look, choices))
     except BaseException as error:
         remove_file(path)
         try:
@@ -304,7 +304,14 @@ def carry_out(
     )
 
 
+_LARGE_PIXELS = 12_000_000  # more than 4K; a decoder keeps up to 17 pictures of 1.5 bytes a pixel, or twice that
 _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "frames": ".none"}
+
+
+def _workers(look: Look, choices: Choices) -> int:
+    """Give the number of threads; one where pictures are so large that two decoders would fill the memory."""
+    pixels = (look.info.width or 0) * (look.info.height or 0)
+    return 1 if look.info.kind == "video" and pixels > _LARGE_PIXELS else choices.workers or usual_workers()
 
 
 def _damaged(look: Look, error: Exception) -> MediaError:
@@ -337,7 +344,7 @@ def split_look(
     shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
     watch = Watch(limit, label=look.label)
-    workers = choices.workers or usual_workers()
+    workers = _workers(look, choices)
     alone = replace(choices, workers=1)
     segments = plan_segments(
         whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest,

@@ -19,6 +19,7 @@ from qwen_omni.media.containers import open_for_work, origin_of, packets_of, pic
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.sparse import key_frames_within, picture_length, sparse_pictures
 from qwen_omni.media.transcode_picture import PictureEncoder, Shaper, Shown, Stretch, read_pictures, set_up
 from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
 from qwen_omni.media.watch import Watch
@@ -35,16 +36,18 @@ if TYPE_CHECKING:
 _PIECE = Fraction(30)  # seconds that one thread works on at a time
 _LEAST_PIECE = Fraction(5)
 _MOST_MISSED = 60  # cuts in a row without a key frame; the length of a damaged file may be a million years
-_SOUGHT = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # containers with an index that can be relied on
+_INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"  # its index names every key frame
+_SOUGHT = frozenset({_INDEXED, "matroska,webm"})  # containers with an index that can be relied on
 _WAITING_FRAMES = 8
 _WAITING_SOUND = 256  # packets; about 16 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was written: how many pictures, and how many seconds pictures and sound last."""
+    """What was written: how many pictures, how many a second, and how many seconds pictures and sound last."""
 
     frames: int
+    fps: Fraction
     duration: Fraction
 
 
@@ -56,6 +59,7 @@ def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, work
     """
     with contextlib.ExitStack() as stack:
         origin, stretches = _stretches(source, plan, workers, watch)
+        plan = replace(plan, picture=replace(_picture(plan), period=stretches[0].period))
         pictures = _pictures(source, plan, stretches, watch, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
@@ -83,13 +87,26 @@ def _stretches(source: Reopenable, plan: Plan, workers: int, watch: Watch) -> tu
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
         origin = origin_of(container)
         begin, period = origin + plan.start, _picture(plan).period
+        if plan.budget.key_frames:
+            return origin, [_sparse(container, stream, plan, begin)]
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
         whole = Stretch(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
-        if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or plan.budget.key_frames:  # noqa: PLR2004
+        if workers < 2 or container.format.name not in _SOUGHT or plan.end is None:  # noqa: PLR2004
             return origin, [whole]
         return origin, _cut(container, stream, whole, plan.end - plan.start, workers, watch)
+
+
+def _sparse(container: "InputContainer", stream: "VideoStream", plan: Plan, begin: Fraction) -> Stretch:
+    """Lay out a glance: one piece, each key frame held until the next one that is shown."""
+    period, seek = _picture(plan).period, begin if plan.start else None
+    if plan.end is None:
+        return Stretch(begin=begin, period=period, seek=seek)
+    length = plan.end - plan.start if plan.partial else picture_length(stream, plan.end - plan.start)
+    known = key_frames_within(stream, begin, length) if container.format.name == _INDEXED else 0
+    count, period = sparse_pictures(known, length, period)
+    return Stretch(begin=begin, period=period, count=count, seek=seek)
 
 
 def _cut(
@@ -215,11 +232,21 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
             stream = sound_stream(container)
             if stream is None:
                 return
-            yield from encode_sound(track.codec_context, read_sound(container, stream, stretch, watch))
+            told = _end_told(stream, stretch.begin)
+            wanted = replace(stretch, told=told, index=container.format.name == _INDEXED)
+            sound = read_sound(container, stream, wanted, watch)
+            yield from encode_sound(track.codec_context, sound, samples=wanted.samples)
 
     packets = piped(made(), _WAITING_SOUND, watch) if threaded else made()
     stack.callback(packets.close)
     return packets
+
+
+def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
+    """Tell where a file says that its sound ends, in seconds from `begin`."""
+    if not stream.duration or not stream.time_base:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
 
 
 def _mux(
@@ -252,7 +279,7 @@ def _mux(
         heard = _end_of(waiting)
         output.mux(_carried(waiting, sounds))
         waiting = next(sound, None)
-    return Made(frames=frames, duration=max((last + 1) * period, heard))
+    return Made(frames=frames, fps=1 / period, duration=max((last + 1) * period, heard))
 
 
 def _end_of(packet: "Packet[AudioStream]") -> Fraction:

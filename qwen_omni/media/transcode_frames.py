@@ -43,7 +43,8 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []
         shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=plan.budget.key_frames)
-        for frame, number, times in shown:
+        for frame, number, held in shown:
+            times = 1 if plan.budget.key_frames else held
             if len(stills) + times > _MOST_STILLS:
                 raise _too_many(source.label, picture.period)
             data = painter.paint(shaper.shape(frame))

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
+from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
@@ -90,11 +91,13 @@ def read_pictures(
     context.thread_type = "AUTO" if threads > 1 else "NONE"
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
     context.options = {"max_pixels": str(_most_pixels(stream))}
+    if key_frames:
+        stream.discard = Discard.nonkey  # where the container has an index, others are not even read
     if stretch.seek is not None:
         container.seek(int(stretch.seek / _base(stream)), stream=stream)
     grid = Grid(stretch.start, stretch.period, _base(stream))
     decoded = _decode(container, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
-    yield from _hold(decoded, stream, grid, stretch, once=key_frames)
+    yield from _hold(decoded, stream, grid, stretch)
 
 
 def _most_pixels(stream: "VideoStream") -> int:
@@ -199,9 +202,7 @@ class _Tolerance:
         return frames
 
 
-def _hold(
-    frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, stretch: Stretch, *, once: bool
-) -> Iterator[Shown]:
+def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, stretch: Stretch) -> Iterator[Shown]:
     """Show each frame until the next one begins; the first one also before it begins, where that is ours to show."""
     held: VideoFrame | None = None
     number = end = 0
@@ -217,16 +218,16 @@ def _hold(
             break
         if held is not None and begins > number:
             _check_hold(begins - number, longest, stretch)
-            yield held, stretch.first + number, 1 if once else begins - number
+            yield held, stretch.first + number, begins - number
         if held is None or begins >= number:
-            number = begins if held is not None or once or stretch.first else 0
+            number = begins if held is not None or stretch.first else 0
             held, end = frame, grid.first_at(pts + (frame.duration or ticks))
     if held is not None:
         last = end if stretch.count is None else stretch.count
         alone = number == stretch.first == 0
         count = min(max(last - number, int(alone)), longest)
         if count > 0:  # else the last frame begins behind the last output time
-            yield held, stretch.first + number, 1 if once else count
+            yield held, stretch.first + number, count
 
 
 def grid_base(stream: "VideoStream") -> Fraction:

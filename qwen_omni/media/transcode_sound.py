@@ -5,6 +5,7 @@ is missing there is silence, where pieces overlap the later one is cut. So the e
 in time as its beginning.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,7 +29,9 @@ _SAMPLE_BYTES = 2
 _JUMP = Fraction(3, 100)  # seconds; less is rounding
 _LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
 _RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
-_PIECE = 8192  # samples of silence made at once
+_AAC_FRAME = 1024  # samples
+_FILLING = Fraction(1, 20)  # seconds; the longest usual frame, of HE-AAC at 44.1 kHz, lasts 0.046 s
+_PIECE = 8192  # samples given out at once
 _LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
 
@@ -37,12 +40,24 @@ SoundCodec = Literal["aac", "libmp3lame"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundStretch:
-    """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all."""
+    """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
+
+    `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
+    decoded behind it is how a codec fills up its last frame, and not given.
+    """
 
     begin: Fraction
     rate: int
     duration: Fraction | None = None
     seek: bool = False
+    told: Fraction | None = None
+    index: bool = False
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples there will be, as far as anybody knows."""
+        ends = [end for end in (self.duration, self.told) if end is not None]
+        return max(0, round(min(ends) * self.rate)) if ends else None
 
 
 def read_sound(
@@ -57,7 +72,7 @@ def read_sound(
             watch.check()  # there may be an hour of silence before it
             yield piece
         if line.full:
-            return
+            break
     yield from line.rest()
 
 
@@ -83,10 +98,15 @@ class _Line:
         self._stretch = stretch
         self._written = 0  # samples given out
         self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
+        self._told = round(stretch.told * stretch.rate) if stretch.index and stretch.told is not None else None
         self._resampler: av.AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
-        self._expected: Fraction | None = None  # when the next piece is due, in seconds of the file
+        self._settled: Fraction | None = None  # when the last piece began that did not just follow, in the file's time
+        self._followed = 0  # samples since then
+        self._due: int | None = None  # how the next piece tells its time if it follows, where times count samples
         self._at = 0  # where on the line the next sample of the resampler belongs
+        self._kept: list[bytes] = []  # samples not given out yet; many small frames cost more than a large one
+        self._kept_count = 0
 
     @property
     def full(self) -> bool:
@@ -96,20 +116,39 @@ class _Line:
         """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
         if not frame.samples or not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
             return  # nonsense of a damaged file: at one sample a second each would become thousands
-        begins = self._time_of(frame)
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if shape != self._shape or self._jumped(begins):
-            yield from self.rest()
-            self._resampler, self._shape = self._new_resampler(), shape
-            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
-        self._expected = begins + Fraction(frame.samples, frame.sample_rate)
+        if shape != self._shape or self._due is None or frame.pts != self._due:
+            yield from self._settle(frame, shape)
+        self._followed += frame.samples
+        self._due = None if self._due is None else self._due + frame.samples
         frame.pts = None
         assert self._resampler is not None
         for piece in self._resampler.resample(frame):
             yield from self._write(piece)
 
+    def _settle(self, frame: "AudioFrame", shape: tuple[str, str, int]) -> Iterator["AudioFrame"]:
+        """Find out where on the line a frame belongs that does not simply follow the one before."""
+        begins = self._time_of(frame)
+        if shape != self._shape or self._jumped(begins):
+            yield from self._drain()
+            self._resampler, self._shape = self._new_resampler(), shape
+            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
+        self._settled, self._followed = begins, 0
+        self._due = frame.pts if frame.time_base == Fraction(1, frame.sample_rate) else None
+
+    @property
+    def _expected(self) -> Fraction | None:
+        """When the next piece is due, in seconds of the file."""
+        if self._settled is None or self._shape is None:
+            return self._settled
+        return self._settled + Fraction(self._followed, self._shape[2])
+
     def rest(self) -> Iterator["AudioFrame"]:
-        """Give what the resampler still holds."""
+        """Give what is still held."""
+        yield from self._drain()
+        yield from self._let_out(less=self._filling())
+
+    def _drain(self) -> Iterator["AudioFrame"]:
         resampler, self._resampler, self._shape = self._resampler, None, None
         if resampler is not None:
             for piece in resampler.resample(None):
@@ -147,18 +186,28 @@ class _Line:
 
     def _give(self, data: bytes) -> Iterator["AudioFrame"]:
         if self._total is not None:
-            data = data[: (self._total - self._written) * _SAMPLE_BYTES]
-        count = len(data) // _SAMPLE_BYTES
+            data = data[: max(0, self._total - self._written) * _SAMPLE_BYTES]
+        if not data:
+            return
+        self._kept.append(data)
+        self._kept_count += len(data) // _SAMPLE_BYTES
+        self._written += len(data) // _SAMPLE_BYTES
+        if self._kept_count >= _PIECE and not self._filling():
+            yield from self._let_out()
+
+    def _filling(self) -> int:
+        """Tell how many of the samples so far only fill up the last frame of a codec, if no more follow."""
+        behind = 0 if self._told is None else self._written - self._told
+        return behind if 0 < behind <= min(int(_FILLING * self._stretch.rate), self._kept_count) else 0
+
+    def _let_out(self, *, less: int = 0) -> Iterator["AudioFrame"]:
+        self._kept_count, self._written = self._kept_count - less, self._written - less
+        count, data = self._kept_count, b"".join(self._kept)
+        data = data[: count * _SAMPLE_BYTES]
+        self._kept, self._kept_count = [], 0
         if count == 0:
             return
-        frame = av.AudioFrame(format=_FORMAT, layout="mono", samples=count)
-        plane = frame.planes[0]
-        plane.update(data + bytes(plane.buffer_size - len(data)))
-        frame.sample_rate = self._stretch.rate
-        frame.time_base = Fraction(1, self._stretch.rate)
-        frame.pts = self._written
-        self._written += count
-        yield frame
+        yield _framed(data, self._stretch.rate, self._written - count)
 
 
 def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate: int) -> "AudioStream":
@@ -172,8 +221,28 @@ def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate:
     return track
 
 
-def encode_sound(context: "AudioCodecContext", frames: Iterator["AudioFrame"]) -> Iterator["Packet[AudioStream]"]:
-    """Encode frames to the end of them."""
-    for frame in frames:
+def encode_sound(
+    context: "AudioCodecContext", frames: Iterator["AudioFrame"], *, samples: int | None = None
+) -> Iterator["Packet[AudioStream]"]:
+    """Encode frames to the end of them.
+
+    AAC comes in whole frames of 64 ms. Where the number of samples is known the first frame is filled up, before time
+    zero, instead of the last: players pass over what is before zero, and what is decoded is not longer than the source.
+    """
+    for frame in itertools.chain(_silence(context, -(samples or 0) % _AAC_FRAME), frames):
         yield from cast("list[Packet[AudioStream]]", context.encode(frame))
     yield from cast("list[Packet[AudioStream]]", context.encode(None))
+
+
+def _silence(context: "AudioCodecContext", samples: int) -> Iterator["AudioFrame"]:
+    """Give silence that ends at zero."""
+    if samples:
+        yield _framed(bytes(samples * _SAMPLE_BYTES), context.sample_rate, -samples)
+
+
+def _framed(data: bytes, rate: int, pts: int) -> "AudioFrame":
+    frame = av.AudioFrame(format=_FORMAT, layout="mono", samples=len(data) // _SAMPLE_BYTES)
+    plane = frame.planes[0]
+    plane.update(data + bytes(plane.buffer_size - len(data)))
+    frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), pts
+    return frame

@@ -1,4 +1,7 @@
-"""`qwen-omni probe` and `qwen-omni split` as a user meets them: in a process of their own, without any service."""
+"""`qwen-omni probe` and `qwen-omni split` as a user meets them, without any service.
+
+What a process leaves behind and what a terminal shows is tried in a process of its own; the rest in this one.
+"""
 
 import itertools
 import json
@@ -6,11 +9,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from PIL import Image
+from typer.testing import CliRunner
 
+from qwen_omni.cli.main import build_app
 from qwen_omni.standin.perceive import Memory
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
 
@@ -30,18 +37,31 @@ def run(*arguments: str, home: Path | None = None, terminal: bool = False) -> su
     return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_probe_tells_what_a_file_is_and_why_it_is_treated_so(film):
+@pytest.fixture
+def command(monkeypatch) -> Callable[..., Result]:
+    """Run the command in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*arguments: str) -> Result:
+        done = CliRunner().invoke(build_app(), arguments)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done
+
+    return invoke
+
+
+def test_probe_tells_what_a_file_is_and_why_it_is_treated_so(command, film):
     """The table needs no key; it shows the facts and the plan with its reason."""
-    done = run("probe", str(film.path), "--budget", "static")
-    assert done.returncode == 0, done.stderr
+    done = command("probe", str(film.path), "--budget", "static")
+    assert done.exit_code == 0, done.stderr
     for told in ("24", "320", "180", "h264", "aac", "static", "fps"):
         assert told in done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_probe_speaks_json(film):
+def test_probe_speaks_json(command, film):
     """The same as one line of JSON with plain numbers, for programs."""
-    done = run("probe", str(film.path), "--json", "--budget", "static")
+    done = command("probe", str(film.path), "--json", "--budget", "static")
     told = json.loads(done.stdout)
     assert (told["kind"], told["width"], told["height"], told["duration"]) == ("video", 320, 180, 24)
     assert told["plan"]["action"] == "video"
@@ -81,26 +101,26 @@ def test_the_bar_knows_the_whole(film, tmp_path):
     assert re.search(r"100\s*%", done.stderr)
 
 
-def test_split_cuts_sound(tmp_path):
+def test_split_cuts_sound(command, tmp_path):
     """A recording becomes MP3 segments."""
     sound = make_audio(tmp_path / "talk.wav", seconds=20)
-    done = run("split", str(sound.path), "--to", str(tmp_path / "out"), "--seconds", "12", "--json")
-    assert done.returncode == 0, done.stderr
+    done = command("split", str(sound.path), "--to", str(tmp_path / "out"), "--seconds", "12", "--json")
+    assert done.exit_code == 0, done.stderr
     assert {Path(json.loads(line)["file"]).suffix for line in done.stdout.splitlines()} == {".mp3"}
 
 
-def test_a_segment_that_is_there_is_never_overwritten(film, tmp_path):
+def test_a_segment_that_is_there_is_never_overwritten(command, film, tmp_path):
     """What lies in the folder stays; the error names it and the way out."""
     there = tmp_path / "film-000.mp4"
     there.write_bytes(b"mine")
-    done = run("split", str(film.path), "--to", str(tmp_path), "--budget", "static")
-    assert done.returncode != 0
+    done = command("split", str(film.path), "--to", str(tmp_path), "--budget", "static")
+    assert done.exit_code != 0
     assert "already there" in done.stderr
     assert "--to" in done.stderr
     assert there.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("command", ["probe", "split"])
+@pytest.mark.parametrize("name", ["probe", "split"])
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -110,21 +130,21 @@ def test_a_segment_that_is_there_is_never_overwritten(film, tmp_path):
         (["{text}"], "text"),
     ],
 )
-def test_errors_are_one_sentence(command, arguments, told, film, tmp_path):
+def test_errors_are_one_sentence(command, name, arguments, told, film, tmp_path):
     """What cannot work ends with a sentence on stderr and a code, never with a traceback."""
     text = tmp_path / "notes.mp4"
     text.write_text("just some notes\n" * 20)
     named = [argument.format(film=film.path, text=text) for argument in arguments]
-    done = run(command, *named)
-    assert done.returncode not in (0, 130)
+    done = command(name, *named)
+    assert done.exit_code not in (0, 130)
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_a_picture_cannot_be_split(tmp_path):
+def test_a_picture_cannot_be_split(command, tmp_path):
     """The error says what to use instead."""
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
-    done = run("split", str(tmp_path / "a.png"), "--to", str(tmp_path / "out"))
-    assert done.returncode != 0
+    done = command("split", str(tmp_path / "a.png"), "--to", str(tmp_path / "out"))
+    assert done.exit_code != 0
     assert "cannot be split" in done.stderr

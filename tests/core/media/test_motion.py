@@ -14,7 +14,7 @@ from qwen_omni.media.prepare import as_source, look_at
 from qwen_omni.media.watch import Watch
 from qwen_omni.standin import truth
 
-SIZE = (320, 180)
+SIZE, FPS = (320, 180), 16
 NOISE = np.random.default_rng(5)
 SCENES = [ndimage.gaussian_filter(NOISE.integers(0, 256, (180, 640)).astype(float), 6) * 6 - 640 for _ in range(60)]
 SCENES = [np.clip(scene, 0, 255).astype(np.uint8) for scene in SCENES]
@@ -87,16 +87,16 @@ CALM = [still, lecture, talking_head, noisy_room, typing]
 LIVELY = [pan, shaking, fast_cuts, crowd]
 
 
-def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 16) -> Path:
+def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 13) -> Path:
     with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "23"})
+        stream = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
-        for number in range(seconds * 24):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(draw(number / 24)), "gray").reformat(
+        for number in range(seconds * FPS):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(draw(number / FPS)), "gray").reformat(
                 format="yuv420p"
             )
-            frame.pts, frame.time_base = number, Fraction(1, 24)
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path

@@ -23,7 +23,7 @@ import pytest
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.prepare import Choices, aprepare, as_source, asplit, look_at, plan_for, prepare, split
+from qwen_omni.media.prepare import Choices, _workers, aprepare, as_source, asplit, look_at, plan_for, prepare, split
 from qwen_omni.media.scratch import scratch
 from qwen_omni.media.transcode import _stretches
 from qwen_omni.media.transcode_picture import read_pictures
@@ -171,13 +171,45 @@ def test_a_file_that_fits_passes_byte_for_byte(tmp_path):
 
 
 def test_glance_takes_key_frames_at_their_own_times(film):
-    """Key frames only, one a second at most, each where it belongs."""
-    facts = facts_of(prepare(film.path, budget="glance"))
+    """Key frames only, as often as there are any, each where it belongs; the whole length stays."""
+    prepared = prepare(film.path, budget="glance")
+    facts = facts_of(prepared)
 
-    assert facts.frames == 12
+    assert (facts.frames, prepared.info.fps) == (12, Fraction(1, 2))
+    assert facts.duration == prepared.info.duration == 24
     for mark in facts.picture_marks:
         second = round(mark.start)
         assert mark.code in film.codes[max(0, second - 1) : second + 1]
+
+
+def test_a_glance_at_one_key_frame_lasts_as_long_as_the_film(tmp_path):
+    """The picture is held, so that no service finds the video too short; sound stays where it was."""
+    lone = Encoding(options=(("preset", "ultrafast"), ("g", "9999"), ("sc_threshold", "0")))
+    made = truth.make_video(tmp_path / "a.mp4", seconds=9, size=(160, 120), encoding=lone)
+    with prepare(made.path, budget="glance") as prepared:
+        facts = facts_of(prepared)
+
+    assert (facts.duration, prepared.info.duration, facts.frames) == (9, 9, 4)
+    check(facts.sound_marks, made.codes, 0.05)
+
+
+@pytest.mark.parametrize("seconds", [3, 5, 7])
+def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path):
+    """No frame is filled up at the end, since services bill what they decode; nor does the sound move."""
+    made = truth.make_video(tmp_path / "a.mp4", seconds=seconds, size=(160, 120))
+    with prepare(made.path, budget="static") as prepared:
+        with av.open(str(prepared.path)) as container:
+            frames = list(container.decode(audio=0))
+        assert (frames[0].pts, sum(frame.samples for frame in frames)) == (0, seconds * 16_000)
+        check(facts_of(prepared).sound_marks, made.codes, 0.05)
+
+
+def test_pictures_beyond_4k_are_decoded_one_at_a_time(film):
+    """Two decoders of an 8K film would fill the memory; the choice of more threads does not change that."""
+    look, choices = look_at(as_source(film.path)), Choices(workers=2)
+    large = replace(look, info=replace(look.info, width=7680, height=4320))
+    usual = replace(look, info=replace(look.info, width=3840, height=2160))
+    assert (_workers(large, choices), _workers(usual, choices)) == (1, 2)
 
 
 def test_frames_come_with_their_exact_times(film):

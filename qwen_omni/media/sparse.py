@@ -1,0 +1,44 @@
+"""How often a glance shows a picture: as often as there are key frames, so that none is billed several times."""
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+_FEWEST = 4  # pictures of a range that lasts long enough for them; services refuse videos of one
+_RAREST = Fraction(10)  # seconds between two pictures, at most
+_PARTS = 1000  # of a second, in which the time between two pictures is told
+
+
+def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tuple[int, Fraction]:
+    """Choose how many pictures show a range and the seconds between two; together never longer than the range.
+
+    Args:
+        key_frames: how many there are in the range; 0 if nobody knows.
+        length: of the range, in seconds.
+        shortest: seconds between two pictures that the budget allows at least.
+
+    Example:
+        >>> sparse_pictures(16, Fraction(120), Fraction(1))
+        (16, Fraction(15, 2))
+    """
+    most = max(1, int(length / shortest))
+    least = max(_FEWEST, math.ceil(length / _RAREST))
+    count = min(most, max(key_frames or most, least))
+    return count, Fraction(max(1, int(length * _PARTS / count)), _PARTS)
+
+
+def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) -> int:
+    """Count the key frames that the index of a file names between two instants of its own time."""
+    base = Fraction(stream.time_base or 1)
+    first, last = begin / base, (begin + length) / base
+    return sum(entry.is_keyframe and first <= entry.timestamp < last for entry in stream.index_entries)
+
+
+def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
+    """Give how long there are pictures at most; sound may go on longer."""
+    if not stream.duration or not stream.time_base:
+        return length
+    return min(length, max(stream.duration * Fraction(stream.time_base), Fraction(stream.time_base)))
