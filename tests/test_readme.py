@@ -59,7 +59,7 @@ def test_its_tables_name_what_is_there(package, table):
         pytest.importorskip("llama_index.core")
     home, core = importlib.import_module(package), importlib.import_module("qwen_omni")
     things = [getattr(module, name) for module in (home, core) for name in module.__all__]
-    methods = {name for thing in things if inspect.isclass(thing) for name in vars(thing)}
+    methods = {name for thing in things if inspect.isclass(thing) for name in dir(thing)}
     assert called(table)
     assert called(table) - set(home.__all__) - methods - ELSEWHERE[package] == set()
 

@@ -137,6 +137,7 @@ def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
         yield width, height
         yield width, max(2, height - 2)
         yield max(2, width - 2), height
+    yield even_sides(*shown, Fraction(1))  # a very narrow picture is seen enlarged: made smaller, it may bill more
 
 
 def sampling_for(wish: Wish) -> Sampling:

@@ -47,7 +47,15 @@ films = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+def test_a_very_narrow_film_is_not_made_dearer():
+    """The service sees narrow pictures enlarged: a smaller one may cost more, so it keeps its size."""
+    narrow = replace(FILM, width=16, height=2032, duration=Fraction(2), fps=Fraction(1, 10), size_bytes=7_000_001)
+    made = plan(narrow, room_bytes=7_000_000)
+    assert (made.action, made.picture.size) == ("video", (16, 2032))
+    assert made.tokens <= made.tokens_as_is
+
+
+@settings(max_examples=200, deadline=None)
 @given(info=films, profile=st.sampled_from(MODELS), lively=st.booleans(), room=st.sampled_from([None, 7_000_000]))
 def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively, room):
     """Whatever `auto` makes of a video, the service's formulas count no more tokens than for the original."""
