@@ -8,9 +8,10 @@ PEERS := .venv-peers
 PEERS2 := .venv-peers-llama-index
 BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
+SPREAD := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,16 +46,20 @@ demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what c
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
-	$(BIN)/python -m pytest -n auto -m 'not slow'
+	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
-# What never comes near the SDK is the same on both majors and is not run twice.
-WITHOUT_SDK := core/media core/captions core/spend core/video core/tools core/transcription standin examples test_docs.py
+# The connection, the adapter that hands the SDK's errors on, and everything that must not leak through it.
+WITH_SDK := tests/core/test_client.py tests/core/test_quirks.py tests/core/test_retry.py tests/langchain \
+  tests/test_hostile.py tests/test_secrets.py
 
-test-openai2: $(VENV2)/.test  ## the tests of the connection, the adapters and the command on version 2 of the openai SDK
-	$(VENV2)/bin/python -m pytest -n auto -m 'not slow' $(WITHOUT_SDK:%=--ignore=tests/%)
+test-openai2: $(VENV2)/.test  ## the tests of whatever touches the openai SDK, on its version 2
+	$(VENV2)/bin/python -m pytest $(SPREAD) -m 'not slow' $(WITH_SDK)
 
-test-slow: $(VENV)/.test  ## what moves hundreds of megabytes or kills processes
-	$(BIN)/python -m pytest -n auto -m slow
+test-slow: $(VENV)/.test  ## what moves much, takes long, or kills processes
+	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long'
+
+test-long: $(VENV)/.test  ## hours of media and hundreds of megabytes; not part of CI
+	$(BIN)/python -m pytest $(SPREAD) -m long
 
 check: lint types contracts test test-slow test-openai2 mutants docs wheels  ## all that CI runs
 

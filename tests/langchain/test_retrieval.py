@@ -101,6 +101,7 @@ def _drill_down(llm, standin, store, question, film):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_memory_stays_flat_over_five_hundred_documents(llm, tmp_path):
     """From the hundredth to the last document, less than a tenth of a megabyte stays behind for every hundred."""

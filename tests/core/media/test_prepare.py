@@ -343,6 +343,7 @@ def test_the_folder_goes_with_the_process(film, how):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_sound_does_not_drift_in_two_hours(tmp_path):
     """At the end of two hours sound is where it belongs, to a twentieth of a second."""

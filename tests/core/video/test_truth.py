@@ -83,6 +83,7 @@ def test_one_call(fresh, client, one_minute):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_two_hours(fresh, client, tmp_path_factory):
     """Two hours in 82 segments: all 7,200 seconds, once, at their times."""
