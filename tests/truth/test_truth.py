@@ -168,7 +168,7 @@ def test_the_bill_is_what_was_estimated(llm, path):
     asked = [HumanMessage([video_block(path, fps=1), ASK])]
     made = llm.estimate(asked).tokens
     billed = llm.invoke(asked).usage_metadata["input_token_details"]
-    assert (made.video, made.audio) == (billed["video"], billed["audio"])
+    assert (made.video, made.audio) == (billed.get("video"), billed.get("audio"))
 
 
 def test_a_limit_stops_what_is_too_dear(llm, path):
