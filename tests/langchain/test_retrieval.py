@@ -55,6 +55,7 @@ def minilm():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_twenty_questions_to_a_folder(llm, minilm, standin, tmp_path):
     """At least 19 of 20 find the right video and second; the drill-down looks closer; indexing again sends nothing.
