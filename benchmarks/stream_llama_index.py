@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stream_server import bodies, serve
+
 WAYS = ("stream_chat", "chat")
 _IMPORTS = {
     "ours": "from llama_index_qwen_omni import QwenOmni",
@@ -76,13 +78,11 @@ def main() -> None:
     if wanted.side:
         print(json.dumps(measure(wanted.side, wanted.url, wanted.deltas, wanted.rounds)))
         return
-    from stream import body, serve  # noqa: PLC0415 - the loopback server of the other benchmark
-
     port: multiprocessing.Queue[int] = multiprocessing.Queue()
     accepted = multiprocessing.Value("i", 0)
-    server = multiprocessing.Process(target=serve, args=(port, accepted, body(wanted.deltas)), daemon=True)
+    server = multiprocessing.Process(target=serve, args=(port, accepted, bodies(wanted.deltas, 0)), daemon=True)
     server.start()
-    url = f"http://127.0.0.1:{port.get()}/v1"
+    url = f"http://127.0.0.1:{port.get()}/text/v1"
     pythons = {"ours": sys.executable, **({"peer": wanted.peer} if wanted.peer else {})}
     common = ["--url", url, "--deltas", str(wanted.deltas), "--rounds", str(wanted.rounds)]
     found, imports = {}, {}

@@ -51,7 +51,7 @@ class VideoInputTests:
     @property
     def video_clip(self) -> VideoClip:
         """The clip that is asked about."""
-        raise NotImplementedError("Give a VideoClip as video_clip.")
+        pytest.fail("Give a VideoClip as video_clip.")
 
     @property
     def supports_video_inputs(self) -> bool:

@@ -6,7 +6,7 @@ shows without opening; then each piece in the order of the conversation, so that
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,34 +75,55 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     """
     _check_roots(messages, media_root)
     check_conversation(messages, profile, stores=carrier is not None and carrier.stores)
-    now = datetime.now(UTC)
     room = room_inline(profile) if carrier is None else carrier.room(profile, inline=room_inline(profile))
     fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room, uplink_mbps=uplink_mbps)
-    planned: dict[MediaSource, _Planned] = {}
-    fitted: dict[int, MediaPart] = {}
-    inside: list[tuple[str, MediaPart]] = []
-    for place, part in media_parts(messages):
-        kept = part
-        for source in media_of(part):
-            name = f"{place}: {source.label}"
-            if is_link(source, name=name, now=now, allow_private=allow_private_urls):
-                _check_whole(part, name)
-                planned[source] = _Planned(ready=_linked(source), route="link", name=name)
-                kept = fitter.asked(kept)
-                continue
-            made = fitter.fit_frame(kept, source, place) if isinstance(kept, FramesPart) else fitter.fit(part, place)
-            kept = made.part
-            planned[made.source] = _plan(made, profile, name, carrier)
-        fitted[id(part)] = kept
-        if any(planned[source].route == "inline" for source in media_of(kept)):
-            inside.append((place, part))
-    check_inline(inside, profile)
+    fitting = _Fitting(fitter=fitter, carrier=carrier, allow_private=allow_private_urls, now=datetime.now(UTC))
+    fitted = {id(part): fitting.fit(part, place) for place, part in media_parts(messages)}
+    planned = fitting.planned
+    check_inline(fitting.inside, profile)
     sent = tuple(_with(message, fitted) for message in messages)
     if approve is not None:
         approve(Delivery(messages=sent, media={source: plan.ready for source, plan in planned.items()}))
     # All is checked before anything is uploaded.
     media = _all_carried(planned, model or profile.name, carrier)
     return Delivery(messages=sent, media=media)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fitting:
+    """Makes part after part ready.
+
+    Attributes:
+        planned: each of their media, and the way it will go.
+        inside: the parts that travel inside the request, with their places.
+    """
+
+    fitter: Fitter
+    carrier: Carrier | None
+    allow_private: bool
+    now: datetime
+    planned: dict[MediaSource, _Planned] = field(default_factory=dict)
+    inside: list[tuple[str, MediaPart]] = field(default_factory=list)
+
+    def fit(self, part: MediaPart, place: str) -> MediaPart:
+        """Give a part as it is sent."""
+        kept = part
+        for source in media_of(part):
+            name = f"{place}: {source.label}"
+            if is_link(source, name=name, now=self.now, allow_private=self.allow_private):
+                _check_whole(part, name)
+                self.planned[source] = _Planned(ready=_linked(source), route="link", name=name)
+                kept = self.fitter.asked(kept)
+                continue
+            if isinstance(kept, FramesPart):
+                made = self.fitter.fit_frame(kept, source, place)
+            else:
+                made = self.fitter.fit(part, place)
+            kept = made.part
+            self.planned[made.source] = _plan(made, self.fitter.profile, name, self.carrier)
+        if any(self.planned[source].route == "inline" for source in media_of(kept)):
+            self.inside.append((place, part))
+        return kept
 
 
 def _check_roots(messages: Sequence[Message], media_root: Path) -> None:

@@ -177,7 +177,7 @@ class _Passes:
         options = replace(self._options, detail=detail, strategy="map_reduce")  # type: ignore[arg-type]
         footage, _ = over_source(self._source, self._settings, options)
         task = QuestionTask(options=options, question=self._question)
-        run = make_run(footage, task, self._settings, options, joins=False, wanted=wanted)
+        run = make_run(footage, task, self._settings, options, wanted=wanted)
         self._runs.append(run)
         return run
 

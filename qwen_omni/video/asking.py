@@ -4,7 +4,7 @@ A task makes a `CaptionPlan` (the machinery of captions asks, reads, and asks on
 schema) and turns the answer into a value that a checkpoint can keep.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -45,8 +45,9 @@ class Task(Protocol[T]):
     def text(self, answer: T) -> str:
         """Write a value for the model that joins."""
 
-    def join(self, step: Reduce) -> CaptionPlan:
-        """Say what is asked of the model that joins."""
+
+PlanJoin = Callable[[Reduce], CaptionPlan]
+"""Says what is asked of the model that joins."""
 
 
 def plan_asking(

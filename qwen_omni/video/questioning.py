@@ -17,7 +17,6 @@ from qwen_omni.video.chapters import ChapterTime, clock
 from qwen_omni.video.keys import digest
 from qwen_omni.video.notes import Moment, TimedNote, VideoFacts
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.steps import Reduce
 from qwen_omni.video.summary import Bill, FailedSegment
 
 MOST_LOOKED_AT_AGAIN = 8
@@ -156,10 +155,6 @@ class QuestionTask:
         """Write findings for the model that answers."""
         lines = [f"From {clock(answer.start)} to {clock(answer.end)}: {answer.found}"]
         return "\n".join([*lines, *(f"- {clock(one.start)} {one.text}" for one in answer.evidence)])
-
-    def join(self, step: Reduce) -> CaptionPlan:
-        """Nothing is joined while segments are asked; see `plan_answer`."""
-        raise NotImplementedError(step.name)
 
     def plan_answer(self, findings: Sequence[Findings], duration: float) -> CaptionPlan:
         """Ask for the answer, of what was found."""

@@ -11,7 +11,7 @@ from qwen_omni.media.prepare import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import Settings
-from qwen_omni.video.asking import NotesTask, Task
+from qwen_omni.video.asking import NotesTask, PlanJoin, Task
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.choosing import chosen_strategy
 from qwen_omni.video.footage import Footage, look_over
@@ -85,18 +85,18 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
     task = NotesTask(
         options=options, duration=float(footage.end), video=footage.facts, segments=footage.about, whole=whole
     )
-    return make_run(footage, task, settings, options, joins=joins and not whole)
+    return make_run(footage, task, settings, options, join=task.join if joins and not whole else None)
 
 
 def make_run(
-    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, joins: bool,
+    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, join: PlanJoin | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
-    """Put a run together."""
+    """Put a run together; without `join` it ends with the answers about segments."""
     checkpoint = Checkpoint(checkpoint_path(footage, task.told, settings, options))
     try:
-        worker = Worker(footage, task, checkpoint, text_model=options.text_model_name)
-        machine = make_machine(footage.about, task, options, joins=joins, wanted=wanted)
+        worker = Worker(footage, task, checkpoint, text_model=options.text_model_name, join=join)
+        machine = make_machine(footage.about, task, options, joins=join is not None, wanted=wanted)
     except BaseException:
         checkpoint.close()
         raise

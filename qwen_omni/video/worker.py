@@ -15,7 +15,7 @@ from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import Segment
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.video.asking import Task, to_joined
+from qwen_omni.video.asking import PlanJoin, Task, to_joined
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.footage import Footage
 from qwen_omni.video.joining import Joined
@@ -43,11 +43,13 @@ class Asking:
 class Worker(Generic[T]):
     """Works on one source for one run."""
 
-    def __init__(self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str) -> None:
+    def __init__(
+        self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str, join: PlanJoin | None = None
+    ) -> None:
         self.footage = footage
         self.task = task
         self.checkpoint = checkpoint
-        self._text_model = text_model
+        self._text_model, self._join = text_model, join
         self._cuts: Iterator[Segment] = footage.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
         self._joins: dict[str, str] = {}
@@ -140,7 +142,8 @@ class Worker(Generic[T]):
         return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
     def _before_join(self, action: Reduce) -> "Asking | News[T]":
-        plan = self.task.join(action)
+        assert self._join is not None, "the machine joins only where there is something to ask"
+        plan = self._join(action)
         told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
         step = self._joins[action.name] = f"join:{told[:32]}"
         if self.checkpoint.claim(step) == "taken":
