@@ -96,6 +96,12 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Read the system's certificates once: it takes longer than all else that a client needs."""
+    return httpx2.create_ssl_context()
+
+
 def package_version() -> str:
     """Give the version of this package."""
     try:
@@ -127,7 +133,10 @@ class Connection:
 
         _caught()  # loads what it may need now: the SDK trips over modules that another thread is loading
         self._settings = settings
-        self._client = _forget_openai_account(openai.OpenAI(**_client_arguments(settings)), settings)
+        plug = openai.DefaultHttpxClient(verify=_tls())
+        weakref.finalize(self, plug.close)
+        client = openai.OpenAI(**_client_arguments(settings), http_client=plug)
+        self._client = _forget_openai_account(client, settings)
 
     @contextlib.contextmanager
     def post(self, call: Call) -> Iterator["Answer"]:
@@ -230,7 +239,8 @@ class AsyncConnection:
                 return kept[0]
             import openai  # noqa: PLC0415
 
-            client = openai.AsyncOpenAI(**_client_arguments(self._settings))
+            plug = openai.DefaultAsyncHttpxClient(verify=_tls())
+            client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
             guard = self._closing(_forget_openai_account(client, self._settings), loop)
             self._kept[loop] = (client, guard)
         await anext(guard)
@@ -355,12 +365,6 @@ def _web_client_arguments(settings: Settings) -> dict[str, Any]:
         "follow_redirects": False,
         "verify": _tls(),
     }
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Read the system's certificates once: it takes longer than a short flow."""
-    return httpx2.create_ssl_context()
 
 
 def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
