@@ -3,6 +3,8 @@
     python benchmarks/caption.py          the stand-in, then a sink without think time, then one with a latency model
     python benchmarks/caption.py --live   the real service (DASHSCOPE_API_KEY), on a video of your own: --file promo.mp4
 
+The video is drawn, so it is light; a filmed minute is larger and takes longer to prepare or to send: --file shows it.
+
 Our own work is `look` (what kind is it), `prepare` (plan, make it fit, check, deliver, write the request) and `parse`;
 `ask` is the connection and the service. The sink takes the request apart no further than HTTP, so that its `ask` holds
 our sending and reading and no decoding by anybody.
@@ -23,9 +25,10 @@ from qwen_omni import OmniClient, Settings, VideoCaption
 from qwen_omni.calls import Outgoing
 from qwen_omni.captions.run import DEFAULT_OPTIONS, plan_caption
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.truth import Encoding, make_video
 
 REPEATS = 5
+USUAL = Encoding(options=(("preset", "medium"), ("crf", "23")))  # what x264 does when nobody says otherwise
 UPLINK = 20e6 / 8  # bytes a second
 FIRST_TOKEN = 1.5
 TOKENS_PER_SECOND = 60
@@ -177,14 +180,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = chosen.file or Path(folder) / "promo.mp4"
         if chosen.file is None:
-            make_video(path, seconds=60, size=(1280, 720), fps=25)
+            make_video(path, seconds=60, size=(1280, 720), fps=25, encoding=USUAL)
         if chosen.live:
             live(path)
             return
         local(path)
         if chosen.file is None:
             small = Path(folder) / "four_fps.mp4"
-            make_video(small, seconds=60, size=(1280, 720), fps=4)
+            make_video(small, seconds=60, size=(1280, 720), fps=4, encoding=USUAL)
             print("\nthe same minute at 4 fps, as a preparing stage would send it (its own time is not in these lines)")
             local(small)
 
