@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import add_ai_message_chunks
+from pydantic import ConfigDict
 
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.responses import AudioDelta
@@ -112,6 +113,8 @@ def join_speech(content: Sequence[Any]) -> list[Any]:
 
 class SpeechChunk(AIMessageChunk):
     """A chunk of an answer that speaks. What is added up and complete is a plain `AIMessageChunk`."""
+
+    model_config = ConfigDict(defer_build=True)  # milliseconds, for those alone who let it speak
 
     def __add__(self, other: Any) -> BaseMessage:  # type: ignore[override]  # noqa: ANN401  (LangChain's signature)
         """Add a chunk, or a list of chunks."""

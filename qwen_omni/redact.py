@@ -11,8 +11,8 @@ _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*"
 _KEY = re.compile(r"\bsk-[A-Za-z0-9_*-]{4,}")
 _KEY_ID = re.compile(r"\b(?:LTAI|STS\.)[A-Za-z0-9_-]{6,}")  # key ids of the vendor's object store
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+")
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'<>?#]*)[?#](?!<query>)[^\s\"'<>]*", re.IGNORECASE)
-_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'<>@]+@", re.IGNORECASE)
+_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>?#]*)[?#](?!<query>)[^\s\"'<>]*")
+_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/\"'<>@]+@")
 
 
 def redact(text: str) -> str:

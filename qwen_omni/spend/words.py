@@ -40,11 +40,6 @@ _WEIGHTS: tuple[tuple[str, float, float], ...] = (
     (_ALL_OTHERS, 2.0, 2.0),  # rare scripts and emoji are two tokens as a rule
 )
 _RUNS = _WEIGHTS[2:4]
-_PATTERNS = tuple(
-    (re.compile(pattern if row in _RUNS else pattern + "+"), row not in _RUNS, before, since)
-    for row in _WEIGHTS
-    for pattern, before, since in (row,)
-)
 _ASCII = 4  # the first patterns are all that plain text needs
 _MODELS: dict[Vocabulary, str] = {"qwen2": "qwen2.5-72b-instruct", "qwen3.5": "qwen3.5-27b"}
 
@@ -68,10 +63,21 @@ def nearly(text: str, vocabulary: Vocabulary = "qwen3.5") -> int:
         (6, 3)
     """
     total = 0.0
-    for pattern, by_length, before, since in _PATTERNS[:_ASCII] if text.isascii() else _PATTERNS:
+    patterns = _patterns()
+    for pattern, by_length, before, since in patterns[:_ASCII] if text.isascii() else patterns:
         found = pattern.findall(text)
         total += (since if vocabulary == "qwen3.5" else before) * (sum(map(len, found)) if by_length else len(found))
     return math.ceil(total)
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[re.Pattern[str], bool, float, float], ...]:
+    """Compile the weights' patterns; the second value tells whether letters are counted, or runs of them."""
+    weighed = ((row not in _RUNS, *row) for row in _WEIGHTS)
+    return tuple(
+        (re.compile(pattern + "+" if by_length else pattern), by_length, before, since)
+        for by_length, pattern, before, since in weighed
+    )
 
 
 @functools.cache
