@@ -110,16 +110,20 @@ def first_delta(client: Client, raw: Client, url: str) -> tuple[float, float]:
 
 def import_cpu(python: str, statement: str) -> float:
     """Give the CPU seconds of a process that imports and ends."""
+    place = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     begun = os.times()
-    subprocess.run([python, "-c", statement], check=True, cwd=HERE.parent, timeout=120)
+    subprocess.run([python, "-c", statement], check=True, env=place, timeout=120)
     ended = os.times()
     return ended.children_user - begun.children_user + ended.children_system - begun.children_system
 
 
 def import_ratio(peers: str, rounds: int) -> float:
-    """Give the CPU of our import as a share of `langchain_openai`'s, the two in turns, the first pair not counted."""
+    """Give the CPU of our import as a share of `langchain_openai`'s, the two in turns, the first pair not counted.
+
+    Both in the peers' environment: pydantic looks through all that is installed, so a full one is slower by itself.
+    """
     pairs = [
-        (import_cpu(sys.executable, "from langchain_qwen_omni import ChatQwenOmni"),
+        (import_cpu(peers, "from langchain_qwen_omni import ChatQwenOmni"),
          import_cpu(peers, "from langchain_openai import ChatOpenAI"))
         for _ in range(rounds + 1)
     ]  # fmt: skip
