@@ -19,7 +19,7 @@ from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
-from qwen_omni.http import Call
+from qwen_omni.http.connection import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for

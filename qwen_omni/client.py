@@ -13,7 +13,8 @@ from typing import Self
 from qwen_omni.calls import Making, Outgoing
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.errors import APIConnectionError, QwenOmniError
-from qwen_omni.http import AsyncConnection, Call, Connection, run
+from qwen_omni.http.connection import AsyncConnection, Call, Connection
+from qwen_omni.http.flows import run
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Delta, Response
 from qwen_omni.settings import Settings

@@ -16,7 +16,7 @@ from qwen_omni.delivery.links import expiry_of, is_private_host
 from qwen_omni.delivery.temporary import Pace, ask_policy
 from qwen_omni.errors import AuthenticationError, NotFoundError, PermissionDeniedError, QwenOmniError
 from qwen_omni.flow import Flow, Reply, Request, ask
-from qwen_omni.http import run
+from qwen_omni.http.flows import run
 from qwen_omni.messages import user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 from qwen_omni.delivery.links import check_link
 from qwen_omni.errors import APIConnectionError, DeliveryError, QwenOmniError, StoreUnavailableError
 from qwen_omni.flow import Flow, Reply, Request, ask, repeating
-from qwen_omni.http import run
+from qwen_omni.http.flows import run
 from qwen_omni.media.scratch import remove_file, scratch
 from qwen_omni.redact import redact
 from qwen_omni.retry import RetryPolicy

@@ -8,7 +8,7 @@ import typer
 from qwen_omni.cli.choices import REGIONS, choose
 from qwen_omni.cli.display import show_finding
 from qwen_omni.doctor import examine, examine_link
-from qwen_omni.http import run
+from qwen_omni.http.flows import run
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
 

@@ -9,7 +9,7 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from qwen_omni.http import package_version
+from qwen_omni.http.flows import package_version
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import ToolOutcome
 

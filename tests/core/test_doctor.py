@@ -9,7 +9,7 @@ import pytest
 from qwen_omni.doctor import examine, examine_link
 from qwen_omni.errors import APIConnectionError
 from qwen_omni.flow import Done, Reply, advance
-from qwen_omni.http import arun, run
+from qwen_omni.http.flows import arun, run
 from qwen_omni.oss_settings import OssCredentials
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin

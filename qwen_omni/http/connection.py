@@ -1,4 +1,4 @@
-"""The connection: the only module that names the HTTP libraries and the `openai` SDK.
+"""The connection that chats go through.
 
 The SDK brings connection, authentication and time-outs. Its typed chunks are not used (ten times the CPU) and
 its stream neither (it drops the connection after every call): we take the raw bytes and read them to the end,
@@ -8,24 +8,18 @@ so one connection serves call after call.
 import asyncio
 import contextlib
 import functools
-import logging
 import socket
-import ssl
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
-from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
-from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
-from qwen_omni.redact import redact, redact_record
+from qwen_omni.errors import APIConnectionError, APITimeoutError, QwenOmniError
+from qwen_omni.http.flows import package_version, tls
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -80,10 +74,6 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     return APIConnectionError(f"The connection to {settings.base_url} failed ({words}).")
 
 
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
-_WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
-
-
 def _client_arguments(settings: Settings) -> dict[str, Any]:
     import openai  # noqa: PLC0415
 
@@ -94,20 +84,6 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
         "max_retries": 0,  # the one retry policy is ours
         "default_headers": {"User-Agent": f"qwen-omni/{package_version()}", **settings.headers},
     }
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Read the system's certificates once: it takes longer than all else that a client needs."""
-    return httpx2.create_ssl_context()
-
-
-def package_version() -> str:
-    """Give the version of this package."""
-    try:
-        return version("qwen-omni")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _forget_openai_account(client: _Client, settings: Settings) -> _Client:
@@ -133,7 +109,7 @@ class Connection:
 
         _caught()  # loads what it may need now: the SDK trips over modules that another thread is loading
         self._settings = settings
-        plug = openai.DefaultHttpxClient(verify=_tls())
+        plug = openai.DefaultHttpxClient(verify=tls())
         weakref.finalize(self, plug.close)
         client = openai.OpenAI(**_client_arguments(settings), http_client=plug)
         self._client = _forget_openai_account(client, settings)
@@ -239,7 +215,7 @@ class AsyncConnection:
                 return kept[0]
             import openai  # noqa: PLC0415
 
-            plug = openai.DefaultAsyncHttpxClient(verify=_tls())
+            plug = openai.DefaultAsyncHttpxClient(verify=tls())
             client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
             guard = self._closing(_forget_openai_account(client, self._settings), loop)
             self._kept[loop] = (client, guard)
@@ -288,113 +264,3 @@ class AsyncAnswer:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 async for _ in self._pieces:
                     pass
-
-
-# --- Flows: requests beside the chat route ---
-
-
-def run(flow: Flow[T], settings: Settings) -> T:
-    """Carry a flow to its end and give what it returns."""
-    with httpx2.Client(**_web_client_arguments(settings)) as client:
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, _fetch(client, step, settings))
-    return step.value
-
-
-async def arun(flow: Flow[T], settings: Settings) -> T:
-    """Carry a flow to its end without blocking the event loop; `run` is the other half."""
-    async with httpx2.AsyncClient(**_web_client_arguments(settings)) as client:
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, await _afetch(client, step, settings))
-    return step.value
-
-
-def _fetch(client: httpx2.Client, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
-    if isinstance(step, Sleep):
-        time.sleep(step.seconds)
-        return None
-    try:
-        with client.stream(**_web_arguments(step, settings)) as response:
-            kept = bytearray()
-            for piece in response.iter_bytes():
-                kept += piece
-                if len(kept) >= step.most_bytes:
-                    break
-            return _reply(response, kept, step)
-    except _WEB as error:
-        return _web_error(error, step, settings)
-    except QwenOmniError as error:  # raised by the body while it was being sent
-        return error
-
-
-async def _afetch(
-    client: httpx2.AsyncClient, step: Request | Sleep, settings: Settings
-) -> Reply | QwenOmniError | None:
-    if isinstance(step, Sleep):
-        await asyncio.sleep(step.seconds)
-        return None
-    try:
-        arguments = _web_arguments(step, settings)
-        if step.content is not None:
-            arguments["content"] = _pieces(step.content)
-        async with client.stream(**arguments) as response:
-            kept = bytearray()
-            async for piece in response.aiter_bytes():
-                kept += piece
-                if len(kept) >= step.most_bytes:
-                    break
-            return _reply(response, kept, step)
-    except _WEB as error:
-        return _web_error(error, step, settings)
-    except QwenOmniError as error:
-        return error
-
-
-async def _pieces(content: Content) -> AsyncIterator[bytes]:
-    for piece in content:
-        yield piece
-
-
-def _web_client_arguments(settings: Settings) -> dict[str, Any]:
-    _hush()
-    return {
-        "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        "headers": {"User-Agent": f"qwen-omni/{package_version()}"},
-        "follow_redirects": False,
-        "verify": _tls(),
-    }
-
-
-def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
-    headers = dict(step.headers)
-    if step.with_key:
-        if urlsplit(step.url)[:2] != urlsplit(settings.base_url)[:2]:
-            raise ConfigurationError(f"The key belongs to {settings.base_url} and is sent to no other host.")
-        headers |= {**settings.headers, "Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
-    if step.content is not None:
-        headers["Content-Length"] = str(step.content.length)
-    return {"method": step.method, "url": step.url, "headers": headers, "content": step.content}
-
-
-def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(status=response.status_code, headers=headers, body=bytes(kept[: step.most_bytes]))
-
-
-def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
-    where = redact(step.url).partition("?")[0]
-    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    failure = APIConnectionError(f"The connection to {where} failed ({words}).")
-    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
-        failure = APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
-    elif isinstance(error, httpx2.TimeoutException):
-        failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
-    failure.sent = not isinstance(error, _UNSENT)
-    return failure
-
-
-def _hush() -> None:
-    for name in ("httpx2", "httpx"):
-        logging.getLogger(name).addFilter(redact_record)  # kept once, however often it is added

@@ -1,0 +1,1 @@
+"""HTTP: the one package that names the HTTP libraries and the `openai` SDK."""
