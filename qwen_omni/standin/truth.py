@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
+_RATES = ("8000", "11025", "12000", "16000", "22050", "24000", "32000", "44100", "48000", "96000")
+_MOST_TAKEN = sum(len(rate) - 3 for rate in _RATES)  # codes of four digits inside them
 _CODE_DIGITS = 4
 _QUIET_SHARE = 0.78  # of the picture's shorter side, taken by the QR code and its white border
 _COLOURS = ((196, 48, 48), (48, 150, 60), (52, 78, 200), (214, 196, 40), (176, 60, 180), (40, 176, 186), (236, 132, 32))
@@ -67,11 +69,14 @@ DEFAULT_ENCODING = Encoding()
 
 
 def draw_codes(seconds: int, seed: int | None = None) -> tuple[str, ...]:
-    """Draw one code per second, all different; `seed` makes the draw repeatable."""
+    """Draw one code per second, all different; `seed` makes the draw repeatable.
+
+    None is a part of a usual sample rate, which a report of the media names: "6000" would be found in "16000 Hz".
+    """
     digits = max(_CODE_DIGITS, len(str(seconds)) + 1)
     numbers: random.Random = secrets.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - not a secret
-    drawn = numbers.sample(range(10 ** (digits - 1), 10**digits), seconds)
-    return tuple(str(number) for number in drawn)
+    drawn = numbers.sample(range(10 ** (digits - 1), 10**digits), seconds + _MOST_TAKEN)
+    return tuple(code for code in map(str, drawn) if not any(code in rate for rate in _RATES))[:seconds]
 
 
 def make_video(  # noqa: PLR0913 - one keyword per property of the film

@@ -93,6 +93,13 @@ def test_codes_are_drawn_at_run_time():
     assert draw_codes(9, seed=4) == draw_codes(9, seed=4)
 
 
+def test_no_code_is_a_part_of_a_sample_rate():
+    """A report that says "16000 Hz" names no code."""
+    drawn = {code for seed in range(40) for code in draw_codes(999, seed=seed)}
+    assert len(drawn) > 8000
+    assert not {code for code in drawn if code in "8000 11025 16000 22050 24000 32000 44100 48000"}
+
+
 @pytest.mark.parametrize("delay", [0.5, 0.06])
 def test_shifted_sound_shows(tmp_path, delay):
     """Sound that comes late is told late, by the amount."""
