@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from qwen_omni import ConfigurationError, MediaOutsideRootError, MediaTools, Settings
 from qwen_omni.standin import Fault, Outcome, Standin
-from qwen_omni.standin.truth import make_audio, make_video
+from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
 from qwen_omni.tools.outcome import MOST_LETTERS, bounded, without_places
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, nasty_paths
@@ -91,9 +92,23 @@ def test_find_moment(tools: MediaTools, place: Place) -> None:
     assert "no moments" in both(tools, "find_moment", path="still.png", query="x").content
 
 
-def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin: Standin) -> None:
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    """More than three minutes of sound."""
+    return make_audio(tmp_path_factory.mktemp("recordings") / "long.mp3", seconds=200)
+
+
+def here(recording: TruthMedia, folder: Path) -> TruthMedia:
+    """Put the recording into the test's own folder."""
+    shutil.copy(recording.path, folder / "long.mp3")
+    return recording
+
+
+def test_find_moment_in_a_long_file(
+    tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia
+) -> None:
     """Three minutes and more are asked about in pieces; each moment is told once, at its own second, and paid once."""
-    call = make_audio(tmp_path / "long.mp3", seconds=200)
+    call = here(recording, tmp_path)
     tools = MediaTools(tmp_path, settings=settings)
     found = both(tools, "find_moment", path="long.mp3", query="each code")
     assert len(standin.requests) == 4
@@ -109,9 +124,9 @@ def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin:
     assert len(standin.requests) == 4
 
 
-def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -> None:
+def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia) -> None:
     """A long file is told with its chapters, in seconds; the same again sends nothing, another focus is asked anew."""
-    call = make_audio(tmp_path / "long.mp3", seconds=200)
+    call = here(recording, tmp_path)
     tools = MediaTools(tmp_path, settings=settings)
     found = both(tools, "summarize_video", path="long.mp3")
     sent = len(standin.requests)
@@ -127,9 +142,11 @@ def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -
     assert "each code" in str(standin.requests[-1].body)
 
 
-def test_a_part_that_failed_is_told(tmp_path: Path, settings: Settings, standin: Standin) -> None:
+def test_a_part_that_failed_is_told(
+    tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia
+) -> None:
     """A piece that the service refuses is no error of the tool, and the model learns which seconds are missing."""
-    make_audio(tmp_path / "long.mp3", seconds=200)
+    here(recording, tmp_path)
     tools = MediaTools(tmp_path, settings=settings)
     standin.script.fault(
         Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."), times=1
