@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -23,11 +24,13 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import Document, MetadataMode, TextNode
 
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
-from qwen_omni import downloads
+from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.media.segments import Segment
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+from qwen_omni.video.footage import Footage
 from qwen_omni.video.options import SummaryOptions
 from tests.llama_index import minilm
 
@@ -152,11 +155,12 @@ def test_resources(reader: Make, talk: TruthMedia) -> None:
 
 def test_serialisation(reader: Make) -> None:
     """A reader can be written down and made again, without the key."""
-    made = reader(mode="captions", folder="talks")
+    made = reader(mode="captions", folder="talks", transcript=TranscriptionOptions(language="en", speakers=2))
     told = made.to_dict()
     assert "sk-" not in str(told)
     again = QwenOmniVideoReader.from_dict(told)
     assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
+    assert again.transcript == made.transcript
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -180,23 +184,70 @@ def test_sound_is_sound(reader: Make, tmp_path: Path) -> None:
     assert str(block.url).startswith(f"{call.path.absolute().as_uri()}#t=0,6")
 
 
+@pytest.mark.parametrize("transcript", [False, True], ids=["seen", "seen and said"])
 @pytest.mark.parametrize("mode", ["segments", "captions", "single"])
 async def test_the_same_passages_as_langchain(
-    mode: str, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
+    mode: str, transcript: bool, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
 ) -> None:
     """Both frameworks index the same: ids, texts, facts; sync and async; what one has read costs the other nothing."""
     langchain = pytest.importorskip("langchain_qwen_omni")
-    options = SummaryOptions(segment_seconds=10, overlap=2, single_call_seconds=0, checkpoint=tmp_path)
-    made = reader(mode=mode, options=options)
+    standin.tasks.polls_until_done = 0
+    wish = {
+        "mode": mode,
+        "options": SummaryOptions(segment_seconds=10, overlap=2, single_call_seconds=0, checkpoint=tmp_path),
+        "transcript": transcript and TranscriptionOptions(poll_seconds=0.01),
+    }
+    made = reader(**wish)
     other = langchain.ChatQwenOmni(api_key=made.llm.api_key, base_url=made.llm.base_url, max_retries=0)
-    theirs = langchain.QwenOmniVideoLoader(talk.path, other, mode=mode, options=options).load()
+    theirs = langchain.QwenOmniVideoLoader(talk.path, other, **wish).load()
     other.close()
     asked = len(standin.requests)
+    assert standin.tasks.submitted == transcript
+    assert any("\nSaid: " in one.page_content for one in theirs) is transcript
     for ours in (made.load_data(talk.path), await made.aload_data(talk.path)):
         assert [(one.id_, one.text, one.metadata) for one in ours] == [
             (one.id, one.page_content, one.metadata) for one in theirs
         ]
     assert len(standin.requests) == asked > 0
+    assert standin.tasks.submitted == transcript
+
+
+def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: TruthMedia, standin: Standin) -> None:
+    """The words of a document's seconds stand in its text; which model heard them is kept from prompts and indexes."""
+    standin.tasks.polls_until_done = 0
+    wish = {"transcript": TranscriptionOptions(poll_seconds=0.01), "options": replace(SHORT, segment_seconds=10, overlap=2)}
+    documents = reader(**wish).load_data(talk.path)
+    for second, code in enumerate(talk.codes):
+        covering = [one for one in documents if one.metadata["start"] <= second + 0.3 <= one.metadata["end"]]
+        assert any(code in one.text.partition("Said: ")[2] for one in covering), second
+    for document in documents:
+        assert document.metadata["transcriber"] == "paraformer-v2"
+        assert document.get_content(MetadataMode.EMBED) == document.text
+        assert "paraformer" not in document.get_content(MetadataMode.LLM)
+
+
+async def test_the_first_document_comes_before_the_third_segment_is_prepared(
+    reader: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third segment is held back until the first document is out; whoever waited for it would wait in vain."""
+    path = make_video(tmp_path / "film.mp4", seconds=36, size=(64, 48), fps=2, sound=False).path
+    out, prepare = threading.Event(), Footage.prepare
+
+    def held(footage: Footage, segment: Segment) -> object:
+        assert segment.index < 2 or out.wait(20), "the first document did not come"
+        return prepare(footage, segment)
+
+    monkeypatch.setattr(Footage, "prepare", held)
+    coming = reader().lazy_load_data(path)
+    first = next(coming)
+    out.set()
+    count = 1 + len(list(coming))
+    out.clear()
+    async with contextlib.aclosing(reader().alazy_documents(path)) as documents:
+        again = await anext(documents)
+        out.set()
+        assert count == 1 + len([one async for one in documents]) >= 4
+    assert first.metadata["start"] == again.metadata["start"] == 0
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
