@@ -13,7 +13,7 @@ from qwen_omni import SummaryOptions
 from qwen_omni.standin.example import start
 
 # Usually 180 and 90: what is longer is cut into such pieces. Small here, for a small film.
-CUT = SummaryOptions(single_call_seconds=60, segment_seconds=30)
+CUT = SummaryOptions(single_call_seconds=30, segment_seconds=20)
 
 
 async def main(film: Path) -> None:

