@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from qwen_omni import ConfigurationError, TranscriptionOptions
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.truth import make_audio, make_video
 from qwen_omni.tools.outcome import ToolOutcome
+from qwen_omni.video.sources import find_media
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, make_place, nasty_paths
 from tests.policy import QUESTION, Detective
@@ -89,6 +90,23 @@ async def test_documents(place: Place, llm: QwenOmni, standin: Standin) -> None:
     )
     assert [one.text for one in folder.load_data()] == [one.text for one in documents]
     assert standin.tasks.submitted == 1
+
+
+@pytest.mark.parametrize("named", ["", "**/*.mp3", "*"], ids=["a folder", "a pattern", "all"])
+def test_the_same_files_as_videos(named: str, llm: QwenOmni, standin: Standin, tmp_path: Path) -> None:
+    """Which recordings a folder or a pattern means is decided where it is for videos, for one source or for several."""
+    standin.tasks.polls_until_done = 0
+    (tmp_path / "more").mkdir()
+    sound = make_audio(tmp_path / "b.mp3", seconds=2).path.read_bytes()
+    for name in ("a.m4a", "more/c.mp3", "more/.d.mp3"):
+        (tmp_path / name).write_bytes(sound)
+    (tmp_path / "more" / "notes.txt").write_text("no recording")
+    reader = QwenOmniAudioReader(llm, options=TranscriptionOptions(poll_seconds=0.01), mode="single")
+    source = str(tmp_path / named) if named else tmp_path
+    read = [one.metadata["source"] for one in reader.load_data(source)]
+    assert read == [str(one) for one in find_media(source)]
+    assert len(read) >= 2
+    assert [one.metadata["source"] for one in reader.load_data([source])] == read
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's agents use old names of pydantic
