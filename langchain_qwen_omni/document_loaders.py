@@ -66,7 +66,7 @@ class QwenOmniVideoLoader(BaseLoader):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Check the choices; nothing is opened yet."""
-        self.wish = PassageOptions(mode=mode, options=options, transcript=transcript)
+        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.sources = named_apart(source)
         self.llm = llm
         self.on_error = on_error
@@ -95,7 +95,7 @@ class QwenOmniVideoLoader(BaseLoader):
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
         with opened(os.fspath(source), llm.client().settings) as (path, name):
-            yield from _read(path, name, llm, self.wish, self.on_progress)
+            yield from _read(path, name, llm, self.options, self.on_progress)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -123,14 +123,14 @@ class QwenOmniMediaParser(BaseBlobParser):
         transcript: Wanted = False,
     ) -> None:
         """Check the choices."""
-        self.wish = PassageOptions(mode=mode, options=options, transcript=transcript)
+        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.llm = llm
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
-        for document in _read(content, name, self.llm or ChatQwenOmni(), self.wish, None):
+        for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
             document.metadata = {**blob.metadata, **document.metadata}
             yield document
 
@@ -160,9 +160,9 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
 
 
 def _read(
-    content: Path | bytes, name: str, llm: ChatQwenOmni, wish: PassageOptions, on_progress: OnProgress | None
+    content: Path | bytes, name: str, llm: ChatQwenOmni, options: PassageOptions, on_progress: OnProgress | None
 ) -> Iterator[Document]:
-    asked = replace(wish, options=replace(wish.options, model=llm.model))
+    asked = replace(options, summary=replace(options.summary, model=llm.model))
     passages = iter_passages(content, name, asked, client=llm.client(), on_progress=on_progress)
     with contextlib.closing(passages) as coming:
         for passage in coming:

@@ -130,7 +130,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
             try:
                 with _opened(source, fs, self.llm.client().settings) as (path, name):
                     coming = iter_passages(
-                        path, name, self._wish(), client=self.llm.client(), on_progress=self.on_progress
+                        path, name, self._wanted(), client=self.llm.client(), on_progress=self.on_progress
                     )
                     with contextlib.closing(coming) as passages:
                         for passage in passages:
@@ -152,7 +152,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
                     opening = _opened(source, fs, client.settings)
                     path, name = await asyncio.to_thread(opening.__enter__)
                     closing.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
-                    coming = aiter_passages(path, name, self._wish(), client=client, on_progress=self.on_progress)
+                    coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
                     async for passage in await closing.enter_async_context(contextlib.aclosing(coming)):
                         yield to_document(passage, extra_info or {})
             except UNREADABLE as error:
@@ -167,9 +167,9 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """Load all documents in `asyncio`, without blocking the event loop."""
         return await self.aload_data(*args, **load_kwargs)
 
-    def _wish(self) -> PassageOptions:
-        options = replace(self.options, model=self.llm.model)
-        return PassageOptions(mode=self.mode, options=options, transcript=self.transcript)
+    def _wanted(self) -> PassageOptions:
+        summary = replace(self.options, model=self.llm.model)
+        return PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript)
 
     def _sources(self, given: Sources | None, fs: AbstractFileSystem | None) -> list[str]:
         if given is None:

@@ -27,7 +27,7 @@ class PassageOptions:
     Attributes:
         mode: "segments" makes a passage of each segment, "captions" of each single thing that happens, is said or
             shown, "single" one of the whole.
-        options: the model, how closely it looks, where it is cut, …
+        summary: the model, how closely it looks, where it is cut, …: as for a summary, whose notes are shared.
         transcript: whether what is said, word for word, is added to each passage. It is made before the first
             passage comes, in one piece: a task of the service has no beginning of an answer.
 
@@ -36,7 +36,7 @@ class PassageOptions:
     """
 
     mode: Mode = "segments"
-    options: SummaryOptions = DEFAULT_OPTIONS
+    summary: SummaryOptions = DEFAULT_OPTIONS
     transcript: Wanted = False
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class PassageOptions:
 def iter_passages(
     content: Anything,
     name: str,
-    wish: PassageOptions,
+    options: PassageOptions,
     *,
     client: OmniClient,
     on_progress: OnProgress | None = None,
@@ -56,7 +56,7 @@ def iter_passages(
     Args:
         content: a path chosen by the program, bytes, or a `MediaSource`.
         name: what the passages name as their source: a path or URL.
-        wish: what is wanted.
+        options: what is wanted.
         client: who asks.
         on_progress: told after every step.
 
@@ -71,13 +71,13 @@ def iter_passages(
             for passage in iter_passages("talk.mp4", "talk.mp4", PassageOptions(transcript=True), client=client):
                 print(passage.metadata["start"], passage.text)
     """
-    said = spoken(content, wish.transcript, client=client, options=wish.options)
-    if wish.mode == "single":
-        found = summarize(content, client=client, options=wish.options, on_progress=on_progress)
-        yield with_speech(_whole(name, found, wish.options), said)
+    said = spoken(content, options.transcript, client=client, options=options.summary)
+    if options.mode == "single":
+        found = summarize(content, client=client, options=options.summary, on_progress=on_progress)
+        yield with_speech(_whole(name, found, options.summary), said)
         return
-    passages = Passages(name, wish.mode)
-    notes = iter_notes(content, client=client, options=wish.options, on_progress=on_progress)
+    passages = Passages(name, options.mode)
+    notes = iter_notes(content, client=client, options=options.summary, on_progress=on_progress)
     with contextlib.closing(notes) as coming:
         for one in coming:
             for passage in _told(passages, one):
@@ -87,19 +87,19 @@ def iter_passages(
 async def aiter_passages(
     content: Anything,
     name: str,
-    wish: PassageOptions,
+    options: PassageOptions,
     *,
     client: AsyncOmniClient,
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[Passage, None]:
     """Do the same in `asyncio`; see `iter_passages`. Use `contextlib.aclosing` to stop early without delay."""
-    said = await aspoken(content, wish.transcript, client=client, options=wish.options)
-    if wish.mode == "single":
-        found = await asummarize(content, client=client, options=wish.options, on_progress=on_progress)
-        yield with_speech(_whole(name, found, wish.options), said)
+    said = await aspoken(content, options.transcript, client=client, options=options.summary)
+    if options.mode == "single":
+        found = await asummarize(content, client=client, options=options.summary, on_progress=on_progress)
+        yield with_speech(_whole(name, found, options.summary), said)
         return
-    passages = Passages(name, wish.mode)
-    notes = aiter_notes(content, client=client, options=wish.options, on_progress=on_progress)
+    passages = Passages(name, options.mode)
+    notes = aiter_notes(content, client=client, options=options.summary, on_progress=on_progress)
     async with contextlib.aclosing(notes) as coming:
         async for one in coming:
             for passage in _told(passages, one):
