@@ -15,12 +15,12 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
-from langchain_qwen_omni._fields import ModelFields
+from langchain_qwen_omni._fields import ChatFields
 from langchain_qwen_omni._references import digested
 from qwen_omni.call_plan import Plan
 
 
-class Cached(ModelFields):
+class Cached(ChatFields):
     """A chat model whose answers are cached under digests."""
 
     _asked: list[BaseMessage] | None = PrivateAttr(default=None)

@@ -10,10 +10,11 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
-from qwen_omni.transcription.many import Sources, atranscribe_many, transcribe_many
+from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.passages import Mode, to_passages
 from qwen_omni.video.passages import Passage
+from qwen_omni.video.sources import Sources
 
 
 class QwenOmniAudioLoader(BaseLoader):

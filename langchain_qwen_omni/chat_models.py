@@ -1,6 +1,7 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds the entry points. The fields are in `_fields`; what a call asks for is decided in
+This module holds the entry points. The fields are in `qwen_omni.model_fields`, what LangChain asks about them in
+`_fields`; what a call asks for is decided in
 `qwen_omni.call_plan`, how it is put to a client in `qwen_omni.insisting`; messages are read in `_messages` and
 `_parts`, answers are written in `_responses` and `_events`, and `qwen_omni.connections` keeps the connections.
 """
@@ -25,15 +26,13 @@ from langchain_qwen_omni._events import EventBuilder
 from langchain_qwen_omni._responses import ChunkBuilder, to_message
 from langchain_qwen_omni._telling import atold, listens, told
 from qwen_omni import insisting
-from qwen_omni.call_plan import CONNECTION_FIELDS, Plan
-from qwen_omni.connections import ConnectionOptions
+from qwen_omni.call_plan import Plan
 from qwen_omni.responses import Response, acollect, collect
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from langchain_qwen_omni._structured import Method, Schema
-    from qwen_omni.client import AsyncOmniClient, OmniClient
 
 
 class ChatQwenOmni(Cached):
@@ -238,27 +237,6 @@ class ChatQwenOmni(Cached):
             structure = plan_structure(schema, method, strict=strict)
         llm = self.bind(**structure.options, **kwargs)
         return with_raw(llm, structure.parser) if include_raw else llm | structure.parser
-
-    # --- Connections ---
-
-    def client(self) -> "OmniClient":
-        """Give the core's client of this model's connection, for what the core does by itself, as loaders do."""
-        return self._clients.sync(self._connection())
-
-    def aclient(self) -> "AsyncOmniClient":
-        """Give the asynchronous one."""
-        return self._clients.asynchronous(self._connection())
-
-    def _connection(self) -> ConnectionOptions:
-        return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
-
-    def close(self) -> None:
-        """Close the connections of `invoke`, `stream` and `batch`; the next call opens new ones."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close the connections that `ainvoke`, `astream` and `abatch` opened in the running event loop."""
-        await self._clients.aclose()
 
 
 def _result(response: Response, plan: Plan) -> ChatResult:

@@ -1,15 +1,15 @@
 """Videos and recordings as documents: `QwenOmniVideoLoader` for paths and links, `QwenOmniMediaParser` for blobs.
 
-Each document is a passage: what happens between two moments. The work is `qwen_omni.iter_notes`, whose checkpoints
-`LongVideoChain` shares: what one has paid for costs the other nothing.
+Each document is a passage: what happens between two moments. The work is `qwen_omni.video.indexing`, whose
+checkpoints `LongVideoChain` shares: what one has paid for costs the other nothing.
 """
 
 import asyncio
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from langchain_core.document_loaders import BaseBlobParser, BaseLoader, Blob
 from langchain_core.documents import Document
 
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from qwen_omni.client import OmniClient
 from qwen_omni.downloads import opened
+from qwen_omni.video.indexing import PassageOptions, iter_passages
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
-from qwen_omni.video.passages import Mode, Passage, Passages, check_mode, gap_text, stretch_of, whole_passage
+from qwen_omni.video.passages import Mode, Passage, stretch_of
 from qwen_omni.video.progress import OnProgress
-from qwen_omni.video.reading import iter_notes
-from qwen_omni.video.sources import UNREADABLE, OnError, Source, find_media, left_out_text
-from qwen_omni.video.spoken import Wanted, spoken, with_speech
-from qwen_omni.video.summarizing import summarize
+from qwen_omni.video.sources import UNREADABLE, OnError, Source, Sources, find_media, left_out_text, named_apart
+from qwen_omni.video.spoken import Wanted
 
 
 class QwenOmniVideoLoader(BaseLoader):
@@ -43,6 +41,7 @@ class QwenOmniVideoLoader(BaseLoader):
             shown, "single" one of the whole.
         options: how closely to look, where to cut, …; the model is the `llm`'s.
         transcript: whether what is said, word for word, is added to each document; `TranscriptionOptions` choose how.
+            It is made before the first document comes.
         on_error: "warn" leaves out sources that cannot be read and warns; "raise" stops there. What the service refuses
             always raises; what is finished is kept for the next time.
         on_progress: told after every step.
@@ -57,7 +56,7 @@ class QwenOmniVideoLoader(BaseLoader):
 
     def __init__(  # noqa: PLR0913  (each keyword is a choice of its own)
         self,
-        source: Source | Sequence[Source],
+        source: Sources,
         llm: ChatQwenOmni | None = None,
         *,
         mode: Mode = "segments",
@@ -67,12 +66,9 @@ class QwenOmniVideoLoader(BaseLoader):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Check the choices; nothing is opened yet."""
-        check_mode(mode)
-        self.sources: tuple[Source, ...] = (source,) if isinstance(source, str | os.PathLike) else tuple(source)
+        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
+        self.sources = named_apart(source)
         self.llm = llm
-        self.mode = mode
-        self.options = options
-        self.transcript = transcript
         self.on_error = on_error
         self.on_progress = on_progress
 
@@ -99,11 +95,7 @@ class QwenOmniVideoLoader(BaseLoader):
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
         with opened(os.fspath(source), llm.client().settings) as (path, name):
-            yield from _read(path, name, llm, self._wish, self.on_progress)
-
-    @property
-    def _wish(self) -> "_Wish":
-        return _Wish(mode=self.mode, options=self.options, transcript=self.transcript)
+            yield from _read(path, name, llm, self.options, self.on_progress)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -131,18 +123,14 @@ class QwenOmniMediaParser(BaseBlobParser):
         transcript: Wanted = False,
     ) -> None:
         """Check the choices."""
-        check_mode(mode)
+        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.llm = llm
-        self.mode = mode
-        self.options = options
-        self.transcript = transcript
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
-        wish = _Wish(mode=self.mode, options=self.options, transcript=self.transcript)
-        for document in _read(content, name, self.llm or ChatQwenOmni(), wish, None):
+        for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
             document.metadata = {**blob.metadata, **document.metadata}
             yield document
 
@@ -171,51 +159,14 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     return {"type": stretch.kind, "path": stretch.source, "extras": extras}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What documents are wanted."""
-
-    mode: Mode
-    options: SummaryOptions
-    transcript: Wanted
-
-
 def _read(
-    content: Path | bytes, name: str, llm: ChatQwenOmni, wish: _Wish, on_progress: OnProgress | None
+    content: Path | bytes, name: str, llm: ChatQwenOmni, options: PassageOptions, on_progress: OnProgress | None
 ) -> Iterator[Document]:
-    client, chosen = llm.client(), replace(wish.options, model=llm.model)
-    said = spoken(content, wish.transcript, client=client, options=chosen)
-    found = _whole if wish.mode == "single" else _pieces
-    with contextlib.closing(found(content, Passages(name, wish.mode), client, chosen, on_progress)) as coming:
+    asked = replace(options, summary=replace(options.summary, model=llm.model))
+    passages = iter_passages(content, name, asked, client=llm.client(), on_progress=on_progress)
+    with contextlib.closing(passages) as coming:
         for passage in coming:
-            yield _document(with_speech(passage, said))
-
-
-def _pieces(
-    content: Path | bytes,
-    passages: Passages,
-    client: OmniClient,
-    options: SummaryOptions,
-    on_progress: OnProgress | None,
-) -> Generator[Passage, None, None]:
-    with contextlib.closing(iter_notes(content, client=client, options=options, on_progress=on_progress)) as coming:
-        for notes in coming:
-            if notes.gap:
-                _warn(gap_text(passages.source, notes.start, notes.end, notes.gap))
-            yield from passages.of(notes)
-
-
-def _whole(
-    content: Path | bytes,
-    passages: Passages,
-    client: OmniClient,
-    options: SummaryOptions,
-    on_progress: OnProgress | None,
-) -> Generator[Passage, None, None]:
-    found = summarize(content, client=client, options=options, on_progress=on_progress)
-    for gap in found.gaps:
-        _warn(gap_text(passages.source, gap.start, gap.end, gap.reason))
-    yield whole_passage(passages.source, found, start=options.start, end=options.end)
+            yield _document(passage)
 
 
 def _warn(text: str) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document
 
+from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
-from qwen_omni.transcription.many import Sources, atranscribe_many, transcribe_many
+from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.passages import Mode, to_passages
 from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage
+from qwen_omni.video.sources import Sources
 
 
 class QwenOmniAudioReader(BaseReader):
@@ -21,7 +23,7 @@ class QwenOmniAudioReader(BaseReader):
     Works by itself and as a `file_extractor`. A recording that was submitted within a day is not paid again.
 
     Args:
-        settings: how to reach the service; read from the environment if not given.
+        llm: whose connection is used; the environment's if not given.
         options: the transcribing model, the language, speakers.
         mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document a file.
         seconds: the longest passage.
@@ -36,7 +38,7 @@ class QwenOmniAudioReader(BaseReader):
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        llm: QwenOmni | None = None,
         *,
         options: TranscriptionOptions = DEFAULT_OPTIONS,
         mode: Mode = "passages",
@@ -44,7 +46,7 @@ class QwenOmniAudioReader(BaseReader):
         concurrency: int = 4,
     ) -> None:
         """Opens and sends nothing yet."""
-        self._settings, self._options = settings, options
+        self._llm, self._options = llm, options
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 
     def lazy_load_data(  # type: ignore[override]
@@ -63,7 +65,7 @@ class QwenOmniAudioReader(BaseReader):
         Raises:
             QwenOmniError: of the first recording that fails; see `qwen_omni.errors`.
         """
-        with OmniClient(self._settings) as client:
+        with OmniClient(self._settings()) as client:
             for said in transcribe_many(file, client=client, options=self._options, concurrency=self._concurrency):
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
                     yield _document(passage, extra_info)
@@ -78,7 +80,7 @@ class QwenOmniAudioReader(BaseReader):
         self, file: Sources, extra_info: dict[str, Any] | None = None
     ) -> AsyncIterator[Document]:
         """Give the documents one after another, without blocking the event loop."""
-        async with AsyncOmniClient(self._settings) as client:
+        async with AsyncOmniClient(self._settings()) as client:
             coming = atranscribe_many(file, client=client, options=self._options, concurrency=self._concurrency)
             async with contextlib.aclosing(coming) as transcripts:
                 async for said in transcripts:
@@ -93,6 +95,9 @@ class QwenOmniAudioReader(BaseReader):
     ) -> list[Document]:
         """Give the documents without blocking the event loop."""
         return [one async for one in self.alazy_load_data(file, extra_info)]
+
+    def _settings(self) -> Settings:
+        return Settings.load() if self._llm is None else self._llm.client().settings
 
 
 def _document(passage: Passage, extra: dict[str, Any] | None) -> Document:

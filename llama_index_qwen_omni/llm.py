@@ -1,16 +1,15 @@
 """`QwenOmni`: Qwen-Omni as a LlamaIndex LLM.
 
-This module holds the fields and the eight entry points. What a call asks for is decided in `qwen_omni.call_plan`,
-messages are read in `_messages` and `_parts`, answers are written in `_responses`, `_tracing` tells LlamaIndex's
-handlers, `_tools` and `_structured` hold what is asked of tools and of schemas, and `qwen_omni.connections` keeps
-the connections.
+This module holds the eight entry points. The fields, and the connections that come of them, are in
+`qwen_omni.model_fields`; what a call asks for is decided in `qwen_omni.call_plan`, messages are read in `_messages` and
+`_parts`, answers are written in `_responses`, `_tracing` tells LlamaIndex's handlers, `_tools` and `_structured` hold
+what is asked of tools and of schemas.
 """
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
 
-import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -23,7 +22,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict
 
 from llama_index_qwen_omni._messages import to_messages
 from llama_index_qwen_omni._responses import StreamedAnswer, to_completion, to_response
@@ -32,26 +31,17 @@ from llama_index_qwen_omni._tools import ToolCalling
 from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
 from qwen_omni import insisting
 from qwen_omni.call_estimate import count_call, estimate_plan
-from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, Plan, plan_call
-from qwen_omni.connections import Clients, ConnectionOptions
-from qwen_omni.delivery.delivered import Delivery
-from qwen_omni.options import Dialect, Effort, OutputModality
-from qwen_omni.oss_settings import OssSettings
-from qwen_omni.profiles import DEFAULT_MODEL, Region, profile_for
-from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.spend.limit import SpendLimit
+from qwen_omni.call_plan import Plan, plan_call
+from qwen_omni.model_fields import ModelFields
+from qwen_omni.profiles import profile_for
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
-    from qwen_omni.client import AsyncOmniClient, OmniClient
     from qwen_omni.spend.estimates import Estimate
 
-# May hold secrets, or live objects; they identify nothing about an answer.
-_UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
 
-
-class QwenOmni(ToolCalling, StructuredPrediction):
+class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     """Qwen-Omni models of Alibaba Cloud Model Studio: text, images, audio and video in, text or speech out.
 
     The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
@@ -79,61 +69,7 @@ class QwenOmni(ToolCalling, StructuredPrediction):
         print(llm.chat([question]).message.content)
     """
 
-    model: str = DEFAULT_MODEL
-    """Name of the model."""
-
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    """Key of the service; `None` takes it from the environment when it is needed."""
-    base_url: str | None = None
-    """Address of the service's OpenAI-compatible routes."""
-    region: Region | None = None
-    """Short name of an address: cn, intl, us or hk. Keys belong to a region."""
-    timeout: float | None = None
-    """Seconds to wait for the next byte; minutes by default, since the service downloads media in silence."""
-    connect_timeout: float | None = None
-    """Seconds to wait for a connection."""
-    max_retries: int | None = None
-    """How often a request that failed in passing is repeated."""
-    media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
-    """The folder that local paths in messages must lie in."""
-    delivery: Delivery | None = None
-    """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
-    oss: OssSettings | None = Field(default=None, exclude=True)
-    """A bucket of your own for large media."""
-    spend_limit: SpendLimit | None = Field(default=None, exclude=True)
-    """What calls may cost; refused before anything is sent. Share one object to limit several models together."""
-    ledger: UsageLedger | None = Field(default=None, exclude=True)
-    """Is told what each call was estimated at and did use."""
-    dialect: Dialect | None = None
-    """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    """Most tokens of the answer, thinking not counted."""
-    seed: int | None = None
-    stop: list[str] | str | None = None
-    presence_penalty: float | None = None
-    repetition_penalty: float | None = None
-    thinking: bool | Effort | None = None
-    """`True` or `False` switches thinking, an effort says how much; `None` leaves the model's default."""
-    modalities: list[OutputModality] | None = None
-    """`["text", "audio"]` makes the model speak, if it can; `voice` says who."""
-    voice: str | None = None
-    search: bool | None = None
-    """Whether the model may search the web."""
-    high_resolution_images: bool | None = None
-    multichannel: bool | None = None
-    """Whether stereo or ambisonic sound is heard by channel."""
-    extra_body: dict[str, Any] | None = None
-    """Further fields of the request, as the service names them."""
-    extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    """Further headers of the request."""
-
-    _clients: Clients = PrivateAttr(default_factory=Clients)
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=False)
 
     # --- Chat ---
 
@@ -228,8 +164,7 @@ class QwenOmni(ToolCalling, StructuredPrediction):
     # --- The road of a call: planned once, then sent ---
 
     def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> Plan:
-        fields = {name: getattr(self, name) for name in ("model", *CALL_FIELDS, *CONNECTION_FIELDS)}
-        return plan_call(fields, to_messages(messages), options, who="QwenOmni")
+        return plan_call(self._chosen(), to_messages(messages), options, who="QwenOmni")
 
     def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
         text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
@@ -292,27 +227,6 @@ class QwenOmni(ToolCalling, StructuredPrediction):
         plan = self._plan(_conversation(messages), {"tools": [tool.metadata.to_openai_tool() for tool in tools]})
         return count_call(plan.request.messages, plan.request.options.tools, self.model)
 
-    # --- Connections ---
-
-    def client(self) -> "OmniClient":
-        """Give the core's client that the synchronous methods use, for what LlamaIndex has no words for."""
-        return self._clients.sync(self._connection())
-
-    def async_client(self) -> "AsyncOmniClient":
-        """Give the core's client that the asynchronous methods use."""
-        return self._clients.asynchronous(self._connection())
-
-    def _connection(self) -> ConnectionOptions:
-        return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
-
-    def close(self) -> None:
-        """Close the connections of the synchronous methods; the next call opens new ones."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close the connections that asynchronous methods opened in the running event loop."""
-        await self._clients.aclose()
-
     # --- What LlamaIndex asks about the model ---
 
     @classmethod
@@ -334,10 +248,7 @@ class QwenOmni(ToolCalling, StructuredPrediction):
 
     def to_payload(self) -> dict[str, Any]:
         """Describe the model to traces: what shapes an answer, and no secret."""
-        names = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
-        chosen = {name: getattr(self, name) for name in names if name not in _UNSHOWN}
-        told = {name: value for name, value in chosen.items() if value is not None}
-        return {**super().to_payload(), **told}
+        return {**super().to_payload(), **self._shown()}
 
 
 def _conversation(given: str | Sequence[ChatMessage]) -> Sequence[ChatMessage]:

@@ -107,7 +107,7 @@ class LongVideoWorkflow(Workflow):
     async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
         """Work on the video until there is a result; raises what the core raises, see `qwen_omni.summarize`."""
         coming = astream_either(
-            _source(ev.video), ev.question or self.question, client=self.llm.async_client(), options=self.options
+            _source(ev.video), ev.question or self.question, client=self.llm.aclient(), options=self.options
         )
         async with contextlib.aclosing(coming):
             async for news in coming:

@@ -1,7 +1,7 @@
 """`QwenOmniVideoReader`: videos → documents with times, for any index. `_documents` is the pure half.
 
-What is in the videos is asked by `qwen_omni.video`, which keeps every finished segment in a checkpoint: reading a
-video again, or reading one that was summarised, costs nothing.
+What is in the videos is asked by `qwen_omni.video.indexing`, which keeps every finished segment in a checkpoint:
+reading a video again, or reading one that was summarised, costs nothing.
 """
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)
 
@@ -29,14 +29,12 @@ from qwen_omni.downloads import opened
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.settings import Settings
-from qwen_omni.video.notes import SegmentNotes
+from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.passages import Mode, Passage, Passages, gap_text, whole_passage
+from qwen_omni.video.passages import Mode
 from qwen_omni.video.progress import OnProgress
-from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, find_media, left_out_text
-from qwen_omni.video.summary import VideoSummary
-
-Files = str | os.PathLike[str] | PurePath | Iterable[str | os.PathLike[str] | PurePath]
+from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, Sources, find_media, left_out_text, named_apart
+from qwen_omni.video.spoken import Wanted
 
 
 def _read_options(given: object) -> SummaryOptions:
@@ -89,6 +87,9 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     whole file ("single")."""
     options: Annotated[SummaryOptions, _Options] = Field(default_factory=SummaryOptions)
     """How closely the model looks, where it is cut, how much runs at once; the model's name is that of `llm`."""
+    transcript: Wanted = False
+    """Whether what is said, word for word, is added to each document; `TranscriptionOptions` choose how. It is made
+    before the first document comes."""
     folder: str | None = None
     """What is read where no file is named."""
     suffixes: tuple[str, ...] = MEDIA_SUFFIXES
@@ -108,7 +109,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
 
     def lazy_load_data(
         self,
-        input_file: Files | None = None,
+        input_file: Sources | None = None,
         extra_info: Mapping[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> Generator[Document, None, None]:
@@ -128,26 +129,31 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         for source in self._sources(input_file, fs):
             try:
                 with _opened(source, fs, self.llm.client().settings) as (path, name):
-                    for passage in self._passages(path, name):
-                        yield to_document(passage, extra_info or {})
+                    coming = iter_passages(
+                        path, name, self._wanted(), client=self.llm.client(), on_progress=self.on_progress
+                    )
+                    with contextlib.closing(coming) as passages:
+                        for passage in passages:
+                            yield to_document(passage, extra_info or {})
             except UNREADABLE as error:
                 self._left_out(source, error)
 
     async def alazy_documents(
         self,
-        input_file: Files | None = None,
+        input_file: Sources | None = None,
         extra_info: Mapping[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> AsyncGenerator[Document, None]:
         """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
+        client = self.llm.aclient()
         for source in await asyncio.to_thread(self._sources, input_file, fs):
             try:
                 async with contextlib.AsyncExitStack() as closing:
-                    opening = _opened(source, fs, self.llm.async_client().settings)
+                    opening = _opened(source, fs, client.settings)
                     path, name = await asyncio.to_thread(opening.__enter__)
                     closing.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
-                    coming = await closing.enter_async_context(contextlib.aclosing(self._apassages(path, name)))
-                    async for passage in coming:
+                    coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
+                    async for passage in await closing.enter_async_context(contextlib.aclosing(coming)):
                         yield to_document(passage, extra_info or {})
             except UNREADABLE as error:
                 self._left_out(source, error)
@@ -161,51 +167,14 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """Load all documents in `asyncio`, without blocking the event loop."""
         return await self.aload_data(*args, **load_kwargs)
 
-    def _passages(self, path: Path, name: str) -> Generator[Passage, None, None]:
-        from qwen_omni.video.reading import iter_notes  # noqa: PLC0415 - the engine loads on first use
-        from qwen_omni.video.summarizing import summarize  # noqa: PLC0415
+    def _wanted(self) -> PassageOptions:
+        summary = replace(self.options, model=self.llm.model)
+        return PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript)
 
-        client, options = self.llm.client(), self._options()
-        if self.mode == "single":
-            yield self._whole(summarize(path, client=client, options=options, on_progress=self.on_progress), name)
-            return
-        passages = Passages(name, self.mode)
-        notes = iter_notes(path, client=client, options=options, on_progress=self.on_progress)
-        with contextlib.closing(notes) as coming:
-            for one in coming:
-                _warn_of_gap(name, one)
-                yield from passages.of(one)
-
-    async def _apassages(self, path: Path, name: str) -> AsyncGenerator[Passage, None]:
-        from qwen_omni.video.reading import aiter_notes  # noqa: PLC0415 - the engine loads on first use
-        from qwen_omni.video.summarizing import asummarize  # noqa: PLC0415
-
-        client, options = self.llm.async_client(), self._options()
-        if self.mode == "single":
-            found = await asummarize(path, client=client, options=options, on_progress=self.on_progress)
-            yield self._whole(found, name)
-            return
-        passages = Passages(name, self.mode)
-        notes = aiter_notes(path, client=client, options=options, on_progress=self.on_progress)
-        async with contextlib.aclosing(notes) as coming:
-            async for one in coming:
-                _warn_of_gap(name, one)
-                for passage in passages.of(one):
-                    yield passage
-
-    def _whole(self, found: VideoSummary, name: str) -> Passage:
-        for gap in found.gaps:
-            warnings.warn(gap_text(name, gap.start, gap.end, gap.reason), stacklevel=4)
-        return whole_passage(name, found, start=self.options.start, end=self.options.end)
-
-    def _options(self) -> SummaryOptions:
-        return replace(self.options, model=self.llm.model)
-
-    def _sources(self, given: Files | None, fs: AbstractFileSystem | None) -> list[str]:
+    def _sources(self, given: Sources | None, fs: AbstractFileSystem | None) -> list[str]:
         if given is None:
             return self.list_resources()
-        named = [given] if isinstance(given, str | os.PathLike) else list(given)
-        found = named if fs is not None else find_media(named, self.suffixes)
+        found = named_apart(given) if fs is not None else find_media(given, self.suffixes)
         return [os.fspath(one) for one in found]
 
     def _left_out(self, source: str, error: Exception) -> None:
@@ -223,7 +192,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         """
         if self.folder is None:
             raise ConfigurationError("Name a file, or give the reader a folder=.")
-        return [os.fspath(path) for path in find_media([self.folder], self.suffixes)]
+        return [os.fspath(path) for path in find_media(self.folder, self.suffixes)]
 
     def get_resource_info(self, resource_id: str, *_: Any, **__: Any) -> dict[str, Any]:
         """Look at a file: its size and time, and what is in it. Asks nobody."""
@@ -244,11 +213,6 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     async def aload_resource(self, resource_id: str, *_: Any, **__: Any) -> list[Document]:
         """Do the same in `asyncio`."""
         return await self.aload_data(resource_id)
-
-
-def _warn_of_gap(name: str, notes: SegmentNotes) -> None:
-    if notes.gap:
-        warnings.warn(gap_text(name, notes.start, notes.end, notes.gap), stacklevel=3)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from typing import Any
 from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
+from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.settings import Settings
 from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import ToolOutcome
 
@@ -20,33 +20,28 @@ from qwen_omni.tools.outcome import ToolOutcome
 class QwenOmniToolSpec(BaseToolSpec):
     """Tools about the videos, recordings and pictures of one folder, for agents.
 
-    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included.
+    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included. The
+    model of `llm` is asked, over its connection settings; its own `media_root` stays as it is.
 
     Args:
+        llm: the model that is asked about the media; the default one, of the environment, if not given.
         media_root: the folder; everything below it may be read and sent to the service.
-        settings: how to reach the service; read from the environment at the first call, if not given.
-        model: which model is asked.
         transcriber: which model transcribes; the cheapest that the region has, if not given.
 
     Example:
         from llama_index.core.agent.workflow import FunctionAgent
         from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
 
-        agent = FunctionAgent(llm=QwenOmni(), tools=QwenOmniToolSpec(media_root="videos").to_tool_list())
+        llm = QwenOmni()
+        agent = FunctionAgent(llm=llm, tools=QwenOmniToolSpec(llm, media_root="videos").to_tool_list())
     """
 
     spec_functions = [one.name for one in DEFINITIONS]  # noqa: RUF012  (LlamaIndex's own form)
 
-    def __init__(
-        self,
-        media_root: str | Path,
-        *,
-        settings: Settings | None = None,
-        model: str = DEFAULT_MODEL,
-        transcriber: str | None = None,
-    ) -> None:
-        """Raises `ConfigurationError` where there is no such folder."""
-        self.media_tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber)
+    def __init__(self, llm: QwenOmni | None = None, *, media_root: str | Path, transcriber: str | None = None) -> None:
+        """Raises `ConfigurationError` where there is no such folder, or `llm` finds no key anywhere."""
+        model, settings = (DEFAULT_MODEL, None) if llm is None else (llm.model, llm.client().settings)
+        self._tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber)
 
     def to_tool_list(
         self,
@@ -65,13 +60,21 @@ class QwenOmniToolSpec(BaseToolSpec):
             raise ConfigurationError(f"There is no tool {', '.join(missing)}; there are {', '.join(known)}.")
         return [self._tool(known[name], (func_to_metadata_mapping or {}).get(name)) for name in wanted]
 
+    def close(self) -> None:
+        """Close the tools' connection; the next call opens another."""
+        self._tools.close()
+
+    async def aclose(self) -> None:
+        """Close the tools' connection in the running event loop."""
+        await self._tools.aclose()
+
     def _tool(self, one: ToolDefinition, told: ToolMetadata | None) -> FunctionTool:
         metadata = told or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
 
         def run(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
-            return self.media_tools.call(one.name, arguments)
+            return self._tools.call(one.name, arguments)
 
         async def arun(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
-            return await self.media_tools.acall(one.name, arguments)
+            return await self._tools.acall(one.name, arguments)
 
         return FunctionTool(fn=run, async_fn=arun, metadata=metadata)

@@ -12,7 +12,9 @@ from typing import Any
 
 _MARK = re.compile(r"<!-- api: ([\w.]+) -->")
 
-_OPTIONS = {"ChatQwenOmni": "\n    options:\n      show_if_no_docstring: true"}  # temperature needs no words
+# Temperature needs no words; the fields of both are those of `qwen_omni.model_fields`.
+_FIELDS = "\n    options:\n      show_if_no_docstring: true\n      inherited_members: true"
+_OPTIONS = {"ChatQwenOmni": _FIELDS, "QwenOmni": _FIELDS}
 
 
 def on_config(config: Any) -> Any:  # noqa: ANN401  (mkdocs' own type; it is not installed where this is checked)

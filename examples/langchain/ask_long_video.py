@@ -14,10 +14,7 @@ from qwen_omni.standin.example import start
 def main(film: Path) -> None:
     """Ask once."""
     llm = ChatQwenOmni()
-    cut = {
-        "single_call_seconds": 60,
-        "segment_seconds": 30,
-    }  # usually 180 and 90: what is longer is cut into such pieces
+    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # usually 180 and 90: what is longer is cut into pieces
     chain = LongVideoChain(llm, question="Which numbers can be read, and when?", **cut)
     found = chain.invoke(film)
     print(found.answer)

@@ -17,10 +17,7 @@ from qwen_omni.standin.example import start
 def main(film: Path) -> None:
     """Show each step, then what came out."""
     llm = ChatQwenOmni()
-    cut = {
-        "single_call_seconds": 60,
-        "segment_seconds": 30,
-    }  # usually 180 and 90: what is longer is cut into such pieces
+    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # usually 180 and 90: what is longer is cut into pieces
     chain = LongVideoChain(llm, detail="low", language="English", wish="numbers that can be read", **cut)
     for news in chain.stream(film):
         if isinstance(news, Progress):

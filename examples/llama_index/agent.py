@@ -18,14 +18,15 @@ async def main(film: Path) -> None:
     """Ask the agent once."""
     llm = QwenOmni(thinking=False)
     question = f"Look into {film.name} with ask_video: what is shown, and when?"
-    tools = QwenOmniToolSpec(film.parent)
+    tools = QwenOmniToolSpec(llm, media_root=film.parent)
     running = FunctionAgent(llm=llm, tools=tools.to_tool_list()).run(user_msg=question)
     async for event in running.stream_events():
         if isinstance(event, ToolCallResult):
             print(f"{event.tool_name} {event.tool_kwargs}: {event.tool_output.content}")
     print(await running)
-    await tools.media_tools.aclose()
+    await tools.aclose()
     await llm.aclose()
+    llm.close()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from qwen_omni.standin.example import start
 async def main(film: Path) -> None:
     """Have one film described."""
     llm = QwenOmni(thinking=False)
-    spec = QwenOmniToolSpec(film.parent)
+    spec = QwenOmniToolSpec(llm, media_root=film.parent)
     looker = FunctionAgent(
         name="looker",
         description="Looks into videos.",
@@ -35,8 +35,9 @@ async def main(film: Path) -> None:
         elif isinstance(event, AgentOutput) and event.response.content:
             print(f"{event.current_agent_name}: {event.response.content}")
     print(await running)
-    await spec.media_tools.aclose()
+    await spec.aclose()
     await llm.aclose()
+    llm.close()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from qwen_omni.standin.truth import make_audio, make_image, make_video
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["image", "audio", "video", "film", "folder"]  # a film lasts a minute; a folder has videos
+Kind = Literal["image", "audio", "video", "film", "folder"]  # a film is longer; a folder has videos
 
 _NOTE = "Asking the stand-in, a local service that decodes what it is sent. It is not Qwen."
 
@@ -64,7 +64,7 @@ def _made(kind: Kind, path: Path) -> Path:
         case "video":
             return make_video(path.with_suffix(".mp4"), seconds=4).path
         case "film":
-            return make_video(path.with_suffix(".mp4"), seconds=64, size=(160, 90), fps=5).path
+            return make_video(path.with_suffix(".mp4"), seconds=36, size=(160, 90), fps=5).path
         case "folder":
             path.mkdir()
             for name, first in (("door", 3810), ("garden", 4710), ("street", 5610)):

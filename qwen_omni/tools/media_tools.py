@@ -27,7 +27,7 @@ from qwen_omni.tools.arguments import (
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.moments import find_moment
 from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
-from qwen_omni.tools.steps import Bench, Local, Steps, Work
+from qwen_omni.tools.steps import Bench, Local, Step, Steps, Work
 from qwen_omni.tools.summaries import summarize_video
 
 
@@ -146,45 +146,23 @@ class MediaTools:
         """Carry out one call; whatever went wrong is told in the outcome."""
         try:
             work = self._begin(name, arguments)
-            result: Any = None
-            while True:
-                try:
-                    step = work.send(result)
-                except StopIteration as stop:
-                    return _outcome(stop)
-                match step:
-                    case Local():
-                        result = step.action()
-                    case Work():
-                        result = step.sync(self._client())
-                    case ChatRequest():
-                        result = self._client().complete(step)
-        except ValidationError as error:
-            return wrong_arguments(error)
+            step = _go_on(work, None)
+            while not isinstance(step, ToolOutcome):
+                step = _go_on(work, self._do(step))
         except Exception as error:  # noqa: BLE001  (a tool tells, it does not raise)
-            return failed(error, self.media_root)
+            return self._told(error)
+        return step
 
     async def acall(self, name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
         """Do what `call` does without blocking the event loop."""
         try:
             work = self._begin(name, arguments)
-            result: Any = None
-            while True:
-                try:
-                    step = work.send(result)
-                except StopIteration as stop:
-                    return _outcome(stop)
-                match step:
-                    case Local():
-                        result = await asyncio.to_thread(step.action)
-                    case Work():
-                        result = await step.asynchronous(self._async_client())
-                    case ChatRequest():
-                        result = await self._async_client().complete(step)
-        except ValidationError as error:
-            return wrong_arguments(error)
+            step = _go_on(work, None)
+            while not isinstance(step, ToolOutcome):
+                step = _go_on(work, await self._ado(step))
         except Exception as error:  # noqa: BLE001
-            return failed(error, self.media_root)
+            return self._told(error)
+        return step
 
     def close(self) -> None:
         """Close the connection of `call`; the next call opens another."""
@@ -206,6 +184,27 @@ class MediaTools:
             )
         return definition.steps(self._bench, definition.arguments.model_validate(dict(arguments)))
 
+    def _do(self, step: Step) -> Any:  # noqa: ANN401  (whatever comes of a step)
+        match step:
+            case Local():
+                return step.action()
+            case Work():
+                return step.sync(self._client())
+            case ChatRequest():
+                return self._client().complete(step)
+
+    async def _ado(self, step: Step) -> Any:  # noqa: ANN401
+        match step:
+            case Local():
+                return await asyncio.to_thread(step.action)
+            case Work():
+                return await step.asynchronous(self._async_client())
+            case ChatRequest():
+                return await self._async_client().complete(step)
+
+    def _told(self, error: Exception) -> ToolOutcome:
+        return wrong_arguments(error) if isinstance(error, ValidationError) else failed(error, self.media_root)
+
     def _settings(self) -> Settings:
         return replace(self._given or Settings.load(), media_root=self.media_root)
 
@@ -220,6 +219,10 @@ class MediaTools:
             return self._async
 
 
-def _outcome(stop: StopIteration) -> ToolOutcome:
-    assert isinstance(stop.value, ToolOutcome)
-    return stop.value
+def _go_on(work: Steps, result: object) -> Step | ToolOutcome:
+    """Give what is to be done next, or what came of it all."""
+    try:
+        return work.send(result)
+    except StopIteration as stop:
+        outcome: ToolOutcome = stop.value
+        return outcome

@@ -47,7 +47,8 @@ class Local:
     action: Callable[[], Any]
 
 
-Steps = Generator[ChatRequest | Work | Local, Any, ToolOutcome]
+Step = ChatRequest | Work | Local
+Steps = Generator[Step, Any, ToolOutcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

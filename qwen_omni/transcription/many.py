@@ -1,27 +1,15 @@
 """Many recordings, several at a time, in order."""
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.video.sources import Source, find_media
-
-Sources = Source | Iterable[Source]
-
-
-def find_recordings(sources: Sources) -> list[Source]:
-    """Give the recordings and videos that are meant: paths, folders (with all below), patterns, URLs, lists of them.
-
-    Raises:
-        ConfigurationError: a folder or pattern holds none.
-    """
-    return list(find_media((sources,) if isinstance(sources, str | os.PathLike) else sources))
+from qwen_omni.video.sources import Sources, find_media
 
 
 def transcribe_many(
@@ -37,7 +25,7 @@ def transcribe_many(
         ConfigurationError: a folder or pattern holds no recording or video.
         QwenOmniError: of the first that fails; those before it were given, and tasks that run are found again.
     """
-    waiting = deque(find_recordings(sources))
+    waiting = deque(find_media(sources))
     running: deque[Future[Transcript]] = deque()
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="qwen-omni-transcribe")
     try:
@@ -57,7 +45,7 @@ async def atranscribe_many(
     concurrency: int = 4,
 ) -> AsyncGenerator[Transcript, None]:
     """Do the same in `asyncio`; see `transcribe_many`."""
-    waiting = deque(await asyncio.to_thread(find_recordings, sources))
+    waiting = deque(await asyncio.to_thread(list, find_media(sources)))
     running: deque[asyncio.Task[Transcript]] = deque()
     try:
         while waiting or running:

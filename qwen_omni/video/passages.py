@@ -23,7 +23,7 @@ Value = str | int | float | bool
 
 EXCLUDED = (
     "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "model", "url", "kind",
-    "truncated",
+    "truncated", "transcriber",
 )  # fmt: skip
 """Facts that neither a prompt nor an embedding needs; a prompt keeps the source and the times, to cite them."""
 
@@ -42,8 +42,8 @@ class Passage:
         id: the same for the same stretch of the same source, so that indexing twice does not double it.
         text: what it says.
         metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
-            fps, video_codec, audio_codec, model, language, kind, speakers, url`; times in seconds. What is not known is
-            left out.
+            fps, video_codec, audio_codec, model, transcriber, language, kind, speakers, url`; times in seconds.
+            What is not known is left out.
     """
 
     id: str

@@ -1,6 +1,7 @@
 """Which videos and recordings a person means by a path, a folder, a pattern or a link.
 
-Loaders and readers of both frameworks come through here. Everything is chosen by the program, not by a message.
+Loaders and readers of both frameworks, for videos and for speech, come through here. Everything is chosen by the
+program, not by a message.
 """
 
 import os
@@ -11,6 +12,7 @@ from typing import Literal
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
 
 Source = str | os.PathLike[str]
+Sources = Source | Iterable[Source]
 OnError = Literal["raise", "warn"]
 
 MEDIA_SUFFIXES = (
@@ -23,13 +25,18 @@ UNREADABLE = (MediaError, DeliveryError)
 """What is wrong with one source and says nothing about the next; `on_error="warn"` goes on after these."""
 
 
-def find_media(sources: Iterable[Source], suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
+def named_apart(sources: Sources) -> tuple[Source, ...]:
+    """Give one by one what is named: a single path, folder, pattern or link, or several of them."""
+    return (sources,) if isinstance(sources, str | os.PathLike) else tuple(sources)
+
+
+def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
     """Give every file and link that sources name, in order; folders are searched, patterns expanded.
 
     Raises:
         ConfigurationError: a folder or a pattern names no media.
     """
-    for source in sources:
+    for source in named_apart(sources):
         told = os.fspath(source)
         path = Path(told).expanduser()
         if "://" in told or path.is_file():

@@ -1,4 +1,4 @@
-"""The command line as a user meets it, on the stand-in; what a process alone can show, in a process of its own."""
+"""The command line as a user meets it, on the stand-in: in a process of its own where signals, pipes or both matter."""
 
 import os
 import re
@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from qwen_omni.cli.main import build_app
@@ -36,14 +35,17 @@ def film(tmp_path):
 
 
 def run(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
     return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def run_here(environment, *arguments: str) -> Result:
-    """Run the command in this process, which spares the second that another one takes to start."""
-    done = CliRunner(env=environment).invoke(build_app(), arguments, prog_name="qwen-omni")
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
+def command(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which is quicker; an exception that a user would see is raised."""
+    missing = dict.fromkeys(os.environ.keys() - environment.keys())
+    done = CliRunner().invoke(build_app(), arguments, env={**missing, **environment})
+    if not (done.exception is None or isinstance(done.exception, SystemExit)):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def test_ask_answers_from_the_file(environment, film, standin):
@@ -62,17 +64,17 @@ def test_ask_tells_what_kind_it_is(environment, tmp_path, standin):
     """Sound is sent as sound, whatever its name says."""
     sound = make_audio(tmp_path / "a.wav", seconds=2)
     (tmp_path / "a.bin").write_bytes(sound.path.read_bytes())
-    done = run_here(
+    done = command(
         environment, "ask", str(tmp_path / "a.bin"), "What?", "--model", "qwen3.5-omni-flash", "--system", "Be brief."
     )
-    assert done.exit_code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     assert sound.codes[1] in done.stdout
     assert [message["role"] for message in standin.requests[0].body["messages"]] == ["system", "user"]
 
 
 def test_thinking_is_shown_apart(environment, film):
     """Thinking goes to standard error, the answer to standard output."""
-    done = run_here(environment, "ask", str(film.path), "What?", "--show-thinking")
+    done = command(environment, "ask", str(film.path), "What?", "--show-thinking")
     assert done.stdout.startswith("[stand-in] video")
     assert done.stderr.strip().startswith("[stand-in]")
 
@@ -96,9 +98,9 @@ def test_wrong_use_is_one_line_and_a_status(environment, film, standin, name):
     sound = make_audio(film.path.with_name("a.wav"), seconds=1)
     names = {"FILM": str(film.path), "SOUND": str(sound.path)}
     if name == "no key":
-        environment["DASHSCOPE_API_KEY"] = None
-    done = run_here(environment, *(names.get(argument, argument) for argument in arguments))
-    assert done.exit_code == status
+        del environment["DASHSCOPE_API_KEY"]
+    done = command(environment, *(names.get(argument, argument) for argument in arguments))
+    assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert standin.requests == []
@@ -109,7 +111,6 @@ def test_a_refusal_of_the_service_is_shown(environment, film, standin):
     standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied, please make sure."))
     done = run(environment, "ask", str(film.path), "What?")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Traceback" not in done.stderr
     assert "Arrearage" in done.stderr
 
 
@@ -150,7 +151,7 @@ def test_the_stand_in_serves_and_stops(environment, film):
         while "Ctrl-C" not in told:
             told += process.stderr.readline()
         names = dict(re.findall(r"export (\w+)=(\S+)", told))
-        done = run({**environment, **names}, "ask", str(film.path), "What?")
+        done = command({**environment, **names}, "ask", str(film.path), "What?")
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
         _, err = process.communicate(timeout=10)
@@ -163,6 +164,6 @@ def test_the_stand_in_serves_and_stops(environment, film):
 
 def test_help_names_the_commands(environment):
     """`--help` lists what there is."""
-    done = run(environment, "--help")
+    done = command(environment, "--help")
     assert done.returncode == 0
     assert {"ask", "standin"} <= set(re.findall(r"\w+", done.stdout))

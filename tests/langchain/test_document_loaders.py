@@ -168,6 +168,7 @@ def test_what_sources_name(tmp_path):
         (tmp_path / name).touch()
     link = "https://example.com/x.mp4"
     assert [Path(one).name for one in find_media([tmp_path])] == ["c.mov", "b.mp4"]
+    assert list(find_media(tmp_path)) == list(find_media(str(tmp_path))) == list(find_media([tmp_path]))
     assert [Path(one).name for one in find_media([f"{tmp_path}/**/*.mp4", link, tmp_path / "none.mp4"])] == [
         "b.mp4", "x.mp4", "none.mp4",
     ]  # fmt: skip

