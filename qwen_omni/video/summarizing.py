@@ -132,7 +132,7 @@ def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
     """Tell what will be done."""
     footage = run.footage
     length = clock(float(footage.duration))
-    if run.machine.rules.reduce_tokens is None:
+    if run.machine.joins is None:
         return f"{footage.look.label}: {length}, in one call to {options.model}"
     return (
         f"{footage.look.label}: {length}, in about {footage.about} segments of at most {float(footage.seconds):g} s to "
