@@ -18,8 +18,8 @@ from qwen_omni.video.footage import Footage
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.progress import OnProgress, Progress
 from qwen_omni.video.questioning import Answered, Findings, QuestionTask, VideoAnswer, promising
-from qwen_omni.video.runs import Run, joining_run, make_run, over_source
-from qwen_omni.video.summarizing import Awaited, astream_summary, stream_summary, with_advice
+from qwen_omni.video.runs import Run, joining_run, make_run, over_source, with_advice
+from qwen_omni.video.summarizing import Awaited, astream_summary, stream_summary
 from qwen_omni.video.summary import VideoSummary, gaps_of, to_bill
 
 _COARSE, _FINE = "low", "high"

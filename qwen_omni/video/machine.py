@@ -281,8 +281,8 @@ class Machine(Generic[T]):
         if len(self.gaps) > self.rules.max_gaps:
             self.stop(
                 TooManyGapsError(
-                    f"{len(self.gaps)} segments failed for good; max_gaps allows {self.rules.max_gaps}. The last: "
-                    f"{told} What is finished is kept: run it again to ask about the rest.",
+                    f"Segments that failed for good: {len(self.gaps)}; max_gaps allows {self.rules.max_gaps}. "
+                    f"The last: {told}",
                     gaps=tuple(self.gaps[index] for index in sorted(self.gaps)),
                 )
             )

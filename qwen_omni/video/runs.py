@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from qwen_omni.client import make_carrier
 from qwen_omni.delivery.fit import room_inline
+from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.prepare import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
@@ -28,6 +29,7 @@ from qwen_omni.video.worker import Worker
 T = TypeVar("T")
 
 _TENTH = 10
+_GO_ON = "What is finished is kept: run it again, with the same options, to go on from there."
 CHECKPOINTS = "video"
 """The folder of checkpoints, inside the cache folder."""
 
@@ -67,12 +69,15 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
 
     Raises:
         MediaError: it cannot be used; see `look_over`.
+        ConfigurationError: the lengths leave no room to move on.
     """
     profile = profile_for(options.model)
     room = make_carrier(settings).room(profile, inline=room_inline(profile))
     footage = look_over(source, options, media_root=settings.media_root, room_bytes=room)
     single = chosen_strategy(footage, options) == "single"
-    return (replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage), single
+    footage = replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage
+    footage.check()
+    return footage, single
 
 
 def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
@@ -152,3 +157,12 @@ def checkpoint_path(
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
     return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+
+
+def with_advice(error: QwenOmniError) -> QwenOmniError:
+    """Tell how to go on after an error."""
+    if isinstance(error, ConfigurationError):
+        return error  # it says itself what to change
+    if isinstance(error, SpendLimitError):
+        return error.with_hint(f"{_GO_ON} A higher limit lets it.")
+    return error if _GO_ON in str(error) else error.with_hint(_GO_ON)

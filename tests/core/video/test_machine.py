@@ -111,7 +111,8 @@ def test_what_every_segment_would_meet_stops_the_run(error, step):
     ).run()
     assert run.machine.error is error
     assert not run.machine.gaps
-    assert set(run.machine.answers) == set(range(10))
+    assert set(run.machine.answers) == {index for index in run.asked if index < 10}
+    assert len(run.machine.answers) >= 8
     assert len(set(run.asked)) <= 10 + 4
 
 
