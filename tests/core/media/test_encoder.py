@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from qwen_omni.media.plan import Picture
 from qwen_omni.media.transcode_encoder import PictureEncoder, coding_of, open_encoder
@@ -54,7 +55,7 @@ def _coded(picture: Picture) -> list[str]:
     shown = [frame for packet in [*made, None] for frame in decoder.decode(packet)]
     assert [packet.pts for packet in sorted(made, key=lambda packet: packet.pts)] == list(range(12))
     assert all(packet.dts <= packet.pts for packet in made)
-    return [frame.pict_type.name for frame in shown]
+    return [PictureType(frame.pict_type).name for frame in shown]
 
 
 def test_pictures_far_apart_are_coded_without_b_frames():
