@@ -7,6 +7,7 @@ pictures behind the last one that is shown (`media.resets`). (Skipping by pictur
 frames: B-frames can be referred to.)
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -242,6 +243,16 @@ def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
         )
 
 
+class _Colours(threading.local):
+    """A thread's scaler for HDR. Its table costs seconds, so it is kept for all pieces that the thread works on."""
+
+    def __init__(self) -> None:
+        self.scaler = VideoReformatter()
+
+
+_COLOURS = _Colours()
+
+
 class Shaper:
     """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm.
 
@@ -263,7 +274,8 @@ class Shaper:
         width, height = self._picture.size[::-1] if turned else self._picture.size
         wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
         differs = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj") or wanted == _FULL_RANGE
-        shaped = self._scaler.reformat(
+        hdr = _is_hdr(frame)
+        shaped = (_COLOURS.scaler if hdr else self._scaler).reformat(
             frame,
             width=width,
             height=height,
@@ -271,7 +283,7 @@ class Shaper:
             interpolation=_SCALING,
             threads=1,  # the scaler's own threads cost more than they save here
             **({"dst_color_range": wanted} if differs else {}),
-            **(_TO_USUAL_COLOURS if _is_hdr(frame) else {}),
+            **(_TO_USUAL_COLOURS if hdr else {}),
         )
         if self._picture.rotation:
             shaped = self._through(_TURNS[self._picture.rotation], shaped)
