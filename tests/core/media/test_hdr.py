@@ -30,7 +30,8 @@ def _shaper() -> Shaper:
     return Shaper(Picture(size=(160, 90), period=1))
 
 
-@pytest.mark.parametrize(("level", "transfer"), [(572, PQ), pytest.param(721, HLG, marks=pytest.mark.slow)])
+@pytest.mark.slow  # seconds for each table of colours
+@pytest.mark.parametrize(("level", "transfer"), [(572, PQ), (721, HLG)])
 def test_a_white_sheet_is_white_and_black_stays_black(level, transfer):
     """Paper white of HDR (203 nits, ITU-R BT.2408) is a mid grey by its number; it has to become bright, black not."""
     shaper = _shaper()  # its table of colours is dear
