@@ -206,12 +206,23 @@ def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path
         check(facts_of(prepared).sound_marks, made.codes, 0.05)
 
 
-def test_pictures_beyond_4k_are_decoded_one_at_a_time(film):
-    """Two decoders of an 8K film would fill the memory; the choice of more threads does not change that."""
-    look, choices = look_at(as_source(film.path)), Choices(workers=2)
-    large = replace(look, info=replace(look.info, width=7680, height=4320))
-    usual = replace(look, info=replace(look.info, width=3840, height=2160))
-    assert (_workers(large, choices), _workers(usual, choices)) == (1, 2)
+@pytest.mark.parametrize(
+    ("size", "asked", "threads"),
+    [
+        ((1920, 1080), None, 4),
+        ((2560, 1440), None, 2),
+        ((3840, 2160), None, 2),
+        ((3840, 2160), 3, 3),
+        ((7680, 4320), None, 1),
+        ((7680, 4320), 2, 1),
+    ],
+)
+def test_large_pictures_are_decoded_on_fewer_threads(size, asked, threads, film, monkeypatch):
+    """Each thread keeps a decoder's pictures; two of an 8K film would fill the memory, whoever asks for them."""
+    monkeypatch.setattr("qwen_omni.media.prepare.usual_workers", lambda: 4)
+    look = look_at(as_source(film.path))
+    sized = replace(look, info=replace(look.info, width=size[0], height=size[1]))
+    assert _workers(sized, Choices(workers=asked)) == threads
 
 
 def test_frames_come_with_their_exact_times(film):
