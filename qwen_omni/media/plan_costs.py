@@ -5,7 +5,7 @@ from qwen_omni.media.plan import Wish
 
 # From benchmarks/media.py on two cores, 2026-11-23.
 _DECODE_CORE_SECONDS = 0.0016  # per megapixel of the source
-_ENCODE_CORE_SECONDS = 0.02  # per megapixel of the result
+_ENCODE_CORE_SECONDS = 0.014  # per megapixel of the result
 _SOUND_CORE_SECONDS = 0.008  # per second
 _BITS_PER_PIXEL = 0.12
 USUAL_FPS = 25
@@ -16,9 +16,8 @@ WORTH_SECONDS = 2
 """Coding anew costs sharpness, so it must save this much time if it saves no tokens."""
 
 _FULLEST = 0.95  # share of the room that is aimed at
-_MOST_BITS = 1_000_000_000  # the encoder counts them in 32 bits, and a short piece of a large room has more
 _LEAST_BITS = 60_000  # per second of picture
-_MOST_BITS = 1_000_000_000  # FFmpeg counts the bits of a second in 31 bits
+_MOST_BITS = 1_000_000_000  # FFmpeg counts the bits of a second in 31 bits; a short piece of a large room has more
 _SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds
 
 

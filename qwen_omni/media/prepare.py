@@ -43,7 +43,7 @@ class Choices:
         media_root: the folder that sources out of messages must lie in.
         room_bytes: a larger file could not be delivered.
         uplink_mbps: megabits per second that can be sent.
-        workers: threads; as many as there are cores, up to four, if not given.
+        workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
         limit_seconds: how long the work may take; generous and by the length of the media, if not given.
     """
 
@@ -304,14 +304,20 @@ def carry_out(
     )
 
 
-_LARGE_PIXELS = 12_000_000  # more than 4K; a decoder keeps up to 17 pictures of 1.5 bytes a pixel, or twice that
+_HUGE_PIXELS = 12_000_000  # more than 4K; a decoder keeps up to 17 pictures of 1.5 bytes a pixel, or twice that
+_LARGE_PIXELS = 3_000_000  # two threads at 4K take 420 MB, and four would take 800
 _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "frames": ".none"}
 
 
 def _workers(look: Look, choices: Choices) -> int:
-    """Give the number of threads; one where pictures are so large that two decoders would fill the memory."""
-    pixels = (look.info.width or 0) * (look.info.height or 0)
-    return 1 if look.info.kind == "video" and pixels > _LARGE_PIXELS else choices.workers or usual_workers()
+    """Give the number of threads: each has a decoder, so fewer where pictures are large.
+
+    One, whatever was asked for, where two decoders would fill the memory; at most two at 4K unless more were asked for.
+    """
+    pixels = (look.info.width or 0) * (look.info.height or 0) if look.info.kind == "video" else 0
+    if pixels > _HUGE_PIXELS:
+        return 1
+    return choices.workers or (min(2, usual_workers()) if pixels > _LARGE_PIXELS else usual_workers())
 
 
 def _damaged(look: Look, error: Exception) -> MediaError:

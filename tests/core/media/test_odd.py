@@ -1,5 +1,6 @@
 """Odd files are prepared right: the seconds that go in come out, upright, square, in time, with their sound."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def check_marks(marks, codes, slack: float, late: float = 0.0) -> None:
     assert [mark.code for mark in marks] == list(codes)
     for second, mark in enumerate(marks):
         assert abs(mark.start - second - late) <= slack, (second, mark)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="only some systems tell")
+def test_making_a_file_leaves_the_process_as_polite_as_it_was(tmp_path: Path):
+    """A test that ran before all other processes of the machine would spoil every measurement beside it."""
+    ODD["av1"].make(tmp_path)
+
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_the_matrix_is_wide():

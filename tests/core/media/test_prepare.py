@@ -65,7 +65,9 @@ def test_every_picture_shows_the_second_it_claims(fps, tmp_path):
     assert abs(facts.duration - 13) <= 0.26
 
 
-@pytest.mark.parametrize("budget", ["static", "original", "auto"])
+@pytest.mark.parametrize(
+    "budget", ["auto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("static", "original"))]
+)
 def test_a_file_that_fits_as_it_is_can_be_split(budget, tmp_path):
     """The whole could be sent untouched; its parts are made all the same, each with its own seconds."""
     made = truth.make_video(tmp_path / "a.mp4", seconds=24, size=(128, 96), fps=2)
@@ -112,7 +114,7 @@ def _digest(frame):
     return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).hexdigest()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_workers_makes_the_same_pictures(film, workers):
     """Pieces are joined without a seam: same count, same times, same codes."""
     facts = facts_of(prepare(film.path, budget="static", choices=Choices(workers=workers)))
@@ -139,7 +141,7 @@ def test_a_range_is_cut_out_exactly(film):
     assert (prepared.start, prepared.end) == (7, Fraction(25, 2))
 
 
-@pytest.mark.parametrize("overlap", [0, 1.5])
+@pytest.mark.parametrize("overlap", [pytest.param(0, marks=pytest.mark.slow), 1.5])
 def test_segments_cover_the_film_in_order(film, overlap):
     """Every second is in a segment, and each segment's pictures and sounds are its own seconds."""
     segments = list(split(film.path, seconds=10, overlap=overlap, budget="static"))
@@ -204,12 +206,23 @@ def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path
         check(facts_of(prepared).sound_marks, made.codes, 0.05)
 
 
-def test_pictures_beyond_4k_are_decoded_one_at_a_time(film):
-    """Two decoders of an 8K film would fill the memory; the choice of more threads does not change that."""
-    look, choices = look_at(as_source(film.path)), Choices(workers=2)
-    large = replace(look, info=replace(look.info, width=7680, height=4320))
-    usual = replace(look, info=replace(look.info, width=3840, height=2160))
-    assert (_workers(large, choices), _workers(usual, choices)) == (1, 2)
+@pytest.mark.parametrize(
+    ("size", "asked", "threads"),
+    [
+        ((1920, 1080), None, 4),
+        ((2560, 1440), None, 2),
+        ((3840, 2160), None, 2),
+        ((3840, 2160), 3, 3),
+        ((7680, 4320), None, 1),
+        ((7680, 4320), 2, 1),
+    ],
+)
+def test_large_pictures_are_decoded_on_fewer_threads(size, asked, threads, film, monkeypatch):
+    """Each thread keeps a decoder's pictures; two of an 8K film would fill the memory, whoever asks for them."""
+    monkeypatch.setattr("qwen_omni.media.prepare.usual_workers", lambda: 4)
+    look = look_at(as_source(film.path))
+    sized = replace(look, info=replace(look.info, width=size[0], height=size[1]))
+    assert _workers(sized, Choices(workers=asked)) == threads
 
 
 def test_frames_come_with_their_exact_times(film):

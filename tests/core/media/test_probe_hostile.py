@@ -127,7 +127,7 @@ SAMPLES = {
     "avif": making.picture("AVIF"),
 }
 FUZZ = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=timedelta(seconds=5),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

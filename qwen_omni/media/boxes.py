@@ -1,0 +1,128 @@
+"""Refuse an MP4 whose index claims more than it holds. Pure but for reading the file; imports nothing of FFmpeg.
+
+FFmpeg makes room for as many samples as a box claims before it reads them, and for some kinds of boxes fills that room
+with zeros: one wrong byte in 50 kB cost 900 MB. So the counts are looked at first: a table must fit into its box,
+and all samples together must be few enough to be kept. (ISO/IEC 14496-12; boxes are walked as FFmpeg walks them: a
+box that claims to be longer than the one around it ends with that one.)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+from qwen_omni.errors import UnreadableMediaError
+
+MOST_SAMPLES = 8_000_000
+"""Pictures and pieces of sound of one file: FFmpeg keeps some 50 bytes for each; 16 hours of 60 fps and sound."""
+
+_MOST_BOXES = 500_000
+_DEEPEST = 10  # FFmpeg goes no deeper either
+_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"udta", b"meta"})
+_TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"hdlr"}
+_HEAD = 24  # bytes of a table that are looked at
+_EACH_TRUN = 0xF00  # flags: each set bit adds four bytes to each sample
+_BEFORE_TRUN = 0x5  # flags: each set bit adds four bytes before the samples
+_LEAST_KEY, _LEAST_ITEM = 8, 12  # bytes
+
+
+@dataclass(slots=True)
+class _Track:
+    """What a track tells of its samples."""
+
+    samples: int = 0
+    sound: bool = False
+    even: bool = False  # one sample per tick: plain PCM, of which FFmpeg keeps chunks and not samples
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found so far."""
+
+    boxes: int = 0
+    fragments: int = 0
+    tracks: list[_Track] = field(default_factory=lambda: [_Track()])
+
+    @property
+    def samples(self) -> int:
+        kept = (0 if track.sound and track.even else track.samples for track in self.tracks)
+        return self.fragments + sum(kept)
+
+
+def check_boxes(file: IO[bytes], size_bytes: int) -> None:
+    """Look through the index of a file that may be an MP4; one that is none is left after a few bytes.
+
+    Raises:
+        UnreadableMediaError: a table claims more entries than its box holds, or all together more than can be kept.
+    """
+    found = _Found()
+    _walk(file, 0, size_bytes, found, 0)
+    file.seek(0)
+
+
+def _walk(file: IO[bytes], begin: int, end: int, found: _Found, depth: int) -> None:
+    for kind, at, until in _boxes(file, begin, end):
+        found.boxes += 1
+        if found.boxes > _MOST_BOXES:
+            raise UnreadableMediaError(f"its index has more than {_MOST_BOXES:,} boxes")
+        if kind == b"trak":
+            found.tracks.append(_Track())
+        if kind in _TABLES:
+            file.seek(at)
+            _look(kind, file.read(min(_HEAD, until - at)).ljust(_HEAD, b"\0"), until - at, found)
+        elif kind in _CONTAINERS and depth < _DEEPEST:
+            _walk(file, _inside(file, kind, at), until, found, depth + 1)
+
+
+def _boxes(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Give kind, begin and end of what each box between two places holds."""
+    at = begin
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size, kind, inside = int.from_bytes(head[:4], "big"), head[4:8], at + 8
+        if size == 1:
+            size, inside = int.from_bytes(head[8:16], "big"), at + 16
+        until = end if size == 0 else at + size
+        if until < inside:
+            return
+        yield kind, inside, min(until, end)
+        at = until
+
+
+def _inside(file: IO[bytes], kind: bytes, at: int) -> int:
+    """Tell where the boxes in a box begin; QuickTime's `meta` begins with them, MP4's with a version."""
+    if kind != b"meta":
+        return at
+    file.seek(at)
+    return at if file.read(8)[4:] == b"hdlr" else at + 4
+
+
+def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
+    """Check the counts of one table."""
+    flags, second, third = (int.from_bytes(head[at : at + 4], "big") for at in (0, 4, 8))
+    track = found.tracks[-1]
+    match kind:
+        case b"hdlr":
+            track.sound = track.sound or head[8:12] == b"soun"
+        case b"stts":
+            track.even = second == 1 and int.from_bytes(head[12:16], "big") == 1
+        case b"stsz" | b"stz2":
+            track.samples = third
+        case b"trun":
+            each = 4 * (flags & _EACH_TRUN).bit_count()
+            _check_table("trun", second, each, length - 8 - 4 * (flags & _BEFORE_TRUN).bit_count())
+            found.fragments += second
+        case b"keys":
+            _check_table("keys", second, _LEAST_KEY, length - 8)
+        case _:  # iinf, whose count is shorter in its first version
+            count = second if flags >> 24 else second >> 16
+            _check_table("iinf", count, _LEAST_ITEM, length - 6)
+    if found.samples > MOST_SAMPLES:
+        raise UnreadableMediaError(f"its index claims {found.samples:,} samples; at most {MOST_SAMPLES:,} are kept")
+
+
+def _check_table(name: str, count: int, each: int, room: int) -> None:
+    if count * each > max(0, room):
+        raise UnreadableMediaError(
+            f"its {name} table claims {count:,} entries and has room for {max(0, room) // each:,}"
+        )
