@@ -35,6 +35,8 @@ LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | Seq
 PROGRESS_EVENT = "qwen_omni_long_video"
 """Name of the custom events that tell how far a run has come."""
 
+_ENDS = ("segment", "gap")  # kinds of progress that end the run of a segment
+
 
 class LongVideoChain(Runnable[LongVideoInput, Any]):
     """Summarises videos of any length, or answers a question about them; nothing is ever paid for twice.
@@ -128,7 +130,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                         runs[news.segment] = run_manager.get_child().on_chain_start(
                             None, _about(news), name=f"segment {news.segment}"
                         )
-                    elif news.kind != "prepared" and news.segment in runs:
+                    elif news.kind in _ENDS and news.segment in runs:
                         runs.pop(news.segment).on_chain_end(asdict(news))
                     dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                     yield news
@@ -153,7 +155,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                         runs[news.segment] = await run_manager.get_child().on_chain_start(
                             None, _about(news), name=f"segment {news.segment}"
                         )
-                    elif news.kind != "prepared" and news.segment in runs:
+                    elif news.kind in _ENDS and news.segment in runs:
                         await runs.pop(news.segment).on_chain_end(asdict(news))
                     await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                     yield news

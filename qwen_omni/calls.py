@@ -80,6 +80,10 @@ class Outgoing:
             self._release()
             raise
 
+    def freshen(self) -> None:
+        """Sign links anew that end soon: the request may have waited for its turn. Sends nothing."""
+        self._renew(gone=False)
+
     def begin(self) -> StreamState:
         """Give what reads the answer of the next try.
 
@@ -114,7 +118,7 @@ class Outgoing:
         return self._carrier.deletes
 
     def done(self) -> None:
-        """Delete what was uploaded for this request alone. Never raises: the answer is there."""
+        """Delete what was uploaded for this request alone. Never raises: the answer is there. May be called again."""
         self.settle()
         self._release()
 
@@ -138,7 +142,8 @@ class Outgoing:
             await asyncio.to_thread(self._release)
 
     def _release(self) -> None:
-        for delivered in self._delivered.values():
+        media, self._delivered = self._delivered, {}
+        for delivered in media.values():
             with contextlib.suppress(QwenOmniError):
                 self._carrier.release(delivered)
 

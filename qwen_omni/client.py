@@ -73,7 +73,19 @@ class OmniClient:
 
         An answer that was cut in the middle is asked for again, since nobody has seen it yet.
         """
-        with Outgoing(request, self.settings, self._carrier) as outgoing:
+        return self.answer(self.deliver(request))
+
+    def deliver(self, request: ChatRequest) -> Outgoing:
+        """Bring the media of a request to where the service finds them, and nothing more: the first half of `complete`.
+
+        What it may cost is set aside. Give it to `answer`, or call its `done` if it is not asked after all.
+        """
+        return Outgoing(request, self.settings, self._carrier)
+
+    def answer(self, outgoing: Outgoing) -> Response:
+        """Send a request whose media were delivered, and give the whole answer: the second half of `complete`."""
+        with outgoing:
+            outgoing.freshen()
             while True:
                 state = outgoing.begin()
                 try:
@@ -139,7 +151,16 @@ class AsyncOmniClient:
 
     async def complete(self, request: ChatRequest) -> Response:
         """Send a request and give the whole answer; see `OmniClient.complete`."""
-        async with await Making(request, self.settings, self._carrier).ready() as outgoing:
+        return await self.answer(await self.deliver(request))
+
+    async def deliver(self, request: ChatRequest) -> Outgoing:
+        """Bring the media of a request to where the service finds them; see `OmniClient.deliver`."""
+        return await Making(request, self.settings, self._carrier).ready()
+
+    async def answer(self, outgoing: Outgoing) -> Response:
+        """Send a request whose media were delivered, and give the whole answer; see `OmniClient.answer`."""
+        async with outgoing:
+            outgoing.freshen()
             while True:
                 state = outgoing.begin()
                 try:

@@ -21,7 +21,7 @@ from qwen_omni.video.progress import Progress
 from qwen_omni.video.questioning import VideoAnswer
 from qwen_omni.video.summarizing import stream_summary
 from qwen_omni.video.summary import VideoSummary
-from qwen_omni.video.writers import bill_text
+from qwen_omni.video.writers import bill_text, bill_texts
 
 T = TypeVar("T")
 
@@ -135,8 +135,8 @@ def _show_summary(found: VideoSummary, *, as_json: bool, youtube: bool) -> None:
         show_note(f"gap from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
     for notice in (*found.notices, *found.this_run.notes):
         show_note(notice)
-    show_note(f"this run: {bill_text(found.this_run)}")
-    show_note(f"with earlier runs: {bill_text(found.whole_run)}")
+    for bill in bill_texts(found):
+        show_note(bill)
 
 
 def _show_answer(found: VideoAnswer, *, as_json: bool) -> None:

@@ -61,12 +61,7 @@ def plan_segments(
     Raises:
         ConfigurationError: the lengths leave no room to move on.
     """
-    least = overlap + MOST_MOVED + shortest
-    if duration > seconds and seconds <= least:
-        raise ConfigurationError(
-            f"Segments of {float(seconds):g} s with {float(overlap):g} s overlap leave no room: cuts may move "
-            f"{float(MOST_MOVED):g} s. Take more than {float(least):g} s."
-        )
+    check_lengths(duration, seconds=seconds, overlap=overlap, shortest=shortest)
     index, start = 0, Fraction(0)
     while True:
         end = min(start + seconds, duration)
@@ -76,6 +71,20 @@ def plan_segments(
         if end >= duration:
             return
         index, start = index + 1, end - overlap
+
+
+def check_lengths(duration: Fraction, *, seconds: Fraction, overlap: Fraction, shortest: Fraction) -> None:
+    """Find out whether a timeline can be cut so; the arguments are those of `plan_segments`.
+
+    Raises:
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    least = overlap + MOST_MOVED + shortest
+    if duration > seconds and seconds <= least:
+        raise ConfigurationError(
+            f"Segments of {float(seconds):g} s with {float(overlap):g} s overlap leave no room: a cut may fall "
+            f"{float(MOST_MOVED):g} s earlier. Take segments of more than {float(least):g} s, or less overlap."
+        )
 
 
 def _cut(start: Fraction, nominal: Fraction, last: Fraction, places: Places) -> Fraction:

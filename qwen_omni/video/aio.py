@@ -6,19 +6,45 @@ since they are paid for; a cancelled one is left at once, as `asyncio` promises,
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from qwen_omni.calls import Outgoing
 from qwen_omni.captions.run import AsyncAsker, acarry_out
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action
-from qwen_omni.video.threads import Payee, take_in
-from qwen_omni.video.worker import Asking, News, Worker
+from qwen_omni.video.threads import Payee, most_at_once, take_in
+from qwen_omni.video.worker import Asking, Delivering, News, Worker
 
 T = TypeVar("T")
+
+
+class Sender(AsyncAsker, Protocol):
+    """Whatever brings media to the service and asks about them; `AsyncOmniClient` does."""
+
+    async def deliver(self, request: ChatRequest, /) -> Outgoing:
+        """Bring the media of a request to the service."""
+
+    async def answer(self, outgoing: Outgoing, /) -> Response:
+        """Ask about what was delivered."""
+
+
+class Underway:
+    """Asks first about what was delivered; see `threads.Underway`."""
+
+    def __init__(self, sender: Sender, outgoing: Outgoing) -> None:
+        self._sender, self._outgoing = sender, outgoing
+        self._asked = False
+
+    async def complete(self, request: ChatRequest, /) -> Response:
+        """Ask."""
+        if self._asked:
+            return await self._sender.complete(request)
+        self._asked = True
+        return await self._sender.answer(self._outgoing)
 
 
 class Paying:
@@ -38,22 +64,18 @@ class Paying:
 async def drive(
     machine: Machine[T],
     worker: Worker[T],
-    asker: AsyncAsker,
+    asker: Sender,
     text_asker: AsyncAsker,
-    *,
-    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[Action, None]:
     """Work until the run is over; give each step that has been done or has failed. See `threads.drive`."""
-    rules = machine.rules
-    pool = ThreadPoolExecutor(rules.concurrency + rules.preparers + 1, thread_name_prefix="qwen-omni-video")
-    askers = (Paying(asker, worker, pool), Paying(text_asker, worker, pool))
+    pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
     flying: dict[asyncio.Task[News[T]], Action] = {}
     crash: BaseException | None = None
     try:
         while flying or not machine.over:
-            for action in list(machine.actions(clock())):
-                flying[asyncio.create_task(_work(action, worker, askers, pool))] = action
-            wait = machine.wake(clock()) if machine.error is None else None
+            for action in list(machine.actions(time.monotonic())):
+                flying[asyncio.create_task(_work(action, worker, (asker, text_asker), pool))] = action
+            wait = machine.wake(time.monotonic()) if machine.error is None else None
             if not flying and wait is None:
                 break  # nothing can come any more
             if not flying:
@@ -63,7 +85,7 @@ async def drive(
             for task in done:
                 action = flying.pop(task)
                 came = task.exception() or task.result()
-                crash = take_in(machine, worker, action, came, clock()) or crash
+                crash = take_in(machine, worker, action, came, time.monotonic()) or crash
                 yield action
     finally:
         worker.stop()
@@ -71,16 +93,21 @@ async def drive(
             task.cancel()
         await asyncio.gather(*flying, return_exceptions=True)
         await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
-        worker.close()
+        await asyncio.to_thread(worker.close)
     if crash is not None:
         raise crash
 
 
-async def _work(action: Action, worker: Worker[T], askers: tuple[Paying, Paying], pool: ThreadPoolExecutor) -> News[T]:
+async def _work(
+    action: Action, worker: Worker[T], askers: tuple[Sender, AsyncAsker], pool: ThreadPoolExecutor
+) -> News[T]:
     loop = asyncio.get_running_loop()
     begun = await loop.run_in_executor(pool, worker.begin, action)
+    if isinstance(begun, Delivering):
+        return worker.sent(action, begun, await askers[0].deliver(begun.plan.request))
     if not isinstance(begun, Asking):
         return begun
-    captioned = await acarry_out(begun.plan, askers[begun.of_text])
+    asker = askers[1] if begun.outgoing is None else Underway(askers[0], begun.outgoing)
+    captioned = await acarry_out(begun.plan, Paying(asker, worker, pool))
     # An answer that is here is kept, whatever is cancelled.
     return await asyncio.shield(loop.run_in_executor(pool, worker.end, action, captioned))

@@ -6,7 +6,7 @@ schema) and turns the answer into a value that a checkpoint can keep.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
@@ -46,8 +46,37 @@ class Task(Protocol[T]):
         """Write a value for the model that joins."""
 
 
-PlanJoin = Callable[[Reduce], CaptionPlan]
-"""Says what is asked of the model that joins."""
+class Whole(Protocol):
+    """What came of joining, as a checkpoint keeps it: a pydantic model with the field `reused`."""
+
+    @property
+    def text(self) -> str:
+        """As a part of what is joined next."""
+
+    def model_dump_json(self) -> str:
+        """Write it."""
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Change fields."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str, /) -> Self:
+        """Read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How answers are joined.
+
+    Attributes:
+        plan: says what is asked of the model that joins.
+        keep: makes of its answer, and its name, what is kept.
+        kind: the type of that.
+    """
+
+    plan: Callable[[Reduce], CaptionPlan]
+    keep: Callable[[Captioned[Any], str], Whole]
+    kind: type[Whole]
 
 
 def plan_asking(
@@ -144,6 +173,11 @@ class NotesTask:
         task = words.format(seconds=prompts.seconds_text(self.duration))
         plan = plan_asking(JoinAnswer, task, self.options, duration=self.duration)
         return with_material(plan, step.text)
+
+    @property
+    def joining(self) -> Joining:
+        """How notes are joined."""
+        return Joining(self.join, to_joined, Joined)
 
 
 def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:

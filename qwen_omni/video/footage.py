@@ -15,12 +15,12 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, exact, look_at, plan_for
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.segments import CutPlace, Segment, count_segments, plan_segments
+from qwen_omni.media.segments import CutPlace, Segment, check_lengths, count_segments, plan_segments
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.messages import AudioPart, MediaPart, Sampling, VideoPart
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
 from qwen_omni.video.notes import VideoFacts
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
 
@@ -78,6 +78,28 @@ class Footage:
         return self.piece.end - self.piece.start
 
     @property
+    def shortest(self) -> Fraction:
+        """How long a segment must be for the model, at least."""
+        return exact(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
+
+    def check(self) -> None:
+        """Find out whether it can be cut so, before anything is prepared.
+
+        Raises:
+            ConfigurationError: the lengths of segments and of their overlap leave no room to move on.
+            MediaDoesNotFitError: the wanted range is shorter than the model takes.
+        """
+        if self.duration < self.shortest:
+            raise MediaDoesNotFitError(
+                f"{self.look.label}: from {float(self.start):g} s to {float(self.end):g} s there are "
+                f"{float(self.duration):.2g} s; {self.profile.name} takes video of at least {float(self.shortest):g} s."
+                " Choose an earlier start or a later end.",
+                limit=float(self.shortest),
+                actual=float(self.duration),
+            )
+        check_lengths(self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest)
+
+    @property
     def about(self) -> int:
         """About how many segments there will be."""
         return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
@@ -125,9 +147,8 @@ class Footage:
             window = (earliest, nominal)
             return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.watch)
 
-        shortest = exact(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
         for segment in plan_segments(
-            self.duration, seconds=self.seconds, overlap=self.overlap, shortest=shortest, places=places
+            self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest, places=places
         ):
             count = segment.index + 1
             yield replace(segment, start=segment.start + self.start, end=segment.end + self.start)
@@ -184,6 +205,11 @@ def look_over(
         raise UnsupportedMediaError(f"{look.label} is a picture; a summary needs a video or a recording.")
     if look.info.kind == "audio":
         choices = replace(choices, sampling=Sampling())
+    if look.info.kind not in profile.inputs:
+        raise UnsupportedMediaError(
+            f"{profile.name} takes {', '.join(sorted(profile.inputs))}, not {look.info.kind} ({look.label}). "
+            f"Use model={DEFAULT_MODEL!r}."
+        )
     return _planned(look, budget, options, choices, whole=whole)
 
 

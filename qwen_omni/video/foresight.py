@@ -7,6 +7,7 @@ with such models (2026), and limits of requests and tokens a minute are kept.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.prepare import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
@@ -49,15 +50,21 @@ class Foresight:
 def foresee(source: Anything, settings: Settings, options: SummaryOptions) -> list[Foresight]:
     """Tell what each way of summarising a source will take. Looks at the source; sends nothing.
 
+    What `summarize` refuses is refused here, too; a way that is not chosen and cannot be gone is left out.
+
     Raises:
         MediaError: the source cannot be used.
+        ConfigurationError: the lengths of segments and their overlap leave no room to move on.
     """
     told = []
     _, single = over_source(source, settings, options)
     for detail in DETAIL_FPS:
         for strategy in ("map_reduce", "single"):
             asked = replace(options, detail=detail, strategy=strategy, single_call_seconds=0)
-            footage, whole = over_source(source, settings, asked)
+            try:
+                footage, whole = over_source(source, settings, asked)
+            except ConfigurationError:
+                continue  # the chosen one has passed above
             chosen = detail == options.detail and whole == single
             told.append(_foreseen(footage, asked, settings, whole=whole, chosen=chosen))
     return told

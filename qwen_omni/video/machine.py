@@ -1,12 +1,13 @@
-"""A run over a long video as a state machine: segments are cut, prepared, asked about, and joined in a tree. Pure.
+"""A run over a long video as a state machine: segments are cut, prepared, delivered, asked about, and joined. Pure.
 
 It decides what is to be begun now and what a failure means; `threads` and `aio` do what it says and tell it what
 came of it. It knows no clock, no thread, no file and no model: times are given to it.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from qwen_omni.errors import (
     APIConnectionError,
@@ -22,9 +23,9 @@ from qwen_omni.errors import (
     TooManyGapsError,
 )
 from qwen_omni.media.segments import Segment
+from qwen_omni.video.joins import Joins, Node
 from qwen_omni.video.limiter import Limiter
-from qwen_omni.video.steps import Action, Ask, Cut, Gap, Joined, Prepare, Reduce, Rules, ToText
-from qwen_omni.video.tree import group, text_tokens
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Gap, Joined, Prepare, Reduce, Rules, ToText
 
 T = TypeVar("T")
 
@@ -39,23 +40,21 @@ _STOPS: tuple[type[BaseException], ...] = (
 )  # fmt: skip
 
 
+_BEFORE: dict[type[Action], str] = {Prepare: "cut", Deliver: "prepared", Ask: "prepared"}
+"""Where a segment stands when a step with it failed. An answer that failed is delivered again: what was uploaded is
+known to the cache of uploads, and a link may have ended."""
+_HOLDING = ("delivering", "ready", "asking")
+"""Segments for which money is set aside."""
+
+
 @dataclass(slots=True)
 class _Place:
-    """Where a segment is on its way."""
+    """Where a segment is on its way: cut, preparing, prepared, delivering, ready, asking, or short of money."""
 
     segment: Segment
     state: str = "cut"
     tokens: int = 0
-    failures: int = 0
-    not_before: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Node:
-    action: Reduce
-    tokens: int
-    state: str = "ready"
-    failures: int = 0
+    failures: Counter[type[Action]] = field(default_factory=Counter)
     not_before: float = float("-inf")
 
 
@@ -66,10 +65,9 @@ class Machine(Generic[T]):
     Attributes:
         rules: what it keeps to.
         limiter: of the model that looks at segments.
-        text_limiter: of the model that joins.
         answers: of the segments that are done, by number.
         gaps: of the segments that failed for good, by number.
-        joined: the whole, at the end.
+        joins: what joins the answers at the end; `None` if nothing does.
         error: what stopped the run.
         notices: what somebody should be told; taken out by whoever tells.
         known: how many answers were there before.
@@ -78,11 +76,10 @@ class Machine(Generic[T]):
 
     rules: Rules
     limiter: Limiter = field(default_factory=Limiter)
-    text_limiter: Limiter = field(default_factory=Limiter)
+    joins: Joins | None = None
     to_text: ToText[T] | None = None
     answers: dict[int, T] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
-    joined: Joined | None = None
     error: QwenOmniError | None = None
     notices: list[str] = field(default_factory=list)
     known: int = 0
@@ -91,10 +88,14 @@ class Machine(Generic[T]):
     _count: int = 0
     _cutting: bool = False
     _all_cut: bool = False
-    _level: int = 0
-    _nodes: list[_Node] = field(default_factory=list)
-    _results: dict[int, Joined] = field(default_factory=dict)
     _warned: bool = False
+
+    @classmethod
+    def of_answers(cls, answers: Mapping[int, T], rules: Rules, *, joins: Joins, to_text: ToText[T]) -> Self:
+        """Make the machine of a run that only joins answers that are there."""
+        made = cls(rules=rules, joins=joins, to_text=to_text, answers=dict(answers), known=len(answers))
+        made._count, made._all_cut = len(answers), True
+        return made
 
     # --- What to begin ---
 
@@ -106,31 +107,43 @@ class Machine(Generic[T]):
             self._cutting = True
             yield Cut()
         yield from self._prepares(now)
+        yield from self._delivers(now)
         yield from self._asks(now)
-        yield from self._reduces(now)
+        if self.mapped and self.joins is not None:
+            if not self.joins.begun:
+                self.joins.grow([self.to_text(self.answers[index]) if self.to_text else "" for index in self._order])
+            yield from self.joins.actions(now, self.rules.concurrency)
+
+    @property
+    def _order(self) -> list[int]:
+        return sorted(self.answers)
+
+    def _due(self, state: str, now: float) -> list[_Place]:
+        """Give the segments that stand at a place and need not wait, in their order."""
+        found = [place for place in self._open.values() if place.state == state and place.not_before <= now]
+        return sorted(found, key=lambda one: one.segment.index)
 
     def _prepares(self, now: float) -> Iterator[Action]:
         free = self.rules.preparers - self._number("preparing")
-        for place in list(self._open.values()):
-            if free > 0 and place.state == "cut" and place.not_before <= now:
-                free -= 1
-                place.state = "preparing"
-                yield Prepare(place.segment)
+        for place in self._due("cut", now)[: max(0, free)]:
+            place.state = "preparing"
+            yield Prepare(place.segment)
+
+    def _delivers(self, now: float) -> Iterator[Action]:
+        if self._number("short"):
+            return  # nothing new before it shows whether there is money left
+        free = self.rules.deliverers - self._number("delivering")
+        for place in self._due("prepared", now)[: max(0, free)]:
+            place.state = "delivering"
+            yield Deliver(place.segment)
 
     def _asks(self, now: float) -> Iterator[Action]:
         free = self.rules.concurrency - self._number("asking")
-        if self._number("short"):
-            return  # nothing new before it shows whether there is money left
-        for place in sorted(self._open.values(), key=lambda one: one.segment.index):
-            if free <= 0:
-                return
-            if place.state != "ready" or place.not_before > now:
-                continue
+        for place in self._due("ready", now)[: max(0, free)]:
             if self._must_wait(place.tokens, now):
                 return  # in order: a smaller one does not overtake
             self.limiter.take(place.tokens, now=now)
             place.state = "asking"
-            free -= 1
             yield Ask(place.segment)
 
     def _must_wait(self, tokens: int, now: float) -> bool:
@@ -147,35 +160,6 @@ class Machine(Generic[T]):
                 f"A request of about {tokens:,} tokens is above the {self.limiter.tpm:,} that a minute allows; such "
                 "requests go out alone, and may be refused. Take shorter segments or less detail."
             )
-
-    def _reduces(self, now: float) -> Iterator[Action]:
-        if not self.mapped or self.rules.reduce_tokens is None:
-            return
-        if not self._nodes and self.joined is None:
-            self._grow([(self.to_text(self.answers[index]) if self.to_text else "") for index in sorted(self.answers)])
-        free = self.rules.concurrency - self._joining()
-        for node in [one for one in self._nodes if one.state == "ready"]:
-            if free <= 0 or self.text_limiter.wait(node.tokens, now=now) > 0:
-                return
-            if node.not_before <= now:
-                self.text_limiter.take(node.tokens, now=now)
-                node.state = "joining"
-                free -= 1
-                yield node.action
-
-    def _grow(self, texts: list[str]) -> None:
-        """Begin the next level of the tree."""
-        assert self.rules.reduce_tokens is not None
-        sizes = [text_tokens(text) for text in texts]
-        groups = group(sizes, self.rules.reduce_tokens)
-        self._results = {}
-        self._nodes = [
-            _Node(
-                Reduce(self._level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1),
-                tokens=sum(sizes[span.start : span.stop]),
-            )
-            for at, span in enumerate(groups)
-        ]
 
     # --- What came of it ---
 
@@ -195,9 +179,13 @@ class Machine(Generic[T]):
             self._open[segment.index] = _Place(segment)
 
     def prepared(self, segment: Segment, tokens: int) -> None:
-        """Take in that a segment is ready to be sent, and how many tokens it will take."""
+        """Take in that a segment is ready to be delivered, and how many tokens asking about it will take."""
         place = self._open[segment.index]
-        place.state, place.tokens = "ready", tokens
+        place.state, place.tokens = "prepared", tokens
+
+    def delivered(self, segment: Segment) -> None:
+        """Take in that a segment is where the service finds it, or inside its request."""
+        self._open[segment.index].state = "ready"
 
     def answered(self, segment: Segment, answer: T) -> None:
         """Take in the answer about a segment."""
@@ -207,69 +195,70 @@ class Machine(Generic[T]):
 
     def reduced(self, action: Reduce, joined: Joined) -> None:
         """Take in what came of joining."""
-        self._nodes[action.index].state = "done"
+        assert self.joins is not None
+        self.joins.done(action, joined)
         self._try_the_short()
-        self._results[action.index] = joined
-        if len(self._results) < len(self._nodes):
-            return
-        if action.last:
-            self.joined, self._nodes = joined, []
-            return
-        self._level += 1
-        self._grow([self._results[at].text for at in sorted(self._results)])
 
     def busy(self, action: Prepare | Reduce, now: float) -> None:
         """Take in that another process works on this step."""
-        if isinstance(action, Prepare):
-            place = self._open[action.segment.index]
-            place.state, place.not_before = "cut", now + BUSY_SECONDS
-        else:
-            node = self._nodes[action.index]
-            node.state, node.not_before = "ready", now + BUSY_SECONDS
+        step = self._step(action)
+        assert step is not None
+        step.state, step.not_before = ("ready" if isinstance(step, Node) else "cut"), now + BUSY_SECONDS
 
     def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
         """Take in a failure: the step is begun again, becomes a gap, or stops the run."""
-        self._failed(action, error, now)
-        if not self._number("asking"):
-            self._try_the_short()
+        step = self._step(action)
+        if isinstance(error, RateLimitError):
+            limiter = self.joins.limiter if isinstance(action, Reduce) and self.joins is not None else self.limiter
+            limiter.hold(LATE_SECONDS, now=now)
+        if isinstance(error, SpendLimitError) and step is not None and self._others_hold(step):
+            step.state = "short"  # what the others have set aside is more than they cost; there may be room then
+            return
+        self._give_up_or_repeat(step, action, error, now)
+        self._try_the_short()
+
+    def _give_up_or_repeat(
+        self, step: "_Place | Node | None", action: Action, error: QwenOmniError, now: float
+    ) -> None:
+        if step is not None and error.retryable and (failures := _failures(step, action)) < self.rules.step_retries:
+            step.not_before = now + self.rules.retry_seconds * 2**failures
+            if isinstance(step, Node):
+                step.state, step.failures = "ready", failures + 1
+            else:
+                step.state = _BEFORE[type(action)]
+                step.failures[type(action)] += 1
+        elif isinstance(step, _Place) and not self._stops(error):
+            self._gap(step, error)
+        else:
+            self.stop(error)
 
     def _try_the_short(self) -> None:
         """Let those that a spend limit kept back try again: others have told what they did cost."""
-        steps: list[_Place | _Node] = [*self._open.values(), *self._nodes]
-        for step in steps:
-            if step.state == "short":
-                step.state = "ready"
-
-    def _failed(self, action: Action, error: QwenOmniError, now: float) -> None:
-        if isinstance(error, RateLimitError):
-            (self.text_limiter if isinstance(action, Reduce) else self.limiter).hold(LATE_SECONDS, now=now)
-        step = self._step(action)
-        if isinstance(error, SpendLimitError) and step is not None and self._others_ask(step):
-            step.state = "short"  # what the others have set aside is more than they cost; there may be room then
-            return
-        if step is not None and error.retryable and step.failures < self.rules.step_retries:
-            step.not_before = now + self.rules.retry_seconds * 2**step.failures
-            step.failures += 1
-            step.state = "cut" if isinstance(action, Prepare) else "ready"
-            return
-        if isinstance(step, _Place) and not self._stops(error):
-            self._gap(step, error)
-            return
-        self.stop(error)
+        for place in self._open.values():
+            if place.state == "short":
+                place.state = "prepared"
+        for node in self._nodes:
+            if node.state == "short":
+                node.state = "ready"
 
     def stop(self, error: QwenOmniError) -> None:
         """Begin nothing more; the first error is the one told."""
         self.error = self.error or error
         self._cutting = False
 
-    def _others_ask(self, step: _Place | _Node) -> bool:
-        busy = [place for place in self._open.values() if place.state == "asking"]
+    def _others_hold(self, step: "_Place | Node") -> bool:
+        """Tell whether money is set aside for others."""
+        holding = [place for place in self._open.values() if place.state in _HOLDING]
         joining = [node for node in self._nodes if node.state == "joining"]
-        return any(one is not step for one in (*busy, *joining))
+        return any(one is not step for one in (*holding, *joining))
 
-    def _step(self, action: Action) -> _Place | _Node | None:
+    @property
+    def _nodes(self) -> list[Node]:
+        return [] if self.joins is None else self.joins.nodes
+
+    def _step(self, action: Action) -> "_Place | Node | None":
         match action:
-            case Prepare() | Ask():
+            case Prepare() | Deliver() | Ask():
                 return self._open.get(action.segment.index)
             case Reduce():
                 return self._nodes[action.index]
@@ -292,12 +281,11 @@ class Machine(Generic[T]):
         if len(self.gaps) > self.rules.max_gaps:
             self.stop(
                 TooManyGapsError(
-                    f"{len(self.gaps)} segments failed for good; max_gaps allows {self.rules.max_gaps}. The last: "
-                    f"{told} What is finished is kept: run it again to ask about the rest.",
+                    f"Segments that failed for good: {len(self.gaps)}; max_gaps allows {self.rules.max_gaps}. "
+                    f"The last: {told}",
                     gaps=tuple(self.gaps[index] for index in sorted(self.gaps)),
                 )
             )
-
         self._stop_if_empty()
 
     def _stop_if_empty(self) -> None:
@@ -317,7 +305,12 @@ class Machine(Generic[T]):
         """Whether there is nothing more to do."""
         if self.error is not None:
             return True
-        return self.mapped and (self.rules.reduce_tokens is None or self.joined is not None)
+        return self.mapped and (self.joins is None or self.joins.whole is not None)
+
+    @property
+    def joined(self) -> Joined | None:
+        """The whole, at the end."""
+        return None if self.joins is None else self.joins.whole
 
     @property
     def cut_all(self) -> bool:
@@ -325,32 +318,31 @@ class Machine(Generic[T]):
         return self._all_cut
 
     @property
-    def level(self) -> int:
-        """How deep the tree of joins has become."""
-        return self._level
-
-    @property
     def count(self) -> int:
         """How many segments were cut so far."""
         return self._count
 
+    def stands(self, segment: Segment) -> str:
+        """Tell where a segment is on its way; empty if it is not on it (any more)."""
+        place = self._open.get(segment.index)
+        return "" if place is None else place.state
+
     def wake(self, now: float) -> float | None:
         """Give the seconds after which something may begin though nothing has come; `None` if only news can help."""
-        times = [place.not_before for place in self._open.values() if place.state in ("cut", "ready")]
-        times += [node.not_before for node in self._nodes if node.state == "ready"]
-        waits = [time - now for time in times if time > now]
-        ready = [place for place in self._open.values() if place.state == "ready" and place.not_before <= now]
+        waits = [place.not_before - now for place in self._open.values() if place.state in ("cut", "prepared", "ready")]
+        waits = [wait for wait in waits if wait > 0]
+        ready = self._due("ready", now)
         if ready and self._number("asking") < self.rules.concurrency:
-            first = min(ready, key=lambda one: one.segment.index)
+            first = ready[0]
             if not (self.limiter.too_large(first.tokens) and self._number("asking")):
                 waits.append(self.limiter.wait(first.tokens, now=now))
-        waiting = [node for node in self._nodes if node.state == "ready" and node.not_before <= now]
-        if waiting and self._joining() < self.rules.concurrency:
-            waits.append(self.text_limiter.wait(waiting[0].tokens, now=now))
+        if self.joins is not None:
+            waits += self.joins.waits(now, self.rules.concurrency)
         return max(0.001, min(waits)) if waits else None
-
-    def _joining(self) -> int:
-        return sum(node.state == "joining" for node in self._nodes)
 
     def _number(self, state: str) -> int:
         return sum(place.state == state for place in self._open.values())
+
+
+def _failures(step: _Place | Node, action: Action) -> int:
+    return step.failures if isinstance(step, Node) else step.failures[type(action)]

@@ -1,8 +1,9 @@
 """What a caller chooses about a long video. Values only."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
@@ -18,7 +19,46 @@ DETAIL_FPS: dict[Detail, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 
 MOST_AT_ONCE = 64
 _STRATEGIES = ("map_reduce", "single", "auto")
-_FEWEST_TOKENS = 1000  # for a step that joins notes; less leaves no room for two of them
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What a number may be; `None` stands for "not given" where that is allowed."""
+
+    name: str
+    least: float
+    most: float = math.inf
+    above: bool = False
+    endless: bool = False
+
+    def check(self, value: float | None) -> None:
+        if value is None:
+            return
+        within = self.least <= value <= self.most and not (self.above and value == self.least)
+        if within and (self.endless or not math.isinf(value)):
+            return
+        if self.above:
+            told = f"more than {self.least:g}"
+        else:
+            told = f"{self.least:,g} or more" if self.most == math.inf else f"{self.least:g} to {self.most:g}"
+        raise ConfigurationError(f"{self.name}={value!r}: choose {told}.")
+
+
+_BOUNDS = (
+    _Bound("concurrency", 1, MOST_AT_ONCE),
+    _Bound("segment_seconds", 0, above=True),
+    _Bound("overlap", 0),
+    _Bound("single_call_seconds", 0, endless=True),
+    _Bound("start", 0),
+    _Bound("end", 0, above=True),
+    _Bound("max_gaps", 0),
+    _Bound("step_retries", 0),
+    _Bound("retry_seconds", 0),
+    _Bound("rpm", 1),
+    _Bound("tpm", 1),
+    _Bound("workers", 1),
+    _Bound("reduce_tokens", 1000),  # less leaves no room for the notes of two segments
+)
 
 
 class TextModel(Protocol):
@@ -93,20 +133,18 @@ class SummaryOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.detail not in DETAIL_FPS:
-            raise ConfigurationError(f"detail={self.detail!r} is not known; choose one of {', '.join(DETAIL_FPS)}.")
-        if self.strategy not in _STRATEGIES:
-            known = ", ".join(_STRATEGIES)
-            raise ConfigurationError(f"strategy={self.strategy!r} is not known; choose one of {known}.")
-        if not 1 <= self.concurrency <= MOST_AT_ONCE:
-            raise ConfigurationError(f"concurrency={self.concurrency}: choose 1 to {MOST_AT_ONCE}.")
-        if self.reduce_tokens < _FEWEST_TOKENS:
-            raise ConfigurationError(f"reduce_tokens={self.reduce_tokens}: choose {_FEWEST_TOKENS:,} or more.")
-        if self.overlap < 0 or self.segment_seconds <= 0:
-            raise ConfigurationError(
-                f"segment_seconds={self.segment_seconds:g} and overlap={self.overlap:g}: a segment has a length, "
-                "and an overlap is not negative."
-            )
+        for name, known in (("detail", tuple(DETAIL_FPS)), ("strategy", _STRATEGIES)):
+            if getattr(self, name) not in known:
+                raise ConfigurationError(
+                    f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(known)}."
+                )
+        if self.thinking not in (True, False, *get_args(Effort)):
+            efforts = ", ".join(get_args(Effort))
+            raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
+        for bound in _BOUNDS:
+            bound.check(getattr(self, bound.name))
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ConfigurationError(f"start={self.start:g} and end={self.end:g}: choose an end after the start.")
 
     @property
     def text_model_name(self) -> str:

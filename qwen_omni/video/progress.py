@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qwen_omni.video.machine import Machine
-from qwen_omni.video.steps import Action, Ask, Cut, Prepare
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
 
-Kind = Literal["planned", "prepared", "segment", "gap", "joined", "notice", "done"]
+Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +16,9 @@ class Progress:
     """One piece of news about a run.
 
     Attributes:
-        kind: what happened: the run is planned, a segment is prepared, its notes are there, it failed for good, notes
-            were joined, something is worth knowing, the run is done.
+        kind: what happened: the run is planned, a segment is prepared, it is delivered (uploaded, or inside its
+            request), its notes are there, it failed for good, notes were joined, something is worth knowing, the run
+            is done.
         segment: which segment, from 0.
         start: where it begins, in seconds of the whole; `end` where it ends.
         reused: it was finished before, and nothing was asked.
@@ -81,17 +82,17 @@ class Tracker:
                 last = self.machine.last_cut
                 known = last is not None and last.index in self.machine.answers and not self.machine.cut_all
                 return self._of_segment(Prepare(last), usage) if last is not None and known else None
-            case Prepare() | Ask():
+            case Prepare() | Deliver() | Ask():
                 return self._of_segment(action, usage)
             case _:
-                return self._made("joined", text=f"joined {action.name}", **usage)
+                return self._made("joined", text=_joined_text(action), **usage)
 
     def done(self, paid: list[tuple[str, Any]]) -> Progress:
         """Tell that it is over."""
         return self._made("done", input_tokens=sum(one.input_tokens for _, one in paid),
                           output_tokens=sum(one.output_tokens for _, one in paid))  # fmt: skip
 
-    def _of_segment(self, action: Prepare | Ask, usage: dict[str, int]) -> Progress:
+    def _of_segment(self, action: Prepare | Deliver | Ask, usage: dict[str, int]) -> Progress | None:
         segment = action.segment
         where = {"segment": segment.index, "start": float(segment.start), "end": float(segment.end)}
         if segment.index in self.machine.answers:
@@ -100,7 +101,13 @@ class Tracker:
         gap = self.machine.gaps.get(segment.index)
         if gap is not None:
             return self._made("gap", **where, text=gap.reason, **usage)
-        return self._made("prepared", **where, **usage)
+        match action, self.machine.stands(segment):
+            case Prepare(), "prepared":
+                return self._made("prepared", **where, **usage)
+            case Deliver(), "ready":
+                return self._made("delivered", **where, **usage)
+            case _:
+                return None  # it failed in passing, or somebody else works on it
 
     def _made(self, kind: Kind, **told: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
         machine = self.machine
@@ -110,3 +117,17 @@ class Tracker:
         asked = len(machine.answers) - machine.known
         eta = None if asked <= 0 else elapsed / asked * max(0, total - done)
         return Progress(kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta, **told)
+
+
+def _joined_text(step: Reduce) -> str:
+    """Say in words what was joined.
+
+    Example:
+        >>> _joined_text(Reduce(0, 1, "", last=False))
+        'joined the notes of part 2'
+    """
+    if step.last:
+        return "joined the notes" if step.level == 0 else "joined the parts"
+    return (
+        f"joined the notes of part {step.index + 1}" if step.level == 0 else f"joined parts into part {step.index + 1}"
+    )

@@ -23,8 +23,8 @@ class Words:
     combine: str
     combine_parts: str
     ask_segment: str
+    ask_part: str
     ask_whole: str
-    answer: str
     wish: str
     same_language: str
 
@@ -56,12 +56,17 @@ _ENGLISH = Words(
         "answer, and what, with times in seconds from the beginning of this clip, which lasts {seconds} seconds. "
         "A clip that holds nothing is usual: then say so and leave the lists empty."
     ),
+    ask_part=(
+        "Below is what was found in some clips of a video; all times are seconds of the whole video. Somebody asks: "
+        "{question}\n"
+        "Say what these clips hold for an answer, with the moments that show it. Keep every moment that matters: "
+        "others will join your answer with those about other clips, and see nothing else of these."
+    ),
     ask_whole=(
         "Below is what was found in the clips of a video of {seconds} seconds; all times are seconds of the whole "
         "video. Answer the question from it alone: {question}\n"
         "If it is not answered there, say so."
     ),
-    answer="Question: {question}",
     wish="Above all, note this: {wish}",
     same_language="Write in the language that is spoken in the video; in English if nobody speaks.",
 )
@@ -87,11 +92,15 @@ _CHINESE_WORDS = Words(
         "请从第一秒看到、听到最后一秒，说明其中有没有有助于回答的内容、是什么，时间以秒为单位，从本片段的开头算起；"
         "本片段长 {seconds} 秒。没有相关内容是常事：那就如实说明，并让列表为空。"
     ),
+    ask_part=(
+        "下面是在一段视频的部分片段中找到的内容，所有时间都是整段视频中的秒数。有人问：{question}\n"
+        "请说明这些片段中有哪些有助于回答的内容，以及能够证明它的时刻。请保留所有重要的时刻："
+        "你的回答之后会与关于其他片段的回答合并，那时不会再看到这些内容。"
+    ),
     ask_whole=(
         "下面是在一段长 {seconds} 秒的视频的各片段中找到的内容，所有时间都是整段视频中的秒数。"
         "请只根据这些内容回答问题：{question}\n如果其中没有答案，请如实说明。"
     ),
-    answer="问题：{question}",
     wish="请特别注意：{wish}",
     same_language="请用视频中所说的语言书写；如果没有人说话，请用中文。",
 )

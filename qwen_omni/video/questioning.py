@@ -1,4 +1,7 @@
-"""A question about a long video: every segment is asked from afar, the promising ones again from near."""
+"""A question about a long video: every segment is asked from afar, the promising ones again from near.
+
+What was found is joined to one answer, in a tree where it is too much for one step.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.media.segments import Segment
-from qwen_omni.messages import MediaPart, TextPart
+from qwen_omni.messages import MediaPart
 from qwen_omni.responses import Usage
 from qwen_omni.video import prompts
-from qwen_omni.video.asking import plan_asking, with_material
+from qwen_omni.video.asking import Joining, plan_asking, with_material
 from qwen_omni.video.chapters import ChapterTime, clock
-from qwen_omni.video.keys import digest
 from qwen_omni.video.notes import Moment, TimedNote, VideoFacts
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.steps import Reduce
 from qwen_omni.video.summary import Bill, FailedSegment
 
 MOST_LOOKED_AT_AGAIN = 8
@@ -74,10 +77,23 @@ class AnswerAnswer(BaseModel):
     evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
 
 
-def answer_step(plan: CaptionPlan) -> str:
-    """Name the step that answers of these findings: the same words to the same model are one step."""
-    told = [[part.text for part in message.parts if isinstance(part, TextPart)] for message in plan.request.messages]
-    return f"answer:{digest(plan.request.model, told)[:32]}"
+class Answered(BaseModel):
+    """An answer, or what a part of the findings holds for it, kept in the checkpoint."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answer: str
+    evidence: tuple[Evidence, ...] = ()
+    model: str = ""
+    usages: tuple[Usage, ...] = ()
+    reused: bool = Field(default=False, exclude=True)
+
+    @property
+    def text(self) -> str:
+        """As a part of what is joined next."""
+        return "\n".join(
+            [f"From some clips: {self.answer}", *(f"- {clock(one.time)} {one.text}" for one in self.evidence)]
+        )
 
 
 class VideoAnswer(BaseModel):
@@ -112,6 +128,7 @@ class QuestionTask:
 
     options: SummaryOptions
     question: str
+    duration: float
 
     @property
     def told(self) -> Mapping[str, Any]:
@@ -156,12 +173,24 @@ class QuestionTask:
         lines = [f"From {clock(answer.start)} to {clock(answer.end)}: {answer.found}"]
         return "\n".join([*lines, *(f"- {clock(one.start)} {one.text}" for one in answer.evidence)])
 
-    def plan_answer(self, findings: Sequence[Findings], duration: float) -> CaptionPlan:
-        """Ask for the answer, of what was found."""
-        words = prompts.words_for(self.options.language).ask_whole
-        task = words.format(question=self.question, seconds=prompts.seconds_text(duration))
-        plan = plan_asking(AnswerAnswer, task, self.options, duration=duration)
-        return with_material(plan, "\n\n".join(self.text(one) for one in findings) or "Nothing was found.")
+    def join(self, step: Reduce) -> CaptionPlan:
+        """Ask for the answer, of what was found; or for what a part of it holds for the answer."""
+        words = prompts.words_for(self.options.language)
+        seconds = prompts.seconds_text(self.duration)
+        task = (words.ask_whole if step.last else words.ask_part).format(question=self.question, seconds=seconds)
+        plan = plan_asking(AnswerAnswer, task, self.options, duration=self.duration)
+        return with_material(plan, step.text or "Nothing was found.")
+
+    @property
+    def joining(self) -> Joining:
+        """How findings are joined."""
+        return Joining(self.join, to_answered, Answered)
+
+
+def to_answered(captioned: Captioned[Any], model: str) -> Answered:
+    """Keep an answer."""
+    answer: AnswerAnswer = captioned.value
+    return Answered(answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages)
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:

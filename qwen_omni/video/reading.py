@@ -14,7 +14,7 @@ from qwen_omni.video import aio, threads
 from qwen_omni.video.notes import SegmentNotes
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.progress import OnProgress
-from qwen_omni.video.runs import Run, notes_run
+from qwen_omni.video.runs import Run, notes_run, with_advice
 
 
 def iter_notes(
@@ -54,7 +54,7 @@ def iter_notes(
             tell(run, action, on_progress)
             yield from order.ready()
         if run.machine.error is not None:
-            raise run.machine.error
+            raise with_advice(run.machine.error)
 
 
 async def aiter_notes(
@@ -76,7 +76,7 @@ async def aiter_notes(
             for notes in order.ready():
                 yield notes
         if run.machine.error is not None:
-            raise run.machine.error
+            raise with_advice(run.machine.error)
 
 
 class InOrder:

@@ -7,14 +7,16 @@ from typing import Any, Generic, TypeVar
 
 from qwen_omni.client import make_carrier
 from qwen_omni.delivery.fit import room_inline
+from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.prepare import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import Settings
-from qwen_omni.video.asking import NotesTask, PlanJoin, Task
+from qwen_omni.video.asking import Joining, NotesTask, Task
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.choosing import chosen_strategy
 from qwen_omni.video.footage import Footage, look_over
+from qwen_omni.video.joins import Joins
 from qwen_omni.video.keys import run_key
 from qwen_omni.video.limiter import Limiter
 from qwen_omni.video.machine import Machine
@@ -27,6 +29,7 @@ from qwen_omni.video.worker import Worker
 T = TypeVar("T")
 
 _TENTH = 10
+_GO_ON = "What is finished is kept: run it again, with the same options, to go on from there."
 CHECKPOINTS = "video"
 """The folder of checkpoints, inside the cache folder."""
 
@@ -66,12 +69,15 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
 
     Raises:
         MediaError: it cannot be used; see `look_over`.
+        ConfigurationError: the lengths leave no room to move on.
     """
     profile = profile_for(options.model)
     room = make_carrier(settings).room(profile, inline=room_inline(profile))
     footage = look_over(source, options, media_root=settings.media_root, room_bytes=room)
     single = chosen_strategy(footage, options) == "single"
-    return (replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage), single
+    footage = replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage
+    footage.check()
+    return footage, single
 
 
 def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
@@ -85,11 +91,11 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
     task = NotesTask(
         options=options, duration=float(footage.end), video=footage.facts, segments=footage.about, whole=whole
     )
-    return make_run(footage, task, settings, options, join=task.join if joins and not whole else None)
+    return make_run(footage, task, settings, options, join=task.joining if joins and not whole else None)
 
 
 def make_run(
-    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, join: PlanJoin | None = None,
+    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
     """Put a run together; without `join` it ends with the answers about segments."""
@@ -106,6 +112,17 @@ def make_run(
     )  # fmt: skip
 
 
+def joining_run(
+    before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
+) -> Run[T]:
+    """Put together a run that joins the answers of others, in the checkpoint of `before`."""
+    checkpoint = Checkpoint(before.checkpoint.path)
+    worker = Worker(before.footage, task, checkpoint, text_model=options.text_model_name, join=join)
+    machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
+    tracker = Tracker(machine=machine, about=len(answers))
+    return Run(footage=before.footage, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker)
+
+
 def make_machine(
     about: int, task: Task[T], options: SummaryOptions, *, joins: bool, wanted: frozenset[int] | None = None
 ) -> Machine[T]:
@@ -118,18 +135,18 @@ def make_machine(
         max_gaps=allowed,
         step_retries=options.step_retries,
         retry_seconds=options.retry_seconds,
-        reduce_tokens=options.reduce_tokens if joins else None,
         wanted=wanted,
     )
     limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
-    return Machine(rules=rules, limiter=limiter, text_limiter=_text_limiter(options), to_text=task.text)
+    return Machine(rules=rules, limiter=limiter, joins=make_joins(options) if joins else None, to_text=task.text)
 
 
-def _text_limiter(options: SummaryOptions) -> Limiter:
+def make_joins(options: SummaryOptions) -> Joins:
+    """Make the tree of joins, with the limits of the model that joins."""
     if not isinstance(options.text_model, str):
-        return Limiter()
+        return Joins(options.reduce_tokens)
     profile = profile_for(options.text_model)
-    return Limiter(rpm=profile.rpm, tpm=profile.tpm)
+    return Joins(options.reduce_tokens, Limiter(rpm=profile.rpm, tpm=profile.tpm))
 
 
 def checkpoint_path(
@@ -140,3 +157,12 @@ def checkpoint_path(
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
     return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+
+
+def with_advice(error: QwenOmniError) -> QwenOmniError:
+    """Tell how to go on after an error."""
+    if isinstance(error, ConfigurationError):
+        return error  # it says itself what to change
+    if isinstance(error, SpendLimitError):
+        return error.with_hint(f"{_GO_ON} A higher limit lets it.")
+    return error if _GO_ON in str(error) else error.with_hint(_GO_ON)

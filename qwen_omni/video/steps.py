@@ -21,8 +21,15 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    """Bring a prepared segment to where the service finds it. What travels inside its request takes no time here."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the model about a segment."""
+    """Ask the model about a segment that was delivered."""
 
     segment: Segment
 
@@ -42,7 +49,7 @@ class Reduce:
         return f"{self.level}.{self.index}"
 
 
-Action = Cut | Prepare | Ask | Reduce
+Action = Cut | Prepare | Deliver | Ask | Reduce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +69,24 @@ class Rules:
     Attributes:
         concurrency: requests in flight at once.
         preparers: segments prepared at once.
+        deliverers: segments uploaded at once; two keep a link full, and more gain nothing.
         max_gaps: segments that may fail for good.
         step_retries: how often a step that failed in passing is begun again.
         retry_seconds: before a step is begun again; doubles.
-        reduce_tokens: of the notes that are joined in one step; `None` if nothing is joined.
         wanted: numbers of the segments to ask about; `None` for all.
     """
 
     concurrency: int = 8
     preparers: int = 2
+    deliverers: int = 2
     max_gaps: int = 1
     step_retries: int = 2
     retry_seconds: float = 5.0
-    reduce_tokens: int | None = None
     wanted: frozenset[int] | None = None
 
     @property
     def window(self) -> int:
-        """How many segments may be between their cut and their answer: those in flight, two prepared, two sent."""
+        """How many segments may be between their cut and their answer: those asked, two prepared, two uploaded."""
         return self.concurrency + 4
 
 

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Generator
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import QwenOmniError, SpendLimitError
 from qwen_omni.media.prepare import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
@@ -16,10 +15,8 @@ from qwen_omni.video.joining import Joined
 from qwen_omni.video.notes import SegmentNotes
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
 from qwen_omni.video.progress import OnProgress, Progress
-from qwen_omni.video.runs import Run, notes_run
+from qwen_omni.video.runs import Run, notes_run, with_advice
 from qwen_omni.video.summary import VideoSummary, arrange_chapters, gaps_of, to_bill, told_by
-
-_GO_ON = "What is finished is kept: run it again, with the same options, to go on from there."
 
 
 def summarize(
@@ -132,7 +129,7 @@ def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
     """Tell what will be done."""
     footage = run.footage
     length = clock(float(footage.duration))
-    if run.machine.rules.reduce_tokens is None:
+    if run.machine.joins is None:
         return f"{footage.look.label}: {length}, in one call to {options.model}"
     return (
         f"{footage.look.label}: {length}, in about {footage.about} segments of at most {float(footage.seconds):g} s to "
@@ -169,10 +166,3 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
             **told_by(notes),
         }
     )
-
-
-def with_advice(error: QwenOmniError) -> QwenOmniError:
-    """Tell how to go on after an error."""
-    if isinstance(error, SpendLimitError):
-        return error.with_hint(f"{_GO_ON} A higher limit lets it.")
-    return error if _GO_ON in str(error) else error.with_hint(_GO_ON)

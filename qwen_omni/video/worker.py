@@ -1,7 +1,7 @@
-"""Does the steps of a run, but for asking: what stands before it (`begin`) and behind it (`end`).
+"""Does the steps of a run, but for what the client does: what stands before it (`begin`) and behind it (`end`, `sent`).
 
-Between the two the drivers ask, each in its own way (`threads`, `aio`). Everything here blocks and may run on any
-thread. What an answer used is kept as soon as it is there, whether or not the answer can be read.
+Between the two the drivers deliver and ask, each in its own way (`threads`, `aio`). Everything here blocks and may run
+on any thread. What an answer used is kept as soon as it is there, whether or not the answer can be read.
 """
 
 import threading
@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from qwen_omni.calls import Outgoing
 from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import Segment
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.video.asking import PlanJoin, Task, to_joined
+from qwen_omni.video.asking import Joining, Task
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.footage import Footage
-from qwen_omni.video.joining import Joined
 from qwen_omni.video.keys import digest
 from qwen_omni.video.machine import Machine
-from qwen_omni.video.steps import Action, Ask, Cut, Prepare, Reduce
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
 from qwen_omni.video.tree import text_tokens
 
 T = TypeVar("T")
@@ -33,18 +33,25 @@ _USUAL_ANSWER = 1000  # tokens that an answer about a segment takes
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A step that has to ask; `of_text` tells which model."""
+class Delivering:
+    """A step that has to bring the media of what will be asked to the service."""
 
     plan: CaptionPlan
-    of_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A step that has to ask: the model of texts, or, of what was delivered, the one that looks at it."""
+
+    plan: CaptionPlan
+    outgoing: Outgoing | None = None
 
 
 class Worker(Generic[T]):
     """Works on one source for one run."""
 
     def __init__(
-        self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str, join: PlanJoin | None = None
+        self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str, join: Joining | None = None
     ) -> None:
         self.footage = footage
         self.task = task
@@ -52,28 +59,40 @@ class Worker(Generic[T]):
         self._text_model, self._join = text_model, join
         self._cuts: Iterator[Segment] = footage.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
+        self._sent: dict[int, tuple[CaptionPlan, Outgoing]] = {}
         self._joins: dict[str, str] = {}
         self._lock = threading.Lock()
         self.paid: list[tuple[str, Any]] = []
         """Model and usage of every answer of this run."""
 
-    def begin(self, action: Action) -> "Asking | News[T]":
-        """Do what stands before asking; gives news if there is nothing to ask."""
+    def begin(self, action: Action) -> "Delivering | Asking | News[T]":
+        """Do what stands before the client's part; gives news if there is nothing to deliver or to ask."""
         match action:
             case Cut():
                 return self._cut()
             case Prepare():
                 return self._prepare(action)
-            case Ask():
+            case Deliver():
                 part = self.footage.part(self._prepared[action.segment.index])
-                return Asking(self.task.ask(part, action.segment))
+                return Delivering(self.task.ask(part, action.segment))
+            case Ask():
+                return Asking(*self._sent[action.segment.index])
             case Reduce():
                 return self._before_join(action)
 
-    def end(self, action: Action, captioned: Captioned[Any]) -> News[T]:
+    def sent(self, action: Action, begun: Delivering, outgoing: Outgoing) -> "News[T]":
+        """Hold what was delivered until it is asked about."""
+        assert isinstance(action, Deliver)
+        segment = action.segment
+        with self._lock:
+            self._sent[segment.index] = (begun.plan, outgoing)
+        return lambda machine, _: machine.delivered(segment)
+
+    def end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
         """Keep an answer; when this returns, it is on the disk."""
         if isinstance(action, Reduce):
-            joined = to_joined(captioned, self._text_model)
+            assert self._join is not None
+            joined = self._join.keep(captioned, self._text_model)
             self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
             return lambda machine, _: machine.reduced(action, joined)
         assert isinstance(action, Ask)
@@ -89,6 +108,8 @@ class Worker(Generic[T]):
             self.checkpoint.release(step_of(action.segment))
         elif isinstance(action, Reduce) and action.name in self._joins:
             self.checkpoint.release(self._joins[action.name])
+        elif isinstance(action, Ask):
+            self._call_off(action.segment.index)
 
     def pay(self, request: ChatRequest, response: Response) -> None:
         """Keep what an answer used."""
@@ -103,7 +124,9 @@ class Worker(Generic[T]):
         self.footage.watch.stop()
 
     def close(self) -> None:
-        """Remove what was prepared and not asked about."""
+        """Remove what was prepared and not asked about, and give back the money that was set aside for it."""
+        for index in list(self._sent):
+            self._call_off(index)
         for prepared in list(self._prepared.values()):
             prepared.close()
         self._prepared.clear()
@@ -143,19 +166,26 @@ class Worker(Generic[T]):
 
     def _before_join(self, action: Reduce) -> "Asking | News[T]":
         assert self._join is not None, "the machine joins only where there is something to ask"
-        plan = self._join(action)
+        plan = self._join.plan(action)
         told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
         step = self._joins[action.name] = f"join:{told[:32]}"
         if self.checkpoint.claim(step) == "taken":
             return lambda machine, now: machine.busy(action, now)
         written = self.checkpoint.find(step)
         if written is None:
-            return Asking(plan, of_text=True)
-        joined = Joined.model_validate_json(written).model_copy(update={"reused": True})
+            return Asking(plan)
+        joined = self._join.kind.model_validate_json(written).model_copy(update={"reused": True})
         self.checkpoint.release(step)
         return lambda machine, _: machine.reduced(action, joined)
 
+    def _call_off(self, index: int) -> None:
+        with self._lock:
+            sent = self._sent.pop(index, None)
+        if sent is not None:
+            sent[1].done()
+
     def _let_go(self, segment: Segment) -> None:
+        self._call_off(segment.index)
         with self._lock:
             prepared = self._prepared.pop(segment.index, None)
         if prepared is not None:

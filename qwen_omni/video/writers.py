@@ -60,9 +60,16 @@ def to_markdown(summary: "VideoSummary") -> str:
         lines += ["## Gaps", ""]
         lines += [f"- {clock(gap.start)} to {clock(gap.end)}: {_line(gap.reason)}" for gap in summary.gaps]
         lines.append("")
-    lines += ["## Cost", "", f"- this run: {bill_text(summary.this_run)}"]
-    lines += [f"- with earlier runs: {bill_text(summary.whole_run)}", *(f"- {notice}" for notice in summary.notices)]
+    lines += ["## Cost", "", *(f"- {told}" for told in (*bill_texts(summary), *summary.notices))]
     return "\n".join(lines) + "\n"
+
+
+def bill_texts(summary: "VideoSummary") -> list[str]:
+    """Write what this run has used, and what it has cost with the earlier ones, if there were any."""
+    told = [f"this run: {bill_text(summary.this_run)}"]
+    if summary.whole_run != summary.this_run:
+        told.append(f"with earlier runs: {bill_text(summary.whole_run)}")
+    return told
 
 
 def bill_text(bill: "Bill") -> str:

@@ -11,7 +11,7 @@ from qwen_omni.media.segments import Segment
 from qwen_omni.video.joining import Joined
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.notes import SegmentNotes
-from qwen_omni.video.steps import Action, Ask, Cut, Prepare, Reduce
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
 
 LENGTH = 43  # seconds of a segment
 
@@ -24,14 +24,17 @@ class Simulation:
     segments: int
     ask_seconds: Callable[[int], float] = lambda _: 6.0
     prepare_seconds: float = 1.0
+    deliver_seconds: float = 0.0
     tokens: int = 10_000
     fault: Callable[[Action, int], QwenOmniError | None] = lambda _action, _attempt: None
     now: float = 0.0
     asked: list[int] = field(default_factory=list)
     asked_at: list[float] = field(default_factory=list)
     prepared: list[int] = field(default_factory=list)
+    delivered: list[int] = field(default_factory=list)
     joined: list[Reduce] = field(default_factory=list)
     most_asking: int = 0
+    most_delivering: int = 0
     most_open: int = 0
     steps: int = 0
 
@@ -47,6 +50,8 @@ class Simulation:
                 heapq.heappush(coming, (self.now + self._seconds(action), next(number), action))
             asking = sum(isinstance(action, Ask) for _, _, action in coming)
             self.most_asking = max(self.most_asking, asking)
+            delivering = sum(isinstance(action, Deliver) for _, _, action in coming)
+            self.most_delivering = max(self.most_delivering, delivering)
             wait = self.machine.wake(self.now) if self.machine.error is None else None
             if not coming and wait is None:
                 break
@@ -73,6 +78,8 @@ class Simulation:
                 self.asked_at.append(self.now)
             case Prepare():
                 self.prepared.append(action.segment.index)
+            case Deliver():
+                self.delivered.append(action.segment.index)
             case Reduce():
                 self.joined.append(action)
 
@@ -82,6 +89,8 @@ class Simulation:
                 return 0.01
             case Prepare():
                 return self.prepare_seconds
+            case Deliver():
+                return self.deliver_seconds
             case Ask():
                 return self.ask_seconds(action.segment.index)
             case Reduce():
@@ -95,6 +104,8 @@ class Simulation:
                 machine.cut(None if done else segment(machine.count))
             case Prepare():
                 machine.prepared(action.segment, self.tokens)
+            case Deliver():
+                machine.delivered(action.segment)
             case Ask():
                 machine.answered(action.segment, notes(action.segment.index))
             case Reduce():

@@ -8,22 +8,24 @@ from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import (
     AccountError,
+    APIConnectionError,
     ContentFilterError,
     RateLimitError,
     ServerError,
     SpendLimitError,
+    StoreUnavailableError,
     TooManyGapsError,
 )
 from qwen_omni.video.joining import notes_text
+from qwen_omni.video.joins import Joins
 from qwen_omni.video.limiter import Limiter
 from qwen_omni.video.machine import Machine
-from qwen_omni.video.steps import Ask, Cut, Prepare, Reduce, Rules
+from qwen_omni.video.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
 from tests.core.video.simulation import Simulation, notes, segment
 
 
-def machine(limiter=None, **rules):
-    rules = {"reduce_tokens": 60_000, **rules}
-    return Machine(rules=Rules(**rules), limiter=limiter or Limiter(), to_text=notes_text)
+def machine(limiter=None, reduce_tokens=60_000, **rules):
+    return Machine(rules=Rules(**rules), limiter=limiter or Limiter(), joins=Joins(reduce_tokens), to_text=notes_text)
 
 
 def is_ask(action, *indexes):
@@ -92,19 +94,98 @@ def test_a_run_without_a_single_answer_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "error", [AccountError("unpaid"), SpendLimitError("no", unit="CNY", estimated=1, limit=1, spent=1)]
+    ("error", "step"),
+    [
+        (AccountError("unpaid"), Ask),
+        (AccountError("unpaid"), Deliver),
+        (SpendLimitError("no", unit="CNY", estimated=1, limit=1, spent=1), Deliver),
+    ],
+    ids=["unpaid", "unpaid, at the store", "limit"],
 )
-def test_what_every_segment_would_meet_stops_the_run(error):
+def test_what_every_segment_would_meet_stops_the_run(error, step):
     """An unpaid bill is not a gap: nothing more is asked, what is in flight is kept."""
     run = Simulation(
         machine(concurrency=4),
         50,
-        fault=lambda action, _: error if isinstance(action, Ask) and action.segment.index >= 10 else None,
+        fault=lambda action, _: error if isinstance(action, step) and action.segment.index >= 10 else None,
     ).run()
     assert run.machine.error is error
     assert not run.machine.gaps
-    assert set(run.machine.answers) == set(range(10))
+    assert set(run.machine.answers) == {index for index in run.asked if index < 10}
+    assert len(run.machine.answers) >= 8
     assert len(set(run.asked)) <= 10 + 4
+
+
+def is_delivery(action, *indexes):
+    return isinstance(action, Deliver) and action.segment.index in indexes
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_an_upload_never_takes_the_place_of_a_question(concurrency):
+    """Uploads go on beside the questions, two at a time, and never more are held than the window: the link is full."""
+    run = Simulation(
+        machine(concurrency=concurrency), 80, deliver_seconds=4.0, ask_seconds=lambda _: 1.5 * concurrency
+    ).run()
+    assert run.most_delivering == 2
+    assert run.most_open <= concurrency + 4
+    assert run.now < 80 * 4.0 / 2 + 1.5 * concurrency + 20
+
+
+def test_a_question_takes_its_turn_when_the_bytes_are_up():
+    """The limiter counts a question when it goes out, not when its upload begins."""
+    limiter = Limiter(rpm=60)
+    run = Simulation(machine(limiter, concurrency=8), 6, deliver_seconds=30.0, ask_seconds=lambda _: 1.0).run()
+    assert run.asked_at[0] > 30
+    assert [round(later - earlier) for earlier, later in zip(run.asked_at, run.asked_at[1:], strict=False)] == [
+        1, 29, 1, 29, 1,
+    ]  # fmt: skip
+
+
+def test_an_upload_that_failed_is_uploaded_again_and_nothing_asked():
+    """A delivery has tries of its own; the question is asked once, the file prepared once."""
+    run = Simulation(
+        machine(), 4,
+        fault=lambda action, attempt: APIConnectionError("cut") if is_delivery(action, 2) and attempt < 3 else None,
+    ).run()  # fmt: skip
+    assert (run.prepared.count(2), run.delivered.count(2), run.asked.count(2)) == (1, 3, 1)
+    assert run.machine.error is None
+
+
+def test_an_upload_that_fails_for_good_stops_the_run_and_keeps_the_rest():
+    """A store that nobody reaches is not a gap: every segment would meet it. Nothing is asked without its media."""
+    run = Simulation(
+        machine(), 6, fault=lambda action, _: StoreUnavailableError("away") if is_delivery(action, 4) else None
+    ).run()
+    assert isinstance(run.machine.error, StoreUnavailableError)
+    assert 4 not in run.asked
+    assert not run.machine.gaps
+
+
+def test_an_answer_that_failed_is_delivered_again():
+    """Its money was given back and its link may have ended; what was uploaded is known to the cache."""
+    run = Simulation(
+        machine(), 3, fault=lambda action, attempt: ServerError("down") if is_ask(action, 1) and attempt < 3 else None
+    ).run()
+    assert (run.prepared.count(1), run.delivered.count(1), run.asked.count(1)) == (1, 3, 3)
+
+
+def test_money_that_is_set_aside_for_others_is_waited_for():
+    """Two have room within the limit: the rest wait until those have told their cost, and all are asked."""
+    held = set()
+
+    def fault(action, attempt):
+        if isinstance(action, Deliver):
+            if len(held) >= 2:
+                return SpendLimitError("reserved", unit="CNY", estimated=1, limit=2, spent=2)
+            held.add(action.segment.index)
+        elif isinstance(action, Ask):
+            held.discard(action.segment.index)
+        return None
+
+    run = Simulation(machine(concurrency=8), 20, fault=fault, ask_seconds=lambda n: 1.0 + n % 3).run()
+    assert run.machine.error is None
+    assert sorted(run.machine.answers) == list(range(20))
+    assert run.most_asking <= 2
 
 
 def test_a_spend_limit_is_asked_again_when_the_others_have_settled():
@@ -197,6 +278,6 @@ def test_a_thousand_segments_are_joined_in_a_flat_tree(segments):
     leaves = [step for step in run.joined if step.level == 0]
     marks = [int(mark) for step in leaves for mark in re.findall(r"mark(\d+) ", step.text)]
     assert marks == list(range(segments))
-    assert run.machine.level <= math.ceil(math.log2(segments))
+    assert run.machine.joins.level <= math.ceil(math.log2(segments))
     assert [step for step in run.joined if step.last] == [run.joined[-1]]
-    assert run.steps < 5 * segments
+    assert run.steps < 6 * segments
