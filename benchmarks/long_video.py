@@ -1,12 +1,32 @@
 """Two hours of video, wall clock against the lower bound, with the latency that the service was seen to have.
 
-    python benchmarks/long_video.py [--speed 20] [--hours 2]
+    python benchmarks/long_video.py [--speed 20] [--hours 2] [--only slides]
+    python benchmarks/long_video.py --real
 
-Our own engine (machine, drivers, limiter, checkpoint) runs; cutting, preparing and asking take the time that a model
-of them says, all of it shortened by `--speed`, so that a run takes seconds. The uplink is one pipe of 20 Mbit/s that
-uploads share; an answer takes 1.5 s to its first token and 60 tokens a second; preparing shares so many cores. Beside
-it: every step for itself (sequential), and stages with a barrier between them (all prepared, then all asked).
-The bound is max(preparing / cores, uploading / uplink, answering / concurrency) and the shortest fill and drain.
+The first form runs our own engine (machine, drivers, limiter, checkpoint); preparing, uploading and asking take the
+time that a model of them says, shortened by `--speed`: preparing shares so many cores, the uplink is one pipe of
+20 Mbit/s that uploads share, an answer takes 1.5 s to its first token and 60 tokens a second. At the usual speed of 20
+an hour takes three minutes, and what Python itself needs for a step (a millisecond or two, which is not shortened)
+counts twentyfold and stays below two per cent; far above 50 one measures Python. `--real` does it all instead of
+modelling it: see `long_video_real`.
+
+Beside ours: every step for itself (sequential; preparing on all cores), and stages with a barrier between them (all
+prepared, then all uploaded, then all asked). The lower bound is the slowest of the resources, with the shortest fill
+before it and the shortest drain behind it:
+
+    cores       all preparing / cores, then one upload and one answer
+    uplink      one preparing, then all uploads, then one answer
+    questions   one preparing and one upload, then ceil(segments / concurrency) answers in a row
+    requests    a limit of r a minute lets the last of n requests out (n - 1) * 60 / r seconds after the first
+    tokens      a limit of t a minute is a bucket of t that refills in a minute: of n requests with k tokens each the
+                last goes out (n * k - t) * 60 / t seconds after the first; what the full bucket gives at the beginning
+                (three requests here) is not waited for, by us or by the bound
+
+and the joining of the notes behind all that. The first requests go out 0.25 s apart and then ever closer (a rate that
+rises too quickly is refused): that costs a second in all, and is ours to pay, not part of the bound.
+
+Target: 1.05 of the bound; 1.12 where answers are long, since one preparing and one uploading must be beside the eight
+that are asked, and the window of concurrency + 4 segments is all that is held.
 """
 
 import argparse
@@ -19,20 +39,22 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.captions.run import Captioned
 from qwen_omni.media.segments import Segment
-from qwen_omni.responses import Response, Usage
+from qwen_omni.responses import Usage
 from qwen_omni.video import threads
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.joining import Joined, notes_text
+from qwen_omni.video.joins import Joins
 from qwen_omni.video.limiter import Limiter
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.notes import SegmentNotes
-from qwen_omni.video.steps import Ask, Cut, Prepare, Reduce, Rules
+from qwen_omni.video.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
 
 UPLINK = 20e6 / 8  # bytes a second
 FIRST_TOKEN, TOKENS_PER_SECOND = 1.5, 60
 LENGTH = 88  # seconds that a segment of 90 s with 2 s overlap moves on
+LONG_ANSWER = 900  # tokens, from which on the wider target holds
+HEAD = f"{'case':26} {'bound':>7} {'sequential':>16} {'staged':>14} {'ours':>14}  held"
 
 
 @dataclass
@@ -47,6 +69,7 @@ class Case:
     rpm: int | None = None
     tpm: int | None = None
     tokens_in: int = 28_000
+    summary: int = 1200
 
     @property
     def upload(self):
@@ -56,12 +79,17 @@ class Case:
     def answer(self):
         return FIRST_TOKEN + self.tokens / TOKENS_PER_SECOND
 
+    @property
+    def target(self):
+        return 1.12 if self.tokens >= LONG_ANSWER else 1.05
+
 
 CASES = [
     Case("grain", 18.2, 5.5, 300),
     Case("slides", 6.7, 1.28, 300),
     Case("slides, long answers", 6.7, 1.28, 2000),
     Case("light, long answers", 2.0, 1.5, 900),
+    Case("large files", 2.0, 12.0, 300),
     Case("slides, one core", 6.7, 1.28, 300, cores=1),
     Case("60 requests a minute", 2.0, 1.5, 300, rpm=60),
     Case("100,000 tokens a minute", 2.0, 1.5, 300, rpm=60, tpm=100_000),
@@ -69,14 +97,20 @@ CASES = [
 
 
 class Pipe:
-    """A link or a set of cores: so many at a time, each waiting for its turn."""
+    """A link or a set of cores: so many at a time, each waiting for its turn.
+
+    Sleeping lasts a little longer than it should; a pipe that knows when it was due to be free does not add that up.
+    """
 
     def __init__(self, width, speed):
-        self.free, self.speed = threading.Semaphore(width), speed
+        self.free = [0.0] * width
+        self.speed, self.lock = speed, threading.Lock()
 
     def use(self, seconds):
-        with self.free:
-            time.sleep(seconds / self.speed)
+        with self.lock:
+            at = min(range(len(self.free)), key=self.free.__getitem__)
+            until = self.free[at] = max(self.free[at], time.monotonic()) + seconds / self.speed
+        time.sleep(max(0.0, until - time.monotonic()))
 
 
 class Worker:
@@ -103,14 +137,16 @@ class Worker:
                 self.cores.use(self.case.prepare)
                 tokens = self.case.tokens_in
                 return lambda machine, _: machine.prepared(action.segment, tokens)
+            case Deliver():
+                self.link.use(self.case.upload)
+                return lambda machine, _: machine.delivered(action.segment)
             case Ask():
                 return self.ask(action)
             case Reduce():
-                time.sleep((FIRST_TOKEN + 1200 / TOKENS_PER_SECOND) / self.speed)
+                time.sleep(last(self.case) / self.speed)
                 return lambda machine, _: machine.reduced(action, Joined(summary="joined"))
 
     def ask(self, action):
-        self.link.use(self.case.upload)
         time.sleep(self.case.answer / self.speed)
         segment = action.segment
         notes = SegmentNotes(
@@ -124,14 +160,8 @@ class Worker:
             self.busy -= 1
         return lambda machine, _: machine.answered(segment, notes)
 
-    def end(self, action, captioned: Captioned):
-        raise NotImplementedError
-
-    def pay(self, request, response: Response):
-        pass
-
     def failed(self, action):
-        pass
+        raise AssertionError(action)
 
     def stop(self):
         pass
@@ -140,52 +170,73 @@ class Worker:
         pass
 
 
-def last():
-    return FIRST_TOKEN + 1200 / TOKENS_PER_SECOND
+def last(case):
+    """Joining the notes, in one step."""
+    return FIRST_TOKEN + case.summary / TOKENS_PER_SECOND
 
 
 def pipelined(case, count, concurrency, speed):
-    """Our engine; gives seconds of the real scale, segments between preparing and answer, peak memory, file size."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run.sqlite3"
-        with Checkpoint(path) as checkpoint:
-            checkpoint._base.execute("PRAGMA synchronous=OFF")  # noqa: SLF001 - the disk's time is not shortened with the rest
-            limiter = Limiter(rpm=case.rpm, tpm=case.tpm)
-            rules = Rules(concurrency=concurrency, preparers=case.cores, reduce_tokens=10**9)
-            machine = Machine(rules=rules, limiter=limiter, to_text=notes_text)
-            worker = Worker(case, count, speed, checkpoint)
-            tracemalloc.start()
-            began = time.monotonic()
-            for _ in threads.drive(machine, worker, None, None, clock=lambda: time.monotonic() * speed):
-                pass
-            seconds = (time.monotonic() - began) * speed
-            peak = tracemalloc.get_traced_memory()[1] / 1e6
-            tracemalloc.stop()
-        assert len(machine.answers) == count
-        return seconds, worker.most_busy, peak, path.stat().st_size / 1e6
+    """Our engine; gives seconds of the real scale, and the most segments between preparing and answer."""
+    with tempfile.TemporaryDirectory() as folder, Checkpoint(Path(folder) / "run.sqlite3") as checkpoint:
+        checkpoint._base.execute("PRAGMA synchronous=OFF")  # noqa: SLF001 - the disk's time is not shortened with the rest
+        machine = Machine(
+            rules=Rules(concurrency=concurrency, preparers=case.cores),
+            limiter=Limiter(rpm=case.rpm, tpm=case.tpm),
+            joins=Joins(10**9),
+            to_text=notes_text,
+        )
+        worker = Worker(case, count, speed, checkpoint)
+        began = time.monotonic()
+        for _ in threads.drive(machine, worker, None, None, speed=speed):
+            pass
+        seconds = (time.monotonic() - began) * speed
+    assert len(machine.answers) == count
+    assert machine.joined is not None
+    return seconds, worker.most_busy
+
+
+def allowed(case, count):
+    """Seconds from the first request to the last, by the limits of a minute."""
+    by_requests = (count - 1) * 60 / case.rpm if case.rpm else 0
+    by_tokens = (count * case.tokens_in - case.tpm) * 60 / case.tpm if case.tpm else 0
+    return max(by_requests, by_tokens)
 
 
 def bound(case, count, concurrency):
     fill, drain = case.prepare + case.upload, case.answer
     limits = [
-        count * case.prepare / case.cores + case.upload + case.answer,
-        fill - case.upload + count * case.upload + case.answer,
+        count * case.prepare / case.cores + case.upload + drain,
+        case.prepare + count * case.upload + drain,
         fill + math.ceil(count / concurrency) * case.answer,
-        fill + (count - 1) * 60 / case.rpm + drain if case.rpm else 0,
-        fill + ((count - 1) * case.tokens_in - case.tpm) * 60 / case.tpm + drain if case.tpm else 0,
+        fill + allowed(case, count) + drain,
     ]
-    return max(limits) + last()
+    return max(limits) + last(case)
 
 
 def sequential(case, count):
     """One after the other, but for preparing on all cores."""
-    return count * (case.prepare / case.cores + case.upload + case.answer) + last()
+    one = case.prepare / case.cores + case.upload + case.answer
+    return max(count * one, one + allowed(case, count)) + last(case)
 
 
 def staged(case, count, concurrency):
-    """All prepared, then all uploaded and asked, so many at a time."""
-    asked = max(count * case.upload + case.answer, math.ceil(count / concurrency) * case.answer + case.upload)
-    return count * case.prepare / case.cores + asked + last()
+    """All prepared, then all uploaded, then all asked, so many at a time."""
+    asked = max(math.ceil(count / concurrency) * case.answer, allowed(case, count) + case.answer)
+    return count * (case.prepare / case.cores + case.upload) + asked + last(case)
+
+
+def row(name, least, others, held):
+    told = " ".join(f"{one:8.0f} ({one / least:4.2f}x)" for one in others)
+    return f"{name:26} {least:6.0f}s {told}  {held:4}"
+
+
+def memory(count, concurrency):
+    """What Python holds at most in a run of so many segments, and how large its checkpoint becomes, in megabytes."""
+    tracemalloc.start()
+    pipelined(CASES[1], count, concurrency, speed=5000)
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    return peak
 
 
 def main() -> None:
@@ -194,24 +245,29 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=2)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--only", default="", help="cases whose names hold this")
+    parser.add_argument("--real", action="store_true", help="a real video of some minutes, really prepared and sent")
     chosen = parser.parse_args()
+    if chosen.real:
+        import long_video_real  # noqa: PLC0415 - beside this file
+
+        long_video_real.main(chosen.concurrency)
+        return
     count = round(chosen.hours * 3600 / LENGTH)
     print(
         f"{count} segments, concurrency {chosen.concurrency}, window {chosen.concurrency + 4}, {chosen.speed:g} x real"
     )
-    print(f"{'case':26} {'bound':>7} {'sequential':>16} {'staged':>14} {'ours':>14}  held  memory  checkpoint")
-    worst = 0.0
+    print(HEAD)
+    missed = []
     for case in [one for one in CASES if chosen.only in one.name]:
         least = bound(case, count, chosen.concurrency)
-        took, held, peak, size = pipelined(case, count, chosen.concurrency, chosen.speed)
-        slow, barrier = sequential(case, count), staged(case, count, chosen.concurrency)
-        told = [f"{one:8.0f} ({one / least:4.2f}x)" for one in (slow, barrier, took)]
-        print(
-            f"{case.name:26} {least:6.0f}s {told[0]} {told[1]} {told[2]}  {held:4} {peak:5.1f}MB {size:7.2f}MB",
-            flush=True,
-        )
-        worst = max(worst, took / least)
-    print(f"target: 1.05, 1.12 where answers are long; worst {worst:.2f}")
+        took, held = pipelined(case, count, chosen.concurrency, chosen.speed)
+        others = (sequential(case, count), staged(case, count, chosen.concurrency), took)
+        print(row(case.name, least, others, held), flush=True)
+        missed += [f"{case.name} {took / least:.2f}"] if took / least > case.target else []
+    print(f"target: 1.05, 1.12 where answers are long; {'missed: ' + ', '.join(missed) if missed else 'all within'}")
+    if not chosen.only:
+        told = [f"{memory(hours * 3600 // LENGTH, chosen.concurrency):.1f} MB in {hours} h" for hours in (2, 8)]
+        print(f"held by Python, all notes included: {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """When the next request may go out: requests and tokens a minute, and a start that is not too steep. Pure.
 
 Requests are spread evenly over the minute, since the service may count by the second (Rate limits page, read
-2026-05-30); tokens are taken from a bucket that refills evenly. A request above the whole bucket goes alone, when
-the bucket is full, and leaves a debt.
+2026-05-30), and a little lateness of one does not put off all the others. Tokens are taken from a bucket that refills
+evenly. A request above the whole bucket goes alone, when the bucket is full, and leaves a debt.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 MINUTE = 60.0
 _FIRST_GAP = 0.25  # seconds between the first requests; the service refuses a rate that rises too quickly
 _RAMP = 0.75  # each request shortens the gap to this share
+_LATE = 0.1  # of a gap that a request may be late and the next one still go at the time it was due
 
 
 @dataclass(slots=True)
@@ -45,7 +46,9 @@ class Limiter:
         """Count a request that goes out."""
         if self.tpm is not None:
             self._tokens, self._at = self._level(now) - tokens, now
-        self._next = now + max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
+        gap = max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
+        is_late = 0 <= now - self._next <= _LATE * gap
+        self._next = (self._next if is_late else now) + gap
         self._gap = self._gap * _RAMP if self._gap > 0.001 else 0.0  # noqa: PLR2004 - a millisecond
 
     def hold(self, seconds: float, *, now: float) -> None:
