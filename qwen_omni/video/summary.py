@@ -166,10 +166,12 @@ def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float)
         >>> told = [ChapterAnswer(start=60, title="B"), ChapterAnswer(start=0, title="A")]
         >>> [(one.start, one.end) for one in arrange_chapters(told, start=0, end=90)]
         [(0.0, 60.0), (60.0, 90.0)]
+        >>> arrange_chapters([], start=0, end=90)
+        ()
     """
     ordered = sorted(told, key=lambda one: one.start)
     starts = [min(max(one.start, start), end) for one in ordered]
-    ends = [*starts[1:], end]
+    ends = [*starts[1:], end] if starts else []
     return tuple(
         Chapter(start=first, end=last, title=one.title.strip(), summary=one.summary.strip())
         for one, first, last in zip(ordered, starts, ends, strict=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -143,6 +144,27 @@ def test_a_model_of_ones_own_joins(llm, service, film):
     assert [(one.start, one.title) for one in found.chapters] == [(5.0, "five")]
     assert all(code in own.seen[0][-1].text for code in film.codes)
     assert "qwen-plus" not in {request.body["model"] for request in service.requests}
+
+
+async def test_a_model_of_ones_own_is_awaited(llm, film, tmp_path):
+    """In `asyncio` the model's own coroutine is awaited, on the loop's thread; its blocking half is not called."""
+    threads = []
+
+    class Awaited(BaseChatModel):
+        @property
+        def _llm_type(self):
+            return "awaited"
+
+        def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+            raise AssertionError("it was called from a thread")
+
+        async def _agenerate(self, messages, stop=None, run_manager=None, **kwargs):
+            threads.append(threading.current_thread())
+            return ChatResult(generations=[ChatGeneration(message=AIMessage('{"summary": "awaited", "chapters": []}'))])
+
+    found = await LongVideoChain(llm, text_model=Awaited(), checkpoint=tmp_path, **CHOICES).ainvoke(film.path)
+    assert found.summary == "awaited"
+    assert threads == [threading.current_thread()]
 
 
 def test_a_question(llm, service, film):

@@ -15,6 +15,16 @@ from qwen_omni.video.seams import says_the_same, to_timeline
 from qwen_omni.video.tree import group
 
 
+@pytest.mark.parametrize(("late", "last"), [(0.0, 60.0), (0.05, 60.05), (0.5, 89.5)])
+def test_a_little_lateness_is_not_added_up(late, last):
+    """Each request goes a little later than it may: sixty of them still take a minute; much lateness is not made up."""
+    limiter, now = Limiter(rpm=60), 0.0
+    for _ in range(60):
+        now += limiter.wait(1, now=now) + late
+        limiter.take(1, now=now)
+    assert now + limiter.wait(1, now=now) == pytest.approx(last, abs=1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 30_000), min_size=1, max_size=60),

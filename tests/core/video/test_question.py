@@ -1,16 +1,28 @@
 """Questions about long videos: the moments that show the answer, and no step asked twice."""
 
 import asyncio
+import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video, ask_video
 from qwen_omni.standin import Fault
+from qwen_omni.standin.script import Turn
 from qwen_omni.standin.truth import make_audio
 from qwen_omni.video.alone import LoneStep
+from qwen_omni.video.chapters import clock
 
 OPTIONS = SummaryOptions(segment_seconds=20, overlap=0, single_call_seconds=0, retry_seconds=0.0)
+
+
+LONG_FINDINGS = json.dumps({"relevance": 0.9, "found": "word " * 500, "evidence": [{"start": 1, "text": "a sign"}]})
+
+
+def words_of(content):
+    """Give the text of a message."""
+    return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 
 def question_about(film, second):
@@ -66,6 +78,27 @@ def test_a_last_step_that_fails_costs_only_itself(client, fresh, one_minute):
     found = ask_video(one_minute.path, question, client=client, options=OPTIONS)
     assert len(fresh.requests) == sent + 1
     assert found.this_run.requests == 1
+
+
+def test_too_many_findings_are_joined_in_a_tree(client, fresh, one_minute):
+    """More than one step may read is joined part by part, each once; asked again, nothing is sent."""
+    options = replace(OPTIONS, segment_seconds=8, reduce_tokens=1000)
+    question = question_about(one_minute, 31)
+    fresh.script.reply(Turn(text=LONG_FINDINGS), when=lambda request: bool(request.media))
+    found = ask_video(one_minute.path, question, client=client, options=options)
+    joins = [request.body["messages"][-1]["content"] for request in fresh.requests if not request.media]
+    assert len(joins) >= 3
+    told = [words_of(join) for join in joins]
+    helpful = [f"From {clock(one.start)} to" for one in found.findings]
+    assert len(helpful) >= 7
+    leaves = [join for join in told if "From some clips" not in join]
+    assert len(leaves) >= 2
+    assert all(sum(title in join for join in leaves) == 1 for title in helpful)
+    assert told[-1].count("From some clips") == len(leaves)
+    assert found.answer
+    sent = len(fresh.requests)
+    again = ask_video(one_minute.path, question, client=client, options=options)
+    assert (again.answer, len(fresh.requests)) == (found.answer, sent)
 
 
 def test_sound_is_not_listened_to_twice(client, fresh, tmp_path):

@@ -1,11 +1,14 @@
 """What a summary is written as, and what it costs: tables, no service."""
 
+import itertools
+
 import pysrt
 import pytest
 
 from qwen_omni.responses import Usage
+from qwen_omni.video.chapters import ChapterAnswer
 from qwen_omni.video.notes import TimedNote, VideoFacts
-from qwen_omni.video.summary import Bill, Chapter, FailedSegment, VideoSummary, to_bill
+from qwen_omni.video.summary import Bill, Chapter, FailedSegment, VideoSummary, arrange_chapters, to_bill
 
 
 def summary(*chapters, **given):
@@ -68,3 +71,14 @@ def test_a_summary_survives_json():
     """It can be kept and read again."""
     found = summary((0, "A"), events=[TimedNote(start=1, end=2, text="one")])
     assert VideoSummary.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("starts", [(), (0,), (30, 0, 95), (-5, 200)])
+def test_chapters_of_any_number_are_arranged(starts):
+    """None, one, out of order, outside of the video: each ends where the next begins, and nothing is lost."""
+    told = [ChapterAnswer.model_construct(start=start, title=f"from {start}", summary="") for start in starts]
+    found = arrange_chapters(told, start=0, end=100)
+    assert len(found) == len(starts)
+    assert all(one.end == then.start for one, then in itertools.pairwise(found))
+    assert all(0 <= one.start <= one.end <= 100 for one in found)
+    assert not found or found[-1].end == 100

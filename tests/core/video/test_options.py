@@ -1,0 +1,104 @@
+"""What may be chosen about a long video: each wrong choice is told before anything is prepared, and how to mend it."""
+
+import math
+
+import pytest
+
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.video.foresight import foresee
+from qwen_omni.video.machine import Machine
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.progress import Tracker
+from qwen_omni.video.reading import iter_notes
+from qwen_omni.video.steps import Reduce, Rules
+from qwen_omni.video.summarizing import summarize
+from qwen_omni.video.writers import bill_texts
+
+BOUNDS = [
+    ("concurrency", (0, 65, -1), "choose 1 to 64", (1, 64)),
+    ("segment_seconds", (0, -1, math.nan, math.inf), "choose more than 0", (0.5, 1000)),
+    ("overlap", (-1, math.nan, math.inf), "choose 0 or more", (0, 30)),
+    ("single_call_seconds", (-1,), "choose 0 or more", (0, math.inf)),
+    ("start", (-1, math.nan), "choose 0 or more", (0, 5)),
+    ("end", (0, -1), "choose more than 0", (0.5,)),
+    ("max_gaps", (-1,), "choose 0 or more", (0, None)),
+    ("step_retries", (-1,), "choose 0 or more", (0,)),
+    ("retry_seconds", (-1,), "choose 0 or more", (0,)),
+    ("rpm", (0, -5), "choose 1 or more", (1, None)),
+    ("tpm", (0,), "choose 1 or more", (1, None)),
+    ("workers", (0,), "choose 1 or more", (1, None)),
+    ("reduce_tokens", (999,), "choose 1,000 or more", (1000,)),
+    ("detail", ("enormous",), "choose one of low, medium, high", ("low",)),
+    ("strategy", ("magic",), "choose one of map_reduce, single, auto", ("auto",)),
+    ("thinking", ("maybe",), "choose True, False or one of none, minimal", (True, "low")),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "advice", "right"), BOUNDS, ids=[name for name, *_ in BOUNDS])
+def test_each_bound_names_its_option_and_its_range(name, wrong, advice, right):
+    """The error names what was chosen and what may be; the ends of the range themselves are taken."""
+    for value in wrong:
+        with pytest.raises(ConfigurationError, match=f"^{name}=.*{advice}"):
+            SummaryOptions(**{name: value})
+    for value in right:
+        assert getattr(SummaryOptions(**{name: value}), name) == value
+
+
+def test_the_end_lies_behind_the_start():
+    """Told with both numbers."""
+    with pytest.raises(ConfigurationError, match=r"start=10 and end=5.*end after the start"):
+        SummaryOptions(start=10, end=5)
+
+
+LENGTHS = [
+    ({"segment_seconds": 5}, ConfigurationError, r"more than 9 s, or less overlap"),
+    ({"segment_seconds": 10, "overlap": 5}, ConfigurationError, r"more than 12 s, or less overlap"),
+    ({"start": 59.5}, MediaDoesNotFitError, r"from 59\.5 s to 60 s .*at least 2 s.*earlier start"),
+    ({"model": "qwen-plus"}, UnsupportedMediaError, r"takes text, not video.*model='qwen3"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind", "told"), LENGTHS, ids=["short", "overlap", "range", "model"])
+def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, one_minute, change, kind, told):
+    """Whoever may see a price may have the summary: one check, before anything is prepared or kept."""
+    options = SummaryOptions(**{"single_call_seconds": 0, "detail": "low", **change})
+    for door in (
+        lambda: foresee(one_minute.path, client.settings, options),
+        lambda: summarize(one_minute.path, client=client, options=options),
+        lambda: next(iter_notes(one_minute.path, client=client, options=options)),
+    ):
+        with pytest.raises(kind, match=told) as caught:
+            door()
+        assert "run it again" not in str(caught.value)
+    assert fresh.requests == []
+
+
+def test_a_way_that_cannot_be_gone_is_left_out(client, one_minute):
+    """Short segments are no matter where all goes in one call: the dry run shows what can be."""
+    options = SummaryOptions(segment_seconds=5, detail="low")
+    assert {one.strategy for one in foresee(one_minute.path, client.settings, options)} == {"single"}
+
+
+def test_earlier_runs_are_told_where_there_were_some(client, fresh, one_minute):
+    """One bill for a run that did everything, two after a resume."""
+    options = SummaryOptions(detail="low")
+    first = summarize(one_minute.path, client=client, options=options)
+    assert len(bill_texts(first)) == 1
+    assert "earlier" not in first.to_markdown()
+    again = summarize(one_minute.path, client=client, options=options)
+    assert [line.split(":")[0] for line in bill_texts(again)] == ["this run", "with earlier runs"]
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Reduce(0, 0, "", last=True), "joined the notes"),
+        (Reduce(0, 2, "", last=False), "joined the notes of part 3"),
+        (Reduce(1, 0, "", last=False), "joined parts into part 1"),
+        (Reduce(2, 0, "", last=True), "joined the parts"),
+    ],
+)
+def test_joining_is_told_in_words(step, told):
+    """People read it: no numbers of levels."""
+    tracker = Tracker(machine=Machine(rules=Rules()), about=1)
+    assert tracker.after(step, []).text == told
