@@ -24,6 +24,12 @@ def one_minute(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("film") / "one.mp4", seconds=60, **SMALL)
 
 
+@pytest.fixture(scope="session")
+def short(tmp_path_factory):
+    """Thirty-six seconds, a code a second: enough for three or four segments."""
+    return make_video(tmp_path_factory.mktemp("film") / "short.mp4", seconds=36, **SMALL)
+
+
 @pytest.fixture(scope="module")
 def service():
     """One stand-in for a module; it remembers what it has decoded."""

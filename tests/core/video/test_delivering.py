@@ -10,22 +10,21 @@ from qwen_omni.errors import StoreUnavailableError
 from qwen_omni.oss_settings import from_environment
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.script import Fault
-from qwen_omni.standin.truth import make_video
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarizing import astream_summary, stream_summary, summarize
 from qwen_omni.video.summary import VideoSummary
-from tests.core.video.conftest import SMALL, asked_segments, codes_of
+from tests.core.video.conftest import asked_segments, codes_of
 
 OPTIONS = SummaryOptions(
-    segment_seconds=12, overlap=0, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=1, workers=1,
+    segment_seconds=9, overlap=0, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=1, workers=1,
     step_retries=1,
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    """Forty-eight seconds, four or five segments."""
-    return make_video(tmp_path_factory.mktemp("film") / "carried.mp4", seconds=48, **SMALL)
+@pytest.fixture
+def film(short):
+    """Three or four segments."""
+    return short
 
 
 @pytest.fixture
@@ -82,6 +81,7 @@ def test_an_answer_that_fails_costs_no_second_upload(fresh, carried, film):
     assert len(uploads(fresh)) == found.segments
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_is_repeated_and_its_question_asked_once(fresh, carried, film):
     """The store is away for a moment: no question goes out in vain."""
     fresh.stores.fail("post_form", cut_after=100)
@@ -137,6 +137,7 @@ async def test_nothing_is_left_of_a_run_that_is_given_up(fresh, client, film, bu
     assert fresh.stores.objects.names(bucket.bucket) == []
 
 
+@pytest.mark.slow
 def test_a_limit_is_no_hindrance_to_what_it_allows(fresh, client, film):
     """What waits for its turn is set aside, too: a limit of little more than the cost lets the whole run through."""
     free = SpendLimit()
@@ -149,11 +150,12 @@ def test_a_limit_is_no_hindrance_to_what_it_allows(fresh, client, film):
     assert limit.reserved.tokens == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["temporary", "inline"])
 def test_a_question_that_fails_for_good_leaves_a_gap_and_nothing_else(fresh, client, film, delivery):
     """However it was delivered, its money is given back and the others are asked."""
     limit = SpendLimit(tokens=10**7)
-    code = film.codes[20]
+    code = film.codes[13]
     fresh.script.fault(
         Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content."),
         when=lambda request: any(code in one.picture_codes for one in request.media),

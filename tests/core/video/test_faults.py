@@ -21,10 +21,9 @@ from qwen_omni.client import OmniClient
 from qwen_omni.errors import SpendLimitError
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.script import Fault, Turn
-from qwen_omni.standin.truth import make_video
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarizing import stream_summary, summarize
-from tests.core.video.conftest import SMALL, asked_segments, codes_of
+from tests.core.video.conftest import asked_segments, codes_of
 
 OPTIONS = SummaryOptions(
     segment_seconds=12, overlap=0, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=2
@@ -36,10 +35,10 @@ PASSING = {
 }  # every kind, at random: test_random_faults
 
 
-@pytest.fixture(scope="session")
-def film(tmp_path_factory):
-    """Thirty-six seconds, three segments."""
-    return make_video(tmp_path_factory.mktemp("film") / "faults.mp4", seconds=36, **SMALL)
+@pytest.fixture
+def film(short):
+    """Three or four segments."""
+    return short
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)

@@ -53,19 +53,19 @@ def test_the_end_lies_behind_the_start():
 LENGTHS = [
     ({"segment_seconds": 5}, ConfigurationError, r"more than 9 s, or less overlap"),
     ({"segment_seconds": 10, "overlap": 5}, ConfigurationError, r"more than 12 s, or less overlap"),
-    ({"start": 59.5}, MediaDoesNotFitError, r"from 59\.5 s to 60 s .*at least 2 s.*earlier start"),
+    ({"start": 35.5}, MediaDoesNotFitError, r"from 35\.5 s to 36 s .*at least 2 s.*earlier start"),
     ({"model": "qwen-plus"}, UnsupportedMediaError, r"takes text, not video.*model='qwen3"),
 ]
 
 
 @pytest.mark.parametrize(("change", "kind", "told"), LENGTHS, ids=["short", "overlap", "range", "model"])
-def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, one_minute, change, kind, told):
+def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, short, change, kind, told):
     """Whoever may see a price may have the summary: one check, before anything is prepared or kept."""
     options = SummaryOptions(**{"single_call_seconds": 0, "detail": "low", **change})
     for door in (
-        lambda: foresee(one_minute.path, client.settings, options),
-        lambda: summarize(one_minute.path, client=client, options=options),
-        lambda: next(iter_notes(one_minute.path, client=client, options=options)),
+        lambda: foresee(short.path, client.settings, options),
+        lambda: summarize(short.path, client=client, options=options),
+        lambda: next(iter_notes(short.path, client=client, options=options)),
     ):
         with pytest.raises(kind, match=told) as caught:
             door()
@@ -73,19 +73,19 @@ def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, one_minute, chan
     assert fresh.requests == []
 
 
-def test_a_way_that_cannot_be_gone_is_left_out(client, one_minute):
+def test_a_way_that_cannot_be_gone_is_left_out(client, short):
     """Short segments are no matter where all goes in one call: the dry run shows what can be."""
     options = SummaryOptions(segment_seconds=5, detail="low")
-    assert {one.strategy for one in foresee(one_minute.path, client.settings, options)} == {"single"}
+    assert {one.strategy for one in foresee(short.path, client.settings, options)} == {"single"}
 
 
-def test_earlier_runs_are_told_where_there_were_some(client, fresh, one_minute):
+def test_earlier_runs_are_told_where_there_were_some(client, fresh, short):
     """One bill for a run that did everything, two after a resume."""
     options = SummaryOptions(detail="low")
-    first = summarize(one_minute.path, client=client, options=options)
+    first = summarize(short.path, client=client, options=options)
     assert len(bill_texts(first)) == 1
     assert "earlier" not in first.to_markdown()
-    again = summarize(one_minute.path, client=client, options=options)
+    again = summarize(short.path, client=client, options=options)
     assert [line.split(":")[0] for line in bill_texts(again)] == ["this run", "with earlier runs"]
 
 

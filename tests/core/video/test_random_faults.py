@@ -69,15 +69,15 @@ ENDING = {
 
 
 @pytest.fixture
-def film(one_minute):
-    """A minute, some nine segments."""
-    return one_minute
+def film(short):
+    """Five segments or six."""
+    return short
 
 
 class Dice:
     """Chooses a tenth of the questions about media, and one at least; the same ones for the same seed."""
 
-    def __init__(self, seed, most=8):
+    def __init__(self, seed, most=5):
         numbers = random.Random(seed)
         self.chosen = {number for number in range(most) if numbers.random() < RATE} or {numbers.randrange(most)}
         self.asked, self.failed, self.lock = 0, [], threading.Lock()
@@ -109,9 +109,8 @@ def check_whole(fresh, found, film, dice):
     assert len(fresh.requests) == found.segments + 1 + len(dice.failed)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "cut late" else pytest.mark.slow) for kind in PASSING]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PASSING)
 def test_what_passes_is_repeated(fresh, client, film, kind):
     """Each question that failed is asked once more, and no other."""
     dice = Dice(kind)

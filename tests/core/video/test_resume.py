@@ -1,6 +1,7 @@
 """Nothing is paid for twice: not after an error, not in another use, not in another process."""
 
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.notes import SegmentNotes, TimedNote
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.reading import aiter_notes, iter_notes
+from qwen_omni.video.runs import notes_run
 from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
 from tests.core.video.conftest import asked_segments, codes_of
 
-OPTIONS = SummaryOptions(segment_seconds=15, single_call_seconds=0, detail="low", retry_seconds=0.0)
+OPTIONS = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", retry_seconds=0.0)
 
 
 def same(one, other):
@@ -29,27 +31,27 @@ def same(one, other):
     return one.model_dump(exclude=bare) == other.model_dump(exclude=bare)
 
 
-def test_a_run_that_ended_goes_on(fresh, client, one_minute):
+def test_a_run_that_ended_goes_on(fresh, client, short):
     """The bill was unpaid for a while: afterwards only what was missing is asked, and the cost of all is told."""
     unpaid = Fault.refuse(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
-    fresh.script.fault(unpaid, when=lambda request: len(fresh.requests) > 3)
+    fresh.script.fault(unpaid, when=lambda request: len(fresh.requests) > 1)
     with pytest.raises(AccountError, match="run it again"):
-        summarize(one_minute.path, client=client, options=OPTIONS)
+        summarize(short.path, client=client, options=OPTIONS)
     first = asked_segments(fresh)
     fresh.script.clear()
-    found = summarize(one_minute.path, client=client, options=OPTIONS)
-    assert codes_of(found.events) == list(one_minute.codes)
+    found = summarize(short.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(short.codes)
     assert found.this_run.requests < found.whole_run.requests
     assert found.whole_run.requests == found.segments + 1
     answered = [code for code in asked_segments(fresh) if code in first]
     assert len(answered) <= len(first) + OPTIONS.concurrency
 
 
-def test_the_second_time_costs_nothing(fresh, client, one_minute):
+def test_the_second_time_costs_nothing(fresh, client, short):
     """Summarised twice: nothing is asked, the result is the same, and both costs are told."""
-    first = summarize(one_minute.path, client=client, options=OPTIONS)
+    first = summarize(short.path, client=client, options=OPTIONS)
     fresh.clear()
-    again = summarize(one_minute.path, client=client, options=OPTIONS)
+    again = summarize(short.path, client=client, options=OPTIONS)
     assert fresh.requests == []
     assert same(first, again)
     assert again.this_run.requests == 0
@@ -57,58 +59,67 @@ def test_the_second_time_costs_nothing(fresh, client, one_minute):
     assert again.whole_run == first.whole_run
 
 
-def test_an_index_after_a_summary_costs_nothing(fresh, client, one_minute):
+def test_an_index_after_a_summary_costs_nothing(fresh, client, short):
     """`iter_notes` finds what `summarize` has paid for, in order, marked as reused."""
-    summarize(one_minute.path, client=client, options=OPTIONS)
+    summarize(short.path, client=client, options=OPTIONS)
     fresh.clear()
-    notes = list(iter_notes(one_minute.path, client=client, options=OPTIONS))
+    notes = list(iter_notes(short.path, client=client, options=OPTIONS))
     assert fresh.requests == []
     assert [one.index for one in notes] == list(range(len(notes)))
     assert all(one.reused and one.segments == len(notes) for one in notes)
-    assert notes[0].video.duration == 60
+    assert notes[0].video.duration == 36
 
 
-def test_notes_come_while_later_ones_are_missing(fresh, client, one_minute):
+def test_notes_come_while_later_ones_are_missing(fresh, client, short):
     """Lazy: after the first note not everything has been asked for; closing loses nothing of it."""
     options = SummaryOptions(segment_seconds=10, single_call_seconds=0, detail="low", concurrency=1)
-    coming = iter_notes(one_minute.path, client=client, options=options)
+    coming = iter_notes(short.path, client=client, options=options)
     first = next(coming)
     assert first.index == 0
     coming.close()
     assert 1 <= len(fresh.requests) <= 3
 
 
-def test_another_model_prompt_or_detail_is_another_run(fresh, client, one_minute):
-    """What changes the answers changes the key."""
-    for change in ({}, {"wish": "dogs"}, {"language": "French"}, {"detail": "medium"}, {"model": "qwen3.5-omni-flash"}):
-        fresh.clear()
-        options = SummaryOptions(**{"single_call_seconds": 200, "detail": "low", "rpm": 6000, "tpm": 10**9, **change})
-        summarize(one_minute.path, client=client, options=options)
-        assert len(fresh.requests) == 1, change
+def test_another_model_prompt_or_detail_is_another_run(client, short):
+    """What changes the answers changes the key, and nothing else does; the file of a run is named after it."""
+
+    def file_of(**change):
+        options = SummaryOptions(**{"single_call_seconds": 200, "detail": "low", **change})
+        with contextlib.closing(notes_run(short.path, client.settings, options, joins=True)) as run:
+            return run.checkpoint.path
+
+    others = [
+        {}, {"wish": "dogs"}, {"language": "French"}, {"detail": "medium"}, {"model": "qwen3.5-omni-flash"},
+        {"thinking": True}, {"start": 2}, {"single_call_seconds": 0, "segment_seconds": 12},
+        {"single_call_seconds": 0, "segment_seconds": 12, "overlap": 1},
+    ]  # fmt: skip
+    assert len({file_of(**change) for change in others}) == len(others)
+    for change in ({"concurrency": 3}, {"text_model": "qwen-flash"}, {"rpm": 5}, {"max_gaps": 4}):
+        assert file_of(**change) == file_of()
 
 
-async def test_asyncio_gives_the_same(fresh, client, one_minute, tmp_path):
+async def test_asyncio_gives_the_same(fresh, client, short, tmp_path):
     """The asynchronous twin asks the same and gives the same; it reads the same checkpoint."""
     other = client.settings.__class__(
         **{name: getattr(client.settings, name) for name in client.settings.__slots__}
         | {"cache_dir": tmp_path / "other"}
     )
     async with AsyncOmniClient(other) as aclient:
-        found = await asummarize(one_minute.path, client=aclient, options=OPTIONS)
+        found = await asummarize(short.path, client=aclient, options=OPTIONS)
         asked = len(fresh.requests)
-        notes = [one async for one in aiter_notes(one_minute.path, client=aclient, options=OPTIONS)]
+        notes = [one async for one in aiter_notes(short.path, client=aclient, options=OPTIONS)]
     assert asked == len(fresh.requests) == found.segments + 1
     assert len(notes) == found.segments
-    assert same(found, await asyncio.to_thread(summarize, one_minute.path, client=client, options=OPTIONS))
+    assert same(found, await asyncio.to_thread(summarize, short.path, client=client, options=OPTIONS))
 
 
-async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, one_minute):
+async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, short):
     """Cancel after the first answer: it ends at once, and the next run does not ask for that again."""
     async with AsyncOmniClient(client.settings) as aclient:
         first = asyncio.Event()
         run = asyncio.create_task(
             asummarize(
-                one_minute.path, client=aclient, options=OPTIONS,
+                short.path, client=aclient, options=OPTIONS,
                 on_progress=lambda news: first.set() if news.kind == "segment" else None,
             )
         )  # fmt: skip
@@ -116,16 +127,16 @@ async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, one_minute)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-    found = await asyncio.to_thread(summarize, one_minute.path, client=client, options=OPTIONS)
-    assert codes_of(found.events) == list(one_minute.codes)
+    found = await asyncio.to_thread(summarize, short.path, client=client, options=OPTIONS)
+    assert codes_of(found.events) == list(short.codes)
     assert found.this_run.requests < found.segments + 1
 
 
-def test_two_runs_at_once_share_the_work(fresh, client, one_minute):
+def test_two_runs_at_once_share_the_work(fresh, client, short):
     """Two threads on one checkpoint: both give the same, and no segment is asked about twice."""
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(summarize(one_minute.path, client=client, options=OPTIONS)))
+        threading.Thread(target=lambda: found.append(summarize(short.path, client=client, options=OPTIONS)))
         for _ in range(2)
     ]
     for thread in threads:
@@ -137,32 +148,32 @@ def test_two_runs_at_once_share_the_work(fresh, client, one_minute):
     assert len(seen) == len(set(seen)) == found[0].segments
 
 
-def test_a_refused_segment_is_a_gap_and_is_asked_again_next_time(fresh, client, one_minute):
+def test_a_refused_segment_is_a_gap_and_is_asked_again_next_time(fresh, client, short):
     """Content inspection refuses the second segment: the summary tells the gap; the next run asks for it alone."""
-    options = SummaryOptions(segment_seconds=15, single_call_seconds=0, detail="low", overlap=0, max_gaps=1)
-    code = one_minute.codes[40]
+    options = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", overlap=0, max_gaps=1)
+    code = short.codes[20]
     refused = Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content.")
     fresh.script.fault(refused, when=lambda request: any(code in one.picture_codes for one in request.media))
-    found = summarize(one_minute.path, client=client, options=options)
+    found = summarize(short.path, client=client, options=options)
     (gap,) = found.gaps
-    assert gap.start <= 40 < gap.end
+    assert gap.start <= 20 < gap.end
     assert "inappropriate" in gap.reason
     assert code not in codes_of(found.events)
     assert "Gaps" in found.to_markdown()
     with pytest.raises(TooManyGapsError):
         summarize(
-            one_minute.path,
+            short.path,
             client=client,
             options=SummaryOptions(**{name: getattr(options, name) for name in options.__slots__} | {"max_gaps": 0}),
         )
     fresh.script.clear()
     fresh.clear()
-    again = summarize(one_minute.path, client=client, options=options)
-    assert codes_of(again.events) == list(one_minute.codes)
+    again = summarize(short.path, client=client, options=options)
+    assert codes_of(again.events) == list(short.codes)
     assert len(asked_segments(fresh)) == 1
 
 
-def test_a_full_disk_loses_nothing(fresh, client, one_minute, monkeypatch):
+def test_a_full_disk_loses_nothing(fresh, client, short, monkeypatch):
     """The checkpoint cannot grow any more: the run goes on in memory, says so, and gives the whole."""
     making = Checkpoint._make
 
@@ -172,8 +183,8 @@ def test_a_full_disk_loses_nothing(fresh, client, one_minute, monkeypatch):
         self._base.execute(f"PRAGMA max_page_count={pages}")
 
     monkeypatch.setattr(Checkpoint, "_make", full)
-    news = list(stream_summary(one_minute.path, client=client, options=OPTIONS))
-    assert codes_of(news[-1].events) == list(one_minute.codes)
+    news = list(stream_summary(short.path, client=client, options=OPTIONS))
+    assert codes_of(news[-1].events) == list(short.codes)
     assert any("full" in one.text and "memory" in one.text for one in news[:-1] if one.kind == "notice")
 
 

@@ -28,14 +28,13 @@ def check_log(standin, found):
     assert not any(request.media for request in standin.requests if request.body["model"] == "qwen-plus")
 
 
-@pytest.mark.parametrize(("overlap", "seconds"), [(2, 90)])
-def test_ten_minutes(fresh, client, ten_minutes, overlap, seconds):
-    """Ten minutes in segments: no second lost at a seam, none told twice."""
-    options = SummaryOptions(overlap=overlap, segment_seconds=seconds, **QUICK)
-    found = summarize(ten_minutes.path, client=client, options=options)
-    check_truth(ten_minutes, found)
+def test_a_minute_in_segments(fresh, client, one_minute):
+    """No second lost at a seam, none told twice; who was asked, and what it cost, is told as it was."""
+    options = SummaryOptions(segment_seconds=20, single_call_seconds=0, **QUICK)
+    found = summarize(one_minute.path, client=client, options=options)
+    check_truth(one_minute, found)
     check_log(fresh, found)
-    assert found.segments == 7
+    assert found.segments >= 4
     assert found.this_run.requests == len(fresh.requests)
     assert found.this_run.cny > 0
 
@@ -44,14 +43,14 @@ def test_ten_minutes(fresh, client, ten_minutes, overlap, seconds):
 @pytest.mark.parametrize("overlap", [0, 2, 5])
 @pytest.mark.parametrize("seconds", [30, 90, 150])
 def test_ten_minutes_cut_in_every_way(fresh, client, ten_minutes, overlap, seconds):
-    """The same for every length and overlap."""
+    """Ten minutes, for every length and overlap."""
     options = SummaryOptions(overlap=overlap, segment_seconds=seconds, **QUICK)
     found = summarize(ten_minutes.path, client=client, options=options)
     check_truth(ten_minutes, found)
     check_log(fresh, found)
 
 
-@pytest.mark.parametrize(("overlap", "seconds"), [(0, 14.3), (5, 20.7)])
+@pytest.mark.parametrize(("overlap", "seconds"), [pytest.param(0, 14.3, marks=pytest.mark.slow), (5, 20.7)])
 def test_cuts_in_the_middle_of_a_second(fresh, client, one_minute, overlap, seconds, monkeypatch):
     """Where a cut divides what happens, both halves become one again."""
     monkeypatch.setattr("qwen_omni.media.quiet.quiet_places", lambda *_: [])
@@ -62,14 +61,14 @@ def test_cuts_in_the_middle_of_a_second(fresh, client, one_minute, overlap, seco
     assert len(seen) > len(one_minute.codes)  # some were told twice
 
 
-def test_a_part_of_a_video(fresh, client, ten_minutes):
+def test_a_part_of_a_video(fresh, client, one_minute):
     """Times stay those of the whole video when only a part of it is summarised."""
-    options = SummaryOptions(start=300, end=400, segment_seconds=40, single_call_seconds=0, **QUICK)
-    found = summarize(ten_minutes.path, client=client, options=options)
-    assert codes_of(found.events) == list(ten_minutes.codes[300:400])
-    assert abs(found.events[0].start - 300) < 1
-    assert found.chapters[0].start >= 300
-    assert found.chapters[-1].end == 400
+    options = SummaryOptions(start=15, end=50, segment_seconds=15, single_call_seconds=0, **QUICK)
+    found = summarize(one_minute.path, client=client, options=options)
+    assert codes_of(found.events) == list(one_minute.codes[15:50])
+    assert abs(found.events[0].start - 15) < 1
+    assert found.chapters[0].start >= 15
+    assert found.chapters[-1].end == 50
 
 
 def test_one_call(fresh, client, one_minute):
