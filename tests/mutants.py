@@ -6,7 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.truth.mutants import MUTANTS
+from tests.truth.mutants import LONG, MUTANTS
 
 _RUN = [
     sys.executable,
@@ -18,8 +18,8 @@ _RUN = [
     "--no-header",
     "--tb=line",
     "-rf",
-    "tests/truth/test_truth.py",
 ]
+_ONE_CALL, _LONG = "tests/truth/test_truth.py", "tests/truth/test_long_video.py"
 _FAILED = re.compile(r"^FAILED \S+::(\S+)(?: - (.*))?$", re.MULTILINE)
 
 
@@ -28,8 +28,9 @@ def red(mutant: str | None) -> list[str]:
 
     A mutant that crashes proves nothing, so a test that fails in another way ends the run.
     """
+    judges = [_ONE_CALL, _LONG] if mutant is None else [_LONG if mutant in LONG else _ONE_CALL]
     environment = {**os.environ, "QWEN_OMNI_MUTANT": mutant or "", "COLUMNS": "200"}
-    done = subprocess.run(_RUN, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run([*_RUN, *judges], env=environment, capture_output=True, text=True, check=False, timeout=600)
     told = done.stdout[-3000:] + done.stderr[-3000:]
     if done.returncode not in (0, 1):
         sys.exit(f"The truth tests did not run with {mutant or 'no mutant'}:\n{told}")

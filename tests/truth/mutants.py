@@ -1,6 +1,7 @@
 """Mutants: ways in which our own code could lie about the media it sends. Each must turn the truth tests red.
 
-A mutant patches one seam of the product: what `deliver` hands to the request, or how a message is encoded.
+A mutant patches one seam of the product: what `deliver` hands to the request, how a message is encoded, how the
+segments of a long video are put together again.
 """
 
 import dataclasses
@@ -14,19 +15,29 @@ import pytest
 from qwen_omni import calls
 from qwen_omni.delivery.deliver import Delivery
 from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.media.segments import Segment
 from qwen_omni.messages import FramesPart, Sampling, TextPart
 from qwen_omni.spend import limit, outcome
+from qwen_omni.video import asking, checkpoint, footage, seams
 from qwen_omni.wire import media, request
 
 Patch = pytest.MonkeyPatch
 Frames = list[tuple[float, av.VideoFrame]]
 MUTANTS: dict[str, Callable[[Patch], None]] = {}
+LONG: set[str] = set()
+"""Mutants that the truth about long videos must notice; the others are noticed by the truth about one call."""
 
 
 def mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
     """List a mutant under its function's name."""
     MUTANTS[function.__name__] = function
     return function
+
+
+def long_mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """List a mutant that breaks long videos."""
+    LONG.add(function.__name__)
+    return mutant(function)
 
 
 def _bytes_of(delivered: Delivered) -> bytes:
@@ -231,3 +242,40 @@ def estimate_as_usual(patch: Patch) -> None:
 def limit_ignored(patch: Patch) -> None:
     """Money is set aside without a look at the limit."""
     patch.setattr(limit.SpendLimit, "_check_all", lambda *_: None)
+
+
+@long_mutant
+def seam_told_twice(patch: Patch) -> None:
+    """What two neighbouring segments both tell is told twice."""
+    patch.setattr(seams, "_twin", lambda *_: None)
+
+
+@long_mutant
+def seam_lost(patch: Patch) -> None:
+    """The first four seconds of a segment are left to the one before, though the two share but three."""
+    real = asking.to_notes
+
+    def to_notes(answer: object, **named: object) -> object:
+        made = real(answer, **named)
+        later = [one for one in made.events if one.start >= made.start + 4] if made.index else made.events
+        return made.model_copy(update={"events": tuple(later)})
+
+    patch.setattr(asking, "to_notes", to_notes)
+
+
+@long_mutant
+def segment_misplaced(patch: Patch) -> None:
+    """Every segment but the last shows what comes a second later."""
+    real = footage.Footage.prepare
+
+    def prepare(self: footage.Footage, segment: Segment) -> object:
+        late = dataclasses.replace(segment, start=segment.start + 1, end=segment.end + 1)
+        return real(self, late if late.end <= self.end else segment)
+
+    patch.setattr(footage.Footage, "prepare", prepare)
+
+
+@long_mutant
+def checkpoint_forgets(patch: Patch) -> None:
+    """What was answered is not found again."""
+    patch.setattr(checkpoint.Checkpoint, "find", lambda *_: None)
