@@ -252,12 +252,12 @@ def seam_told_twice(patch: Patch) -> None:
 
 @long_mutant
 def seam_lost(patch: Patch) -> None:
-    """The first four seconds of a segment are left to the one before, though the two share but three."""
+    """The first five seconds of a segment are left to the one before, though the two share but three."""
     real = asking.to_notes
 
     def to_notes(answer: object, **named: object) -> object:
         made = real(answer, **named)
-        later = [one for one in made.events if one.start >= made.start + 4] if made.index else made.events
+        later = [one for one in made.events if one.start >= made.start + 5] if made.index else made.events
         return made.model_copy(update={"events": tuple(later)})
 
     patch.setattr(asking, "to_notes", to_notes)
