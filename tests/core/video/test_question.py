@@ -65,6 +65,7 @@ def test_asyncio_asks_first_too(client, fresh, short):
     assert len(fresh.requests) == sent
 
 
+@pytest.mark.slow
 def test_a_last_step_that_fails_costs_only_itself(client, fresh, short):
     """The passes are kept when the last answer fails; the next run asks for that alone, and its usage is kept."""
     question = question_about(short, 12)
@@ -79,6 +80,7 @@ def test_a_last_step_that_fails_costs_only_itself(client, fresh, short):
     assert found.this_run.requests == 1
 
 
+@pytest.mark.slow
 def test_too_many_findings_are_joined_in_a_tree(client, fresh, short):
     """More than one step may read is joined part by part, each once; asked again, nothing is sent."""
     options = replace(OPTIONS, segment_seconds=8, reduce_tokens=1000)
