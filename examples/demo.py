@@ -17,7 +17,7 @@ from qwen_omni import Progress, VideoSummary
 from qwen_omni.cli.display import show_note, steps_bar
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
-from qwen_omni.video.writers import bill_text
+from qwen_omni.video.writers import bill_texts
 
 FOLDER = Path("demo-output")
 SHOWN_CHAPTERS = 8
@@ -68,7 +68,7 @@ def show(found: VideoSummary) -> None:
     print(f"\n{found.summary[:600]}\n")
     print("\n".join(found.to_youtube_chapters().splitlines()[:SHOWN_CHAPTERS]))
     print(f"… {len(found.chapters)} chapters and {len(found.events)} events in all.\n")
-    print(f"This run: {bill_text(found.this_run)}; with earlier runs: {bill_text(found.whole_run)}.")
+    print(f"Used in {'; '.join(bill_texts(found))}.")
 
 
 def save(found: VideoSummary, video: TruthMedia) -> None:

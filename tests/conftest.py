@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings as profiles
 from pytest_socket import socket_allow_hosts
 
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
+
+# How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
+profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+profiles.load_profile("suite")
 
 LOOPBACK = ["127.0.0.1", "::1"]
 _OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")

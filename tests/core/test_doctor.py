@@ -100,7 +100,7 @@ class _Host(http.server.BaseHTTPRequestHandler):
             for _ in range(100):
                 self.wfile.write(bytes(10**6))
         except OSError:
-            self.server.hung_up = True
+            self.server.hung_up.set()
 
     def log_message(self, *_):
         pass
@@ -110,6 +110,7 @@ class _Host(http.server.BaseHTTPRequestHandler):
 async def test_one_byte_is_read_over_a_real_connection(mode):
     """Both drivers carry the flow; a host without ranges is not read to its end, and no key is sent."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Host)
+    server.hung_up = threading.Event()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     settings = Settings.load(api_key="sk-nobody", read_timeout=10.0)
@@ -123,7 +124,7 @@ async def test_one_byte_is_read_over_a_real_connection(mode):
 
     found = {finding.name: finding for finding in findings}
     assert (found["Content-Length"].verdict, found["range"].verdict) == ("good", "odd")
-    assert server.hung_up
+    assert server.hung_up.wait(30)
 
 
 def examined(settings):

@@ -75,7 +75,7 @@ def test_no_arguments_raise(llm: ChatQwenOmni, place: Place) -> None:
         *(st.tuples(st.just(tool), written_for(tool.args_schema.model_json_schema(), paths)) for tool in tools)
     )
 
-    @rules(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @rules(max_examples=30, database=None, suppress_health_check=list(HealthCheck))
     @given(calls)
     def attempt(call):
         tool, arguments = call

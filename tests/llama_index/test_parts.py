@@ -238,7 +238,7 @@ BLOCKS = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(st.lists(BLOCKS, max_size=6))
 def test_order_and_number(blocks: list[Any]) -> None:
     """Blocks keep their order and number, repeated and empty ones, too."""

@@ -192,7 +192,7 @@ _TREE = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(schema=st.recursive(_LEAVES, _deeper, max_leaves=8), seen=st.booleans())
 def test_any_schema_is_satisfied(schema, seen):
     """Whatever schema a request brings, the answer fits it, with media and without."""

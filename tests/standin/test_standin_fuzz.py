@@ -55,7 +55,7 @@ def test_the_body_is_good():
     assert ask(BODY).status == 200
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(place=st.sampled_from(list(places(BODY))), value=_VALUES)
 def test_any_value_anywhere(place, value):
     """One value of a good body, replaced by any JSON, is taken or refused in the usual form."""

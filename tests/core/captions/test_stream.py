@@ -29,7 +29,7 @@ OBJECTS = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=5)
 
 
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_reads_every_json(value: dict[str, Any], ascii_only: bool, indent: int | None) -> None:
     """Correct JSON gives exactly its value, also one character at a time, and nothing was mended."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
@@ -42,7 +42,7 @@ def test_reads_every_json(value: dict[str, Any], ascii_only: bool, indent: int |
 
 
 @given(OBJECTS, st.data(), st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_every_truncation_is_a_beginning(value: dict[str, Any], data: st.DataObject, ascii_only: bool) -> None:
     """Any truncation of valid JSON gives a value that the whole one continues, or a typed error: nothing is invented."""
     text = json.dumps(value, ensure_ascii=ascii_only)
@@ -58,7 +58,7 @@ def test_every_truncation_is_a_beginning(value: dict[str, Any], data: st.DataObj
 
 
 @given(OBJECTS, st.lists(st.integers(1, 9), min_size=1), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_partials_never_go_back(value: dict[str, Any], sizes: list[int], ascii_only: bool) -> None:
     """Each partial is continued by the next and by the final value, however the text is cut; none changes later."""
     text, at, partials = json.dumps(value, ensure_ascii=ascii_only), 0, []
@@ -76,7 +76,7 @@ def test_partials_never_go_back(value: dict[str, Any], sizes: list[int], ascii_o
 
 
 @given(st.text(alphabet="{}[]\":,'\\ \n/*#`<>tinkhae1-.“”：，", max_size=60), st.integers(1, 5))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_any_text_ends_in_a_value_or_a_typed_error(text: str, piece: int) -> None:
     """No text makes the reader hang or raise anything but `CaptionSyntaxError`, and pieces change nothing."""
 

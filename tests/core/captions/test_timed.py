@@ -126,7 +126,7 @@ TIMES = st.floats(0, 400_000, allow_nan=False)
 
 
 @given(st.lists(st.tuples(TIMES, TIMES, st.text(min_size=1, max_size=20))), st.floats(0.5, 400_000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_always_in_order_and_inside(entries: list[tuple[float, float, str]], duration: float) -> None:
     """Whatever comes in, captions are ordered and inside the video, and each is there or told as left out."""
     made = timed(*(entry(*one) for one in entries), duration=duration)
@@ -202,7 +202,7 @@ def test_texts_read_back() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 359_999_000), st.integers(1, 100_000), st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=30)), max_size=8)
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_captions_read_back(entries: list[tuple[int, int, str]]) -> None:
     """Any captions come back from pysrt and webvtt-py with equal times."""
     captions = [

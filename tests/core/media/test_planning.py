@@ -55,7 +55,7 @@ def test_a_very_narrow_film_is_not_made_dearer():
     assert made.tokens <= made.tokens_as_is
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(info=films, profile=st.sampled_from(MODELS), lively=st.booleans(), room=st.sampled_from([None, 7_000_000]))
 def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively, room):
     """Whatever `auto` makes of a video, the service's formulas count no more tokens than for the original."""

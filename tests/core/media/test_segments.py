@@ -14,7 +14,7 @@ lengths = st.fractions(min_value=12, max_value=120, max_denominator=1001)
 overlaps = st.fractions(min_value=0, max_value=4, max_denominator=1000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(duration=seconds, longest=lengths, overlap=overlaps, data=st.data())
 def test_every_instant_is_in_a_segment(duration, longest, overlap, data):
     """Together segments cover all, in order, overlapping by what was asked; none is too long, no cut is late."""

@@ -25,7 +25,7 @@ FILM = MediaInfo(
 )  # fmt: skip
 SOUND = MediaInfo(kind="audio", container="mp3", media_type="audio/mpeg", size_bytes=9, audio_codec="mp3")
 PHOTO = MediaInfo(kind="image", container="jpeg", media_type="image/jpeg", size_bytes=9, width=1, height=1)
-every = settings(deadline=None, max_examples=60)
+every = settings(max_examples=60)
 models = st.sampled_from(MODELS)
 sides = st.integers(32, 4096)
 

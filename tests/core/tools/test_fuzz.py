@@ -16,7 +16,7 @@ def try_all(tools: MediaTools, place: Place, cases: int) -> None:
     calls = st.one_of(*(st.tuples(st.just(one.name), written_for(one.schema, paths)) for one in DEFINITIONS))
     tried = 0
 
-    @rules(max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @rules(max_examples=cases, database=None, suppress_health_check=list(HealthCheck))
     @given(calls)
     def attempt(call):
         nonlocal tried

@@ -32,7 +32,7 @@ def is_ask(action, *indexes):
     return isinstance(action, Ask) and action.segment.index in indexes
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 12), st.lists(st.floats(0.5, 60), min_size=1, max_size=20))
 def test_every_segment_is_asked_once_and_never_too_many_at_once(segments, concurrency, seconds):
     """Whatever the answers take: each segment once, in order, within the concurrency and the window."""

@@ -25,7 +25,7 @@ def test_a_little_lateness_is_not_added_up(late, last):
     assert now + limiter.wait(1, now=now) == pytest.approx(last, abs=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 30_000), min_size=1, max_size=60),
     st.sampled_from([None, 30, 60]),

@@ -13,7 +13,7 @@ from qwen_omni.video.spoken import aspoken, sentences_in, spoken, with_speech
 QUICK = TranscriptionOptions(poll_seconds=0.01)
 
 
-@rules(max_examples=80, deadline=None)
+@rules(max_examples=80)
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 40)), max_size=30), st.lists(st.floats(1, 99), min_size=1))
 def test_every_sentence_lies_in_a_passage(sentences, lengths):
     """Passages that cover the time tell every sentence at least once, and none that does not touch them."""
