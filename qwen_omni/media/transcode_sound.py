@@ -34,6 +34,7 @@ _FILLING = Fraction(1, 20)  # seconds; the longest usual frame, of HE-AAC at 44.
 _PIECE = 8192  # samples given out at once
 _LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
+_A_FRAME_LATE = frozenset({"wmav1", "wmav2"})  # these decoders give each frame when its successor comes, with its time
 
 SoundCodec = Literal["aac", "libmp3lame"]
 
@@ -66,7 +67,7 @@ def read_sound(
     """Give a stretch of sound as mono frames whose times count samples from its beginning."""
     if stretch.seek and stretch.begin > _RUN_UP:
         container.seek(int((stretch.begin - _RUN_UP) / Fraction(stream.time_base or 1)), stream=stream)
-    line = _Line(stretch)
+    line = _Line(stretch, late=stream.codec_context.name in _A_FRAME_LATE)
     for frame in _frames(container, stream, watch):
         for piece in line.place(frame):
             watch.check()  # there may be an hour of silence before it
@@ -94,8 +95,8 @@ def _frames(container: "InputContainer", stream: "AudioStream", watch: Watch) ->
 class _Line:
     """The samples so far, placed one behind the other."""
 
-    def __init__(self, stretch: SoundStretch) -> None:
-        self._stretch = stretch
+    def __init__(self, stretch: SoundStretch, *, late: bool = False) -> None:
+        self._stretch, self._late = stretch, late
         self._written = 0  # samples given out
         self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
         self._told = round(stretch.told * stretch.rate) if stretch.index and stretch.told is not None else None
@@ -162,6 +163,8 @@ class _Line:
         if frame.pts is None or not frame.time_base:
             return due
         told = Fraction(frame.pts * frame.time_base)
+        if self._late:
+            told -= Fraction(frame.samples, frame.sample_rate)
         if self._expected is not None and abs(told - due) > _LONGEST_HOLE:
             return due
         # Times of coarse clocks jitter; the line itself is exact, so it is kept until it is really off.

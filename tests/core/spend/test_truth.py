@@ -97,9 +97,7 @@ def test_the_estimate_equals_the_bill(bills):
     sent = {bill.name: bill for bill in bills if bill.budget == "auto"}
     assert len(sent) >= 60
     off = {name: (bill.estimated, bill.billed) for name, bill in sent.items() if bill.estimated != bill.billed}
-    # One token of sound is more than 1 % of a clip of a few seconds; nothing finer can be told.
-    far = {name: pair for name, pair in off.items() if sent[name].off > 0.01 and abs(pair[0] - pair[1]) > 1}
-    assert far == {}
+    assert {name: pair for name, pair in off.items() if sent[name].off > 0.01} == {}
     assert len(off) <= len(sent) / 10, off
 
 
@@ -108,7 +106,7 @@ def test_untouched_files_equal_the_bill(bills):
     sent = [bill for bill in bills if bill.budget == "original"]
     assert len(sent) >= 45
     off = [bill for bill in sent if bill.estimated != bill.billed]
-    assert [bill for bill in off if bill.off > 0.01 and abs(bill.estimated - bill.billed) > 1] == []
+    assert [bill for bill in off if bill.off > 0.01] == []
     assert len(off) <= len(sent) / 10, off
 
 
