@@ -108,7 +108,9 @@ def test_open_segments_end_with_the_error(llm, service, film, tmp_path, asynchro
     service.script.clear()
     assert ended | set(failed) == set(began)
     assert all(isinstance(error, AuthenticationError) for error in failed.values())
-    assert {"LongVideoChain", "segment 1"} <= {began[run] for run in failed}
+    names = {began[run] for run in failed}
+    assert "LongVideoChain" in names
+    assert any(name.startswith("segment ") for name in names)
 
 
 def test_a_node_of_a_graph(llm, film):
