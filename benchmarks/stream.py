@@ -110,7 +110,7 @@ def first_delta(client: Client, raw: Client, url: str) -> tuple[float, float]:
 
 def import_cpu(python: str, statement: str) -> float:
     """Give the CPU seconds of a process that imports and ends."""
-    place = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    place = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}
     begun = os.times()
     subprocess.run([python, "-c", statement], check=True, env=place, timeout=120)
     ended = os.times()
@@ -121,6 +121,7 @@ def import_ratio(peers: str, rounds: int) -> float:
     """Give the CPU of our import as a share of `langchain_openai`'s, the two in turns, the first pair not counted.
 
     Both in the peers' environment: pydantic looks through all that is installed, so a full one is slower by itself.
+    Both from bytecode, as an installed package has it; the pair that does not count writes ours.
     """
     pairs = [
         (import_cpu(peers, "from langchain_qwen_omni import ChatQwenOmni"),

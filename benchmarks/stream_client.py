@@ -151,6 +151,8 @@ def main():
         told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
                 "before_kb": before, "peak_kb": memory("VmHWM")}  # fmt: skip
         print(json.dumps(told), flush=True)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 if __name__ == "__main__":

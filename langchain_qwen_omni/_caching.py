@@ -16,7 +16,6 @@ from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
 from langchain_qwen_omni._fields import ChatFields
-from langchain_qwen_omni._references import digested
 from qwen_omni.call_plan import Plan
 
 
@@ -54,6 +53,8 @@ class Cached(ChatFields):
 
     def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
         """Give a copy of the model for this one call, which knows what is really asked, and what the key is made of."""
+        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (for those alone who keep a cache)
+
         root = options.get("media_root") or self.media_root
         keyed = self.model_copy()  # with the same connections
         keyed._asked = messages  # noqa: SLF001  (of its own kind)

@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict
 from langchain_qwen_omni._caching import Cached
 from langchain_qwen_omni._calls import plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._events import EventBuilder
 from langchain_qwen_omni._responses import ChunkBuilder, to_message
 from langchain_qwen_omni._telling import atold, listens, told
 from qwen_omni import insisting
@@ -32,6 +31,7 @@ from qwen_omni.responses import Response, acollect, collect
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
+    from langchain_qwen_omni._events import EventBuilder
     from langchain_qwen_omni._structured import Method, Schema
 
 
@@ -141,7 +141,7 @@ class ChatQwenOmni(Cached):
         """Give the answer as the events of `stream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            events = EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
+            events = _event_builder(plan, run_manager)
             for delta in told(insisting.stream(self._clients.sync(plan.connection), plan), run_manager):
                 yield from events.take(delta)
             yield from events.last(plan.notes)
@@ -156,7 +156,7 @@ class ChatQwenOmni(Cached):
         """Give the answer as the events of `astream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            events = EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
+            events = _event_builder(plan, run_manager)
             client = self._clients.asynchronous(plan.connection)
             async with contextlib.aclosing(atold(insisting.astream(client, plan), run_manager)) as deltas:
                 async for delta in deltas:
@@ -242,6 +242,14 @@ class ChatQwenOmni(Cached):
 def _result(response: Response, plan: Plan) -> ChatResult:
     message = to_message(response, model=plan.request.model, notes=plan.notes)
     return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _event_builder(
+    plan: Plan, run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+) -> "EventBuilder":
+    from langchain_qwen_omni._events import EventBuilder  # noqa: PLC0415  (for those alone who stream events)
+
+    return EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
 
 
 def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str:

@@ -6,8 +6,9 @@ asynchronous forms run the same on threads, since FFmpeg blocks.
 
 import asyncio
 import contextlib
+import itertools
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -23,6 +24,7 @@ from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
 from qwen_omni.media.scratch import remove_file, scratch
 from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, plan_segments
+from qwen_omni.media.sharing import segments_apart, threads_for
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import StoppedError, Watch, usual_limit
 from qwen_omni.media.workers import in_order, usual_workers
@@ -283,7 +285,7 @@ def carry_out(
     watch = Watch(choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent)
     path = scratch.new_path(_SUFFIXES[plan.action])
     try:
-        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=_workers(look, choices))
+        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=_threads(look, choices))
     except BaseException as error:
         remove_file(path)
         try:
@@ -304,20 +306,11 @@ def carry_out(
     )
 
 
-_HUGE_PIXELS = 12_000_000  # more than 4K; a decoder keeps up to 17 pictures of 1.5 bytes a pixel, or twice that
-_LARGE_PIXELS = 3_000_000  # two threads at 4K take 420 MB, and four would take 800
 _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "frames": ".none"}
 
 
-def _workers(look: Look, choices: Choices) -> int:
-    """Give the number of threads: each has a decoder, so fewer where pictures are large.
-
-    One, whatever was asked for, where two decoders would fill the memory; at most two at 4K unless more were asked for.
-    """
-    pixels = (look.info.width or 0) * (look.info.height or 0) if look.info.kind == "video" else 0
-    if pixels > _HUGE_PIXELS:
-        return 1
-    return choices.workers or (min(2, usual_workers()) if pixels > _LARGE_PIXELS else usual_workers())
+def _threads(look: Look, choices: Choices) -> int:
+    return threads_for(look.info, asked=choices.workers, usual=usual_workers())
 
 
 def _damaged(look: Look, error: Exception) -> MediaError:
@@ -350,8 +343,6 @@ def split_look(
     shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
     watch = Watch(limit, label=look.label)
-    workers = _workers(look, choices)
-    alone = replace(choices, workers=1)
     segments = plan_segments(
         whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest,
         places=_places(look, whole, watch),
@@ -360,8 +351,17 @@ def split_look(
         yield carry_out(look, whole, choices=choices, parent=watch, segment=_moved(next(segments), whole.start))
         return
     piece = _piece(look, whole, longest, choices)
-    tasks = (partial(_one, look, piece, _moved(segment, whole.start), alone, watch) for segment in segments)
-    yield from in_order(tasks, workers=workers, ahead=1, watch=watch, discard=Prepared.close)
+    threads = _threads(look, choices)
+    apart = segments_apart(whole.end - whole.start, seconds=longest, overlap=overlap, threads=threads)
+    rounds: list[tuple[Iterator[Segment], int]] = [
+        (segments, threads)
+    ]  # sound and lists of pictures take one thread each
+    if piece.action == "video":
+        rounds = [(itertools.islice(segments, apart), threads), (segments, 1)]
+    for some, at_once in rounds:
+        each, inner = replace(choices, workers=threads // at_once), Watch(parent=watch)
+        tasks = (partial(_one, look, piece, _moved(segment, whole.start), each, inner) for segment in some)
+        yield from in_order(tasks, workers=at_once, ahead=1, watch=inner, discard=Prepared.close)
 
 
 def _places(look: Look, whole: Plan, watch: Watch) -> Places:

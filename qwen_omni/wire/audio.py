@@ -7,7 +7,6 @@ inside a base64 group or inside a sample.
 import base64
 import binascii
 import io
-import wave
 
 SAMPLE_RATE = 24_000  # Hz; Model Studio, Qwen-Omni guide, 2026-09-18
 SAMPLE_BYTES = 2
@@ -86,6 +85,8 @@ def _decode(text: str) -> bytes:
 
 def to_wav(pcm: bytes, sample_rate: int = SAMPLE_RATE) -> bytes:
     """Put a WAV header before 16 bit mono PCM."""
+    import wave  # noqa: PLC0415  (for those alone who let it speak)
+
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)

@@ -19,12 +19,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.prepare import Choices, _workers, aprepare, as_source, asplit, look_at, plan_for, prepare, split
+from qwen_omni.media.prepare import Choices, aprepare, as_source, asplit, look_at, plan_for, prepare, split
 from qwen_omni.media.scratch import scratch
+from qwen_omni.media.segments import plan_segments
+from qwen_omni.media.sharing import segments_apart, threads_for
 from qwen_omni.media.transcode import _stretches
 from qwen_omni.media.transcode_picture import read_pictures
 from qwen_omni.media.watch import Watch
@@ -217,12 +220,19 @@ def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path
         ((7680, 4320), 2, 1),
     ],
 )
-def test_large_pictures_are_decoded_on_fewer_threads(size, asked, threads, film, monkeypatch):
+def test_large_pictures_are_decoded_on_fewer_threads(size, asked, threads, film):
     """Each thread keeps a decoder's pictures; two of an 8K film would fill the memory, whoever asks for them."""
-    monkeypatch.setattr("qwen_omni.media.prepare.usual_workers", lambda: 4)
-    look = look_at(as_source(film.path))
-    sized = replace(look, info=replace(look.info, width=size[0], height=size[1]))
-    assert _workers(sized, Choices(workers=asked)) == threads
+    info = replace(look_at(as_source(film.path)).info, width=size[0], height=size[1])
+    assert threads_for(info, asked=asked, usual=4) == threads
+
+
+@given(st.integers(91, 20_000), st.integers(11, 90), st.integers(0, 5), st.integers(1, 4))
+def test_segments_apart_are_whole_rounds(length, seconds, overlap, threads):
+    """Whole rounds get a thread each, and at least one segment, at most a round, is left for all threads together."""
+    count = len(list(plan_segments(Fraction(length), seconds=Fraction(seconds), overlap=Fraction(overlap))))
+    apart = segments_apart(Fraction(length), seconds=Fraction(seconds), overlap=Fraction(overlap), threads=threads)
+    assert apart % threads == 0
+    assert 0 < count - apart <= (threads if threads > 1 else count)
 
 
 def test_frames_come_with_their_exact_times(film):
