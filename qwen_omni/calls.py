@@ -80,8 +80,13 @@ class Outgoing:
             self._release()
             raise
 
+    @property
+    def stored(self) -> bool:
+        """Whether its media lie in a store, so that their links may end."""
+        return any(delivered.upload is not None for delivered in self._delivered.values())
+
     def freshen(self) -> None:
-        """Sign links anew that end soon: the request may have waited for its turn. Sends nothing."""
+        """Sign links anew that end soon: the request may have waited for its turn. May ask for a key, and take long."""
         self._renew(gone=False)
 
     def begin(self) -> StreamState:

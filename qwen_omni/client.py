@@ -161,7 +161,8 @@ class AsyncOmniClient:
     async def answer(self, outgoing: Outgoing) -> Response:
         """Send a request whose media were delivered, and give the whole answer; see `OmniClient.answer`."""
         async with outgoing:
-            outgoing.freshen()
+            if outgoing.stored:
+                await asyncio.to_thread(outgoing.freshen)
             while True:
                 state = outgoing.begin()
                 try:

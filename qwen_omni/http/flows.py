@@ -64,8 +64,7 @@ def _fetch(client: httpx2.Client, step: Request | Sleep, settings: Settings) -> 
         with client.stream(**_web_arguments(step, settings)) as response:
             kept = bytearray()
             for piece in response.iter_bytes():
-                kept += piece
-                if len(kept) >= step.most_bytes:
+                if _is_full(kept, piece, step):
                     break
             return _reply(response, kept, step)
     except _WEB as error:
@@ -87,8 +86,7 @@ async def _afetch(
         async with client.stream(**arguments) as response:
             kept = bytearray()
             async for piece in response.aiter_bytes():
-                kept += piece
-                if len(kept) >= step.most_bytes:
+                if _is_full(kept, piece, step):
                     break
             return _reply(response, kept, step)
     except _WEB as error:
@@ -121,6 +119,12 @@ def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
     if step.content is not None:
         headers["Content-Length"] = str(step.content.length)
     return {"method": step.method, "url": step.url, "headers": headers, "content": step.content}
+
+
+def _is_full(kept: bytearray, piece: bytes, step: Request) -> bool:
+    """Keep a piece of an answer, and tell whether that is all that is wanted of it."""
+    kept += piece
+    return len(kept) >= step.most_bytes
 
 
 def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:

@@ -18,7 +18,7 @@ from qwen_omni.video import prompts
 from qwen_omni.video.joining import JoinAnswer, Joined, notes_text
 from qwen_omni.video.notes import SegmentAnswer, SegmentNotes, VideoFacts, WholeAnswer, to_notes
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.steps import Reduce
+from qwen_omni.video.steps import Part, Reduce
 
 T = TypeVar("T")
 
@@ -46,12 +46,8 @@ class Task(Protocol[T]):
         """Write a value for the model that joins."""
 
 
-class Whole(Protocol):
+class KeptPart(Part, Protocol):
     """What came of joining, as a checkpoint keeps it: a pydantic model with the field `reused`."""
-
-    @property
-    def text(self) -> str:
-        """As a part of what is joined next."""
 
     def model_dump_json(self) -> str:
         """Write it."""
@@ -75,8 +71,8 @@ class Joining:
     """
 
     plan: Callable[[Reduce], CaptionPlan]
-    keep: Callable[[Captioned[Any], str], Whole]
-    kind: type[Whole]
+    keep: Callable[[Captioned[Any], str], KeptPart]
+    kind: type[KeptPart]
 
 
 def plan_asking(

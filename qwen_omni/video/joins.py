@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from qwen_omni.video.limiter import Limiter
-from qwen_omni.video.steps import Joined, Reduce
+from qwen_omni.video.steps import Part, Reduce
 from qwen_omni.video.tree import group, text_tokens
 
 
@@ -33,9 +33,9 @@ class Joins:
     budget: int
     limiter: Limiter = field(default_factory=Limiter)
     level: int = 0
-    whole: Joined | None = None
+    whole: Part | None = None
     nodes: list[Node] = field(default_factory=list)
-    _results: dict[int, Joined] = field(default_factory=dict)
+    _results: dict[int, Part] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
@@ -72,7 +72,7 @@ class Joins:
                 free -= 1
                 yield node.action
 
-    def done(self, action: Reduce, joined: Joined) -> None:
+    def done(self, action: Reduce, joined: Part) -> None:
         """Take in what came of a step."""
         self.nodes[action.index].state = "done"
         self._results[action.index] = joined

@@ -25,7 +25,7 @@ from qwen_omni.errors import (
 from qwen_omni.media.segments import Segment
 from qwen_omni.video.joins import Joins, Node
 from qwen_omni.video.limiter import Limiter
-from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Gap, Joined, Prepare, Reduce, Rules, ToText
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Gap, Part, Prepare, Reduce, Rules, ToText
 
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ class Machine(Generic[T]):
         self.answers[segment.index] = answer
         self._try_the_short()
 
-    def reduced(self, action: Reduce, joined: Joined) -> None:
+    def reduced(self, action: Reduce, joined: Part) -> None:
         """Take in what came of joining."""
         assert self.joins is not None
         self.joins.done(action, joined)
@@ -308,7 +308,7 @@ class Machine(Generic[T]):
         return self.mapped and (self.joins is None or self.joins.whole is not None)
 
     @property
-    def joined(self) -> Joined | None:
+    def joined(self) -> Part | None:
         """The whole, at the end."""
         return None if self.joins is None else self.joins.whole
 

@@ -90,8 +90,8 @@ class Rules:
         return self.concurrency + 4
 
 
-class Joined(Protocol):
-    """What came of joining notes."""
+class Part(Protocol):
+    """What came of a step of joining: a part of what is joined next, or the whole."""
 
     @property
     def text(self) -> str:

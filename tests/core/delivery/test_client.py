@@ -138,6 +138,23 @@ def gone(standin):
         time.sleep(0.01)
 
 
+async def test_a_key_is_never_waited_for_on_the_event_loop(standin, tmp_path, clip):
+    """Whoever gives the bucket's key may ask over the network for it, also when a link is signed anew."""
+    asked = []
+
+    def key():
+        asked.append(threading.current_thread())
+        return credentials()
+
+    short = bucket(standin, credentials=key, link_seconds=300)  # so near to its end that it is always signed again
+    async with AsyncOmniClient(settings_for(standin, tmp_path, oss=short, delivery="oss")) as client:
+        outgoing = await client.deliver(question(clip))
+        before = len(asked)
+        assert (await client.answer(outgoing)).text
+    assert len(asked) > before > 0
+    assert threading.current_thread() not in asked
+
+
 async def test_nothing_stays_when_nobody_waits_any_more(standin, tmp_path, clip):
     """With `delete_after_use` an upload whose caller was cancelled is deleted, and nothing is asked."""
     loop, uploaded, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
