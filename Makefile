@@ -39,7 +39,7 @@ $(VENV)/.docs: $(VENV)/.check
 $(VENV2)/.test: pyproject.toml
 	$(PYTHON) -m venv $(VENV2)
 	$(VENV2)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV2)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group test 'openai<3'
+	$(VENV2)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group test --group test-llama-index 'openai<3'
 	@touch $@
 
 demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what comes back
@@ -48,9 +48,10 @@ demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what c
 test: $(VENV)/.test  ## the fast suite
 	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
-# The connection, the adapter that hands the SDK's errors on, and everything that must not leak through it.
+# The connection, the adapters that hand the SDK's errors on, and everything that must not leak through it. LlamaIndex's
+# own packages for OpenAI ask for version 2.
 WITH_SDK := tests/core/test_client.py tests/core/test_quirks.py tests/core/test_retry.py tests/langchain \
-  tests/test_hostile.py tests/test_secrets.py
+  tests/llama_index tests/test_hostile.py tests/test_secrets.py
 
 test-openai2: $(VENV2)/.test  ## the tests of whatever touches the openai SDK, on its version 2
 	$(VENV2)/bin/python -m pytest $(SPREAD) -m 'not slow' $(WITH_SDK)
@@ -119,7 +120,7 @@ bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes lo
 	  --ffmpeg "$$($(BIN)/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')"
 
 fuzz: $(VENV)/.test  ## 50,000 damaged files; takes long
-	QWEN_OMNI_FUZZ=50000 $(BIN)/python -m pytest -m slow tests/core/media/test_prepare_hostile.py
+	QWEN_OMNI_FUZZ=50000 $(BIN)/python -m pytest $(SPREAD) -m slow tests/core/media/test_prepare_hostile.py
 
 live-caption: $(VENV)/.demo  ## caption a video on the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
 	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import av
 
@@ -171,10 +171,20 @@ def _listed(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "
     return list(_encoded(source, plan, stretch, watch))
 
 
+@contextlib.contextmanager
+def _alone(source: Reopenable, only: Literal["video", "audio"], watch: Watch) -> "Iterator[InputContainer]":
+    """Open a source for its pictures or its sound; each thread does, so what is kept of the other would add up."""
+    with (
+        source.open() as file,
+        open_for_work(file, source.size_bytes, only=only, lean=True, watch=watch) as container,
+    ):
+        yield container
+
+
 def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "Iterator[Packet[VideoStream]]":
     """Decode, shape and encode one stretch, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+    with _alone(source, "video", watch) as container:
         stream = picture_stream(container)
         assert stream is not None
         shown = read_pictures(container, stream, stretch, watch, key_frames=plan.budget.key_frames)
@@ -192,7 +202,7 @@ def _read_and_encode_apart(
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+        with _alone(source, "video", watch) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
@@ -229,7 +239,7 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
+        with _alone(source, "audio", watch) as container:
             stream = sound_stream(container)
             if stream is None:
                 return

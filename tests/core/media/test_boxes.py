@@ -1,12 +1,17 @@
-"""An MP4 whose index claims more than it holds is refused before FFmpeg makes room for it; honest ones are let be."""
+"""An MP4 whose index claims more than it holds is refused before FFmpeg makes room for it; honest ones are let be.
+
+And a thread that works on the pictures of a film sees its index without the tracks of sound, and the other way round.
+"""
 
 import io
 import struct
 
 import pytest
+from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes
+from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, hide_boxes, tracks_of
+from qwen_omni.media.containers import open_for_work
 from qwen_omni.media.prepare import Choices, prepare
 from tests.core.media import making
 from tests.core.media.odd import ODD
@@ -92,3 +97,66 @@ def test_one_wrong_byte_does_not_cost_a_gigabyte(tmp_path):
     prepare(whole, budget="glance", choices=Choices(workers=1)).close()
     with pytest.raises(UnreadableMediaError, match="claims 67,108,8"):
         prepare(film, budget="glance", choices=Choices(workers=1))
+
+
+def refers(kind: bytes) -> bytes:
+    """A track that refers to another one, as sound does to its chapters."""
+    return box("trak", box("tref", box("chap", numbers(3))), box("mdia", box("hdlr", numbers(0, 0), kind, bytes(12))))
+
+
+def two_handlers() -> bytes:
+    """A track that says of itself that it is sound, and then that it is a picture."""
+    return box("trak", box("mdia", *[box("hdlr", numbers(0, 0), kind, bytes(12)) for kind in (b"soun", b"vide")]))
+
+
+FILMS = {
+    "picture and sound": (box("moov", track(9), track(9, sound=True)), 1, 1),
+    "sound twice": (box("moov", track(9), track(9, sound=True), track(9, sound=True)), 1, 2),
+    "its index at the end": (box("mdat", bytes(99)) + box("moov", track(9), track(9, sound=True)), 1, 1),
+    "a payload of more than 4 GiB": (
+        numbers(1) + b"mdat" + struct.pack(">Q", 26) + bytes(10) + box("moov", track(9), track(9, sound=True)), 1, 1,
+    ),
+    "sound with chapters": (box("moov", track(9), refers(b"soun")), 1, 0),
+    "a track of two kinds": (box("moov", two_handlers(), track(9)), 1, 0),
+    "a track of text": (box("moov", track(9), box("trak", box("mdia", box("hdlr", numbers(0, 0), b"text")))), 1, 0),
+    "fragments before any index": (fragment(0, 9) + box("moov", track(9)), 0, 0),
+    "tracks in the payload": (box("mdat", box("moov", track(9, sound=True))), 0, 0),
+    "nothing": (b"", 0, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_the_tracks_of_one_kind_are_found(name):
+    """Where they begin is told by where their kind stands; what is not surely of that kind alone is left out."""
+    data, pictures, sounds = FILMS[name]
+    for handler, count in ((b"vide", pictures), (b"soun", sounds)):
+        places = tracks_of(io.BytesIO(data), len(data), handler)
+        assert [data[place : place + 4] for place in places] == [b"trak"] * count
+        assert all(data.index(handler, place) < place + 60 for place in places)
+
+
+@given(st.binary(max_size=60), st.sets(st.integers(0, 14)), st.lists(st.integers(1, 9)))
+def test_boxes_are_hidden_however_a_file_is_read(data, places, sizes):
+    """Blocks of any size, joined, are the file with the kinds of those boxes replaced, and nothing else."""
+    kinds = [place * 4 for place in places if place * 4 + 4 <= len(data)]
+    wanted = bytearray(data)
+    for kind in kinds:
+        wanted[kind : kind + 4] = b"free"
+    read, at = b"", 0
+    for size in [*sizes, len(data)]:
+        read += hide_boxes(data[at : at + size], at, kinds)
+        at += size
+    assert read == wanted
+
+
+@pytest.mark.parametrize("only", ["video", "audio"])
+def test_a_film_opened_lean_has_only_what_is_wanted(only, tmp_path):
+    """The other tracks are not there at all, so nothing of them is kept; without `lean` they are only passed over."""
+    film = ODD["mp4 h264"].make(tmp_path).path.read_bytes()
+    packets = []
+    for lean, kinds in ((True, {only}), (False, {"video", "audio"})):
+        with open_for_work(io.BytesIO(film), len(film), only=only, lean=lean) as container:
+            assert {stream.type for stream in container.streams} == kinds
+            stream = next(stream for stream in container.streams if stream.type == only)
+            packets.append([(packet.pts, packet.dts, bytes(packet)) for packet in container.demux(stream)])
+    assert packets[0] == packets[1]
