@@ -17,7 +17,6 @@ from qwen_omni.profiles.transcription import RESULT_SECONDS
 _FILE = "tasks.sqlite3"
 _MARGIN = 3600.0  # seconds; a task this close to its end is not waited for any more
 _BEAT = 30.0  # seconds
-_PATIENCE = 0.05
 
 
 def task_key(*told: str) -> str:
@@ -31,11 +30,9 @@ class Tasks:
     def __init__(self, folder: Path) -> None:
         self._rows = UploadCache(folder, file=_FILE)
 
-    def find_or_claim(self, key: str) -> Held | Claim:
-        """Give a task that was submitted, or leave to submit it; waits while another submits."""
-        while (found := self._rows.look(key)) is None:
-            time.sleep(_PATIENCE)
-        return found
+    def look(self, key: str) -> Held | Claim | None:
+        """Give a task that was submitted, or leave to submit it; `None` while another submits."""
+        return self._rows.look(key)
 
     @contextlib.contextmanager
     def submitting(self, claim: Claim) -> Iterator[None]:
@@ -58,14 +55,6 @@ class Tasks:
     def submitted(self, claim: Claim, task_id: str) -> None:
         """Keep the name of a task; from here on it is never paid again."""
         self._rows.finish(claim, task_id, time.time() + RESULT_SECONDS - _MARGIN)
-
-    def drop(self, key: str) -> None:
-        """Forget whatever was submitted, so that the next one is submitted anew."""
-        match self.find_or_claim(key):
-            case Held() as held:
-                self._rows.forget(key, held.location)
-            case Claim() as claim:
-                self._rows.give_up(claim)
 
     def forget(self, key: str, task_id: str) -> None:
         """Drop a task that failed or is gone."""

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.client import make_carrier
-from qwen_omni.delivery.cache import Held
+from qwen_omni.delivery.cache import Claim, Held
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.errors import DeliveryError, InvalidRequestError, TaskFailedError
 from qwen_omni.flow import Flow
@@ -19,7 +19,7 @@ from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.responses import Response
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, submit
+from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, pause, submit
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.sound import Recording, prepare_recording
 from qwen_omni.transcription.tasks import Tasks, task_key
@@ -28,6 +28,8 @@ from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_t
 
 if TYPE_CHECKING:
     from qwen_omni.delivery.delivered import Delivered
+
+_PATIENCE = 0.1  # seconds between two looks at a task that another submits
 
 Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
 
@@ -73,10 +75,10 @@ class _Errand:
 
     def stages(self) -> Stages:
         """Submit unless that was done before, wait, and read the result."""
-        if self._options.fresh:
-            self._tasks.drop(self._key)
+        fresh = self._options.fresh
         while True:
-            found = self._tasks.find_or_claim(self._key)
+            found = yield from self._found(fresh=fresh)
+            fresh = False
             if isinstance(found, Held):
                 task_id = found.location
             else:
@@ -89,6 +91,17 @@ class _Errand:
             self._tasks.forget(self._key, task_id)
             if not self._mended(state, known=isinstance(found, Held)):
                 raise self._failure(task_id, state)
+
+    def _found(self, *, fresh: bool) -> Generator[Flow[None], None, Held | Claim]:
+        """Give the task that was submitted, or leave to submit it; `fresh` takes no task. Waits while another submits."""
+        while True:
+            found = self._tasks.look(self._key)
+            if isinstance(found, Held) and fresh:
+                self._tasks.forget(self._key, found.location)
+            elif found is None:
+                yield pause(_PATIENCE)  # out of this thread, which the other may need to go on
+            else:
+                return found
 
     def _link(self) -> str:
         if self._delivered is None:

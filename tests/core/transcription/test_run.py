@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,20 @@ def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settin
     assert len(said) == 4
     assert len(set(said)) == 1
     assert standin.tasks.submitted == 1
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_waiting_for_another_submission_holds_no_thread(
+    fresh: bool, recording: TruthMedia, standin: Standin, settings: Settings
+) -> None:
+    """More calls than the loop has threads: one submits and the others find its task, or `fresh` ones each submit."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with AsyncOmniClient(settings) as client:
+        asked = [atranscribe(recording.path, client=client, options=options(fresh=fresh)) for _ in range(6)]
+        async with asyncio.timeout(30):
+            said = await asyncio.gather(*asked)
+    assert [words(one) for one in said] == [list(recording.codes)] * 6
+    assert standin.tasks.submitted == len({one.task_id for one in said}) == (6 if fresh else 1)
 
 
 def test_our_patience_ends_and_the_task_goes_on(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
