@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.profiles.transcription import TRANSCRIBERS
 from qwen_omni.settings import Settings
+from qwen_omni.transcription.crew import Crew
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.run import transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
@@ -66,13 +68,9 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
     paths = _paths(media, out, form)
-    with OmniClient(settings) as client, ThreadPoolExecutor(max_workers=concurrency) as pool:
-        coming = {pool.submit(_one, name, client, options): name for name in dict.fromkeys(media)}
-        try:
-            heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with OmniClient(settings) as client, Crew(concurrency) as crew:
+        coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
+        heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
     finished = [heard[name] for name in dict.fromkeys(media)]
     _show(finished, form, paths)
     for one in finished:
@@ -110,7 +108,7 @@ def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard
         return _Heard(media=name, error=error)
 
 
-def _told(coming: dict[Future[_Heard], str]) -> Iterator[tuple[str, _Heard]]:
+def _told(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
     for future in as_completed(coming):
         one = future.result()
         yield f"{one.media}: {'failed' if one.said is None else 'done'}", one

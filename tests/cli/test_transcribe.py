@@ -1,6 +1,10 @@
 """`qwen-omni transcribe`: text, subtitles, JSON; one failing alone."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pysrt
@@ -10,6 +14,8 @@ import webvtt
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio
+
+RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +81,25 @@ def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
     assert status == 1
     assert "DecodeFailed" in err
     assert "tells no times" in command(calls[0].path, "-m", "qwen3-asr-flash", "--srt")[2]
+
+
+def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMedia], standin: Standin) -> None:
+    """Nobody waits for a task that goes on at the service; the next call finds it, and nothing is paid twice."""
+    standin.tasks.fail(Outcome(polls=100_000))
+    line = [*RUN, "transcribe", str(calls[0].path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not any(call.operation == "poll" for call in standin.tasks.calls):
+                assert process.poll() is None, process.stderr.read()
+                threading.Event().wait(0.02)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert "Stopped." in err
+    assert "Traceback" not in err
+    for task in standin.tasks._held.values():
+        task.polls = 200_000  # the task ends while nobody looks
+    assert command(calls[0].path)[1].replace(".", "").split() == list(calls[0].codes)
+    assert standin.tasks.submitted == 1

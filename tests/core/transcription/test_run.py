@@ -228,6 +228,26 @@ async def test_waiting_for_another_submission_holds_no_thread(
     assert standin.tasks.submitted == len({one.task_id for one in said}) == (6 if fresh else 1)
 
 
+def test_a_failure_ends_the_program_while_others_wait(
+    recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """`transcribe_many` raises what fails first, and the interpreter ends then, though a task goes on."""
+    code = (
+        "import sys\nfrom qwen_omni import *\n"
+        "with OmniClient(Settings.load(api_key=sys.argv[1], base_url=sys.argv[2])) as client:\n"
+        "    list(transcribe_many(sys.argv[3:], client=client))\n"
+    )
+    standin.tasks.fail(Outcome(polls=100_000))
+    media = [str(tmp_path / "gone.mp3"), str(recording.path)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, standin.api_key, standin.base_url, *media],
+        env={**os.environ, "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir)},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("qwen_omni.errors.UnreadableMediaError")
+
+
 def test_our_patience_ends_and_the_task_goes_on(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """After `wait_seconds` the error names the task; the same call finds it, and it is one task still."""
     standin.tasks.fail(Outcome(polls=5))
