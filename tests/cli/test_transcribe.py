@@ -74,13 +74,25 @@ def test_speakers(command, calls: list[TruthMedia], standin: Standin) -> None:
 
 
 def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
-    """Two forms exclude each other; a failed task is told in a line; a model without times makes no subtitles."""
+    """Two forms exclude each other; a failed task is told in a line."""
     assert "exclude each other" in command(calls[0].path, "--srt", "--json")[2]
     standin.tasks.fail(Outcome(kind="subtask"))
     status, _, err = command(calls[0].path)
     assert status == 1
     assert "DecodeFailed" in err
-    assert "tells no times" in command(calls[0].path, "-m", "qwen3-asr-flash", "--srt")[2]
+
+
+@pytest.mark.parametrize("arguments", [("-m", "qwen3-asr-flash", "--srt"), ("-m", "qwen3-asr-flash", "--vtt")])
+def test_subtitles_without_times_are_refused_before_anything_is_sent(
+    command, calls: list[TruthMedia], standin: Standin, arguments: tuple[str, ...]
+) -> None:
+    """A model that tells no times is not paid for subtitles; the error names one that can."""
+    status, out, err = command(*(call.path for call in calls), *arguments)
+    assert (status, out) == (1, "")
+    assert "tells no times" in err
+    assert "paraformer-v2" in err
+    assert not standin.requests
+    assert not standin.tasks.calls
 
 
 def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMedia], standin: Standin) -> None:
