@@ -11,6 +11,7 @@ import typer
 from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar
 from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.video.answering import stream_answer
@@ -24,6 +25,7 @@ from qwen_omni.video.summary import VideoSummary
 from qwen_omni.video.writers import bill_text, bill_texts
 
 T = TypeVar("T")
+_DETAIL, _STRATEGY = "medium", "map_reduce"
 
 
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
@@ -42,8 +44,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     text_model: Annotated[str, typer.Option(help="Joins the notes.")] = DEFAULT_TEXT_MODEL,
     language: Annotated[str | None, typer.Option(help="Language of the texts, in any words.")] = None,
     wish: Annotated[str | None, typer.Option(help="What to look out for.")] = None,
-    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = "medium",
-    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = "map_reduce",
+    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = _DETAIL,
+    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
     seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
     start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
@@ -61,6 +63,12 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     Every finished piece is kept at once: a run that was stopped goes on where it was, and nothing is paid twice. The
     key is read from DASHSCOPE_API_KEY.
     """
+    files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
+    if question is not None:
+        told = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
+        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **told})
+    if as_json and youtube:
+        raise ConfigurationError("--json and --youtube exclude each other; choose one.")
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
@@ -82,6 +90,20 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     wanted = {"srt": srt, "vtt": vtt, "html": html, "md": markdown}
     write_files(found, media, out, [ending for ending, on in wanted.items() if on])
     _show_summary(found, as_json=as_json, youtube=youtube)
+
+
+def _refuse_with_question(given: dict[str, bool]) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        ConfigurationError: one was given.
+    """
+    names = [name for name, on in given.items() if on]
+    if names:
+        raise ConfigurationError(
+            f"--question and --{' and --'.join(names)} exclude each other: a question is answered in place of a "
+            "summary, and chooses for itself how closely to look."
+        )
 
 
 def _watched(coming: Iterator[Any], kind: type[T]) -> T:
