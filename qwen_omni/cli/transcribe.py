@@ -13,6 +13,7 @@ import typer
 
 from qwen_omni.cli.choices import REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_error, with_progress
+from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.profiles import Region
@@ -49,7 +50,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     speakers: Annotated[
         int | None, typer.Option(help="Tell so many speakers apart; 0 if nobody knows how many.", min=0)
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where subtitles of several files go; one file's are printed.")] = Path(),
+    out: Annotated[
+        Path,
+        typer.Option(help="Where subtitles of several files go, replacing older ones; one file's are printed."),
+    ] = Path(),
     wait: Annotated[float, typer.Option(help="Seconds to wait; a task goes on, and is found again later.")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.", min=1)] = 4,
@@ -70,6 +74,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     )
     _check(options, region_of(settings.base_url), form)
     paths = _paths(media, out, form)
+    check_targets(paths.values())
     with OmniClient(settings) as client, Crew(concurrency) as crew:
         coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
         heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
@@ -148,8 +153,8 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
     text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with writing(path):
+            path.write_text(text, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
         return
     head = f"== {media}\n" if titled else ""
