@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from qwen_omni import (
     Settings,
     TaskFailedError,
     TaskUnfinishedError,
+    Transcript,
     UnreadableMediaError,
     UnsupportedMediaError,
     atranscribe,
@@ -37,6 +39,8 @@ from qwen_omni import (
 from qwen_omni.standin import HttpFault, Outcome, Standin
 from qwen_omni.standin.truth import Encoding, TruthMedia, make_audio, make_video
 from qwen_omni.transcription.options import choose_transcriber
+from qwen_omni.transcription.passages import to_passages
+from qwen_omni.video.passages import stretch_of
 from tests.core.transcription.conftest import Ask, options, words
 
 TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans")
@@ -480,6 +484,32 @@ def test_regions(recording: TruthMedia, settings: Settings) -> None:
         choose_transcriber(options(model="paraformer-v2"), "intl")
     with pytest.warns(UserWarning, match="treated like"):
         assert choose_transcriber(options(model="fun-asr-9"), "cn").prices == {}
+
+
+ODD_NAMES = {
+    "spaces of other widths": "call 10\u202f30\u3000a\xa0b.mp3",
+    "nothing that shows": "call\u200b\n.mp3",
+    "longer than messages show": f"{'long/' * 60}call.mp3",
+}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
+def test_a_transcript_names_its_file(ask: Ask, name: str, recording: TruthMedia, tmp_path: Path) -> None:
+    """The source of a transcript, and of its passages, is the path itself, however messages show it."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(recording.path, path)
+    said = ask(path)
+    assert said.source == str(path)
+    assert [Path(stretch_of(one.metadata).source) for one in to_passages(said)] == [path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_shown_as_in_messages(ask: Ask, recording: TruthMedia, tmp_path: Path) -> None:
+    """A transcript can be written down whatever bytes the name is made of."""
+    path = tmp_path / os.fsdecode(b"call \xff.mp3")
+    shutil.copyfile(recording.path, path)
+    assert Transcript.model_validate_json(ask(path).model_dump_json()).source.endswith("call \\udcff.mp3")
 
 
 def test_links_go_as_they_are(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
