@@ -3,11 +3,9 @@
 import asyncio
 import dataclasses
 import os
-import shutil
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,18 +17,14 @@ from qwen_omni import (
     AuthenticationError,
     ConfigurationError,
     DeliveryError,
-    InvalidRequestError,
     MediaDoesNotFitError,
     MediaOutsideRootError,
     MediaSource,
     OmniClient,
-    OssCredentials,
-    OssSettings,
     RateLimitError,
     Settings,
     TaskFailedError,
     TaskUnfinishedError,
-    Transcript,
     UnreadableMediaError,
     UnsupportedMediaError,
     atranscribe,
@@ -39,17 +33,9 @@ from qwen_omni import (
 from qwen_omni.standin import HttpFault, Outcome, Standin
 from qwen_omni.standin.truth import Encoding, TruthMedia, make_audio, make_video
 from qwen_omni.transcription.options import choose_transcriber
-from qwen_omni.transcription.passages import to_passages
-from qwen_omni.video.passages import stretch_of
-from tests.core.transcription.conftest import Ask, options, words
+from tests.core.transcription.conftest import Ask, options, until_looked_at, words
 
 TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans")
-
-
-def until_looked_at(standin: Standin) -> None:
-    """Wait until somebody has asked how a task stands."""
-    while not any(call.operation == "poll" for call in standin.tasks.calls):
-        threading.Event().wait(0.01)
 
 
 @pytest.mark.parametrize("model", [*TASKS, "qwen3-asr-flash"])
@@ -146,91 +132,6 @@ def test_the_key_is_sent_to_the_service_alone(ask: Ask, recording: TruthMedia, s
     assert all(call.with_key for call in standin.tasks.calls if call.operation != "result")
 
 
-BUCKET = "standin-media"
-
-
-@pytest.fixture
-def deleting(standin: Standin, settings: Settings) -> Settings:
-    """Settings with an empty bucket whose objects are for one use alone."""
-    for name in standin.stores.objects.names(BUCKET):
-        standin.stores.objects.delete(BUCKET, name)
-    bucket = OssSettings(
-        bucket=BUCKET, endpoint=standin.oss_endpoint, region="cn-standin", delete_after_use=True,
-        credentials=OssCredentials.of("standin-id", "standin-secret"),
-    )  # fmt: skip
-    return dataclasses.replace(settings, oss=bucket)
-
-
-def test_the_callers_bucket_goes_first(ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings) -> None:
-    """With a bucket the task is sent a signed link to it; `delete_after_use` takes it away when the task is done."""
-    said = ask(recording.path, client_settings=deleting)
-    assert words(said) == list(recording.codes)
-    kinds = [call.operation for call in standin.stores.calls]
-    assert "post_form" not in kinds
-    assert kinds[-1] == "delete"
-    assert standin.tasks.calls[0].links[0].startswith("http://127.0.0.1")
-
-
-BAD_ENDS = {
-    "refused": (HttpFault(operation="submit", status=400, code="InvalidParameter"), InvalidRequestError),
-    "the answer was lost": (HttpFault(operation="submit", after=True), APIConnectionError),
-    "failed": (Outcome(kind="subtask"), TaskFailedError),
-    "lost": (Outcome(kind="lost"), TaskFailedError),
-    "nobody may look": (HttpFault(operation="poll", status=401, code="InvalidApiKey"), AuthenticationError),
-}
-
-
-@pytest.mark.parametrize(("what", "error"), BAD_ENDS.values(), ids=BAD_ENDS)
-def test_nothing_stays_in_the_bucket_after_a_bad_end(
-    ask: Ask, what: HttpFault | Outcome, error: type[Exception], recording: TruthMedia, standin: Standin,
-    deleting: Settings,
-) -> None:  # fmt: skip
-    """`delete_after_use` holds however a transcription ends; that deleting fails, too, hides no error."""
-    standin.tasks.fail(what)
-    with pytest.raises(error):
-        ask(recording.path, client_settings=deleting)
-    assert [call.operation for call in standin.stores.calls if call.status < 400] == ["put", "delete"]
-    assert standin.stores.objects.names(BUCKET) == []
-
-
-def test_an_error_of_deleting_hides_no_other(
-    ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings
-) -> None:
-    """What went wrong with the task is told, not that its recording could not be deleted."""
-    standin.tasks.fail(Outcome(kind="subtask"))
-    standin.stores.fail("delete", status=403, code="AccessDenied")
-    with pytest.raises(TaskFailedError):
-        ask(recording.path, client_settings=deleting)
-    assert len(standin.stores.objects.names(BUCKET)) == 1
-
-
-def test_what_an_unfinished_task_reads_stays_until_its_end(
-    ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings
-) -> None:
-    """The service still needs it when our patience ends; the call that finds the task's end deletes it."""
-    standin.tasks.fail(Outcome(polls=5))
-    with pytest.raises(TaskUnfinishedError):
-        ask(recording.path, client_settings=deleting, wait_seconds=0)
-    assert len(standin.stores.objects.names(BUCKET)) == 1
-    assert words(ask(recording.path, client_settings=deleting)) == list(recording.codes)
-    assert standin.stores.objects.names(BUCKET) == []
-    assert standin.tasks.submitted == 1
-
-
-async def test_nothing_stays_when_the_caller_is_cancelled(
-    recording: TruthMedia, standin: Standin, deleting: Settings
-) -> None:
-    """Whoever is cancelled has deleted by then, and the event loop was not held up for it."""
-    standin.tasks.fail(Outcome(polls=100_000))
-    async with AsyncOmniClient(deleting) as client:
-        waiting = asyncio.create_task(atranscribe(recording.path, client=client, options=options()))
-        await asyncio.to_thread(until_looked_at, standin)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-    assert standin.stores.objects.names(BUCKET) == []
-
-
 def test_nothing_is_submitted_twice(ask: Ask, recording: TruthMedia, standin: Standin, tmp_path: Path) -> None:
     """The same sound is one task, whatever its name; other wishes or `fresh` are another."""
     first = ask(recording.path)
@@ -270,58 +171,6 @@ def test_a_task_is_found_again_after_a_crash(recording: TruthMedia, standin: Sta
         said = transcribe(recording.path, client=client, options=options())
     assert words(said) == list(recording.codes)
     assert standin.tasks.submitted == 1
-
-
-def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settings: Settings) -> None:
-    """Four threads with one recording make one task and four transcripts."""
-    said = []
-
-    def work() -> None:
-        with OmniClient(settings) as client:
-            said.append(transcribe(recording.path, client=client, options=options()).text)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(said) == 4
-    assert len(set(said)) == 1
-    assert standin.tasks.submitted == 1
-
-
-@pytest.mark.parametrize("fresh", [False, True])
-async def test_waiting_for_another_submission_holds_no_thread(
-    fresh: bool, recording: TruthMedia, standin: Standin, settings: Settings
-) -> None:
-    """More calls than the loop has threads: one submits and the others find its task, or `fresh` ones each submit."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
-    async with AsyncOmniClient(settings) as client:
-        asked = [atranscribe(recording.path, client=client, options=options(fresh=fresh)) for _ in range(6)]
-        async with asyncio.timeout(30):
-            said = await asyncio.gather(*asked)
-    assert [words(one) for one in said] == [list(recording.codes)] * 6
-    assert standin.tasks.submitted == len({one.task_id for one in said}) == (6 if fresh else 1)
-
-
-def test_a_failure_ends_the_program_while_others_wait(
-    recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
-) -> None:
-    """`transcribe_many` raises what fails first, and the interpreter ends then, though a task goes on."""
-    code = (
-        "import sys\nfrom qwen_omni import *\n"
-        "with OmniClient(Settings.load(api_key=sys.argv[1], base_url=sys.argv[2])) as client:\n"
-        "    list(transcribe_many(sys.argv[3:], client=client))\n"
-    )
-    standin.tasks.fail(Outcome(polls=100_000))
-    media = [str(tmp_path / "gone.mp3"), str(recording.path)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, standin.api_key, standin.base_url, *media],
-        env={**os.environ, "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir)},
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("qwen_omni.errors.UnreadableMediaError")
 
 
 def test_our_patience_ends_and_the_task_goes_on(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
@@ -484,32 +333,6 @@ def test_regions(recording: TruthMedia, settings: Settings) -> None:
         choose_transcriber(options(model="paraformer-v2"), "intl")
     with pytest.warns(UserWarning, match="treated like"):
         assert choose_transcriber(options(model="fun-asr-9"), "cn").prices == {}
-
-
-ODD_NAMES = {
-    "spaces of other widths": "call 10\u202f30\u3000a\xa0b.mp3",
-    "nothing that shows": "call\u200b\n.mp3",
-    "longer than messages show": f"{'long/' * 60}call.mp3",
-}
-
-
-@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
-def test_a_transcript_names_its_file(ask: Ask, name: str, recording: TruthMedia, tmp_path: Path) -> None:
-    """The source of a transcript, and of its passages, is the path itself, however messages show it."""
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(recording.path, path)
-    said = ask(path)
-    assert said.source == str(path)
-    assert [Path(stretch_of(one.metadata).source) for one in to_passages(said)] == [path]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
-def test_a_name_that_is_no_text_is_shown_as_in_messages(ask: Ask, recording: TruthMedia, tmp_path: Path) -> None:
-    """A transcript can be written down whatever bytes the name is made of."""
-    path = tmp_path / os.fsdecode(b"call \xff.mp3")
-    shutil.copyfile(recording.path, path)
-    assert Transcript.model_validate_json(ask(path).model_dump_json()).source.endswith("call \\udcff.mp3")
 
 
 def test_links_go_as_they_are(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
