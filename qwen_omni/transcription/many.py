@@ -4,7 +4,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.transcription.crew import Crew
@@ -12,6 +12,9 @@ from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOption
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.video.sources import Sources, find_media
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def transcribe_many(

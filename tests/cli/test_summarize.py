@@ -84,7 +84,10 @@ def test_wrong_choices_are_told_before_anything_is_sent(run, service):
 
 
 EXCLUDED = [
-    *(["--question", "Who?", option] for option in ("--srt", "--vtt", "--html", "--markdown", "--youtube", "--dry-run")),
+    *(
+        ["--question", "Who?", option]
+        for option in ("--srt", "--vtt", "--html", "--markdown", "--youtube", "--dry-run")
+    ),
     ["--question", "Who?", "--out", "there"],
     ["--question", "Who?", "--detail", "high"],
     ["--question", "Who?", "--strategy", "single"],
@@ -97,7 +100,9 @@ def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
     """Nothing is dropped in silence, and nothing is paid for what was not meant."""
     done = run(*arguments)
     assert done.exit_code == 1
-    assert f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
+    assert (
+        f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
+    )
     assert done.stdout == ""
     assert service.requests == []
 
