@@ -121,7 +121,7 @@ def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMe
                 assert process.poll() is None, process.stderr.read()
                 threading.Event().wait(0.02)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, out) == (130, "")

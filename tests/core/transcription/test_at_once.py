@@ -62,7 +62,7 @@ def test_a_failure_ends_the_program_while_others_wait(
     done = subprocess.run(
         [sys.executable, "-c", code, standin.api_key, standin.base_url, *media],
         env={**os.environ, "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir)},
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("qwen_omni.errors.UnreadableMediaError")
