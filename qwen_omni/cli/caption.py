@@ -19,6 +19,7 @@ from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.cli.caption_output import Form, print_captions, subtitle_paths, write_subtitles
 from qwen_omni.cli.choices import EFFORTS, REGIONS, choose
 from qwen_omni.cli.display import show_error, show_usage, with_progress
+from qwen_omni.cli.files import check_targets
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.messages import Sampling
@@ -43,7 +44,10 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     timed: Annotated[bool, typer.Option("--timed", help="Captions with times, in place of a schema.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Write SubRip subtitles. Implies --timed.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write WebVTT subtitles. Implies --timed.")] = False,
-    out: Annotated[Path, typer.Option(help="Where subtitles of several files go; one file's are printed.")] = Path(),
+    out: Annotated[
+        Path,
+        typer.Option(help="Where subtitles of several files go, replacing older ones; one file's are printed."),
+    ] = Path(),
     model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
     prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the captions, in any words.")] = None,
@@ -67,6 +71,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     form = _form({"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt})
     wanted = _schema(schema, timed=timed or form in ("srt", "vtt"))
     paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else None
+    check_targets((paths or {}).values())
     options = CaptionOptions(
         model=model,
         prompt=prompt,

@@ -11,6 +11,7 @@ from qwen_omni.captions.batch import FileCaption, plain
 from qwen_omni.captions.subtitles import to_srt, to_webvtt
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.cli.display import show_note, show_table
+from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
 
 Form = Literal["json", "csv", "table", "srt", "vtt"]
@@ -97,15 +98,8 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         if paths is None:
             sys.stdout.write(text)
         else:
-            _write(paths[one.media], text)
+            with writing(paths[one.media]):
+                paths[one.media].write_text(text, encoding="utf-8")
+            show_note(f"wrote {paths[one.media]}")
         for note in one.value.notes:
             show_note(f"{one.media}: caption {note.index + 1} {note.text}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from error
-    show_note(f"wrote {path}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.display import progress, show_note, show_table
+from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.prepare import Choices, as_source, exact, look_at, plan_for, split_look
 from qwen_omni.media.prepared import Prepared
@@ -32,7 +33,8 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     choices = Choices(model=model)
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)  # type: ignore[arg-type]
-    to.mkdir(parents=True, exist_ok=True)
+    with writing(to):
+        to.mkdir(exist_ok=True)
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
     made = split_look(look, plan, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
@@ -57,10 +59,11 @@ def _written(prepared: Prepared, stem: str, folder: Path) -> dict[str, Any]:
     target = folder / f"{stem}-{prepared.segment.index:03d}{prepared.path.suffix}"
     if target.exists():
         raise ConfigurationError(f"{target} is already there; name another folder with --to.")
-    if prepared.temporary:
-        shutil.move(prepared.path, target)
-    else:
-        shutil.copyfile(prepared.path, target)
+    with writing(target):
+        if prepared.temporary:
+            shutil.move(prepared.path, target)
+        else:
+            shutil.copyfile(prepared.path, target)
     return {
         "file": str(target),
         "start": float(prepared.start),

@@ -10,7 +10,9 @@ import typer
 
 from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar
+from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.video.answering import stream_answer
@@ -24,6 +26,8 @@ from qwen_omni.video.summary import VideoSummary
 from qwen_omni.video.writers import bill_text, bill_texts
 
 T = TypeVar("T")
+_DETAIL, _STRATEGY = "medium", "map_reduce"
+_ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 
 
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
@@ -36,14 +40,17 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The folder for files; beside the video if not given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder for files; beside the video if not given. Files of the same name are replaced."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what each way would take; send nothing.")] = False,
     model: Annotated[str, typer.Option("--model", "-m", help="Looks at the pieces.")] = DEFAULT_MODEL,
     text_model: Annotated[str, typer.Option(help="Joins the notes.")] = DEFAULT_TEXT_MODEL,
     language: Annotated[str | None, typer.Option(help="Language of the texts, in any words.")] = None,
     wish: Annotated[str | None, typer.Option(help="What to look out for.")] = None,
-    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = "medium",
-    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = "map_reduce",
+    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = _DETAIL,
+    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
     seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
     start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
@@ -61,6 +68,12 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     Every finished piece is kept at once: a run that was stopped goes on where it was, and nothing is paid twice. The
     key is read from DASHSCOPE_API_KEY.
     """
+    files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
+    if question is not None:
+        told = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
+        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **told})
+    if as_json and youtube:
+        raise ConfigurationError("--json and --youtube exclude each other; choose one.")
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
@@ -70,6 +83,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
+    targets = _targets(media, out, [form for form, on in files.items() if on])
+    check_targets(targets.values())
     if dry_run:
         _show_foresight(media, settings, options)
         return
@@ -79,9 +94,24 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
             _show_answer(answer, as_json=as_json)
             return
         found = _watched(stream_summary(media, client=client, options=options), VideoSummary)
-    wanted = {"srt": srt, "vtt": vtt, "html": html, "md": markdown}
-    write_files(found, media, out, [ending for ending, on in wanted.items() if on])
-    _show_summary(found, as_json=as_json, youtube=youtube)
+    try:
+        _show_summary(found, as_json=as_json, youtube=youtube)
+    finally:  # also where nobody reads what is printed
+        write_files(found, targets)
+
+
+def _refuse_with_question(given: dict[str, bool]) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        ConfigurationError: one was given.
+    """
+    names = [name for name, on in given.items() if on]
+    if names:
+        raise ConfigurationError(
+            f"--question and --{' and --'.join(names)} exclude each other: a question is answered in place of a "
+            "summary, and chooses for itself how closely to look."
+        )
 
 
 def _watched(coming: Iterator[Any], kind: type[T]) -> T:
@@ -98,26 +128,31 @@ def _watched(coming: Iterator[Any], kind: type[T]) -> T:
     raise AssertionError("a run ends with its result or an error")
 
 
-def write_files(found: VideoSummary, media: str, out: Path | None, endings: list[str]) -> list[Path]:
-    """Write the files that were asked for, beside the video or into a folder."""
+def _targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
+    """Choose where the files go: beside the video, or into a folder."""
     video = Path(media)
     folder = video.parent if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for ending in endings:
-        path = folder / f"{video.stem}.{ending}"
-        match ending:
-            case "srt":
-                path.write_text(found.to_srt(), encoding="utf-8")
-            case "vtt":
-                path.write_text(found.to_vtt(), encoding="utf-8")
-            case "md":
-                path.write_text(found.to_markdown(), encoding="utf-8")
-            case _:
-                found.to_html(path)
+    return {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
+
+
+def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
+    """Write the files that were asked for.
+
+    Raises:
+        ConfigurationError: one of them cannot be written.
+    """
+    for form, path in targets.items():
+        with writing(path):
+            match form:
+                case "srt":
+                    path.write_text(found.to_srt(), encoding="utf-8")
+                case "vtt":
+                    path.write_text(found.to_vtt(), encoding="utf-8")
+                case "markdown":
+                    path.write_text(found.to_markdown(), encoding="utf-8")
+                case _:
+                    found.to_html(path)
         show_note(f"wrote {path}")
-        written.append(path)
-    return written
 
 
 def _show_summary(found: VideoSummary, *, as_json: bool, youtube: bool) -> None:

@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +13,14 @@ import typer
 
 from qwen_omni.cli.choices import REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_error, with_progress
+from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
-from qwen_omni.settings import Settings
-from qwen_omni.transcription.options import TranscriptionOptions
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.transcription.crew import Crew
+from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.run import transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
 
@@ -46,7 +50,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     speakers: Annotated[
         int | None, typer.Option(help="Tell so many speakers apart; 0 if nobody knows how many.", min=0)
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where subtitles of several files go; one file's are printed.")] = Path(),
+    out: Annotated[
+        Path,
+        typer.Option(help="Where subtitles of several files go, replacing older ones; one file's are printed."),
+    ] = Path(),
     wait: Annotated[float, typer.Option(help="Seconds to wait; a task goes on, and is found again later.")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.", min=1)] = 4,
@@ -65,20 +72,17 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
+    _check(options, region_of(settings.base_url), form)
     paths = _paths(media, out, form)
-    with OmniClient(settings) as client, ThreadPoolExecutor(max_workers=concurrency) as pool:
-        coming = {pool.submit(_one, name, client, options): name for name in dict.fromkeys(media)}
-        try:
-            heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    check_targets(paths.values())
+    with OmniClient(settings) as client, Crew(concurrency) as crew:
+        coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
+        heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
     finished = [heard[name] for name in dict.fromkeys(media)]
-    _show(finished, form, paths)
-    for one in finished:
-        if one.error is not None:
-            show_error(f"{one.media}: {one.error}")
-    if any(one.error is not None for one in finished):
+    errors = [*_show(finished, form, paths)]
+    for line in errors:
+        show_error(line)
+    if errors:
         raise typer.Exit(_FAILED)
 
 
@@ -87,6 +91,20 @@ def _form(asked: dict[Form, bool]) -> Form:
     if len(chosen) > 1:
         raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
     return chosen[0] if chosen else "text"
+
+
+def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> None:
+    """Refuse what the model cannot do, before any file is paid for.
+
+    Raises:
+        ConfigurationError: as `choose_transcriber`; or subtitles of a model that tells no times.
+    """
+    profile = choose_transcriber(options, region)
+    if form in ("srt", "vtt") and not profile.times:
+        others = [one.name for one in TRANSCRIBERS.values() if one.times and (region is None or region in one.regions)]
+        raise ConfigurationError(
+            f"{profile.name} tells no times, so no subtitles can be made; choose {' or '.join(others)} with --model."
+        )
 
 
 def _paths(media: list[str], out: Path, form: Form) -> dict[str, Path]:
@@ -110,28 +128,37 @@ def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard
         return _Heard(media=name, error=error)
 
 
-def _told(coming: dict[Future[_Heard], str]) -> Iterator[tuple[str, _Heard]]:
+def _told(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
     for future in as_completed(coming):
         one = future.result()
         yield f"{one.media}: {'failed' if one.said is None else 'done'}", one
 
 
-def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> None:
+def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[str]:
+    """Print or write what was heard; give what went wrong, which hides nothing of the other files."""
     if form == "json":
         entries = [_entry(one) for one in finished]
         sys.stdout.write(json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
-        return
     for one in finished:
-        if one.said is None:
-            continue
-        text = {"srt": one.said.to_srt, "vtt": one.said.to_vtt}.get(form, lambda said=one.said: _plain(said))()
-        if one.media in paths:
-            paths[one.media].parent.mkdir(parents=True, exist_ok=True)
-            paths[one.media].write_text(text, encoding="utf-8")
-            sys.stdout.write(f"{paths[one.media]}\n")
-            continue
-        head = f"== {one.media}\n" if len(finished) > 1 else ""
-        sys.stdout.write(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
+        error = one.error
+        if one.said is not None and form != "json":
+            try:
+                _show_one(one.media, one.said, form, paths.get(one.media), titled=len(finished) > 1)
+            except QwenOmniError as raised:
+                error = raised
+        if error is not None:
+            yield f"{one.media}: {error}"
+
+
+def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
+    text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
+    if path is not None:
+        with writing(path):
+            path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path}\n")
+        return
+    head = f"== {media}\n" if titled else ""
+    sys.stdout.write(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
 
 
 def _entry(one: _Heard) -> dict[str, object]:

@@ -78,6 +78,11 @@ class _Written:
         yield self.data
 
 
+def pause(seconds: float) -> Flow[None]:
+    """Wait, as whoever carries the flow waits: no thread is held in `asyncio`."""
+    yield Sleep(seconds)
+
+
 def submit(desk: Desk, profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> Flow[str]:
     """Submit a recording and give the name of its task.
 

@@ -1,15 +1,20 @@
 """Many recordings, several at a time, in order."""
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.transcription.crew import Crew
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.video.sources import Sources, find_media
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def transcribe_many(
@@ -27,14 +32,12 @@ def transcribe_many(
     """
     waiting = deque(find_media(sources))
     running: deque[Future[Transcript]] = deque()
-    pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="qwen-omni-transcribe")
-    try:
+    with Crew(concurrency) as crew:
         while waiting or running:
             while waiting and len(running) < concurrency:
-                running.append(pool.submit(transcribe, waiting.popleft(), client=client, options=options))
+                work = functools.partial(transcribe, waiting.popleft(), client=client, options=options)
+                running.append(crew.submit(work))
             yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def atranscribe_many(

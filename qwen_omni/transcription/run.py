@@ -83,9 +83,14 @@ async def atranscribe(
             except QwenOmniError as error:
                 outcome = error
     finally:
-        if running is not None and not running.done():
-            await asyncio.wait([running])  # a generator that works cannot be closed
-        work.close()
+        await asyncio.shield(_close(work, running))
+
+
+async def _close(work: Stages, running: asyncio.Future[Any] | None) -> None:
+    """End the stages on a thread of their own: they may have something to delete at the service."""
+    if running is not None and not running.done():
+        await asyncio.wait([running])  # a generator that works cannot be closed
+    await asyncio.to_thread(work.close)
 
 
 def _advance(work: Stages, outcome: object) -> Flow[Any] | ChatRequest | Done[Transcript]:

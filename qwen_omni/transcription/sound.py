@@ -37,6 +37,7 @@ class Recording:
 
     Attributes:
         label: how messages name it.
+        source: what its transcript is of: the path as it is, so that it is found again; else the label.
         part: the sound as a part of a message.
         seconds: how long the wanted part plays; `None` for links.
         start: where it begins in the file, in seconds.
@@ -45,6 +46,7 @@ class Recording:
     """
 
     label: str
+    source: str
     part: AudioPart
     seconds: float | None = None
     start: float = 0.0
@@ -79,7 +81,7 @@ class Recording:
 
     def placed(self, said: Transcript, **about: object) -> Transcript:
         """Count the times of a transcript from the beginning of the file, and say what it is of."""
-        told = {"source": self.label, "duration": said.duration or self.seconds, **about}
+        told = {"source": self.source, "duration": said.duration or self.seconds, **about}
         moved = tuple(_moved(one, self.start) for one in said.sentences) if self.start else said.sentences
         return said.model_copy(update={**told, "sentences": moved})
 
@@ -113,7 +115,10 @@ def prepare_recording(
         held, part = None, AudioPart(source=source, start=options.start, end=options.end)
     made = _fitted(part, settings, profile)
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
-    return Recording(label=source.label, part=kept, seconds=seconds, start=start, ready=made.ready, held=held)
+    return Recording(
+        label=source.label, source=_name_of(source), part=kept, seconds=seconds, start=start, ready=made.ready,
+        held=held,
+    )  # fmt: skip
 
 
 def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptions) -> Recording:
@@ -123,7 +128,17 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
         raise UnsupportedMediaError(
             f"{source.label} is a link, and start= and end= are for local files; nothing is downloaded."
         )
-    return Recording(label=source.label, part=AudioPart(source=source))
+    return Recording(label=source.label, source=_name_of(source), part=AudioPart(source=source))
+
+
+def _name_of(source: MediaSource) -> str:
+    """Name a source as it is found again; a path that is no text (of another encoding) as messages do."""
+    path = "" if source.path is None else str(source.path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return source.label
+    return path or source.label
 
 
 def _check(look: Look, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:

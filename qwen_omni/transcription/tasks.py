@@ -1,7 +1,8 @@
 """Which tasks were submitted, beside the upload cache: the same recording is submitted once, whoever asks again.
 
-A row holds a digest and the service's name of the task, nothing of the recording and no link. A task is remembered
-for as long as its result can be fetched. Rows are claimed while a submission is on its way, as uploads are.
+A row holds a digest and the service's name of the task, nothing of the recording and no link; beside them the name of
+an object in the caller's bucket, if that goes when the task has ended. A task is remembered for as long as its result
+can be fetched. Rows are claimed while a submission is on its way, as uploads are.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_omni.delivery.cache import Claim, Held, UploadCache
@@ -17,12 +19,24 @@ from qwen_omni.profiles.transcription import RESULT_SECONDS
 _FILE = "tasks.sqlite3"
 _MARGIN = 3600.0  # seconds; a task this close to its end is not waited for any more
 _BEAT = 30.0  # seconds
-_PATIENCE = 0.05
 
 
 def task_key(*told: str) -> str:
     """Name a submission by all that decides its result; nothing of it can be read back."""
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A task that the service has.
+
+    Attributes:
+        task_id: the service's name of it.
+        left: the object that it was sent, if that is to be deleted when the task has ended.
+    """
+
+    task_id: str
+    left: str = ""
 
 
 class Tasks:
@@ -31,11 +45,10 @@ class Tasks:
     def __init__(self, folder: Path) -> None:
         self._rows = UploadCache(folder, file=_FILE)
 
-    def find_or_claim(self, key: str) -> Held | Claim:
-        """Give a task that was submitted, or leave to submit it; waits while another submits."""
-        while (found := self._rows.look(key)) is None:
-            time.sleep(_PATIENCE)
-        return found
+    def look(self, key: str) -> Submitted | Claim | None:
+        """Give a task that was submitted, or leave to submit it; `None` while another submits."""
+        found = self._rows.look(key)
+        return _task(found.location) if isinstance(found, Held) else found
 
     @contextlib.contextmanager
     def submitting(self, claim: Claim) -> Iterator[None]:
@@ -55,18 +68,19 @@ class Tasks:
         finally:
             ended.set()
 
-    def submitted(self, claim: Claim, task_id: str) -> None:
-        """Keep the name of a task; from here on it is never paid again."""
-        self._rows.finish(claim, task_id, time.time() + RESULT_SECONDS - _MARGIN)
+    def submitted(self, claim: Claim, task: Submitted) -> None:
+        """Keep a task; from here on it is never paid again."""
+        self._rows.finish(claim, _row(task), time.time() + RESULT_SECONDS - _MARGIN)
 
-    def drop(self, key: str) -> None:
-        """Forget whatever was submitted, so that the next one is submitted anew."""
-        match self.find_or_claim(key):
-            case Held() as held:
-                self._rows.forget(key, held.location)
-            case Claim() as claim:
-                self._rows.give_up(claim)
-
-    def forget(self, key: str, task_id: str) -> None:
+    def forget(self, key: str, task: Submitted) -> None:
         """Drop a task that failed or is gone."""
-        self._rows.forget(key, task_id)
+        self._rows.forget(key, _row(task))
+
+
+def _row(task: Submitted) -> str:
+    return f"{task.task_id}\n{task.left}" if task.left else task.task_id
+
+
+def _task(row: str) -> Submitted:
+    task_id, _, left = row.partition("\n")
+    return Submitted(task_id, left)

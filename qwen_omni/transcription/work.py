@@ -7,27 +7,27 @@ what blocks in between: files, uploads, the record of tasks. `transcription.run`
 import contextlib
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qwen_omni.client import make_carrier
-from qwen_omni.delivery.cache import Held
+from qwen_omni.delivery.cache import Claim
+from qwen_omni.delivery.delivered import Delivered, Upload
 from qwen_omni.delivery.hints import hint_for
-from qwen_omni.errors import DeliveryError, InvalidRequestError, TaskFailedError
+from qwen_omni.errors import InvalidRequestError, QwenOmniError, TaskFailedError, TaskUnfinishedError
 from qwen_omni.flow import Flow
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.responses import Response
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, submit
+from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, pause, submit
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.sound import Recording, prepare_recording
-from qwen_omni.transcription.tasks import Tasks, task_key
+from qwen_omni.transcription.tasks import Submitted, Tasks, task_key
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_task, is_silence
 
-if TYPE_CHECKING:
-    from qwen_omni.delivery.delivered import Delivered
+_PATIENCE = 0.1  # seconds between two looks at a task that another submits
 
 Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
 
@@ -72,46 +72,78 @@ class _Errand:
         self._repaired = False
 
     def stages(self) -> Stages:
-        """Submit unless that was done before, wait, and read the result."""
-        if self._options.fresh:
-            self._tasks.drop(self._key)
+        """Submit unless that was done before, wait, read the result; delete what was uploaded for this alone."""
+        needed = False
+        try:
+            return (yield from self._stages())
+        except TaskUnfinishedError:
+            needed = True  # the service has yet to read it; whoever finds the task's end deletes it
+            raise
+        finally:
+            if not needed:
+                self._release(self._delivered)
+
+    def _stages(self) -> Stages:
+        fresh = self._options.fresh
         while True:
-            found = self._tasks.find_or_claim(self._key)
-            if isinstance(found, Held):
-                task_id = found.location
-            else:
-                with self._tasks.submitting(found):
-                    task_id = yield submit(self._desk, self._profile, self._options, self._link())
-                    self._tasks.submitted(found, task_id)
-            state: TaskState = yield await_end(self._desk, self._options, task_id)
+            found = yield from self._found(fresh=fresh)
+            fresh = False
+            task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
+            state: TaskState = yield await_end(self._desk, self._options, task.task_id)
+            if task is found and task.left:
+                self._release(Delivered(upload=Upload(store="oss", location=task.left, link_until=0)))
             if state.state in ("done", "silent"):
-                return (yield from self._read(task_id, state))
-            self._tasks.forget(self._key, task_id)
-            if not self._mended(state, known=isinstance(found, Held)):
-                raise self._failure(task_id, state)
+                return (yield from self._read(task, state))
+            self._tasks.forget(self._key, task)
+            if not self._mended(state, known=task is found):
+                raise self._failure(task.task_id, state)
+
+    def _found(self, *, fresh: bool) -> Generator[Flow[None], None, Submitted | Claim]:
+        """Give the task that was submitted, or leave to submit; `fresh` takes no task. Waits while another submits."""
+        while True:
+            found = self._tasks.look(self._key)
+            if isinstance(found, Submitted) and fresh:
+                self._tasks.forget(self._key, found)
+            elif found is None:
+                yield pause(_PATIENCE)  # out of this thread, which the other may need to go on
+            else:
+                return found
+
+    def _submitted(self, claim: Claim) -> Generator[Flow[str], str, Submitted]:
+        with self._tasks.submitting(claim):
+            task_id = yield submit(self._desk, self._profile, self._options, self._link())
+            upload = None if self._delivered is None else self._delivered.upload
+            own = upload is not None and upload.store == "oss" and self._carrier.deletes
+            task = Submitted(task_id, left=upload.location if upload is not None and own else "")
+            self._tasks.submitted(claim, task)
+        return task
 
     def _link(self) -> str:
         if self._delivered is None:
             self._delivered = self._recording.carried(self._carrier, self._settings, self._profile.name)
         return self._delivered.url or ""
 
-    def _read(self, task_id: str, state: TaskState) -> Stages:
+    def _release(self, delivered: Delivered | None) -> None:
+        """Delete what was uploaded for this alone; that it fails is no reason to lose a transcript, or an error."""
+        if delivered is not None:
+            with contextlib.suppress(QwenOmniError):
+                self._carrier.release(delivered)
+
+    def _read(self, task: Submitted, state: TaskState) -> Stages:
         """Fetch the result; a link that does not work is asked for once more."""
         said = Transcript(text="")
         if state.state == "done":
             try:
                 said = yield fetch(self._desk, state.url or "")
             except ResultGoneError:
-                state = yield look(self._desk, task_id)
+                state = yield look(self._desk, task.task_id)
                 try:
                     said = yield fetch(self._desk, state.url or "")
                 except ResultGoneError as error:
-                    self._tasks.forget(self._key, task_id)
+                    self._tasks.forget(self._key, task)
                     raise error.with_hint("The next call submits the recording anew, and pays again.") from None
-        if self._delivered is not None:
-            with contextlib.suppress(DeliveryError):
-                self._carrier.release(self._delivered)
-        return self._recording.placed(said, model=self._profile.name, task_id=task_id, billed_seconds=state.seconds)
+        about = {"task_id": task.task_id, "billed_seconds": state.seconds}
+        return self._recording.placed(said, model=self._profile.name, **about)
 
     def _mended(self, state: TaskState, *, known: bool) -> bool:
         """Tell whether to submit once more: an old task is gone, or what it was sent had gone from the store."""

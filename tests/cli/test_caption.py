@@ -225,6 +225,17 @@ def test_subtitles(command, videos: list[TruthMedia], tmp_path: Path) -> None:
     assert (tmp_path / "subs" / "two.vtt").read_text().startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n")
 
 
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_sent(
+    command, videos: list[TruthMedia], tmp_path: Path, standin: Standin
+) -> None:
+    """Subtitles that could not be written are not paid for."""
+    (tmp_path / "taken").write_text("mine")
+    status, out, err = command(videos[0].path, videos[1].path, "--srt", "--out", "taken")
+    assert (status, out) == (1, "")
+    assert "taken is no folder" in err
+    assert standin.requests == []
+
+
 def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
     """A class of a module in the current folder and a JSON file both are schemas."""
     (tmp_path / "my_tents.py").write_text(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -80,3 +81,53 @@ def test_wrong_choices_are_told_before_anything_is_sent(run, service):
     assert done.exit_code == 1
     assert "low, medium, high" in done.stderr
     assert service.requests == []
+
+
+EXCLUDED = [
+    *(
+        ["--question", "Who?", option]
+        for option in ("--srt", "--vtt", "--html", "--markdown", "--youtube", "--dry-run")
+    ),
+    ["--question", "Who?", "--out", "there"],
+    ["--question", "Who?", "--detail", "high"],
+    ["--question", "Who?", "--strategy", "single"],
+    ["--json", "--youtube"],
+]
+
+
+@pytest.mark.parametrize("arguments", EXCLUDED, ids=" ".join)
+def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
+    """Nothing is dropped in silence, and nothing is paid for what was not meant."""
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert (
+        f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
+    )
+    assert done.stdout == ""
+    assert service.requests == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(run, film, service, tmp_path):
+    """A folder that is a file, and a file that is a folder: one line, and nothing is paid."""
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "a.md").mkdir()
+    for arguments in (["--srt", "--out", tmp_path / "taken" / "new"], ["--markdown", "--out", tmp_path]):
+        done = run(*map(str, arguments))
+        assert done.exit_code == 1
+        assert "cannot be written" in done.stderr
+        assert done.stdout == ""
+    assert service.requests == []
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_summary_whose_file_cannot_be_written_is_printed(film, service, tmp_path, monkeypatch):
+    """What was paid for is shown in any case; what went wrong is one line. Here a name is longer than names may be."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
+    long = tmp_path / f"{'a' * 251}.mp4"
+    shutil.copyfile(film.path, long)
+    arguments = [str(long), "--base-url", service.base_url, "--detail", "low", "--html"]
+    done = CliRunner().invoke(build_app(), ["summarize", *arguments])
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 1
+    assert "[stand-in]" in done.stdout
+    assert "cannot be written" in done.stderr

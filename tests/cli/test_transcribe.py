@@ -1,6 +1,11 @@
 """`qwen-omni transcribe`: text, subtitles, JSON; one failing alone."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pysrt
@@ -10,6 +15,8 @@ import webvtt
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio
+
+RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +75,59 @@ def test_speakers(command, calls: list[TruthMedia], standin: Standin) -> None:
 
 
 def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
-    """Two forms exclude each other; a failed task is told in a line; a model without times makes no subtitles."""
+    """Two forms exclude each other; a failed task is told in a line."""
     assert "exclude each other" in command(calls[0].path, "--srt", "--json")[2]
     standin.tasks.fail(Outcome(kind="subtask"))
     status, _, err = command(calls[0].path)
     assert status == 1
     assert "DecodeFailed" in err
-    assert "tells no times" in command(calls[0].path, "-m", "qwen3-asr-flash", "--srt")[2]
+
+
+@pytest.mark.parametrize("arguments", [("-m", "qwen3-asr-flash", "--srt"), ("-m", "qwen3-asr-flash", "--vtt")])
+def test_subtitles_without_times_are_refused_before_anything_is_sent(
+    command, calls: list[TruthMedia], standin: Standin, arguments: tuple[str, ...]
+) -> None:
+    """A model that tells no times is not paid for subtitles; the error names one that can."""
+    status, out, err = command(*(call.path for call in calls), *arguments)
+    assert (status, out) == (1, "")
+    assert "tells no times" in err
+    assert "paraformer-v2" in err
+    assert not standin.requests
+    assert not standin.tasks.calls
+
+
+def test_subtitles_that_cannot_be_written(command, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+    """What can be seen beforehand is refused unpaid; what cannot is one line, and the other files are written."""
+    (tmp_path / "taken").write_text("mine")
+    status, out, err = command(*(call.path for call in calls), "--srt", "--out", "taken")
+    assert (status, out) == (1, "")
+    assert "taken is no folder" in err
+    assert not standin.tasks.calls
+    long = tmp_path / ("a" * 253)  # with an ending it is longer than names may be
+    shutil.copyfile(calls[0].path, long)
+    status, out, err = command(long, calls[1].path, "--srt")
+    assert status == 1
+    assert "cannot be written" in err
+    assert out.split() == ["two.srt"]
+
+
+def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMedia], standin: Standin) -> None:
+    """Nobody waits for a task that goes on at the service; the next call finds it, and nothing is paid twice."""
+    standin.tasks.fail(Outcome(polls=100_000))
+    line = [*RUN, "transcribe", str(calls[0].path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not any(call.operation == "poll" for call in standin.tasks.calls):
+                assert process.poll() is None, process.stderr.read()
+                threading.Event().wait(0.02)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert "Stopped." in err
+    assert "Traceback" not in err
+    for task in standin.tasks._held.values():
+        task.polls = 200_000  # the task ends while nobody looks
+    assert command(calls[0].path)[1].replace(".", "").split() == list(calls[0].codes)
+    assert standin.tasks.submitted == 1

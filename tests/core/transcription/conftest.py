@@ -1,6 +1,7 @@
 """Recordings whose words are known, and both ways to ask for a transcript."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,3 +76,9 @@ def ask(request: pytest.FixtureRequest, settings: Settings) -> Ask:
 def words(said: Transcript) -> list[str]:
     """The words, without their punctuation."""
     return said.text.replace(".", "").split()
+
+
+def until_looked_at(standin: Standin) -> None:
+    """Wait until somebody has asked how a task stands."""
+    while not any(call.operation == "poll" for call in standin.tasks.calls):
+        threading.Event().wait(0.01)

@@ -1,0 +1,68 @@
+"""Several transcriptions at once: each recording is submitted once, and nobody holds up another, or the program."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from qwen_omni import AsyncOmniClient, OmniClient, Settings, atranscribe, transcribe
+from qwen_omni.standin import Outcome, Standin
+from qwen_omni.standin.truth import TruthMedia
+from tests.core.transcription.conftest import options, words
+
+
+def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settings: Settings) -> None:
+    """Four threads with one recording make one task and four transcripts."""
+    said = []
+
+    def work() -> None:
+        with OmniClient(settings) as client:
+            said.append(transcribe(recording.path, client=client, options=options()).text)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 4
+    assert len(set(said)) == 1
+    assert standin.tasks.submitted == 1
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_waiting_for_another_submission_holds_no_thread(
+    fresh: bool, recording: TruthMedia, standin: Standin, settings: Settings
+) -> None:
+    """More calls than the loop has threads: one submits and the others find its task, or `fresh` ones each submit."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with AsyncOmniClient(settings) as client:
+        asked = [atranscribe(recording.path, client=client, options=options(fresh=fresh)) for _ in range(6)]
+        async with asyncio.timeout(30):
+            said = await asyncio.gather(*asked)
+    assert [words(one) for one in said] == [list(recording.codes)] * 6
+    assert standin.tasks.submitted == len({one.task_id for one in said}) == (6 if fresh else 1)
+
+
+def test_a_failure_ends_the_program_while_others_wait(
+    recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """`transcribe_many` raises what fails first, and the interpreter ends then, though a task goes on."""
+    code = (
+        "import sys\nfrom qwen_omni import *\n"
+        "with OmniClient(Settings.load(api_key=sys.argv[1], base_url=sys.argv[2])) as client:\n"
+        "    list(transcribe_many(sys.argv[3:], client=client))\n"
+    )
+    standin.tasks.fail(Outcome(polls=100_000))
+    media = [str(tmp_path / "gone.mp3"), str(recording.path)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, standin.api_key, standin.base_url, *media],
+        env={**os.environ, "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("qwen_omni.errors.UnreadableMediaError")

@@ -1,0 +1,107 @@
+"""A bucket of the caller's whose objects are for one use alone: nothing stays in it, however a transcription ends."""
+
+import asyncio
+import copy
+import dataclasses
+
+import pytest
+
+from qwen_omni import (
+    APIConnectionError,
+    AsyncOmniClient,
+    AuthenticationError,
+    InvalidRequestError,
+    OssCredentials,
+    OssSettings,
+    Settings,
+    TaskFailedError,
+    TaskUnfinishedError,
+    atranscribe,
+)
+from qwen_omni.standin import HttpFault, Outcome, Standin
+from qwen_omni.standin.truth import TruthMedia
+from tests.core.transcription.conftest import Ask, options, until_looked_at, words
+
+BUCKET = "standin-media"
+
+
+@pytest.fixture
+def deleting(standin: Standin, settings: Settings) -> Settings:
+    """Settings with an empty bucket whose objects are for one use alone."""
+    for name in standin.stores.objects.names(BUCKET):
+        standin.stores.objects.delete(BUCKET, name)
+    bucket = OssSettings(
+        bucket=BUCKET, endpoint=standin.oss_endpoint, region="cn-standin", delete_after_use=True,
+        credentials=OssCredentials.of("standin-id", "standin-secret"),
+    )  # fmt: skip
+    return dataclasses.replace(settings, oss=bucket)
+
+
+def test_the_callers_bucket_goes_first(ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings) -> None:
+    """With a bucket the task is sent a signed link to it; `delete_after_use` takes it away when the task is done."""
+    said = ask(recording.path, client_settings=deleting)
+    assert words(said) == list(recording.codes)
+    kinds = [call.operation for call in standin.stores.calls]
+    assert "post_form" not in kinds
+    assert kinds[-1] == "delete"
+    assert standin.tasks.calls[0].links[0].startswith("http://127.0.0.1")
+
+
+BAD_ENDS = {
+    "refused": (HttpFault(operation="submit", status=400, code="InvalidParameter"), InvalidRequestError),
+    "the answer was lost": (HttpFault(operation="submit", after=True), APIConnectionError),
+    "failed": (Outcome(kind="subtask"), TaskFailedError),
+    "lost": (Outcome(kind="lost"), TaskFailedError),
+    "nobody may look": (HttpFault(operation="poll", status=401, code="InvalidApiKey"), AuthenticationError),
+}
+
+
+@pytest.mark.parametrize(("what", "error"), BAD_ENDS.values(), ids=BAD_ENDS)
+def test_nothing_stays_in_the_bucket_after_a_bad_end(
+    ask: Ask, what: HttpFault | Outcome, error: type[Exception], recording: TruthMedia, standin: Standin,
+    deleting: Settings,
+) -> None:  # fmt: skip
+    """`delete_after_use` holds however a transcription ends."""
+    standin.tasks.fail(copy.copy(what))
+    with pytest.raises(error):
+        ask(recording.path, client_settings=deleting)
+    assert "put" in [call.operation for call in standin.stores.calls]
+    assert standin.stores.objects.names(BUCKET) == []
+
+
+def test_an_error_of_deleting_hides_no_other(
+    ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings
+) -> None:
+    """What went wrong with the task is told, not that its recording could not be deleted."""
+    standin.tasks.fail(Outcome(kind="subtask"))
+    standin.stores.fail("delete", status=403, code="AccessDenied")
+    with pytest.raises(TaskFailedError):
+        ask(recording.path, client_settings=deleting)
+    assert len(standin.stores.objects.names(BUCKET)) == 1
+
+
+def test_what_an_unfinished_task_reads_stays_until_its_end(
+    ask: Ask, recording: TruthMedia, standin: Standin, deleting: Settings
+) -> None:
+    """The service still needs it when our patience ends; the call that finds the task's end deletes it."""
+    standin.tasks.fail(Outcome(polls=5))
+    with pytest.raises(TaskUnfinishedError):
+        ask(recording.path, client_settings=deleting, wait_seconds=0)
+    assert len(standin.stores.objects.names(BUCKET)) == 1
+    assert words(ask(recording.path, client_settings=deleting)) == list(recording.codes)
+    assert standin.stores.objects.names(BUCKET) == []
+    assert standin.tasks.submitted == 1
+
+
+async def test_nothing_stays_when_the_caller_is_cancelled(
+    recording: TruthMedia, standin: Standin, deleting: Settings
+) -> None:
+    """Whoever is cancelled has deleted by then, and the event loop was not held up for it."""
+    standin.tasks.fail(Outcome(polls=100_000))
+    async with AsyncOmniClient(deleting) as client:
+        waiting = asyncio.create_task(atranscribe(recording.path, client=client, options=options()))
+        await asyncio.to_thread(until_looked_at, standin)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert standin.stores.objects.names(BUCKET) == []
