@@ -105,8 +105,9 @@ class VideoAnswer(BaseModel):
         answer: the answer.
         evidence: the moments that it rests on, in seconds of the video.
         findings: what each segment that helped holds.
-        looked_again: segments that were asked about again, at more frames a second.
-        gaps: segments that failed for good.
+        looked_again: segments that were looked at again, at more frames a second; one whose closer look failed for
+            good is not among them, and what was found of it from afar counts.
+        gaps: segments that nothing is known of.
         this_run: what this run has used and cost.
     """
 

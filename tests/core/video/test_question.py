@@ -17,6 +17,7 @@ from qwen_omni.video.chapters import clock
 OPTIONS = SummaryOptions(segment_seconds=12, overlap=0, single_call_seconds=0, retry_seconds=0.0)
 
 
+REFUSED = Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content.")
 LONG_FINDINGS = json.dumps({"relevance": 0.9, "found": "word " * 500, "evidence": [{"start": 1, "text": "a sign"}]})
 
 
@@ -100,6 +101,34 @@ def test_too_many_findings_are_joined_in_a_tree(client, fresh, short):
     sent = len(fresh.requests)
     again = ask_video(short.path, question, client=client, options=options)
     assert (again.answer, len(fresh.requests)) == (found.answer, sent)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "second", "closer"), [(12, None, ()), (12, 31, (0, 1)), (40, None, ())], ids=["each", "one", "alone"]
+)
+def test_a_closer_look_that_is_refused_costs_only_itself(client, fresh, short, seconds, second, closer):
+    """What was found from afar is paid for: it is answered from, it is no gap, and no limit on gaps counts it."""
+
+    def near(request):
+        codes = {code for one in request.media if one.fps > 1 for code in one.picture_codes}
+        return bool(codes) and (second is None or short.codes[second] in codes)
+
+    fresh.script.fault(REFUSED, when=near)
+    options = replace(OPTIONS, segment_seconds=seconds)
+    found = ask_video(short.path, question_about(short, 31), client=client, options=options)
+    assert any(short.codes[31] in one.text and abs(one.time - 31) <= 1 for one in found.evidence)
+    assert (found.looked_again, found.gaps) == (closer, ())
+
+
+def test_a_segment_that_is_refused_from_afar_is_a_gap(client, fresh, short):
+    """Nothing is known of it, so it is told, and it is not looked at again."""
+    code = short.codes[20]
+    fresh.script.fault(REFUSED, when=lambda request: any(code in one.picture_codes for one in request.media))
+    found = ask_video(short.path, question_about(short, 31), client=client, options=OPTIONS)
+    (gap,) = found.gaps
+    assert gap.start <= 20 < gap.end
+    assert gap.segment not in found.looked_again
+    assert gap.segment not in [one.index for one in found.findings]
 
 
 @pytest.mark.slow
