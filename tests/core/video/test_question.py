@@ -48,6 +48,17 @@ def test_a_question_asked_again_sends_nothing(client, fresh, short):
         assert (found.answer, found.evidence, found.this_run.requests) == (first.answer, first.evidence, 0)
 
 
+def test_another_wish_is_asked_anew(client, fresh, short):
+    """What is to be looked out for stands in every request, so findings for one wish are none for another."""
+    question, options = question_about(short, 31), replace(OPTIONS, segment_seconds=40)
+    ask_video(short.path, question, client=client, options=replace(options, wish="dogs"))
+    first = len(fresh.requests)
+    ask_video(short.path, question, client=client, options=replace(options, wish="cats"))
+    later = [words_of(request.body["messages"][-1]["content"]) for request in fresh.requests[first:]]
+    assert len(later) == first
+    assert all("cats" in words and "dogs" not in words for words in later)
+
+
 @pytest.mark.slow
 def test_asyncio_asks_first_too(client, fresh, short):
     """What `aask_video` has paid for costs `ask_video` nothing; progress is told on the way."""
