@@ -4,6 +4,7 @@ One file that fails does not end the others. `results` keeps what is finished; `
 """
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
@@ -57,7 +58,8 @@ def caption_many(
 ) -> Iterator[FileCaption]:
     """Describe many files, `concurrency` at a time; gives each as it is finished.
 
-    Closing the iterator lets what is in flight end, and starts nothing more.
+    Closing the iterator lets what is in flight end, and starts nothing more. Where `results` cannot be written,
+    captions come all the same, and a warning says so once.
 
     Raises:
         ConfigurationError: the schema is none, or an impossible concurrency.
@@ -65,14 +67,30 @@ def caption_many(
     if not 1 <= concurrency <= MOST_AT_ONCE:
         raise ConfigurationError(f"concurrency={concurrency}: choose 1 to {MOST_AT_ONCE}.")
     wanted = read_schema(schema)
+    if results is not None:
+        results.write_rest()
     job = _Job(schema=schema, read=wanted, client=client, options=options, results=results)
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     try:
         waiting: list[Future[FileCaption]] = [pool.submit(job.one, item) for item in media]
+        warned = False
         for future in as_completed(waiting):
-            yield future.result()
+            done = future.result()
+            if results is not None and results.trouble and not warned:
+                warned = True
+                warnings.warn(_unwritten_text(results), UserWarning, stacklevel=2)
+            yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if results is not None:
+            results.write_rest()
+
+
+def _unwritten_text(results: Results) -> str:
+    return (
+        f"The results file {results.path} cannot be written ({results.trouble}); captions are kept in memory and "
+        "written as soon as that is possible. Make room before this run ends."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,13 @@ from pathlib import Path
 import pysrt
 import pytest
 
+from qwen_omni.captions.batch import caption_many
+from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.results import Results
 from qwen_omni.cli.main import run
+from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 
@@ -269,6 +273,32 @@ def test_results_of_somebody_else_are_refused(tmp_path: Path) -> None:
     other.write_text("my notes\nmore notes\n")
     with pytest.raises(ConfigurationError, match="no results of ours"):
         Results(other)
+
+
+def test_results_that_cannot_be_written_end_nothing(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Captions come all the same, with one warning, and none is paid twice; all are kept when there is room again."""
+    kept = tmp_path / "done.jsonl"
+    results = Results(kept)
+    kept.unlink()
+    kept.mkdir()
+    paths = [str(video.path) for video in videos]
+    with OmniClient(settings) as client:
+        with pytest.warns(UserWarning, match="cannot be written") as told:
+            found = list(caption_many([*paths, paths[0]], VideoCaption, client=client, results=results))
+        kept.rmdir()
+        list(caption_many(paths, VideoCaption, client=client, results=results))
+    assert [one.error for one in found] == [None] * 4
+    assert (len(told), len(standin.requests)) == (1, 3)
+    assert len(kept.read_text().splitlines()) == 3
+    assert not results.trouble
+
+
+def test_half_characters_are_kept(tmp_path: Path) -> None:
+    """Names that are no UTF-8 and answers with halves of characters do not lose a result."""
+    Results(tmp_path / "done.jsonl").add("key", {"media": "\udcff.mp4", "answer": "\ud83d"})
+    assert Results(tmp_path / "done.jsonl").find("key") == {"media": "\udcff.mp4", "answer": "\ud83d"}
 
 
 def test_results_from_many_threads(tmp_path: Path) -> None:
