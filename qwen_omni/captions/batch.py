@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from qwen_omni.ask import source_of
@@ -18,6 +19,7 @@ from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, carry_out, p
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, QwenOmniError, UnreadableMediaError
+from qwen_omni.media.local import open_local
 from qwen_omni.media.source import MediaSource
 from qwen_omni.responses import Usage
 
@@ -117,10 +119,18 @@ class _Job:
     def _key(self, source: MediaSource) -> str:
         asked = asdict(self.options)
         try:
-            content = source.url or (content_digest(source.path) if source.path is not None else "")
+            content = source.url or self._digest(source)
         except OSError as error:
             raise UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
         return result_key(content, self.read, {name: asked[name] for name in asked if name != "repair"})
+
+    @property
+    def _root(self) -> Path:
+        return self.client.settings.media_root
+
+    def _digest(self, source: MediaSource) -> str:
+        with open_local(source, self._root) as file:
+            return content_digest(file)
 
     def _known(self, media: str, key: str) -> FileCaption | None:
         """Read the answer that was kept, as it was read then; `None` if there is none that can be read."""
@@ -134,7 +144,7 @@ class _Job:
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
     def _asked(self, media: str, source: MediaSource, key: str, began: float) -> FileCaption:
-        plan = plan_caption(source, self.schema, self.options)
+        plan = plan_caption(source, self.schema, self.options, media_root=self._root)
         made = carry_out(plan, self.client)
         if self.results is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

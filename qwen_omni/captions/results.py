@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.errors import ConfigurationError
@@ -131,14 +131,13 @@ def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) ->
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def content_digest(path: Path) -> str:
-    """Digest the content of a file, a piece at a time.
+def content_digest(file: IO[bytes]) -> str:
+    """Digest the content of an open file, a piece at a time.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: it cannot be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_AT_ONCE):
-            digest.update(piece)
+    while piece := file.read(_AT_ONCE):
+        digest.update(piece)
     return digest.hexdigest()
