@@ -7,6 +7,8 @@ schema. `output_parsers` reads the answers.
 
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
@@ -53,7 +55,7 @@ class CaptionChain(Runnable[CaptionInput, Any]):
 
     def stream(self, input: CaptionInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Give the caption while it comes. An answer that breaks the schema raises: what was shown cannot go back."""
-        parser, messages = self._read(input)
+        parser, messages = self._read(input, kwargs)
         yield from (self.llm | parser).stream(messages, config, **kwargs)
 
     async def astream(
@@ -63,13 +65,13 @@ class CaptionChain(Runnable[CaptionInput, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Do the same in `asyncio`."""
-        parser, messages = await run_in_executor(config, self._read, input)
+        parser, messages = await run_in_executor(config, self._read, input, kwargs)
         async for partial in (self.llm | parser).astream(messages, config, **kwargs):
             yield partial
 
     def _ask(self, given: CaptionInput, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         child = patch_config(config, callbacks=run_manager.get_child())
-        asking = self._asking(*self._read(given))
+        asking = self._asking(*self._read(given, kwargs))
         messages = next(asking)
         while True:
             try:
@@ -79,7 +81,7 @@ class CaptionChain(Runnable[CaptionInput, Any]):
 
     async def _aask(self, given: CaptionInput, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         child = patch_config(config, callbacks=run_manager.get_child())
-        asking = self._asking(*await run_in_executor(config, self._read, given))
+        asking = self._asking(*await run_in_executor(config, self._read, given, kwargs))
         messages = next(asking)
         while True:
             try:
@@ -99,11 +101,11 @@ class CaptionChain(Runnable[CaptionInput, Any]):
         second = yield [*messages, AIMessage(str(answer.text) or "(nothing)"), told]
         return parser.parse(str(second.text))
 
-    def _read(self, given: CaptionInput) -> tuple[CaptionOutputParser, list[BaseMessage]]:
+    def _read(self, given: CaptionInput, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:
         """Look at the input; make the messages, and a parser that knows how long the media is."""
         rules = SystemMessage(instructions(self.parser.schema_read, language=self.parser.language))
         with as_langchain_errors():
-            content, duration = _content(given)
+            content, duration = _content(given, _root_of(self.llm, options))
         if duration is not None and self.parser.duration is None:
             parser = self.parser.model_copy(update={"duration": duration})
         else:
@@ -160,10 +162,19 @@ def _told(
     return llm.bind(**options)
 
 
-def _content(given: CaptionInput) -> tuple[list[Any], float | None]:
+def _root_of(llm: Runnable[LanguageModelInput, AIMessage], options: Mapping[str, Any]) -> Path | None:
+    """Give the folder that the files of a call must lie in; `None` where the model is none of ours."""
+    inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
+    if not isinstance(inner, ChatQwenOmni):
+        return None
+    chosen = llm.kwargs if isinstance(llm, RunnableBinding) else {}
+    return Path(options.get("media_root") or chosen.get("media_root") or inner.media_root or "")
+
+
+def _content(given: CaptionInput, root: Path | None) -> tuple[list[Any], float | None]:
     """Turn an input into content blocks or messages, with the duration of a local file."""
     if isinstance(given, str | os.PathLike):
-        return _file(os.fspath(given))
+        return _file(os.fspath(given), root)
     if isinstance(given, PromptValue):
         return given.to_messages(), None
     if isinstance(given, BaseMessage):
@@ -175,9 +186,9 @@ def _content(given: CaptionInput) -> tuple[list[Any], float | None]:
     return convert_to_messages(list(given)), None
 
 
-def _file(media: str) -> tuple[list[Any], float | None]:
+def _file(media: str, root: Path | None) -> tuple[list[Any], float | None]:
     source = source_of(media)
-    info = look(source)
+    info = look(source) if root is None else look(replace(source, trusted=False), root)
     kind = info.kind if info is not None else kind_of(source)
     where = {"url": media} if source.path is None else {"path": str(source.path)}
     duration = None if info is None or info.duration is None else float(info.duration)

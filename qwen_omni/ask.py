@@ -41,25 +41,30 @@ def source_of(media: str) -> MediaSource:
     return MediaSource.from_path(Path(media).expanduser(), trusted=True)
 
 
-def look(source: MediaSource) -> MediaInfo | None:
+def look(source: MediaSource, media_root: Path = Path()) -> MediaInfo | None:
     """Probe a source that is at hand; `None` for a link, which is not fetched.
 
+    Args:
+        source: what to look at.
+        media_root: the folder that sources out of messages must lie in: that of the client that will be asked.
+
     Raises:
+        MediaOutsideRootError: it was not chosen by the program and lies outside of `media_root`; it is not opened.
         UnreadableMediaError: the file is missing, empty, damaged or no media.
     """
     if source.url is not None:
         return None
-    with open_local(source, Path()) as file:
+    with open_local(source, media_root) as file:
         return probe(file, label=source.label, media_type_hint=source.media_type)
 
 
-def kind_of(source: MediaSource) -> MediaKind:
+def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     """Tell what kind of media a source is; a link is not fetched, its ending must tell.
 
     Raises:
         UnsupportedMediaError: the link's ending does not tell.
     """
-    info = look(source)
+    info = look(source, media_root)
     if info is not None:
         return info.kind
     told = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""

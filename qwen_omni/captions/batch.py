@@ -4,10 +4,12 @@ One file that fails does not end the others. `results` keeps what is finished; `
 """
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from qwen_omni.ask import source_of
@@ -17,6 +19,7 @@ from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, carry_out, p
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, QwenOmniError, UnreadableMediaError
+from qwen_omni.media.local import open_local
 from qwen_omni.media.source import MediaSource
 from qwen_omni.responses import Usage
 
@@ -57,7 +60,8 @@ def caption_many(
 ) -> Iterator[FileCaption]:
     """Describe many files, `concurrency` at a time; gives each as it is finished.
 
-    Closing the iterator lets what is in flight end, and starts nothing more.
+    Closing the iterator lets what is in flight end, and starts nothing more. Where `results` cannot be written,
+    captions come all the same, and a warning says so once.
 
     Raises:
         ConfigurationError: the schema is none, or an impossible concurrency.
@@ -65,14 +69,30 @@ def caption_many(
     if not 1 <= concurrency <= MOST_AT_ONCE:
         raise ConfigurationError(f"concurrency={concurrency}: choose 1 to {MOST_AT_ONCE}.")
     wanted = read_schema(schema)
+    if results is not None:
+        results.write_rest()
     job = _Job(schema=schema, read=wanted, client=client, options=options, results=results)
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     try:
         waiting: list[Future[FileCaption]] = [pool.submit(job.one, item) for item in media]
+        warned = False
         for future in as_completed(waiting):
-            yield future.result()
+            done = future.result()
+            if results is not None and results.trouble and not warned:
+                warned = True
+                warnings.warn(_unwritten_text(results), UserWarning, stacklevel=2)
+            yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if results is not None:
+            results.write_rest()
+
+
+def _unwritten_text(results: Results) -> str:
+    return (
+        f"The results file {results.path} cannot be written ({results.trouble}); captions are kept in memory and "
+        "written as soon as that is possible. Make room before this run ends."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +119,18 @@ class _Job:
     def _key(self, source: MediaSource) -> str:
         asked = asdict(self.options)
         try:
-            content = source.url or (content_digest(source.path) if source.path is not None else "")
+            content = source.url or self._digest(source)
         except OSError as error:
             raise UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
         return result_key(content, self.read, {name: asked[name] for name in asked if name != "repair"})
+
+    @property
+    def _root(self) -> Path:
+        return self.client.settings.media_root
+
+    def _digest(self, source: MediaSource) -> str:
+        with open_local(source, self._root) as file:
+            return content_digest(file)
 
     def _known(self, media: str, key: str) -> FileCaption | None:
         """Read the answer that was kept, as it was read then; `None` if there is none that can be read."""
@@ -116,7 +144,7 @@ class _Job:
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
     def _asked(self, media: str, source: MediaSource, key: str, began: float) -> FileCaption:
-        plan = plan_caption(source, self.schema, self.options)
+        plan = plan_caption(source, self.schema, self.options, media_root=self._root)
         made = carry_out(plan, self.client)
         if self.results is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

@@ -1,7 +1,8 @@
 """Captions that are finished, kept in a small file, so that nobody pays for one twice.
 
 One JSON object a line, written when a file is finished and flushed to the disk. The key is a digest of the media's
-content and of everything that was asked, so a renamed file is known and a changed prompt is not.
+content and of everything that was asked, so a renamed file is known and a changed prompt is not. A disk that is full
+does not end a run: what could not be written stays in memory and is written with the next line, and `trouble` says so.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.errors import ConfigurationError
@@ -20,6 +21,10 @@ _AT_ONCE = 1 << 20
 
 class Results:
     """The file of finished captions. Safe to share between threads; several processes may append to one file.
+
+    Attributes:
+        path: where it is.
+        trouble: why the last results could not be written; empty if they were.
 
     Example:
         >>> import tempfile
@@ -36,7 +41,9 @@ class Results:
             ConfigurationError: the file holds something else, or cannot be read or written: told before anything is
                 paid for.
         """
-        self._path = path
+        self.path = path
+        self.trouble = ""
+        self._unwritten: list[bytes] = []
         self._lock = threading.Lock()
         self._working: dict[str, threading.Lock] = {}
         self._entries = _read(path)
@@ -52,19 +59,34 @@ class Results:
             return self._working.setdefault(key, threading.Lock())
 
     def add(self, key: str, entry: Mapping[str, Any]) -> None:
-        """Keep a result; when this returns it is on the disk.
+        """Keep a result; when this returns it is on the disk, or in memory with a `trouble`.
 
-        Raises:
-            OSError: the file cannot be written.
+        A disk that is full raises nothing: what could not be written is written with the next result.
         """
         line = json.dumps({"key": key, **entry}, ensure_ascii=False) + "\n"
         with self._lock:
-            with self._path.open("ab+") as file:
-                whole = file.tell() == 0 or _last_byte(self._path) == b"\n"
-                file.write(("" if whole else "\n").encode() + line.encode())
+            self._entries[key] = dict(entry)
+            self._unwritten.append(line.encode("utf-8", "surrogatepass"))  # of half characters in names and answers
+            self._write()
+
+    def write_rest(self) -> None:
+        """Try again to write what could not be written."""
+        with self._lock:
+            if self._unwritten:
+                self._write()
+
+    def _write(self) -> None:
+        try:
+            with self.path.open("ab+") as file:
+                whole = file.tell() == 0 or _last_byte(self.path) == b"\n"
+                file.write((b"" if whole else b"\n") + b"".join(self._unwritten))
                 file.flush()
                 os.fsync(file.fileno())
-            self._entries[key] = dict(entry)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+        else:
+            self.trouble = ""
+            self._unwritten.clear()
 
 
 def _check_writable(path: Path) -> None:
@@ -109,14 +131,13 @@ def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) ->
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def content_digest(path: Path) -> str:
-    """Digest the content of a file, a piece at a time.
+def content_digest(file: IO[bytes]) -> str:
+    """Digest the content of an open file, a piece at a time.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: it cannot be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_AT_ONCE):
-            digest.update(piece)
+    while piece := file.read(_AT_ONCE):
+        digest.update(piece)
     return digest.hexdigest()

@@ -98,8 +98,16 @@ class CaptionPlan:
         return replace(parsed, truncated=parsed.truncated or response.finish_reason == "length")
 
 
-def plan_caption(media: Media, schema: SchemaLike | CaptionSchema, options: CaptionOptions) -> CaptionPlan:
+def plan_caption(
+    media: Media, schema: SchemaLike | CaptionSchema, options: CaptionOptions, *, media_root: Path = Path()
+) -> CaptionPlan:
     """Look at the media and decide what to ask. Sends nothing.
+
+    Args:
+        media: a path or URL of the program's own choosing, or a `MediaSource`.
+        schema: what the answer is to be.
+        options: the model, the prompt, the language, …
+        media_root: the folder that sources out of messages must lie in: that of the client that will be asked.
 
     Raises:
         MediaError: the media is missing, damaged, or does not tell what it is.
@@ -107,8 +115,8 @@ def plan_caption(media: Media, schema: SchemaLike | CaptionSchema, options: Capt
     """
     wanted = read_schema(schema)
     source = media if isinstance(media, MediaSource) else source_of(str(media))
-    info = look(source)
-    kind = options.kind or (info.kind if info is not None else kind_of(source))
+    info = look(source, media_root)
+    kind = options.kind or (info.kind if info is not None else kind_of(source, media_root))
     task = options.prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
     question = user(as_part(source, kind, options.sampling), task)
     duration = None if info is None or info.duration is None else float(info.duration)
@@ -200,9 +208,10 @@ def caption(
         found = caption("promo.mp4")
         print(found.value.key_product_features)
     """
-    plan = plan_caption(media, schema, options)
     with contextlib.ExitStack() as closing:
-        return carry_out(plan, client if client is not None else closing.enter_context(OmniClient()))
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        plan = plan_caption(media, schema, options, media_root=asker.settings.media_root)
+        return carry_out(plan, asker)
 
 
 class Asker(Protocol):
@@ -250,9 +259,10 @@ async def acaption(
     options: CaptionOptions = DEFAULT_OPTIONS,
 ) -> Captioned[Any]:
     """Do the same in `asyncio`; see `caption`."""
-    plan = await asyncio.to_thread(plan_caption, media, schema, options)
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        root = asker.settings.media_root
+        plan = await asyncio.to_thread(plan_caption, media, schema, options, media_root=root)
         return await acarry_out(plan, asker)
 
 

@@ -23,7 +23,7 @@ from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
 from qwen_omni.media.scratch import remove_file, scratch
-from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, plan_segments
+from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, check_lengths, exact_seconds, plan_segments
 from qwen_omni.media.sharing import segments_apart, threads_for
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import StoppedError, Watch, usual_limit
@@ -83,6 +83,7 @@ def prepare(
         UnreadableMediaError: missing, empty, damaged or not media.
         UnsupportedMediaError: a link, or a picture whose codec is not installed.
         MediaDoesNotFitError: too many pixels, or an empty range.
+        ConfigurationError: a time that is no finite number.
     """
     look = look_at(as_source(source), choices=choices)
     return carry_out(look, plan_for(look, budget=budget, start=start, end=end, choices=choices), choices=choices)
@@ -114,12 +115,12 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
 
     Raises:
         MediaError: as `prepare`; an image cannot be split.
-        ConfigurationError: the lengths leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room to move on.
     """
     look = look_at(as_source(source), choices=choices)
     whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
     with contextlib.closing(
-        split_look(look, whole, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
+        split_look(look, whole, seconds=exact(seconds, "seconds"), overlap=exact(overlap, "overlap"), choices=choices)
     ) as made:
         yield from made
 
@@ -205,9 +206,9 @@ def as_source(source: Anything) -> MediaSource:
             return MediaSource.from_path(Path(source).expanduser(), trusted=True)
 
 
-def exact(seconds: Seconds) -> Fraction:
-    """Make an exact number of what a person wrote: 0.1 means a tenth."""
-    return Fraction(seconds) if isinstance(seconds, int | Fraction) else Fraction(str(seconds))
+def exact(seconds: Seconds, name: str = "") -> Fraction:
+    """Make an exact number of what a person wrote; raises `ConfigurationError` where it is no finite one."""
+    return exact_seconds(seconds, name)
 
 
 def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
@@ -245,8 +246,8 @@ def plan_for(
         budget=budget_named(budget),
         profile=model if isinstance(model, Profile) else profile_for(model),
         sampling=choices.sampling,
-        start=None if start is None else exact(start),
-        end=None if end is None else exact(end),
+        start=None if start is None else exact(start, "start"),
+        end=None if end is None else exact(end, "end"),
         room_bytes=choices.room_bytes,
         uplink_mbps=choices.uplink_mbps,
         cores=choices.workers or usual_workers(),
@@ -341,6 +342,7 @@ def split_look(
         )
     profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
     shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
+    check_lengths(whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
     watch = Watch(limit, label=look.label)
     segments = plan_segments(

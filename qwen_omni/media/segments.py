@@ -13,6 +13,31 @@ from qwen_omni.errors import ConfigurationError
 DEFAULT_SECONDS = Fraction(90)
 MOST_MOVED = Fraction(5)
 """How many seconds earlier than it must a cut may fall."""
+_BOUNDS = {"seconds": "more than 0", "overlap": "0 or more", "start": "0 or more", "end": "more than 0"}
+
+
+def exact_seconds(told: float | Fraction, name: str = "") -> Fraction:
+    """Make an exact number of what a person wrote: 0.1 means a tenth.
+
+    Args:
+        told: seconds.
+        name: what the caller calls them, for the error.
+
+    Raises:
+        ConfigurationError: it is no finite number.
+
+    Example:
+        >>> exact_seconds(0.1)
+        Fraction(1, 10)
+    """
+    if isinstance(told, int | Fraction):
+        return Fraction(told)
+    try:
+        return Fraction(str(told))
+    except ValueError:
+        what = f"{name}={told}" if name else f"{told}"
+        bound = f", {_BOUNDS[name]}" if name in _BOUNDS else ""
+        raise ConfigurationError(f"{what}: choose a finite number of seconds{bound}.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +84,7 @@ def plan_segments(
         places: good places for a cut.
 
     Raises:
-        ConfigurationError: the lengths leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room to move on.
     """
     check_lengths(duration, seconds=seconds, overlap=overlap, shortest=shortest)
     index, start = 0, Fraction(0)
@@ -77,8 +102,12 @@ def check_lengths(duration: Fraction, *, seconds: Fraction, overlap: Fraction, s
     """Find out whether a timeline can be cut so; the arguments are those of `plan_segments`.
 
     Raises:
-        ConfigurationError: the lengths leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room to move on.
     """
+    if seconds <= 0:
+        raise ConfigurationError(f"seconds={float(seconds):g}: choose {_BOUNDS['seconds']}.")
+    if overlap < 0:
+        raise ConfigurationError(f"overlap={float(overlap):g}: choose {_BOUNDS['overlap']}.")
     least = overlap + MOST_MOVED + shortest
     if duration > seconds and seconds <= least:
         raise ConfigurationError(

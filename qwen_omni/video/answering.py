@@ -160,6 +160,8 @@ class _Passes:
 
     def _looking(self, detail: str, wanted: frozenset[int] | None) -> Run[Findings]:
         options = replace(self._options, detail=detail, strategy="map_reduce")  # type: ignore[arg-type]
+        if wanted is not None:
+            options = replace(options, max_gaps=len(wanted))  # what was found from afar counts where this fails
         footage, _ = over_source(self._source, self._settings, options)
         run = make_run(footage, self._task(footage, options), self._settings, options, wanted=wanted)
         self._runs.append(run)
@@ -180,6 +182,12 @@ class _Passes:
     def _helpful(self) -> dict[int, Findings]:
         return {index: one for index, one in sorted(self._findings.items()) if one.relevance > 0}
 
+    @property
+    def _closer(self) -> frozenset[int]:
+        """The segments that a second pass has an answer about."""
+        passes = [run for run in self._runs if run.machine.joins is None]
+        return frozenset(index for run in passes[1:] for index in run.machine.answers)
+
     def take(self, run: Run[Findings]) -> None:
         """Take in what a pass has found; raises what stopped it."""
         if run.machine.error is not None:
@@ -191,7 +199,7 @@ class _Passes:
         """Make the answer, of everything that was found."""
         answered = self._runs[-1].machine.joined
         assert isinstance(answered, Answered)
-        gaps = {gap.index: gap for run in self._runs for gap in run.machine.gaps.values()}
+        gaps = [gap for gap in self._runs[0].machine.gaps.values() if gap.index not in self._findings]
         return VideoAnswer.model_validate(
             {
                 "video": self._runs[0].footage.facts,
@@ -199,8 +207,8 @@ class _Passes:
                 "answer": answered.answer,
                 "evidence": sorted(answered.evidence, key=lambda one: one.time),
                 "findings": list(self._helpful.values()),
-                "looked_again": sorted(self._again or ()),
-                "gaps": gaps_of(gaps.values()),
+                "looked_again": sorted(self._closer),
+                "gaps": gaps_of(gaps),
                 "this_run": to_bill(
                     [one for run in self._runs for one in run.worker.paid], region_of(self._settings.base_url)
                 ),

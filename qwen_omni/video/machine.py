@@ -289,6 +289,8 @@ class Machine(Generic[T]):
         self._stop_if_empty()
 
     def _stop_if_empty(self) -> None:
+        if self.rules.wanted is not None:
+            return  # chosen segments have answers of an earlier pass
         if self.mapped and self.gaps and not self.answers:
             gaps = tuple(self.gaps.values())
             self.stop(TooManyGapsError(f"No segment gave an answer. The last: {gaps[-1].reason}", gaps=gaps))

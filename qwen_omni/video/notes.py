@@ -130,7 +130,7 @@ class TimedNote(BaseModel):
 
 
 class VideoFacts(BaseModel):
-    """The facts of the video that notes are about. `duration` is in seconds."""
+    """The facts of the video that notes are about: `source` is its path as it was given, `duration` is in seconds."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -17,7 +17,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.prepare import prepare
 from qwen_omni.video.chapters import clock
-from qwen_omni.video.writers import bill_text
+from qwen_omni.video.writers import bill_text, name_text
 
 if TYPE_CHECKING:
     from qwen_omni.video.summary import VideoSummary
@@ -66,9 +66,9 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
     source = summary.video.source
     local = Path(choices.player or source)
     return {
-        "title": choices.title or Path(source).name or source,
+        "title": choices.title or name_text(Path(source).name or source),
         "lang": summary.language or "en",
-        "source": source,
+        "source": name_text(source),
         "kind": summary.video.kind,
         "player": player_address(choices.player or source, path, given=choices.player is not None),
         "summary": summary.summary,

@@ -105,8 +105,9 @@ class VideoAnswer(BaseModel):
         answer: the answer.
         evidence: the moments that it rests on, in seconds of the video.
         findings: what each segment that helped holds.
-        looked_again: segments that were asked about again, at more frames a second.
-        gaps: segments that failed for good.
+        looked_again: segments that were looked at again, at more frames a second; one whose closer look failed for
+            good is not among them, and what was found of it from afar counts.
+        gaps: segments that nothing is known of.
         this_run: what this run has used and cost.
     """
 
@@ -132,12 +133,13 @@ class QuestionTask:
 
     @property
     def told(self) -> Mapping[str, Any]:
-        """Everything that is asked about a segment."""
+        """Everything that is asked about a segment; without a wish it is called what it was before wishes counted."""
         words = prompts.words_for(self.options.language)
+        wish = {"wish": self.options.wish} if self.options.wish else {}
         return {
             "task": "question", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words.ask_segment, "question": self.question,
-            "system": prompts.system_text(read_schema(FindingsAnswer), language=self.options.language),
+            "system": prompts.system_text(read_schema(FindingsAnswer), language=self.options.language), **wish,
         }  # fmt: skip
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:

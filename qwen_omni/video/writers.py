@@ -44,7 +44,7 @@ def to_youtube_chapters(summary: "VideoSummary") -> str:
 def to_markdown(summary: "VideoSummary") -> str:
     """Write everything for reading."""
     length = "" if summary.video.duration is None else f" ({clock(summary.video.duration)})"
-    lines = [f"# {_line(summary.video.source)}{length}", "", summary.summary.strip(), ""]
+    lines = [f"# {name_text(summary.video.source)}{length}", "", summary.summary.strip(), ""]
     if summary.chapters:
         lines += ["## Chapters", ""]
         for chapter in summary.chapters:
@@ -85,6 +85,16 @@ def bill_text(bill: "Bill") -> str:
     if bill.cny is None or bill.usd is None:
         return f"{tokens}, price not known"
     return f"{tokens}, CNY {bill.cny:.4g} (USD {bill.usd:.4g})"
+
+
+def name_text(name: str) -> str:
+    r"""Write a file's name for reading: one line, plain spaces, nothing that a terminal would obey.
+
+    Example:
+        >>> print(name_text("3.45\u202fPM\x1b[31m.mov"))
+        3.45 PM\x1b[31m.mov
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in _line(name))
 
 
 def _line(text: str) -> str:

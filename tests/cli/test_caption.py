@@ -1,5 +1,6 @@
 """`qwen-omni caption`: many files, results kept, one failing alone."""
 
+import base64
 import csv
 import io
 import json
@@ -10,14 +11,19 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pysrt
 import pytest
 
+from qwen_omni.captions.batch import caption_many
+from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.results import Results
 from qwen_omni.cli.main import run
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError, MediaOutsideRootError
+from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 
@@ -280,6 +286,51 @@ def test_results_of_somebody_else_are_refused(tmp_path: Path) -> None:
     other.write_text("my notes\nmore notes\n")
     with pytest.raises(ConfigurationError, match="no results of ours"):
         Results(other)
+
+
+def test_results_that_cannot_be_written_end_nothing(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Captions come all the same, with one warning, and none is paid twice; all are kept when there is room again."""
+    kept = tmp_path / "done.jsonl"
+    results = Results(kept)
+    kept.unlink()
+    kept.mkdir()
+    paths = [str(video.path) for video in videos]
+    with OmniClient(settings) as client:
+        with pytest.warns(UserWarning, match="cannot be written") as told:
+            found = list(caption_many([*paths, paths[0]], VideoCaption, client=client, results=results))
+        kept.rmdir()
+        list(caption_many(paths, VideoCaption, client=client, results=results))
+    assert [one.error for one in found] == [None] * 4
+    assert (len(told), len(standin.requests)) == (1, 3)
+    assert len(kept.read_text().splitlines()) == 3
+    assert not results.trouble
+
+
+def test_every_spelling_of_media_has_a_result_of_its_own(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Content counts, also that of `data:` URLs; a `file:` URL out of the client's root is refused unread."""
+    outside = tmp_path / "notes.txt"
+    outside.write_text("no media at all")
+    data = [f"data:video/mp4;base64,{base64.b64encode(one.path.read_bytes()).decode()}" for one in videos[:2]]
+    media = [*data, videos[0].path.as_uri(), outside.as_uri()]
+    rooted = replace(settings, media_root=videos[0].path.parent)
+    with OmniClient(rooted) as client:
+        results = Results(tmp_path / "done.jsonl")
+        coming = caption_many(media, VideoCaption, client=client, concurrency=1, results=results)
+        found = {one.media: one for one in coming}
+    told = [found[one].value.scene_description for one in media[:3]]
+    assert [videos[n].codes[0] in text for n, text in zip((0, 1, 0), told, strict=True)] == [True] * 3
+    assert isinstance(found[media[3]].error, MediaOutsideRootError)
+    assert len(standin.requests) == 2
+
+
+def test_half_characters_are_kept(tmp_path: Path) -> None:
+    """Names that are no UTF-8 and answers with halves of characters do not lose a result."""
+    Results(tmp_path / "done.jsonl").add("key", {"media": "\udcff.mp4", "answer": "\ud83d"})
+    assert Results(tmp_path / "done.jsonl").find("key") == {"media": "\udcff.mp4", "answer": "\ud83d"}
 
 
 def test_results_from_many_threads(tmp_path: Path) -> None:

@@ -194,11 +194,18 @@ def test_chain_on_a_model_without_json_mode(llm: ChatQwenOmni, video: TruthMedia
 
 
 def test_chain_obeys_the_root(llm: ChatQwenOmni, tmp_path: Path, video: TruthMedia) -> None:
-    """A file outside `media_root` is not sent."""
-    other = tmp_path / "other.mp4"
+    """A file outside `media_root` is not sent, nor opened to see what it is; the root of a call counts first."""
+    other, notes = tmp_path / "other.mp4", tmp_path / "notes.txt"
     other.write_bytes(video.path.read_bytes())
+    notes.write_text("no media at all")
+    chain = caption_chain(llm)
+    for path in (other, notes):
+        with pytest.raises(MediaOutsideRootError):
+            chain.invoke(str(path))
+    assert video.codes[0] in chain.invoke(str(other), media_root=str(tmp_path)).scene_description
+    bound = caption_chain(llm.bind(media_root=str(tmp_path)))
     with pytest.raises(MediaOutsideRootError):
-        caption_chain(llm).invoke(str(other))
+        bound.invoke(str(video.path))
 
 
 def test_chain_of_timed_captions(llm: ChatQwenOmni, video: TruthMedia) -> None:

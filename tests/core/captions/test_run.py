@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import json
 import random
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +17,8 @@ from qwen_omni import (
     CaptionOptions,
     CaptionSyntaxError,
     ConfigurationError,
+    MediaOutsideRootError,
+    MediaSource,
     OmniClient,
     Settings,
     TimedCaptions,
@@ -90,6 +93,27 @@ async def test_every_model(model: str, ask, video: TruthMedia, standin: Standin)
     found = await ask(video.path, options=CaptionOptions(model=model))
     assert video.codes[0] in found.value.scene_description
     assert standin.requests[0].refused is None
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_files_are_looked_at_under_the_root_of_the_client(
+    mode: str, settings: Settings, video: TruthMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not under the current directory: what lies inside of `media_root` is described, the rest is not even opened."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("no media at all")
+    rooted = dataclasses.replace(settings, media_root=video.path.parent)
+
+    async def ask(path: Path) -> Any:
+        if mode == "sync":
+            with OmniClient(rooted) as client:
+                return caption(MediaSource.from_path(path), client=client)
+        async with AsyncOmniClient(rooted) as other:
+            return await acaption(MediaSource.from_path(path), client=other)
+
+    assert video.codes[0] in (await ask(video.path)).value.scene_description
+    with pytest.raises(MediaOutsideRootError, match=re.escape(str(video.path.parent))):
+        await ask(tmp_path / "notes.txt")
 
 
 async def test_thinking_on_request(ask, video: TruthMedia, standin: Standin) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import hashlib
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.containers import open_for_work, picture_stream
 from qwen_omni.media.prepare import Choices, aprepare, as_source, asplit, look_at, plan_for, prepare, split
@@ -165,6 +166,23 @@ def test_segments_cover_the_film_in_order(film, overlap):
         heard = [film.codes.index(mark.code) for mark in facts.sound_marks if mark.code in film.codes]
         assert first in heard
     assert seen == set(range(24))
+
+
+WRONG = [
+    ("overlap", -2, "0 or more"), ("seconds", 0, "more than 0"), ("seconds", -9, "more than 0"),
+    *((name, number, "finite number") for name in ("seconds", "overlap", "start", "end")
+      for number in (math.nan, math.inf, -math.inf)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "number", "advice"), WRONG)
+def test_an_impossible_number_is_named_with_its_bounds(name, number, advice, film):
+    """No second is lost at a cut, and nobody meets an error of Python's own numbers."""
+    with pytest.raises(ConfigurationError, match=f"^{name}={number}: choose .*{advice}"):
+        next(split(film.path, budget="static", **{"seconds": 12, name: number}))
+    if name in ("start", "end"):
+        with pytest.raises(ConfigurationError, match=f"^{name}={number}: choose .*{advice}"):
+            prepare(film.path, **{name: number})
 
 
 def test_a_file_that_fits_passes_byte_for_byte(tmp_path):

@@ -56,3 +56,10 @@ def test_lengths_that_leave_no_room_are_refused():
     """A segment must be longer than what it shares with the next one."""
     with pytest.raises(ConfigurationError, match="leave no room"):
         list(plan_segments(Fraction(100), seconds=Fraction(6), overlap=Fraction(2)))
+
+
+@pytest.mark.parametrize(("name", "number"), [("seconds", 0), ("seconds", -1), ("overlap", -1)])
+def test_impossible_lengths_are_refused_also_where_nothing_is_cut(name, number):
+    """Where all fits in one segment, too: the error tells the bounds before a longer film meets them."""
+    with pytest.raises(ConfigurationError, match=f"{name}={number}: choose"):
+        list(plan_segments(Fraction(20), **{"seconds": Fraction(90), name: Fraction(number)}))

@@ -93,6 +93,16 @@ def test_a_run_without_a_single_answer_is_an_error():
     assert run.machine.joined is None
 
 
+def test_a_second_look_at_chosen_segments_may_fail_as_a_whole():
+    """They have answers of the pass before; the gaps are told, and the run is over without an error."""
+    looking = Machine(rules=Rules(max_gaps=2, wanted=frozenset({1, 3})), limiter=Limiter(), to_text=notes_text)
+    run = Simulation(looking, 4, fault=lambda action, _: ContentFilterError("no") if is_ask(action, 1, 3) else None)
+    run.run()
+    assert run.machine.error is None
+    assert run.machine.over
+    assert sorted(run.machine.gaps) == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("error", "step"),
     [

@@ -5,13 +5,18 @@ import os
 import re
 import shutil
 import subprocess
+from urllib.parse import quote
 
 import pytest
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.source import MediaSource
 from qwen_omni.standin.truth import make_video
+from qwen_omni.video.footage import source_name
 from qwen_omni.video.notes import TimedNote, VideoFacts
+from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.page import PageChoices
+from qwen_omni.video.summarizing import summarize
 from qwen_omni.video.summary import Bill, Chapter, FailedSegment, VideoSummary
 
 pytest.importorskip("jinja2")
@@ -80,6 +85,37 @@ def test_only_files_and_web_addresses_are_played(found, address):
 
 def test_a_link_is_played_as_it_is(found):
     assert 'src="https://example.com/a.mp4"' in found.to_html(choices=PageChoices(player="https://example.com/a.mp4"))
+
+
+def test_a_name_with_any_space_and_of_any_length_is_played(client, short, tmp_path):
+    """As recorders name their files, in a folder far down: the page finds it, and the name can be read."""
+    file = tmp_path / ("far-down-" * 25) / "Recording 3.45.10\u202fPM\u3000(1)\xa0b.mp4"
+    file.parent.mkdir()
+    shutil.copyfile(short.path, file)
+    found = summarize(file, client=client, options=SummaryOptions(detail="low"))
+    assert found.video.source == str(file)
+    page = found.to_html(file.parent / "page.html")
+    assert f'src="{quote(file.name)}"' in page
+    assert "<h1>Recording 3.45.10 PM (1) b.mp4</h1>" in page
+    assert found.to_markdown().startswith(f"# {file.parent}/Recording 3.45.10 PM (1) b.mp4 (")
+
+
+def test_what_a_terminal_would_obey_is_written_out(found):
+    """The name of a stranger's file moves no cursor where it is read."""
+    named = found.model_copy(update={"video": VideoFacts(source="a\x1b[2J\nb\u202e.mp4")})
+    for written in (named.to_markdown(), named.to_html()):
+        assert r"a\x1b[2J b\u202e.mp4" in written
+
+
+@pytest.mark.parametrize("name", ["clips/a film.mp4", "видео.mp4", "3.45\u202fPM.mov", "x" * 250])
+def test_facts_name_a_path_as_it_was_given(name):
+    assert source_name(MediaSource.from_path(name)) == name
+
+
+def test_a_name_that_is_no_text_is_told_by_its_label():
+    """Facts are JSON, which has no place for it."""
+    source = MediaSource.from_path("\udcff.mp4")
+    assert source_name(source) == source.label == r"\udcff.mp4"
 
 
 PROBE = """

@@ -17,6 +17,7 @@ from qwen_omni.video.chapters import clock
 OPTIONS = SummaryOptions(segment_seconds=12, overlap=0, single_call_seconds=0, retry_seconds=0.0)
 
 
+REFUSED = Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content.")
 LONG_FINDINGS = json.dumps({"relevance": 0.9, "found": "word " * 500, "evidence": [{"start": 1, "text": "a sign"}]})
 
 
@@ -45,6 +46,17 @@ def test_a_question_asked_again_sends_nothing(client, fresh, short):
     assert len(fresh.requests) == 7
     for found in (again, later):
         assert (found.answer, found.evidence, found.this_run.requests) == (first.answer, first.evidence, 0)
+
+
+def test_another_wish_is_asked_anew(client, fresh, short):
+    """What is to be looked out for stands in every request, so findings for one wish are none for another."""
+    question, options = question_about(short, 31), replace(OPTIONS, segment_seconds=40)
+    ask_video(short.path, question, client=client, options=replace(options, wish="dogs"))
+    first = len(fresh.requests)
+    ask_video(short.path, question, client=client, options=replace(options, wish="cats"))
+    later = [words_of(request.body["messages"][-1]["content"]) for request in fresh.requests[first:]]
+    assert len(later) == first
+    assert all("cats" in words and "dogs" not in words for words in later)
 
 
 @pytest.mark.slow
@@ -100,6 +112,34 @@ def test_too_many_findings_are_joined_in_a_tree(client, fresh, short):
     sent = len(fresh.requests)
     again = ask_video(short.path, question, client=client, options=options)
     assert (again.answer, len(fresh.requests)) == (found.answer, sent)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "second", "closer"), [(12, None, ()), (12, 31, (0, 1)), (40, None, ())], ids=["each", "one", "alone"]
+)
+def test_a_closer_look_that_is_refused_costs_only_itself(client, fresh, short, seconds, second, closer):
+    """What was found from afar is paid for: it is answered from, it is no gap, and no limit on gaps counts it."""
+
+    def near(request):
+        codes = {code for one in request.media if one.fps > 1 for code in one.picture_codes}
+        return bool(codes) and (second is None or short.codes[second] in codes)
+
+    fresh.script.fault(REFUSED, when=near)
+    options = replace(OPTIONS, segment_seconds=seconds)
+    found = ask_video(short.path, question_about(short, 31), client=client, options=options)
+    assert any(short.codes[31] in one.text and abs(one.time - 31) <= 1 for one in found.evidence)
+    assert (found.looked_again, found.gaps) == (closer, ())
+
+
+def test_a_segment_that_is_refused_from_afar_is_a_gap(client, fresh, short):
+    """Nothing is known of it, so it is told, and it is not looked at again."""
+    code = short.codes[20]
+    fresh.script.fault(REFUSED, when=lambda request: any(code in one.picture_codes for one in request.media))
+    found = ask_video(short.path, question_about(short, 31), client=client, options=OPTIONS)
+    (gap,) = found.gaps
+    assert gap.start <= 20 < gap.end
+    assert gap.segment not in found.looked_again
+    assert gap.segment not in [one.index for one in found.findings]
 
 
 @pytest.mark.slow

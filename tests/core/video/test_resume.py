@@ -1,24 +1,27 @@
 """Nothing is paid for twice: not after an error, not in another use, not in another process."""
 
 import asyncio
-import contextlib
 import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
+from qwen_omni.media.budget import MediaBudget
 from qwen_omni.responses import Usage
 from qwen_omni.standin.script import Fault
+from qwen_omni.video.asking import NotesTask
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.notes import SegmentNotes, TimedNote
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.questioning import QuestionTask
 from qwen_omni.video.reading import aiter_notes, iter_notes
-from qwen_omni.video.runs import notes_run
+from qwen_omni.video.runs import checkpoint_path, over_source
 from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
 from tests.core.video.conftest import asked_segments, codes_of
 
@@ -80,22 +83,38 @@ def test_notes_come_while_later_ones_are_missing(fresh, client, short):
     assert 1 <= len(fresh.requests) <= 3
 
 
-def test_another_model_prompt_or_detail_is_another_run(client, short):
-    """What changes the answers changes the key, and nothing else does; the file of a run is named after it."""
+OTHER = {
+    "model": "qwen3.5-omni-flash", "language": "French", "wish": "dogs", "detail": "medium", "strategy": "single",
+    "single_call_seconds": 200, "segment_seconds": 14, "overlap": 1, "start": 2, "end": 30, "thinking": True,
+    "budget": MediaBudget(name="mine", fps=1),
+}  # fmt: skip
+SAME = {
+    "text_model": "qwen-flash", "concurrency": 3, "max_gaps": 4, "step_retries": 1, "retry_seconds": 1.0, "rpm": 5,
+    "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1,
+}  # fmt: skip
 
-    def file_of(**change):
-        options = SummaryOptions(**{"single_call_seconds": 200, "detail": "low", **change})
-        with contextlib.closing(notes_run(short.path, client.settings, options, joins=True)) as run:
-            return run.checkpoint.path
 
-    others = [
-        {}, {"wish": "dogs"}, {"language": "French"}, {"detail": "medium"}, {"model": "qwen3.5-omni-flash"},
-        {"thinking": True}, {"start": 2}, {"single_call_seconds": 0, "segment_seconds": 12},
-        {"single_call_seconds": 0, "segment_seconds": 12, "overlap": 1},
-    ]  # fmt: skip
-    assert len({file_of(**change) for change in others}) == len(others)
-    for change in ({"concurrency": 3}, {"text_model": "qwen-flash"}, {"rpm": 5}, {"max_gaps": 4}):
-        assert file_of(**change) == file_of()
+def test_every_option_that_changes_what_is_asked_changes_the_name_of_a_run(client, short):
+    """What changes the answers changes the key, and nothing else does; each option is in one list, for both uses."""
+    assert set(OTHER) | set(SAME) == {field.name for field in fields(SummaryOptions)}
+
+    def names(**change):
+        usual = {"segment_seconds": 12, "overlap": 0, "single_call_seconds": 0, "detail": "low"}
+        options = SummaryOptions(**{**usual, **change})
+        footage, whole = over_source(short.path, client.settings, options)
+        end = float(footage.end)
+        tasks = (
+            QuestionTask(options=options, question="Who?", duration=end),
+            NotesTask(options=options, duration=end, whole=whole),
+        )
+        return [checkpoint_path(footage, task.told, client.settings, options).name for task in tasks]
+
+    usual = names()
+    assert len(set(usual)) == 2
+    for name, value in OTHER.items():
+        assert not set(names(**{name: value})) & set(usual), name
+    for name, value in SAME.items():
+        assert names(**{name: value}) == usual, name
 
 
 async def test_asyncio_gives_the_same(fresh, client, short, tmp_path):
