@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
@@ -94,6 +95,8 @@ class Settings:
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_header_value(self.api_key.get_secret_value(), "The API key")
+        check_headers(self.headers, "headers=")
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         if not self.uplink_mbps > 0:
@@ -118,7 +121,8 @@ class Settings:
         An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
 
         Raises:
-            ConfigurationError: no key anywhere, an unknown region, or an address that is not a URL.
+            ConfigurationError: no key anywhere, one that no header can carry, an unknown region, or an address that is
+                not a URL.
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
