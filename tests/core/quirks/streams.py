@@ -72,6 +72,11 @@ STREAMS = [
         answer={"text": "Hi", "thinking": "hm"},
     ),
     Quirk(
+        name="A6 thinking under vLLM's name",
+        body=events(ROLE, chunk({"reasoning": "hm"}), chunk({"content": "Hi", "reasoning": None}), STOP, USAGE),
+        answer={"text": "Hi", "thinking": "hm"},
+    ),
+    Quirk(
         name="A7 an error as the only event",
         body=events(refusal("invalid_parameter_error", ALGO), done=False),
         error=errors.InvalidRequestError,
