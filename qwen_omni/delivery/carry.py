@@ -174,7 +174,7 @@ class Carrier:
 
     def _post(self, ready: Delivered, model: str, name: str, sent: Callable[[int], None]) -> str:
         def attempt() -> Flow[str]:
-            return post_file(self._policy(model, name), ready, label=name, sent=sent)
+            return post_file(self._policy(model), ready, label=name, sent=sent)
 
         try:
             return self._ran(attempt, name)
@@ -182,12 +182,13 @@ class Carrier:
             self._policies.pop(model, None)
             return self._ran(attempt, name)
 
-    def _policy(self, model: str, name: str) -> Policy:
+    def _policy(self, model: str) -> Policy:
+        """Give leave to upload; asks once, since what asks for it repeats the whole."""
         with self._policy_lock:
             policy = self._policies.get(model)
             if policy is None or not is_usable(policy, time.time()):
                 pace = pace_of(self._account, model)
-                policy = self._ran(lambda: ask_policy(self._settings.base_url, model, pace, time.time), name)
+                policy = self._run(ask_policy(self._settings.base_url, model, pace, time.time))
                 self._policies[model] = policy
             return policy
 

@@ -10,6 +10,7 @@ from qwen_omni.errors import (
     AuthenticationError,
     DeliveryError,
     MediaDoesNotFitError,
+    QwenOmniError,
     RateLimitError,
     StoreUnavailableError,
     UnreadableMediaError,
@@ -182,6 +183,24 @@ def test_lasting_faults_are_reported(  # noqa: PLR0913, PLR0917  (a table)
     with pytest.raises(error, match=says):
         carry(carrier(), film(3_000_000))
     assert standin.stores.objects.names(BUCKET) == []
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "code": "Throttling.RateQuota"}, {"status": 500}, {"cut_after": 0}])
+def test_leave_to_upload_is_asked_for_as_often_as_allowed(standin, carrier, film, fault):
+    """Asking for leave and posting are repeated together: one budget of tries, whichever of them fails."""
+    standin.stores.fail("get_policy", times=99, **fault)
+    with pytest.raises(QwenOmniError):
+        carry(carrier(max_retries=3), film(1000))
+    assert operations(standin) == ["get_policy"] * 4
+
+
+def test_one_budget_of_tries_covers_leave_and_posting(standin, carrier, film):
+    """Leave that came late is kept for the tries that are left."""
+    standin.stores.fail("get_policy", times=2, status=500)
+    standin.stores.fail("post_form", times=99, status=503)
+    with pytest.raises(StoreUnavailableError):
+        carry(carrier(max_retries=3), film(1000))
+    assert operations(standin) == ["get_policy"] * 3 + ["post_form"] * 2
 
 
 def test_a_store_that_is_down(standin, carrier, film):
