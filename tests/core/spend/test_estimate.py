@@ -145,6 +145,14 @@ def test_own_prices_and_rate(film, usual):
     assert made.cost.cny == pytest.approx(made.cost.usd * 10)
 
 
+def test_a_contract_for_a_snapshot_counts(usual):
+    """What a call with the snapshot's name is estimated at."""
+    own = Prices(currency="USD", text_in=100, text_out=0, source="a contract")
+    snapshot = "qwen3-omni-flash-2025-12-01"
+    made = estimate(user("Hello"), model=snapshot, settings=replace(usual, prices={snapshot: own}))
+    assert made.cost.usd == pytest.approx(made.input_tokens * 1e-4)
+
+
 def test_the_answer_is_assumed_in_words(usual):
     """Thinking, speech, a limit and the caller's own guess change what is assumed, and the note says what it is."""
     hello = user("Hello")
