@@ -120,6 +120,12 @@ STREAMS = [
         about={"partial": "half "},
     ),
     Quirk(
+        name="A9 a fault without a status",
+        body=events(text("half "), refusal("internal_server_error", "Receive batching backend response failed!")),
+        error=errors.ServerError,
+        about={"code": "internal_server_error", "partial": "half "},
+    ),
+    Quirk(
         name="A9 it just ends",
         body=events(text("half "), done=False),
         error=errors.StreamInterruptedError,
