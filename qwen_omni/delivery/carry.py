@@ -123,12 +123,12 @@ class Carrier:
             raise TypeError("no bucket is set")
         digest = self._digests.of(ready)
         ending = f".{ready.format}" if ready.format else ""
-        prefix = f"{oss.prefix.strip('/')}/" if oss.prefix.strip("/") else ""
         if oss.delete_after_use:
-            location = f"{prefix}{digest}-{hashlib.sha256(repr(time.time_ns()).encode()).hexdigest()[:8]}{ending}"
+            once = hashlib.sha256(repr(time.time_ns()).encode()).hexdigest()[:8]
+            location = oss.object_name(f"{digest}-{once}{ending}")
             self._put(ready, location, name, claim=None)
             return Upload(store="oss", location=location, link_until=0)
-        location = f"{prefix}{digest}{ending}"
+        location = oss.object_name(f"{digest}{ending}")
         key = cache_key(
             digest=digest,
             store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
