@@ -62,7 +62,7 @@ class Settings:
         max_retries: how often a request that failed in passing is repeated.
         retry_wait: seconds before the first repetition; later ones wait longer.
         media_root: the folder that local paths in messages must lie in.
-        headers: sent with every request.
+        headers: sent with every request; shown nowhere.
         delivery: how local media travel; "auto" goes by their size and length.
         oss: a bucket of one's own for large media.
         dialect: whose requests are spoken; `None` goes by `base_url`.
@@ -82,7 +82,7 @@ class Settings:
     max_retries: int = 3
     retry_wait: float = 1.0
     media_root: Path = field(default_factory=Path)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     delivery: Delivery = "auto"
     oss: OssSettings | None = None
     dialect: Dialect | None = None

@@ -26,6 +26,8 @@ from qwen_omni import (
     UsageLedger,
     user,
 )
+from qwen_omni.call_plan import Plan
+from qwen_omni.connections import ConnectionOptions
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
@@ -208,6 +210,17 @@ def test_no_repr_or_dump_tells_the_key(llm, service):
     ]
     shown += [str(llm._get_ls_params()), str(llm._identifying_params), str(llm.model_dump()), llm.model_dump_json()]
     assert KEY not in "\n".join(shown)
+
+
+def test_no_repr_tells_a_header():
+    """Headers may hold tokens of a gateway: what holds them does not show them."""
+    secret = {"X-Token": KEY}
+    options = ChatOptions(extra_headers=secret)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),), options=options)
+    reach = Settings.load(api_key="sk-other", headers=secret)
+    with OmniClient(reach) as client:
+        shown = [reach, options, request, client, Plan(request=request, connection=ConnectionOptions())]
+        assert KEY not in "\n".join(f"{one!r} {one}" for one in shown)
 
 
 def test_a_key_from_the_environment_is_not_pickled(monkeypatch, service):
