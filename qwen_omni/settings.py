@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from qwen_omni.addresses import CHAT_PATH
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
@@ -28,7 +29,6 @@ HOSTS: dict[Region, str] = {
     "us": "https://dashscope-us.aliyuncs.com",
     "hk": "https://cn-hongkong.dashscope.aliyuncs.com",
 }
-CHAT_PATH = "/compatible-mode/v1"
 
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"

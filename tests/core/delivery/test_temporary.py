@@ -17,6 +17,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.flow import Done, Reply, Sleep, advance
 from qwen_omni.standin.temporary import BUCKET
+from qwen_omni.wire.transcription import submit_url, task_url
 from tests.core.delivery.conftest import MODEL, operations, sha256
 
 DATA = {
@@ -41,6 +42,26 @@ def test_the_policy_is_asked_with_the_key_at_the_services_host():
     assert (request.method, request.with_key) == ("GET", True)
     assert isinstance(done, Done)
     assert (done.value.until, done.value.limit_bytes, done.value.folder) == (1300.0, 2**20, "dir/1")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "native"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "https://dashscope.aliyuncs.com/api/v1"),
+        ("https://gw.example.com/dashscope/compatible-mode/v1", "https://gw.example.com/dashscope/api/v1"),
+        ("https://gw.example.com:8443/a/b/compatible-mode/v1/", "https://gw.example.com:8443/a/b/api/v1"),
+        ("https://gw.example.com/v1", "https://gw.example.com/api/v1"),
+        ("https://gw.example.com", "https://gw.example.com/api/v1"),
+        ("https://gw.example.com/compatible-mode/v1/beta", "https://gw.example.com/api/v1"),
+    ],
+)
+def test_a_gateways_path_is_kept(base_url, native):
+    """What stands before the path of the chat routes stands before the native ones, for uploads and for tasks."""
+    request = advance(ask_policy(base_url, "m", Pace(50), lambda: 0.0), None)
+
+    assert request.url == f"{native}/uploads?action=getPolicy&model=m"
+    assert submit_url(base_url) == f"{native}/services/audio/asr/transcription"
+    assert task_url(base_url, "t/1") == f"{native}/tasks/t%2F1"
 
 
 def test_the_pace_keeps_requests_apart():
