@@ -3,6 +3,7 @@
 `examine_link` is a flow and decides alone; `examine` asks the service and the stores. Each finding says what to do.
 """
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from qwen_omni.client import OmniClient
 from qwen_omni.delivery.links import expiry_of, is_private_host
 from qwen_omni.delivery.temporary import Pace, ask_policy
-from qwen_omni.errors import AuthenticationError, NotFoundError, PermissionDeniedError, QwenOmniError
+from qwen_omni.errors import AccountError, AuthenticationError, NotFoundError, PermissionDeniedError, QwenOmniError
 from qwen_omni.flow import Flow, Reply, Request, ask
 from qwen_omni.http.flows import run
 from qwen_omni.messages import user
@@ -74,6 +75,10 @@ def _service(settings: Settings, model: str) -> list[Finding]:
     except AuthenticationError as error:
         step = "Keys belong to a region: take the key of this address, or the address of this key."
         return [Finding(name="key", verdict="bad", text=str(error), step=step)]
+    except AccountError as error:
+        good = Finding(name="key", verdict="good", text="The service knows the key.")
+        step = f"Settle it in the Model Studio console; {model} needs nothing else."
+        return [good, Finding(name="account", verdict="bad", text=str(error), step=step)]
     except (NotFoundError, PermissionDeniedError) as error:
         good = Finding(name="key", verdict="good", text="The service knows the key.")
         step = f"Activate {model} for this account and region, or choose another model."
@@ -102,20 +107,33 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
     oss = settings.oss
     if oss is None:
         return
-    name, told = f"{oss.prefix}/doctor-{secrets.token_hex(8)}.txt", b"qwen-omni doctor"
+    name, told = oss.object_name(f"doctor-{secrets.token_hex(8)}.txt"), b"qwen-omni doctor"
     try:
         store = OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=settings.connect_timeout)
         store.write(name, told)
-        yield Finding(name="bucket: write", verdict="good", text=f"{oss.bucket} takes objects under {oss.prefix}/.")
-        url, _ = store.sign(name)
-        reply = run(ask(Request(method="GET", url=url)), settings)
-        yield _fetched(reply, told)
-        store.delete(name)
-        yield Finding(name="bucket: delete", verdict="good", text="Objects can be deleted.")
+        yield from _object(store, name, told, settings)
     except QwenOmniError as error:
         yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the right that is named, or set oss=.")
         return
     yield _privacy(store)
+
+
+def _object(store: "OssStore", name: str, told: bytes, settings: Settings) -> Iterator[Finding]:
+    """Fetch an object that was written through its link, and delete it, also where fetching fails."""
+    deleted = False
+    try:
+        folder = name.rpartition("/")[0]
+        where = f" under {folder}/" if folder else ""
+        yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} takes objects{where}.")
+        url, _ = store.sign(name)
+        yield _fetched(run(ask(Request(method="GET", url=url)), settings), told)
+        store.delete(name)
+        deleted = True
+        yield Finding(name="bucket: delete", verdict="good", text="Objects can be deleted.")
+    finally:
+        if not deleted:
+            with contextlib.suppress(QwenOmniError):  # what failed before is told
+                store.delete(name)
 
 
 def _fetched(reply: Reply, told: bytes) -> Finding:

@@ -38,7 +38,7 @@ class ChatOptions:
         high_resolution_images: look at images with up to 16,384 tokens each.
         multichannel: hear stereo or ambisonic sound by channel.
         extra_body: further fields of the request, as the service names them.
-        extra_headers: further headers of the request.
+        extra_headers: further headers of the request. They may hold secrets, so they are in no repr.
     """
 
     temperature: float | None = None
@@ -61,7 +61,7 @@ class ChatOptions:
     high_resolution_images: bool | None = None
     multichannel: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def speaks(self) -> bool:

@@ -110,6 +110,16 @@ class OssSettings:
         found = _REGION.search(urlsplit(with_scheme(self.endpoint)).hostname or "")
         return self.region or (found[1] if found else None)
 
+    def object_name(self, name: str) -> str:
+        """Give the whole name of an object; none begins with a slash, which OSS refuses.
+
+        Example:
+            >>> OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", prefix="/films/").object_name("a.mp4")
+            'films/a.mp4'
+        """
+        prefix = self.prefix.strip("/")
+        return f"{prefix}/{name}" if prefix else name
+
     def current_credentials(self) -> OssCredentials:
         """Give the key to use now.
 

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from qwen_omni.addresses import CHAT_PATH
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
@@ -27,7 +29,6 @@ HOSTS: dict[Region, str] = {
     "us": "https://dashscope-us.aliyuncs.com",
     "hk": "https://cn-hongkong.dashscope.aliyuncs.com",
 }
-CHAT_PATH = "/compatible-mode/v1"
 
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
@@ -61,7 +62,7 @@ class Settings:
         max_retries: how often a request that failed in passing is repeated.
         retry_wait: seconds before the first repetition; later ones wait longer.
         media_root: the folder that local paths in messages must lie in.
-        headers: sent with every request.
+        headers: sent with every request; shown nowhere.
         delivery: how local media travel; "auto" goes by their size and length.
         oss: a bucket of one's own for large media.
         dialect: whose requests are spoken; `None` goes by `base_url`.
@@ -81,7 +82,7 @@ class Settings:
     max_retries: int = 3
     retry_wait: float = 1.0
     media_root: Path = field(default_factory=Path)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     delivery: Delivery = "auto"
     oss: OssSettings | None = None
     dialect: Dialect | None = None
@@ -94,6 +95,8 @@ class Settings:
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_header_value(self.api_key.get_secret_value(), "The API key")
+        check_headers(self.headers, "headers=")
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         if not self.uplink_mbps > 0:
@@ -118,7 +121,8 @@ class Settings:
         An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
 
         Raises:
-            ConfigurationError: no key anywhere, an unknown region, or an address that is not a URL.
+            ConfigurationError: no key anywhere, one that no header can carry, an unknown region, or an address that is
+                not a URL.
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()

@@ -14,7 +14,20 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tracers.base import BaseTracer
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, QwenOmniError, Settings, user
+from qwen_omni import (
+    AsyncOmniClient,
+    ChatOptions,
+    ChatRequest,
+    ConfigurationError,
+    OmniClient,
+    QwenOmniError,
+    Settings,
+    SpendLimit,
+    UsageLedger,
+    user,
+)
+from qwen_omni.call_plan import Plan
+from qwen_omni.connections import ConnectionOptions
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
@@ -129,6 +142,57 @@ async def test_no_log_error_or_trace_tells_the_key(service, llm, caplog, fault):
     assert KEY not in "\n".join(told)
 
 
+ODD_KEYS = {
+    "a zero-width space behind it": (f"{KEY}\u200b", 20),
+    "a byte order mark before it": (f"\ufeff{KEY}", 1),
+    "a wide letter": (f"sk-\uff21{KEY[4:]}", 4),
+    "a line break": (f"{KEY[:9]}\n{KEY[9:]}", 10),
+    "a control character": (f"{KEY}\x7f", 20),
+}
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+@pytest.mark.parametrize(("odd", "place"), ODD_KEYS.values(), ids=ODD_KEYS)
+async def test_a_key_that_no_header_can_carry_is_not_told(service, odd, place, way):
+    """It is refused before anything is sent, by the place of the character, and no trace or error shows it."""
+    keeper, llm = Keeper(), ChatQwenOmni(api_key=odd, base_url=service.base_url, max_retries=0)
+    config = {"callbacks": [keeper]}
+    with pytest.raises(ConfigurationError, match=rf"The API key cannot be sent: character {place} is not") as caught:
+        _ = llm.invoke("Hi", config) if way == "invoke" else await llm.ainvoke("Hi", config)
+
+    told = "\n".join([*traceback.format_exception(caught.value), repr(caught.value), *keeper.told])
+    assert keeper.told
+    assert not [piece for piece in (KEY, KEY[9:], KEY[:9]) if piece in told]
+    assert service.requests == []
+
+
+ODD_HEADERS = {
+    "a wide value": ({"X-Team": f"电影{KEY}"}, "The header 'X-Team' in {where} cannot be sent: character 1 "),
+    "a second header": ({"X-A": "1", "X-Team": f"{KEY}\r\nX-B: 2"}, "The header 'X-Team' in {where} .* character 20 "),
+    "a space behind it": ({"X-Team": f"{KEY} "}, "The header 'X-Team' in {where} .* character 20 "),
+    "a wide name": ({f"X-{KEY}é": "1"}, "The name of header 1 in {where} .* character 22 "),
+    "a number": ({"X-Team": 7}, "The header 'X-Team' in {where} must be text, not int"),
+}
+
+
+@pytest.mark.parametrize(("headers", "says"), ODD_HEADERS.values(), ids=ODD_HEADERS)
+def test_a_header_that_cannot_be_sent_is_not_told(service, headers, says):
+    """The same for headers of all calls and of one: typed, nothing sent, nothing charged, the value not told."""
+    with pytest.raises(ConfigurationError, match=says.format(where="headers=")) as first:
+        Settings.load(api_key=KEY, base_url=service.base_url, headers=headers)
+    limit, ledger = SpendLimit(tokens=100_000), UsageLedger()
+    reach = Settings.load(api_key=KEY, base_url=service.base_url, spend_limit=limit, ledger=ledger, max_retries=0)
+    options = ChatOptions(extra_headers=headers)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),), options=options)
+    refused = pytest.raises(ConfigurationError, match=says.format(where="extra_headers="))
+    with OmniClient(reach) as client, refused as second:
+        client.complete(request)
+
+    told = [line for error in (first, second) for line in traceback.format_exception(error.value)]
+    assert KEY not in "".join(told) + repr(first.value) + repr(second.value)
+    assert (service.requests, limit.spent.tokens, limit.reserved.tokens, ledger.total.calls) == ([], 0, 0, 0)
+
+
 def test_no_repr_or_dump_tells_the_key(llm, service):
     """Objects that hold the key never show it."""
     reach = Settings.load(api_key=KEY, base_url=service.base_url)
@@ -146,6 +210,17 @@ def test_no_repr_or_dump_tells_the_key(llm, service):
     ]
     shown += [str(llm._get_ls_params()), str(llm._identifying_params), str(llm.model_dump()), llm.model_dump_json()]
     assert KEY not in "\n".join(shown)
+
+
+def test_no_repr_tells_a_header():
+    """Headers may hold tokens of a gateway: what holds them does not show them."""
+    secret = {"X-Token": KEY}
+    options = ChatOptions(extra_headers=secret)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),), options=options)
+    reach = Settings.load(api_key="sk-other", headers=secret)
+    with OmniClient(reach) as client:
+        shown = [reach, options, request, client, Plan(request=request, connection=ConnectionOptions())]
+        assert KEY not in "\n".join(f"{one!r} {one}" for one in shown)
 
 
 def test_a_key_from_the_environment_is_not_pickled(monkeypatch, service):

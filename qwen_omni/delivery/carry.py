@@ -123,12 +123,12 @@ class Carrier:
             raise TypeError("no bucket is set")
         digest = self._digests.of(ready)
         ending = f".{ready.format}" if ready.format else ""
-        prefix = f"{oss.prefix.strip('/')}/" if oss.prefix.strip("/") else ""
         if oss.delete_after_use:
-            location = f"{prefix}{digest}-{hashlib.sha256(repr(time.time_ns()).encode()).hexdigest()[:8]}{ending}"
+            once = hashlib.sha256(repr(time.time_ns()).encode()).hexdigest()[:8]
+            location = oss.object_name(f"{digest}-{once}{ending}")
             self._put(ready, location, name, claim=None)
             return Upload(store="oss", location=location, link_until=0)
-        location = f"{prefix}{digest}{ending}"
+        location = oss.object_name(f"{digest}{ending}")
         key = cache_key(
             digest=digest,
             store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
@@ -174,7 +174,7 @@ class Carrier:
 
     def _post(self, ready: Delivered, model: str, name: str, sent: Callable[[int], None]) -> str:
         def attempt() -> Flow[str]:
-            return post_file(self._policy(model, name), ready, label=name, sent=sent)
+            return post_file(self._policy(model), ready, label=name, sent=sent)
 
         try:
             return self._ran(attempt, name)
@@ -182,12 +182,13 @@ class Carrier:
             self._policies.pop(model, None)
             return self._ran(attempt, name)
 
-    def _policy(self, model: str, name: str) -> Policy:
+    def _policy(self, model: str) -> Policy:
+        """Give leave to upload; asks once, since what asks for it repeats the whole."""
         with self._policy_lock:
             policy = self._policies.get(model)
             if policy is None or not is_usable(policy, time.time()):
                 pace = pace_of(self._account, model)
-                policy = self._ran(lambda: ask_policy(self._settings.base_url, model, pace, time.time), name)
+                policy = self._run(ask_policy(self._settings.base_url, model, pace, time.time))
                 self._policies[model] = policy
             return policy
 

@@ -40,7 +40,8 @@ _STEPS = {
     "InvalidAccessKeyId": "The key id is not known: check the credentials ({variable}).",
     "SignatureDoesNotMatch": "The key's secret is wrong, or something on the way changed the request.",
     "AccessDenied": "The key needs oss:PutObject, oss:GetObject, oss:ListParts and oss:AbortMultipartUpload on "
-    "{bucket}/{prefix}/*. `qwen-omni doctor` tries them one by one.",
+    "{bucket}/{objects}, and oss:DeleteObject for delete_after_use and for `qwen-omni doctor`, which writes, reads and "
+    "deletes one small object.",
     "SecurityTokenExpired": "The temporary key has run out; let credentials= be a function that fetches a new one.",
     "InvalidSecurityToken": "The token does not belong to the key; fetch key and token together.",
     "NoSuchBucket": "There is no bucket {bucket} at {endpoint}: check both names.",
@@ -82,7 +83,10 @@ def parse_xml(status: int, body: bytes, date: str | None = None) -> Refused:
 def _step(refused: Refused, settings: OssSettings) -> str:
     step = _STEPS.get(refused.code, "")
     return step.format(
-        variable=KEY_ID_VARIABLE, bucket=settings.bucket, prefix=settings.prefix, endpoint=settings.endpoint
+        variable=KEY_ID_VARIABLE,
+        bucket=settings.bucket,
+        objects=settings.object_name("*"),
+        endpoint=settings.endpoint,
     )
 
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from qwen_omni.addresses import native_url
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.form import FormBody
 from qwen_omni.delivery.oss_errors import Refused, parse_xml
@@ -87,12 +88,11 @@ def ask_policy(base_url: str, model: str, pace: Pace, now: Callable[[], float]) 
     wait = pace.wait()
     if wait:
         yield Sleep(wait)
-    split = urlsplit(base_url)
     query = urlencode({"action": "getPolicy", "model": model})
     asked = now()
     request = Request(
         method="GET",
-        url=f"{split.scheme}://{split.netloc}/api/v1/uploads?{query}",
+        url=native_url(base_url, f"/uploads?{query}"),
         headers={"Content-Type": "application/json", "Accept": "application/json"},
         with_key=True,
     )

@@ -169,12 +169,13 @@ def pricing_for(
         model: its name or profile; a name that is not known has no price.
         region: whose list counts; `None` for the mainland's. A region without a list borrows another's, and
             `notes` says so.
-        prices: a list of the caller's own, or lists by model name; wins over the known ones.
+        prices: a list of the caller's own, or lists by model name; wins over the known ones. One under the very name
+            of the model, a snapshot's for example, wins over one under the name of its family.
         rate: what a dollar is worth.
         batch: price calls of the batch interface, where it is cheaper.
     """
     profile = model if isinstance(model, Profile) else profile_for(model)
-    own = prices.get(profile.name) if isinstance(prices, Mapping) else prices
+    own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
     listed, notes = ((own,) if isinstance(own, Prices) else tuple(own), []) if own else _listed(profile, region)
     if batch and not all(row.batch is not None for row in listed):
         notes = [*notes, f"no batch price is known for {profile.name}; the usual one is taken"]
@@ -199,6 +200,11 @@ def cost_of(
         0.0519
     """
     return pricing_for(model, region, prices=prices, rate=rate, batch=batch).cost(tokens)
+
+
+def _named(prices: Mapping[str, PriceList], model: str | Profile, profile: Profile) -> PriceList | None:
+    names = (profile.name,) if isinstance(model, Profile) else (model, profile.name)
+    return next((prices[name] for name in names if name in prices), None)
 
 
 def _listed(profile: Profile, region: Region | None) -> tuple[tuple[Prices, ...], list[str]]:

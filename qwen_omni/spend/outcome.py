@@ -39,7 +39,9 @@ def outcome_of(info: MediaInfo, plan: Plan) -> MediaInfo:
             return replace(info, container="mp4", media_type="video/mp4")
         case "image":
             width, height = plan.picture.size if plan.picture else (info.width, info.height)
-            return replace(info, width=width, height=height, rotation=0, size_bytes=plan.size_bytes)
+            # The plan does not know how well the picture will compress: it is taken to compress as it does now.
+            share = Fraction((width or 1) * (height or 1), (info.width or 1) * (info.height or 1))
+            return replace(info, width=width, height=height, rotation=0, size_bytes=round(plan.size_bytes * share))
         case "audio":
             return replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
         case "video" | "frames":

@@ -55,7 +55,12 @@ class Surveyor:
 
     def __post_init__(self) -> None:
         room = room_of(self.settings, self.profile, inline=room_inline(self.profile))
-        self._fitter = Fitter(profile=self.profile, media_root=self.settings.media_root, room_bytes=room)
+        self._fitter = Fitter(
+            profile=self.profile,
+            media_root=self.settings.media_root,
+            room_bytes=room,
+            uplink_mbps=self.settings.uplink_mbps,
+        )
 
     def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:
         """Look at all media, in order.
@@ -101,7 +106,7 @@ class Surveyor:
     def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
         size = made.plan.picture.size if made.plan.picture else (1, 1)
         tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
-        upload = sum(_inside(len(still.data)) for still in made.stills)
+        upload = sum(Delivered(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
         told = replace(told, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
         return replace(told, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 
@@ -126,7 +131,7 @@ class Surveyor:
             most=most_tokens(kind, self.profile, asked) if tokens is None else tokens,
             seconds=seconds,
             size_bytes=info.size_bytes,
-            upload_bytes=_inside(info.size_bytes) if route == "inline" else info.size_bytes,
+            upload_bytes=_delivered(info).encoded_bytes if route == "inline" else info.size_bytes,
             route=route,
             problem=problem,
             unknown=_ENDLESS if tokens is None else "",
@@ -156,35 +161,43 @@ class Surveyor:
         return ""
 
     def _frames(self, part: FramesPart, place: str) -> MediaEstimate:
-        known = [self._fitter.look(source, place).info for source in part.frames if source.url is None]
-        asked = Asked(sampling=part.sampling)
-        count, size_bytes = len(part.frames), sum(info.size_bytes for info in known)
-        first = known[0] if known else None
-        sides = (first.width or 1, first.height or 1) if first else None
-        tokens = list_tokens(sides, count, self.profile, asked) if sides else TokenCounts()
+        seen = [self._frame(part, source, place) for source in part.frames if source.url is None]
+        asked, count = Asked(sampling=part.sampling), len(part.frames)
+        tokens, as_is = TokenCounts(), None
+        if seen:
+            tokens = list_tokens(_sides(seen[0].will), count, self.profile, asked)
+            as_is = list_tokens(_sides(seen[0].was), count, self.profile)
+        made = sum(frame.will != frame.was for frame in seen)
         return MediaEstimate(
             place=place,
             label=f"{count:,} frames",
             kind="video",
-            doing="sent as they are",
+            doing=f"{made:,} of them made to fit" if made else "sent as they are",
             tokens=tokens,
-            most=tokens if sides else most_list_tokens(count, self.profile, asked),
-            as_is=list_tokens(sides, count, self.profile) if sides else None,
+            most=tokens if seen else most_list_tokens(count, self.profile, asked),
+            as_is=as_is,
             seconds=count / (part.sampling.fps or self.profile.tokens.fps),
-            size_bytes=size_bytes,
-            upload_bytes=sum(_inside(info.size_bytes) for info in known),
-            original_bytes=size_bytes,
-            route="inline" if known else "link",
-            exact=bool(known),
-            unknown="" if sides else _UNOPENED,
+            size_bytes=sum(frame.will.size_bytes for frame in seen),
+            upload_bytes=sum(_delivered(frame.will).encoded_bytes for frame in seen),
+            original_bytes=sum(frame.was.size_bytes for frame in seen),
+            route="inline" if seen else "link",
+            exact=bool(seen) and all(frame.exact for frame in seen),
+            unknown="" if seen else _UNOPENED,
         )
 
+    def _frame(self, part: FramesPart, source: MediaSource, place: str) -> "_Frame":
+        """Tell what becomes of one frame: it is made to fit like an image."""
+        made = self.ready.get(source)
+        if made is not None:
+            return _Frame(was=made.source_info, will=made.info, exact=True)
+        image = ImagePart(source=source, budget=part.budget, sampling=part.sampling)
+        look, plan = self._fitter.plan(image, place, checked=False)
+        return _Frame(was=look.info, will=outcome_of(look.info, plan), exact=plan.action == "pass")
+
     def _route(self, info: MediaInfo, seconds: float | None, name: str) -> tuple[Route | None, str]:
-        still = info.kind == "image"
-        ready = Delivered(size_bytes=info.size_bytes, media_type=info.media_type if still else "")
-        ways = ways_of(self.settings, self.profile)
+        ways, seconds = ways_of(self.settings, self.profile), None if info.kind == "image" else seconds
         try:
-            return choose_route(ready, ways, seconds=None if still else seconds, name=name), ""
+            return choose_route(_delivered(info), ways, seconds=seconds, name=name), ""
         except _BREAKS as error:
             return None, str(error)
 
@@ -196,9 +209,22 @@ class Surveyor:
         return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """One local frame of a list, as it is and as it will be sent, and whether that is known or planned."""
+
+    was: MediaInfo
+    will: MediaInfo
+    exact: bool
+
+
+def _sides(info: MediaInfo) -> tuple[int, int]:
+    return info.width or 1, info.height or 1
+
+
 def _sampling(part: MediaPart) -> Sampling:
     return part.sampling if isinstance(part, VideoPart | ImagePart | FramesPart) else Sampling()
 
 
-def _inside(size_bytes: int) -> int:
-    return Delivered(size_bytes=size_bytes).encoded_bytes
+def _delivered(info: MediaInfo) -> Delivered:
+    return Delivered(size_bytes=info.size_bytes, media_type=info.media_type if info.kind == "image" else "")

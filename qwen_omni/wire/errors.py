@@ -66,6 +66,17 @@ _BY_STATUS: dict[int, type[APIError]] = {
     422: errors.InvalidRequestError,
     429: errors.RateLimitError,
 }
+# Inside a 200 the code alone may tell whose fault it was. Sources: as above; the sources of QwenLM/qwen-code for the
+# two numbers, and of vLLM, whose code is an HTTP status (both 2026).
+_BY_CODE_INSIDE: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (r"invalid_?parameter|^invalid_?request", errors.InvalidRequestError),
+        (r"^internal_?(server_?)?error|^server_?error$|^service_?unavailable$", errors.ServerError),
+        (r"^130[25]$", errors.RateLimitError),
+    )
+)
+_STATUS = re.compile(r"[45]\d\d")
 _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
     (errors.AuthenticationError, "Keys belong to a region: check DASHSCOPE_API_KEY together with region or base_url."),
     (errors.AccountError, "Look at the account's bills and free quota in the Model Studio console."),
@@ -149,7 +160,7 @@ def from_answer(
 
 
 def classify(status: int, code: str, message: str) -> type[APIError]:
-    """Choose the class of an error: by code, then by words, then by status."""
+    """Choose the class of an error: by code, then by words, then by status, and inside a 200 by what else codes say."""
     for pattern, kind in _BY_CODE:
         if pattern.search(code):
             spent = kind is errors.RateLimitError and _BY_WORDS[0][0].search(message)
@@ -157,6 +168,12 @@ def classify(status: int, code: str, message: str) -> type[APIError]:
     for pattern, kind in _BY_WORDS:
         if pattern.search(message):
             return kind
-    if status >= 500:  # noqa: PLR2004  (server errors begin there)
-        return errors.ServerError
-    return _BY_STATUS.get(status, APIError)
+    if status < 400:  # noqa: PLR2004  (errors begin there: this one came inside an answer that had begun well)
+        if _STATUS.fullmatch(code):
+            return _by_status(int(code))
+        return next((kind for pattern, kind in _BY_CODE_INSIDE if pattern.search(code)), APIError)
+    return _by_status(status)
+
+
+def _by_status(status: int) -> type[APIError]:
+    return errors.ServerError if status >= 500 else _BY_STATUS.get(status, APIError)  # noqa: PLR2004

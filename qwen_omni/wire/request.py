@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, assert_never
 
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.headers import check_headers
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
@@ -64,10 +65,11 @@ def encode_request(
     """Build the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
 
     Raises:
-        ConfigurationError: options that exclude each other or the model.
+        ConfigurationError: options that exclude each other or the model, or headers that cannot be sent.
         UnsupportedContentError: a part that has no place in its message.
     """
     options = request.options
+    check_headers(options.extra_headers, "extra_headers=")  # here, since nothing has been opened yet
     profile = served_profile(profile) if dialect == "vllm" else profile
     body: dict[str, Any] = {
         "model": request.model,

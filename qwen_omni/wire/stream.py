@@ -187,7 +187,7 @@ class StreamState:
         deltas: list[Delta] = []
         if speech and isinstance(delta.get("content"), str):
             return self._spoken(delta["content"])
-        thinking = delta.get("reasoning_content")
+        thinking = _thinking(delta)
         if thinking:
             deltas.append(ThinkingDelta(thinking))
         text = delta.get("content")
@@ -251,6 +251,13 @@ class StreamState:
         if broken or not self._finished:
             raise self._interrupted(broken)
         return deltas
+
+
+def _thinking(delta: Mapping[str, Any]) -> str:
+    # DashScope says the first; vLLM renamed its own to the second in November 2025 (its PR 27752) and sent both for a
+    # while, the same text twice.
+    told = (delta.get("reasoning_content"), delta.get("reasoning"))
+    return next((text for text in told if isinstance(text, str) and text), "")
 
 
 def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:

@@ -10,16 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from qwen_omni.addresses import native_url
 from qwen_omni.errors import ServerError
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
 from qwen_omni.wire.request import RESOLVE_HEADER
 
-_SUBMIT = "/api/v1/services/audio/asr/transcription"
-_TASKS = "/api/v1/tasks/"
+_SUBMIT = "/services/audio/asr/transcription"
+_TASKS = "/tasks/"
 _ASYNC = {"X-DashScope-Async": "enable"}
 _STATES: dict[str, "State"] = {
     "PENDING": "waiting",
@@ -64,18 +65,13 @@ class TaskState:
 
 
 def submit_url(base_url: str) -> str:
-    """Give the address that takes tasks, on the host of the chat routes."""
-    return _host(base_url) + _SUBMIT
+    """Give the address that takes tasks, beside the chat routes."""
+    return native_url(base_url, _SUBMIT)
 
 
 def task_url(base_url: str, task_id: str) -> str:
     """Give the address of a task."""
-    return _host(base_url) + _TASKS + quote(task_id, safe="")
-
-
-def _host(base_url: str) -> str:
-    split = urlsplit(base_url)
-    return f"{split.scheme}://{split.netloc}"
+    return native_url(base_url, _TASKS + quote(task_id, safe=""))
 
 
 def submit_headers(link: str) -> dict[str, str]:

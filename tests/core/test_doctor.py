@@ -12,7 +12,7 @@ from qwen_omni.flow import Done, Reply, advance
 from qwen_omni.http.flows import arun, run
 from qwen_omni.oss_settings import OssCredentials
 from qwen_omni.settings import Settings
-from qwen_omni.standin import Standin
+from qwen_omni.standin import Fault, Standin
 from tests.core.delivery.conftest import KEYS, bucket, settings_for
 
 
@@ -138,6 +138,74 @@ def test_a_good_account(standin, tmp_path):
     assert {finding.verdict for finding in found.values()} == {"good"}
     assert {"key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete"} <= set(found)
     assert standin.stores.objects.names("standin-media") == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "begins", "where"), [("", "doctor-", "objects."), ("/films/", "films/doctor-", "objects under films/.")]
+)
+def test_the_objects_name_never_begins_with_a_slash(standin, tmp_path, prefix, begins, where):
+    """OSS refuses such names; the doctor's object is named as uploads are."""
+    found = examined(settings_for(standin, tmp_path, oss=bucket(standin, prefix=prefix)))
+
+    assert {call.key[: len(begins)] for call in standin.stores.calls if call.key.endswith(".txt")} == {begins}
+    assert found["bucket: write"].text.endswith(where)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "tells"),
+    [("get", {"cut_after": 0}, "failed"), ("delete", {"status": 503}, "delete an object")],
+    ids=["fetching", "deleting"],
+)
+def test_nothing_is_left_behind_by_what_fails(standin, tmp_path, operation, fault, tells):
+    """Where the link or the deletion fails, that is told, and the object is deleted all the same."""
+    standin.stores.fail(operation, times=1, **fault)
+
+    found = examined(settings_for(standin, tmp_path))
+
+    assert (found["bucket"].verdict, tells in found["bucket"].text) == ("bad", True)
+    assert [call.operation for call in standin.stores.calls].count("put") == 1
+    assert standin.stores.objects.names("standin-media") == []
+
+
+def test_whoever_stops_listening_leaves_nothing_behind(standin, tmp_path):
+    """Findings come as they are made; the object goes even if nobody asks for the rest."""
+    findings = examine(settings_for(standin, tmp_path))
+    assert any(finding.name == "bucket: write" for finding in findings)
+    assert len(standin.stores.objects.names("standin-media")) == 1
+
+    findings.close()
+
+    assert standin.stores.objects.names("standin-media") == []
+
+
+def test_every_right_is_named(standin, tmp_path):
+    """A key that may not write is told all that it needs, on which objects."""
+    standin.stores.fail("put", status=403, code="AccessDenied")
+
+    text = examined(settings_for(standin, tmp_path))["bucket"].text
+
+    for right in ("PutObject", "GetObject", "ListParts", "AbortMultipartUpload", "DeleteObject"):
+        assert f"oss:{right}" in text
+    assert "on standin-media/ours/*," in text
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [
+        (400, "Arrearage", "Access denied, please make sure your account is in good standing."),
+        (403, "AllocationQuota.FreeTierOnly", "The free tier of the model has been exhausted."),
+    ],
+)
+def test_an_account_that_has_to_pay(standin, tmp_path, status, code, says):
+    """Nobody is sent to activate a model when it is the bill."""
+    standin.script.fault(Fault.refuse(status, code, says))
+
+    found = examined(settings_for(standin, tmp_path))
+
+    assert (found["key"].verdict, found["account"].verdict) == ("good", "bad")
+    assert says in found["account"].text
+    assert "console" in found["account"].step
+    assert "Activate" not in f"{found}"
 
 
 def test_a_wrong_key_and_a_wrong_bucket(standin, tmp_path):

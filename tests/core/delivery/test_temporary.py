@@ -10,12 +10,14 @@ from qwen_omni.errors import (
     AuthenticationError,
     DeliveryError,
     MediaDoesNotFitError,
+    QwenOmniError,
     RateLimitError,
     StoreUnavailableError,
     UnreadableMediaError,
 )
 from qwen_omni.flow import Done, Reply, Sleep, advance
 from qwen_omni.standin.temporary import BUCKET
+from qwen_omni.wire.transcription import submit_url, task_url
 from tests.core.delivery.conftest import MODEL, operations, sha256
 
 DATA = {
@@ -40,6 +42,26 @@ def test_the_policy_is_asked_with_the_key_at_the_services_host():
     assert (request.method, request.with_key) == ("GET", True)
     assert isinstance(done, Done)
     assert (done.value.until, done.value.limit_bytes, done.value.folder) == (1300.0, 2**20, "dir/1")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "native"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "https://dashscope.aliyuncs.com/api/v1"),
+        ("https://gw.example.com/dashscope/compatible-mode/v1", "https://gw.example.com/dashscope/api/v1"),
+        ("https://gw.example.com:8443/a/b/compatible-mode/v1/", "https://gw.example.com:8443/a/b/api/v1"),
+        ("https://gw.example.com/v1", "https://gw.example.com/api/v1"),
+        ("https://gw.example.com", "https://gw.example.com/api/v1"),
+        ("https://gw.example.com/compatible-mode/v1/beta", "https://gw.example.com/api/v1"),
+    ],
+)
+def test_a_gateways_path_is_kept(base_url, native):
+    """What stands before the path of the chat routes stands before the native ones, for uploads and for tasks."""
+    request = advance(ask_policy(base_url, "m", Pace(50), lambda: 0.0), None)
+
+    assert request.url == f"{native}/uploads?action=getPolicy&model=m"
+    assert submit_url(base_url) == f"{native}/services/audio/asr/transcription"
+    assert task_url(base_url, "t/1") == f"{native}/tasks/t%2F1"
 
 
 def test_the_pace_keeps_requests_apart():
@@ -182,6 +204,24 @@ def test_lasting_faults_are_reported(  # noqa: PLR0913, PLR0917  (a table)
     with pytest.raises(error, match=says):
         carry(carrier(), film(3_000_000))
     assert standin.stores.objects.names(BUCKET) == []
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "code": "Throttling.RateQuota"}, {"status": 500}, {"cut_after": 0}])
+def test_leave_to_upload_is_asked_for_as_often_as_allowed(standin, carrier, film, fault):
+    """Asking for leave and posting are repeated together: one budget of tries, whichever of them fails."""
+    standin.stores.fail("get_policy", times=99, **fault)
+    with pytest.raises(QwenOmniError):
+        carry(carrier(max_retries=3), film(1000))
+    assert operations(standin) == ["get_policy"] * 4
+
+
+def test_one_budget_of_tries_covers_leave_and_posting(standin, carrier, film):
+    """Leave that came late is kept for the tries that are left."""
+    standin.stores.fail("get_policy", times=2, status=500)
+    standin.stores.fail("post_form", times=99, status=503)
+    with pytest.raises(StoreUnavailableError):
+        carry(carrier(max_retries=3), film(1000))
+    assert operations(standin) == ["get_policy"] * 3 + ["post_form"] * 2
 
 
 def test_a_store_that_is_down(standin, carrier, film):

@@ -72,6 +72,11 @@ STREAMS = [
         answer={"text": "Hi", "thinking": "hm"},
     ),
     Quirk(
+        name="A6 thinking under vLLM's name",
+        body=events(ROLE, chunk({"reasoning": "hm"}), chunk({"content": "Hi", "reasoning": None}), STOP, USAGE),
+        answer={"text": "Hi", "thinking": "hm"},
+    ),
+    Quirk(
         name="A7 an error as the only event",
         body=events(refusal("invalid_parameter_error", ALGO), done=False),
         error=errors.InvalidRequestError,
@@ -113,6 +118,12 @@ STREAMS = [
         body=events(text("half "), refusal("x", "An error occurred in model serving, error message is: [...]")),
         error=errors.ServerError,
         about={"partial": "half "},
+    ),
+    Quirk(
+        name="A9 a fault without a status",
+        body=events(text("half "), refusal("internal_server_error", "Receive batching backend response failed!")),
+        error=errors.ServerError,
+        about={"code": "internal_server_error", "partial": "half "},
     ),
     Quirk(
         name="A9 it just ends",

@@ -1,5 +1,7 @@
 """What tokens cost: the list's worked examples, and the rules of the bill."""
 
+from dataclasses import replace
+
 import pytest
 
 from qwen_omni.profiles import ExchangeRate, Prices, profile_for
@@ -72,6 +74,20 @@ def test_the_callers_prices_win():
     for prices in (OWN, [OWN], {"qwen-plus": OWN}):
         assert cost_of(counts, "qwen-plus", prices=prices).usd == 1
     assert cost_of(counts, "qwen-flash", "intl", prices={"qwen-plus": OWN}).usd == 0.05
+
+
+SNAPSHOT = "qwen3-omni-flash-2025-12-01"
+
+
+@pytest.mark.parametrize("model", [SNAPSHOT, "qwen3-omni-flash-2030-01-31"], ids=["known", "of a known family"])
+def test_a_price_under_the_very_name_wins(model):
+    """The name as it was passed comes first, then that of its family; another snapshot's is not taken."""
+    counts, dear = TokenCounts(text=1_000_000), replace(OWN, text_in=5)
+    assert cost_of(counts, model, prices={model: OWN}).usd == 1
+    assert cost_of(counts, model, prices={"qwen3-omni-flash": dear, model: OWN}).usd == 1
+    assert cost_of(counts, model, prices={"qwen3-omni-flash": dear}).usd == 5
+    assert cost_of(counts, model, prices={"qwen3-omni-flash-2025-09-15": OWN}).currency == "CNY"
+    assert cost_of(counts, profile_for(model), prices={"qwen3-omni-flash": dear}).usd == 5
 
 
 def test_an_unknown_model_has_no_price():

@@ -19,13 +19,16 @@ from qwen_omni import (
     prepare,
     user,
 )
+from qwen_omni.delivery.deliver import deliver
 from qwen_omni.errors import MediaOutsideRootError, UnreadableMediaError
 from qwen_omni.oss_settings import OssCredentials, OssSettings
-from qwen_omni.profiles import ExchangeRate, Prices
+from qwen_omni.profiles import ExchangeRate, Prices, profile_for
 from qwen_omni.settings import Settings
 from qwen_omni.spend.costs import TokenCounts
+from qwen_omni.spend.estimating import estimate_delivery
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.truth import make_audio, make_image, make_video
+from tests.core.media import making
 
 FLASH = "qwen3.8-omni-flash"
 OFF = ChatOptions(thinking=False)
@@ -145,6 +148,14 @@ def test_own_prices_and_rate(film, usual):
     assert made.cost.cny == pytest.approx(made.cost.usd * 10)
 
 
+def test_a_contract_for_a_snapshot_counts(usual):
+    """What a call with the snapshot's name is estimated at."""
+    own = Prices(currency="USD", text_in=100, text_out=0, source="a contract")
+    snapshot = "qwen3-omni-flash-2025-12-01"
+    made = estimate(user("Hello"), model=snapshot, settings=replace(usual, prices={snapshot: own}))
+    assert made.cost.usd == pytest.approx(made.input_tokens * 1e-4)
+
+
 def test_the_answer_is_assumed_in_words(usual):
     """Thinking, speech, a limit and the caller's own guess change what is assumed, and the note says what it is."""
     hello = user("Hello")
@@ -197,6 +208,41 @@ def test_pictures_and_lists_equal_the_bill(settings, tmp_path):
     with OmniClient(settings) as client:
         billed = client.complete(request).usage.input_details
     assert (made.tokens.image, made.tokens.video) == (billed["image"], billed["video"])
+
+
+def test_frames_are_planned_as_they_are_sent(settings):
+    """Frames beyond their budget are billed and told as made smaller, and what is about to be sent is told exactly."""
+    frames = tuple(MediaSource.from_bytes(make_image(str(number), (1920, 1080), "JPEG")) for number in range(10, 16))
+    small = MediaBudget(long_side=640, short_side=360)
+    part = FramesPart(frames=frames, sampling=Sampling(fps=1), budget=small)
+    request = ChatRequest(model=FLASH, messages=(user(part, "What?"),), options=OFF)
+    made = estimate(request, settings=settings)
+    told = []
+    sent = deliver(
+        request.messages, profile_for(FLASH), media_root=settings.media_root,
+        approve=lambda ready: told.append(estimate_delivery(request, ready, settings)),
+    )  # fmt: skip
+    with OmniClient(settings) as client:
+        billed = client.complete(request).usage.input_details["video"]
+
+    original = sum(len(frame.data) for frame in frames)
+    carried = sum(one.encoded_bytes for one in sent.media.values())
+    assert made.tokens.video == told[0].tokens.video == billed < made.as_is.video
+    assert told[0].upload_bytes == carried < original
+    assert (made.exact, told[0].exact) == (False, True)
+    assert made.upload_bytes < original
+    assert made.media[0].original_bytes == told[0].media[0].original_bytes == original
+    assert made.media[0].doing == "6 of them made to fit"
+    kept = estimate(user(replace(part, budget="original")), settings=settings)
+    assert (kept.media[0].doing, kept.media[0].size_bytes, kept.exact) == ("sent as they are", original, True)
+
+
+@pytest.mark.parametrize(("uplink_mbps", "as_it_is"), [(1000, True), (0.001, False)])
+def test_the_line_is_weighed_as_the_call_weighs_it(usual, uplink_mbps, as_it_is):
+    """On a quick line a clip is told to go as it is; on a slow one, to be made smaller first."""
+    clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 20, size=(640, 480)))
+    (piece,) = estimate(user(VideoPart(source=clip)), settings=replace(usual, uplink_mbps=uplink_mbps)).media
+    assert (piece.exact, piece.size_bytes == len(clip.data)) == (as_it_is, as_it_is)
 
 
 def _parts(path):

@@ -63,6 +63,29 @@ CATALOGUE = [
     (200, "x", "An error occurred in model serving, error message is: [Invalid request parameters]", "ServerError"),
     (200, "x", "Backend buffer overflow", "ServerError"),
     (418, "", "teapot", "APIError"),
+    (200, "internal_error", "An internal error has occured.", "ServerError"),
+    (200, "InternalError", "An internal error has occured.", "ServerError"),
+    (200, "InternalError.Algo", "inference internal error.", "ServerError"),
+    (200, "internal_server_error", "Receive batching backend response failed!", "ServerError"),
+    (200, "server_error", "m", "ServerError"),
+    (200, "ServiceUnavailable", "m", "ServerError"),
+    (200, "500", "m", "ServerError"),
+    (200, "503", "The request queue is full.", "ServerError"),
+    (200, "429", "m", "RateLimitError"),
+    (200, "400", "m", "InvalidRequestError"),
+    (200, "1302", "m", "RateLimitError"),
+    (200, "1305", "m", "RateLimitError"),
+    (200, "13020", "m", "APIError"),
+    (200, "invalid_parameter_error", "m", "InvalidRequestError"),
+    (200, "InvalidParameter", "m", "InvalidRequestError"),
+    (200, "invalid_request_error", "m", "InvalidRequestError"),
+    (200, "InternalError.Algo.InvalidParameter", "m", "InvalidRequestError"),
+    (200, "x", "m", "APIError"),
+    (200, "data_inspection_failed", "internal_error", "ContentFilterError"),
+    (200, "internal_error", "<400> InternalError.Algo.InvalidParameter: m", "InvalidRequestError"),
+    (200, "internal_error", "Requests rate limit exceeded", "RateLimitError"),
+    (400, "internal_error", "m", "InvalidRequestError"),
+    (404, "1302", "m", "NotFoundError"),
 ]
 
 
@@ -147,6 +170,13 @@ def test_any_bytes_make_an_error(body, status):
 def test_any_json_is_read(value):
     """Any JSON is either an error answer or not."""
     parse_error(json.dumps(value))
+
+
+@pytest.mark.parametrize(("code", "kind"), [(500, errors.ServerError), (400, errors.InvalidRequestError)])
+def test_a_status_for_a_code(code, kind):
+    """A server like vLLM writes the status as a number, inside a stream that began with 200."""
+    body = json.dumps({"error": {"message": "m", "type": "t", "param": None, "code": code}})
+    assert type(to_error(200, body)) is kind
 
 
 def test_codes_win_over_words():

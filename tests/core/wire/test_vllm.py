@@ -166,3 +166,39 @@ def test_speech_where_text_would_be(mark, after):
 
     assert [delta.pcm for delta in deltas if isinstance(delta, AudioDelta)] == [b"ab" * 10, b"cd" * 10]
     assert (state.response.text, state.response.usage.total_tokens) == ("Hi", 3)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("reasoning",), ("reasoning_content",), ("reasoning", "reasoning_content")],
+    ids=["new", "old", "both"],
+)
+@pytest.mark.parametrize("size", [1, 40, 10_000])
+def test_thinking_has_two_names(names, size):
+    """The field of thinking was renamed by vLLM; whichever comes, in whichever pieces, it is told once."""
+    deltas = [
+        {"role": "assistant", "content": ""}, dict.fromkeys(names, "One, "), dict.fromkeys(names, "two."),
+        {**dict.fromkeys(names, None), "content": "Three."}, {**dict.fromkeys(names, ""), "content": "!"},
+    ]  # fmt: skip
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    said = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+    state = StreamState()
+
+    for start in range(0, len(said), size):
+        state.feed(said[start : start + size])
+    state.end()
+
+    assert (state.response.thinking, state.response.text) == ("One, two.", "Three.!")
+
+
+@pytest.mark.parametrize("told", [{"effort": "high"}, ["x"], 7, True])
+def test_only_text_is_thinking(told):
+    """Settings that a server repeats under the same name are none."""
+    chunk = {"choices": [{"delta": {"reasoning": told, "content": "Hi"}, "finish_reason": "stop"}]}
+    state = StreamState()
+
+    state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n")
+    state.end()
+
+    assert (state.response.thinking, state.response.text) == ("", "Hi")
