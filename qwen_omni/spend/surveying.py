@@ -50,12 +50,19 @@ class Surveyor:
     profile: Profile
     settings: Settings
     high_resolution: bool = False
+    multichannel: bool = False
     ready: dict[MediaSource, Prepared] = field(default_factory=dict)
     _fitter: Fitter = field(init=False)
 
     def __post_init__(self) -> None:
         room = room_of(self.settings, self.profile, inline=room_inline(self.profile))
-        self._fitter = Fitter(profile=self.profile, media_root=self.settings.media_root, room_bytes=room)
+        self._fitter = Fitter(
+            profile=self.profile,
+            media_root=self.settings.media_root,
+            room_bytes=room,
+            high_resolution=self.high_resolution,
+            multichannel=self.multichannel,
+        )
 
     def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:
         """Look at all media, in order.
