@@ -22,7 +22,7 @@ from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
-from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.oss_settings import OssSettings, with_scheme
 from qwen_omni.retry import Attempts, RetryPolicy
 
@@ -51,6 +51,7 @@ class Errand:
         sent: is told how many bytes have arrived.
         resume: identifies an upload that was begun before; `None` starts one.
         begun: is told how to resume.
+        resumable: what has arrived is kept when it fails, to go on from there; else nothing stays in the bucket.
     """
 
     object_name: str
@@ -58,6 +59,7 @@ class Errand:
     sent: Callable[[int], None]
     resume: str | None = None
     begun: Callable[[str], None]
+    resumable: bool = True
 
 
 class OssStore:
@@ -160,9 +162,20 @@ class _Multipart:
         self._reading = threading.Lock()
         self._part = max(_PART, math.ceil(ready.size_bytes / _MOST_PARTS / 2**20) * 2**20)
         self._count = math.ceil(ready.size_bytes / self._part)
+        self._joining = False
 
     def run(self) -> None:
         upload, parts = self._begun()
+        try:
+            self._fill(upload, parts)
+            self._complete(upload, [parts[number] for number in sorted(parts)])
+        except BaseException as error:
+            if not self._errand.resumable or isinstance(error, UnreadableMediaError):
+                self._give_up(upload)
+            raise
+
+    def _fill(self, upload: str, parts: dict[int, Any]) -> None:
+        """Send the parts that are missing, and look whether the file is still the same."""
         missing = [number for number in range(1, self._count + 1) if number not in parts]
         self._errand.sent(sum(part.size for part in parts.values()))
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-omni-upload") as pool:
@@ -176,10 +189,15 @@ class _Multipart:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         if not is_unchanged(self._file, self._ready):
-            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
             raise changed(self._ready)
-        ordered = [parts[number] for number in sorted(parts)]
-        self._tried(f"complete {self._errand.label}", lambda: self._complete(upload, ordered))
+
+    def _give_up(self, upload: str) -> None:
+        """Leave no part in the bucket. What went wrong before is told, not what goes wrong here."""
+        with contextlib.suppress(QwenOmniError):
+            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
+        if self._joining and not self._errand.resumable:  # the bucket may have made the object and not told so
+            with contextlib.suppress(QwenOmniError):
+                self._tried("delete an object", lambda: self._bucket.delete_object(self._name))
 
     @property
     def _name(self) -> str:
@@ -230,6 +248,10 @@ class _Multipart:
         return str(done.etag)
 
     def _complete(self, upload: str, parts: list[Any]) -> None:
+        self._joining = True
+        self._tried(f"complete {self._errand.label}", lambda: self._join(upload, parts))
+
+    def _join(self, upload: str, parts: list[Any]) -> None:
         done = self._bucket.complete_multipart_upload(self._name, upload, parts)
         if self._check_crc and all(part.part_crc is not None for part in parts):
             _compare(combined((int(part.part_crc), part.size) for part in parts), done.crc)

@@ -215,6 +215,52 @@ def test_delete_after_use(standin, carrier, film):
     assert standin.stores.objects.names(BUCKET) == [second.upload.location]
 
 
+def left_in_the_bucket(standin):
+    """Give the objects of the bucket and the uploads that were begun and not ended."""
+    held = standin.stores.objects
+    return held.names(BUCKET), list(held._uploads)
+
+
+REFUSED = {"status": 403, "code": "AccessDenied"}
+FAILURES = {
+    "a part": ({"part": REFUSED}, "Could not upload film.mp4"),
+    "a part that stays lost": ({"part": {"times": 99}}, "Could not upload film.mp4"),
+    "completing": ({"complete": {"status": 400, "code": "InvalidArgument"}}, "Could not complete film.mp4"),
+    "all answers to completing": ({"complete": {"unanswered": True, "times": 99}}, "Could not complete film.mp4"),
+    "completing, unseen": ({"complete": {"unanswered": True}, "head": REFUSED}, "Could not complete film.mp4"),
+}
+
+
+@pytest.mark.parametrize(("faults", "says"), FAILURES.values(), ids=FAILURES)
+def test_an_upload_for_one_request_leaves_nothing(standin, carrier, film, faults, says):
+    """What would be deleted after use cannot be resumed, so an upload that fails leaves no part and no object."""
+    for operation, fault in faults.items():
+        standin.stores.fail(operation, **fault)
+
+    with pytest.raises(DeliveryError, match=says):
+        carry(carrier(oss={"delete_after_use": True}), film(9 * 2**20))
+
+    assert left_in_the_bucket(standin) == ([], [])
+
+
+def test_an_interrupted_upload_for_one_request_leaves_nothing(standin, carrier, film):
+    """The same when the caller stops it; when giving up fails, too, the first error is the one told."""
+
+    def stop(progress):
+        if progress.sent_bytes:
+            raise KeyboardInterrupt
+
+    one = carrier(oss={"delete_after_use": True}, on_upload=stop)
+    with pytest.raises(KeyboardInterrupt):
+        carry(one, film(9 * 2**20))
+    assert left_in_the_bucket(standin) == ([], [])
+
+    standin.stores.fail("abort", status=403, code="AccessDenied")
+    with pytest.raises(KeyboardInterrupt):
+        carry(one, film(9 * 2**20))
+    assert operations(standin).count("abort") == 2
+
+
 def test_keys_come_from_the_environment(monkeypatch, carrier, film):
     """Without explicit keys the environment is read before every request; without any the error names the variables."""
     one = carrier(oss={"credentials": None})
