@@ -7,6 +7,7 @@ Errors of `oss2` hold signed headers, so they are translated and let go (`delive
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
 import re
@@ -16,13 +17,13 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
-from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssSettings, with_scheme
 from qwen_omni.retry import Attempts, RetryPolicy
 
@@ -248,13 +249,33 @@ class _Multipart:
         return str(done.etag)
 
     def _complete(self, upload: str, parts: list[Any]) -> None:
+        """Have the object made of its parts. There are none to send again then, so a wrong checksum ends it."""
         self._joining = True
-        self._tried(f"complete {self._errand.label}", lambda: self._join(upload, parts))
+        tries = itertools.count()
+        theirs = self._tried(
+            f"complete {self._errand.label}", lambda: self._joined(upload, parts, again=next(tries) > 0)
+        )
+        if theirs is None or not self._check_crc or any(part.part_crc is None for part in parts):
+            return
+        ours = combined((int(part.part_crc), part.size) for part in parts)
+        if ours != theirs:
+            raise StoreUnavailableError(
+                f"Could not complete {self._errand.label}: the checksum is {ours} here and {theirs} in the bucket. "
+                "The bytes changed on the way; try again."
+            )
 
-    def _join(self, upload: str, parts: list[Any]) -> None:
-        done = self._bucket.complete_multipart_upload(self._name, upload, parts)
-        if self._check_crc and all(part.part_crc is not None for part in parts):
-            _compare(combined((int(part.part_crc), part.size) for part in parts), done.crc)
+    def _joined(self, upload: str, parts: list[Any], *, again: bool) -> int | None:
+        """Give the checksum of the object, where the bucket tells it. A repetition may find the object made already."""
+        from oss2.exceptions import NoSuchUpload, NotFound  # noqa: PLC0415
+
+        try:
+            return cast("int | None", self._bucket.complete_multipart_upload(self._name, upload, parts).crc)
+        except NoSuchUpload:
+            with contextlib.suppress(NotFound):
+                made = self._bucket.head_object(self._name) if again else None
+                if made is not None and made.content_length == self._ready.size_bytes:
+                    return cast("int | None", made.server_crc)
+            raise
 
 
 def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noqa: ANN401  (oss2 has no types)
