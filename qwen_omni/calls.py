@@ -70,6 +70,7 @@ class Outgoing:
                 carrier=carrier,
                 model=request.model,
                 uplink_mbps=settings.uplink_mbps,
+                options=request.options,
                 approve=lambda ready: self._account.open(estimate_delivery(request, ready, settings)),
             )
             self._request = replace(request, messages=delivery.messages)

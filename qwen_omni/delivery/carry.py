@@ -152,6 +152,7 @@ class Carrier:
             sent=self._progress(ready, "oss", name, claim),
             resume=claim.resume if claim else None,
             begun=lambda resume: self._cache.note(claim, resume) if claim else None,
+            resumable=claim is not None,
         )
         self._bucket.put(ready, errand)
 

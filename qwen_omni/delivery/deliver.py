@@ -21,7 +21,10 @@ from qwen_omni.media.prepare import USUAL
 from qwen_omni.media.rules import check_conversation, check_inline, media_parts
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
+from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Profile
+
+_USUAL = ChatOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     model: str | None = None,
     approve: Callable[[Delivery], object] | None = None,
     uplink_mbps: float = USUAL.uplink_mbps,
+    options: ChatOptions = _USUAL,
 ) -> Delivery:
     """Make every piece of media fit its budget, check it against the model, then bring it where the service finds it.
 
@@ -65,6 +69,7 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
         model: the name in the request, where it is another one than the profile's.
         approve: is shown everything prepared, before a byte of it is uploaded; what it raises stops the delivery.
         uplink_mbps: megabits per second that can be sent; weighed against the time that making a file smaller takes.
+        options: of the call; what they ask of pictures and sound is not undone while these are made to fit.
 
     Raises:
         MediaOutsideRootError: a path leads out of `media_root`; nothing was opened.
@@ -76,7 +81,14 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
     _check_roots(messages, media_root)
     check_conversation(messages, profile, stores=carrier is not None and carrier.stores)
     room = room_inline(profile) if carrier is None else carrier.room(profile, inline=room_inline(profile))
-    fitter = Fitter(profile=profile, media_root=media_root, room_bytes=room, uplink_mbps=uplink_mbps)
+    fitter = Fitter(
+        profile=profile,
+        media_root=media_root,
+        room_bytes=room,
+        uplink_mbps=uplink_mbps,
+        high_resolution=bool(options.high_resolution_images),
+        multichannel=bool(options.multichannel),
+    )
     fitting = _Fitting(fitter=fitter, carrier=carrier, allow_private=allow_private_urls, now=datetime.now(UTC))
     fitted = {id(part): fitting.fit(part, place) for place, part in media_parts(messages)}
     planned = fitting.planned

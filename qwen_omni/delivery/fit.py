@@ -10,7 +10,8 @@ from qwen_omni.delivery.inline import version_of
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_plain
-from qwen_omni.media.plan import Plan
+from qwen_omni.media.plan import Plan, Wish
+from qwen_omni.media.plan_channels import AS_IT_IS, check_channels, loses_channels
 from qwen_omni.media.prepare import USUAL, Choices, Look, carry_out, look_at, plan_for
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part
@@ -38,12 +39,19 @@ class Fitted:
 
 @dataclass(slots=True, kw_only=True)
 class Fitter:
-    """Makes the media of one conversation fit one model."""
+    """Makes the media of one conversation fit one model.
+
+    Attributes:
+        high_resolution: images are looked at with as many pixels as the model can.
+        multichannel: sound is to be heard by channel, so what has several is not made anew.
+    """
 
     profile: Profile
     media_root: Path
     room_bytes: int
     uplink_mbps: float = USUAL.uplink_mbps
+    high_resolution: bool = False
+    multichannel: bool = False
     _looks: dict[MediaSource, Look] = field(default_factory=dict)
     _done: dict[_Key, tuple[Fitted, Plan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
@@ -109,23 +117,48 @@ class Fitter:
         """Decide what will be done with a part.
 
         Raises:
-            MediaError: it is unreadable, of another kind than its part, or (`checked`) breaks a limit of the model.
+            MediaError: it is unreadable, of another kind than its part, or (`checked`) breaks a limit of the model, or
+                is to be heard by channel and cannot go as it is.
         """
         assert not isinstance(part, FramesPart)
         look = self.look(part.source, f"{place}: {part.source.label}")
         start, end, budget = range_and_budget(part)
         if checked:
             check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
-        return look, plan_for(look, budget=budget, start=start, end=end, choices=self._choices(part))
+        choices = self._choices(part)
+        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+        if checked and self.multichannel and loses_channels(look.info, plan):
+            plan = self._by_channel(look, plan, choices)
+        if isinstance(part, ImagePart) and self.high_resolution:  # the request says that, not what stands beside it
+            plan = replace(plan, sampling=replace(plan.sampling, max_pixels=part.sampling.max_pixels))
+        return look, plan
+
+    def _by_channel(self, look: Look, plan: Plan, choices: Choices) -> Plan:
+        """Send sound of several channels as it is, whatever another plan would gain."""
+        wish = Wish(budget=plan.budget, profile=self.profile, room_bytes=self.room_bytes)
+        check_channels(look.info, plan, wish, label=look.label)
+        kept = plan_for(look, budget=replace(plan.budget, keep=True), choices=choices)
+        return replace(kept, budget=plan.budget, reason=AS_IT_IS)
 
     def _choices(self, part: MediaPart) -> Choices:
         return Choices(
             model=self.profile,
-            sampling=Sampling() if isinstance(part, AudioPart) else part.sampling,
+            sampling=self._sampling(part),
             media_root=self.media_root,
             room_bytes=self.room_bytes,
             uplink_mbps=self.uplink_mbps,
         )
+
+    def _sampling(self, part: MediaPart) -> Sampling:
+        """Give what the service is asked to look at: high resolution is the highest `max_pixels`, and overrules any."""
+        rules = self.profile.tokens
+        match part:
+            case AudioPart():
+                return Sampling()
+            case ImagePart() if self.high_resolution and rules.image_tokens_high is not None:
+                return replace(part.sampling, max_pixels=rules.image_tokens_high * rules.factor**2)
+            case _:
+                return part.sampling
 
     def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
         assert not isinstance(part, FramesPart)

@@ -7,6 +7,7 @@ Errors of `oss2` hold signed headers, so they are translated and let go (`delive
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
 import re
@@ -16,13 +17,13 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
-from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssSettings, with_scheme
 from qwen_omni.retry import Attempts, RetryPolicy
 
@@ -51,6 +52,7 @@ class Errand:
         sent: is told how many bytes have arrived.
         resume: identifies an upload that was begun before; `None` starts one.
         begun: is told how to resume.
+        resumable: what has arrived is kept when it fails, to go on from there; else nothing stays in the bucket.
     """
 
     object_name: str
@@ -58,6 +60,7 @@ class Errand:
     sent: Callable[[int], None]
     resume: str | None = None
     begun: Callable[[str], None]
+    resumable: bool = True
 
 
 class OssStore:
@@ -160,9 +163,20 @@ class _Multipart:
         self._reading = threading.Lock()
         self._part = max(_PART, math.ceil(ready.size_bytes / _MOST_PARTS / 2**20) * 2**20)
         self._count = math.ceil(ready.size_bytes / self._part)
+        self._joining = False
 
     def run(self) -> None:
         upload, parts = self._begun()
+        try:
+            self._fill(upload, parts)
+            self._complete(upload, [parts[number] for number in sorted(parts)])
+        except BaseException as error:
+            if not self._errand.resumable or isinstance(error, UnreadableMediaError):
+                self._give_up(upload)
+            raise
+
+    def _fill(self, upload: str, parts: dict[int, Any]) -> None:
+        """Send the parts that are missing, and look whether the file is still the same."""
         missing = [number for number in range(1, self._count + 1) if number not in parts]
         self._errand.sent(sum(part.size for part in parts.values()))
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-omni-upload") as pool:
@@ -176,10 +190,15 @@ class _Multipart:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         if not is_unchanged(self._file, self._ready):
-            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
             raise changed(self._ready)
-        ordered = [parts[number] for number in sorted(parts)]
-        self._tried(f"complete {self._errand.label}", lambda: self._complete(upload, ordered))
+
+    def _give_up(self, upload: str) -> None:
+        """Leave no part in the bucket. What went wrong before is told, not what goes wrong here."""
+        with contextlib.suppress(QwenOmniError):
+            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
+        if self._joining and not self._errand.resumable:  # the bucket may have made the object and not told so
+            with contextlib.suppress(QwenOmniError):
+                self._tried("delete an object", lambda: self._bucket.delete_object(self._name))
 
     @property
     def _name(self) -> str:
@@ -230,9 +249,33 @@ class _Multipart:
         return str(done.etag)
 
     def _complete(self, upload: str, parts: list[Any]) -> None:
-        done = self._bucket.complete_multipart_upload(self._name, upload, parts)
-        if self._check_crc and all(part.part_crc is not None for part in parts):
-            _compare(combined((int(part.part_crc), part.size) for part in parts), done.crc)
+        """Have the object made of its parts. There are none to send again then, so a wrong checksum ends it."""
+        self._joining = True
+        tries = itertools.count()
+        theirs = self._tried(
+            f"complete {self._errand.label}", lambda: self._joined(upload, parts, again=next(tries) > 0)
+        )
+        if theirs is None or not self._check_crc or any(part.part_crc is None for part in parts):
+            return
+        ours = combined((int(part.part_crc), part.size) for part in parts)
+        if ours != theirs:
+            raise StoreUnavailableError(
+                f"Could not complete {self._errand.label}: the checksum is {ours} here and {theirs} in the bucket. "
+                "The bytes changed on the way; try again."
+            )
+
+    def _joined(self, upload: str, parts: list[Any], *, again: bool) -> int | None:
+        """Give the checksum of the object, where the bucket tells it. A repetition may find the object made already."""
+        from oss2.exceptions import NoSuchUpload, NotFound  # noqa: PLC0415
+
+        try:
+            return cast("int | None", self._bucket.complete_multipart_upload(self._name, upload, parts).crc)
+        except NoSuchUpload:
+            with contextlib.suppress(NotFound):
+                made = self._bucket.head_object(self._name) if again else None
+                if made is not None and made.content_length == self._ready.size_bytes:
+                    return cast("int | None", made.server_crc)
+            raise
 
 
 def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noqa: ANN401  (oss2 has no types)

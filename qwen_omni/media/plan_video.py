@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, even_sides, fit_sides, shown_size
+from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, even_sides, shown_size
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan, Span, Wish
 from qwen_omni.media.plan_costs import (
@@ -19,6 +19,7 @@ from qwen_omni.media.plan_costs import (
     video_seconds,
 )
 from qwen_omni.media.plan_reasons import Reason, undocumented, why_not_as_is
+from qwen_omni.media.plan_sides import allowed
 from qwen_omni.messages import Sampling
 from qwen_omni.tokens import audio_tokens, video_tokens
 
@@ -131,7 +132,7 @@ def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | N
 
 def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
     shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
-    full = fit_sides(shown, wish.budget)
+    full = allowed(shown, wish)
     for percent in range(100, _NARROWEST - 1, -1):
         width, height = even_sides(*shown, full * Fraction(percent, 100))
         yield width, height
@@ -167,7 +168,7 @@ def _fits(info: MediaInfo, wish: Wish) -> bool:
         return False
     wanted = Fraction(budget.fps if budget.fps is not None else LIVELY_FPS)
     shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
-    return fit_sides(shown, budget) == 1 and info.fps <= wanted * _RATE_SLACK
+    return allowed(shown, wish) == 1 and info.fps <= wanted * _RATE_SLACK
 
 
 def _can_remux(info: MediaInfo) -> bool:

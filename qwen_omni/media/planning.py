@@ -5,17 +5,17 @@ gains something. `auto` never bills more tokens than the untouched original woul
 decided here; videos have their own module, `media.plan_video`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
 from qwen_omni.delivery.formats import IMAGE_CONTAINERS, documented_format
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import fit_sides, whole_sides
+from qwen_omni.media.budget import whole_sides
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan, Span, Wish
 from qwen_omni.media.plan_costs import USUAL_SECONDS, WORTH_SECONDS, room_for, sound_seconds, upload_seconds
-from qwen_omni.media.plan_reasons import only_a_part, too_large, turned, undocumented
+from qwen_omni.media.plan_reasons import Reason, only_a_part, too_large, turned, undocumented
+from qwen_omni.media.plan_sides import allowed
 from qwen_omni.media.plan_video import plan_video, sampling_for
 from qwen_omni.tokens import audio_tokens, image_tokens
 
@@ -80,7 +80,7 @@ def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
     size = int(wish.budget.sound_bitrate * seconds / 8)
     made = replace(plan, action="audio", sound=True, size_bytes=size)
     made = replace(made, seconds=sound_seconds(seconds, wish) + upload_seconds(size, wish))
-    why = _why_not_this_sound(info, wish, span)
+    why = why_not_this_sound(info, wish, partial=span.partial)
     if why is not None:
         return replace(made, reason=f"made mono MP3: {why(info)}")
     if size * _SOUND_SLACK >= info.size_bytes:
@@ -91,9 +91,10 @@ def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
     return replace(made, reason=f"made mono MP3: {told}")
 
 
-def _why_not_this_sound(info: MediaInfo, wish: Wish, span: Span) -> Callable[[MediaInfo], str] | None:
+def why_not_this_sound(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
+    """Tell why sound must be made anew; `None` if it could go as it is."""
     told = (
-        (span.partial, only_a_part),
+        (partial, only_a_part),
         (not sound_is_documented(info), undocumented_sound),
         (info.size_bytes > room_for(wish.profile.limits.audio_bytes, wish), too_large),
     )
@@ -130,7 +131,7 @@ def _plan_image(info: MediaInfo, wish: Wish) -> Plan:
     )
     if wish.budget.keep:
         return plan
-    small = whole_sides(*size, fit_sides(size, wish.budget))
+    small = whole_sides(*size, allowed(size, wish))
     made = image_tokens(wish.profile, small, asked)
     why = _why_not_this_image(info, wish)
     if why is None and small == size:
@@ -142,7 +143,7 @@ def _plan_image(info: MediaInfo, wish: Wish) -> Plan:
     return replace(plan, action="image", picture=picture, tokens=made, reason=f"made {small[0]}x{small[1]}: {reason}")
 
 
-def _why_not_this_image(info: MediaInfo, wish: Wish) -> Callable[[MediaInfo], str] | None:
+def _why_not_this_image(info: MediaInfo, wish: Wish) -> Reason | None:
     told = (
         (info.rotation != 0, turned),
         (info.container not in IMAGE_CONTAINERS, undocumented),

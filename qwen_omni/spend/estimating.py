@@ -71,6 +71,7 @@ def estimate(
         profile=call.profile,
         settings=call.settings,
         high_resolution=bool(request.options.high_resolution_images),
+        multichannel=bool(request.options.multichannel),
         ready=held,
     )
     return call.estimate(surveyor.survey(request.messages), answer_tokens)

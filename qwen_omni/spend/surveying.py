@@ -50,6 +50,7 @@ class Surveyor:
     profile: Profile
     settings: Settings
     high_resolution: bool = False
+    multichannel: bool = False
     ready: dict[MediaSource, Prepared] = field(default_factory=dict)
     _fitter: Fitter = field(init=False)
 

@@ -38,7 +38,10 @@ async def serve_store(
                 break
         else:
             body.close()
-            return StoreSending(await asyncio.to_thread(stores.respond, asked, operation, body, fault, keys), transport)
+            unanswered = fault is not None and fault.unanswered
+            met = None if unanswered else fault
+            reply = await asyncio.to_thread(stores.respond, asked, operation, body, met, keys)
+            return StoreSending(None if unanswered else reply, transport)
     except ClientDisconnect:
         pass  # the client gave up, as it should when its file changes
     stores.cut(asked, operation, body)

@@ -45,13 +45,18 @@ class LoggedStoreCall:
 
 @dataclass(slots=True, kw_only=True)
 class StoreFault:
-    """Something that goes wrong at a store. `cut_after` bytes of the body the connection ends."""
+    """Something that goes wrong at a store.
+
+    `cut_after` bytes of the body the connection ends; `unanswered`: all is done, and the connection ends instead of
+    the answer.
+    """
 
     operation: str | None
     status: int = 503
     code: str = "ServiceUnavailable"
     message: str = "Please reduce your request rate."
     cut_after: int | None = None
+    unanswered: bool = False
     times: int = 1
 
 

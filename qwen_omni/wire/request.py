@@ -94,6 +94,8 @@ def _plain(options: ChatOptions) -> dict[str, Any]:
 
 
 def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    if options.multichannel and not profile.multichannel:
+        raise ConfigurationError(f"{profile.name} hears one channel; drop multichannel=, or use qwen3.8-omni-flash.")
     return {**_thinking(options, profile), **_speech(options, profile), **_search(options, profile)}
 
 

@@ -11,9 +11,11 @@ from oss2.utils import Crc64
 
 from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.oss import OssStore
 from qwen_omni.errors import ConfigurationError, DeliveryError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssCredentials, OssSettings
-from tests.core.delivery.conftest import BUCKET, MODEL, credentials, operations, sha256
+from qwen_omni.retry import RetryPolicy
+from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, sha256
 
 
 def get(url, **headers):
@@ -213,6 +215,92 @@ def test_delete_after_use(standin, carrier, film):
     one.release(first)
 
     assert standin.stores.objects.names(BUCKET) == [second.upload.location]
+
+
+def left_in_the_bucket(standin):
+    """Give the objects of the bucket and the uploads that were begun and not ended."""
+    held = standin.stores.objects
+    return held.names(BUCKET), list(held._uploads)
+
+
+REFUSED = {"status": 403, "code": "AccessDenied"}
+FAILURES = {
+    "a part": ({"part": REFUSED}, "Could not upload film.mp4"),
+    "a part that stays lost": ({"part": {"times": 99}}, "Could not upload film.mp4"),
+    "completing": ({"complete": {"status": 400, "code": "InvalidArgument"}}, "Could not complete film.mp4"),
+    "all answers to completing": ({"complete": {"unanswered": True, "times": 99}}, "Could not complete film.mp4"),
+    "completing, unseen": ({"complete": {"unanswered": True}, "head": REFUSED}, "Could not complete film.mp4"),
+}
+
+
+@pytest.mark.parametrize(("faults", "says"), FAILURES.values(), ids=FAILURES)
+def test_an_upload_for_one_request_leaves_nothing(standin, carrier, film, faults, says):
+    """What would be deleted after use cannot be resumed, so an upload that fails leaves no part and no object."""
+    for operation, fault in faults.items():
+        standin.stores.fail(operation, **fault)
+
+    with pytest.raises(DeliveryError, match=says):
+        carry(carrier(oss={"delete_after_use": True}), film(9 * 2**20))
+
+    assert left_in_the_bucket(standin) == ([], [])
+
+
+def test_an_interrupted_upload_for_one_request_leaves_nothing(standin, carrier, film):
+    """The same when the caller stops it; when giving up fails, too, the first error is the one told."""
+
+    def stop(progress):
+        if progress.sent_bytes:
+            raise KeyboardInterrupt
+
+    one = carrier(oss={"delete_after_use": True}, on_upload=stop)
+    with pytest.raises(KeyboardInterrupt):
+        carry(one, film(9 * 2**20))
+    assert left_in_the_bucket(standin) == ([], [])
+
+    standin.stores.fail("abort", status=403, code="AccessDenied")
+    with pytest.raises(KeyboardInterrupt):
+        carry(one, film(9 * 2**20))
+    assert operations(standin).count("abort") == 2
+
+
+def test_a_lost_answer_to_completing_is_no_failure(standin, carrier, film):
+    """The bucket has made the object though its answer was lost: that is found out, and nothing is sent again."""
+    standin.stores.fail("complete", unanswered=True)
+    media = film(9 * 2**20)
+
+    found = carry(carrier(), media)
+
+    assert standin.stores.objects.get(BUCKET, found.upload.location).sha256 == sha256(media.path)
+    assert sorted(operations(standin)) == ["begin", "complete", "complete", "head", "part", "part", "part"]
+
+
+@pytest.mark.parametrize("there", [None, b"another film"], ids=["nothing", "another object"])
+def test_an_upload_that_is_gone_is_an_error(standin, carrier, film, there):
+    """Where a repetition finds no upload and no object of this length, the error names what the bucket said."""
+    media = film(9 * 2**20)
+    place = f"ours/{sha256(media.path)}.mp4"
+
+    def lose(progress):
+        if progress.sent_bytes == progress.total_bytes:
+            standin.stores.objects._uploads.clear()
+            if there is not None:
+                one.write(place, there)
+
+    one = OssStore(bucket(standin), retry=RetryPolicy(max_retries=0), timeout=10)
+    standin.stores.fail("complete", status=503)
+    with pytest.raises(DeliveryError, match="404 NoSuchUpload"):
+        carry(carrier(on_upload=lose), media)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["told", "found out"])
+def test_a_wrong_checksum_of_the_whole_is_named(standin, carrier, film, monkeypatch, lost):
+    """An object whose checksum differs is an error that says so, whether its answer came or not."""
+    monkeypatch.setattr("qwen_omni.delivery.oss.combined", lambda _: 1)
+    standin.stores.fail("complete", unanswered=True, times=int(lost))
+
+    with pytest.raises(StoreUnavailableError, match="the checksum is 1 here and"):
+        carry(carrier(oss={"delete_after_use": True}), film(9 * 2**20))
+    assert left_in_the_bucket(standin) == ([], [])
 
 
 def test_keys_come_from_the_environment(monkeypatch, carrier, film):

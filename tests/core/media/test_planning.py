@@ -11,6 +11,7 @@ from qwen_omni.media.budget import MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
+from qwen_omni.messages import Sampling
 from qwen_omni.profiles import profile_for
 
 OMNI = profile_for("qwen3.8-omni-flash")
@@ -136,6 +137,32 @@ def test_static_shows_what_its_sampling_costs():
     made = plan(replace(FILM, duration=Fraction(60)), "static")
     assert made.sampling.fps == 4
     assert made.tokens > made.tokens_as_is
+
+
+@pytest.mark.parametrize(
+    ("info", "budget", "most", "size"),
+    [
+        (PHOTO, "auto", 4_000_000, (2309, 1732)),
+        (PHOTO, "static", 4_000_000, (2309, 1732)),
+        (PHOTO, "auto", 300_000, (960, 720)),
+        (PHOTO, MediaBudget(long_side=640, short_side=640), 4_000_000, (640, 480)),
+        (FILM, "static", 300_000, (1280, 720)),
+        (FILM, "static", 1_500_000, (1632, 918)),
+        (FILM, MediaBudget(fps=1, max_pixels=1_500_000), None, (1632, 918)),
+        (FILM, MediaBudget(long_side=640, short_side=360), 1_500_000, (640, 360)),
+    ],
+)
+def test_pixels_that_are_asked_for_lift_the_usual_sides(info, budget, most, size):
+    """No picture is made smaller than what the service is asked to look at, but for sides of the caller's own."""
+    assert plan(info, budget, sampling=Sampling(max_pixels=most)).picture.size == size
+
+
+@settings(max_examples=50)
+@given(info=films, most=st.integers(4_096, 2_048_000))
+def test_lifted_sides_bill_no_more_than_the_original(info, most):
+    """`auto` bills at most what the untouched original would with the same `max_pixels`."""
+    made = plan(info, "auto", sampling=Sampling(max_pixels=most), room_bytes=7_000_000)
+    assert made.tokens <= made.tokens_as_is
 
 
 def test_an_empty_range_is_refused():

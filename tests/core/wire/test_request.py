@@ -109,6 +109,7 @@ REFUSED = {
         "cannot search the web and call tools",
     ),
     "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
+    "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
     "JSON mode where there is none": ({"json_mode": True, "model": "qwen3.5-omni-flash"}, "no JSON mode"),
     "a schema where none is taken": ({"json_schema": {"type": "object"}}, "takes no JSON schema"),
     "not streaming": ({"extra_body": {"stream": False}}, "every request streams"),
