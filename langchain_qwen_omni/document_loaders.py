@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from langchain_core.document_loaders import BaseBlobParser, BaseLoader, Blob
 from langchain_core.documents import Document
 
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from qwen_omni.client import AsyncOmniClient
 from qwen_omni.downloads import opened
-from qwen_omni.video.indexing import PassageOptions, iter_passages
+from qwen_omni.settings import Settings
+from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.passages import Mode, Passage, stretch_of
 from qwen_omni.video.progress import OnProgress
@@ -82,20 +84,36 @@ class QwenOmniVideoLoader(BaseLoader):
         """
         llm = self.llm or ChatQwenOmni()
         for source in find_media(self.sources):
-            yield from _guarded(self._documents(source, llm), str(source), self.on_error)
+            with _guarded(str(source), self.on_error):
+                yield from self._documents(source, llm)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
-        """Do the same without blocking the event loop; stop early with `contextlib.aclosing`."""
-        coming = self.lazy_load()
-        try:
-            while (document := await asyncio.to_thread(next, coming, None)) is not None:
-                yield document
-        finally:
-            await asyncio.to_thread(coming.close)  # type: ignore[attr-defined]
+        """Do the same without blocking the event loop; stop early with `contextlib.aclosing`.
+
+        Cancelling it ends it at once: nothing more is asked, and what is finished is kept.
+        """
+        async with contextlib.AsyncExitStack() as closing:
+            llm = self.llm or ChatQwenOmni()
+            client = await closing.enter_async_context(AsyncOmniClient(llm.client().settings))
+            sources = find_media(self.sources)
+            while (source := await asyncio.to_thread(next, sources, None)) is not None:
+                with _guarded(str(source), self.on_error):
+                    async with contextlib.aclosing(self._adocuments(source, llm.model, client)) as documents:
+                        async for document in documents:
+                            yield document
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
         with opened(os.fspath(source), llm.client().settings) as (path, name):
             yield from _read(path, name, llm, self.options, self.on_progress)
+
+    async def _adocuments(self, source: Source, model: str, client: AsyncOmniClient) -> AsyncGenerator[Document, None]:
+        async with _aopened(os.fspath(source), client.settings) as (path, name):
+            passages = aiter_passages(
+                path, name, _asked_of(model, self.options), client=client, on_progress=self.on_progress
+            )
+            async with contextlib.aclosing(passages) as coming:
+                async for passage in coming:
+                    yield _document(passage)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -162,11 +180,33 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
 def _read(
     content: Path | bytes, name: str, llm: ChatQwenOmni, options: PassageOptions, on_progress: OnProgress | None
 ) -> Iterator[Document]:
-    asked = replace(options, summary=replace(options.summary, model=llm.model))
-    passages = iter_passages(content, name, asked, client=llm.client(), on_progress=on_progress)
+    passages = iter_passages(content, name, _asked_of(llm.model, options), client=llm.client(), on_progress=on_progress)
     with contextlib.closing(passages) as coming:
         for passage in coming:
             yield _document(passage)
+
+
+def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
+    return replace(options, summary=replace(options.summary, model=model))
+
+
+@contextlib.asynccontextmanager
+async def _aopened(source: str, settings: Settings) -> AsyncIterator[tuple[Path, str]]:
+    """Do what `opened` does, on a thread. Whoever is cancelled does not wait for a download; its file is removed."""
+    opening = opened(source, settings)
+    entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
+
+    def leave(entered: "asyncio.Future[tuple[Path, str]]") -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            opening.__exit__(None, None, None)
+
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        if entering.done():
+            await asyncio.to_thread(leave, entering)
+        else:
+            entering.add_done_callback(leave)
 
 
 def _warn(text: str) -> None:
@@ -177,9 +217,11 @@ def _document(passage: Passage) -> Document:
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 
-def _guarded(documents: Iterator[Document], name: str, on_error: OnError) -> Iterator[Document]:
+@contextlib.contextmanager
+def _guarded(name: str, on_error: OnError) -> Iterator[None]:
+    """Leave out a source that cannot be read, if that is wanted."""
     try:
-        yield from documents
+        yield
     except UNREADABLE as error:
         if on_error == "raise":
             raise
