@@ -16,6 +16,7 @@ from typing import Any
 from langchain_core.document_loaders import BaseBlobParser, BaseLoader, Blob
 from langchain_core.documents import Document
 
+from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.downloads import opened
@@ -68,7 +69,8 @@ class QwenOmniVideoLoader(BaseLoader):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Check the choices; nothing is opened yet."""
-        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
+        with as_langchain_errors():
+            self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.sources = named_apart(source)
         self.llm = llm
         self.on_error = on_error
@@ -82,10 +84,11 @@ class QwenOmniVideoLoader(BaseLoader):
             MediaError: a source cannot be read, unless `on_error="warn"`.
             QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
         """
-        llm = self.llm or ChatQwenOmni()
-        for source in find_media(self.sources):
-            with _guarded(str(source), self.on_error):
-                yield from self._documents(source, llm)
+        with as_langchain_errors():
+            llm = self.llm or ChatQwenOmni()
+            for source in find_media(self.sources):
+                with _guarded(str(source), self.on_error):
+                    yield from self._documents(source, llm)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
         """Do the same without blocking the event loop; stop early with `contextlib.aclosing`.
@@ -93,6 +96,7 @@ class QwenOmniVideoLoader(BaseLoader):
         Cancelling it ends it at once: nothing more is asked, and what is finished is kept.
         """
         async with contextlib.AsyncExitStack() as closing:
+            closing.enter_context(as_langchain_errors())
             llm = self.llm or ChatQwenOmni()
             client = await closing.enter_async_context(AsyncOmniClient(llm.client().settings))
             sources = find_media(self.sources)
@@ -141,16 +145,18 @@ class QwenOmniMediaParser(BaseBlobParser):
         transcript: Wanted = False,
     ) -> None:
         """Check the choices."""
-        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
+        with as_langchain_errors():
+            self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.llm = llm
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
-        for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
-            document.metadata = {**blob.metadata, **document.metadata}
-            yield document
+        with as_langchain_errors():
+            for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
+                document.metadata = {**blob.metadata, **document.metadata}
+                yield document
 
 
 def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -> dict[str, Any]:
@@ -170,7 +176,8 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
         question = HumanMessage([clip(documents[0], fps=4), {"type": "text", "text": "What does the sign say?"}])
         print(llm.invoke([question]).text)
     """
-    stretch = stretch_of(document.metadata, margin=margin)
+    with as_langchain_errors():
+        stretch = stretch_of(document.metadata, margin=margin)
     extras = {"start": stretch.start, "end": stretch.end}
     if fps is not None and stretch.kind == "video":
         extras["fps"] = fps
