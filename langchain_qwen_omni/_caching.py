@@ -13,6 +13,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.globals import get_llm_cache
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables.config import run_in_executor
 from pydantic import PrivateAttr
 
 from langchain_qwen_omni._fields import ChatFields
@@ -45,7 +46,7 @@ class Cached(ChatFields):
     ) -> ChatResult:
         if not self._caches():
             return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        keyed, light = self._keyed(messages, kwargs)
+        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # it reads whole files
         return await super(Cached, keyed)._agenerate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
 
     def _caches(self) -> bool:
