@@ -143,3 +143,26 @@ def test_a_cached_answer_without_usage_is_no_call():
         message = AIMessage("hi").model_copy(update={"usage_metadata": used})
         handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
     assert handler.ledger.total.calls == 0
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("way", ["stream_events", "astream_events", "graph"])
+async def test_protocol_events_tell_the_estimate(llm, way):
+    """Through LangChain's events the books hold the same estimate as after `invoke`."""
+    handler, plain = UsageLedgerHandler(), UsageLedgerHandler()
+    llm.invoke("Say hello.", config={"callbacks": [plain]})
+    config = {"callbacks": [handler]}
+    if way == "stream_events":
+        assert llm.stream_events("Say hello.", version="v3", config=config).output.text
+    elif way == "astream_events":
+        assert (await (await llm.astream_events("Say hello.", version="v3", config=config))).text
+    else:
+        graph = pytest.importorskip("langgraph.graph")
+        builder = graph.StateGraph(graph.MessagesState)
+        builder.add_node("ask", lambda state: {"messages": [llm.invoke(state["messages"])]})
+        builder.add_edge(graph.START, "ask")
+        for _ in builder.compile().stream_events({"messages": [HumanMessage("Say hello.")]}, config, version="v3"):
+            pass
+    await llm.aclose()
+    assert handler.ledger.total == plain.ledger.total
+    assert handler.ledger.total.ratio is not None
