@@ -181,7 +181,8 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     extras = {"start": stretch.start, "end": stretch.end}
     if fps is not None and stretch.kind == "video":
         extras["fps"] = fps
-    return {"type": stretch.kind, "path": stretch.source, "extras": extras}
+    where = "url" if stretch.source.startswith("file:") else "path"
+    return {"type": stretch.kind, where: stretch.source, "extras": extras}
 
 
 def _read(

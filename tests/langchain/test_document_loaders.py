@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.document_loaders import Blob
+from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip, document_loaders
@@ -284,3 +285,12 @@ async def test_a_download_is_not_waited_for(llm, tmp_path, monkeypatch):
         await loading
     goes_on.set()
     await removed.wait()
+
+
+def test_a_clip_of_a_file_url(film, llm, standin, tmp_path):
+    """A document whose source is a `file:` address is asked again like one with a path."""
+    address = here(film, tmp_path).as_uri()
+    document = Document("", metadata={"source": address, "start": 2.0, "end": 5.0, "duration": 20.0})
+    llm.invoke([HumanMessage([clip(document, margin=0), {"type": "text", "text": "What is on screen?"}])])
+    (facts,) = standin.requests[-1].media
+    assert facts.duration == pytest.approx(3, abs=0.3)
