@@ -6,13 +6,15 @@ messages, and the call is made with the caller's own. `_references` makes the co
 """
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
+import copy
 from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatResult
+from langchain_core.outputs import ChatGeneration, ChatResult, Generation
+from langchain_core.runnables.config import run_in_executor
 from pydantic import PrivateAttr
 
 from langchain_qwen_omni._fields import ChatFields
@@ -45,8 +47,12 @@ class Cached(ChatFields):
     ) -> ChatResult:
         if not self._caches():
             return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        keyed, light = self._keyed(messages, kwargs)
+        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # it reads whole files
         return await super(Cached, keyed)._agenerate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
+
+    def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
+        # LangChain marks a hit in the very object that the first caller was given, who may still be counting.
+        return super()._convert_cached_generations([copy.copy(one) for one in cache_val])
 
     def _caches(self) -> bool:
         return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, to_usage
 from langchain_qwen_omni._speech import WAV, Pieces, with_true_sizes
+from qwen_omni.call_estimate import estimated_beside
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -96,6 +97,7 @@ class EventBuilder:
                 self._metadata[FINISH_REASON] = delta.reason
             case UsageDelta():
                 self._usage = dict(to_usage(delta.usage))
+                self._metadata |= estimated_beside(delta.usage)
         return []
 
     def last(self, notes: dict[str, Any] | None = None) -> list[Event]:

@@ -4,6 +4,8 @@
 """
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
+import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from qwen_omni.spend.estimates import Estimate
+
+# What may be given to one call and may hold a secret, or is a live object: never told to traces or caches.
+_UNTOLD = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
 
 
 class ChatFields(ModelFields, BaseChatModel):
@@ -87,6 +92,16 @@ class ChatFields(ModelFields, BaseChatModel):
         params["ls_provider"] = PROVIDER
         return params
 
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **_told(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        told, headers = _told(kwargs), kwargs.get("extra_headers")
+        if headers:  # they may change the answer, so they are part of the key: by their digest
+            same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
+            told["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
+        return super()._get_llm_string(stop=stop, **told)
+
     @property
     def _llm_type(self) -> str:
         return "chat-qwen-omni"
@@ -109,3 +124,7 @@ class ChatFields(ModelFields, BaseChatModel):
     def get_lc_namespace(cls) -> list[str]:
         """Give the module that `load` finds the class in."""
         return ["langchain_qwen_omni", "chat_models"]
+
+
+def _told(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _UNTOLD}

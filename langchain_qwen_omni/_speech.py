@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 from pydantic import ConfigDict
 
+from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.responses import AudioDelta
 from qwen_omni.wire.audio import to_wav
@@ -216,9 +217,11 @@ def save_speech(message: BaseMessage, path: str | os.PathLike[str]) -> Path:
     """
     speech = speech_of(message) if isinstance(message, AIMessage) else None
     if speech is None:
-        raise UnsupportedContentError(
-            f"This {type(message).__name__} holds no speech. A model speaks with modalities=['text', 'audio'], "
-            "if it can (qwen3.5-omni-flash does)."
+        raise to_langchain(
+            UnsupportedContentError(
+                f"This {type(message).__name__} holds no speech. A model speaks with modalities=['text', 'audio'], "
+                "if it can (qwen3.5-omni-flash does)."
+            )
         )
     target = Path(path)
     target.write_bytes(speech)

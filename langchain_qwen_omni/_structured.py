@@ -21,6 +21,8 @@ from qwen_omni.errors import ConfigurationError
 Method = Literal["json_schema", "function_calling", "json_mode"]
 Schema = dict[str, Any] | type
 
+_TITLE = "answer"  # of a JSON schema that has none
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
@@ -34,8 +36,28 @@ def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None
     """Decide how to ask for answers of a schema.
 
     Raises:
-        ConfigurationError: no schema where one is needed, or an unknown method.
+        ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
     """
+    schema = _titled(schema)
+    try:
+        return _plan(schema, method, strict=strict)
+    except ConfigurationError:
+        raise  # which is a ValueError, too
+    except ValueError as error:  # LangChain's own word for what it takes for no schema
+        raise ConfigurationError(
+            f"This {type(schema).__name__} is no schema that can be asked for; pass a pydantic class, a TypedDict, "
+            'or a JSON schema with "title" and "properties".'
+        ) from error
+
+
+def _titled(schema: Schema | None) -> Schema | None:
+    """Give a JSON schema without a name one: LangChain makes a function of it, and a function has a name."""
+    if isinstance(schema, dict) and "properties" in schema and not {"title", "name"} & schema.keys():
+        return {"title": _TITLE, **schema}
+    return schema
+
+
+def _plan(schema: Schema | None, method: Method, *, strict: bool | None) -> Structure:
     trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     if method == "json_mode":
         if strict:

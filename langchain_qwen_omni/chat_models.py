@@ -229,7 +229,7 @@ class ChatQwenOmni(Cached):
             kwargs: further options of the call.
 
         Raises:
-            ConfigurationError: no schema where one is needed, or an unknown method.
+            ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
         """
         from langchain_qwen_omni._structured import plan_structure, with_raw  # noqa: PLC0415  (brings the parsers)
 

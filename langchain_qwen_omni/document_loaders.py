@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from typing import Any
 from langchain_core.document_loaders import BaseBlobParser, BaseLoader, Blob
 from langchain_core.documents import Document
 
+from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from qwen_omni.client import AsyncOmniClient
 from qwen_omni.downloads import opened
-from qwen_omni.video.indexing import PassageOptions, iter_passages
+from qwen_omni.settings import Settings
+from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.passages import Mode, Passage, stretch_of
 from qwen_omni.video.progress import OnProgress
@@ -66,7 +69,8 @@ class QwenOmniVideoLoader(BaseLoader):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Check the choices; nothing is opened yet."""
-        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
+        with as_langchain_errors():
+            self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.sources = named_apart(source)
         self.llm = llm
         self.on_error = on_error
@@ -80,22 +84,40 @@ class QwenOmniVideoLoader(BaseLoader):
             MediaError: a source cannot be read, unless `on_error="warn"`.
             QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
         """
-        llm = self.llm or ChatQwenOmni()
-        for source in find_media(self.sources):
-            yield from _guarded(self._documents(source, llm), str(source), self.on_error)
+        with as_langchain_errors():
+            llm = self.llm or ChatQwenOmni()
+            for source in find_media(self.sources):
+                with _guarded(str(source), self.on_error):
+                    yield from self._documents(source, llm)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
-        """Do the same without blocking the event loop; stop early with `contextlib.aclosing`."""
-        coming = self.lazy_load()
-        try:
-            while (document := await asyncio.to_thread(next, coming, None)) is not None:
-                yield document
-        finally:
-            await asyncio.to_thread(coming.close)  # type: ignore[attr-defined]
+        """Do the same without blocking the event loop; stop early with `contextlib.aclosing`.
+
+        Cancelling it ends it at once: nothing more is asked, and what is finished is kept.
+        """
+        async with contextlib.AsyncExitStack() as closing:
+            closing.enter_context(as_langchain_errors())
+            llm = self.llm or ChatQwenOmni()
+            client = await closing.enter_async_context(AsyncOmniClient(llm.client().settings))
+            sources = find_media(self.sources)
+            while (source := await asyncio.to_thread(next, sources, None)) is not None:
+                with _guarded(str(source), self.on_error):
+                    async with contextlib.aclosing(self._adocuments(source, llm.model, client)) as documents:
+                        async for document in documents:
+                            yield document
 
     def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
         with opened(os.fspath(source), llm.client().settings) as (path, name):
             yield from _read(path, name, llm, self.options, self.on_progress)
+
+    async def _adocuments(self, source: Source, model: str, client: AsyncOmniClient) -> AsyncGenerator[Document, None]:
+        async with _aopened(os.fspath(source), client.settings) as (path, name):
+            passages = aiter_passages(
+                path, name, _asked_of(model, self.options), client=client, on_progress=self.on_progress
+            )
+            async with contextlib.aclosing(passages) as coming:
+                async for passage in coming:
+                    yield _document(passage)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -123,16 +145,18 @@ class QwenOmniMediaParser(BaseBlobParser):
         transcript: Wanted = False,
     ) -> None:
         """Check the choices."""
-        self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
+        with as_langchain_errors():
+            self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.llm = llm
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
-        for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
-            document.metadata = {**blob.metadata, **document.metadata}
-            yield document
+        with as_langchain_errors():
+            for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
+                document.metadata = {**blob.metadata, **document.metadata}
+                yield document
 
 
 def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -> dict[str, Any]:
@@ -152,21 +176,45 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
         question = HumanMessage([clip(documents[0], fps=4), {"type": "text", "text": "What does the sign say?"}])
         print(llm.invoke([question]).text)
     """
-    stretch = stretch_of(document.metadata, margin=margin)
+    with as_langchain_errors():
+        stretch = stretch_of(document.metadata, margin=margin)
     extras = {"start": stretch.start, "end": stretch.end}
     if fps is not None and stretch.kind == "video":
         extras["fps"] = fps
-    return {"type": stretch.kind, "path": stretch.source, "extras": extras}
+    where = "url" if stretch.source.startswith("file:") else "path"
+    return {"type": stretch.kind, where: stretch.source, "extras": extras}
 
 
 def _read(
     content: Path | bytes, name: str, llm: ChatQwenOmni, options: PassageOptions, on_progress: OnProgress | None
 ) -> Iterator[Document]:
-    asked = replace(options, summary=replace(options.summary, model=llm.model))
-    passages = iter_passages(content, name, asked, client=llm.client(), on_progress=on_progress)
+    passages = iter_passages(content, name, _asked_of(llm.model, options), client=llm.client(), on_progress=on_progress)
     with contextlib.closing(passages) as coming:
         for passage in coming:
             yield _document(passage)
+
+
+def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
+    return replace(options, summary=replace(options.summary, model=model))
+
+
+@contextlib.asynccontextmanager
+async def _aopened(source: str, settings: Settings) -> AsyncIterator[tuple[Path, str]]:
+    """Do what `opened` does, on a thread. Whoever is cancelled does not wait for a download; its file is removed."""
+    opening = opened(source, settings)
+    entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
+
+    def leave(entered: "asyncio.Future[tuple[Path, str]]") -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            opening.__exit__(None, None, None)
+
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        if entering.done():
+            await asyncio.to_thread(leave, entering)
+        else:
+            entering.add_done_callback(leave)
 
 
 def _warn(text: str) -> None:
@@ -177,9 +225,11 @@ def _document(passage: Passage) -> Document:
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 
-def _guarded(documents: Iterator[Document], name: str, on_error: OnError) -> Iterator[Document]:
+@contextlib.contextmanager
+def _guarded(name: str, on_error: OnError) -> Iterator[None]:
+    """Leave out a source that cannot be read, if that is wanted."""
     try:
-        yield from documents
+        yield
     except UNREADABLE as error:
         if on_error == "raise":
             raise

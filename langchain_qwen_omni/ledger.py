@@ -19,6 +19,8 @@ from qwen_omni.spend.ledger import UsageLedger
 class UsageLedgerHandler(BaseCallbackHandler):
     """Fills a `UsageLedger` with every call it hears of. Safe to share between runs and threads.
 
+    Answers out of LangChain's cache cost nothing and are no calls.
+
     A model whose own `ledger` is set counts its calls itself: use one of the two.
 
     Example:
@@ -40,14 +42,21 @@ class UsageLedgerHandler(BaseCallbackHandler):
                 self._add(generation.message)
 
     def _add(self, message: AIMessage) -> None:
-        if message.usage_metadata is None:
+        used = message.usage_metadata
+        if used is None or not _was_paid(used):
             return
         told = message.response_metadata
         self.ledger.record(
-            from_usage(message.usage_metadata),
+            from_usage(used),
             model=str(told.get("model_name") or "unknown"),
             estimated=told.get(ESTIMATED),
         )
+
+
+def _was_paid(used: UsageMetadata) -> bool:
+    """Tell an answer of a model from one out of LangChain's cache, which has the usage and a cost of zero beside it."""
+    told = dict(used)  # the cache knows a cost alone where the model told no usage
+    return "input_tokens" in told and told.get("total_cost") != 0
 
 
 def from_usage(usage: UsageMetadata) -> Usage:

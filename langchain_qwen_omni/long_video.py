@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._messages import to_messages
+from langchain_qwen_omni._video_input import read_input
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Message, media_of
+from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response, Usage
 from qwen_omni.video.own_model import told_as_ours, words_of
@@ -30,7 +29,7 @@ from qwen_omni.video.own_model import told_as_ours, words_of
 if TYPE_CHECKING:
     from qwen_omni.video.options import SummaryOptions
 
-LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | Sequence[Any]
+LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]
 
 PROGRESS_EVENT = "qwen_omni_long_video"
 """Name of the custom events that tell how far a run has come."""
@@ -43,12 +42,14 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
 
     It takes a path (chosen by the program, so it may lie anywhere), a content block or a message with one video or
     recording (which must lie inside the model's `media_root`), or a mapping that holds either under `input_key`.
+    A `start` or `end` in the block is the range, in place of that in `options`; the text of a message is the question.
+    A conversation of several messages, and what says how closely to look (`fps`, `max_pixels`, `budget`), is refused.
     `stream` gives `Progress` values and the result last; `astream_events` shows a run for every segment.
 
     Args:
         llm: the chat model; its connection and model name are used.
         text_model: joins the notes: a model of the service, or any other chat model of LangChain.
-        question: answer this in place of summarising. An input's own "question" wins.
+        question: answer this in place of summarising. An input's own "question", or the text of its message, wins.
         options: everything else, see `SummaryOptions`; further keywords are fields of it.
         input_key: where the video stands in a mapping, for graphs.
         output_key: give `{output_key: result}` rather than the result, for a node of a graph.
@@ -119,8 +120,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}
         with _ended(runs):
-            source, question = self._read(list(inputs)[-1])
-            coming = stream_either(source, question, client=self.llm.client(), options=self.options)
+            source, question, options = self._read(list(inputs)[-1])
+            coming = stream_either(source, question, client=self.llm.client(), options=options)
             with contextlib.closing(coming):
                 for news in coming:
                     if not isinstance(news, Progress):
@@ -144,8 +145,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}
         async with _aended(runs):
-            source, question = self._read([given async for given in inputs][-1])
-            coming = astream_either(source, question, client=self.llm.aclient(), options=self.options)
+            source, question, options = self._read([given async for given in inputs][-1])
+            coming = astream_either(source, question, client=self.llm.aclient(), options=options)
             async with contextlib.aclosing(coming):
                 async for news in coming:
                     if not isinstance(news, Progress):
@@ -163,24 +164,12 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     def _result(self, found: Any) -> Any:
         return found if self.output_key is None else {self.output_key: found}
 
-    def _read(self, given: Any) -> tuple[Any, str | None]:
-        """Find the video in an input, and its question.
-
-        Raises:
-            UnsupportedContentError: there is not exactly one video or recording in it.
-        """
-        question = self.question
-        if isinstance(given, Mapping) and "type" not in given:
-            if self.input_key not in given:
-                raise UnsupportedContentError(
-                    f"The input has no {self.input_key!r}: give a path, a content block, or a mapping that holds one "
-                    f"under {self.input_key!r} (or choose another input_key=)."
-                )
-            question = given.get("question") or question
-            given = given[self.input_key]
-        if isinstance(given, str | os.PathLike | MediaSource | bytes):
-            return given, question
-        return _only_media(given), question
+    def _read(self, given: Any) -> "tuple[Any, str | None, SummaryOptions]":
+        """Find the video in an input, its question and its range; see `read_input`."""
+        found = read_input(given, self.input_key)
+        ranged = found.start is not None or found.end is not None
+        options = replace(self.options, start=found.start, end=found.end) if ranged else self.options
+        return found.source, found.question or self.question, options
 
 
 @contextlib.contextmanager
@@ -205,15 +194,6 @@ async def _aended(runs: Mapping[Any, Any]) -> AsyncIterator[None]:
             for run in runs.values():
                 await run.on_chain_error(error)
             raise
-
-
-def _only_media(given: Any) -> MediaSource:
-    blocks: Any = [given] if isinstance(given, Mapping) else given
-    message = blocks if isinstance(blocks, BaseMessage) else HumanMessage(list(blocks))
-    found = [source for one in to_messages([message]) for part in one.parts for source in media_of(part)]
-    if len(found) != 1:
-        raise UnsupportedContentError(f"The input holds {len(found)} media parts; a long video is one.")
-    return found[0]
 
 
 def _about(news: Any) -> dict[str, Any]:

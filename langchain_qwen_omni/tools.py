@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 from pydantic.v1 import ValidationError as OldValidationError
 
+from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import wrong_arguments
@@ -44,9 +45,10 @@ class QwenOmniToolkit(BaseToolkit):
     def __init__(self, llm: ChatQwenOmni, *, media_root: str, **choices: Any) -> None:  # noqa: ANN401
         """Raises `ConfigurationError` where there is no such folder, or no key anywhere."""
         super().__init__(llm=llm, media_root=str(media_root), **choices)  # type: ignore[call-arg]
-        self._tools = MediaTools(
-            media_root, settings=llm.client().settings, model=llm.model, transcriber=self.transcriber
-        )
+        with as_langchain_errors():
+            self._tools = MediaTools(
+                media_root, settings=llm.client().settings, model=llm.model, transcriber=self.transcriber
+            )
 
     def get_tools(self) -> list[BaseTool]:
         """Give the tools."""

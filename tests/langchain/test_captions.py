@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
-from langchain_core.exceptions import OutputParserException
+from langchain_core.exceptions import LangChainException, OutputParserException
 from langchain_core.language_models.fake_chat_models import FakeListChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration
@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, create_model
 
 from langchain_qwen_omni import CaptionOutputParser, ChatQwenOmni, TimedCaptions, VideoCaption, caption_chain
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, MediaOutsideRootError
-from qwen_omni.standin import Standin
+from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.truth import TruthMedia, make_video
 
 GOOD = (
@@ -240,6 +240,33 @@ def test_with_structured_output_checks_a_json_schema(llm: ChatQwenOmni, standin:
     raw: Any = llm.with_structured_output(schema, include_raw=True).invoke("A tent?")
     assert raw["parsed"] is None
     assert isinstance(raw["parsing_error"], CaptionSyntaxError)
+
+
+UNTITLED: dict[str, Any] = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+def test_a_json_schema_needs_no_title(llm: ChatQwenOmni, standin: Standin, method: Any) -> None:
+    """A JSON schema without a title is asked for like any other, and is itself left as it is."""
+    before = dict(UNTITLED)
+    if method == "function_calling":
+        standin.script.reply(Turn(tool_calls=(ToolCall(name="answer", arguments={"colour": "red"}),)))
+    else:
+        standin.script.reply('{"colour": "red"}')
+    asking = llm.with_structured_output(UNTITLED, method=method)
+    assert asking.invoke("What colour is the tent? Answer in JSON.") == {"colour": "red"}
+    assert before == UNTITLED
+    standin.script.reply('{"colour": "red"}')
+    assert caption_chain(llm, UNTITLED).invoke([{"type": "text", "text": "A tent?"}]) == {"colour": "red"}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+@pytest.mark.parametrize("schema", [{"type": "object"}, {}, "a tent"], ids=["no properties", "empty", "words"])
+def test_what_is_no_schema_is_said(llm: ChatQwenOmni, method: Any, schema: Any) -> None:
+    """The error is of both families and says what to pass."""
+    with pytest.raises(ConfigurationError, match='JSON schema with "title" and "properties"') as caught:
+        llm.with_structured_output(schema, method=method)
+    assert isinstance(caught.value, LangChainException)
 
 
 @pytest.mark.vcr

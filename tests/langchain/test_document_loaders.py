@@ -1,16 +1,19 @@
 """Videos as documents: every second in the right passage, in order, lazily, paid for once."""
 
 import asyncio
+import contextlib
 import json
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from langchain_core.document_loaders import Blob
+from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
-from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip, document_loaders
 from qwen_omni import TranscriptionOptions
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.standin import Fault
@@ -230,3 +233,64 @@ def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
         documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=in_order).load()
     assert documents
     assert documents[0].metadata["start"] > 0
+
+
+@pytest.mark.parametrize("way", ["cancelled", "timeout"])
+async def test_a_load_that_is_ended_stops(film, llm, standin, tmp_path, way):
+    """Ended while a segment is asked for: the error is `asyncio`'s own, no thread works on, nothing more is sent."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    def arrives(_):
+        loop.call_soon_threadsafe(asked.set)
+        return True
+
+    standin.script.fault(Fault.slow(first_byte_delay=60), when=arrives)
+    options = replace(SHORT, concurrency=1)
+
+    async def load():
+        async with asyncio.timeout(None) as limit:
+            documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=options).aload()
+            loading = asyncio.ensure_future(documents)
+            await asked.wait()
+            if way == "cancelled":
+                loading.cancel()
+            else:
+                limit.reschedule(loop.time())
+            await loading
+
+    with pytest.raises(asyncio.CancelledError if way == "cancelled" else TimeoutError):
+        await load()
+    sent = len(standin.requests)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("qwen-omni-video")]
+    standin.script.clear()
+    assert len(standin.requests) == sent <= 1
+
+
+async def test_a_download_is_not_waited_for(llm, tmp_path, monkeypatch):
+    """Ended while a link is fetched: that is left at once, and the file goes as soon as the thread is through."""
+    loop, begun, removed, goes_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def slowly(source, settings):
+        loop.call_soon_threadsafe(begun.set)
+        goes_on.wait(60)
+        yield tmp_path / "a.mp4", source
+        loop.call_soon_threadsafe(removed.set)
+
+    monkeypatch.setattr(document_loaders, "opened", slowly)
+    loading = asyncio.create_task(QwenOmniVideoLoader("https://host/a.mp4", llm).aload())
+    await begun.wait()
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    goes_on.set()
+    await removed.wait()
+
+
+def test_a_clip_of_a_file_url(film, llm, standin, tmp_path):
+    """A document whose source is a `file:` address is asked again like one with a path."""
+    address = here(film, tmp_path).as_uri()
+    document = Document("", metadata={"source": address, "start": 2.0, "end": 5.0, "duration": 20.0})
+    llm.invoke([HumanMessage([clip(document, margin=0), {"type": "text", "text": "What is on screen?"}])])
+    (facts,) = standin.requests[-1].media
+    assert facts.duration == pytest.approx(3, abs=0.3)

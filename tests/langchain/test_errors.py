@@ -1,16 +1,33 @@
 """Our errors, also as LangChain's."""
 
+import asyncio
 import inspect
 import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core import exceptions as theirs
+from langchain_core.document_loaders import Blob
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
 
-from langchain_qwen_omni import NoToolCallError
+from langchain_qwen_omni import (
+    ChatQwenOmni,
+    NoToolCallError,
+    QwenOmniMediaParser,
+    QwenOmniToolkit,
+    QwenOmniVideoLoader,
+    clip,
+    save_speech,
+)
 from langchain_qwen_omni._errors import as_langchain_errors, to_langchain
 from qwen_omni import errors as ours
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError
 from qwen_omni.responses import Response
+from qwen_omni.standin import Standin
+from qwen_omni.standin.truth import make_video
 
 KINDS = [kind for _, kind in inspect.getmembers(ours, inspect.isclass) if issubclass(kind, QwenOmniError)]
 EXPECTED: dict[type[QwenOmniError], type[theirs.ModelError]] = {
@@ -78,3 +95,29 @@ def test_context_keeps_the_traceback_and_nothing_else() -> None:
     assert caught.value.__suppress_context__
     assert caught.value.request_id == "r1"
     assert caught.traceback[-1].name.startswith("test_context")
+
+
+DOORS: dict[str, tuple[Callable[[Path, ChatQwenOmni], Any], type[QwenOmniError]]] = {
+    "load": (lambda film, llm: QwenOmniVideoLoader(film, llm).load(), ours.AuthenticationError),
+    "aload": (lambda film, llm: asyncio.run(QwenOmniVideoLoader(film, llm).aload()), ours.AuthenticationError),
+    "parse": (lambda film, llm: QwenOmniMediaParser(llm).parse(Blob.from_path(film)), ours.AuthenticationError),
+    "no such file": (lambda film, llm: QwenOmniVideoLoader(f"{film}.mp4", llm).load(), ours.UnreadableMediaError),
+    "no such mode": (lambda film, _: QwenOmniVideoLoader(film, mode="frames"), ours.ConfigurationError),  # type: ignore[arg-type]
+    "no such mode of blobs": (lambda *_: QwenOmniMediaParser(mode="frames"), ours.ConfigurationError),  # type: ignore[arg-type]
+    "clip": (lambda *_: clip(Document("text")), ours.ConfigurationError),
+    "toolkit": (lambda film, llm: QwenOmniToolkit(llm, media_root=str(film)), ours.ConfigurationError),
+    "speech": (lambda film, _: save_speech(AIMessage("hi"), film), ours.UnsupportedContentError),
+}
+
+
+@pytest.mark.parametrize(("door", "kind"), DOORS.values(), ids=DOORS.keys())
+def test_every_door_raises_both(
+    door: Callable[[Path, ChatQwenOmni], Any], kind: type[QwenOmniError], standin: Standin, tmp_path: Path
+) -> None:
+    """Whatever part of the package fails, and whether it blocks or not, its error is LangChain's, too."""
+    film = make_video(tmp_path / "film.mp4", seconds=2, size=(64, 48), fps=2, sound=False).path
+    llm = ChatQwenOmni(api_key="sk-wrong", base_url=standin.base_url, max_retries=0)  # type: ignore[arg-type]
+    with pytest.raises(kind) as caught:
+        door(film, llm)
+    llm.close()
+    assert isinstance(caught.value, theirs.LangChainException)

@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
 from langchain_core.exceptions import LangChainException
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
 
-from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni import AuthenticationError, MediaOutsideRootError, Progress, UnsupportedContentError, VideoSummary
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain, clip
+from qwen_omni import (
+    AuthenticationError,
+    MediaOutsideRootError,
+    Progress,
+    UnsupportedContentError,
+    VideoAnswer,
+    VideoSummary,
+)
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
 
@@ -194,3 +204,64 @@ def test_errors_are_of_both_families(llm, given, error):
     with pytest.raises(error) as caught:
         LongVideoChain(llm, **CHOICES).invoke(given)
     assert isinstance(caught.value, LangChainException)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"start": 0, "end": 12}], ids=["the whole", "another range"])
+def test_the_range_of_a_block(llm, service, film, tmp_path, chosen):
+    """Only the seconds that the block names are looked at, whatever range the chain itself has."""
+    block = {"type": "video", "path": str(film.path), "extras": {"start": 14, "end": 20}}
+    found = LongVideoChain(llm, checkpoint=tmp_path, **chosen, **CHOICES).invoke(block)
+    assert [re.search(r"\d{4}", note.text)[0] for note in found.events] == list(film.codes[14:20])
+    assert sum(media.duration for request in service.requests for media in request.media) == pytest.approx(6, abs=1)
+
+
+def test_a_passage_is_a_range(llm, service, film, tmp_path):
+    """What `clip` makes of a document is taken, too."""
+    document = Document("", metadata={"source": str(film.path), "start": 2.0, "end": 8.0, "duration": 24.0})
+    found = LongVideoChain(llm, checkpoint=tmp_path, **CHOICES).invoke(clip(document, margin=0))
+    assert [re.search(r"\d{4}", note.text)[0] for note in found.events] == list(film.codes[2:8])
+
+
+def said(film, text, **extras):
+    video = {"type": "video", "path": str(film.path), **({"extras": extras} if extras else {})}
+    return HumanMessage([video, {"type": "text", "text": text}])
+
+
+def test_the_text_of_a_message_is_the_question(llm, film):
+    """The message's own question is answered, though the chain has another; alone, in a list, or out of a prompt."""
+    wanted = f"When is {film.codes[15]} shown?"
+    message = said(film, wanted)
+    chain = LongVideoChain(llm, question="Who scores?", **CHOICES)
+    prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("asked")])
+    ways = [(chain, message), (chain, [message]), (chain, {"video": message}), (prompt | chain, {"asked": [message]})]
+    for way, given in ways:
+        found = way.invoke(given)
+        assert isinstance(found, VideoAnswer)
+        assert found.question == wanted
+        assert any(film.codes[15] in one.text for one in found.evidence)
+
+
+VIDEO = {"type": "video", "path": "a.mp4"}
+REFUSED: dict[str, tuple[Any, str]] = {
+    "frames a second": ({**VIDEO, "extras": {"fps": 4}}, "detail="),
+    "pixels": ({**VIDEO, "max_pixels": 90_000}, "budget="),
+    "a budget": ({**VIDEO, "extras": {"budget": "static"}}, "budget="),
+    "an image": ({"type": "image", "path": "a.png"}, "an image"),
+    "frames": ({"type": "video", "video": ["https://host/a.jpg"]}, "a list of frames"),
+    "two videos": ([VIDEO, VIDEO], "a video, a video"),
+    "rules beside it": ([SystemMessage("Be brief."), HumanMessage([VIDEO])], r"2 \(system, user\).*wish="),
+    "an answer": (AIMessage("I saw it."), r"1 \(assistant\)"),
+    "asked twice": ({"video": HumanMessage([VIDEO, "Who?"]), "question": "When?"}, "asks twice"),
+    "a prompt of words": (ChatPromptValue(messages=[HumanMessage("a.mp4")]), "no media"),
+    "a list of numbers": ([1, 2], "a list of int"),
+    "a number": (7, "int is no video"),
+}
+
+
+@pytest.mark.parametrize(("given", "text"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_heeded_is_refused(llm, service, given, text):
+    """Nothing is dropped in silence: the error says what to use instead, and nothing is sent."""
+    with pytest.raises(UnsupportedContentError, match=text) as caught:
+        LongVideoChain(llm, **CHOICES).invoke(given)
+    assert isinstance(caught.value, LangChainException)
+    assert service.requests == []

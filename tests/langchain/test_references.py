@@ -1,6 +1,7 @@
 """Light histories: media named by digest; and caches whose keys hold digests."""
 
 import base64
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tracers.base import BaseTracer
 from pydantic import SecretStr
 
-from langchain_qwen_omni import ChatQwenOmni, to_reference
+from langchain_qwen_omni import ChatQwenOmni, _references, to_reference
 from langchain_qwen_omni._messages import to_messages
+from langchain_qwen_omni._references import digested
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.kept import keep, kept_folder, kept_path
 from qwen_omni.messages import media_of
@@ -202,3 +204,24 @@ def test_traces_carry_references(llm: ChatQwenOmni, clip: TruthMedia, named: str
     llm.invoke([asked], config={"callbacks": [trace]})
     assert str(clip.path) in trace.sent or "sha256:" in trace.sent
     assert len(trace.sent) < 12_000
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["a path", "base64"])
+async def test_digests_are_made_beside_the_event_loop(
+    llm: ChatQwenOmni, clip: TruthMedia, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """With a cache, an asynchronous call reads and hashes media on another thread; a blocking one on its own."""
+    threads: list[threading.Thread] = []
+
+    def noted(messages: Any, root: Path) -> Any:
+        threads.append(threading.current_thread())
+        return digested(messages, root)
+
+    monkeypatch.setattr(_references, "digested", noted)
+    llm = llm.model_copy(update={"cache": InMemoryCache()})
+    question = _held(clip) if held else HumanMessage([{"type": "video", "path": str(clip.path)}, "Codes?"])
+    await llm.ainvoke([question])
+    assert threading.current_thread() not in threads
+    await llm.aclose()
+    llm.invoke([question])
+    assert threads[1:] == [threading.current_thread()]

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage
@@ -15,6 +16,8 @@ from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.spend.ledger import UsageLedger
+from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin import Standin
 
 # `load` and its like are in beta for years; that is LangChain's business.
@@ -70,6 +73,62 @@ def test_traces_hold_no_key(standin: Standin) -> None:
     llm.close()
     assert standin.api_key not in trace.sent
     assert "qwen3.8-omni-flash" in trace.sent
+
+
+class Keys(InMemoryCache):
+    """A cache that tells its keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = ""
+
+    def lookup(self, prompt: str, llm_string: str) -> Any:
+        """Note the key."""
+        self.keys += prompt + llm_string
+        return super().lookup(prompt, llm_string)
+
+
+HIDDEN: dict[str, Any] = {
+    "extra_headers": {"X-Secret": KEY}, "ledger": UsageLedger(), "spend_limit": SpendLimit(tokens=9_999),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("bound", [False, True], ids=["passed", "bound"])
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "stream_events"])
+async def test_what_one_call_hides_is_nowhere(standin: Standin, way: str, bound: bool) -> None:
+    """Headers of a call are sent, and stand in no trace and in no key of a cache; nor do live objects."""
+    trace, cache = Trace(), Keys()
+    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url, cache=cache)
+    model: Any = llm.bind(**HIDDEN) if bound else llm
+    options: dict[str, Any] = {"config": {"callbacks": [trace]}, **({} if bound else HIDDEN)}
+    match way:
+        case "stream_events":
+            assert model.stream_events("Hello", version="v3", **options).output.text
+        case "stream":
+            assert list(model.stream("Hello", **options))
+        case "astream":
+            assert [chunk async for chunk in model.astream("Hello", **options)]
+        case "ainvoke":
+            assert await model.ainvoke("Hello", **options)
+        case _:
+            assert model.invoke("Hello", **options)
+    llm.close()
+    await llm.aclose()
+    assert standin.requests[-1].headers["x-secret"] == KEY
+    assert trace.sent
+    for text in (trace.sent, cache.keys):
+        assert KEY not in text
+        assert "UsageLedger" not in text
+
+
+def test_headers_are_part_of_the_question(standin: Standin) -> None:
+    """The same headers hit the cache, others miss; the objects that count do not matter."""
+    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url, cache=InMemoryCache())
+    for value in ("a", "a", "b"):
+        llm.invoke("Hello", extra_headers={"X-Secret": value}, ledger=UsageLedger())
+    llm.close()
+    assert len(standin.requests) == 2
 
 
 def test_copies_work_and_share_nothing(standin: Standin) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
@@ -117,3 +118,51 @@ def test_counting_opens_nothing_and_counts_no_base64(llm):
     assert llm.get_num_tokens_from_messages([inline]) < 1_400
     assert llm.get_num_tokens_from_messages([missing, linked]) > 30_000
     assert llm.get_num_tokens("four words of text") == len(llm.get_token_ids("four words of text")) in range(3, 9)
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "generate"])
+def test_a_cached_answer_is_no_call(llm, standin, way):
+    """The same question twice, with LangChain's cache: one request, one call in the books, at its full cost."""
+    handler = UsageLedgerHandler()
+    cached = llm.model_copy(update={"cache": InMemoryCache()})
+    config = {"callbacks": [handler]}
+    if way == "generate":
+        cached.generate([[HumanMessage("Say hello.")]] * 2, **config)
+    else:
+        for _ in range(2):
+            call(cached, way, "Say hello.", config)
+    assert len(standin.requests) == 1
+    assert handler.ledger.total.calls == 1
+    assert handler.ledger.total.cny > 0
+
+
+def test_a_cached_answer_without_usage_is_no_call():
+    """What the cache gives of a model that tells no usage has nothing but a cost of zero."""
+    handler = UsageLedgerHandler()
+    for used in ({"total_cost": 0}, {"total_cost": 0.5}):
+        message = AIMessage("hi").model_copy(update={"usage_metadata": used})
+        handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
+    assert handler.ledger.total.calls == 0
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("way", ["stream_events", "astream_events", "graph"])
+async def test_protocol_events_tell_the_estimate(llm, way):
+    """Through LangChain's events the books hold the same estimate as after `invoke`."""
+    handler, plain = UsageLedgerHandler(), UsageLedgerHandler()
+    llm.invoke("Say hello.", config={"callbacks": [plain]})
+    config = {"callbacks": [handler]}
+    if way == "stream_events":
+        assert llm.stream_events("Say hello.", version="v3", config=config).output.text
+    elif way == "astream_events":
+        assert (await (await llm.astream_events("Say hello.", version="v3", config=config))).text
+    else:
+        graph = pytest.importorskip("langgraph.graph")
+        builder = graph.StateGraph(graph.MessagesState)
+        builder.add_node("ask", lambda state: {"messages": [llm.invoke(state["messages"])]})
+        builder.add_edge(graph.START, "ask")
+        for _ in builder.compile().stream_events({"messages": [HumanMessage("Say hello.")]}, config, version="v3"):
+            pass
+    await llm.aclose()
+    assert handler.ledger.total == plain.ledger.total
+    assert handler.ledger.total.ratio is not None
