@@ -27,7 +27,8 @@ from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.ask import look, source_of
 from qwen_omni.downloads import opened
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.budget import budget_named
+from qwen_omni.part_options import read_budget
 from qwen_omni.settings import Settings
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import SummaryOptions
@@ -44,8 +45,8 @@ def _read_options(given: object) -> SummaryOptions:
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"options must be SummaryOptions, not {type(given).__name__}.")
     told = dict(given)
-    if isinstance(told.get("budget"), Mapping):
-        told["budget"] = MediaBudget(**told["budget"])
+    if told.get("budget") is not None:
+        told["budget"] = budget_named(read_budget(told["budget"], "options"))
     if isinstance(told.get("checkpoint"), str):
         told["checkpoint"] = Path(told["checkpoint"])
     return SummaryOptions(**told)

@@ -3,6 +3,7 @@
 import base64
 import io
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,9 @@ WISHES: list[tuple[str, list[Any], dict[str, Any], list[dict[str, Any]]]] = [
     ),
     ("budget", [VideoBlock(url=HOST + "a.mp4")], {"budget": "glance"}, [{"budget": "glance"}]),
     ("own budget", [ImageBlock(url=HOST + "a.png")], {"budget": MediaBudget()}, [{"budget": MediaBudget()}]),
+    ("budget as a dictionary", [VideoBlock(url=HOST + "a.mp4")], {"budget": {"fps": 1}}, [{"budget": MediaBudget(fps=1)}]),
+    ("its own, as a dictionary", [VideoBlock(url=HOST + "a.mp4")], {"media": {"budget": asdict(MediaBudget(fps=None))}},
+     [{"budget": MediaBudget(fps=None)}]),
 ]  # fmt: skip
 
 
@@ -156,6 +160,9 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("unknown option", [VIDEO], "user", {"media": {"speed": 2}}, "video has no option 'speed'"),
     ("wrong value", [VIDEO], "user", {"fps": "2"}, "fps must be a number"),
     ("wrong budget", [VIDEO], "user", {"budget": "tiny"}, "budget 'tiny' is not known"),
+    ("budget of no kind", [VIDEO], "user", {"budget": [1]}, r"message 0 \(user\) block 0: budget of type list is not"),
+    ("limit of no budget", [VIDEO], "user", {"budget": {"fsp": 1}}, "block 0: budget has no 'fsp'; known here: .*fps"),
+    ("wrong limit", [VIDEO], "user", {"budget": {"fps": "1"}}, "fps of the budget cannot be of type str"),
     ("too few", [VIDEO, VIDEO], "user", {"media": [{"fps": 1}]}, "media has 1 entries and the message 2 pieces"),
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),

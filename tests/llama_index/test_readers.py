@@ -25,6 +25,7 @@ from llama_index.core.schema import Document, MetadataMode, TextNode
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
 from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
@@ -159,6 +160,17 @@ def test_serialisation(reader: Make) -> None:
     again = QwenOmniVideoReader.from_dict(told)
     assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
     assert again.transcript == made.transcript
+
+
+def test_a_budget_may_be_a_dictionary(reader: Make) -> None:
+    """A budget of a reader is written down with it and read by the rule of messages; wrong ones are named."""
+    made = reader(options=replace(SHORT, budget=MediaBudget(fps=1)))
+    assert QwenOmniVideoReader.from_dict(made.to_dict()).options.budget == MediaBudget(fps=1)
+    assert reader(options={"budget": {"fps": 1}}).options.budget == MediaBudget(fps=1)
+    assert reader(options={"budget": "glance"}).options.budget == PRESETS["glance"]
+    for wrong, match in (({"fsp": 1}, "options: budget has no 'fsp'"), ([1], "budget of type list is not known")):
+        with pytest.raises(ValueError, match=match):
+            reader(options={"budget": wrong})
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
