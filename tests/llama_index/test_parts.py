@@ -138,6 +138,28 @@ def test_frames() -> None:
     assert frames.sampling.fps == 2
 
 
+def test_beside_frames() -> None:
+    """What a message says about its frames is theirs; what another block says of itself still counts."""
+    images = [ImageBlock(url=f"{HOST}{at}.jpg") for at in range(2)]
+    film, talk = VideoBlock(url=HOST + "a.mp4", fps=3), AudioBlock(url="file:///talk.mp3#t=60,90")
+    frames, video, sound = read(*images, film, talk, frames={}, fps=2)
+    assert isinstance(frames, FramesPart)
+    assert (frames.sampling.fps, video.sampling.fps) == (2, 3)  # type: ignore[union-attr]
+    assert (sound.start, sound.end) == (60, 90)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("block", [VideoBlock, AudioBlock, DocumentBlock])
+@pytest.mark.parametrize(("fragment", "seconds"), [("t=60,90", (60, 90)), ("t=60", (60, None)), ("t=,9.5", (None, 9.5))])
+def test_seconds_in_an_address(block: Any, fragment: str, seconds: tuple[float | None, float | None]) -> None:
+    """A local file's address may name its seconds, whatever kind of block it stands in."""
+    asked = block(url=f"file:///talk.mp4#{fragment}")
+    (part,) = read(asked)
+    assert (part.start, part.end) == seconds  # type: ignore[union-attr]
+    if block is DocumentBlock:
+        (_, cited) = read(CitableBlock(title="t", source="s", content=[asked]))
+        assert (cited.start, cited.end) == seconds  # type: ignore[union-attr]
+
+
 PDF = DocumentBlock(data=b"%PDF-1.4 x", document_mimetype="application/pdf")
 VIDEO = VideoBlock(url=HOST + "a.mp4")
 REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
@@ -167,6 +189,9 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
+    ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
+     "beside frames nobody would obey media"),
+    ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {}, "block 0: #t=1:30,2:00 names no"),
     ("part of frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": {"start": 1}}, "no option 'start'"),
     ("foreign call", [], "assistant", {"tool_calls": ["x"]}, "written in no known way"),
 ]  # fmt: skip
