@@ -116,5 +116,5 @@ def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:
 
 
 def _unreadable(source: str, error: OSError) -> UnreadableMediaError:
-    reason = redact(str(error)) or "no reason is told"
-    return UnreadableMediaError(f"{redact(source)} cannot be read from its file system: {type(error).__name__}, {reason}.")
+    reason = f"{type(error).__name__} {redact(str(error))}".strip()
+    return UnreadableMediaError(f"{redact(source)} cannot be read from its file system: {reason}.")

@@ -112,7 +112,8 @@ WISHES: list[tuple[str, list[Any], dict[str, Any], list[dict[str, Any]]]] = [
     ),
     ("budget", [VideoBlock(url=HOST + "a.mp4")], {"budget": "glance"}, [{"budget": "glance"}]),
     ("own budget", [ImageBlock(url=HOST + "a.png")], {"budget": MediaBudget()}, [{"budget": MediaBudget()}]),
-    ("budget as a dictionary", [VideoBlock(url=HOST + "a.mp4")], {"budget": {"fps": 1}}, [{"budget": MediaBudget(fps=1)}]),
+    ("budget as a dictionary", [ImageBlock(url=HOST + "a.png")], {"budget": {"fps": 1}},
+     [{"budget": MediaBudget(fps=1)}]),
     ("its own, as a dictionary", [VideoBlock(url=HOST + "a.mp4")], {"media": {"budget": asdict(MediaBudget(fps=None))}},
      [{"budget": MediaBudget(fps=None)}]),
 ]  # fmt: skip
@@ -191,7 +192,7 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
     ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
      "beside frames nobody would obey media"),
-    ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {}, "block 0: #t=1:30,2:00 names no"),
+    ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {}, "block 0: #t=1:30,2:00 names"),
     ("part of frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": {"start": 1}}, "no option 'start'"),
     ("foreign call", [], "assistant", {"tool_calls": ["x"]}, "written in no known way"),
 ]  # fmt: skip
