@@ -14,9 +14,9 @@ from typing import Any
 
 from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage, ImageBlock
 
-from llama_index_qwen_omni._parts import media_kind, own_options, source_of, to_parts
+from llama_index_qwen_omni._parts import media_kind, own_options, to_parts
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.messages import Part
+from qwen_omni.messages import Part, media_of
 from qwen_omni.part_options import SAMPLING, MediaKind, check_options, frames_part, known_options
 
 _OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
@@ -101,9 +101,11 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     own = told if isinstance(told, Mapping) else {}
     options = check_options("video", {**{name: wishes[name] for name in _OPTIONS & set(wishes)}, **own}, place)
     frames = tuple(
-        source_of(block, f"{place} block {at}")
+        source
         for at, block in enumerate(message.blocks)
         if isinstance(block, ImageBlock)
+        for part in to_parts(block, f"{place} block {at}", {})
+        for source in media_of(part)
     )
     if not frames:
         raise UnsupportedContentError(f"{place}: frames asks for a video of images, and the message has none.")

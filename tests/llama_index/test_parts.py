@@ -190,6 +190,7 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
+    ("detail of a frame", [ImageBlock(url=HOST + "a.png", detail="low")], "user", {"frames": True}, "block 0: .* 'detail'"),
     ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
      "beside frames nobody would obey media"),
     ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {}, "block 0: #t=1:30,2:00 names"),
@@ -216,8 +217,9 @@ def test_refused_by_name(blocks: list[Any], role: str, wishes: dict[str, Any], m
 )
 def test_broken_media_names_its_place(block: Any, match: str) -> None:
     """Media that is not what it says raises with the place of the block."""
-    with pytest.raises(MediaError, match=match):
-        read(block)
+    for wishes in ({}, {"frames": True}) if isinstance(block, ImageBlock) else ({},):
+        with pytest.raises(MediaError, match=match):
+            read(block, **wishes)
 
 
 def test_answers_of_the_past() -> None:
