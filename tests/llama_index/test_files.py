@@ -57,6 +57,7 @@ def test_what_cannot_be_read(memory: Any, monkeypatch: pytest.MonkeyPatch) -> No
     gone = "/talks/gone.mp4"
     with pytest.raises(UnreadableMediaError, match=f"{gone} cannot be read .*FileNotFoundError"), copied(gone, memory):
         pass
+    memory.pipe("/talks/a.mp4", b"x")
     monkeypatch.setattr(memory, "open", lambda *_: _Torn())
     with pytest.raises(UnreadableMediaError, match="ConnectionResetError") as caught, copied("/talks/a.mp4", memory):
         pass
@@ -65,9 +66,8 @@ def test_what_cannot_be_read(memory: Any, monkeypatch: pytest.MonkeyPatch) -> No
     def refused(*_: Any, **__: Any) -> Any:
         raise PermissionError("not yours")
 
-    memory.pipe("/talks/a.mp4", b"x")
     monkeypatch.setattr(memory, "find", refused)
-    with pytest.raises(UnreadableMediaError, match="/talks cannot be read .*PermissionError not yours"):
+    with pytest.raises(UnreadableMediaError, match=r"/talks cannot be read .*PermissionError not yours"):
         find_files("/talks", memory)
     monkeypatch.setattr(memory, "isdir", refused)
     assert find_files("/talks/b.mp4", memory) == ["/talks/b.mp4"]  # whoever opens it tells
@@ -76,7 +76,9 @@ def test_what_cannot_be_read(memory: Any, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_copy_lives_as_long_as_it_is_read(memory: Any) -> None:
     """The copy keeps the file's name and bytes, and goes when the block ends, by an error, too."""
     memory.pipe("/talks/a.mp4", bytes(3_000_000))
-    with pytest.raises(KeyError), copied("/talks/a.mp4", memory) as (path, name):
-        assert (path.name, path.stat().st_size, name) == ("a.mp4", 3_000_000, "memory:///talks/a.mp4")
-        raise KeyError
+    opening = copied("/talks/a.mp4", memory)
+    path, name = opening.__enter__()
+    assert (path.name, path.stat().st_size, name) == ("a.mp4", 3_000_000, "memory:///talks/a.mp4")
+    failed = KeyError("while it was read")
+    assert not opening.__exit__(KeyError, failed, None)
     assert not path.exists()
