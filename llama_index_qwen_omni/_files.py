@@ -54,7 +54,7 @@ def _found(told: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequen
         else:
             return (told,)  # the error about a missing file is told by whoever opens it
     except OSError as error:
-        raise _unreadable(told, error) from error
+        raise _unreadable(told, error) from None  # it may name a signed link
     if not found:
         raise ConfigurationError(
             f"{redact(told)} holds no video or recording. Name a file, a folder that has some, or a pattern."
@@ -112,7 +112,7 @@ def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:
             while piece := there.read(_PIECE):
                 yield piece
     except OSError as error:
-        raise _unreadable(source, error) from error
+        raise _unreadable(source, error) from None  # it may name a signed link
 
 
 def _unreadable(source: str, error: OSError) -> UnreadableMediaError:
