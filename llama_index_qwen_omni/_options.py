@@ -14,9 +14,9 @@ from typing import Any
 
 from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage, ImageBlock
 
-from llama_index_qwen_omni._parts import media_kind, own_options, source_of, to_parts
+from llama_index_qwen_omni._parts import media_kind, own_options, to_parts
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.messages import Part
+from qwen_omni.messages import Part, media_of
 from qwen_omni.part_options import SAMPLING, MediaKind, check_options, frames_part, known_options
 
 _OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
@@ -33,7 +33,7 @@ def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
         MediaError: media that is not what it says.
     """
     wishes = message.additional_kwargs
-    if wishes.get("frames"):
+    if wishes.get("frames") not in (None, False):
         return _with_frames(message, place)
     asked = _per_block(message.blocks, wishes, place)
     parts: list[Part] = []
@@ -53,8 +53,8 @@ def _per_block(blocks: Sequence[BaseContentBlock], wishes: Mapping[str, Any], pl
             raise UnsupportedContentError(f"{place}: no block of the message has an option {name!r}.")
     each = _each(wishes.get("media"), sum(kind is not None for kind in kinds), place)
     return [
-        {} if kind is None else {**_fitting(shared, kind), **own_options(block), **next(each)}
-        for block, kind in zip(blocks, kinds, strict=True)
+        {} if kind is None else {**_fitting(shared, kind), **own_options(block, f"{place} block {at}"), **next(each)}
+        for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True))
     ]
 
 
@@ -95,13 +95,17 @@ def _refuse_unknown(wishes: Mapping[str, Any], place: str) -> None:
 def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     wishes = message.additional_kwargs
     _refuse_unknown(wishes, place)
+    if wishes.get("media") is not None:
+        raise UnsupportedContentError(f"{place}: beside frames nobody would obey media; write frames={{…}} about them.")
     told = wishes["frames"]
     own = told if isinstance(told, Mapping) else {}
     options = check_options("video", {**{name: wishes[name] for name in _OPTIONS & set(wishes)}, **own}, place)
     frames = tuple(
-        source_of(block, f"{place} block {at}")
+        source
         for at, block in enumerate(message.blocks)
         if isinstance(block, ImageBlock)
+        for part in to_parts(block, f"{place} block {at}", {})
+        for source in media_of(part)
     )
     if not frames:
         raise UnsupportedContentError(f"{place}: frames asks for a video of images, and the message has none.")
@@ -109,7 +113,8 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     given = False
     for at, block in enumerate(message.blocks):
         if not isinstance(block, ImageBlock):
-            parts += to_parts(block, f"{place} block {at}", {})
+            here = f"{place} block {at}"
+            parts += to_parts(block, here, own_options(block, here))
         elif not given:
             parts.append(frames_part(frames, options, place))
             given = True

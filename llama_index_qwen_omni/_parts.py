@@ -89,21 +89,30 @@ def media_kind(block: BaseContentBlock) -> MediaKind | None:
             return None
 
 
-def own_options(block: BaseContentBlock) -> Options:
+def own_options(block: BaseContentBlock, place: str) -> Options:
     """Give what a block itself says about its media.
 
     A video has its `fps`, a whole number in LlamaIndex; a local file's address may have a media fragment
     (`file:///talk.mp4#t=60,90`), which is how documents of `QwenOmniVideoReader` name a passage.
+
+    Raises:
+        UnsupportedContentError: the address of a local file names its seconds in another way.
     """
     told: dict[str, float] = {}
     if isinstance(block, VideoBlock) and block.fps is not None:
         told["fps"] = block.fps
-    if isinstance(block, VideoBlock | AudioBlock):
+    if isinstance(block, VideoBlock | AudioBlock | DocumentBlock) and media_kind(block) in ("audio", "video"):
         split = urlsplit(str(block.url or ""))
-        times = _FRAGMENT.fullmatch(split.fragment)
-        if times and split.scheme == "file":
-            told |= {name: float(value) for name, value in times.groupdict().items() if value}
+        if split.scheme == "file" and split.fragment.startswith("t="):
+            told |= _seconds(split.fragment, place)
     return told
+
+
+def _seconds(fragment: str, place: str) -> dict[str, float]:
+    times = _FRAGMENT.fullmatch(fragment)
+    if times is None:
+        raise UnsupportedContentError(f"{place}: #{fragment} names no seconds; write them as #t=60,90.")
+    return {name: float(value) for name, value in times.groupdict().items() if value}
 
 
 def source_of(block: BaseContentBlock, place: str) -> MediaSource:
@@ -176,7 +185,8 @@ def _citable(block: CitableBlock, place: str) -> tuple[Part, ...]:
     """Put the title and the source of what may be cited before it; the service has no citations of its own."""
     parts: list[Part] = [TextPart(text=f"{block.title} ({block.source}):")]
     for at, inner in enumerate(block.content):
-        parts += to_parts(inner, f"{place} content {at}", {})
+        here = f"{place} content {at}"
+        parts += to_parts(inner, here, own_options(inner, here))
     return tuple(parts)
 
 

@@ -7,7 +7,7 @@ stream of the run, so `handler.stream_events()` shows it.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from llama_index_qwen_omni.ledger import mapping_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.prepare import Anything
-from qwen_omni.messages import Message, media_of
+from qwen_omni.messages import AudioPart, Message, VideoPart
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.answering import astream_either
@@ -37,7 +37,8 @@ class LongVideoStart(StartEvent):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     video: str | Path | VideoBlock | AudioBlock
-    """A path (chosen by the program, so it may lie anywhere), or a block (whose file must lie in `media_root`)."""
+    """A path (chosen by the program, so it may lie anywhere), or a block (whose file must lie in `media_root`).
+    The seconds that a block names (`file:///talk.mp4#t=60,90`, `clip(node)`) are what is looked at."""
     question: str | None = None
     """Answer this in place of summarising."""
 
@@ -106,9 +107,8 @@ class LongVideoWorkflow(Workflow):
     @step
     async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
         """Work on the video until there is a result; raises what the core raises, see `qwen_omni.summarize`."""
-        coming = astream_either(
-            _source(ev.video), ev.question or self.question, client=self.llm.aclient(), options=self.options
-        )
+        source, options = _wanted(ev.video, self.options)
+        coming = astream_either(source, ev.question or self.question, client=self.llm.aclient(), options=options)
         async with contextlib.aclosing(coming):
             async for news in coming:
                 if not isinstance(news, Progress):
@@ -117,11 +117,34 @@ class LongVideoWorkflow(Workflow):
         raise AssertionError("a run ends with its result or an error")
 
 
-def _source(video: str | Path | VideoBlock | AudioBlock) -> Anything:
+def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions) -> tuple[Anything, SummaryOptions]:
+    """Find the media, and the options of the run: the seconds that a block names win over the workflow's own.
+
+    Raises:
+        UnsupportedContentError: the block asks for something that a long video has another option for.
+    """
     if isinstance(video, str | Path):
-        return video
+        return video, options
     (message,) = to_messages([ChatMessage(blocks=[video])])
-    return media_of(message.parts[0])[0]
+    (part,) = message.parts
+    if not isinstance(part, VideoPart | AudioPart):
+        raise UnsupportedContentError(f"A long video is a video or a recording, not {type(part).__name__}.")
+    if isinstance(part, VideoPart):
+        _check_closeness(part)
+    if part.start is None and part.end is None:
+        return part.source, options
+    return part.source, replace(options, start=part.start, end=part.end)
+
+
+def _check_closeness(part: VideoPart) -> None:
+    asked = {**asdict(part.sampling), "budget": None if part.budget == "auto" else part.budget}
+    wrong = next((name for name, value in asked.items() if value is not None), None)
+    if wrong is not None:
+        raise UnsupportedContentError(
+            f"The block asks for {wrong}={asked[wrong]!r}, and how closely a long video is looked at is the workflow's "
+            'choice: leave it out and give LongVideoWorkflow detail="low", "medium" or "high" (0.5, 1 or 2 frames a '
+            "second), or budget=MediaBudget(...)."
+        )
 
 
 class LLMTextModel:

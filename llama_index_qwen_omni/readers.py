@@ -7,13 +7,10 @@ reading a video again, or reading one that was summarised, costs nothing.
 
 import asyncio
 import contextlib
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any
 
 from fsspec import AbstractFileSystem
@@ -23,17 +20,20 @@ from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 from pydantic_core import core_schema
 
 from llama_index_qwen_omni._documents import to_document
+from llama_index_qwen_omni._files import copied, find_files, off_the_loop
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.ask import look, source_of
 from qwen_omni.downloads import opened
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.budget import budget_named
+from qwen_omni.part_options import read_budget
+from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.passages import Mode
 from qwen_omni.video.progress import OnProgress
-from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, Sources, find_media, left_out_text, named_apart
+from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, Sources, left_out_text
 from qwen_omni.video.spoken import Wanted
 
 
@@ -44,8 +44,8 @@ def _read_options(given: object) -> SummaryOptions:
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"options must be SummaryOptions, not {type(given).__name__}.")
     told = dict(given)
-    if isinstance(told.get("budget"), Mapping):
-        told["budget"] = MediaBudget(**told["budget"])
+    if told.get("budget") is not None:
+        told["budget"] = budget_named(read_budget(told["budget"], "options"))
     if isinstance(told.get("checkpoint"), str):
         told["checkpoint"] = Path(told["checkpoint"])
     return SummaryOptions(**told)
@@ -119,7 +119,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
             input_file: a file, a folder, a pattern such as `talks/**/*.mp4`, an http link, or several of these; what is
                 in `folder` if not given. A link is downloaded, a piece at a time.
             extra_info: further metadata of every document.
-            fs: the fsspec file system that the files are on; the local one if not given.
+            fs: the fsspec file system that the files, folders and patterns are on; the local one if not given.
 
         Raises:
             ConfigurationError: a folder or pattern has no media in it.
@@ -148,13 +148,11 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         client = self.llm.aclient()
         for source in await asyncio.to_thread(self._sources, input_file, fs):
             try:
-                async with contextlib.AsyncExitStack() as closing:
-                    opening = _opened(source, fs, client.settings)
-                    path, name = await asyncio.to_thread(opening.__enter__)
-                    closing.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
+                async with off_the_loop(_opened(source, fs, client.settings)) as (path, name):
                     coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
-                    async for passage in await closing.enter_async_context(contextlib.aclosing(coming)):
-                        yield to_document(passage, extra_info or {})
+                    async with contextlib.aclosing(coming) as passages:
+                        async for passage in passages:
+                            yield to_document(passage, extra_info or {})
             except UNREADABLE as error:
                 self._left_out(source, error)
 
@@ -172,30 +170,27 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         return PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript)
 
     def _sources(self, given: Sources | None, fs: AbstractFileSystem | None) -> list[str]:
-        if given is None:
-            return self.list_resources()
-        found = named_apart(given) if fs is not None else find_media(given, self.suffixes)
-        return [os.fspath(one) for one in found]
+        return self.list_resources(fs=fs) if given is None else find_files(given, fs, self.suffixes)
 
     def _left_out(self, source: str, error: Exception) -> None:
         if self.on_error == "raise":
             raise error
-        warnings.warn(left_out_text(source, error), stacklevel=3)
+        warnings.warn(left_out_text(redact(source), error), stacklevel=3)
 
     # --- Resources ---
 
-    def list_resources(self, *_: Any, **__: Any) -> list[str]:
-        """List the files of `folder` that would be read, in order.
+    def list_resources(self, *_: Any, fs: AbstractFileSystem | None = None, **__: Any) -> list[str]:
+        """List the files of `folder` that would be read, in order; on a file system if one is given.
 
         Raises:
             ConfigurationError: there is no `folder`, or no media in it.
         """
         if self.folder is None:
             raise ConfigurationError("Name a file, or give the reader a folder=.")
-        return [os.fspath(path) for path in find_media(self.folder, self.suffixes)]
+        return find_files(self.folder, fs, self.suffixes)
 
     def get_resource_info(self, resource_id: str, *_: Any, **__: Any) -> dict[str, Any]:
-        """Look at a file: its size and time, and what is in it. Asks nobody."""
+        """Look at a local file: its size and time, and what is in it. Asks nobody."""
         status = Path(resource_id).stat()
         info = look(source_of(resource_id))
         facts = {} if info is None else {
@@ -206,27 +201,20 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         told = {"file_path": resource_id, "file_size": status.st_size, "last_modified": status.st_mtime, **facts}
         return {name: value for name, value in told.items() if value is not None}
 
-    def load_resource(self, resource_id: str, *_: Any, **__: Any) -> list[Document]:
-        """Load the documents of one file."""
-        return list(self.lazy_load_data(resource_id))
+    def load_resource(self, resource_id: str, *args: Any, **load_kwargs: Any) -> list[Document]:
+        """Load the documents of one file; takes what `lazy_load_data` takes."""
+        return list(self.lazy_load_data(resource_id, *args, **load_kwargs))
 
-    async def aload_resource(self, resource_id: str, *_: Any, **__: Any) -> list[Document]:
+    async def aload_resource(self, resource_id: str, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Do the same in `asyncio`."""
-        return await self.aload_data(resource_id)
+        return await self.aload_data(resource_id, *args, **load_kwargs)
 
 
-@contextlib.contextmanager
-def _opened(source: str, fs: AbstractFileSystem | None, settings: Settings) -> Generator[tuple[Path, str], None, None]:
+def _opened(
+    source: str, fs: AbstractFileSystem | None, settings: Settings
+) -> contextlib.AbstractContextManager[tuple[Path, str]]:
     """Give a local file for as long as it is read, and the name that documents keep.
 
     The file is the one that is named, or a copy of one behind a link or on another file system.
     """
-    if fs is None:
-        with opened(source, settings) as found:
-            yield found
-        return
-    with tempfile.TemporaryDirectory(prefix="qwen-omni-") as folder:
-        copy = Path(folder) / PurePath(source).name
-        with fs.open(source, "rb") as there, copy.open("wb") as here:
-            shutil.copyfileobj(there, here, 1 << 20)
-        yield copy, str(fs.unstrip_protocol(source))
+    return opened(source, settings) if fs is None else copied(source, fs)

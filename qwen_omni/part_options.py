@@ -5,10 +5,11 @@ before it is sent (`start`, `end`, `budget`). The adapters find these options in
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, assert_never
+from dataclasses import fields
+from typing import Any, Literal, assert_never, get_args
 
-from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.budget import PRESETS, MediaBudget
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart
 
@@ -30,6 +31,8 @@ FITTING: dict[MediaKind, tuple[str, ...]] = {
 }
 """What is done to local media of each kind before it is sent."""
 
+_LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
+
 
 def known_options(kind: MediaKind) -> tuple[str, ...]:
     """Name the options of a kind of media."""
@@ -43,21 +46,60 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         UnsupportedContentError: an unknown option, or a wrong value; names the place.
     """
     known = known_options(kind)
+    checked = dict(options)
     for name, value in options.items():
         if name not in known:
             raise UnsupportedContentError(
                 f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
             )
         if name == "budget":
-            _check_budget(value, place)
+            checked[name] = read_budget(value, place)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
-    return dict(options)
+    return checked
 
 
-def _check_budget(value: object, place: str) -> None:
-    if not isinstance(value, MediaBudget) and value not in PRESETS:
-        raise UnsupportedContentError(f"{place}: budget {value!r} is not known; choose one of {', '.join(PRESETS)}.")
+def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
+    """Read a budget as callers write it: a preset's name, a `MediaBudget`, or a mapping of some of its limits.
+
+    Example:
+        >>> read_budget({"fps": 1}, "message 0").fps
+        1
+
+    Raises:
+        UnsupportedContentError: it is none of these, or has a limit that is unknown or wrong; names the place.
+    """
+    if isinstance(value, MediaBudget):
+        return value
+    if isinstance(value, Mapping):
+        return _budget_of(value, place)
+    preset = next((name for name in PRESETS if name == value), None)
+    if preset is None:
+        told = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+        raise UnsupportedContentError(
+            f"{place}: budget {told} is not known; choose one of {', '.join(PRESETS)}, a MediaBudget, or a dictionary "
+            "of its limits."
+        )
+    return preset
+
+
+def _budget_of(limits: Mapping[str, Any], place: str) -> MediaBudget:
+    for name, value in limits.items():
+        if name not in _LIMITS:
+            raise UnsupportedContentError(f"{place}: budget has no {name!r}; known here: {', '.join(_LIMITS)}.")
+        if not _is_of(value, _LIMITS[name]):
+            raise UnsupportedContentError(f"{place}: {name} of the budget cannot be of type {type(value).__name__}.")
+    try:
+        return MediaBudget(**limits)
+    except ConfigurationError as error:
+        raise UnsupportedContentError(f"{place}: budget: {error}") from None
+
+
+def _is_of(value: object, kind: Any) -> bool:  # noqa: ANN401  (a type, or several)
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
 def media_part(kind: MediaKind, source: MediaSource, options: PartOptions) -> ImagePart | AudioPart | VideoPart:

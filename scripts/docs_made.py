@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # its table of c
 
 from cost_table import cost_table
 from docs_help import help_texts
-from docs_tables import code_table, error_table, limit_table, price_table, token_table
+from docs_tables import code_table, error_table, limit_table, price_table, token_table, tool_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
@@ -28,6 +28,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "limits": limit_table,
     "prices": price_table,
     "tokens": token_table,
+    "tools": tool_table,
 }
 _PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")

@@ -2,7 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import QwenOmniError
@@ -12,6 +13,7 @@ from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.profiles.models import OMNI
 from qwen_omni.profiles.values import Prices
 from qwen_omni.tokens import audio_tokens, frames_seen, video_tokens
+from qwen_omni.tools.media_tools import DEFINITIONS
 from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
 
 _NOTHING = "\N{EM DASH}"
@@ -105,6 +107,21 @@ def _expanded(part: str) -> list[str]:
         pieces += [[part[end : group.start()]], choices]
         end = group.end()
     return ["".join(chosen) for chosen in itertools.product(*pieces, [part[end:]])]
+
+
+# --- Tools ---
+
+
+def tool_table() -> str:
+    """One row for each tool of an agent: its name, its arguments, and what the model is told about it."""
+    return table(["tool", "arguments", "what it does"], [
+        [f"`{one.name}`", ", ".join(_arguments(one.schema)), one.description] for one in DEFINITIONS
+    ])  # fmt: skip
+
+
+def _arguments(schema: Mapping[str, Any]) -> Iterator[str]:
+    for name in schema["properties"]:
+        yield f"`{name}`" if name in schema.get("required", ()) else f"(`{name}`)"
 
 
 # --- Models ---

@@ -4,9 +4,10 @@ Cassettes are in `cassettes/llama_index/<module>`; they are made and replayed by
 """
 # ruff: noqa: PLC0414  (fixtures are found by their names here)
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,15 @@ def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
     """A video of four seconds with a code in picture and sound for each."""
     return make_video(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=4, size=(320, 180))
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """A file system of its own, empty at first."""
+    made = pytest.importorskip("fsspec").filesystem("memory")
+    made.store.clear()
+    yield made
+    made.store.clear()
 
 
 @pytest.fixture

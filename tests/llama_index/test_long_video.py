@@ -14,11 +14,12 @@ pytest.importorskip("llama_index.core")
 from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseGen, LLMMetadata, VideoBlock
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_completion_callback
+from llama_index.core.schema import TextNode
 from llama_index.core.workflow import StopEvent
 from workflows.errors import WorkflowCancelledByUser
 
-from llama_index_qwen_omni import LongVideoProgress, LongVideoStart, LongVideoWorkflow, QwenOmni
-from qwen_omni import ConfigurationError, MediaOutsideRootError, VideoAnswer, VideoSummary
+from llama_index_qwen_omni import LongVideoProgress, LongVideoStart, LongVideoWorkflow, QwenOmni, clip
+from qwen_omni import ConfigurationError, MediaOutsideRootError, UnsupportedContentError, VideoAnswer, VideoSummary
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 
@@ -67,6 +68,34 @@ async def test_progress_and_result(llm: QwenOmni, film: TruthMedia, standin: Sta
     for given in ({"video": str(film.path)}, {"start_event": LongVideoStart(video=block)}):
         check(await workflow.run(**given), film)
     assert len(standin.requests) == asked == 3
+
+
+@pytest.mark.parametrize("named", ["address", "passage"])
+async def test_the_seconds_of_a_block(
+    named: str, llm: QwenOmni, film: TruthMedia, standin: Standin, choices: dict[str, Any]
+) -> None:
+    """A block that names a stretch is looked at there and nowhere else, whatever range the workflow itself has."""
+    facts = {"source": str(film.path), "start": 12.0, "end": 20.0, "duration": 24.0, "video_codec": "h264"}
+    blocks = {
+        "address": VideoBlock(url=f"{film.path.as_uri()}#t=12,20"),
+        "passage": clip(TextNode(text="x", metadata=facts), margin=0),
+    }
+    found = await LongVideoWorkflow(llm, start=0, end=6, **choices).run(video=blocks[named])
+    seen = {code for request in standin.requests for one in request.media for code in one.picture_codes}
+    assert seen
+    assert seen <= set(film.codes[12:20])
+    assert [re.search(r"\d{4}", note.text)[0] for note in found.events] == list(film.codes[12:20])
+
+
+async def test_how_closely_is_not_the_blocks_choice(
+    llm: QwenOmni, film: TruthMedia, standin: Standin, choices: dict[str, Any]
+) -> None:
+    """Frames a second of a block are refused, and the error names what to use in place; nothing is sent."""
+    facts = {"source": str(film.path), "start": 12.0, "end": 20.0, "video_codec": "h264"}
+    for block in (VideoBlock(path=film.path, fps=4), clip(TextNode(text="x", metadata=facts), fps=4)):
+        with pytest.raises(UnsupportedContentError, match=r"fps=4.* leave it out .*detail="):
+            await LongVideoWorkflow(llm, **choices).run(video=block)
+    assert standin.requests == []
 
 
 async def test_a_question(llm: QwenOmni, film: TruthMedia, standin: Standin, choices: dict[str, Any]) -> None:

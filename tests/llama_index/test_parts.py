@@ -3,6 +3,7 @@
 import base64
 import io
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,10 @@ WISHES: list[tuple[str, list[Any], dict[str, Any], list[dict[str, Any]]]] = [
     ),
     ("budget", [VideoBlock(url=HOST + "a.mp4")], {"budget": "glance"}, [{"budget": "glance"}]),
     ("own budget", [ImageBlock(url=HOST + "a.png")], {"budget": MediaBudget()}, [{"budget": MediaBudget()}]),
+    ("budget as a dictionary", [ImageBlock(url=HOST + "a.png")], {"budget": {"fps": 1}},
+     [{"budget": MediaBudget(fps=1)}]),
+    ("its own, as a dictionary", [VideoBlock(url=HOST + "a.mp4")], {"media": {"budget": asdict(MediaBudget(fps=None))}},
+     [{"budget": MediaBudget(fps=None)}]),
 ]  # fmt: skip
 
 
@@ -132,6 +137,30 @@ def test_frames() -> None:
     assert isinstance(frames, FramesPart)
     assert [frame.url for frame in frames.frames] == [f"{HOST}{at}.jpg" for at in range(3)]
     assert frames.sampling.fps == 2
+
+
+def test_beside_frames() -> None:
+    """What a message says about its frames is theirs; what another block says of itself still counts."""
+    images = [ImageBlock(url=f"{HOST}{at}.jpg") for at in range(2)]
+    film, talk = VideoBlock(url=HOST + "a.mp4", fps=3), AudioBlock(url="file:///talk.mp3#t=60,90")
+    frames, video, sound = read(*images, film, talk, frames={}, fps=2)
+    assert isinstance(frames, FramesPart)
+    assert (frames.sampling.fps, video.sampling.fps) == (2, 3)  # type: ignore[union-attr]
+    assert (sound.start, sound.end) == (60, 90)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("block", [VideoBlock, AudioBlock, DocumentBlock])
+@pytest.mark.parametrize(
+    ("fragment", "seconds"), [("t=60,90", (60, 90)), ("t=60", (60, None)), ("t=,9.5", (None, 9.5))]
+)
+def test_seconds_in_an_address(block: Any, fragment: str, seconds: tuple[float | None, float | None]) -> None:
+    """A local file's address may name its seconds, whatever kind of block it stands in."""
+    asked = block(url=f"file:///talk.mp4#{fragment}")
+    (part,) = read(asked)
+    assert (part.start, part.end) == seconds  # type: ignore[union-attr]
+    if block is DocumentBlock:
+        (_, cited) = read(CitableBlock(title="t", source="s", content=[asked]))
+        assert (cited.start, cited.end) == seconds  # type: ignore[union-attr]
 
 
 PDF = DocumentBlock(data=b"%PDF-1.4 x", document_mimetype="application/pdf")
@@ -156,10 +185,19 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("unknown option", [VIDEO], "user", {"media": {"speed": 2}}, "video has no option 'speed'"),
     ("wrong value", [VIDEO], "user", {"fps": "2"}, "fps must be a number"),
     ("wrong budget", [VIDEO], "user", {"budget": "tiny"}, "budget 'tiny' is not known"),
+    ("budget of no kind", [VIDEO], "user", {"budget": [1]}, r"message 0 \(user\) block 0: budget of type list is not"),
+    ("limit of no budget", [VIDEO], "user", {"budget": {"fsp": 1}}, "block 0: budget has no 'fsp'; known here: .*fps"),
+    ("wrong limit", [VIDEO], "user", {"budget": {"fps": "1"}}, "fps of the budget cannot be of type str"),
     ("too few", [VIDEO, VIDEO], "user", {"media": [{"fps": 1}]}, "media has 1 entries and the message 2 pieces"),
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
+    ("detail of a frame", [ImageBlock(url=HOST + "a.png", detail="low")], "user", {"frames": True},
+     "block 0: image has no option 'detail'"),
+    ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
+     "beside frames nobody would obey media"),
+    ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {},
+     "block 0: #t=1:30,2:00 names no seconds"),
     ("part of frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": {"start": 1}}, "no option 'start'"),
     ("foreign call", [], "assistant", {"tool_calls": ["x"]}, "written in no known way"),
 ]  # fmt: skip
@@ -183,8 +221,9 @@ def test_refused_by_name(blocks: list[Any], role: str, wishes: dict[str, Any], m
 )
 def test_broken_media_names_its_place(block: Any, match: str) -> None:
     """Media that is not what it says raises with the place of the block."""
-    with pytest.raises(MediaError, match=match):
-        read(block)
+    for wishes in ({}, {"frames": True}) if isinstance(block, ImageBlock) else ({},):
+        with pytest.raises(MediaError, match=match):
+            read(block, **wishes)
 
 
 def test_answers_of_the_past() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from llama_index.core.schema import Document, MetadataMode, TextNode
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
 from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
@@ -139,6 +141,57 @@ def test_other_file_systems(reader: Make, talk: TruthMedia) -> None:
     assert codes_in(documents[0], talk)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_folders_and_patterns_of_other_file_systems(
+    asynchronous: bool, reader: Make, clip: TruthMedia, memory: Any
+) -> None:
+    """Folders and patterns are read there as they are here; what is missing is left out if that is wished."""
+    for name in ("b.mp4", "more/a.mp4", ".c.mp4", "notes.txt"):
+        memory.pipe(f"/talks/{name}", clip.path.read_bytes())
+    both = ["memory:///talks/b.mp4", "memory:///talks/more/a.mp4"]
+    made = reader(on_error="warn", mode="single", folder="/talks")
+
+    async def read(*named: Any) -> list[str]:
+        found = await made.aload_data(*named, fs=memory) if asynchronous else made.load_data(*named, fs=memory)
+        return [one.metadata["source"] for one in found]
+
+    for named in ("memory://talks/**/[ab].mp4", None):
+        assert await read(named) == both
+    with pytest.warns(UserWarning, match=r"/talks/gone\.mp4 is left out: .* cannot be read"):
+        assert await read(["/talks/gone.mp4", "/talks/b.mp4"]) == both[:1]
+    made = reader()
+    with pytest.raises(UnreadableMediaError, match=r"gone\.mp4"):
+        await read("/talks/gone.mp4")
+    with pytest.raises(ConfigurationError, match="holds no video"):
+        await read("/talks/*.avi")
+
+
+async def test_resources_of_other_file_systems(reader: Make, clip: TruthMedia, memory: Any) -> None:
+    """A resource that is listed on a file system is loaded from there, with the metadata that are wished."""
+    memory.pipe("/talks/a.mp4", clip.path.read_bytes())
+    made = reader(folder="/talks", mode="single")
+    (name,) = made.list_resources(fs=memory)
+    for (document,) in (
+        made.load_resource(name, {"course": "physics"}, fs=memory),
+        await made.aload_resource(name, extra_info={"course": "physics"}, fs=memory),
+    ):
+        assert (document.metadata["source"], document.metadata["course"]) == ("memory:///talks/a.mp4", "physics")
+
+
+def test_a_warning_holds_no_signature(reader: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that cannot be read is named without what signs it."""
+
+    @contextlib.contextmanager
+    def fetch(_: str, __: Settings) -> Iterator[Path]:
+        raise UnreadableMediaError("gone")
+        yield
+
+    monkeypatch.setattr(downloads, "downloaded", fetch)
+    with pytest.warns(UserWarning, match=r"https://example\.com/a\.mp4.* is left out") as told:
+        assert reader(on_error="warn").load_data("https://example.com/a.mp4?Signature=secret") == []
+    assert "secret" not in str([str(one.message) for one in told])
+
+
 def test_resources(reader: Make, talk: TruthMedia) -> None:
     """The reader lists the files of its folder, looks at one without asking, and loads one."""
     folder = reader(folder=str(talk.path.parent))
@@ -159,6 +212,17 @@ def test_serialisation(reader: Make) -> None:
     again = QwenOmniVideoReader.from_dict(told)
     assert (again.mode, again.folder, again.options.segment_seconds) == ("captions", "talks", 9)
     assert again.transcript == made.transcript
+
+
+def test_a_budget_may_be_a_dictionary(reader: Make) -> None:
+    """A budget of a reader is written down with it and read by the rule of messages; wrong ones are named."""
+    made = reader(options=replace(SHORT, budget=MediaBudget(fps=1)))
+    assert QwenOmniVideoReader.from_dict(made.to_dict()).options.budget == MediaBudget(fps=1)
+    assert reader(options={"budget": {"fps": 1}}).options.budget == MediaBudget(fps=1)
+    assert reader(options={"budget": "glance"}).options.budget == PRESETS["glance"]
+    for wrong, match in (({"fsp": 1}, "options: budget has no 'fsp'"), ([1], "budget of type list is not known")):
+        with pytest.raises(ValueError, match=match):
+            reader(options={"budget": wrong})
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

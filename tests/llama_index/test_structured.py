@@ -15,6 +15,7 @@ from llama_index.core.types import PydanticProgramMode
 
 from llama_index_qwen_omni import QwenOmni, VideoCaption
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
+from qwen_omni.media.budget import MediaBudget
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
 from qwen_omni.standin.truth import TruthMedia
 
@@ -37,20 +38,20 @@ def says(script: Script, mode: PydanticProgramMode, told: Any) -> None:
     script.reply(Turn(tool_calls=(ToolCall(name="Scene", arguments=text),)) if mode == CALL else text)
 
 
-async def _predict(llm: QwenOmni, **given: Any) -> list[Any]:
-    return [llm.structured_predict(Scene, ABOUT, topic="cats", **given)]
+async def _predict(llm: QwenOmni, prompt: Any = ABOUT, **given: Any) -> list[Any]:
+    return [llm.structured_predict(Scene, prompt, topic="cats", **given)]
 
 
-async def _apredict(llm: QwenOmni, **given: Any) -> list[Any]:
-    return [await llm.astructured_predict(Scene, ABOUT, topic="cats", **given)]
+async def _apredict(llm: QwenOmni, prompt: Any = ABOUT, **given: Any) -> list[Any]:
+    return [await llm.astructured_predict(Scene, prompt, topic="cats", **given)]
 
 
-async def _stream(llm: QwenOmni, **given: Any) -> list[Any]:
-    return list(llm.stream_structured_predict(Scene, ABOUT, topic="cats", **given))
+async def _stream(llm: QwenOmni, prompt: Any = ABOUT, **given: Any) -> list[Any]:
+    return list(llm.stream_structured_predict(Scene, prompt, topic="cats", **given))
 
 
-async def _astream(llm: QwenOmni, **given: Any) -> list[Any]:
-    return [one async for one in await llm.astream_structured_predict(Scene, ABOUT, topic="cats", **given)]
+async def _astream(llm: QwenOmni, prompt: Any = ABOUT, **given: Any) -> list[Any]:
+    return [one async for one in await llm.astream_structured_predict(Scene, prompt, topic="cats", **given)]
 
 
 FOUR = {"whole": _predict, "whole, async": _apredict, "streamed": _stream, "streamed, async": _astream}
@@ -141,6 +142,22 @@ async def test_a_video_as_a_caption(llm: QwenOmni, standin: Standin, clip: Truth
     assert any(code in found.model_dump_json() for code in clip.codes)
     assert standin.requests[-1].media[0].picture_codes == clip.codes
     assert standin.requests[-1].body["messages"][0]["content"].startswith("Be brief.")
+
+
+@each_way
+async def test_a_budget_of_ones_own(way: Any, llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
+    """LlamaIndex makes a dictionary of a budget when it fills in a prompt; it is the same budget."""
+    question = ChatMessage(
+        blocks=[VideoBlock(path=clip.path), TextBlock(text="Describe the video.")],
+        additional_kwargs={"budget": MediaBudget(fps=1, sampling_fps=1)},
+    )
+    says(standin.script, JSON, WORDS)
+    assert (await way(llm, prompt=ChatPromptTemplate([question])))[-1] == Scene.model_validate(WORDS)
+    content = standin.requests[-1].body["messages"][-1]["content"]
+    assert [part["fps"] for part in content if part["type"] == "video_url"] == [1]
+    structured = llm.as_structured_llm(Scene)
+    says(standin.script, JSON, WORDS)
+    assert structured.chat([question]).raw == Scene.model_validate(WORDS)
 
 
 async def test_structured_llm(llm: QwenOmni) -> None:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from qwen_omni import ConfigurationError, TranscriptionOptions
+from qwen_omni import ConfigurationError, TranscriptionOptions, UnreadableMediaError
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import make_audio, make_video
 from qwen_omni.tools.outcome import ToolOutcome
@@ -90,6 +91,46 @@ async def test_documents(place: Place, llm: QwenOmni, standin: Standin) -> None:
     )
     assert [one.text for one in folder.load_data()] == [one.text for one in documents]
     assert standin.tasks.submitted == 1
+
+
+async def test_lazily_in_asyncio(place: Place, llm: QwenOmni, standin: Standin) -> None:
+    """LlamaIndex awaits `alazy_load_data` and is given documents; `alazy_documents` gives them one after another."""
+    standin.tasks.polls_until_done = 0
+    reader = QwenOmniAudioReader(llm, options=TranscriptionOptions(poll_seconds=0.01), mode="sentences")
+    told = [one.text for one in reader.load_data(place.call.path)]
+    assert [one.text for one in await reader.alazy_load_data(place.call.path)] == told
+    documents = reader.alazy_documents(place.call.path, {"topic": "a call"})
+    first = await anext(documents)
+    assert (first.text, first.metadata["topic"]) == (told[0], "a call")
+    await documents.aclose()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_recordings_of_other_file_systems(
+    asynchronous: bool, llm: QwenOmni, standin: Standin, tmp_path: Path, memory: Any
+) -> None:
+    """`SimpleDirectoryReader` and the reader itself read recordings of an fsspec file system, more than at once."""
+    standin.tasks.polls_until_done = 0
+    for name in ("b.mp3", "a.mp3", "more/c.mp3", ".d.mp3"):
+        memory.pipe(f"/calls/{name}", make_audio(tmp_path / "x.mp3", seconds=2).path.read_bytes())
+    memory.pipe("/calls/notes.txt", b"no recording")
+    reader = QwenOmniAudioReader(llm, options=TranscriptionOptions(poll_seconds=0.01), mode="single", concurrency=2)
+
+    async def read(file: Any) -> list[Any]:
+        return await reader.aload_data(file, fs=memory) if asynchronous else reader.load_data(file, fs=memory)
+
+    documents = await read("/calls")
+    expected = [f"memory:///calls/{name}" for name in ("a.mp3", "b.mp3", "more/c.mp3")]
+    assert [one.metadata["source"] for one in documents] == expected
+    assert len({one.text for one in documents}) == 3
+    assert [one.text for one in await read(["/calls/b.mp3", "/calls/m*/*"])] == [one.text for one in documents[1:]]
+    folder = llama_index.SimpleDirectoryReader(
+        "/calls", fs=memory, file_extractor={".mp3": reader}, raise_on_error=True, required_exts=[".mp3"]
+    )
+    found = await folder.aload_data() if asynchronous else folder.load_data()
+    assert [one.text for one in found] == [one.text for one in documents[:2]]
+    with pytest.raises(UnreadableMediaError, match=r"gone\.mp3 cannot be read"):
+        await read("/calls/gone.mp3")
 
 
 @pytest.mark.parametrize("named", ["", "**/*.mp3", "*"], ids=["a folder", "a pattern", "all"])

@@ -1,0 +1,61 @@
+"""What a caller writes beside a piece of media: a budget in each of its spellings means the same."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.budget import PRESETS, MediaBudget
+from qwen_omni.media.source import MediaSource
+from qwen_omni.part_options import check_options, media_part
+
+BUDGETS = st.builds(
+    MediaBudget,
+    name=st.text(max_size=3),
+    fps=st.none() | st.integers(1, 60) | st.floats(0.1, 60),
+    keep=st.booleans(),
+    max_pixels=st.none() | st.integers(1, 10**6),
+    long_side=st.integers(2, 4000),
+)
+
+
+@given(BUDGETS)
+def test_a_budget_is_read_from_what_was_made_of_it(budget: MediaBudget) -> None:
+    """A budget, and the dictionary that a framework made of it, are the same to every kind that has one."""
+    for kind in ("image", "video"):
+        for written in (budget, asdict(budget)):
+            assert check_options(kind, {"budget": written}, "here") == {"budget": budget}
+
+
+def test_some_of_the_limits_are_enough() -> None:
+    """What a dictionary leaves out is as in any budget of one's own; a preset stays its name."""
+    told = check_options("video", {"budget": {"fps": 1}, "start": 2}, "here")
+    part = media_part("video", MediaSource.from_url("https://example.com/a.mp4"), told)
+    assert (part.budget, part.start) == (MediaBudget(fps=1), 2)  # type: ignore[union-attr]
+    for name in PRESETS:
+        assert check_options("image", {"budget": name}, "here") == {"budget": name}
+
+
+@pytest.mark.parametrize(
+    ("budget", "match"),
+    [
+        ("tiny", r"here: budget 'tiny' is not known; choose one of auto, .* a MediaBudget, or a dictionary"),
+        (b"\x00" * 99, "here: budget of type bytes is not known"),
+        (None, "budget of type NoneType is not known"),
+        ([1], "budget of type list is not known"),
+        ({"fsp": 1}, "here: budget has no 'fsp'; known here: .*fps"),
+        ({1: 1}, "budget has no 1"),
+        ({"fps": "1"}, "here: fps of the budget cannot be of type str"),
+        ({"fps": True}, "fps of the budget cannot be of type bool"),
+        ({"keep": 1}, "keep of the budget cannot be of type int"),
+        ({"long_side": 2.5}, "long_side of the budget cannot be of type float"),
+        ({"fps": 1000}, "here: budget: fps=1000 is outside"),
+        ({"long_side": 0}, "here: budget: A side of at most 0 pixels"),
+    ],
+)
+def test_wrong_budgets_are_named(budget: Any, match: str) -> None:
+    """Whatever else stands for a budget raises with its place and what is wrong."""
+    with pytest.raises(UnsupportedContentError, match=match):
+        check_options("video", {"budget": budget}, "here")
