@@ -19,8 +19,7 @@ from langchain_core.documents import Document
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient
-from qwen_omni.downloads import opened
-from qwen_omni.settings import Settings
+from qwen_omni.downloads import off_the_loop, opened
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.passages import Mode, Passage, stretch_of
@@ -111,7 +110,7 @@ class QwenOmniVideoLoader(BaseLoader):
             yield from _read(path, name, llm, self.options, self.on_progress)
 
     async def _adocuments(self, source: Source, model: str, client: AsyncOmniClient) -> AsyncGenerator[Document, None]:
-        async with _aopened(os.fspath(source), client.settings) as (path, name):
+        async with off_the_loop(opened(os.fspath(source), client.settings)) as (path, name):
             passages = aiter_passages(
                 path, name, _asked_of(model, self.options), client=client, on_progress=self.on_progress
             )
@@ -196,25 +195,6 @@ def _read(
 
 def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
     return replace(options, summary=replace(options.summary, model=model))
-
-
-@contextlib.asynccontextmanager
-async def _aopened(source: str, settings: Settings) -> AsyncIterator[tuple[Path, str]]:
-    """Do what `opened` does, on a thread. Whoever is cancelled does not wait for a download; its file is removed."""
-    opening = opened(source, settings)
-    entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
-
-    def leave(entered: "asyncio.Future[tuple[Path, str]]") -> None:
-        if not entered.cancelled() and entered.exception() is None:
-            opening.__exit__(None, None, None)
-
-    try:
-        yield await asyncio.shield(entering)
-    finally:
-        if entering.done():
-            await asyncio.to_thread(leave, entering)
-        else:
-            entering.add_done_callback(leave)
 
 
 def _warn(text: str) -> None:

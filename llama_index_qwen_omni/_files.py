@@ -4,13 +4,11 @@ Both readers come through here. Which files a folder or a pattern means is decid
 `qwen_omni.video.sources`.
 """
 
-import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
@@ -21,7 +19,6 @@ from qwen_omni.redact import redact
 from qwen_omni.video.sources import MEDIA_SUFFIXES, Sources, find_media, named_apart
 
 _PIECE = 1 << 20  # bytes copied at a time
-_Given = TypeVar("_Given")
 
 
 def find_files(
@@ -94,16 +91,6 @@ def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[list
     """Give copies of several files and their names, in order; raises as `copied` does."""
     with contextlib.ExitStack() as held:
         yield [held.enter_context(copied(source, fs)) for source in sources]
-
-
-@contextlib.asynccontextmanager
-async def off_the_loop(opening: contextlib.AbstractContextManager[_Given]) -> AsyncGenerator[_Given, None]:
-    """Enter and leave a context in threads, since files are copied and removed there."""
-    given = await asyncio.to_thread(opening.__enter__)
-    try:
-        yield given
-    finally:
-        await asyncio.to_thread(opening.__exit__, None, None, None)
 
 
 def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:

@@ -11,9 +11,10 @@ from fsspec import AbstractFileSystem
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document
 
-from llama_index_qwen_omni._files import all_copied, find_files, off_the_loop
+from llama_index_qwen_omni._files import all_copied, find_files
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.downloads import off_the_loop
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions

@@ -20,14 +20,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 from pydantic_core import core_schema
 
 from llama_index_qwen_omni._documents import to_document
-from llama_index_qwen_omni._files import copied, find_files, off_the_loop
+from llama_index_qwen_omni._files import copied, find_files
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.ask import look, source_of
-from qwen_omni.downloads import opened
+from qwen_omni.downloads import off_the_loop, opened
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.part_options import read_budget
-from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import SummaryOptions
@@ -175,7 +174,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     def _left_out(self, source: str, error: Exception) -> None:
         if self.on_error == "raise":
             raise error
-        warnings.warn(left_out_text(redact(source), error), stacklevel=3)
+        warnings.warn(left_out_text(source, error), stacklevel=3)
 
     # --- Resources ---
 

@@ -4,12 +4,13 @@ Only for links that the program itself chose: a link out of a message goes to th
 The flow decides and `http.run` sends; the key never goes along.
 """
 
+import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from qwen_omni.delivery.links import check_link
@@ -20,6 +21,8 @@ from qwen_omni.media.scratch import remove_file, scratch
 from qwen_omni.redact import redact
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings
+
+T = TypeVar("T")
 
 PART = 8 * 2**20  # bytes asked for at a time
 MOST_BYTES = 8 * 2**30  # of one download; a longer link is more likely a mistake than a video
@@ -43,6 +46,27 @@ def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
             yield path, shown(source)
     else:
         yield Path(source), source
+
+
+@contextlib.asynccontextmanager
+async def off_the_loop(opening: contextlib.AbstractContextManager[T]) -> AsyncGenerator[T, None]:
+    """Enter and leave a context on threads, for what copies, fetches or removes files.
+
+    Whoever is cancelled while it is entered does not wait for that: the context is left as soon as it was entered.
+    """
+    entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
+
+    def leave(entered: "asyncio.Future[T]") -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            opening.__exit__(None, None, None)
+
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        if entering.done():
+            await asyncio.to_thread(leave, entering)
+        else:
+            entering.add_done_callback(leave)
 
 
 def is_link(source: str) -> bool:

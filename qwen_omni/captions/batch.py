@@ -148,7 +148,7 @@ class _Job:
         made = carry_out(plan, self.client)
         if self.results is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)
-            told = {"media": media, "model": self.options.model, "truncated": made.truncated}
+            told = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
             self.results.add(key, {**told, "facts": facts, "answer": answer})
         return FileCaption(
             media=media,

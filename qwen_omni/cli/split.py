@@ -37,7 +37,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
         to.mkdir(exist_ok=True)
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
-    made = split_look(look, plan, seconds=exact(seconds), overlap=exact(overlap), choices=choices)
+    made = split_look(look, plan, seconds=exact(seconds, "seconds"), overlap=exact(overlap, "overlap"), choices=choices)
     with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
         for prepared in segments:
             with prepared:

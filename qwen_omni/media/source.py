@@ -109,6 +109,18 @@ class MediaSource:
             case "bytes":
                 return f"{len(self.data or b''):,} bytes"
 
+    @property
+    def name(self) -> str:
+        r"""What results call it, so that it is found again: a path as it is, or the label of what has none.
+
+        Example:
+            >>> MediaSource.from_path("3.45\u202fPM.mov").name, MediaSource.from_bytes(b"abc").name
+            ('3.45\u202fPM.mov', '3 bytes')
+        """
+        told = str(self.path)
+        is_text = told == told.encode(errors="replace").decode()  # a path may be bytes of no text
+        return told if self.path is not None and is_text else self.label
+
     def open(self) -> IO[bytes]:
         """Open media held in memory; a path is opened by `media.local`, which checks it first."""
         if self.data is None:

@@ -61,6 +61,8 @@ class Surveyor:
             media_root=self.settings.media_root,
             room_bytes=room,
             uplink_mbps=self.settings.uplink_mbps,
+            high_resolution=self.high_resolution,
+            multichannel=self.multichannel,
         )
 
     def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:

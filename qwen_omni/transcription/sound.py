@@ -116,7 +116,7 @@ def prepare_recording(
     made = _fitted(part, settings, profile)
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
     return Recording(
-        label=source.label, source=_name_of(source), part=kept, seconds=seconds, start=start, ready=made.ready,
+        label=source.label, source=source.name, part=kept, seconds=seconds, start=start, ready=made.ready,
         held=held,
     )  # fmt: skip
 
@@ -128,17 +128,7 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
         raise UnsupportedMediaError(
             f"{source.label} is a link, and start= and end= are for local files; nothing is downloaded."
         )
-    return Recording(label=source.label, source=_name_of(source), part=AudioPart(source=source))
-
-
-def _name_of(source: MediaSource) -> str:
-    """Name a source as it is found again; a path that is no text (of another encoding) as messages do."""
-    path = "" if source.path is None else str(source.path)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return source.label
-    return path or source.label
+    return Recording(label=source.label, source=source.name, part=AudioPart(source=source))
 
 
 def _check(look: Look, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
@@ -170,8 +160,8 @@ def _extracted(
     wish = Wish(
         budget=PRESETS["auto"],
         profile=_limits(profile),
-        start=None if options.start is None else exact(options.start),
-        end=None if options.end is None else exact(options.end),
+        start=None if options.start is None else exact(options.start, "start"),
+        end=None if options.end is None else exact(options.end, "end"),
     )
     plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
     return carry_out(replace(look, info=sound), plan, choices=Choices(media_root=settings.media_root))

@@ -13,7 +13,7 @@ from qwen_omni.client import make_carrier
 from qwen_omni.delivery.cache import Claim
 from qwen_omni.delivery.delivered import Delivered, Upload
 from qwen_omni.delivery.hints import hint_for
-from qwen_omni.errors import InvalidRequestError, QwenOmniError, TaskFailedError, TaskUnfinishedError
+from qwen_omni.errors import InvalidRequestError, QwenOmniError, TaskFailedError
 from qwen_omni.flow import Flow
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import TranscriptionProfile
@@ -70,17 +70,14 @@ class _Errand:
         self._key = task_key(recording.identity(), settings.base_url, secret, wishes)
         self._delivered: Delivered | None = None
         self._repaired = False
+        self._under_way = False  # whether a task was submitted and is not known to have ended
 
     def stages(self) -> Stages:
         """Submit unless that was done before, wait, read the result; delete what was uploaded for this alone."""
-        needed = False
         try:
             return (yield from self._stages())
-        except TaskUnfinishedError:
-            needed = True  # the service has yet to read it; whoever finds the task's end deletes it
-            raise
         finally:
-            if not needed:
+            if not self._under_way:  # else the service may still read it; whoever finds the task's end deletes it
                 self._release(self._delivered)
 
     def _stages(self) -> Stages:
@@ -89,7 +86,9 @@ class _Errand:
             found = yield from self._found(fresh=fresh)
             fresh = False
             task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
+            self._under_way = True
             state: TaskState = yield await_end(self._desk, self._options, task.task_id)
+            self._under_way = False
             if task is found and task.left:
                 self._release(Delivered(upload=Upload(store="oss", location=task.left, link_until=0)))
             if state.state in ("done", "silent"):

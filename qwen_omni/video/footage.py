@@ -109,7 +109,7 @@ class Footage:
         """What is known of the source."""
         info = self.look.info
         return VideoFacts(
-            source=source_name(self.look.source),
+            source=self.look.source.name,
             kind=info.kind,
             duration=None if info.duration is None else float(info.duration),
             width=info.width,
@@ -176,18 +176,6 @@ class Footage:
         if prepared.info.kind == "audio":
             return AudioPart(source=source)
         return VideoPart(source=source, sampling=self.whole.sampling, budget="original")
-
-
-def source_name(source: MediaSource) -> str:
-    r"""Give what facts call a source: its path as it is, so that a page can play it, or the label of what has none.
-
-    Example:
-        >>> source_name(MediaSource.from_path("3.45\u202fPM.mov")), source_name(MediaSource.from_bytes(b"abc"))
-        ('3.45\u202fPM.mov', '3 bytes')
-    """
-    told = str(source.path)
-    is_text = told == told.encode(errors="replace").decode()  # a name may be bytes of no text
-    return told if source.path is not None and is_text else source.label
 
 
 def look_over(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
+from qwen_omni.redact import redact
 
 Source = str | os.PathLike[str]
 Sources = Source | Iterable[Source]
@@ -67,5 +68,5 @@ def _expanded(pattern: Path) -> Iterator[Path]:
 
 
 def left_out_text(source: str, error: Exception) -> str:
-    """Tell that a source is left out, and why."""
-    return f"{source} is left out: {error}"
+    """Tell that a source is left out, and why; a link without what signs it."""
+    return f"{redact(source)} is left out: {error}"

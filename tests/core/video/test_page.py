@@ -12,7 +12,6 @@ import pytest
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.standin.truth import make_video
-from qwen_omni.video.footage import source_name
 from qwen_omni.video.notes import TimedNote, VideoFacts
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.page import PageChoices
@@ -109,13 +108,13 @@ def test_what_a_terminal_would_obey_is_written_out(found):
 
 @pytest.mark.parametrize("name", ["clips/a film.mp4", "видео.mp4", "3.45\u202fPM.mov", "x" * 250])
 def test_facts_name_a_path_as_it_was_given(name):
-    assert source_name(MediaSource.from_path(name)) == name
+    assert MediaSource.from_path(name).name == name
 
 
 def test_a_name_that_is_no_text_is_told_by_its_label():
     """Facts are JSON, which has no place for it."""
     source = MediaSource.from_path("\udcff.mp4")
-    assert source_name(source) == source.label == r"\udcff.mp4"
+    assert source.name == source.label == r"\udcff.mp4"
 
 
 PROBE = """
