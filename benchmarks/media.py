@@ -65,7 +65,7 @@ print(float(look_at(as_source(sys.argv[1])).info.duration))
 KEPT = """
 import hashlib, sys
 from fractions import Fraction
-from qwen_omni.media.containers import open_for_work, origin_of, picture_stream
+from qwen_omni.media.containers import open_for_work, picture_stream
 from qwen_omni.media.prepare import as_source, look_at
 from qwen_omni.media.transcode_picture import Stretch, read_pictures
 from qwen_omni.media.watch import Watch
@@ -73,9 +73,10 @@ from qwen_omni.media.watch import Watch
 def digest(frame):
     return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).digest()
 
-source = look_at(as_source(sys.argv[1])).reopenable
+look = look_at(as_source(sys.argv[1]))
+source = look.reopenable
 with source.open() as file, open_for_work(file, source.size_bytes) as container:
-    stretch = Stretch(begin=origin_of(container), period=Fraction(1, 4), count=480)
+    stretch = Stretch(begin=look.info.origin, period=Fraction(1, 4), count=480)
     shown = read_pictures(container, picture_stream(container), stretch, Watch())
     kept = {frame.pts: digest(frame) for frame, _, _ in shown}
 same = 0

@@ -7,7 +7,6 @@ all, and the reading is bounded, so that damaged bytes end in an error and never
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import av
@@ -143,15 +142,14 @@ def open_for_work(
     size_bytes: int,
     *,
     only: Literal["video", "audio"] | None = None,
-    lean: bool = False,
     watch: Watch | None = None,
 ) -> Iterator["InputContainer"]:
     """Open a file of which much will be read.
 
-    With `only` set, other kinds of streams are passed over unread. If it is opened `lean` too, what the index of an MP4
-    tells of them is not even kept; they may be missing then, and `origin_of` cannot be asked for.
+    With `only` set, other kinds of streams are passed over unread, or are missing: what the index of an MP4 tells of
+    them is not even kept.
     """
-    hidden = tracks_of(file, size_bytes, _OTHER_HANDLER[only]) if only is not None and lean else ()
+    hidden = tracks_of(file, size_bytes, _OTHER_HANDLER[only]) if only is not None else ()
     with open_container(file, size_bytes, buffer_bytes=_BLOCK, watch=watch, hidden=hidden) as container:
         for stream in container.streams:
             if only is not None and stream.type != only:
@@ -174,29 +172,6 @@ def has_decoder(stream: "AudioStream | VideoStream") -> bool:
     """Tell whether FFmpeg can decode a stream."""
     context: CodecContext | None = stream.codec_context  # the stubs do not say that it may be missing
     return context is not None
-
-
-def origin_of(container: "InputContainer") -> Fraction:
-    """Give the instant, in the file's own time, that viewers call zero.
-
-    It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
-    picture is a codec's run-up and not counted, so that frames keep their exact times.
-    """
-    picture, sound = picture_stream(container), sound_stream(container)
-    starts = [
-        stream.start_time * stream.time_base
-        for stream in (picture, sound)
-        if stream is not None and stream.start_time is not None and stream.time_base
-    ]
-    if not starts:
-        return Fraction(container.start_time or 0, av.time_base)
-    first = min(starts)
-    if picture is not None and starts[0] - first < _RUN_UP:
-        return starts[0]
-    return first
-
-
-_RUN_UP = Fraction(1, 10)
 
 
 def packets_of(container: "InputContainer", *streams: Any) -> Iterator[Any]:  # noqa: ANN401  (any kind of stream)

@@ -30,6 +30,7 @@ class MediaInfo:
         rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
         pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
         interlaced: whether each picture is made of two half pictures taken one after the other.
+        origin: the instant that viewers call zero, in seconds of the file's own clock; few files begin it elsewhere.
     """
 
     kind: MediaKind
@@ -50,6 +51,7 @@ class MediaInfo:
     rotation: int = 0
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
+    origin: Fraction = Fraction(0)
 
     @property
     def has_sound(self) -> bool:

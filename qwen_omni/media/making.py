@@ -9,7 +9,7 @@ from typing import assert_never
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, origin_of, sound_stream
+from qwen_omni.media.containers import open_for_work, sound_stream
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.pictures import make_picture
 from qwen_omni.media.plan import Plan
@@ -35,7 +35,7 @@ def make(
     """
     match plan.action:
         case "video":
-            made = _video(source, plan, path, watch, workers)
+            made = _video(source, info, plan, path, watch, workers)
             return replace(made, sound_duration=_sound_within(info, plan) if plan.sound else None), ()
         case "audio":
             return _sound(source, info, plan, path, watch), ()
@@ -45,7 +45,7 @@ def make(
         case "image":
             return make_picture(source, plan, path), ()
         case "frames":
-            stills = make_stills(source, plan, watch, workers=workers)
+            stills = make_stills(source, plan, watch, origin=info.origin, workers=workers)
             return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
         case "pass":
             return info, ()
@@ -53,16 +53,16 @@ def make(
             assert_never(plan.action)
 
 
-def _video(source: Reopenable, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
+def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
     assert plan.picture is not None
-    made = make_video(source, plan, path, watch, workers=workers)
+    made = make_video(source, plan, path, watch, origin=info.origin, workers=workers)
     for _ in range(_TRIES):
         room, size = plan.picture.most_bytes, path.stat().st_size
         if room is None or plan.picture.most_bits is None or size <= room:
             break
         fewer = int(plan.picture.most_bits * _LESS * room / size)
         plan = replace(plan, picture=replace(plan.picture, most_bits=max(fewer, 1000)))
-        made = make_video(source, plan, path, watch, workers=workers)
+        made = make_video(source, plan, path, watch, origin=info.origin, workers=workers)
     assert plan.picture is not None
     duration = made.duration if plan.end is None else min(made.duration, plan.end - plan.start)
     return MediaInfo(
@@ -101,7 +101,7 @@ def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
         track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
         stretch = SoundStretch(
-            begin=origin_of(container) + plan.start,
+            begin=info.origin + plan.start,
             rate=plan.budget.sample_rate,
             duration=plan.end - plan.start if plan.partial and plan.end is not None else None,
             seek=plan.start > 0,

@@ -257,7 +257,7 @@ def plan_for(
         from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
         watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        lively = is_lively(look.reopenable, plan.start, plan.end, watch)
+        lively = is_lively(look.reopenable, plan.start, plan.end, watch, origin=look.info.origin)
         plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
     return plan
 

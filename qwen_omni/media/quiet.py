@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.media.containers import open_for_work, origin_of, packets_of, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.segments import CutPlace
@@ -38,8 +38,9 @@ def quiet_places(
 ) -> list[CutPlace]:
     """Find scene cuts and silences between two times that count from `start`; none if the file resists."""
     try:
-        scenes = _scene_cuts(source, window, start, watch) if info.kind == "video" else []
-        silences = _silences(source, window, start, watch) if info.has_sound or info.kind == "audio" else []
+        zero = info.origin + start
+        scenes = _scene_cuts(source, window, zero, watch) if info.kind == "video" else []
+        silences = _silences(source, window, zero, watch) if info.has_sound or info.kind == "audio" else []
     except (av.FFmpegError, ValueError, EOFError):
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
@@ -50,9 +51,8 @@ def quiet_places(
     ]
 
 
-def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
-        zero = origin_of(container) + start
+def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
         keys = [key - zero for key in _keys(container, zero + window[0] - _LOOK_BACK, zero + window[1], watch)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
     if not gaps:
@@ -83,12 +83,11 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
     return sorted(found)
 
 
-def _silences(source: Reopenable, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch) -> list[Fraction]:
+def _silences(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
     with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
         stream = sound_stream(container)
         if stream is None:
             return []
-        zero = origin_of(container) + start
         stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
         levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in read_sound(
             container, stream, stretch, watch

@@ -51,6 +51,7 @@ _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
 _MOST_PACKETS = 2_000_000  # packets of a walk: a day of sound
+_RUN_UP = Fraction(1, 10)  # seconds of sound before the first picture
 _MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
 
 
@@ -71,6 +72,7 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         check_boxes(file, size_bytes)
         with open_container(file, size_bytes, watch=watch) as container:
             container_name = _container_name(container, begins_as)
+            origin = _origin(container)
             facts = _facts(container, watch)
             duration = _told_duration(container)
         if duration is None or container_name in _NOT_DEPENDABLE:
@@ -82,12 +84,39 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
     kind = facts["kind"]
     media_type = _MEDIA_TYPES.get(container_name, f"{{kind}}/{container_name}").format(kind=kind)
-    return MediaInfo(container=container_name, media_type=media_type, size_bytes=size_bytes, duration=duration, **facts)
+    return MediaInfo(
+        container=container_name,
+        media_type=media_type,
+        size_bytes=size_bytes,
+        duration=duration,
+        origin=origin,
+        **facts,
+    )
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     name = DEMUXERS[container.format.name]
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
+
+
+def _origin(container: "InputContainer") -> Fraction:
+    """Give the instant, in the file's own time, that viewers call zero.
+
+    It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
+    picture is a codec's run-up and not counted, so that frames keep their exact times.
+    """
+    picture, sound = picture_stream(container), sound_stream(container)
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in (picture, sound)
+        if stream is not None and stream.start_time is not None and stream.time_base
+    ]
+    if not starts:
+        return Fraction(container.start_time or 0, av.time_base)
+    first = min(starts)
+    if picture is not None and starts[0] - first < _RUN_UP:
+        return starts[0]
+    return first
 
 
 def _facts(container: "InputContainer", watch: Watch) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, origin_of, packets_of, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
+from qwen_omni.media.heap import trim_heap
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
@@ -52,14 +53,14 @@ class Made:
     duration: Fraction
 
 
-def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, workers: int = 1) -> Made:
+def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, origin: Fraction, workers: int = 1) -> Made:
     """Write the MP4 that a plan describes. With one worker everything happens on the calling thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        origin, stretches = _stretches(source, plan, workers, watch)
+        stretches = _stretches(source, plan, origin, workers, watch)
         plan = replace(plan, picture=replace(_picture(plan), period=stretches[0].period))
         pictures = _pictures(source, plan, stretches, watch, workers)
         stack.callback(pictures.close)
@@ -77,26 +78,22 @@ def _picture(plan: Plan) -> Picture:
     return plan.picture
 
 
-def _stretches(source: Reopenable, plan: Plan, workers: int, watch: Watch) -> tuple[Fraction, list[Stretch]]:
-    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done.
-
-    Also gives the instant that is zero in the file's own time.
-    """
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+def _stretches(source: Reopenable, plan: Plan, origin: Fraction, workers: int, watch: Watch) -> list[Stretch]:
+    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
+    with _alone(source, "video", watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
-        origin = origin_of(container)
         begin, period = origin + plan.start, _picture(plan).period
         if plan.budget.key_frames:
-            return origin, [_sparse(container, stream, plan, begin)]
+            return [_sparse(container, stream, plan, begin)]
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
         whole = Stretch(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
         if workers < 2 or container.format.name not in _SOUGHT or plan.end is None:  # noqa: PLR2004
-            return origin, [whole]
-        return origin, _cut(container, stream, whole, plan.end - plan.start, workers, watch)
+            return [whole]
+        return _cut(container, stream, whole, plan.end - plan.start, workers, watch)
 
 
 def _sparse(container: "InputContainer", stream: "VideoStream", plan: Plan, begin: Fraction) -> Stretch:
@@ -176,8 +173,9 @@ def _alone(source: Reopenable, only: Literal["video", "audio"], watch: Watch) ->
     """Open a source for its pictures or its sound; each thread does, so what is kept of the other would add up."""
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only=only, lean=True, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only=only, watch=watch) as container,
     ):
+        trim_heap()  # of what the piece before freed, and of what opening needed for a moment
         yield container
 
 

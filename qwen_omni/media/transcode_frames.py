@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import av
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, origin_of, picture_stream
+from qwen_omni.media.containers import open_for_work, picture_stream
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.reopen import Reopenable
@@ -22,7 +22,7 @@ _MOST_STILLS = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -> tuple[Still, ...]:
+def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, origin: Fraction, workers: int) -> tuple[Still, ...]:
     """Give the pictures that a plan wants, in order.
 
     Raises:
@@ -34,11 +34,11 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, workers: int) -
     count = None
     if plan.partial and plan.end is not None:
         count = int(-(-(plan.end - plan.start) // picture.period))
-    with source.open() as file, open_for_work(file, source.size_bytes, watch=watch) as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
-        begin = origin_of(container) + plan.start
+        begin = origin + plan.start
         stretch = Stretch(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []

@@ -150,12 +150,12 @@ def test_boxes_are_hidden_however_a_file_is_read(data, places, sizes):
 
 
 @pytest.mark.parametrize("only", ["video", "audio"])
-def test_a_film_opened_lean_has_only_what_is_wanted(only, tmp_path):
-    """The other tracks are not there at all, so nothing of them is kept; without `lean` they are only passed over."""
+def test_of_a_film_opened_for_one_kind_only_that_kind_is_kept(only, tmp_path):
+    """The other tracks are not there at all; those that are give what they give beside the others."""
     film = ODD["mp4 h264"].make(tmp_path).path.read_bytes()
     packets = []
-    for lean, kinds in ((True, {only}), (False, {"video", "audio"})):
-        with open_for_work(io.BytesIO(film), len(film), only=only, lean=lean) as container:
+    for asked, kinds in ((only, {only}), (None, {"video", "audio"})):
+        with open_for_work(io.BytesIO(film), len(film), only=asked) as container:
             assert {stream.type for stream in container.streams} == kinds
             stream = next(stream for stream in container.streams if stream.type == only)
             packets.append([(packet.pts, packet.dts, bytes(packet)) for packet in container.demux(stream)])

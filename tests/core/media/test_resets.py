@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import pytest
 
-from qwen_omni.media.containers import open_for_work, origin_of, picture_stream
+from qwen_omni.media.containers import open_for_work, picture_stream
 from qwen_omni.media.prepare import as_source, look_at
 from qwen_omni.media.resets import length_bytes_of, resets
 from qwen_omni.media.transcode_picture import Stretch, read_pictures
@@ -85,7 +85,7 @@ def test_kept_frames_equal_a_full_decode(coding, period, tmp_path):
     look = look_at(as_source(made.path))
 
     with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
-        stretch = Stretch(begin=origin_of(container), period=period)
+        stretch = Stretch(begin=look.info.origin, period=period)
         stream = picture_stream(container)
         kept = {frame.pts: _bits(frame) for frame, _, _ in read_pictures(container, stream, stretch, Watch())}
 
