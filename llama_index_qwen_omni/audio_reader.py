@@ -16,6 +16,7 @@ from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.downloads import off_the_loop
 from qwen_omni.settings import Settings
+from qwen_omni.transcription.crew import check_concurrency
 from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.passages import Mode, to_passages
@@ -53,7 +54,8 @@ class QwenOmniAudioReader(BaseReader):
         seconds: float = 60.0,
         concurrency: int = 4,
     ) -> None:
-        """Opens and sends nothing yet."""
+        """Opens and sends nothing yet; raises `ConfigurationError` for less than one recording at a time."""
+        check_concurrency(concurrency)
         self._llm, self._options = llm, options
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 

@@ -35,7 +35,7 @@ class ChatOptions:
         json_mode: the answer is one JSON object. The word "json" must be in a message.
         json_schema: the answer follows this schema; only where the profile says so.
         search: the model may search the web.
-        high_resolution_images: look at images with up to 16,384 tokens each.
+        high_resolution_images: look at images with up to 16,384 tokens each; qwen3.8 and qwen3.5 omni models can.
         multichannel: hear stereo or ambisonic sound by channel.
         extra_body: further fields of the request, as the service names them.
         extra_headers: further headers of the request. They may hold secrets, so they are in no repr.

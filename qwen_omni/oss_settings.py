@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.headers import check_header_value
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)
@@ -30,18 +31,28 @@ _REGION = re.compile(r"(?:^|\.)oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OssCredentials:
-    """A key to a bucket; `security_token` belongs to a temporary key of STS, `expires_at` (seconds since 1970) too."""
+    """A key to a bucket; `security_token` belongs to a temporary key of STS, `expires_at` (seconds since 1970) too.
+
+    Raises:
+        ConfigurationError: a text that no header can carry; the error does not tell it.
+    """
 
     access_key_id: SecretStr
     access_key_secret: SecretStr
     security_token: SecretStr | None = None
     expires_at: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("access_key_id", "access_key_secret", "security_token"):
+            hidden: SecretStr | None = getattr(self, name)
+            if hidden is not None:
+                check_header_value(hidden.get_secret_value(), f"The {name} of the bucket's key")
+
     @classmethod
     def of(
         cls, key_id: str, secret: str, token: str | None = None, *, expires_at: float | None = None
     ) -> "OssCredentials":
-        """Make credentials from plain texts."""
+        """Make credentials from plain texts. Raises as the class does."""
         hidden = None if not token else SecretStr(token)
         return cls(
             access_key_id=SecretStr(key_id),
@@ -94,6 +105,10 @@ class OssSettings:
     check_crc: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("bucket", "endpoint", "upload_endpoint", "region"):
+            told: str | None = getattr(self, name)
+            if told is not None:
+                check_header_value(told, f"{name}= of OssSettings")
         if not 60 <= self.link_seconds <= LONGEST_LINK_SECONDS:  # noqa: PLR2004  (a link of seconds helps nobody)
             raise ConfigurationError(
                 f"link_seconds is {self.link_seconds}; a link may live from 60 s to {LONGEST_LINK_SECONDS} s (7 days)."
@@ -124,19 +139,21 @@ class OssSettings:
         """Give the key to use now.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is none, or no header can carry it.
         """
         if callable(self.credentials):
             return self.credentials()
         if self.credentials is not None:
             return self.credentials
-        key_id, secret = os.environ.get(KEY_ID_VARIABLE), os.environ.get(KEY_SECRET_VARIABLE)
+        key_id, secret, token = (
+            os.environ.get(name, "").strip() for name in (KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, TOKEN_VARIABLE)
+        )
         if not key_id or not secret:
             raise ConfigurationError(
                 f"No key for the bucket {self.bucket!r}. Set {KEY_ID_VARIABLE} and {KEY_SECRET_VARIABLE} "
                 f"(and {TOKEN_VARIABLE} for a temporary key), or pass credentials= to OssSettings."
             )
-        return OssCredentials.of(key_id, secret, os.environ.get(TOKEN_VARIABLE))
+        return OssCredentials.of(key_id, secret, token)
 
     def __getstate__(self) -> dict[str, Any]:
         # No key travels in a pickle; the other end takes its own from the environment.
@@ -165,7 +182,7 @@ def from_environment() -> OssSettings | None:
     endpoint = os.environ.get(ENDPOINT_VARIABLE, "").strip()
     if not endpoint:
         raise ConfigurationError(f"{BUCKET_VARIABLE} is set but {ENDPOINT_VARIABLE} is not; set both.")
-    region = os.environ.get(REGION_VARIABLE) or None
+    region = os.environ.get(REGION_VARIABLE, "").strip() or None
     return OssSettings(
         bucket=bucket, endpoint=endpoint, region=region, prefix=os.environ.get(PREFIX_VARIABLE, "qwen-omni")
     )

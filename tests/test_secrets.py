@@ -166,6 +166,20 @@ async def test_a_key_that_no_header_can_carry_is_not_told(service, odd, place, w
     assert service.requests == []
 
 
+@pytest.mark.parametrize("name", ["access_key_id", "access_key_secret", "security_token"])
+@pytest.mark.parametrize(("odd", "place"), ODD_KEYS.values(), ids=ODD_KEYS)
+def test_a_buckets_key_that_no_header_can_carry_is_not_told(name, odd, place):
+    """The same for each text of the key to a bucket, which else fails while it is signed with."""
+    texts = {"access_key_id": "LTAIx", "access_key_secret": "s3cr3t", "security_token": "token", name: odd}
+    with pytest.raises(
+        ConfigurationError, match=rf"The {name} of .* cannot be sent: character {place} is not"
+    ) as caught:
+        OssCredentials.of(*texts.values())
+
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert not [piece for piece in (KEY, KEY[9:], KEY[:9]) if piece in told]
+
+
 ODD_HEADERS = {
     "a wide value": ({"X-Team": f"电影{KEY}"}, "The header 'X-Team' in {where} cannot be sent: character 1 "),
     "a second header": ({"X-A": "1", "X-Team": f"{KEY}\r\nX-B: 2"}, "The header 'X-Team' in {where} .* character 20 "),

@@ -40,7 +40,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     settings = Settings.load(
         api_key="none is needed", region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
-    asked = message_of(media)
+    asked = message_of(media, settings.media_root)
     message = Message(role="user", parts=(*asked.parts, *user(question).parts))
     models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
     budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -26,6 +26,8 @@ from qwen_omni.video.summary import VideoSummary
 from qwen_omni.video.writers import bill_text, bill_texts
 
 T = TypeVar("T")
+Form = Literal["text", "json", "youtube"]
+_OUT_HELP = "The folder for files; beside the video if not given. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 
@@ -40,10 +42,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The folder for files; beside the video if not given. Files of the same name are replaced."),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help=_OUT_HELP)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what each way would take; send nothing.")] = False,
     model: Annotated[str, typer.Option("--model", "-m", help="Looks at the pieces.")] = DEFAULT_MODEL,
     text_model: Annotated[str, typer.Option(help="Joins the notes.")] = DEFAULT_TEXT_MODEL,
@@ -72,8 +71,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     if question is not None:
         told = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
         _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **told})
-    if as_json and youtube:
-        raise ConfigurationError("--json and --youtube exclude each other; choose one.")
+    form = _form(as_json=as_json, youtube=youtube)
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
@@ -83,19 +81,34 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
-    targets = _targets(media, out, [form for form, on in files.items() if on])
+    targets = _targets(media, out, [ending for ending, on in files.items() if on])
     check_targets(targets.values())
     if dry_run:
         _show_foresight(media, settings, options)
-        return
+    elif question is not None:
+        _answer(media, question, settings, options, form)
+    else:
+        _sum_up(media, settings, options, form, targets)
+
+
+def _form(*, as_json: bool, youtube: bool) -> Form:
+    """Choose what is printed; raises `ConfigurationError` where two forms are asked for."""
+    if as_json and youtube:
+        raise ConfigurationError("--json and --youtube exclude each other; choose one.")
+    return "json" if as_json else "youtube" if youtube else "text"
+
+
+def _answer(media: str, question: str, settings: Settings, options: SummaryOptions, form: Form) -> None:
     with OmniClient(settings) as client:
-        if question is not None:
-            answer = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
-            _show_answer(answer, as_json=as_json)
-            return
+        found = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
+    _show_answer(found, form)
+
+
+def _sum_up(media: str, settings: Settings, options: SummaryOptions, form: Form, targets: dict[str, Path]) -> None:
+    with OmniClient(settings) as client:
         found = _watched(stream_summary(media, client=client, options=options), VideoSummary)
     try:
-        _show_summary(found, as_json=as_json, youtube=youtube)
+        _show_summary(found, form)
     finally:  # also where nobody reads what is printed
         write_files(found, targets)
 
@@ -155,11 +168,11 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
         show_note(f"wrote {path}")
 
 
-def _show_summary(found: VideoSummary, *, as_json: bool, youtube: bool) -> None:
-    if as_json:
+def _show_summary(found: VideoSummary, form: Form) -> None:
+    if form == "json":
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
-    if youtube:
+    if form == "youtube":
         sys.stdout.write(found.to_youtube_chapters() + "\n")
         return
     show_text(found.summary)
@@ -174,8 +187,8 @@ def _show_summary(found: VideoSummary, *, as_json: bool, youtube: bool) -> None:
         show_note(bill)
 
 
-def _show_answer(found: VideoAnswer, *, as_json: bool) -> None:
-    if as_json:
+def _show_answer(found: VideoAnswer, form: Form) -> None:
+    if form == "json":
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
     show_text(found.answer)

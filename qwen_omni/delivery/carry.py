@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from qwen_omni.addresses import native_url
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
 from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
@@ -157,10 +157,9 @@ class Carrier:
         self._bucket.put(ready, errand)
 
     def _to_temporary(self, ready: Delivered, model: str, name: str) -> Upload:
-        split = urlsplit(self._settings.base_url)
         key = cache_key(
             digest=self._digests.of(ready),
-            store=f"temporary {split.scheme}://{split.netloc}",
+            store=f"temporary {native_url(self._settings.base_url, '')}",  # gateways on one host may be many accounts
             account=self._account,
             model=model,
             form=ready.format,

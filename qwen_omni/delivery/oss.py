@@ -286,15 +286,21 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     _hush()
     auth = (oss2.ProviderAuthV4 if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
     # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
-    return oss2.Bucket(
-        auth,
-        with_scheme(endpoint),
-        settings.bucket,
-        region=settings.region_name,
-        connect_timeout=timeout,
-        enable_crc=False,
-        app_name="qwen-omni",
-    )
+    try:
+        return oss2.Bucket(
+            auth,
+            with_scheme(endpoint),
+            settings.bucket,
+            region=settings.region_name,
+            connect_timeout=timeout,
+            enable_crc=False,
+            app_name="qwen-omni",
+        )
+    except oss2.exceptions.ClientError as error:
+        raise ConfigurationError(
+            f"No bucket is named {settings.bucket!r} at {endpoint!r} ({error.body}). Check bucket= and endpoint= of "
+            "OssSettings."
+        ) from None
 
 
 class _Provider:

@@ -37,6 +37,7 @@ __all__ = [
     "ThinkingSwitch",
     "TokenRules",
     "Vocabulary",
+    "has_profile",
     "known_models",
     "profile_for",
 ]
@@ -53,6 +54,16 @@ def known_models() -> tuple[str, ...]:
     return tuple(sorted(_NAMES))
 
 
+def has_profile(model: str) -> bool:
+    """Tell whether a name has facts of its own here: a known name, or a snapshot of one.
+
+    Example:
+        >>> has_profile("qwen-plus-2025-12-01"), has_profile("gpt-4o")
+        (True, False)
+    """
+    return model in _NAMES or _family(model) is not None
+
+
 @functools.cache
 def profile_for(model: str) -> Profile:
     """Find the profile of a model.
@@ -67,7 +78,7 @@ def profile_for(model: str) -> Profile:
     known = _NAMES.get(model)
     if known is not None:
         return replace(known, prices=PRICES.get(known.name, {}))
-    family = max((name for name in PROFILES if model.startswith(name + "-")), key=len, default=None)
+    family = _family(model)
     if family is not None:
         return replace(PROFILES[family], prices=PRICES.get(family, {}))
     nearest = PROFILES[_nearest(model)]
@@ -78,6 +89,11 @@ def profile_for(model: str) -> Profile:
         stacklevel=2,
     )
     return replace(nearest, name=model, snapshots=(), prices={})
+
+
+def _family(model: str) -> str | None:
+    """Find the known name that a snapshot begins with; the longest, since some begin with others."""
+    return max((name for name in PROFILES if model.startswith(name + "-")), key=len, default=None)
 
 
 def _nearest(model: str) -> str:

@@ -133,6 +133,11 @@ class Profile:
     rpm: int | None = None
     tpm: int | None = None
 
+    @property
+    def high_resolution(self) -> bool:
+        """Whether images can be looked at in high resolution; only where `tokens` know how many tokens that makes."""
+        return "image" in self.inputs and self.tokens.image_tokens_high is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRate:

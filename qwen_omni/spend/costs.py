@@ -176,7 +176,7 @@ def pricing_for(
     """
     profile = model if isinstance(model, Profile) else profile_for(model)
     own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
-    listed, notes = ((own,) if isinstance(own, Prices) else tuple(own), []) if own else _listed(profile, region)
+    listed, notes = (_rows(own), []) if own else _listed(profile, region)
     if batch and not all(row.batch is not None for row in listed):
         notes = [*notes, f"no batch price is known for {profile.name}; the usual one is taken"]
     return Pricing(model=profile.name, prices=listed, rate=rate, batch=batch, notes=tuple(notes))
@@ -200,6 +200,27 @@ def cost_of(
         0.0519
     """
     return pricing_for(model, region, prices=prices, rate=rate, batch=batch).cost(tokens)
+
+
+def own_pricing(model: str, *, prices: PriceOverride | None, rate: ExchangeRate = USUAL_RATE) -> Pricing:
+    """Give the caller's own prices of a model that may be nobody's we know; empty where there are none.
+
+    Args:
+        model: its name, as `prices` has it.
+        prices: one list for any model, or lists by model name.
+        rate: what a dollar is worth.
+
+    Example:
+        >>> mine = Prices(currency="CNY", text_in=1, text_out=1, source="my contract")
+        >>> own_pricing("my-own", prices={"my-own": mine}).cost(TokenCounts(text=2_000_000)).cny
+        2.0
+    """
+    own = prices.get(model) if isinstance(prices, Mapping) else prices
+    return Pricing(model=model, prices=_rows(own) if own else (), rate=rate)
+
+
+def _rows(prices: PriceList) -> tuple[Prices, ...]:
+    return (prices,) if isinstance(prices, Prices) else tuple(prices)
 
 
 def _named(prices: Mapping[str, PriceList], model: str | Profile, profile: Profile) -> PriceList | None:

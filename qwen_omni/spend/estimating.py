@@ -6,12 +6,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from qwen_omni.delivery.deliver import Delivery
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, SpendLimitError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import MediaKind
-from qwen_omni.media.prepare import Anything, as_source, look_at
+from qwen_omni.media.prepare import Anything, Choices, as_source, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation
 from qwen_omni.media.source import MediaSource
@@ -52,21 +53,26 @@ def estimate(
         model: the model; that of a request wins.
         budget: how local pictures and videos are prepared, instead of what their parts say.
         options: of the call; those of a request win.
-        settings: how the service is reached; decides the region of the prices, the delivery, own prices and the
-            spend limit that is checked. Taken from the environment if not given.
+        settings: how the service is reached; decides the region of the prices, the delivery, own prices, the
+            spend limit that is checked, and `media_root`, which paths in messages and `file://` URLs must lie in.
+            Taken from the environment if not given.
         answer_tokens: how long the answer is expected to be; `Estimate.notes` says what is assumed without.
 
     Raises:
-        MediaError: a file is missing, damaged or no media.
+        MediaError: a file is missing, damaged, no media, or outside of `media_root` and not chosen by the program.
 
     Example:
         print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
     """
+    settings = settings or Settings.load(api_key="none is needed")
     held: dict[MediaSource, Prepared] = {}
-    request = what if isinstance(what, ChatRequest) else _request(what, model, options, held)
+    if isinstance(what, ChatRequest):
+        request = what
+    else:
+        request = ChatRequest(model=model, messages=_messages(what, held, settings.media_root), options=options)
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
-    call = Call(request=request, settings=settings or Settings.load(api_key="none is needed"))
+    call = Call(request=request, settings=settings)
     surveyor = Surveyor(
         profile=call.profile,
         settings=call.settings,
@@ -186,10 +192,10 @@ def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCoun
     return _sum(text, *told) if len(told) == len(media) else None
 
 
-def _request(
-    what: Askable | Sequence[Askable], model: str, options: ChatOptions, held: dict[MediaSource, Prepared]
-) -> ChatRequest:
-    """Make a request of whatever was passed: messages stay messages, all else becomes parts of one."""
+def _messages(
+    what: Askable | Sequence[Askable], held: dict[MediaSource, Prepared], media_root: Path
+) -> tuple[Message, ...]:
+    """Make a conversation of whatever was passed: messages stay messages, all else becomes parts of one."""
     many = list(what) if isinstance(what, Sequence) and not isinstance(what, str | bytes) else [what]
     messages: list[Message] = []
     loose: list[Part] = []
@@ -197,22 +203,26 @@ def _request(
         if isinstance(one, Message):
             messages.append(one)
         else:
-            loose.append(_part(one, held))
+            loose.append(_part(one, held, media_root))
     if loose:
         messages.append(Message(role="user", parts=tuple(loose)))
-    return ChatRequest(model=model, messages=tuple(messages), options=options)
+    return tuple(messages)
 
 
-def message_of(media: Sequence[Anything]) -> Message:
+def message_of(media: Sequence[Anything], media_root: Path = Path()) -> Message:
     """Make one message of media that the program's user named; local files are looked at to learn what they are.
+
+    Args:
+        media: paths (they may lie anywhere), URLs, bytes or sources.
+        media_root: the folder that `file://` URLs, and sources out of messages, must lie in.
 
     Raises:
         MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
     """
-    return Message(role="user", parts=tuple(_part(one, {}) for one in media))
+    return Message(role="user", parts=tuple(_part(one, {}, media_root) for one in media))
 
 
-def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared]) -> Part:
+def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], media_root: Path) -> Part:
     if isinstance(one, Prepared):
         source = _source_of(one)
         held[source] = one
@@ -225,7 +235,7 @@ def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared]) ->
         from qwen_omni.ask import as_part, kind_of  # noqa: PLC0415 - a neighbour above
 
         return as_part(source, kind_of(source))
-    return _of_kind(look_at(source).info.kind, source)
+    return _of_kind(look_at(source, choices=Choices(media_root=media_root)).info.kind, source)
 
 
 def _source_of(made: Prepared) -> MediaSource:

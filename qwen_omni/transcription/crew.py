@@ -16,6 +16,19 @@ from qwen_omni.errors import ConfigurationError
 T = TypeVar("T")
 
 
+def check_concurrency(most: int) -> None:
+    """Check how many recordings are to be worked on at a time.
+
+    Raises:
+        ConfigurationError: less than one.
+
+    Example:
+        >>> check_concurrency(1)
+    """
+    if most < 1:
+        raise ConfigurationError(f"concurrency={most}: choose 1 or more.")
+
+
 class Crew:
     """A few daemon threads; leaving the `with` block lets nothing more begin, and waits for nothing.
 
@@ -27,8 +40,7 @@ class Crew:
 
     def __init__(self, most: int) -> None:
         """Use so many threads at most; raises `ConfigurationError` for less than one."""
-        if most < 1:
-            raise ConfigurationError(f"concurrency={most}: choose 1 or more.")
+        check_concurrency(most)
         self._most = most
         self._begun = 0
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()

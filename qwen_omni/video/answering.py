@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.prepare import Anything
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import Settings
 from qwen_omni.video import aio, threads
 from qwen_omni.video.footage import Footage
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
@@ -209,8 +209,6 @@ class _Passes:
                 "findings": list(self._helpful.values()),
                 "looked_again": sorted(self._closer),
                 "gaps": gaps_of(gaps),
-                "this_run": to_bill(
-                    [one for run in self._runs for one in run.worker.paid], region_of(self._settings.base_url)
-                ),
+                "this_run": to_bill([one for run in self._runs for one in run.worker.paid], self._settings),
             }
         )

@@ -12,7 +12,7 @@ from qwen_omni.media.prepare import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import Settings
 from qwen_omni.tokens import audio_tokens, video_tokens
 from qwen_omni.video.footage import Footage
 from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
@@ -83,7 +83,7 @@ def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, 
         strategy="single" if whole else "map_reduce",
         detail=options.detail,
         segments=count,
-        bill=to_bill(answers, region_of(settings.base_url)),
+        bill=to_bill(answers, settings),
         seconds=_seconds(footage, options, count, sum(tokens) + _WORDS_IN),
         chosen=chosen,
     )

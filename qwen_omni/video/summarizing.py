@@ -8,7 +8,7 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.prepare import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import Settings
 from qwen_omni.video import aio, threads
 from qwen_omni.video.chapters import clock
 from qwen_omni.video.joining import Joined
@@ -150,7 +150,6 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
     joined = machine.joined
     whole = notes[0] if joined is None else None
     chapters = joined.chapters if isinstance(joined, Joined) else notes[0].chapters
-    region = region_of(settings.base_url)
     return VideoSummary.model_validate(
         {
             "video": footage.facts,
@@ -161,8 +160,8 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
             "segments": machine.count,
             "model": options.model,
             "text_model": options.text_model_name if whole is None else "",
-            "this_run": to_bill(run.worker.paid, region),
-            "whole_run": to_bill(run.checkpoint.paid(), region),
+            "this_run": to_bill(run.worker.paid, settings),
+            "whole_run": to_bill(run.checkpoint.paid(), settings),
             **told_by(notes),
         }
     )

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from qwen_omni.profiles import Region, known_models
+from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
-from qwen_omni.spend.costs import cost_of
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.spend.costs import Pricing, own_pricing, pricing_for
 from qwen_omni.video import writers
 from qwen_omni.video.chapters import ChapterAnswer
 from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
@@ -140,15 +141,15 @@ class VideoSummary(BaseModel):
         return to_html(self, None if path is None else Path(path), choices or DEFAULT_CHOICES)
 
 
-def to_bill(paid: Iterable[tuple[str, Usage]], region: Region | None) -> Bill:
-    """Add up what answers have used, at the prices of their models."""
+def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
+    """Add up what answers have used, at the prices of their models: the caller's own, else the region's."""
     used = list(paid)
-    known = set(known_models())
-    costs = [cost_of(usage, model, region) if model in known else None for model, usage in used]
-    notes = [note for cost in costs if cost is not None for note in cost.notes]
-    strangers = sorted({model for model, _ in used} - known)
+    pricings = {model: _pricing(model, settings) for model, _ in used}
+    costs = [pricings[model].cost(usage) for model, usage in used]
+    notes = [note for cost in costs for note in cost.notes if cost.cny is not None]
+    strangers = sorted(model for model, pricing in pricings.items() if not pricing.prices)
     notes += [f"no price of {name} is known; it is not in the sum" for name in strangers]
-    priced = [cost for cost in costs if cost is not None and cost.cny is not None and cost.usd is not None]
+    priced = [cost for cost in costs if cost.cny is not None and cost.usd is not None]
     return Bill(
         requests=len(used),
         input_tokens=sum(usage.input_tokens for _, usage in used),
@@ -157,6 +158,14 @@ def to_bill(paid: Iterable[tuple[str, Usage]], region: Region | None) -> Bill:
         usd=sum(cost.usd or 0.0 for cost in priced) if priced or not used else None,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _pricing(model: str, settings: Settings) -> Pricing:
+    """Find the prices of a model; what joins notes may be any model of the caller's."""
+    prices, rate = settings.prices, settings.exchange_rate
+    if not has_profile(model):
+        return own_pricing(model, prices=prices, rate=rate)
+    return pricing_for(model, region_of(settings.base_url), prices=prices, rate=rate)
 
 
 def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float) -> tuple[Chapter, ...]:

@@ -38,8 +38,6 @@ _PLAIN_FIELDS = {
     "seed": "seed",
     "presence_penalty": "presence_penalty",
     "repetition_penalty": "repetition_penalty",
-    "high_resolution_images": "vl_high_resolution_images",
-    "multichannel": "use_multichannel",
 }
 _KINDS = {
     "toolcall": "a tool call",
@@ -94,9 +92,12 @@ def _plain(options: ChatOptions) -> dict[str, Any]:
 
 
 def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    if options.multichannel and not profile.multichannel:
-        raise ConfigurationError(f"{profile.name} hears one channel; drop multichannel=, or use qwen3.8-omni-flash.")
-    return {**_thinking(options, profile), **_speech(options, profile), **_search(options, profile)}
+    return {
+        **_senses(options, profile),
+        **_thinking(options, profile),
+        **_speech(options, profile),
+        **_search(options, profile),
+    }
 
 
 def encode_headers(request: ChatRequest, media: tuple[Delivered, ...]) -> dict[str, str]:
@@ -187,6 +188,23 @@ def _tool_result(part: Part, place: str) -> dict[str, Any]:
     if not isinstance(part, ToolResultPart):
         raise UnsupportedContentError(f"{place}: {_kind(part)}; a tool message holds tool results as text.")
     return {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.text}
+
+
+def _senses(options: ChatOptions, profile: Profile) -> dict[str, bool]:
+    """Say how closely to look and to listen; a model that can do one thing alone is not told to leave the other."""
+    closely, by_channel = options.high_resolution_images, options.multichannel
+    if closely and not profile.high_resolution:
+        raise ConfigurationError(
+            f"{profile.name} sees no image in high resolution; drop high_resolution_images=, or use qwen3.8-omni-flash."
+        )
+    if by_channel and not profile.multichannel:
+        raise ConfigurationError(f"{profile.name} hears one channel; drop multichannel=, or use qwen3.8-omni-flash.")
+    asked = {}
+    if closely is not None and profile.high_resolution:
+        asked["vl_high_resolution_images"] = closely
+    if by_channel is not None and profile.multichannel:
+        asked["use_multichannel"] = by_channel
+    return asked
 
 
 def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:

@@ -105,6 +105,13 @@ async def test_lazily_in_asyncio(place: Place, llm: QwenOmni, standin: Standin) 
     await documents.aclose()
 
 
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_reader_of_none_at_a_time_is_refused(concurrency: int, llm: QwenOmni) -> None:
+    """At once: `SimpleDirectoryReader` leaves out files whose reader fails."""
+    with pytest.raises(ConfigurationError, match=f"concurrency={concurrency}: choose 1 or more"):
+        QwenOmniAudioReader(llm, concurrency=concurrency)
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_recordings_of_other_file_systems(
     asynchronous: bool, llm: QwenOmni, standin: Standin, tmp_path: Path, memory: Any

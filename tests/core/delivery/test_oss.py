@@ -310,9 +310,32 @@ def test_keys_come_from_the_environment(monkeypatch, carrier, film):
         carry(one, film(1000))
     for name, value in (("ID", "STS.standin00002"), ("SECRET", "very-secret-0002")):
         monkeypatch.setenv(f"OSS_ACCESS_KEY_{name}", value)
-    monkeypatch.setenv("OSS_SESSION_TOKEN", "very-long-token-0002")
+    monkeypatch.setenv("OSS_SESSION_TOKEN", "very-long-token-0002\r\n")  # as some files of variables end their lines
 
     assert carry(one, film(1000)).route == "oss"
+
+
+ODD_PLACES = {
+    "bucket": ("電影", "bucket= of OssSettings cannot be sent: character 1 "),
+    "endpoint": ("oss-cn-beijing.aliyuncs.com\u200b", "endpoint= .* character 28 "),
+    "upload_endpoint": ("oss-cn-beijing-internal.aliyuncs.com\n", "upload_endpoint= .* character 37 "),
+    "region": ("cn-beijing\xa0", "region= .* character 11 "),
+}
+
+
+@pytest.mark.parametrize("name", ODD_PLACES)
+def test_a_place_that_cannot_be_sent_is_refused(name):
+    """Each text about the bucket is checked as the keys are, and the place of the character is told."""
+    odd, says = ODD_PLACES[name]
+    with pytest.raises(ConfigurationError, match=says):
+        OssSettings(**{"bucket": "b", "endpoint": "oss-cn-beijing.aliyuncs.com", name: odd})
+
+
+@pytest.mark.parametrize("wrong", [{"bucket": "My_Bucket"}, {"endpoint": "oss cn"}], ids=["bucket", "endpoint"])
+def test_a_place_that_cannot_be_is_an_error_of_ours(carrier, film, wrong):
+    """What the bucket's library refuses names both."""
+    with pytest.raises(ConfigurationError, match=r"No bucket is named '.*' at '.*is.* (not valid|invalid).*endpoint="):
+        carry(carrier(oss=wrong), film(1000))
 
 
 def test_settings_that_cannot_work_are_refused():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.temporary import Pace, Policy, ask_policy, parse_policy, post_file
 from qwen_omni.errors import (
@@ -15,7 +16,8 @@ from qwen_omni.errors import (
     StoreUnavailableError,
     UnreadableMediaError,
 )
-from qwen_omni.flow import Done, Reply, Sleep, advance
+from qwen_omni.flow import Done, Reply, Request, Sleep, advance
+from qwen_omni.settings import Settings
 from qwen_omni.standin.temporary import BUCKET
 from qwen_omni.wire.transcription import submit_url, task_url
 from tests.core.delivery.conftest import MODEL, operations, sha256
@@ -129,6 +131,40 @@ def test_each_model_and_account_uploads_for_itself(standin, carrier, film):
     links = {carry(carrier(), media, model).url for model in (MODEL, "qwen3.5-omni-flash", MODEL)}
 
     assert len(links) == 2
+
+
+class Services:
+    """Answers every request at any address as the store does; remembers where leave to upload was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def run(self, flow):
+        """Carry a flow to its end."""
+        step = advance(flow, None)
+        while not isinstance(step, Done):
+            if isinstance(step, Request) and step.method == "GET":
+                self.asked.append(step.url.partition("/uploads")[0])
+            is_sleep = isinstance(step, Sleep)
+            step = advance(flow, None if is_sleep else Reply(status=200, body=json.dumps({"data": DATA}).encode()))
+        return step.value
+
+
+def test_each_gateway_of_a_host_uploads_for_itself(film, tmp_path):
+    """Two paths may lead to two accounts, whose links work for one alone; one path spelled twice is one."""
+    media, services = film(1000), Services()
+
+    def link(base_url):
+        settings = Settings.load(api_key="sk-x", base_url=base_url, cache_dir=tmp_path / "cache")
+        return carry(Carrier(settings, services.run), media).url
+
+    one, again, other = (
+        link(f"https://gw.example.com/{path}/compatible-mode/v1{slash}")
+        for path, slash in (("team-a", ""), ("team-a", "/"), ("team-b", ""))
+    )
+
+    assert one == again != other
+    assert services.asked == [f"https://gw.example.com/{team}/api/v1" for team in ("team-a", "team-b")]
 
 
 def test_uploads_are_used_for_47_hours(standin, carrier, film, monkeypatch):

@@ -179,6 +179,16 @@ def test_paths_in_messages_stay_in_their_root(film, usual, tmp_path):
         estimate(tmp_path / "missing.mp4", settings=usual)
 
 
+@pytest.mark.parametrize("as_named", [MediaSource.from_path, lambda path: path.as_uri()], ids=["source", "file://"])
+def test_media_by_itself_is_looked_for_under_the_same_root(as_named, film, usual, tmp_path, monkeypatch):
+    """What no program chose: found under the settings' root wherever we stand, and nowhere else."""
+    monkeypatch.chdir(film.parent)
+    with pytest.raises(MediaOutsideRootError):
+        estimate(as_named(film), settings=replace(usual, media_root=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert estimate(as_named(film), settings=replace(usual, media_root=film.parent)).tokens.video == 1_102
+
+
 HANDFUL = {
     "720p with sound": lambda path: make_video(path / "a.mp4", seconds=3, size=(1280, 720)),
     "an odd length at 30 fps": lambda path: make_video(path / "a.mkv", seconds=5, size=(320, 240), fps=30),

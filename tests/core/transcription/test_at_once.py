@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, OmniClient, Settings, atranscribe, transcribe
+from qwen_omni import (
+    AsyncOmniClient,
+    ConfigurationError,
+    OmniClient,
+    Settings,
+    atranscribe,
+    atranscribe_many,
+    transcribe,
+    transcribe_many,
+)
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.truth import TruthMedia
 from tests.core.transcription.conftest import options, words
@@ -66,3 +75,20 @@ def test_a_failure_ends_the_program_while_others_wait(
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("qwen_omni.errors.UnreadableMediaError")
+
+
+@pytest.mark.parametrize("concurrency", [0, -2])
+@pytest.mark.parametrize("count", [0, 2])
+async def test_none_at_a_time_is_refused(
+    count: int, concurrency: int, recording: TruthMedia, standin: Standin, settings: Settings
+) -> None:
+    """Both ways name the number and what can be chosen, whatever there is to do, before anything is sent."""
+    sources = [recording.path] * count
+    told = f"concurrency={concurrency}: choose 1 or more"
+    with OmniClient(settings) as client, pytest.raises(ConfigurationError, match=told):
+        list(transcribe_many(sources, client=client, concurrency=concurrency))
+    async with AsyncOmniClient(settings) as aclient:
+        with pytest.raises(ConfigurationError, match=told):
+            _ = [said async for said in atranscribe_many(sources, client=aclient, concurrency=concurrency)]
+    assert standin.requests == []
+    assert standin.tasks.submitted == 0

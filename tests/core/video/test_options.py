@@ -1,10 +1,14 @@
 """What may be chosen about a long video: each wrong choice is told before anything is prepared, and how to mend it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.profiles import Prices
+from qwen_omni.video.answering import ask_video
 from qwen_omni.video.foresight import foresee
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.options import SummaryOptions
@@ -102,3 +106,16 @@ def test_joining_is_told_in_words(step, told):
     """People read it: no numbers of levels."""
     tracker = Tracker(machine=Machine(rules=Rules()), about=1)
     assert tracker.after(step, []).text == told
+
+
+def test_prices_of_ones_own_count_in_every_bill(client, short):
+    """The dry run, the run, what earlier runs paid, and a question: all at a dollar a token, in and out."""
+    mine = Prices(currency="USD", text_in=1e6, text_out=1e6, source="my contract")
+    settings = replace(client.settings, prices={"qwen3.8-omni-flash": mine, "qwen-plus": mine})
+    options = SummaryOptions(detail="low", segment_seconds=20, single_call_seconds=0)
+    with OmniClient(settings) as own:
+        found = summarize(short.path, client=own, options=options)
+        answer = ask_video(short.path, "What is shown?", client=own, options=options)
+    bills = [one.bill for one in foresee(short.path, settings, options)]
+    for bill in (*bills, found.this_run, found.whole_run, answer.this_run):
+        assert bill.usd == bill.input_tokens + bill.output_tokens > 0

@@ -5,7 +5,9 @@ import itertools
 import pysrt
 import pytest
 
+from qwen_omni.profiles import ExchangeRate, Prices
 from qwen_omni.responses import Usage
+from qwen_omni.settings import Settings
 from qwen_omni.video.chapters import ChapterAnswer
 from qwen_omni.video.notes import TimedNote, VideoFacts
 from qwen_omni.video.summary import Bill, Chapter, FailedSegment, VideoSummary, arrange_chapters, to_bill
@@ -59,12 +61,34 @@ def test_markdown_tells_everything():
 def test_bills_add_up_and_tell_what_is_not_known():
     """Two models at their prices; a model without a price is named, not guessed."""
     usage = Usage(input_tokens=1_000_000, output_tokens=0, total_tokens=1_000_000)
-    bill = to_bill([("qwen3.8-omni-flash", usage), ("my-own", usage)], "cn")
+    settings = Settings.load(api_key="none", region="cn")
+    bill = to_bill([("qwen3.8-omni-flash", usage), ("my-own", usage)], settings)
     assert bill.cny == pytest.approx(0.8)
     assert "my-own" in bill.notes[0]
     assert (bill.requests, bill.input_tokens) == (2, 2_000_000)
-    assert to_bill([("my-own", usage)], None).cny is None
-    assert to_bill([], None).cny == 0
+    assert to_bill([("my-own", usage)], settings).cny is None
+    assert to_bill([], settings).cny == 0
+
+
+MINE = Prices(currency="USD", text_in=3, text_out=3, source="my contract")
+
+
+@pytest.mark.parametrize(
+    ("model", "prices"),
+    [
+        ("qwen3.8-omni-flash", {"qwen3.8-omni-flash": MINE}),
+        ("qwen-plus-2025-12-01", {"qwen-plus": MINE}),
+        ("my-own", {"my-own": MINE}),
+        ("my-own", [MINE]),
+    ],
+)
+def test_prices_of_ones_own_count_for_any_model(model, prices, recwarn):
+    """A known model, a snapshot of its family, and one that nobody knows; at the caller's own rate, without a guess."""
+    usage = Usage(input_tokens=1_000_000, output_tokens=0, total_tokens=1_000_000)
+    rate = ExchangeRate(cny_per_usd=8, source="my bank")
+    bill = to_bill([(model, usage)], Settings.load(api_key="none", prices=prices, exchange_rate=rate))
+    assert (bill.usd, bill.cny, bill.notes) == (3, 24, ())
+    assert not recwarn.list
 
 
 def test_a_summary_survives_json():

@@ -110,6 +110,10 @@ REFUSED = {
     ),
     "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
     "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
+    **{
+        f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "sees no image in high")
+        for model in ("qwen3-omni-flash", "qwen-omni-turbo", "qwen2.5-omni-7b", "qwen-plus")
+    },
     "JSON mode where there is none": ({"json_mode": True, "model": "qwen3.5-omni-flash"}, "no JSON mode"),
     "a schema where none is taken": ({"json_schema": {"type": "object"}}, "takes no JSON schema"),
     "not streaming": ({"extra_body": {"stream": False}}, "every request streams"),
@@ -122,6 +126,20 @@ def test_impossible_options_are_told(options, words):
     """Options that exclude each other or the model raise before anything is sent."""
     with pytest.raises(ConfigurationError, match=words):
         encode(user("What?"), **options)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3.5-omni-flash-2026-03-15"])
+def test_high_resolution_is_asked_for_where_it_is_documented(model, wanted):
+    """The guide names the field for the omni models of 3.8 and 3.5."""
+    assert encode(user("What?"), model=model, high_resolution_images=wanted)["vl_high_resolution_images"] is wanted
+
+
+@pytest.mark.parametrize("model", ["qwen3-omni-flash", "qwen-omni-turbo", "qwen-plus"])
+def test_what_a_model_cannot_do_is_not_switched_off(model):
+    """A model without a mode is sent no field for it: it may refuse the field, whatever its value."""
+    sent = encode(user("What?"), model=model, high_resolution_images=False, multichannel=False)
+    assert not {"vl_high_resolution_images", "use_multichannel"} & set(sent)
 
 
 def test_temporary_links_need_their_header():
