@@ -29,6 +29,7 @@ from qwen_omni.messages import (
 DATA = b"not media, and nobody looks"
 B64 = base64.b64encode(DATA).decode()
 URL = "https://example.com/a.mp4"
+FILE = {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}
 
 
 def held(mime: str | None) -> MediaSource:
@@ -88,6 +89,24 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         {"type": "file", "file": {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}},
         VideoPart(source=held("video/mp4")),
     ),
+    **{
+        f"openai file with options {where}": (
+            block, VideoPart(source=held("video/mp4"), sampling=Sampling(fps=2), end=9)
+        )
+        for where, block in (
+            ("inside", {"type": "file", "file": {**FILE, "fps": 2, "end": 9}}),
+            ("beside", {"type": "file", "file": FILE, "fps": 2, "end": 9}),
+            ("inside and beside", {"type": "file", "file": {**FILE, "fps": 2}, "end": 9}),
+            ("in extras", {"type": "file", "file": FILE, "extras": {"fps": 2, "end": 9}}),
+            ("in its own extras", {"type": "file", "file": {**FILE, "extras": {"fps": 2, "end": 9}}}),
+            ("in both extras", {"type": "file", "file": {**FILE, "extras": {"fps": 2}}, "extras": {"end": 9}}),
+            ("that are told twice", {"type": "file", "file": {**FILE, "fps": 1}, "fps": 2, "end": 9}),
+        )
+    },
+    "openai file by id": (
+        {"type": "file", "file": {"file_id": "oss://b/a", "filename": "a.mp4", "fps": 2}},
+        VideoPart(source=linked("video/mp4", "oss://b/a"), sampling=Sampling(fps=2)),
+    ),
     "openai image string": ({"type": "image_url", "image_url": URL}, ImagePart(source=linked())),
     "openai image": ({"type": "image_url", "image_url": {"url": URL, "detail": "auto"}}, ImagePart(source=linked())),
     "openai image data uri": (
@@ -96,6 +115,10 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     ),
     "openai audio": (
         {"type": "input_audio", "input_audio": {"data": B64, "format": "wav"}}, AudioPart(source=held("audio/wav"))
+    ),
+    "openai audio with options inside": (
+        {"type": "input_audio", "input_audio": {"data": B64, "format": "wav", "start": 1, "end": 2}},
+        AudioPart(source=held("audio/wav"), start=1, end=2),
     ),
     "openai audio data uri": (
         {"type": "input_audio", "input_audio": {"data": f"data:;base64,{B64}", "format": "wav"}},
@@ -134,6 +157,10 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
         ImagePart(source=held("image/png")),
     ),
+    "anthropic image with options inside": (
+        {"type": "image", "source": {"type": "url", "url": URL, "max_pixels": 9}, "budget": "glance"},
+        ImagePart(source=linked(), sampling=Sampling(max_pixels=9), budget="glance"),
+    ),
     "anthropic image url": ({"type": "image", "source": {"type": "url", "url": URL}}, ImagePart(source=linked())),
 }  # fmt: skip
 
@@ -164,6 +191,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "audio without data": ({"type": "input_audio", "input_audio": {"format": "wav"}}, "input_audio"),
     "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
     "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
+    "unknown option of a file": ({"type": "file", "file": {**FILE, "frames": 3}}, "no option 'frames'; known"),
+    "wrong option of a file": ({"type": "file", "file": {**FILE, "fps": "two"}}, "fps must be a number"),
+    "a file in a file": ({"type": "file", "file": {**FILE, "file": FILE}}, "no option 'file'"),
+    "unknown option of a source": ({"type": "image", "source": {"type": "url", "url": URL, "fps": 2}}, "option 'fps'"),
+    "extra without a name": ({"type": "video", "url": URL, "extras": {1: 2}}, "no option 1; known"),
+    "extras in extras in extras": (
+        {"type": "video", "url": URL, "extras": {"extras": {"extras": {"fps": 2}}}}, "no option 'extras'"
+    ),
+    "extras that are none": ({"type": "video", "url": URL, "extras": [1]}, "extras must be a dictionary"),
     "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
     "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: start, end"),
     "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
