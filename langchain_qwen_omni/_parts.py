@@ -14,6 +14,7 @@ import binascii
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -128,8 +129,22 @@ def _frame(frame: object, place: str) -> MediaSource:
     if isinstance(frame, Mapping):
         part = _by_kind(frame if "type" in frame else {"type": "image", **frame}, place)
         if isinstance(part, ImagePart):
+            _check_frame(part, place)
             return part.source
     refuse(frame, place, "a frame is a URL or an image")
+
+
+def _check_frame(frame: ImagePart, place: str) -> None:
+    """Refuse what one frame asks for: the service takes a list of frames as one video."""
+    pixels = next((name for name, value in asdict(frame.sampling).items() if value is not None), None)
+    if pixels is not None:
+        raise UnsupportedContentError(
+            f"{place}: a frame has no {pixels} of its own; say it for all frames, beside the list."
+        )
+    if frame.budget != "auto":
+        raise UnsupportedContentError(
+            f"{place}: a frame has no budget of its own; leave it out, frames are made to fit."
+        )
 
 
 def _openai_url(name: str, block: Block, place: str) -> Part:

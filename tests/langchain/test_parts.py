@@ -141,7 +141,7 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         FramesPart(frames=(linked(url="https://h/1.jpg"), held("image/jpeg")), sampling=Sampling(fps=2)),
     ),
     "frames as paths": (
-        {"type": "video", "video": [{"path": "1.jpg"}, {"type": "image", "path": "2.jpg"}]},
+        {"type": "video", "video": [{"path": "1.jpg", "budget": "auto"}, {"type": "image", "path": "2.jpg"}]},
         FramesPart(frames=(lying("1.jpg"), lying("2.jpg"))),
     ),
     "video as a string": ({"type": "video", "video": URL}, VideoPart(source=linked())),
@@ -190,6 +190,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "url that is no text": ({"type": "image_url", "image_url": {"url": 3}}, "image_url"),
     "audio without data": ({"type": "input_audio", "input_audio": {"format": "wav"}}, "input_audio"),
     "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
+    **{
+        f"{name} of a frame {where}": (
+            {"type": "video", "video": ["https://h/1.jpg", frame]}, f"frame 1: .* no {name} of its own; {advice}"
+        )
+        for where, name, advice, frame in (
+            ("beside its path", "max_pixels", "say it .* beside", {"path": "1.jpg", "max_pixels": 9}),
+            ("in its extras", "min_pixels", "say it", {"type": "image", "url": URL, "extras": {"min_pixels": 9}}),
+            ("of OpenAI", "max_pixels", "say it", {"type": "image_url", "image_url": {"url": URL, "max_pixels": 9}}),
+            ("that is a file", "budget", "leave it", {"type": "file", "url": "https://h/2.png", "budget": "static"}),
+        )
+    },
+    "unknown option of a frame": ({"type": "video", "video": [{"path": "1.jpg", "fps": 2}]}, "frame 0: .*'fps'"),
     "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
     "unknown option of a file": ({"type": "file", "file": {**FILE, "frames": 3}}, "no option 'frames'; known"),
     "wrong option of a file": ({"type": "file", "file": {**FILE, "fps": "two"}}, "fps must be a number"),
