@@ -2,14 +2,14 @@
 
 What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
 before it is sent (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from inside the object
-that holds it (`image_url`, `file`, `source`, …).
+that holds it (`image_url`, `file`, `source`, …). A local file's address may name its seconds, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.part_options import MediaKind, PartOptions, check_options
+from qwen_omni.part_options import MediaKind, PartOptions, check_options, seconds_of
 
 Block = Mapping[str, Any]
 # Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
@@ -28,7 +28,7 @@ def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartO
         kind: of the media.
         block: with its options.
         place: where, in words.
-        skip: the fields that hold the media itself.
+        skip: the fields that hold the media itself, or its address.
 
     Raises:
         UnsupportedContentError: an unknown option, or a wrong value; names the place.
@@ -37,7 +37,15 @@ def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartO
     options = {name: value for name, value in told.items() if name not in {*skip, *_WITHOUT_EFFECT}}
     if options.get("detail") == "auto":
         del options["detail"]
-    return check_options(kind, options, place)
+    seconds = {} if kind == "image" else _seconds([held for name, held in block.items() if name in skip], place)
+    return check_options(kind, {**seconds, **options}, place)
+
+
+def _seconds(held: Sequence[object], place: str) -> PartOptions:
+    """Read the seconds in an address (`file:///talk.mp4#t=60,90`), wherever it stands."""
+    inside = [one for fields in held if isinstance(fields, Mapping) for one in fields.values()]
+    found = (seconds_of(one, place) for one in (*held, *inside) if isinstance(one, str))
+    return next(filter(None, found), {})
 
 
 def flat(fields: Block, place: str) -> dict[str, Any]:

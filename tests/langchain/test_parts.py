@@ -29,6 +29,7 @@ from qwen_omni.messages import (
 DATA = b"not media, and nobody looks"
 B64 = base64.b64encode(DATA).decode()
 URL = "https://example.com/a.mp4"
+TALK = "file:///t.mp4#t=60,90"
 FILE = {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}
 
 
@@ -54,6 +55,30 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     "text-plain": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
     "text-plain base64": (
         {"type": "text-plain", "base64": base64.b64encode(b"hi").decode()}, TextPart(text="hi")
+    ),
+    **{
+        f"seconds in an address {where}": (block, part(source=lying("/t.mp4"), start=60, end=end))
+        for where, part, end, block in (
+            ("of a video", VideoPart, 90, {"type": "video", "url": TALK}),
+            ("of a recording", AudioPart, 90, {"type": "audio", "url": TALK}),
+            ("as a string", VideoPart, 90, {"type": "video", "video": TALK}),
+            ("of OpenAI", VideoPart, 90, {"type": "video_url", "video_url": {"url": TALK}}),
+            ("as its string", VideoPart, 90, {"type": "video_url", "video_url": TALK}),
+            ("as an id", VideoPart, 90, {"type": "video", "file_id": TALK}),
+            ("in a source", VideoPart, 90, {"type": "video", "source": {"type": "url", "url": TALK}}),
+            ("beside an end", VideoPart, 70, {"type": "video", "url": TALK, "extras": {"end": 70}}),
+        )
+    },
+    "seconds in the address of a file": (
+        {"type": "file", "url": TALK}, VideoPart(source=lying("/t.mp4", "video/mp4"), start=60, end=90)
+    ),
+    "seconds in the address of OpenAI's sound": (
+        {"type": "input_audio", "input_audio": {"data": TALK, "format": "mp3"}},
+        AudioPart(source=lying("/t.mp4", "audio/mp3"), start=60, end=90),
+    ),
+    "no seconds in the address of an image": ({"type": "image", "url": TALK}, ImagePart(source=lying("/t.mp4"))),
+    "seconds in the address of a link": (
+        {"type": "video", "url": URL + "#t=1"}, VideoPart(source=linked(url=URL + "#t=1"))
     ),
     "v0 text": ({"type": "file", "source_type": "text", "url": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
     **{
@@ -217,6 +242,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
     "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
     "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),
+    "seconds in other words": ({"type": "video", "url": "file:///a.mp4#t=1:30"}, "#t=1:30 names no seconds"),
     "text behind a link": ({"type": "text-plain", "url": "https://h/a.txt"}, "links to text"),
     "text that is none": ({"type": "text-plain", "base64": base64.b64encode(b"\xff").decode()}, "UTF-8"),
     "text without text": ({"type": "text"}, "text is missing"),
