@@ -1,13 +1,12 @@
 """LangChain content blocks → parts of our `Message`: every spelling of text and media that users write.
 
 Shape only: no file is opened and nothing is downloaded here. One function per kind of block, each of which
-returns a value; a block that cannot be sent raises and names its place. `_messages` is the other half.
+returns a value; a block that cannot be sent raises and names its place. `_options` finds what is asked beside the
+media, and `_messages` is the other half.
 
 Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI
 (`image_url`, `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`), Anthropic images
-(`source`). What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done
-to local media before it is sent (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from
-inside the OpenAI object.
+(`source`).
 """
 
 import base64
@@ -15,22 +14,18 @@ import binascii
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from langchain_qwen_omni._options import Block, asked, flat
 from qwen_omni.errors import MediaError, UnsupportedContentError
 from qwen_omni.media.kept import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart
-from qwen_omni.part_options import SAMPLING, MediaKind, PartOptions, check_options, frames_part, media_part
+from qwen_omni.part_options import SAMPLING, MediaKind, frames_part, media_part
 
-Block = Mapping[str, Any]
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
-# Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
-_WITHOUT_EFFECT = frozenset(
-    {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
-     "cache_control", "annotations", "citations"}
-)  # fmt: skip
 _URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
@@ -112,18 +107,20 @@ def _media(kind: MediaKind, block: Block, place: str) -> Part:
     """Read a v1, v0 or Anthropic media block, or a list of frames in a `video` block."""
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic: {"type": "image", "source": {"type": "base64", "data": …}}
-        return media_part(kind, _source(source, place), _asked(kind, block, place, skip={"source"}))
+        inside = {name: value for name, value in flat(source, place).items() if name not in _PLACES}
+        options = asked(kind, {**inside, **flat(block, place)}, place, skip={"source"})
+        return media_part(kind, _source(source, place), options)
     own = block.get(kind)
     if kind == "video" and isinstance(own, list | tuple):
         return _frames(own, block, place)
     if isinstance(own, str):  # {"type": "image", "image": "https://…"}
-        return media_part(kind, _from_url(own, None), _asked(kind, block, place, skip={kind}))
-    return media_part(kind, _source(block, place), _asked(kind, block, place, skip=set(_PLACES)))
+        return media_part(kind, _from_url(own, None), asked(kind, block, place, skip={kind}))
+    return media_part(kind, _source(block, place), asked(kind, block, place, skip=set(_PLACES)))
 
 
 def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> FramesPart:
     found = tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames))
-    return frames_part(found, _asked("video", block, place, skip={"video"}), place)
+    return frames_part(found, asked("video", block, place, skip={"video"}), place)
 
 
 def _frame(frame: object, place: str) -> MediaSource:
@@ -132,8 +129,22 @@ def _frame(frame: object, place: str) -> MediaSource:
     if isinstance(frame, Mapping):
         part = _by_kind(frame if "type" in frame else {"type": "image", **frame}, place)
         if isinstance(part, ImagePart):
+            _check_frame(part, place)
             return part.source
     refuse(frame, place, "a frame is a URL or an image")
+
+
+def _check_frame(frame: ImagePart, place: str) -> None:
+    """Refuse what one frame asks for: the service takes a list of frames as one video."""
+    pixels = next((name for name, value in asdict(frame.sampling).items() if value is not None), None)
+    if pixels is not None:
+        raise UnsupportedContentError(
+            f"{place}: a frame has no {pixels} of its own; say it for all frames, beside the list."
+        )
+    if frame.budget != "auto":
+        raise UnsupportedContentError(
+            f"{place}: a frame has no budget of its own; leave it out, frames are made to fit."
+        )
 
 
 def _openai_url(name: str, block: Block, place: str) -> Part:
@@ -142,46 +153,44 @@ def _openai_url(name: str, block: Block, place: str) -> Part:
     fields = {"url": inner} if isinstance(inner, str) else inner
     if not isinstance(fields, Mapping) or not isinstance(fields.get("url"), str):
         refuse(block, place, f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}')
-    sampling = _asked(kind, {**fields, **block}, place, skip={name, "url"})
-    return media_part(kind, _from_url(fields["url"], None), sampling)
+    options = asked(kind, {**flat(fields, place), **flat(block, place)}, place, skip={name, "url"})
+    return media_part(kind, _from_url(fields["url"], None), options)
 
 
 def _input_audio(block: Block, place: str) -> AudioPart:
     inner = block.get("input_audio")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("data"), str):
         refuse(block, place, 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}')
-    asked = _asked("audio", {**inner, **block}, place, skip={"input_audio", "data"})
+    options = asked("audio", {**flat(inner, place), **flat(block, place)}, place, skip={"input_audio", "data"})
     told = inner.get("format")
-    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None), **asked)
+    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None), **options)
 
 
 def _file(block: Block, place: str) -> Part:
     inner = block.get("file")
     if isinstance(inner, Mapping):  # OpenAI: {"type": "file", "file": {"file_data": "data:…", "filename": …}}
-        named = {"filename": inner.get("filename")} if inner.get("filename") else {}
         data = {"base64": inner["file_data"]} if "file_data" in inner else {"file_id": inner.get("file_id")}
-        return _file(
-            {"type": "file", **named, **data, **{k: v for k, v in block.items() if k not in ("type", "file")}}, place
-        )
+        inside = {name: value for name, value in flat(inner, place).items() if name != "file_data"}
+        beside = {name: value for name, value in block.items() if name != "file"}
+        block = {**beside, **data, "extras": {**inside, **flat(beside, place)}}
     if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
         return _plain_text({"type": "file", "text": block.get("url")}, place)
-    mime = next((told for told in _told(block) if told.partition("/")[0] in SAMPLING), None)
+    mime = next((told for told in _told(block, place) if told.partition("/")[0] in SAMPLING), None)
     if mime is None:
         refuse(block, place, "a file must be video, audio or an image, and say so by mime_type or by its name")
     kind: MediaKind = mime.partition("/")[0]  # type: ignore[assignment]
     return _media(kind, {**block, "mime_type": mime}, place)
 
 
-def _told(block: Block) -> Iterator[str]:
+def _told(block: Block, place: str) -> Iterator[str]:
     """List what a file is said to be. LangChain calls every OpenAI-style file a PDF, so its name is heard too."""
-    extras = block.get("extras") or {}
     data = block.get("base64") or block.get("data") or ""
     if isinstance(data, str) and data.startswith("data:"):
         yield data[len("data:") :].partition(";")[0]
     yield str(block.get("mime_type") or "")
     for name in (
         block.get("filename"),
-        extras.get("filename"),
+        flat(block, place).get("filename"),
         block.get("path"),
         urlsplit(str(block.get("url"))).path,
     ):
@@ -217,14 +226,3 @@ def _from_url(url: str, mime: str | None) -> MediaSource:
     if url.startswith(PREFIX):  # kept by `to_reference`, in a folder of our own
         return MediaSource.from_path(kept_path(url), media_type=mime, trusted=True)
     return MediaSource.from_url(url, media_type=mime)
-
-
-def _asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartOptions:
-    """Collect the options of a block; an option that is not known raises rather than being dropped."""
-    extras = block.get("extras") or {}
-    options = {
-        key: value for key, value in {**block, **extras}.items() if key not in {*skip, *_WITHOUT_EFFECT, "extras"}
-    }
-    if options.get("detail") == "auto":
-        del options["detail"]
-    return check_options(kind, options, place)

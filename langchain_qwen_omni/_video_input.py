@@ -15,12 +15,11 @@ from langchain_core.prompt_values import PromptValue
 from langchain_qwen_omni._messages import to_messages
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, VideoPart
+from qwen_omni.messages import Part, TextPart
+from qwen_omni.video.heeded import heeded_media
 
 if TYPE_CHECKING:  # it brings the media modules, which importing the chain does not pay for
     from qwen_omni.media.prepare import Anything
-
-_NAMES = {ImagePart: "an image", FramesPart: "a list of frames", VideoPart: "a video", AudioPart: "a recording"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ def read_input(given: Any, input_key: str) -> VideoInput:  # noqa: ANN401  (what
     if isinstance(given, str | os.PathLike | MediaSource | bytes):
         return VideoInput(source=given, question=asked)
     parts = _parts(given)
-    part = _only_media(parts)
+    part = heeded_media(parts)
     told = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
     if asked is not None and told is not None and asked != told:
         raise UnsupportedContentError('The input asks twice: leave out "question" or the text beside the video.')
@@ -100,31 +99,3 @@ def _conversation(given: Any) -> Sequence[BaseMessage]:  # noqa: ANN401
 
 def _is_block(one: object) -> bool:
     return isinstance(one, str) or (isinstance(one, Mapping) and "role" not in one)
-
-
-def _only_media(parts: Sequence[Part]) -> VideoPart | AudioPart:
-    media = [part for part in parts if not isinstance(part, TextPart)]
-    if len(media) != 1 or not isinstance(media[0], VideoPart | AudioPart):
-        held = ", ".join(_NAMES.get(type(part), "something else") for part in media) or "no media"
-        raise UnsupportedContentError(f"The input holds {held}; a long video is one video or recording.")
-    if isinstance(media[0], VideoPart):
-        _check_looks(media[0])
-    return media[0]
-
-
-def _check_looks(video: VideoPart) -> None:
-    """Refuse what says how closely to look: the chain says it, for every segment alike."""
-    sampling = video.sampling
-    if sampling.fps is not None:
-        raise UnsupportedContentError(
-            f"The video has fps={sampling.fps:g}; how closely a long video is looked at is the chain's detail=: "
-            "'low', 'medium' or 'high'."
-        )
-    pixels = ("min_pixels", "max_pixels", "total_pixels")
-    wrong = next((name for name in pixels if getattr(sampling, name) is not None), None)
-    if wrong is None and video.budget != "auto":
-        wrong = "budget"
-    if wrong is not None:
-        raise UnsupportedContentError(
-            f"The video has {wrong}; how the pieces of a long video are made is the chain's budget=MediaBudget(…)."
-        )

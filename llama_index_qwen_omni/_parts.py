@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 import mimetypes
-import re
 from collections.abc import Mapping
 from io import IOBase
 from pathlib import Path
@@ -33,10 +32,9 @@ from llama_index.core.base.llms.types import (
 from qwen_omni.errors import MediaError, UnsupportedContentError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
-from qwen_omni.part_options import SAMPLING, MediaKind, check_options, media_part
+from qwen_omni.part_options import SAMPLING, MediaKind, check_options, media_part, seconds_of
 
 Options = Mapping[str, Any]
-_FRAGMENT = re.compile(r"t=(?P<start>\d+(?:\.\d+)?)?(?:,(?P<end>\d+(?:\.\d+)?))?")  # W3C Media Fragments, seconds
 _NO_EFFECT = (None, "auto")
 
 
@@ -102,17 +100,8 @@ def own_options(block: BaseContentBlock, place: str) -> Options:
     if isinstance(block, VideoBlock) and block.fps is not None:
         told["fps"] = block.fps
     if isinstance(block, VideoBlock | AudioBlock | DocumentBlock) and media_kind(block) in ("audio", "video"):
-        split = urlsplit(str(block.url or ""))
-        if split.scheme == "file" and split.fragment.startswith("t="):
-            told |= _seconds(split.fragment, place)
+        told |= seconds_of(str(block.url or ""), place)
     return told
-
-
-def _seconds(fragment: str, place: str) -> dict[str, float]:
-    times = _FRAGMENT.fullmatch(fragment)
-    if times is None:
-        raise UnsupportedContentError(f"{place}: #{fragment} names no seconds; write them as #t=60,90.")
-    return {name: float(value) for name, value in times.groupdict().items() if value}
 
 
 def source_of(block: BaseContentBlock, place: str) -> MediaSource:

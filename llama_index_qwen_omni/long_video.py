@@ -7,7 +7,7 @@ stream of the run, so `handler.stream_events()` shows it.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from llama_index_qwen_omni.ledger import mapping_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.prepare import Anything
-from qwen_omni.messages import AudioPart, Message, VideoPart
+from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.answering import astream_either
+from qwen_omni.video.heeded import heeded_media
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.own_model import told_as_ours, words_of
 from qwen_omni.video.progress import Progress
@@ -126,25 +127,10 @@ def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions
     if isinstance(video, str | Path):
         return video, options
     (message,) = to_messages([ChatMessage(blocks=[video])])
-    (part,) = message.parts
-    if not isinstance(part, VideoPart | AudioPart):
-        raise UnsupportedContentError(f"A long video is a video or a recording, not {type(part).__name__}.")
-    if isinstance(part, VideoPart):
-        _check_closeness(part)
+    part = heeded_media(message.parts)
     if part.start is None and part.end is None:
         return part.source, options
     return part.source, replace(options, start=part.start, end=part.end)
-
-
-def _check_closeness(part: VideoPart) -> None:
-    asked = {**asdict(part.sampling), "budget": None if part.budget == "auto" else part.budget}
-    wrong = next((name for name, value in asked.items() if value is not None), None)
-    if wrong is not None:
-        raise UnsupportedContentError(
-            f"The block asks for {wrong}={asked[wrong]!r}, and how closely a long video is looked at is the workflow's "
-            'choice: leave it out and give LongVideoWorkflow detail="low", "medium" or "high" (0.5, 1 or 2 frames a '
-            "second), or budget=MediaBudget(...)."
-        )
 
 
 class LLMTextModel:

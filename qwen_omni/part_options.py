@@ -4,6 +4,7 @@ What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixel
 before it is sent (`start`, `end`, `budget`). The adapters find these options in their frameworks' spellings.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, assert_never, get_args
@@ -31,6 +32,8 @@ FITTING: dict[MediaKind, tuple[str, ...]] = {
 }
 """What is done to local media of each kind before it is sent."""
 
+_SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
+_FRAGMENT = re.compile(rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?")  # W3C Media Fragments
 _LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
 
 
@@ -57,6 +60,28 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
     return checked
+
+
+def seconds_of(address: str, place: str) -> PartOptions:
+    """Read `start` and `end` from the address of a local file: documents of loaders and readers name passages so.
+
+    Those of a link are not read: the service takes it as a whole, and whoever sends it says so.
+
+    Example:
+        >>> seconds_of("file:///talk.mp4#t=60,90", "message 0")
+        {'start': 60.0, 'end': 90.0}
+
+    Raises:
+        UnsupportedContentError: the address names seconds in another way; names the place.
+    """
+    fragment = address.partition("#")[2] if address[:5].lower() == "file:" else ""
+    if not fragment.startswith("t="):
+        return {}
+    times = _FRAGMENT.fullmatch(fragment)
+    found = {name: float(value) for name, value in times.groupdict().items() if value} if times else {}
+    if not found:
+        raise UnsupportedContentError(f"{place}: #{fragment[:40]} names no seconds; write them as #t=60,90.")
+    return found
 
 
 def read_budget(value: object, place: str) -> MediaBudget | BudgetName:

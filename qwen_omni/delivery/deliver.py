@@ -5,6 +5,7 @@ shows without opening; then each piece in the order of the conversation, so that
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,12 +16,13 @@ from qwen_omni.delivery.choose import Ways, choose_route, is_link
 from qwen_omni.delivery.delivered import Delivered, Route
 from qwen_omni.delivery.fit import Fitted, Fitter, is_whole, room_inline
 from qwen_omni.delivery.formats import linked_format
+from qwen_omni.delivery.links import names_seconds
 from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.local import resolve_local
 from qwen_omni.media.prepare import USUAL
 from qwen_omni.media.rules import check_conversation, check_inline, media_parts
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import FramesPart, MediaPart, Message, Part, media_of
+from qwen_omni.messages import AudioPart, FramesPart, MediaPart, Message, Part, VideoPart, media_of
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Profile
 
@@ -123,7 +125,7 @@ class _Fitting:
         for source in media_of(part):
             name = f"{place}: {source.label}"
             if is_link(source, name=name, now=self.now, allow_private=self.allow_private):
-                _check_whole(part, name)
+                _check_whole(part, source, name)
                 self.planned[source] = _Planned(ready=_linked(source), route="link", name=name)
                 kept = self.fitter.asked(kept)
                 continue
@@ -145,11 +147,19 @@ def _check_roots(messages: Sequence[Message], media_root: Path) -> None:
                 resolve_local(source, media_root, name=f"{place}: {source.label}")
 
 
-def _check_whole(part: MediaPart, name: str) -> None:
+def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
     if not is_whole(part):
         raise UnsupportedMediaError(
             f"{name} is a link, and start= and end= are for local media: nothing of a link is downloaded here. "
             "Download it, or leave them out and name the seconds in the question."
+        )
+    if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):
+        # No error: documents of a link name their passages so, and query engines put them into messages as they are.
+        warnings.warn(
+            f"{name} is a link, and the service takes it as a whole: the seconds in its address (#t=...) have no "
+            "effect. Download it, or name the seconds in the question.",
+            UserWarning,
+            stacklevel=2,
         )
 
 

@@ -84,6 +84,16 @@ def expiry_of(url: str) -> datetime | None:
     return None
 
 
+def names_seconds(url: str) -> bool:
+    """Tell whether a link names a stretch of its media, as players and documents do (W3C Media Fragments).
+
+    Example:
+        >>> names_seconds("https://example.com/a.mp4#t=60,90")
+        True
+    """
+    return any(one.startswith("t=") for one in urlsplit(url).fragment.split("&"))
+
+
 def _split(url: str, name: str) -> SplitResult:
     try:
         split = urlsplit(url)

@@ -9,7 +9,8 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.media.source import MediaSource
-from qwen_omni.part_options import check_options, media_part
+from qwen_omni.part_options import check_options, media_part, seconds_of
+from qwen_omni.video.passages import fragment_url
 
 BUDGETS = st.builds(
     MediaBudget,
@@ -59,3 +60,39 @@ def test_wrong_budgets_are_named(budget: Any, match: str) -> None:
     """Whatever else stands for a budget raises with its place and what is wrong."""
     with pytest.raises(UnsupportedContentError, match=match):
         check_options("video", {"budget": budget}, "here")
+
+
+@pytest.mark.parametrize(
+    ("address", "seconds"),
+    [
+        ("file:///talk.mp4#t=60,90", {"start": 60, "end": 90}),
+        ("FILE:///talk.mp4#t=60", {"start": 60}),
+        ("file:///talk.mp4#t=,9.5", {"end": 9.5}),
+        ("file:///talk.mp4?x#t=0,1", {"start": 0, "end": 1}),
+        ("file:///talk.mp4", {}),
+        ("file:///talk.mp4#chapter", {}),
+        ("file:///a%23t=1.mp4", {}),
+        ("https://example.com/talk.mp4#t=60,90", {}),
+        ("/talk.mp4#t=60,90", {}),
+        ("file:///talk.mp4#t=5e-05,1", {"start": 0.00005, "end": 1}),
+        ("file://[#t=1", {"start": 1}),
+        ("", {}),
+    ],
+)
+def test_seconds_of_an_address(address: str, seconds: dict[str, float]) -> None:
+    """The address of a local file may name its seconds; nothing else does: a path may have any characters."""
+    assert seconds_of(address, "here") == seconds
+
+
+@given(st.floats(0, 10**6), st.floats(0, 10**6))
+def test_the_seconds_of_a_passage_are_read_again(start: float, end: float) -> None:
+    """What names a passage in its documents is understood where it is asked about."""
+    told = seconds_of(fragment_url("talk.mp4", start, end), "here")
+    assert (told["start"], told["end"]) == pytest.approx((start, end), rel=1e-9, abs=1e-90)
+
+
+@pytest.mark.parametrize("fragment", ["t=1:30,2:00", "t=", "t=,", "t=60,90&xywh=1", "t=npt:3", "t=-1", "t=1e+999"])
+def test_seconds_in_other_words(fragment: str) -> None:
+    """Seconds that cannot be read raise, with their place and how they are written."""
+    with pytest.raises(UnsupportedContentError, match=r"here: #t=.* names no seconds; write them as #t=60,90"):
+        seconds_of(f"file:///a.mp4#{fragment}", "here")

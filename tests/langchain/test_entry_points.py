@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
-from qwen_omni.errors import MediaOutsideRootError, RateLimitError, StreamInterruptedError
+from qwen_omni.errors import MediaOutsideRootError, RateLimitError, StreamInterruptedError, UnsupportedMediaError
 from qwen_omni.standin import Fault, Standin, ToolCall, Turn
 from qwen_omni.standin.truth import TruthMedia, make_frames, make_image, make_video
 
@@ -211,6 +211,18 @@ async def test_a_cut_answer_is_no_answer(way: Way, llm: ChatQwenOmni, standin: S
     with pytest.raises(StreamInterruptedError) as caught:
         await way(llm, "Hello")
     assert caught.value.partial.finish_reason is None
+
+
+async def test_seconds_of_a_link(llm: ChatQwenOmni, standin: Standin, clip: TruthMedia) -> None:
+    """Seconds in a link's address are told to have no effect, and the whole is seen; asked for, they are refused."""
+    link = {"type": "video", "url": "https://media.example.com/clip.mp4#t=1,2"}
+    standin.media_map["https://media.example.com/clip.mp4"] = clip.path
+    with pytest.warns(UserWarning, match=r"part 0: https://media\.example\.com/clip\.mp4.* as a whole"):
+        await llm.ainvoke([HumanMessage([link, "What is shown?"])])
+    assert standin.requests[-1].media[0].picture_codes == clip.codes
+    with pytest.raises(UnsupportedMediaError, match="is a link, and start= and end= are for local media"):
+        llm.invoke([HumanMessage([{**link, "start": 1}])])
+    assert len(standin.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -244,11 +244,6 @@ def test_the_text_of_a_message_is_the_question(llm, film):
 VIDEO = {"type": "video", "path": "a.mp4"}
 REFUSED: dict[str, tuple[Any, str]] = {
     "frames a second": ({**VIDEO, "extras": {"fps": 4}}, "detail="),
-    "pixels": ({**VIDEO, "max_pixels": 90_000}, "budget="),
-    "a budget": ({**VIDEO, "extras": {"budget": "static"}}, "budget="),
-    "an image": ({"type": "image", "path": "a.png"}, "an image"),
-    "frames": ({"type": "video", "video": ["https://host/a.jpg"]}, "a list of frames"),
-    "two videos": ([VIDEO, VIDEO], "a video, a video"),
     "rules beside it": ([SystemMessage("Be brief."), HumanMessage([VIDEO])], r"2 \(system, user\).*wish="),
     "an answer": (AIMessage("I saw it."), r"1 \(assistant\)"),
     "asked twice": ({"video": HumanMessage([VIDEO, "Who?"]), "question": "When?"}, "asks twice"),

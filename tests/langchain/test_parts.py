@@ -29,6 +29,8 @@ from qwen_omni.messages import (
 DATA = b"not media, and nobody looks"
 B64 = base64.b64encode(DATA).decode()
 URL = "https://example.com/a.mp4"
+TALK = "file:///t.mp4#t=60,90"
+FILE = {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}
 
 
 def held(mime: str | None) -> MediaSource:
@@ -53,6 +55,30 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     "text-plain": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
     "text-plain base64": (
         {"type": "text-plain", "base64": base64.b64encode(b"hi").decode()}, TextPart(text="hi")
+    ),
+    **{
+        f"seconds in an address {where}": (block, part(source=lying("/t.mp4"), start=60, end=end))
+        for where, part, end, block in (
+            ("of a video", VideoPart, 90, {"type": "video", "url": TALK}),
+            ("of a recording", AudioPart, 90, {"type": "audio", "url": TALK}),
+            ("as a string", VideoPart, 90, {"type": "video", "video": TALK}),
+            ("of OpenAI", VideoPart, 90, {"type": "video_url", "video_url": {"url": TALK}}),
+            ("as its string", VideoPart, 90, {"type": "video_url", "video_url": TALK}),
+            ("as an id", VideoPart, 90, {"type": "video", "file_id": TALK}),
+            ("in a source", VideoPart, 90, {"type": "video", "source": {"type": "url", "url": TALK}}),
+            ("beside an end", VideoPart, 70, {"type": "video", "url": TALK, "extras": {"end": 70}}),
+        )
+    },
+    "seconds in the address of a file": (
+        {"type": "file", "url": TALK}, VideoPart(source=lying("/t.mp4", "video/mp4"), start=60, end=90)
+    ),
+    "seconds in the address of OpenAI's sound": (
+        {"type": "input_audio", "input_audio": {"data": TALK, "format": "mp3"}},
+        AudioPart(source=lying("/t.mp4", "audio/mp3"), start=60, end=90),
+    ),
+    "no seconds in the address of an image": ({"type": "image", "url": TALK}, ImagePart(source=lying("/t.mp4"))),
+    "seconds in the address of a link": (
+        {"type": "video", "url": URL + "#t=1"}, VideoPart(source=linked(url=URL + "#t=1"))
     ),
     "v0 text": ({"type": "file", "source_type": "text", "url": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
     **{
@@ -88,6 +114,24 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         {"type": "file", "file": {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}},
         VideoPart(source=held("video/mp4")),
     ),
+    **{
+        f"openai file with options {where}": (
+            block, VideoPart(source=held("video/mp4"), sampling=Sampling(fps=2), end=9)
+        )
+        for where, block in (
+            ("inside", {"type": "file", "file": {**FILE, "fps": 2, "end": 9}}),
+            ("beside", {"type": "file", "file": FILE, "fps": 2, "end": 9}),
+            ("inside and beside", {"type": "file", "file": {**FILE, "fps": 2}, "end": 9}),
+            ("in extras", {"type": "file", "file": FILE, "extras": {"fps": 2, "end": 9}}),
+            ("in its own extras", {"type": "file", "file": {**FILE, "extras": {"fps": 2, "end": 9}}}),
+            ("in both extras", {"type": "file", "file": {**FILE, "extras": {"fps": 2}}, "extras": {"end": 9}}),
+            ("that are told twice", {"type": "file", "file": {**FILE, "fps": 1}, "fps": 2, "end": 9}),
+        )
+    },
+    "openai file by id": (
+        {"type": "file", "file": {"file_id": "oss://b/a", "filename": "a.mp4", "fps": 2}},
+        VideoPart(source=linked("video/mp4", "oss://b/a"), sampling=Sampling(fps=2)),
+    ),
     "openai image string": ({"type": "image_url", "image_url": URL}, ImagePart(source=linked())),
     "openai image": ({"type": "image_url", "image_url": {"url": URL, "detail": "auto"}}, ImagePart(source=linked())),
     "openai image data uri": (
@@ -96,6 +140,10 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     ),
     "openai audio": (
         {"type": "input_audio", "input_audio": {"data": B64, "format": "wav"}}, AudioPart(source=held("audio/wav"))
+    ),
+    "openai audio with options inside": (
+        {"type": "input_audio", "input_audio": {"data": B64, "format": "wav", "start": 1, "end": 2}},
+        AudioPart(source=held("audio/wav"), start=1, end=2),
     ),
     "openai audio data uri": (
         {"type": "input_audio", "input_audio": {"data": f"data:;base64,{B64}", "format": "wav"}},
@@ -118,7 +166,7 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         FramesPart(frames=(linked(url="https://h/1.jpg"), held("image/jpeg")), sampling=Sampling(fps=2)),
     ),
     "frames as paths": (
-        {"type": "video", "video": [{"path": "1.jpg"}, {"type": "image", "path": "2.jpg"}]},
+        {"type": "video", "video": [{"path": "1.jpg", "budget": "auto"}, {"type": "image", "path": "2.jpg"}]},
         FramesPart(frames=(lying("1.jpg"), lying("2.jpg"))),
     ),
     "video as a string": ({"type": "video", "video": URL}, VideoPart(source=linked())),
@@ -133,6 +181,10 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     "anthropic image": (
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
         ImagePart(source=held("image/png")),
+    ),
+    "anthropic image with options inside": (
+        {"type": "image", "source": {"type": "url", "url": URL, "max_pixels": 9}, "budget": "glance"},
+        ImagePart(source=linked(), sampling=Sampling(max_pixels=9), budget="glance"),
     ),
     "anthropic image url": ({"type": "image", "source": {"type": "url", "url": URL}}, ImagePart(source=linked())),
 }  # fmt: skip
@@ -163,12 +215,34 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "url that is no text": ({"type": "image_url", "image_url": {"url": 3}}, "image_url"),
     "audio without data": ({"type": "input_audio", "input_audio": {"format": "wav"}}, "input_audio"),
     "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
+    **{
+        f"{name} of a frame {where}": (
+            {"type": "video", "video": ["https://h/1.jpg", frame]}, f"frame 1: .* no {name} of its own; {advice}"
+        )
+        for where, name, advice, frame in (
+            ("beside its path", "max_pixels", "say it .* beside", {"path": "1.jpg", "max_pixels": 9}),
+            ("in its extras", "min_pixels", "say it", {"type": "image", "url": URL, "extras": {"min_pixels": 9}}),
+            ("of OpenAI", "max_pixels", "say it", {"type": "image_url", "image_url": {"url": URL, "max_pixels": 9}}),
+            ("that is a file", "budget", "leave it", {"type": "file", "url": "https://h/2.png", "budget": "static"}),
+        )
+    },
+    "unknown option of a frame": ({"type": "video", "video": [{"path": "1.jpg", "fps": 2}]}, "frame 0: .*'fps'"),
     "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
+    "unknown option of a file": ({"type": "file", "file": {**FILE, "frames": 3}}, "no option 'frames'; known"),
+    "wrong option of a file": ({"type": "file", "file": {**FILE, "fps": "two"}}, "fps must be a number"),
+    "a file in a file": ({"type": "file", "file": {**FILE, "file": FILE}}, "no option 'file'"),
+    "unknown option of a source": ({"type": "image", "source": {"type": "url", "url": URL, "fps": 2}}, "option 'fps'"),
+    "extra without a name": ({"type": "video", "url": URL, "extras": {1: 2}}, "no option 1; known"),
+    "extras in extras in extras": (
+        {"type": "video", "url": URL, "extras": {"extras": {"extras": {"fps": 2}}}}, "no option 'extras'"
+    ),
+    "extras that are none": ({"type": "video", "url": URL, "extras": [1]}, "extras must be a dictionary"),
     "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
     "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: start, end"),
     "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
     "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
     "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),
+    "seconds in other words": ({"type": "video", "url": "file:///a.mp4#t=1:30"}, "#t=1:30 names no seconds"),
     "text behind a link": ({"type": "text-plain", "url": "https://h/a.txt"}, "links to text"),
     "text that is none": ({"type": "text-plain", "base64": base64.b64encode(b"\xff").decode()}, "UTF-8"),
     "text without text": ({"type": "text"}, "text is missing"),

@@ -24,6 +24,7 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     VideoBlock,
 )
+from llama_index.core.schema import Document, MediaResource
 
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS
@@ -35,6 +36,7 @@ from qwen_omni.errors import (
     RateLimitError,
     StreamInterruptedError,
     UnsupportedContentError,
+    UnsupportedMediaError,
 )
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_frames, make_image
@@ -152,6 +154,19 @@ async def test_errors_are_raised(way: Way, fault: Fault, error: type, llm: QwenO
     standin.script.fault(fault)
     with pytest.raises(error):
         await way(llm, "Hello")
+
+
+async def test_seconds_of_a_link(llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
+    """Seconds in a link's address are told to have no effect, and the whole is seen; asked for, they are refused."""
+    resource = MediaResource(url="https://media.example.com/clip.mp4#t=1,2", mimetype="video/mp4")
+    blocks = [*Document(video_resource=resource).get_content_blocks(), TextBlock(text="What is shown?")]
+    standin.media_map["https://media.example.com/clip.mp4"] = clip.path
+    with pytest.warns(UserWarning, match=r"part 0: https://media\.example\.com/clip\.mp4.* as a whole"):
+        await llm.achat([ChatMessage(blocks=blocks)])
+    assert standin.requests[-1].media[0].picture_codes == clip.codes
+    with pytest.raises(UnsupportedMediaError, match="is a link, and start= and end= are for local media"):
+        llm.chat([ChatMessage(blocks=blocks, additional_kwargs={"start": 1})])
+    assert len(standin.requests) == 1
 
 
 @each_chat

@@ -219,6 +219,27 @@ def test_a_range_of_a_link_is_refused(root):
         run(root, user(VideoPart(source=LINK, start=3)))
 
 
+@pytest.mark.parametrize("part", [VideoPart, AudioPart])
+@pytest.mark.parametrize("fragment", ["t=60,90", "t=npt:60", "xywh=0,0,9,9&t=60"])
+def test_seconds_in_the_address_of_a_link_are_told(root, part, fragment):
+    """The service takes a link as a whole: it is sent as it is, and a warning says so, without what signs the link."""
+    link = MediaSource.from_url(f"https://example.com/a.mp4?Signature=secret#{fragment}")
+
+    with pytest.warns(UserWarning, match=r"message 0 part 1: https://example\.com/a\.mp4.* as a whole.*#t=") as told:
+        found = run(root, user("look", part(source=link)))
+
+    assert found[link].url == link.url
+    assert ["secret" in str(one.message) for one in told] == [False]
+
+
+@pytest.mark.parametrize("fragment", ["", "#", "#start", "#at=60", "#xywh=0,0,9,9"])
+def test_other_addresses_are_sent_without_a_word(root, fragment):
+    """Only seconds are told of; a picture has none."""
+    link, picture = (MediaSource.from_url(f"https://example.com/{end}") for end in (f"a.mp4{fragment}", "a.png#t=1"))
+
+    assert len(run(root, user(VideoPart(source=link), ImagePart(source=picture)))) == 2
+
+
 def test_a_temporary_file_lives_as_long_as_its_delivery(root):
     """What was made for a request is there until the request is forgotten, and gone then."""
     part = VideoPart(source=MediaSource.from_path(root / "clip.mp4"), start=0, end=2.5)
