@@ -3,15 +3,15 @@
     python benchmarks/media.py [--rounds 5] [--long-rounds 2] [--clips film2,slides2] [--only prepare] [--bbb SDIST]
 
 Peers: the `ffmpeg` of the newest imageio-ffmpeg wheel (`pip install imageio-ffmpeg` into any environment, or name a
-binary with --ffmpeg) with the line a user would write, for segments two of them at once, and `ffprobe`. Clips are made
-once, in --folder, with that ffmpeg: `film` is Big Buck Bunny (CC BY 3.0, out of the moviepy 2.2.1 sdist: `pip download
---no-deps --no-binary :all: moviepy==2.2.1`) brought to 1080p30 or 4K30 with grain; `grain`, `grain4k` and `slides` are
-drawn; `bbb` is the film itself. Whole processes are measured as the kernel counts them. Each round runs the peer and
-then ours, so a ratio compares neighbours in time. The table at the end names each target and whether it holds.
+binary with --ffmpeg) with the line a user would write, for segments two of them at once; `ffprobe`; and for a glance
+our own `static`. Clips are made once, in --folder, with that ffmpeg: `film` is Big Buck Bunny (CC BY 3.0, out of the
+moviepy 2.2.1 sdist: `pip download --no-deps --no-binary :all: moviepy==2.2.1`) brought to 1080p30 or 4K30 with grain;
+`grain`, `grain4k` and `slides` are drawn; `bbb` is the film itself. Whole processes are measured as the kernel counts
+them. Each round runs everything once, a peer and then ours, so a ratio compares neighbours in time. The table at the
+end names each target and whether it holds. What fits into one segment of 90 s is not cut.
 
-On two quiet cores: `--rounds 1 --clips slides2` takes a minute, `--rounds 5 --long-rounds 2` with all clips made half
-an hour, `--rounds 3` 35 minutes, `--rounds 5` an hour; making the clips takes half an hour more, once. Segments and
-glances are measured in half as many rounds.
+On two quiet cores a round takes 70 s for `film2`, 60 s for `film4k`, 7 min for `film10`; five rounds of film2, film10,
+film4k, slides2, slides10 and bbb take an hour and a half. Making the clips takes half an hour, once.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from pathlib import Path
 SOUND = ["-ac", "1", "-ar", "16000", "-c:a", "aac", "-b:a", "32k"]
 LINE = ["-vf", "fps=4,scale=-2:720", "-c:v", "libx264", "-preset", "veryfast", "-crf", "26", *SOUND]
 H264 = ["-c:v", "libx264", "-profile:v", "high", "-preset", "fast", "-bf", "3", "-pix_fmt", "yuv420p"]
+SEGMENT = 90  # seconds
 TONE = ["-f", "lavfi", "-i", "sine=f=330:r=44100,tremolo=f=3"]
 AAC = ["-c:a", "aac", "-b:a", "128k", "-ac", "2"]
 OURS = """
@@ -163,7 +164,8 @@ def ensure(name: str, known: dict[str, Callable[[Path], list[str]]], folder: Pat
 
 TARGETS = {
     "wall": 0.85, "cpu": 0.80, "segments wall": 0.80, "glance wall": 0.20, "probe": 0.35, "memory": 300.0,
-    "memory 4k": 450.0, "memory 10 / 2 min": 1.15, "ssim": 0.995, "bytes": 1.05, "kept frames": 1.0,
+    "segments memory": 300.0, "memory 4k": 450.0, "memory 10 / 2 min": 1.15, "ssim": 0.995, "bytes": 1.05,
+    "kept frames": 1.0,
 }  # fmt: skip
 AT_LEAST = frozenset({"ssim", "kept frames"})
 TABLE: list[tuple[str, str, float]] = []  # clip, what, value
@@ -174,9 +176,14 @@ def note(clip: str, what: str, value: float) -> None:
     TABLE.append((clip, what, value))
 
 
-def compare(clip: str, what: str, theirs: list[list[str]], ours: list[str], rounds: int) -> list[float]:
-    """Print medians of paired rounds; several commands of the peer run at once. Give our megabytes."""
-    pairs = [(cost_of_all(theirs), cost_of(ours)) for _ in range(rounds)]
+def run_rounds(commands: dict[str, list[list[str]]], rounds: int) -> list[dict[str, Cost]]:
+    """Run all commands once a round, one after the other, so that ratios of a round compare neighbours in time."""
+    return [{name: cost_of_all(some) for name, some in commands.items()} for _ in range(rounds)]
+
+
+def compare(clip: str, what: str, costs: list[dict[str, Cost]], peer: str) -> None:
+    """Print and keep the medians of the ratios of each round."""
+    pairs = [(told[peer], told[what]) for told in costs]
     wall = [mine.wall / other.wall for other, mine in pairs]
     cpu = [mine.cpu / other.cpu for other, mine in pairs]
     middle = statistics.median
@@ -191,7 +198,8 @@ def compare(clip: str, what: str, theirs: list[list[str]], ours: list[str], roun
     prefix = "" if what == "prepare" else f"{what} "
     note(clip, f"{prefix}wall", middle(wall))
     note(clip, f"{prefix}cpu", middle(cpu))
-    return [mine.megabytes for _, mine in pairs]
+    if what != "glance":
+        note(clip, f"{prefix}memory", max(mine.megabytes for _, mine in pairs))
 
 
 def cost_of_all(commands: list[list[str]]) -> Cost:
@@ -282,37 +290,59 @@ def measure(name: str, path: Path, ffmpeg: str, options: argparse.Namespace) -> 
     wanted = options.only.split(",") if options.only else PARTS
     long = name.endswith("10") or name == "bbb"
     rounds = options.long_rounds if long and options.long_rounds else options.rounds
-    few = max(1, rounds // 2)
     with tempfile.TemporaryDirectory() as folder:
-        theirs, ours = Path(folder) / "theirs.mp4", Path(folder) / "ours.mp4"
-        line = [ffmpeg, "-v", "error", "-y", "-i", str(path), *LINE, str(theirs)]
-        mine = [sys.executable, "-c", OURS, str(path), "static"]
+        commands, peers = commands_for(path, ffmpeg, Path(folder), wanted)
+        costs = run_rounds(commands, rounds)
+        for what, peer in peers.items():
+            compare(name, what, costs, peer)
         if "prepare" in wanted:
-            note(name, "memory", max(compare(name, "prepare", [line], [*mine, str(ours)], rounds)))
+            theirs, ours = Path(folder) / "theirs.mp4", Path(folder) / "ours.mp4"
             note(name, "bytes", ours.stat().st_size / theirs.stat().st_size)
-            peer, own = quality(ffmpeg, path, theirs), quality(ffmpeg, path, ours)
-            print(f"{'':<28} SSIM {peer} peer, {own} ours", flush=True)
-            note(name, "ssim", round(own / peer, 3))
-        if "segments" in wanted:
-            compare(name, "segments", two_processes(ffmpeg, path, folder), [*mine, "split"], few)
-        if "glance" in wanted:
-            glance = [sys.executable, "-c", OURS, str(path), "glance", str(Path(folder) / "g.mp4")]
-            compare(name, "glance", [[*mine, str(ours)]], glance, few)
-        if "frames" in wanted:
-            told = subprocess.run([sys.executable, "-c", KEPT, str(path)], capture_output=True, text=True, check=True)
-            same, count = (int(number) for number in told.stdout.split())
-            note(name, "kept frames", same / count)
-        if "probe" in wanted and shutil.which("ffprobe"):
-            probe(name, path, rounds)
+            other, own = quality(ffmpeg, path, theirs), quality(ffmpeg, path, ours)
+            print(f"{'':<28} SSIM {other} peer, {own} ours", flush=True)
+            note(name, "ssim", round(own / other, 3))
+    if "frames" in wanted:
+        told = subprocess.run([sys.executable, "-c", KEPT, str(path)], capture_output=True, text=True, check=True)
+        same, count = (int(number) for number in told.stdout.split())
+        note(name, "kept frames", same / count)
+    if "probe" in wanted and shutil.which("ffprobe"):
+        probe(name, path, rounds)
 
 
-def two_processes(ffmpeg: str, path: Path, folder: str) -> list[list[str]]:
+def commands_for(
+    path: Path, ffmpeg: str, folder: Path, wanted: Sequence[str]
+) -> tuple[dict[str, list[list[str]]], dict[str, str]]:
+    """Give what a round runs by name, and which of them is compared with which."""
+    mine = [sys.executable, "-c", OURS, str(path)]
+    commands: dict[str, list[list[str]]] = {}
+    peers: dict[str, str] = {}
+    if "prepare" in wanted:
+        commands["ffmpeg"] = [[ffmpeg, "-v", "error", "-y", "-i", str(path), *LINE, str(folder / "theirs.mp4")]]
+        peers["prepare"] = "ffmpeg"
+    if "prepare" in wanted or "glance" in wanted:
+        commands["prepare"] = [[*mine, "static", str(folder / "ours.mp4")]]
+    if "glance" in wanted:
+        commands["glance"] = [[*mine, "glance", str(folder / "glance.mp4")]]
+        peers["glance"] = "prepare"
+    seconds = seconds_of(path)
+    if "segments" in wanted and seconds > SEGMENT:  # what fits into one segment is not cut
+        commands["ffmpeg segments"] = two_processes(ffmpeg, path, folder, seconds)
+        commands["segments"] = [[*mine, "static", "split"]]
+        peers["segments"] = "ffmpeg segments"
+    return commands, peers
+
+
+def seconds_of(path: Path) -> float:
+    """Tell how long a clip is."""
+    told = subprocess.run([sys.executable, "-c", LENGTH, str(path)], capture_output=True, text=True, check=True)
+    return float(told.stdout)
+
+
+def two_processes(ffmpeg: str, path: Path, folder: Path, seconds: float) -> list[list[str]]:
     """Give ffmpeg's quickest way into 90 s segments: two processes, each seeking to its half of the segments."""
-    seconds = float(subprocess.run(
-        [sys.executable, "-c", LENGTH, str(path)], capture_output=True, text=True, check=True).stdout)  # fmt: skip
-    count = -(-seconds // 90)
-    half = (count + 1) // 2 * 90
-    cut = ["-f", "segment", "-segment_time", "90", "-force_key_frames", "expr:gte(t,n_forced*90)"]
+    count = -(-seconds // SEGMENT)
+    half = (count + 1) // 2 * SEGMENT
+    cut = ["-f", "segment", "-segment_time", f"{SEGMENT}", "-force_key_frames", f"expr:gte(t,n_forced*{SEGMENT})"]
     start = [ffmpeg, "-v", "error", "-y", "-threads", str(max(1, (os.cpu_count() or 2) // 2))]
     first = [*start, "-t", str(half), "-i", str(path), *LINE, *cut, f"{folder}/a%03d.mp4"]
     if half >= seconds:

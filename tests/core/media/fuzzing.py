@@ -75,7 +75,8 @@ def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
             stderr=errors,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"TMPDIR": str(temporary)},
+            # Modules are imported as they are needed; bytecode that is written then would count as files opened.
+            env=os.environ | {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
         ) as child,
     ):
         assert child.stdout is not None
