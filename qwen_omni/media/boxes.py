@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 
 MOST_SAMPLES = 8_000_000
 """Pictures and pieces of sound of one file: FFmpeg keeps some 50 bytes for each; 16 hours of 60 fps and sound."""
@@ -21,8 +21,11 @@ MOST_SAMPLES = 8_000_000
 _MOST_BOXES = 500_000
 _DEEPEST = 10  # FFmpeg goes no deeper either
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"udta", b"meta"})
-_TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"hdlr"}
+_TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"stsd", b"hdlr"}
+_LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codings that need a key: ISO/IEC 23001-7, and Apple's own
 _FREE = b"free"  # the kind of a box that holds nothing
+_MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}  # bytes into the box, of version 0 and 1
+_UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
 _HEAD = 24  # bytes of a table that are looked at
 _EACH_TRUN = 0xF00  # flags: each set bit adds four bytes to each sample
 _BEFORE_TRUN = 0x5  # flags: each set bit adds four bytes before the samples
@@ -57,6 +60,7 @@ def check_boxes(file: IO[bytes], size_bytes: int) -> None:
 
     Raises:
         UnreadableMediaError: a table claims more entries than its box holds, or all together more than can be kept.
+        UnsupportedMediaError: a track is encrypted; FFmpeg would decode it to grey noise without a word.
     """
     found = _Found()
     _walk(file, 0, size_bytes, found, 0)
@@ -97,6 +101,24 @@ def hide_boxes(block: bytes, at: int, kinds: Sequence[int]) -> bytes:
         if begin < end:
             block = block[: begin - at] + _FREE[begin - place : end - place] + block[end - at :]
     return block
+
+
+def is_upright(file: IO[bytes], size_bytes: int) -> bool:
+    """Tell whether a file is an MP4 that says of no track that it is to be turned, mirrored or stretched."""
+    found = list(_matrices(file, size_bytes))
+    file.seek(0)
+    return len(found) > 1 and all(matrix == _UPRIGHT for matrix in found)  # the film's own, and one of each track
+
+
+def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
+    """Read how a film (`mvhd`) and its tracks (`tkhd`) are to be turned."""
+    for kind, begin, end in _top_boxes(file, size_bytes):
+        for inner, at, until in _boxes(file, begin, end) if kind == b"moov" else ():
+            for box, place, _ in _boxes(file, at, until) if inner == b"trak" else [(inner, at, until)]:
+                if box in _MATRIX_AT:
+                    file.seek(place)
+                    file.seek(place + _MATRIX_AT[box][file.read(1) == b"\1"])  # the box's version
+                    yield file.read(len(_UPRIGHT))
 
 
 def _top_boxes(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
@@ -165,6 +187,11 @@ def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
     match kind:
         case b"hdlr":
             track.sound = track.sound or head[8:12] == b"soun"
+        case b"stsd" if head[12:16] in _LOCKED:
+            raise UnsupportedMediaError(
+                f"is encrypted (a track is marked {head[12:16].decode()!r}), as shops and streaming services do; "
+                "without its key nothing of it can be seen or heard. Take a copy without protection."
+            )
         case b"stts":
             track.even = second == 1 and int.from_bytes(head[12:16], "big") == 1
         case b"stsz" | b"stz2":

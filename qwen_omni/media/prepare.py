@@ -275,6 +275,11 @@ def carry_out(
     Raises:
         MediaError: the media turns out to be damaged, or the work takes too long.
     """
+    if plan.action in ("pass", "remux") and look.info.kind == "video":
+        from qwen_omni.media.streams import check_picture  # noqa: PLC0415 - PyAV loads on first use
+
+        with look.reopenable.open() as file:
+            check_picture(file, size_bytes=look.reopenable.size_bytes, label=look.label)
     if plan.action == "pass":
         path = None if look.source.kind == "bytes" else look.reopenable.path
         return Prepared(

@@ -13,7 +13,10 @@ from qwen_omni.media.signatures import HEAD_BYTES, as_text, describe, recognise
 
 
 def probe(file: IO[bytes], *, label: str, media_type_hint: str | None = None) -> MediaInfo:
-    """Find out what an open, seekable binary file holds. One picture and one piece of sound are really decoded.
+    """Find out what an open, seekable binary file holds.
+
+    A picture, or sound that comes alone, is really decoded, but for an MP4 of H.264 whose headers tell everything. What
+    is sent as it is, is decoded a little before in any case (`media.prepare`).
 
     Args:
         file: read from its start; its position afterwards is anywhere.

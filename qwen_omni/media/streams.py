@@ -3,14 +3,17 @@
 The file is opened by `media.containers`, which keeps FFmpeg from following anything out of it.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import av
 
-from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.boxes import check_boxes
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.avc_head import progressive_size
+from qwen_omni.media.boxes import check_boxes, is_upright
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -56,7 +59,7 @@ _MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
 
 
 def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str) -> MediaInfo:
-    """Read the streams of one sound or video file and decode the first picture or sound of it.
+    """Read the streams of one sound or video file, and decode the first picture or sound where headers may mislead.
 
     Args:
         file: open and seekable.
@@ -68,20 +71,17 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
     """
     watch = Watch(_MOST_SECONDS, label=label)
-    try:
+    with _told(label, begins_as, size_bytes):
         check_boxes(file, size_bytes)
+        upright = is_upright(file, size_bytes)
         with open_container(file, size_bytes, watch=watch) as container:
             container_name = _container_name(container, begins_as)
             origin = _origin(container)
-            facts = _facts(container, watch)
+            facts = _facts(container, watch, upright=upright)
             duration = _told_duration(container)
         if duration is None or container_name in _NOT_DEPENDABLE:
             with open_container(file, size_bytes, watch=watch) as container:
                 duration = _walked_duration(container, watch) or duration
-    except Exception as error:  # noqa: BLE001 - FFmpeg and its bindings raise anything for damaged bytes
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        kind = f"begins like {begins_as} but" if begins_as else "is no media or"
-        raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
     kind = facts["kind"]
     media_type = _MEDIA_TYPES.get(container_name, f"{{kind}}/{container_name}").format(kind=kind)
     return MediaInfo(
@@ -92,6 +92,32 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         origin=origin,
         **facts,
     )
+
+
+def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
+    """Decode the first picture of a video that will be sent as it is, so that nobody pays to learn that it is damaged.
+
+    Raises:
+        UnreadableMediaError: it cannot be decoded.
+    """
+    watch = Watch(_MOST_SECONDS, label=label)
+    with _told(label, "a video", size_bytes), open_container(file, size_bytes, watch=watch) as container:
+        stream = picture_stream(container)
+        if stream is None or _first_frame(container, stream, watch) is None:
+            raise UnreadableMediaError("no picture can be decoded")
+
+
+@contextlib.contextmanager
+def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
+    """Tell in our words what goes wrong inside."""
+    try:
+        yield
+    except UnsupportedMediaError as error:
+        raise UnsupportedMediaError(f"{label} {error}") from None
+    except Exception as error:  # noqa: BLE001 - FFmpeg and its bindings raise anything for damaged bytes
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        kind = f"begins like {begins_as} but" if begins_as else "is no media or"
+        raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
@@ -119,12 +145,12 @@ def _origin(container: "InputContainer") -> Fraction:
     return first
 
 
-def _facts(container: "InputContainer", watch: Watch) -> dict[str, Any]:
+def _facts(container: "InputContainer", watch: Watch, *, upright: bool) -> dict[str, Any]:
     """Collect what differs between sound and video."""
     picture, track = picture_stream(container), sound_stream(container)
     sound = {**_sound_facts(track.codec_context), "sound_duration": _length(track)} if track else {}
     if picture:
-        return {"kind": "video", **_picture_facts(container, picture, watch), **sound}
+        return {"kind": "video", **_picture_facts(container, picture, watch, upright=upright), **sound}
     if not track:
         raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
     if _first_frame(container, track, watch) is None:
@@ -132,18 +158,23 @@ def _facts(container: "InputContainer", watch: Watch) -> dict[str, Any]:
     return {"kind": "audio", **sound}
 
 
-def _picture_facts(container: "InputContainer", stream: "VideoStream", watch: Watch) -> dict[str, Any]:
+def _picture_facts(
+    container: "InputContainer", stream: "VideoStream", watch: Watch, *, upright: bool
+) -> dict[str, Any]:
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its pictures")
     if stream.width * stream.height > MOST_PIXELS:
         raise UnreadableMediaError(
             f"its pictures claim {stream.width:,} by {stream.height:,} pixels; at most {MOST_PIXELS:,} are decoded"
         )
-    frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
-    if frame is None:
-        raise UnreadableMediaError("no picture can be decoded")
-    rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
-    sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
+    rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
+    if sides is None:
+        frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
+        if frame is None:
+            raise UnreadableMediaError("no picture can be decoded")
+        interlaced = bool(frame.interlaced_frame)
+        rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
+        sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
     return {
         "width": sides[0],
@@ -154,8 +185,16 @@ def _picture_facts(container: "InputContainer", stream: "VideoStream", watch: Wa
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
-        "interlaced": bool(frame.interlaced_frame),
+        "interlaced": interlaced,
     }
+
+
+def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
+    """Read the size of pictures where no picture is needed for it; to decode one in 4K takes longer than all else."""
+    context = stream.codec_context
+    if context.codec.canonical_name != "h264" or context.extradata is None:
+        return None
+    return progressive_size(bytes(context.extradata))
 
 
 def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:

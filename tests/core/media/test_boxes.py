@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, hide_boxes, tracks_of
+from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, hide_boxes, is_upright, tracks_of
 from qwen_omni.media.containers import open_for_work
 from qwen_omni.media.prepare import Choices, prepare
 from tests.core.media import making
@@ -133,6 +133,41 @@ def test_the_tracks_of_one_kind_are_found(name):
         places = tracks_of(io.BytesIO(data), len(data), handler)
         assert [data[place : place + 4] for place in places] == [b"trak"] * count
         assert all(data.index(handler, place) < place + 60 for place in places)
+
+
+UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+TURNED = (0, 1 << 16, 0, (1 << 32) - (1 << 16), 0, 0, 0, 0, 1 << 30)
+
+
+def film_of(film: tuple[int, ...], *tracks: tuple[int, ...], version: int = 0) -> bytes:
+    """Give an index whose film and tracks are to be turned so."""
+    more = 3 * version  # times take twice the room in version 1
+    heads = [box("tkhd", numbers(version << 24, *[0] * (9 + more), *matrix, 0, 0)) for matrix in tracks]
+    own = box("mvhd", numbers(version << 24, *[0] * (8 + more), *film, *[0] * 7))
+    return box("ftyp", b"isom") + box("moov", own, *(box("trak", head) for head in heads))
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize(
+    ("film", "tracks", "upright"),
+    [
+        (UPRIGHT, [UPRIGHT], True),
+        (UPRIGHT, [UPRIGHT, UPRIGHT], True),
+        (UPRIGHT, [UPRIGHT, TURNED], False),
+        (TURNED, [UPRIGHT], False),
+        (UPRIGHT, [(0,) * 9], False),
+    ],
+)
+def test_a_film_is_upright_where_nothing_in_it_is_turned(film, tracks, upright, version):
+    data = film_of(film, *tracks, version=version)
+
+    assert is_upright(io.BytesIO(data), len(data)) is upright
+
+
+@given(st.binary(max_size=200))
+def test_a_file_that_does_not_say_it_is_not_taken_for_upright(data):
+    for some in (data, film_of(UPRIGHT, UPRIGHT)[: len(data)], box("moov", data)):
+        assert not is_upright(io.BytesIO(some), len(some))
 
 
 @given(st.binary(max_size=60), st.sets(st.integers(0, 14)), st.lists(st.integers(1, 9)))

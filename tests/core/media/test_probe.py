@@ -5,12 +5,16 @@ from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
 import pytest
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media import streams
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe import probe
 from tests.core.media import making
+from tests.core.media.odd import ODD, copy
 
 
 def look(data: bytes) -> MediaInfo:
@@ -99,6 +103,44 @@ def test_a_turned_video_has_the_size_that_is_shown(counter_clockwise, rotation, 
     info = look(making.video("mp4", "mpeg4", rotation=counter_clockwise))
 
     assert (info.rotation, (info.width, info.height)) == (rotation, shown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mp4 h264", "mov h264", "h264 4:4:4", "h264 b-frames", "tiny", "portrait", "anamorphic", "interlaced", "turned 90",
+     "turned 180", "fragments", "two sound tracks", "cover picture", "edit list with offset", "low frame rate"],
+)  # fmt: skip
+def test_headers_tell_what_a_decoded_picture_tells(name, tmp_path, monkeypatch):
+    """Where a look does without decoding a picture, it finds the same."""
+    data = ODD[name].make(tmp_path).path.read_bytes()
+    told = look(data)
+    monkeypatch.setattr(streams, "_told_size", lambda stream: None)
+
+    assert told == look(data)
+
+
+def test_a_film_that_is_encrypted_is_refused(tmp_path):
+    """FFmpeg decodes it to grey noise without a word, and nobody should pay for that."""
+    locked = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76" * 16, "encryption_kid": "a7" * 16}
+    copy(ODD["mp4 h264"].make(tmp_path).path, tmp_path / "locked.mp4", options=locked)
+
+    with pytest.raises(UnsupportedMediaError, match=r"locked\.mp4 is encrypted \(.*'encv'\).*copy without"):
+        prepare(tmp_path / "locked.mp4")
+
+
+@pytest.mark.parametrize("budget", ["original", "static"])
+def test_a_film_of_which_no_picture_can_be_decoded_is_never_sent(budget, tmp_path):
+    """Its headers look well; whether it would be sent as it is or made to fit, decoding a picture tells the truth."""
+    path = ODD["mp4 h264"].make(tmp_path).path
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as film:
+        for packet in film.demux(video=0):
+            if packet.size:
+                data[packet.pos + 8 : packet.pos + packet.size] = bytes(packet.size - 8)
+    path.write_bytes(data)
+
+    with pytest.raises(UnreadableMediaError, match="picture"):
+        prepare(path, budget=budget)
 
 
 def test_cover_art_does_not_make_sound_a_video():
