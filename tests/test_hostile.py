@@ -73,7 +73,7 @@ def test_files_outside_the_root(llm, standin, root, make, spelling):
             active
             and event == "open"
             and isinstance(arguments[0], str | bytes)
-            and "secret" in os.fsdecode(arguments[0])
+            and "secret.mp4" in os.fsdecode(arguments[0])
         ):
             opened.append(arguments[0])
 
