@@ -163,11 +163,10 @@ def _picture_facts(
 ) -> dict[str, Any]:
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its pictures")
-    if stream.width * stream.height > MOST_PIXELS:
-        raise UnreadableMediaError(
-            f"its pictures claim {stream.width:,} by {stream.height:,} pixels; at most {MOST_PIXELS:,} are decoded"
-        )
-    rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
+    told = _told_size(stream) if upright else None
+    _check_pixels(stream.width, stream.height)
+    _check_pixels(*told or (0, 0))
+    rotation, interlaced, sides = 0, False, told
     if sides is None:
         frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
         if frame is None:
@@ -187,6 +186,13 @@ def _picture_facts(
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
         "interlaced": interlaced,
     }
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise UnreadableMediaError(
+            f"its pictures claim {width:,} by {height:,} pixels; at most {MOST_PIXELS:,} are decoded"
+        )
 
 
 def _told_size(stream: "VideoStream") -> tuple[int, int] | None:

@@ -28,34 +28,32 @@ class ErrorAnswer:
     request_id: str | None = None
 
 
+def _table(*rows: tuple[str, type[APIError]]) -> tuple[tuple[re.Pattern[str], type[APIError]], ...]:
+    return tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), kind) for pattern, kind in rows)
+
+
 # Sources: Model Studio's error codes page (spring 2026) and recorded answers.
-_BY_CODE: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"^invalid_?api_?key$", errors.AuthenticationError),
-        (r"^(arrearage|commoditynotpurchased|prepaidbilloverdue|postpaidbilloverdue)$", errors.AccountError),
-        (r"freetieronly", errors.AccountError),
-        (r"data_?inspection_?failed$", errors.ContentFilterError),
-        (r"^(throttling|limit_?requests|limit_burst_rate|insufficient_quota)", errors.RateLimitError),
-        (r"^model_?not_?(found|supported)$", errors.NotFoundError),
-        (r"^(model\.)?access_?denied", errors.PermissionDeniedError),
-    )
+_BY_CODE = _table(
+    (r"^invalid_?api_?key$", errors.AuthenticationError),
+    (r"^(arrearage|commoditynotpurchased|prepaidbilloverdue|postpaidbilloverdue)$", errors.AccountError),
+    (r"freetieronly", errors.AccountError),
+    (r"data_?inspection_?failed$", errors.ContentFilterError),
+    (r"^(throttling|limit_?requests|limit_burst_rate|insufficient_quota)", errors.RateLimitError),
+    (r"^model_?not_?(found|supported)$", errors.NotFoundError),
+    (r"^(model\.)?access_?denied", errors.PermissionDeniedError),
 )
-_BY_WORDS: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
-    for pattern, kind in (
-        (r"free allocated quota exceeded|free tier .{0,60}exhausted", errors.AccountError),
-        (r"may contain inappropriate content", errors.ContentFilterError),
-        (r"download .{0,60}timed out", errors.MediaDownloadTimeoutError),
-        (r"(failed|unable) to download", _REFUSED),
-        (r"of multimodal url|authorization to access the media|url does not appear to be valid", _REFUSED),
-        (r"data-uri item|file size is too large|invalid video file|(video|audio) (file )?is too", _REFUSED),
-        (r"modality input does not|range of sequence images|audio is empty|audio format is illegal", _REFUSED),
-        (r"media format is not supported|decode the image|image length and width", _REFUSED),
-        (r"range of input length|maximum context length|context_length_exceeded", errors.ContextOverflowError),
-        (r"too many requests|rate limit exceeded", errors.RateLimitError),
-        (r"error occurred in model serving|buffer overflow", errors.ServerError),
-    )
+_BY_WORDS = _table(
+    (r"free allocated quota exceeded|free tier .{0,60}exhausted", errors.AccountError),
+    (r"may contain inappropriate content", errors.ContentFilterError),
+    (r"download .{0,60}timed out", errors.MediaDownloadTimeoutError),
+    (r"(failed|unable) to download", _REFUSED),
+    (r"of multimodal url|authorization to access the media|url does not appear to be valid", _REFUSED),
+    (r"data-uri item|file size is too large|invalid video file|(video|audio) (file )?is too", _REFUSED),
+    (r"modality input does not|range of sequence images|audio is empty|audio format is illegal", _REFUSED),
+    (r"media format is not supported|decode the image|image length and width", _REFUSED),
+    (r"range of input length|maximum context length|context_length_exceeded", errors.ContextOverflowError),
+    (r"too many requests|rate limit exceeded", errors.RateLimitError),
+    (r"error occurred in model serving|buffer overflow", errors.ServerError),
 )  # fmt: skip
 _BY_STATUS: dict[int, type[APIError]] = {
     400: errors.InvalidRequestError,
@@ -68,13 +66,10 @@ _BY_STATUS: dict[int, type[APIError]] = {
 }
 # Inside a 200 the code alone may tell whose fault it was. Sources: as above; the sources of QwenLM/qwen-code for the
 # two numbers, and of vLLM, whose code is an HTTP status (both 2026).
-_BY_CODE_INSIDE: tuple[tuple[re.Pattern[str], type[APIError]], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"invalid_?parameter|^invalid_?request", errors.InvalidRequestError),
-        (r"^internal_?(server_?)?error|^server_?error$|^service_?unavailable$", errors.ServerError),
-        (r"^130[25]$", errors.RateLimitError),
-    )
+_BY_CODE_INSIDE = _table(
+    (r"invalid_?parameter|^invalid_?request", errors.InvalidRequestError),
+    (r"^internal_?(server_?)?error|^server_?error$|^service_?unavailable$", errors.ServerError),
+    (r"^130[25]$", errors.RateLimitError),
 )
 _STATUS = re.compile(r"[45]\d\d")
 _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (

@@ -7,6 +7,7 @@ import av
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.avc_head import progressive_size
 from qwen_omni.media.probe import probe
 from tests.core.media.odd import ODD
@@ -77,3 +78,37 @@ def test_a_box_that_names_another_size_is_not_believed(tmp_path):
     info = probe(io.BytesIO(data), label="clip")
 
     assert (info.width, info.height) == (320, 180)
+
+
+def head_of_size(width: int, height: int) -> bytes:
+    """Write the shortest head there is, of a baseline stream, for a size in blocks of 16 pixels."""
+
+    def number(value: int) -> str:
+        digits = f"{value + 1:b}"
+        return "0" * (len(digits) - 1) + digits
+
+    told = [number(value) for value in (0, 0, 2, 1)] + [
+        "0",
+        number(width // 16 - 1),
+        number(height // 16 - 1),
+        "110011",
+    ]
+    bits = "".join(told)
+    bits += "0" * (-len(bits) % 8)
+    return bytes((0x67, 66, 0, 30)) + int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+@pytest.mark.parametrize(("size", "fits"), [((640, 368), True), ((5984, 6000), True), ((6016, 6000), False)])
+def test_a_head_may_not_claim_more_pixels_than_are_decoded(tmp_path, size, fits):
+    """Else a box that claims a small size would let it through, and a budget be counted for a size of nowhere."""
+    data = bytearray(ODD["mp4 h264"].make(tmp_path).path.read_bytes())
+    at = data.index(b"avcC") + 4 + 8
+    length, head = int.from_bytes(data[at - 2 : at], "big"), head_of_size(*size)
+    data[at : at + length] = head.ljust(length, b"\0")
+
+    if fits:
+        info = probe(io.BytesIO(data), label="clip")
+        assert (info.width, info.height) == size
+    else:
+        with pytest.raises(UnreadableMediaError, match="6,016 by 6,000 pixels; at most 36,000,000"):
+            probe(io.BytesIO(data), label="clip")
