@@ -12,8 +12,9 @@ import typer
 from qwen_omni.cli.display import progress, show_note, show_table
 from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.prepare import Choices, as_source, exact, look_at, plan_for, split_look
+from qwen_omni.media.prepare import Choices, as_source, look_at, plan_for, split_look
 from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.segments import exact_seconds
 from qwen_omni.profiles import DEFAULT_MODEL
 
 
@@ -37,7 +38,13 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
         to.mkdir(exist_ok=True)
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
-    made = split_look(look, plan, seconds=exact(seconds, "seconds"), overlap=exact(overlap, "overlap"), choices=choices)
+    made = split_look(
+        look,
+        plan,
+        seconds=exact_seconds(seconds, "seconds"),
+        overlap=exact_seconds(overlap, "overlap"),
+        choices=choices,
+    )
     with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
         for prepared in segments:
             with prepared:

@@ -120,7 +120,13 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     look = look_at(as_source(source), choices=choices)
     whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
     with contextlib.closing(
-        split_look(look, whole, seconds=exact(seconds, "seconds"), overlap=exact(overlap, "overlap"), choices=choices)
+        split_look(
+            look,
+            whole,
+            seconds=exact_seconds(seconds, "seconds"),
+            overlap=exact_seconds(overlap, "overlap"),
+            choices=choices,
+        )
     ) as made:
         yield from made
 
@@ -206,11 +212,6 @@ def as_source(source: Anything) -> MediaSource:
             return MediaSource.from_path(Path(source).expanduser(), trusted=True)
 
 
-def exact(seconds: Seconds, name: str = "") -> Fraction:
-    """Make an exact number of what a person wrote; raises `ConfigurationError` where it is no finite one."""
-    return exact_seconds(seconds, name)
-
-
 def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
     """Open a local source once and find out what it is.
 
@@ -246,8 +247,8 @@ def plan_for(
         budget=budget_named(budget),
         profile=model if isinstance(model, Profile) else profile_for(model),
         sampling=choices.sampling,
-        start=None if start is None else exact(start, "start"),
-        end=None if end is None else exact(end, "end"),
+        start=None if start is None else exact_seconds(start, "start"),
+        end=None if end is None else exact_seconds(end, "end"),
         room_bytes=choices.room_bytes,
         uplink_mbps=choices.uplink_mbps,
         cores=choices.workers or usual_workers(),
@@ -330,7 +331,7 @@ def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
     limits = {"video": profile.limits.video_seconds, "audio": profile.limits.audio_seconds}
     if look.info.kind == "image":
         raise UnsupportedMediaError(f"{look.label} is a picture and cannot be split. Use prepare.")
-    return min(seconds, exact(limits[look.info.kind]))
+    return min(seconds, exact_seconds(limits[look.info.kind]))
 
 
 def split_look(
@@ -346,7 +347,7 @@ def split_look(
             actual=0,
         )
     profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
-    shortest = exact(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
+    shortest = exact_seconds(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     check_lengths(whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
     watch = Watch(limit, label=look.label)

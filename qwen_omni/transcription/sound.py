@@ -18,8 +18,9 @@ from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
-from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, exact, look_at
+from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, look_at
 from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.segments import exact_seconds
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, Message, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
@@ -160,8 +161,8 @@ def _extracted(
     wish = Wish(
         budget=PRESETS["auto"],
         profile=_limits(profile),
-        start=None if options.start is None else exact(options.start, "start"),
-        end=None if options.end is None else exact(options.end, "end"),
+        start=None if options.start is None else exact_seconds(options.start, "start"),
+        end=None if options.end is None else exact_seconds(options.end, "end"),
     )
     plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
     return carry_out(replace(look, info=sound), plan, choices=Choices(media_root=settings.media_root))

@@ -13,9 +13,9 @@ from typing import Any
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.plan import Plan
-from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, exact, look_at, plan_for
+from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, look_at, plan_for
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.segments import CutPlace, Segment, check_lengths, count_segments, plan_segments
+from qwen_omni.media.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import usual_workers
@@ -80,7 +80,7 @@ class Footage:
     @property
     def shortest(self) -> Fraction:
         """How long a segment must be for the model, at least."""
-        return exact(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
+        return exact_seconds(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
 
     def check(self) -> None:
         """Find out whether it can be cut so, before anything is prepared.
@@ -226,10 +226,10 @@ def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: 
     assert isinstance(profile, Profile)
     most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
     wanted = float(plan.end - plan.start) if whole else options.segment_seconds
-    longest = min(exact(wanted), exact(most))
+    longest = min(exact_seconds(wanted), exact_seconds(most))
     first = plan.start + min(longest, (plan.end - plan.start) / 2)
     piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
     return Footage(
-        look=look, whole=plan, piece=piece, seconds=longest, overlap=exact(options.overlap),
+        look=look, whole=plan, piece=piece, seconds=longest, overlap=exact_seconds(options.overlap),
         choices=choices, watch=Watch(label=look.label),
     )  # fmt: skip
