@@ -13,7 +13,7 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.avc_head import progressive_size
-from qwen_omni.media.boxes import check_boxes, is_upright
+from qwen_omni.media.boxes import check_boxes, check_whole, is_upright
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -73,6 +73,7 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
     watch = Watch(_MOST_SECONDS, label=label)
     with _told(label, begins_as, size_bytes):
         check_boxes(file, size_bytes)
+        check_whole(file, size_bytes)
         upright = is_upright(file, size_bytes)
         with open_container(file, size_bytes, watch=watch) as container:
             container_name = _container_name(container, begins_as)
