@@ -10,7 +10,7 @@ the sound, which a thread that works on pictures never reads; so the tracks of o
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -25,7 +25,7 @@ _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b
 _TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"stsd", b"hdlr"}
 _LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codings that need a key: ISO/IEC 23001-7, and Apple's own
 _ENDLESS = 2**63  # bytes; where a box reaches to the end of its file, whose size is not asked for
-_FREE = b"free"  # the kind of a box that holds nothing
+_KIND_BYTES = 4
 _MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}  # bytes into the box, of version 0 and 1
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
 _HEAD = 24  # bytes of a table that are looked at
@@ -79,7 +79,7 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
         UnreadableMediaError: the file ends before they do; tells how large it should be.
     """
     indexed = False
-    for kind, _, end in itertools.islice(_boxes(file, 0, _ENDLESS), _MOST_BOXES):
+    for kind, _, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST_BOXES):
         indexed = indexed or kind == b"moov"
         if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
             raise UnreadableMediaError(
@@ -102,29 +102,14 @@ def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
         handler: `b"vide"` for pictures, `b"soun"` for sound.
     """
     found = [
-        at - len(_FREE)
+        at - _KIND_BYTES
         for kind, begin, end in _top_boxes(file, size_bytes)
         if kind == b"moov"
-        for inner, at, until in _boxes(file, begin, end)
-        if inner == b"trak" and _handlers(file, at, until) == [handler]
+        for inner, at, until in boxes_in(file, begin, end)
+        if inner == b"trak" and handlers_of(file, at, until) == [handler]
     ]
     file.seek(0)
     return found
-
-
-def hide_boxes(block: bytes, at: int, kinds: Sequence[int]) -> bytes:
-    """Give a block of a file with some boxes called `free`, which everybody passes over.
-
-    Args:
-        block: bytes of the file.
-        at: where in the file they begin.
-        kinds: where in the file the boxes tell their kind; a place may lie anywhere, or partly in the block.
-    """
-    for place in kinds:
-        begin, end = max(place, at), min(place + len(_FREE), at + len(block))
-        if begin < end:
-            block = block[: begin - at] + _FREE[begin - place : end - place] + block[end - at :]
-    return block
 
 
 def is_upright(file: IO[bytes], size_bytes: int) -> bool:
@@ -137,8 +122,8 @@ def is_upright(file: IO[bytes], size_bytes: int) -> bool:
 def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
     """Read how a film (`mvhd`) and its tracks (`tkhd`) are to be turned."""
     for kind, begin, end in _top_boxes(file, size_bytes):
-        for inner, at, until in _boxes(file, begin, end) if kind == b"moov" else ():
-            for box, place, _ in _boxes(file, at, until) if inner == b"trak" else [(inner, at, until)]:
+        for inner, at, until in boxes_in(file, begin, end) if kind == b"moov" else ():
+            for box, place, _ in boxes_in(file, at, until) if inner == b"trak" else [(inner, at, until)]:
                 if box in _MATRIX_AT:
                     file.seek(place)
                     file.seek(place + _MATRIX_AT[box][file.read(1) == b"\1"])  # the box's version
@@ -147,19 +132,19 @@ def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
 
 def _top_boxes(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
     """Give the outermost boxes up to the index; behind it there may be thousands of fragments."""
-    for box in _boxes(file, 0, size_bytes):
+    for box in boxes_in(file, 0, size_bytes):
         yield box
         if box[0] in (b"moov", b"moof"):
             break
 
 
-def _handlers(file: IO[bytes], begin: int, end: int) -> list[bytes]:
+def handlers_of(file: IO[bytes], begin: int, end: int) -> list[bytes]:
     """Give the handlers that a track names; none if it refers to other tracks."""
     named: list[bytes] = []
-    for kind, at, until in _boxes(file, begin, end):
+    for kind, at, until in boxes_in(file, begin, end):
         if kind == b"tref":
             return []
-        for inner, place, _ in _boxes(file, at, until) if kind == b"mdia" else ():
+        for inner, place, _ in boxes_in(file, at, until) if kind == b"mdia" else ():
             if inner == b"hdlr":
                 file.seek(place)
                 named.append(file.read(_HEAD)[8:12])
@@ -167,7 +152,7 @@ def _handlers(file: IO[bytes], begin: int, end: int) -> list[bytes]:
 
 
 def _walk(file: IO[bytes], begin: int, end: int, found: _Found, depth: int) -> None:
-    for kind, at, until in _boxes(file, begin, end):
+    for kind, at, until in boxes_in(file, begin, end):
         found.boxes += 1
         if found.boxes > _MOST_BOXES:
             raise UnreadableMediaError(f"its index has more than {_MOST_BOXES:,} boxes")
@@ -180,7 +165,7 @@ def _walk(file: IO[bytes], begin: int, end: int, found: _Found, depth: int) -> N
             _walk(file, _inside(file, kind, at), until, found, depth + 1)
 
 
-def _boxes(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes_in(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Give kind, begin and end of what each box between two places holds."""
     at = begin
     while at + 8 <= end:

@@ -6,14 +6,16 @@ all, and the reading is bounded, so that damaged bytes end in an error and never
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import av
 from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.boxes import hide_boxes, tracks_of
+from qwen_omni.media.boxes import tracks_of
+from qwen_omni.media.masked import MaskedFile
+from qwen_omni.media.narrow import Wanted, narrowed
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS), "threads": "1"}
 # Opening would decode a picture to learn of times that the index of an MP4 tells anyway.
 _NOTHING_DECODED = {"skip_frame": "all"}
 _INDEXED_BOXES = frozenset({b"ftyp", b"moov"})  # at the fourth byte of a file
-_OTHER_HANDLER = {"video": b"soun", "audio": b"vide"}
+_HANDLER = {"video": b"vide", "audio": b"soun"}
 _MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
 _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 
@@ -62,19 +64,17 @@ _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 class _Window:
     """A file for FFmpeg without its name, and with an end to what may be read."""
 
-    def __init__(self, file: IO[bytes], size_bytes: int, watch: Watch | None, hidden: Sequence[int]) -> None:
+    def __init__(self, file: IO[bytes] | MaskedFile, size_bytes: int, watch: Watch | None) -> None:
         self._file = file
         self._watch = watch
-        self._hidden = hidden
         self._left = 4 * size_bytes + _MOST_READ
 
     def read(self, size: int) -> bytes:
         if self.exhausted or (self._watch is not None and self._watch.over):
             return b""  # an exception would be kept by PyAV, and old versions fail when it comes twice
-        at = self._file.tell() if self._hidden else 0
         block = self._file.read(size)
         self._left -= max(len(block), 4096)  # a read of nothing counts too
-        return hide_boxes(block, at, self._hidden)
+        return block
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
@@ -90,12 +90,11 @@ class _Window:
 
 @contextlib.contextmanager
 def open_container(
-    file: IO[bytes],
+    file: IO[bytes] | MaskedFile,
     size_bytes: int,
     *,
     buffer_bytes: int = 32_768,
     watch: Watch | None = None,
-    hidden: Sequence[int] = (),
 ) -> Iterator["InputContainer"]:
     """Open a seekable binary file from its start as one of the containers we know.
 
@@ -104,7 +103,6 @@ def open_container(
         size_bytes: size of the file, for the bound on reading.
         buffer_bytes: how much is read at once; more is better where a whole file is read.
         watch: when its time is up the file seems to end, so that FFmpeg comes back from whatever it is doing.
-        hidden: where boxes of an MP4 tell their kind that FFmpeg shall not see.
 
     Raises:
         av.FFmpegError: FFmpeg cannot read it.
@@ -114,7 +112,7 @@ def open_container(
     file.seek(0)
     indexed = file.read(8)[4:] in _INDEXED_BOXES
     file.seek(0)
-    window = _Window(file, size_bytes, watch, hidden)
+    window = _Window(file, size_bytes, watch)
     with av.open(
         window,
         "r",
@@ -142,19 +140,27 @@ def open_for_work(
     size_bytes: int,
     *,
     only: Literal["video", "audio"] | None = None,
+    wanted: Wanted | None = None,
     watch: Watch | None = None,
 ) -> Iterator["InputContainer"]:
     """Open a file of which much will be read.
 
     With `only` set, other kinds of streams are passed over unread, or are missing: what the index of an MP4 tells of
-    them is not even kept.
+    them is not even kept. With `wanted` as well, what it tells of other seconds may be missing too.
     """
-    hidden = tracks_of(file, size_bytes, _OTHER_HANDLER[only]) if only is not None else ()
-    with open_container(file, size_bytes, buffer_bytes=_BLOCK, watch=watch, hidden=hidden) as container:
+    seen: IO[bytes] | MaskedFile = file if only is None else _seen(file, size_bytes, only, wanted)
+    with open_container(seen, size_bytes, buffer_bytes=_BLOCK, watch=watch) as container:
         for stream in container.streams:
             if only is not None and stream.type != only:
                 stream.discard = Discard.all
         yield container
+
+
+def _seen(file: IO[bytes], size_bytes: int, only: Literal["video", "audio"], wanted: Wanted | None) -> MaskedFile:
+    """Hide what a reader of one kind of stream does not need of an index, since FFmpeg would keep it."""
+    narrow = None if wanted is None else narrowed(file, size_bytes, _HANDLER[only], wanted)
+    other = "audio" if only == "video" else "video"
+    return narrow or MaskedFile(file, size_bytes, tracks_of(file, size_bytes, _HANDLER[other]))
 
 
 def picture_stream(container: "InputContainer") -> "VideoStream | None":

@@ -92,20 +92,21 @@ def _sound_within(info: MediaInfo, plan: Plan) -> Fraction | None:
 
 def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch) -> MediaInfo:
     """Write a mono MP3."""
+    stretch = SoundStretch(
+        begin=info.origin + plan.start,
+        rate=plan.budget.sample_rate,
+        duration=plan.end - plan.start if plan.partial and plan.end is not None else None,
+        seek=plan.start > 0,
+    )
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(source.open())
-        container = stack.enter_context(open_for_work(file, source.size_bytes, only="audio", watch=watch))
+        opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch)
+        container = stack.enter_context(opened)
         stream = sound_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
         track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
-        stretch = SoundStretch(
-            begin=info.origin + plan.start,
-            rate=plan.budget.sample_rate,
-            duration=plan.end - plan.start if plan.partial and plan.end is not None else None,
-            seek=plan.start > 0,
-        )
         packets = 0
         for packet in encode_sound(track.codec_context, read_sound(container, stream, stretch, watch)):
             output.mux(packet)

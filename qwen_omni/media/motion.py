@@ -62,7 +62,10 @@ def _window(begin: Fraction, length: Fraction, sought: bool) -> Stretch:
 
 def _thumbs(source: Reopenable, window: Stretch, watch: Watch) -> list[bytes]:
     try:
-        with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+        with (
+            source.open() as file,
+            open_for_work(file, source.size_bytes, only="video", wanted=window.wanted, watch=watch) as container,
+        ):
             return list(_seen(container, window, watch))
     except (av.FFmpegError, ValueError, EOFError):
         return []

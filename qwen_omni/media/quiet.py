@@ -12,6 +12,7 @@ import av
 
 from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.segments import CutPlace
 from qwen_omni.media.transcode_sound import SoundStretch, read_sound
@@ -52,8 +53,12 @@ def quiet_places(
 
 
 def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
-        keys = [key - zero for key in _keys(container, zero + window[0] - _LOOK_BACK, zero + window[1], watch)]
+    wanted = Wanted(begin=zero + window[0] - _LOOK_BACK, end=zero + window[1])
+    with (
+        source.open() as file,
+        open_for_work(file, source.size_bytes, only="video", wanted=wanted, watch=watch) as container,
+    ):
+        keys = [key - zero for key in _keys(container, wanted.begin, zero + window[1], watch)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
     if not gaps:
         return []
@@ -84,11 +89,14 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
 
 
 def _silences(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
-    with source.open() as file, open_for_work(file, source.size_bytes, only="audio", watch=watch) as container:
+    stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
+    with (
+        source.open() as file,
+        open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch) as container,
+    ):
         stream = sound_stream(container)
         if stream is None:
             return []
-        stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
         levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in read_sound(
             container, stream, stretch, watch
         )))  # fmt: skip

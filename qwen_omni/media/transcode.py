@@ -17,6 +17,7 @@ import av
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
 from qwen_omni.media.heap import trim_heap
+from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.reopen import Reopenable
@@ -80,11 +81,12 @@ def _picture(plan: Plan) -> Picture:
 
 def _stretches(source: Reopenable, plan: Plan, origin: Fraction, workers: int, watch: Watch) -> list[Stretch]:
     """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
-    with _alone(source, "video", watch) as container:
+    begin, period = origin + plan.start, _picture(plan).period
+    wanted = Wanted(begin=begin, end=None if plan.end is None else origin + plan.end)
+    with _alone(source, "video", wanted, watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
-        begin, period = origin + plan.start, _picture(plan).period
         if plan.budget.key_frames:
             return [_sparse(container, stream, plan, begin)]
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
@@ -169,11 +171,13 @@ def _listed(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "
 
 
 @contextlib.contextmanager
-def _alone(source: Reopenable, only: Literal["video", "audio"], watch: Watch) -> "Iterator[InputContainer]":
-    """Open a source for its pictures or its sound; each thread does, so what is kept of the other would add up."""
+def _alone(
+    source: Reopenable, only: Literal["video", "audio"], wanted: Wanted, watch: Watch
+) -> "Iterator[InputContainer]":
+    """Open a source for some of its pictures or sound; each thread does, so what is kept of the rest would add up."""
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only=only, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only=only, wanted=wanted, watch=watch) as container,
     ):
         trim_heap()  # of what the piece before freed, and of what opening needed for a moment
         yield container
@@ -182,7 +186,7 @@ def _alone(source: Reopenable, only: Literal["video", "audio"], watch: Watch) ->
 def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "Iterator[Packet[VideoStream]]":
     """Decode, shape and encode one stretch, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with _alone(source, "video", watch) as container:
+    with _alone(source, "video", stretch.wanted, watch) as container:
         stream = picture_stream(container)
         assert stream is not None
         shown = read_pictures(container, stream, stretch, watch, key_frames=plan.budget.key_frames)
@@ -200,7 +204,7 @@ def _read_and_encode_apart(
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with _alone(source, "video", watch) as container:
+        with _alone(source, "video", stretch.wanted, watch) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
@@ -237,7 +241,7 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with _alone(source, "audio", watch) as container:
+        with _alone(source, "audio", stretch.wanted, watch) as container:
             stream = sound_stream(container)
             if stream is None:
                 return

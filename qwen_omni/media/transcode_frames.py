@@ -34,12 +34,15 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, origin: Fractio
     count = None
     if plan.partial and plan.end is not None:
         count = int(-(-(plan.end - plan.start) // picture.period))
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+    begin = origin + plan.start
+    stretch = Stretch(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
+    with (
+        source.open() as file,
+        open_for_work(file, source.size_bytes, only="video", wanted=stretch.wanted, watch=watch) as container,
+    ):
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
-        begin = origin + plan.start
-        stretch = Stretch(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []
         shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=plan.budget.key_frames)

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import MOST_PIXELS, packets_of
+from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
 from qwen_omni.media.resets import length_bytes_of, resets
@@ -59,6 +60,12 @@ class Stretch:
     def start(self) -> Fraction:
         """The file's own time of the first picture."""
         return self.begin + self.first * self.period
+
+    @property
+    def wanted(self) -> Wanted:
+        """The seconds of the file that are read for it."""
+        end = None if self.count is None else self.start + self.count * self.period
+        return Wanted(begin=self.start if self.seek is None else min(self.start, self.seek), end=end)
 
 
 Shown = tuple["VideoFrame", int, int]

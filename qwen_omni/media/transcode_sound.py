@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import av
 
 from qwen_omni.media.containers import packets_of
+from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class SoundStretch:
     seek: bool = False
     told: Fraction | None = None
     index: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        """The seconds of the file that are read for it."""
+        return Wanted(begin=self.begin, end=None if self.duration is None else self.begin + self.duration)
 
     @property
     def samples(self) -> int | None:
