@@ -164,10 +164,8 @@ def _picture_facts(
 ) -> dict[str, Any]:
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its pictures")
-    told = _told_size(stream) if upright else None
     _check_pixels(stream.width, stream.height)
-    _check_pixels(*told or (0, 0))
-    rotation, interlaced, sides = 0, False, told
+    rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
     if sides is None:
         frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
         if frame is None:
@@ -201,7 +199,10 @@ def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
     context = stream.codec_context
     if context.codec.canonical_name != "h264" or context.extradata is None:
         return None
-    return progressive_size(bytes(context.extradata))
+    size = progressive_size(bytes(context.extradata))
+    if size is not None:
+        _check_pixels(*size)  # the container may claim less
+    return size
 
 
 def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:

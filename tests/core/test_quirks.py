@@ -82,6 +82,7 @@ SHORT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SHORT)
 def test_a_connection_cut_at_every_byte(service: Standin, ask, kind: str):
     """Wherever the connection is cut, the answer is whole or an interruption: never a short success."""

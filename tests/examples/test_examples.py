@@ -111,6 +111,7 @@ def test_media_are_made(kind, tmp_path):
     assert len(list(made.glob("*.mp4"))) == 3 if kind == "folder" else made.stat().st_size > 1000
 
 
+@pytest.mark.slow
 @old_names
 @pytest.mark.parametrize("path", [one for one in RUNNING if one.values[0].name not in OWN], ids=named)
 def test_it_asks_the_service_of_the_environment(path, run, files):
