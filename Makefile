@@ -8,7 +8,8 @@ PEERS := .venv-peers
 PEERS2 := .venv-peers-llama-index
 BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
-SPREAD := -n auto --dist worksteal
+# One more than there are cores: some tests wait for a process or a connection.
+SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-long test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
@@ -120,7 +121,7 @@ bench-media: $(VENV)/.test  ## measure the media engine against ffmpeg; takes lo
 	  --ffmpeg "$$($(BIN)/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')"
 
 fuzz: $(VENV)/.test  ## 50,000 damaged files; takes long
-	QWEN_OMNI_FUZZ=50000 $(BIN)/python -m pytest $(SPREAD) -m slow tests/core/media/test_prepare_hostile.py
+	QWEN_OMNI_FUZZ=50000 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/core/media/test_prepare_hostile.py
 
 live-caption: $(VENV)/.demo  ## caption a video on the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
 	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')

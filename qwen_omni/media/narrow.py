@@ -80,7 +80,7 @@ def _index(file: IO[bytes], size_bytes: int) -> tuple[int, int, int]:
 def _tells_size(file: IO[bytes], begin: int) -> bool:
     """Tell whether a payload says where it ends; else it would end behind a new index."""
     file.seek(begin - 8)
-    return file.read(4) != bytes(4)
+    return file.read(8) != bytes(4) + b"mdat"
 
 
 def _moov(file: IO[bytes], begin: int, end: int, handler: bytes, wanted: Wanted) -> Iterator[bytes]:

@@ -120,6 +120,14 @@ def test_a_film_that_begins_late():
     check_same(film(late=3.5))
 
 
+def test_a_payload_whose_length_is_a_long_number(usual):
+    """As cameras write it, who do not know in the beginning how long a film will be."""
+    at = usual.index(b"mdat")
+    assert usual[at - 12 : at - 4] == b"\0\0\0\x08free"
+    length = int.from_bytes(usual[at - 4 : at], "big") + 8
+    check_same(usual[: at - 12] + b"\0\0\0\1mdat" + length.to_bytes(8, "big") + usual[at + 4 :])
+
+
 def test_a_film_of_quicktime(usual):
     check_same(film(container="mov"))
 
