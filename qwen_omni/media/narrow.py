@@ -9,6 +9,7 @@ Where anything in an index is unusual it is left as it is: nothing is lost then 
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,6 +32,7 @@ _READ_ALONE = ([b"vide"], [b"soun"])  # handlers of tracks that may be left out
 _ONE = bytes.fromhex("00010000")  # the usual speed of an edit
 _HEAD = 8  # bytes of a list of edits before its entries
 _TOLD_ONCE = TABLES | GROUPINGS | {b"mdhd", b"elst"}
+_ONE_AT_A_TIME = threading.Lock()  # the tables of a track are in memory for a moment, 10 MB for two hours
 _TIMESCALE_AT = (12, 20)  # bytes into `mvhd` and `mdhd`, of version 0 and 1
 _KIND_BYTES = 4
 
@@ -52,7 +54,7 @@ def narrowed(file: IO[bytes], size_bytes: int, handler: bytes, wanted: Wanted) -
         handler: `b"vide"` or `b"soun"`: the kind of track that is read. Those of the other kind are missing then.
         wanted: what will be read of it.
     """
-    with contextlib.suppress(UnusualIndexError, OverflowError):  # of numbers that no table holds
+    with _ONE_AT_A_TIME, contextlib.suppress(UnusualIndexError, OverflowError):  # the latter: no table holds them
         kind_at, begin, end = _index(file, size_bytes)
         index = b"".join(_moov(file, begin, end, handler, wanted))
         return MaskedFile(file, size_bytes, [kind_at], _box(b"moov", index))

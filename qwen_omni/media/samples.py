@@ -191,7 +191,8 @@ class _Chunks:
 
     def __init__(self, entries: "array[int]", count: int) -> None:
         self._firsts, self._each = entries[0::3], entries[1::3]  # chunks count from one
-        spans = [later - first for first, later in itertools.pairwise([*self._firsts, count + 1])]
+        borders = itertools.chain(self._firsts, [count + 1])
+        spans = array("q", (later - first for first, later in itertools.pairwise(borders)))
         if list(self._firsts[:1]) != [1] or min(spans) < 1 or min(self._each) < 1 or set(entries[2::3]) != {1}:
             raise UnusualIndexError  # several codecs in one track, or nonsense
         self._ends = _summed(map(operator.mul, spans, self._each))
@@ -221,10 +222,10 @@ def _summed(numbers: Iterable[int]) -> "array[int]":
 def _numbers(table: bytes, each: int, *, before: int = _HEAD, size: int = 4) -> "array[int]":
     """Read the numbers of a table, of which each entry has some."""
     count = int.from_bytes(table[before - 4 : before], "big") * each
-    held = table[before : before + count * size]
-    if len(held) < count * size:
+    if len(table) - before < count * size:
         raise UnusualIndexError
-    numbers = array("I" if size == 4 else "Q", held)  # noqa: PLR2004
+    numbers = array("I" if size == 4 else "Q")  # noqa: PLR2004
+    numbers.frombytes(memoryview(table)[before : before + count * size])
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
