@@ -19,7 +19,7 @@ from qwen_omni.messages import Part, TextPart
 from qwen_omni.video.heeded import heeded_media
 
 if TYPE_CHECKING:  # it brings the media modules, which importing the chain does not pay for
-    from qwen_omni.media.prepare import Anything
+    from qwen_omni.media.look import Anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

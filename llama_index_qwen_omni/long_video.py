@@ -20,7 +20,7 @@ from llama_index_qwen_omni._messages import to_messages
 from llama_index_qwen_omni.ledger import mapping_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.prepare import Anything
+from qwen_omni.media.look import Anything
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response

@@ -62,9 +62,9 @@ if TYPE_CHECKING:
     )
     from qwen_omni.media.budget import MediaBudget as MediaBudget
     from qwen_omni.media.info import MediaInfo as MediaInfo
+    from qwen_omni.media.look import Choices as Choices
     from qwen_omni.media.plan import Plan as Plan
     from qwen_omni.media.prepare import (
-        Choices as Choices,
         aprepare as aprepare,
         asplit as asplit,
         prepare as prepare,
@@ -205,8 +205,9 @@ _HOMES = {
     """,
     "qwen_omni.media.budget": "MediaBudget",
     "qwen_omni.media.info": "MediaInfo",
+    "qwen_omni.media.look": "Choices",
     "qwen_omni.media.plan": "Plan",
-    "qwen_omni.media.prepare": "Choices aprepare asplit prepare split",
+    "qwen_omni.media.prepare": "aprepare asplit prepare split",
     "qwen_omni.media.prepared": "Prepared Still",
     "qwen_omni.media.source": "MediaSource",
     "qwen_omni.messages": """

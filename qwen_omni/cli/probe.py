@@ -10,8 +10,8 @@ import typer
 
 from qwen_omni.cli.display import show_table
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.plan import Plan
-from qwen_omni.media.prepare import Choices, as_source, look_at, plan_for
 from qwen_omni.profiles import DEFAULT_MODEL
 
 

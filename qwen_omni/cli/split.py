@@ -12,7 +12,8 @@ import typer
 from qwen_omni.cli.display import progress, show_note, show_table
 from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.prepare import Choices, as_source, look_at, plan_for, split_look
+from qwen_omni.media.look import Choices, as_source, look_at, plan_for
+from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import exact_seconds
 from qwen_omni.profiles import DEFAULT_MODEL

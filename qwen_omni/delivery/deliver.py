@@ -19,7 +19,7 @@ from qwen_omni.delivery.formats import linked_format
 from qwen_omni.delivery.links import names_seconds
 from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.local import resolve_local
-from qwen_omni.media.prepare import USUAL
+from qwen_omni.media.look import USUAL
 from qwen_omni.media.rules import check_conversation, check_inline, media_parts
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, MediaPart, Message, Part, VideoPart, media_of

@@ -10,9 +10,10 @@ from qwen_omni.delivery.inline import version_of
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_plain
+from qwen_omni.media.look import USUAL, Choices, Look, look_at, plan_for
 from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.plan_channels import AS_IT_IS, check_channels, loses_channels
-from qwen_omni.media.prepare import USUAL, Choices, Look, carry_out, look_at, plan_for
+from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part
 from qwen_omni.media.source import MediaSource

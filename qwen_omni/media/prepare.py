@@ -1,65 +1,27 @@
 """Make media fit: `prepare` one piece, `split` a long one into segments that come in order while work goes on.
 
-`media.plan` decides, `media.transcode` and its neighbours do; this module opens, asks, starts and cleans up. The
-asynchronous forms run the same on threads, since FFmpeg blocks.
+`media.look` opens and asks, `media.plan` decides, `media.transcode` and its neighbours do; this module starts and
+cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
 """
 
 import asyncio
 import contextlib
 import itertools
-import os
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
-from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Action, Plan, Wish
-from qwen_omni.media.planning import plan_media
+from qwen_omni.media.budget import BudgetName, MediaBudget
+from qwen_omni.media.look import USUAL, Anything, Choices, Look, Seconds, as_source, look_at, plan_for
+from qwen_omni.media.plan import Action, Plan
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.probe import probe
-from qwen_omni.media.reopen import Reopenable, first_opening
 from qwen_omni.media.scratch import remove_file, scratch
 from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, check_lengths, exact_seconds, plan_segments
 from qwen_omni.media.sharing import segments_apart, threads_for
-from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import StoppedError, Watch, usual_limit
 from qwen_omni.media.workers import in_order, usual_workers
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
-
-Anything = MediaSource | str | os.PathLike[str] | bytes
-Seconds = float | Fraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """How media is prepared, apart from its budget and range.
-
-    Attributes:
-        model: the name of the model that will see it, or its profile.
-        sampling: what the caller asks of the service; it is part of the bill that plans compare.
-        media_root: the folder that sources out of messages must lie in.
-        room_bytes: a larger file could not be delivered.
-        uplink_mbps: megabits per second that can be sent.
-        workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
-        limit_seconds: how long the work may take; generous and by the length of the media, if not given.
-    """
-
-    model: str | Profile = DEFAULT_MODEL
-    sampling: Sampling = DEFAULT_SAMPLING
-    media_root: Path = Path()
-    room_bytes: int | None = None
-    uplink_mbps: float = 20.0
-    workers: int | None = None
-    limit_seconds: float | None = None
-
-
-USUAL = Choices()
-_LOOKED_AT = 12.0  # seconds of a video that `media.motion` looks at
 
 
 def prepare(
@@ -185,84 +147,6 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
         await loop.run_in_executor(None, segments.close)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A source after one look: what it is, and how it is opened again."""
-
-    source: MediaSource
-    info: MediaInfo
-    reopenable: Reopenable
-
-    @property
-    def label(self) -> str:
-        """How messages name it."""
-        return self.reopenable.label
-
-
-def as_source(source: Anything) -> MediaSource:
-    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
-    match source:
-        case MediaSource():
-            return source
-        case bytes():
-            return MediaSource.from_bytes(source)
-        case str() if "://" in source or source.startswith("data:"):
-            return MediaSource.from_url(source)
-        case _:
-            return MediaSource.from_path(Path(source).expanduser(), trusted=True)
-
-
-def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
-    """Open a local source once and find out what it is.
-
-    Raises:
-        MediaError: it is a link, or not readable media.
-    """
-    if source.url is not None:
-        raise UnsupportedMediaError(
-            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
-        )
-    label = name or source.label
-    with first_opening(source, choices.media_root, label=label) as (file, reopenable):
-        return Look(
-            source=source, info=probe(file, label=label, media_type_hint=source.media_type), reopenable=reopenable
-        )
-
-
-def plan_for(
-    look: Look,
-    *,
-    budget: MediaBudget | BudgetName,
-    start: Seconds | None = None,
-    end: Seconds | None = None,
-    choices: Choices = USUAL,
-) -> Plan:
-    """Decide what to do with a source; looks at its motion only if that matters.
-
-    Raises:
-        MediaDoesNotFitError: the range is empty.
-    """
-    model = choices.model
-    wish = Wish(
-        budget=budget_named(budget),
-        profile=model if isinstance(model, Profile) else profile_for(model),
-        sampling=choices.sampling,
-        start=None if start is None else exact_seconds(start, "start"),
-        end=None if end is None else exact_seconds(end, "end"),
-        room_bytes=choices.room_bytes,
-        uplink_mbps=choices.uplink_mbps,
-        cores=choices.workers or usual_workers(),
-    )
-    plan = plan_media(look.info, wish, label=look.label)
-    if plan.action in ("video", "frames") and wish.budget.fps is None:
-        from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
-
-        watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        lively = is_lively(look.reopenable, plan.start, plan.end, watch, origin=look.info.origin)
-        plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
-    return plan
-
-
 def carry_out(
     look: Look,
     plan: Plan,
@@ -327,11 +211,11 @@ def _damaged(look: Look, error: Exception) -> MediaError:
 
 
 def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
-    profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
-    limits = {"video": profile.limits.video_seconds, "audio": profile.limits.audio_seconds}
+    limits = choices.profile.limits
+    longest = {"video": limits.video_seconds, "audio": limits.audio_seconds}
     if look.info.kind == "image":
         raise UnsupportedMediaError(f"{look.label} is a picture and cannot be split. Use prepare.")
-    return min(seconds, exact_seconds(limits[look.info.kind]))
+    return min(seconds, exact_seconds(longest[look.info.kind]))
 
 
 def split_look(
@@ -346,8 +230,7 @@ def split_look(
             limit=float(longest),
             actual=0,
         )
-    profile = choices.model if isinstance(choices.model, Profile) else profile_for(choices.model)
-    shortest = exact_seconds(profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
+    shortest = exact_seconds(choices.profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     check_lengths(whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
     watch = Watch(limit, label=look.label)

@@ -12,7 +12,7 @@ from qwen_omni.delivery.deliver import Delivery
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, SpendLimitError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import MediaKind
-from qwen_omni.media.prepare import Anything, Choices, as_source, look_at
+from qwen_omni.media.look import Anything, Choices, as_source, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation
 from qwen_omni.media.source import MediaSource

@@ -21,8 +21,8 @@ from qwen_omni.errors import (
     UnsupportedMediaError,
 )
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.look import Look
 from qwen_omni.media.plan import Plan
-from qwen_omni.media.prepare import Look
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part, media_parts, modality_of
 from qwen_omni.media.source import MediaSource

@@ -16,9 +16,10 @@ from qwen_omni.delivery.links import check_link, is_private_host
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
-from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, look_at
+from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import exact_seconds
 from qwen_omni.media.source import MediaSource

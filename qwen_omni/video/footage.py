@@ -12,8 +12,9 @@ from typing import Any
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at, plan_for
 from qwen_omni.media.plan import Plan
-from qwen_omni.media.prepare import Anything, Choices, Look, as_source, carry_out, look_at, plan_for
+from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
 from qwen_omni.media.source import MediaSource
@@ -52,8 +53,7 @@ class Footage:
     @property
     def profile(self) -> Profile:
         """The model that will see it."""
-        model = self.choices.model
-        return model if isinstance(model, Profile) else profile_for(model)
+        return self.choices.profile
 
     @property
     def start(self) -> Fraction:

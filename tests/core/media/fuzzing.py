@@ -21,7 +21,8 @@ from typing import IO
 
 from qwen_omni.errors import MediaError
 from qwen_omni.media import narrow
-from qwen_omni.media.prepare import Choices, prepare, split
+from qwen_omni.media.look import Choices
+from qwen_omni.media.prepare import prepare, split
 from qwen_omni.media.scratch import scratch
 from tests.core.media.watching import opened_by_python
 

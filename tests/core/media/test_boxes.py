@@ -13,8 +13,9 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, check_whole, is_upright, tracks_of
 from qwen_omni.media.containers import open_for_work
+from qwen_omni.media.look import Choices
 from qwen_omni.media.masked import hide_boxes
-from qwen_omni.media.prepare import Choices, prepare
+from qwen_omni.media.prepare import prepare
 from tests.core.media import making
 from tests.core.media.odd import ODD
 

@@ -15,7 +15,8 @@ import pytest
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError
 from qwen_omni.media.budget import MediaBudget
-from qwen_omni.media.prepare import Choices, prepare
+from qwen_omni.media.look import Choices
+from qwen_omni.media.prepare import prepare
 from qwen_omni.media.watch import usual_limit
 from tests.core.media import making
 

@@ -20,8 +20,9 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import MediaError
 from qwen_omni.media import narrow
 from qwen_omni.media.containers import open_for_work, picture_stream, sound_stream
+from qwen_omni.media.look import Choices
 from qwen_omni.media.narrow import Wanted, narrowed
-from qwen_omni.media.prepare import Choices, split
+from qwen_omni.media.prepare import split
 from qwen_omni.media.samples import Samples
 
 LENGTH = 90  # seconds

@@ -1,0 +1,136 @@
+"""Look at a source once and plan for it, before anything is prepared, priced or sent.
+
+Whoever makes media fit, estimates its price or walks over a long video begins here: `look_at` opens and tells what is
+there, `plan_for` asks `media.planning` what to do with it.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan import Plan, Wish
+from qwen_omni.media.planning import plan_media
+from qwen_omni.media.probe import probe
+from qwen_omni.media.reopen import Reopenable, first_opening
+from qwen_omni.media.segments import exact_seconds
+from qwen_omni.media.source import MediaSource
+from qwen_omni.media.watch import Watch, usual_limit
+from qwen_omni.media.workers import usual_workers
+from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+
+Anything = MediaSource | str | os.PathLike[str] | bytes
+Seconds = float | Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How media is prepared, apart from its budget and range.
+
+    Attributes:
+        model: the name of the model that will see it, or its profile.
+        sampling: what the caller asks of the service; it is part of the bill that plans compare.
+        media_root: the folder that sources out of messages must lie in.
+        room_bytes: a larger file could not be delivered.
+        uplink_mbps: megabits per second that can be sent.
+        workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
+        limit_seconds: how long the work may take; generous and by the length of the media, if not given.
+    """
+
+    model: str | Profile = DEFAULT_MODEL
+    sampling: Sampling = DEFAULT_SAMPLING
+    media_root: Path = Path()
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    workers: int | None = None
+    limit_seconds: float | None = None
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of the model."""
+        return self.model if isinstance(self.model, Profile) else profile_for(self.model)
+
+
+USUAL = Choices()
+_LOOKED_AT = 12.0  # seconds of a video that `media.motion` looks at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A source after one look: what it is, and how it is opened again."""
+
+    source: MediaSource
+    info: MediaInfo
+    reopenable: Reopenable
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return self.reopenable.label
+
+
+def as_source(source: Anything) -> MediaSource:
+    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
+    match source:
+        case MediaSource():
+            return source
+        case bytes():
+            return MediaSource.from_bytes(source)
+        case str() if "://" in source or source.startswith("data:"):
+            return MediaSource.from_url(source)
+        case _:
+            return MediaSource.from_path(Path(source).expanduser(), trusted=True)
+
+
+def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
+    """Open a local source once and find out what it is.
+
+    Raises:
+        MediaError: it is a link, or not readable media.
+    """
+    if source.url is not None:
+        raise UnsupportedMediaError(
+            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
+        )
+    label = name or source.label
+    with first_opening(source, choices.media_root, label=label) as (file, reopenable):
+        return Look(
+            source=source, info=probe(file, label=label, media_type_hint=source.media_type), reopenable=reopenable
+        )
+
+
+def plan_for(
+    look: Look,
+    *,
+    budget: MediaBudget | BudgetName,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Plan:
+    """Decide what to do with a source; looks at its motion only if that matters.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty.
+    """
+    wish = Wish(
+        budget=budget_named(budget),
+        profile=choices.profile,
+        sampling=choices.sampling,
+        start=None if start is None else exact_seconds(start, "start"),
+        end=None if end is None else exact_seconds(end, "end"),
+        room_bytes=choices.room_bytes,
+        uplink_mbps=choices.uplink_mbps,
+        cores=choices.workers or usual_workers(),
+    )
+    plan = plan_media(look.info, wish, label=look.label)
+    if plan.action in ("video", "frames") and wish.budget.fps is None:
+        from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
+
+        watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
+        lively = is_lively(look.reopenable, plan.start, plan.end, watch, origin=look.info.origin)
+        plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
+    return plan
