@@ -9,7 +9,6 @@ It also keeps the whole index in memory, some 13 MB for an hour of film each tim
 the sound, which a thread that works on pictures never reads; so the tracks of one kind can be hidden from it.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
@@ -24,7 +23,6 @@ _DEEPEST = 10  # FFmpeg goes no deeper either
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"udta", b"meta"})
 _TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"stsd", b"hdlr"}
 _LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codings that need a key: ISO/IEC 23001-7, and Apple's own
-_ENDLESS = 2**63  # bytes; where a box reaches to the end of its file, whose size is not asked for
 _KIND_BYTES = 4
 _MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}  # bytes into the box, of version 0 and 1
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
@@ -66,28 +64,6 @@ def check_boxes(file: IO[bytes], size_bytes: int) -> None:
     """
     found = _Found()
     _walk(file, 0, size_bytes, found, 0)
-    file.seek(0)
-
-
-def check_whole(file: IO[bytes], size_bytes: int) -> None:
-    """Find out whether all pictures and sound are there that an MP4 has an index for, before its first fragment.
-
-    An index at the front outlives a download or copy that broke off, and tells of a whole film. Where fragments follow
-    it there is no such promise: each has an index of its own.
-
-    Raises:
-        UnreadableMediaError: the file ends before they do; tells how large it should be.
-    """
-    indexed = False
-    for kind, _, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST_BOXES):
-        indexed = indexed or kind == b"moov"
-        if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
-            raise UnreadableMediaError(
-                f"its index is of a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
-                "copy or download it again, whole"
-            )
-        if kind == b"moof" or end >= size_bytes:
-            break
     file.seek(0)
 
 

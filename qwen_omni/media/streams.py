@@ -13,7 +13,7 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.avc_head import progressive_size
-from qwen_omni.media.boxes import check_boxes, check_whole, is_upright
+from qwen_omni.media.boxes import check_boxes, is_upright
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -26,6 +26,7 @@ from qwen_omni.media.containers import (
 )
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.watch import Watch
+from qwen_omni.media.whole import check_whole
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext

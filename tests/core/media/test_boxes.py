@@ -6,37 +6,18 @@ And a thread that works on the pictures of a film sees its index without the tra
 import io
 import struct
 
-import av
 import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, check_whole, is_upright, tracks_of
+from qwen_omni.media.boxes import MOST_SAMPLES, check_boxes, is_upright, tracks_of
 from qwen_omni.media.containers import open_for_work
 from qwen_omni.media.look import Choices
 from qwen_omni.media.masked import hide_boxes
 from qwen_omni.media.prepare import prepare
 from tests.core.media import making
+from tests.core.media.boxing import box, fragment, numbers, track
 from tests.core.media.odd import ODD
-
-
-def box(kind: str, *inside: bytes, size: int | None = None) -> bytes:
-    data = b"".join(inside)
-    return struct.pack(">I4s", len(data) + 8 if size is None else size, kind.encode()) + data
-
-
-def numbers(*values: int) -> bytes:
-    return struct.pack(f">{len(values)}I", *values)
-
-
-def fragment(flags: int, count: int, entries: int = 0, size: int | None = None) -> bytes:
-    return box("moof", box("traf", box("trun", numbers(flags, count), bytes(entries), size=size)))
-
-
-def track(count: int, *, sound: bool = False, ticks: int = 1, each: int = 2) -> bytes:
-    handler = box("hdlr", numbers(0, 0), b"soun" if sound else b"vide", bytes(12))
-    table = box("stbl", box("stts", numbers(0, 1, count, ticks)), box("stsz", numbers(0, each, count)))
-    return box("trak", box("mdia", handler, box("minf", table)))
 
 
 def look(*boxes: bytes) -> None:
@@ -83,53 +64,6 @@ HONEST = {
 def test_an_honest_index_is_let_be(name):
     """What real files have is no claim too much."""
     look(HONEST[name])
-
-
-PAYLOAD = box("mdat", bytes(100))
-WHOLENESS = {  # and how many bytes are missing
-    "whole": (box("moov", track(10)) + PAYLOAD, 0),
-    "one byte short": (box("moov", track(10)) + PAYLOAD[:-1], 1),
-    "half of its payload": (box("moov", track(10)) + PAYLOAD[:-50], 50),
-    "cut in a second payload": (box("moov", track(10)) + PAYLOAD + PAYLOAD[:-50], 50),
-    "a long payload, cut": (box("moov", track(10)) + numbers(1) + b"mdat" + struct.pack(">Q", 116) + bytes(60), 40),
-    "more behind its payload": (box("moov", track(10)) + PAYLOAD + box("free", bytes(9)) + b"\0\1", 0),
-    "something else cut behind its payload": (box("moov", track(10)) + PAYLOAD + box("uuid", bytes(9), size=2**30), 0),
-    "payload up to the end": (box("moov", track(10)) + numbers(0) + b"mdat" + bytes(50), 0),
-    "fragments of a live recording, the last one cut": (box("moov", track(0)) + fragment(0, 3) + PAYLOAD[:-50], 0),
-    "no index yet": (PAYLOAD[:-50], 0),
-    "no MP4": (b"RIFF" + bytes(50), 0),
-    "nothing": (b"", 0),
-}
-
-
-@pytest.mark.parametrize("name", WHOLENESS)
-def test_a_film_whose_index_came_first_may_not_be_cut(name):
-    """What is missing would be priced, and neither seen nor heard."""
-    data, missing = WHOLENESS[name]
-
-    if missing:
-        with pytest.raises(UnreadableMediaError, match=f"{len(data) + missing:,} bytes, so {missing} are missing"):
-            check_whole(io.BytesIO(data), len(data))
-    else:
-        check_whole(io.BytesIO(data), len(data))
-
-
-@pytest.mark.parametrize("budget", ["auto", "static", "original"])
-def test_a_download_that_broke_off_is_refused(budget, tmp_path):
-    with (
-        av.open(io.BytesIO(making.video("mp4", "libx264", 4))) as film,
-        av.open(str(tmp_path / "film.mp4"), "w", options={"movflags": "faststart"}) as out,
-    ):
-        out.add_stream_from_template(film.streams.video[0])
-        for packet in film.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = out.streams.video[0]
-                out.mux(packet)
-    whole = (tmp_path / "film.mp4").read_bytes()
-
-    prepare(whole, budget=budget, choices=Choices(workers=1)).close()
-    with pytest.raises(UnreadableMediaError, match=f"of {len(whole):,} bytes, so 500 are missing; copy or download"):
-        prepare(whole[:-500], budget=budget, choices=Choices(workers=1))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"ID3\4", making.wav(0.1), making.video("matroska", "libx264", 1)])

@@ -24,6 +24,7 @@ from qwen_omni.media.look import Choices
 from qwen_omni.media.narrow import Wanted, narrowed
 from qwen_omni.media.prepare import split
 from qwen_omni.media.samples import Samples
+from tests.core.media.boxing import box
 
 LENGTH = 90  # seconds
 RATE = 8_000
@@ -149,11 +150,6 @@ def test_segments_are_the_same(usual, monkeypatch):
         made.append([(segment.start, segment.end, segment.read()) for segment in segments])
     assert made[0] == made[1]
     assert len(made[0]) > 4
-
-
-def box(kind: str, *inside: bytes) -> bytes:
-    data = b"".join(inside)
-    return struct.pack(">I4s", len(data) + 8, kind.encode()) + data
 
 
 def changed(data: bytes, kind: bytes, at: int, new: bytes) -> bytes:
