@@ -18,6 +18,7 @@ from qwen_omni.errors import QwenOmniError
 # The first row that fits counts, so children stand before their parents.
 _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] = (
     (ours.CaptionSyntaxError, theirs.OutputParserException),
+    (ours.TruncatedAnswerError, theirs.OutputParserException),
     (ours.AuthenticationError, theirs.ModelAuthenticationError),
     (ours.PermissionDeniedError, theirs.ModelPermissionDeniedError),
     (ours.NotFoundError, theirs.ModelNotFoundError),
@@ -26,9 +27,9 @@ _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] 
     (ours.ContentFilterError, theirs.ModelInvalidRequestError),
     (ours.RateLimitError, theirs.ModelRateLimitError),
     (ours.ServerError, theirs.ModelAPIError),
-    (ours.APIError, theirs.ModelAPIError),
     (ours.APITimeoutError, theirs.ModelTimeoutError),
     (ours.APIConnectionError, theirs.ModelConnectionError),
+    (ours.APIError, theirs.ModelAPIError),
     (ours.StreamInterruptedError, theirs.ModelAPIError),
     (ours.ConfigurationError, theirs.ModelInvalidRequestError),
     (ours.UnsupportedContentError, theirs.ModelInvalidRequestError),
@@ -71,7 +72,7 @@ def _both(kind: type[QwenOmniError]) -> type[QwenOmniError]:
     return type(kind.__name__, (kind, parent), fields)
 
 
-def _text(error: ours.CaptionSyntaxError) -> str:
+def _text(error: ours.CaptionSyntaxError | ours.TruncatedAnswerError) -> str:
     return error.text
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ContextOverflowError as ContextOverflowError,
         DeliveryError as DeliveryError,
         InvalidRequestError as InvalidRequestError,
+        LocalResourceError as LocalResourceError,
         MediaDoesNotFitError as MediaDoesNotFitError,
         MediaDownloadTimeoutError as MediaDownloadTimeoutError,
         MediaError as MediaError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         TaskUnfinishedError as TaskUnfinishedError,
         ToolArgumentsError as ToolArgumentsError,
         TooManyGapsError as TooManyGapsError,
+        TruncatedAnswerError as TruncatedAnswerError,
         UnreadableMediaError as UnreadableMediaError,
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
@@ -197,10 +199,10 @@ _HOMES = {
     "qwen_omni.errors": """
         APIConnectionError APIError APITimeoutError AccountError AuthenticationError
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
-        MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
+        LocalResourceError MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
         MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
         ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError
-        TooManyGapsError UnreadableMediaError UnsupportedContentError UnsupportedMediaError
+        TooManyGapsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError UnsupportedMediaError
         NoToolCallError ToolArgumentsError
     """,
     "qwen_omni.media.budget": "MediaBudget",

@@ -12,7 +12,8 @@ QwenOmniError
 ├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
 ├─ DeliveryError                     media could not be brought to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
-├─ APIError                          the service refused (status, code, request_id, body)
+├─ LocalResourceError                this machine: disk, permission, proxy, … (resource, path); also an OSError
+├─ APIError                          the service refused (status_code, code, request_id, body)
 │   ├─ AuthenticationError           401, the key or its region is wrong
 │   ├─ PermissionDeniedError         403, no right to this model
 │   │   └─ AccountError              unpaid bill or spent free quota: permanent until somebody pays
@@ -23,14 +24,15 @@ QwenOmniError
 │   │   └─ MediaDownloadTimeoutError the service waited too long for a URL            retryable, twice
 │   ├─ ContentFilterError            stopped by the service's content inspection
 │   ├─ RateLimitError                429, passes within about a minute                retryable
-│   └─ ServerError                   5xx                                              retryable
-├─ APIConnectionError                no connection, or it broke before an answer      retryable
-│   └─ APITimeoutError               nothing came for too long                        retryable
+│   ├─ ServerError                   5xx                                              retryable
+│   └─ APIConnectionError            no connection, or it broke before an answer      retryable
+│       └─ APITimeoutError           nothing came for too long                        retryable
 ├─ TaskFailedError                   an asynchronous job of the service ended badly (task_id, code)
 ├─ TaskUnfinishedError               it had not ended when our patience had (task_id); it goes on
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
 ├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
 ├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
+├─ TruncatedAnswerError              the object asked for was cut short (partial, text, reason)
 ├─ TooManyGapsError                  too many segments of a long video failed for good (gaps)
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
@@ -143,11 +145,27 @@ class StoreUnavailableError(DeliveryError):
     retryable = True
 
 
+class LocalResourceError(QwenOmniError, OSError):
+    """This machine lacks something: disk space, a permission, file handles, a usable proxy, a name server, a worker.
+
+    The media and the service are not to blame; the same call succeeds once the resource is there.
+
+    Attributes:
+        resource: what is missing: "disk", "permission", "open files", "memory", "proxy", "dns", "worker".
+        path: the file or folder concerned, if any.
+    """
+
+    def __init__(self, message: str, *, resource: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.path = path
+
+
 class APIError(QwenOmniError):
     """The service answered with an error.
 
     Attributes:
-        status: the HTTP status, or the one written in the message where HTTP said 200.
+        status_code: the HTTP status, or the one written in the message where HTTP said 200.
         code: the service's own code, e.g. `invalid_parameter_error`.
         request_id: what to quote to the service's support.
         body: the answer's text, redacted.
@@ -157,13 +175,13 @@ class APIError(QwenOmniError):
         self,
         message: str,
         *,
-        status: int | None = None,
+        status_code: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
         body: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status_code = status_code
         self.code = code
         self.request_id = request_id
         self.body = None if body is None else redact(body)
@@ -175,6 +193,11 @@ class APIError(QwenOmniError):
 
     partial: "Response | None" = None
     """What had arrived when the error came in the middle of a stream."""
+
+    @property
+    def status(self) -> int | None:
+        """The former name of `status_code`."""
+        return self.status_code
 
 
 class AuthenticationError(APIError):
@@ -228,7 +251,7 @@ class ServerError(APIError):
     retryable = True
 
 
-class APIConnectionError(QwenOmniError):
+class APIConnectionError(APIError):
     """The service could not be reached, or the connection broke before an answer."""
 
     retryable = True
@@ -305,6 +328,22 @@ class ToolArgumentsError(QwenOmniError, ValueError):
         super().__init__(message)
         self.name = name
         self.arguments = arguments
+
+
+class TruncatedAnswerError(QwenOmniError, ValueError):
+    """The answer ended inside the object that was asked for: at the token limit, or by content inspection.
+
+    Attributes:
+        partial: the part of the object that arrived, unvalidated; `None` if nothing could be read.
+        text: the whole answer.
+        reason: why it ended: "length", "content_filter", or "incomplete" where the service claims it was complete.
+    """
+
+    def __init__(self, message: str, *, partial: object = None, text: str = "", reason: str = "length") -> None:
+        super().__init__(message)
+        self.partial = partial
+        self.text = text
+        self.reason = reason
 
 
 class TooManyGapsError(QwenOmniError):

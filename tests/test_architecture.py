@@ -22,8 +22,8 @@ def named(path: Path) -> str:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=named)
 def test_modules_are_short(path):
-    """A module has at most 400 lines."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    """A module has at most 800 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 800
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=named)

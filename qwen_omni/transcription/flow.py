@@ -62,7 +62,7 @@ class Desk:
     def resubmits(self, error: Exception, failed: int) -> float | None:
         """Tell whether to submit again: only if nothing can have been accepted."""
         unsent = isinstance(error, APIConnectionError) and not error.sent
-        refused = isinstance(error, ServerError) and error.status in _REFUSING
+        refused = isinstance(error, ServerError) and error.status_code in _REFUSING
         return self.repeats(error, failed) if unsent or refused or isinstance(error, RateLimitError) else None
 
 
@@ -121,7 +121,7 @@ def look(desk: Desk, task_id: str) -> Flow[TaskState]:
         try:
             _check(reply)
         except (InvalidRequestError, NotFoundError) as error:  # it will be refused for ever, so it is not waited for
-            return TaskState(state="lost", told=f"{error.status} {error.code or ''}".strip(), message=str(error))
+            return TaskState(state="lost", told=f"{error.status_code} {error.code or ''}".strip(), message=str(error))
         return wire.decode_task(reply.body)
 
     return (yield from repeating(attempt, desk.repeats))
@@ -161,7 +161,9 @@ def fetch(desk: Desk, url: str) -> Flow[Transcript]:
     def attempt() -> Flow[Transcript]:
         reply = yield from ask(request)
         if reply.status >= min(_REFUSING):
-            raise ServerError(f"The host of the result of {desk.label} answered {reply.status}.", status=reply.status)
+            raise ServerError(
+                f"The host of the result of {desk.label} answered {reply.status}.", status_code=reply.status
+            )
         if reply.status != _OK:
             raise ResultGoneError(
                 f"The result of {desk.label} could not be fetched: its host answered {reply.status}. Links to results "

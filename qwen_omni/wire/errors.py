@@ -147,7 +147,7 @@ def from_answer(
     code = f" ({answer.code})" if answer.code else ""
     return kind(
         " ".join(filter(None, (f"{status}{code}: {answer.message.strip()}", hint))),
-        status=status,
+        status_code=status,
         code=answer.code or None,
         request_id=answer.request_id or request_id,
         body=body,

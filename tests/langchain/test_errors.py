@@ -24,7 +24,7 @@ from langchain_qwen_omni import (
 )
 from langchain_qwen_omni._errors import as_langchain_errors, to_langchain
 from qwen_omni import errors as ours
-from qwen_omni.errors import CaptionSyntaxError, QwenOmniError
+from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
 from qwen_omni.responses import Response
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import make_video
@@ -59,7 +59,8 @@ def test_both_families(kind: type[QwenOmniError]) -> None:
     """Every error stays what it is and becomes LangChain's too; whether to retry is told alike, also after pickling."""
     for error in (to_langchain(made(kind)), pickle.loads(pickle.dumps(to_langchain(made(kind))))):
         assert isinstance(error, kind)
-        parent = theirs.OutputParserException if issubclass(kind, CaptionSyntaxError) else theirs.ModelError
+        is_parsing = issubclass(kind, CaptionSyntaxError | TruncatedAnswerError)
+        parent = theirs.OutputParserException if is_parsing else theirs.ModelError
         assert isinstance(error, parent)
         assert error.is_retryable == kind.retryable
         assert (str(error), error.partial.text, type(error).__name__) == ("what happened", "half", kind.__name__)  # type: ignore[attr-defined]
@@ -77,7 +78,7 @@ def test_later_errors_are_covered() -> None:
     class QuotaError(ours.RateLimitError):
         """Made later."""
 
-    error = to_langchain(QuotaError("wait", status=429))
+    error = to_langchain(QuotaError("wait", status_code=429))
     assert isinstance(error, QuotaError)
     assert isinstance(error, theirs.ModelRateLimitError)
 
@@ -91,7 +92,7 @@ def test_once_is_enough() -> None:
 def test_context_keeps_the_traceback_and_nothing_else() -> None:
     """The block raises the joined error with the place it came from; the first one does not show as a second error."""
     with pytest.raises(ours.ServerError) as caught, as_langchain_errors():
-        raise ours.ServerError("busy", status=500, request_id="r1")
+        raise ours.ServerError("busy", status_code=500, request_id="r1")
     assert caught.value.__suppress_context__
     assert caught.value.request_id == "r1"
     assert caught.traceback[-1].name.startswith("test_context")

@@ -299,7 +299,7 @@ def test_an_error_inside_a_200_is_an_error(data, kind, status):
     with pytest.raises(errors.APIError) as caught:
         read(data)
     assert type(caught.value) is kind
-    assert caught.value.status == status
+    assert caught.value.status_code == status
     assert caught.value.partial.text == ("half " if b"half" in data else "")
 
 
