@@ -55,6 +55,8 @@ MOST_PIXELS = 36_000_000
 CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS), "threads": "1"}
 # Opening would decode a picture to learn of times that the index of an MP4 tells anyway.
 _NOTHING_DECODED = {"skip_frame": "all"}
+# PyAV 18 is strict about tags that are not UTF-8 unless asked; from 19 on it keeps their bytes as lone surrogates.
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}  # noqa: PLR2004
 _INDEXED_BOXES = frozenset({b"ftyp", b"moov"})  # at the fourth byte of a file
 _HANDLER = {"video": b"vide", "audio": b"soun"}
 _MOST_READ = 16 * 2**20  # bytes, beside a few times the file, until FFmpeg goes round in circles
@@ -118,7 +120,7 @@ def open_container(
         "r",
         options=CODEC_OPTIONS | (_NOTHING_DECODED if indexed else {}),
         container_options=_CONTAINER_OPTIONS,
-        metadata_errors="replace",
+        **_METADATA,
         buffer_size=buffer_bytes,
         timeout=(None if watch is None else watch.left, None),
         io_open=_refuse,
