@@ -2,35 +2,111 @@
 
 Everything that shows text which came from outside (an answer of the service, a URL, an exception of the
 connection) sends it through `redact` first. It keeps what helps to find a mistake: hosts, paths, numbers.
+
+Such a text has any length and may be made to be slow, so it is shortened before a pattern sees it, and no pattern
+looks at a character more than a bounded number of times: repeats are possessive, and what may precede a mark is
+bounded.
 """
 
 import logging
 import re
 
-_DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*")
-_KEY = re.compile(r"\bsk-[A-Za-z0-9_*-]{4,}")
-_KEY_ID = re.compile(r"\b(?:LTAI|STS\.)[A-Za-z0-9_-]{6,}")  # key ids of the vendor's object store
-_BEARER = re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+")
-_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>?#]*)[?#](?!<query>)[^\s\"'<>]*")
-_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/\"'<>@]+@")
+LONGEST = 20_000
+"""Characters of a text that are looked at and shown; of a longer one, its beginning and its end."""
+_HEAD, _TAIL = 15_000, 4_000
+_CUT_WORDS = 3
+
+_DATA_URI = re.compile(
+    r"(?i)(?<![a-z0-9])data(?::|%3A)[^\s,<>]{0,200}?(?:;|%3B)\s{0,4}base64\s{0,4}(?:,|%2C)\s{0,8}"
+    r"(?:[a-z0-9+/=_%-]|\\[rn/])*+(?:\s{1,8}[a-z0-9+/_%-]{16,}+={0,2})*+(?:\s{1,8}[a-z0-9+/_-]{0,76}={1,2})?"
+)
+_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/){2}[^\s\"'<>]*+")
+_HALF_URL = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,30}+%3A%2F%2F)([^\s\"'<>]*+)", re.IGNORECASE)
+_AUTH = re.compile(r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%20|\+)[^\s\"',<>\\]++")
+_LABEL = (
+    r"authorization|(?:proxy-)?authorization|api[_-]?key(?:[_-]?id)?|(?:[a-z0-9]{1,20}[_-]){0,4}"
+    r"(?:access[_-]?key(?:[_-]?(?:id|secret))?|secret|token|password|passwd|credentials?|signature|api[_-]?key)"
+    r"|(?:oss)?accesskey(?:id|secret)|securitytoken|sessiontoken|awsaccesskeyid|googleaccessid"
+    r"|x-(?:oss|amz|goog)-(?!request-id|id-2)[a-z-]{2,40}|(?:set-)?cookie"
+)
+_LABELLED = re.compile(
+    rf"(?i)(?<![a-z0-9])(?P<label>{_LABEL})(?P<quote>\\{{0,4}}[\"'])?"
+    r"(?P<mark>(?(quote)\s{0,8}[:=]\s{0,8}|(?:=|%3D|:\s{1,8}(?=\S{12})|:(?=\S{12})|%3A)))"
+    r"(?:(?P<open>\\{0,4}[\"'])(?P<inner>[^\"'\\\n]{0,4096}+)|(?P<bare>[^\s\"'&,;<>(){}\\]{3,}+))"
+)
+_NO_SECRETS = frozenset({"None", "null", "True", "true", "False", "false"})
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk(?:-|%2D)[A-Za-z0-9_*-]{4,}+(?:\.[A-Za-z0-9_*-]{4,}+)*+")
+_KEY_ID = re.compile(r"(?<![A-Za-z0-9])(?:LTAI|AKIA|ASIA|STS\.|TMP\.)[A-Za-z0-9_-]{6,}+")  # ids of object stores' keys
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){1,4}")
+_BYTES = re.compile(r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{200,}+={0,2}")
 
 
 def redact(text: str) -> str:
-    """Replace keys, signed queries, user names in URLs and inline media by short marks.
+    """Replace keys, signed queries, user names in URLs and inline media by short marks; shorten a long text.
 
     Example:
         >>> redact("see https://host/a.mp4?Signature=abc, key sk-12345678")
         'see https://host/a.mp4?<query> key <key>'
     """
+    if len(text) <= LONGEST:
+        return _redacted(text)
+    head = text[:_HEAD].rpartition(" ")[0] or text[:_HEAD]
+    # The label of a secret at the beginning of the tail may be cut off, so its first words are not shown.
+    tail = _redacted(text[-_TAIL:]).split(maxsplit=_CUT_WORDS)[_CUT_WORDS:]
+    return f"{_redacted(head)} … [about {len(text) - len(head) - _TAIL:,} characters left out] …{''.join(tail)}"
+
+
+def _redacted(text: str) -> str:
     text = _DATA_URI.sub("<inline media>", text)
-    text = _USER.sub(r"\1<user>@", text)
-    text = _QUERY.sub(r"\1?<query>", text)  # before the keys: their marks would end a query too early
-    text = _BEARER.sub(r"\1 <key>", text)
+    text = _URL.sub(_without_query, text)  # before the keys: their marks would end a query too early
+    text = _HALF_URL.sub(_without_encoded_query, text)
+    text = _AUTH.sub(r"\1 <key>", text)
     text = _KEY.sub("<key>", text)
-    return _KEY_ID.sub("<key id>", text)
+    text = _KEY_ID.sub("<key id>", text)
+    text = _JWT.sub("<key>", text)
+    text = _LABELLED.sub(_without_value, text)
+    text = _BYTES.sub(_without_binary, text)
+    return _BASE64.sub(_without_data, text)
 
 
 def redact_record(record: logging.LogRecord) -> bool:
     """Redact a log line of a library; a filter for its logger, which drops nothing."""
     record.msg, record.args = redact(record.getMessage()), ()
     return True
+
+
+def _without_query(found: re.Match[str]) -> str:
+    scheme, slashes, rest = found[0].partition("//") if "//" in found[0] else found[0].partition(r"\/\/")
+    place = re.split(r"[?#]", rest, maxsplit=1)
+    host, slash, path = place[0].partition("/")
+    if "@" in host:
+        host = f"<user>@{host.rpartition('@')[2]}"
+    query = "" if len(place) == 1 else "?<query>" if place[1] else rest[len(place[0])]
+    return f"{scheme}{slashes}{host}{slash}{path}{query}"
+
+
+def _without_encoded_query(found: re.Match[str]) -> str:
+    place = re.split(r"(?i)%3F|%23|[?#]", found[2], maxsplit=1)
+    host, slash, path = re.split(r"(?i)(%2F|\Z)", place[0], maxsplit=1)
+    host = re.sub(r"(?i)\A.*(?:%40|@)", "<user>%40", host)
+    query = "" if len(place) == 1 else "?<query>" if place[1] else found[2][len(place[0]) :]
+    return f"{found[1]}{host}{slash}{path}{query}"
+
+
+def _without_value(found: re.Match[str]) -> str:
+    label = f"{found['label']}{found['quote'] or ''}{found['mark']}"
+    value = found["inner"] if found["open"] else found["bare"]
+    if not value or value in _NO_SECRETS or value.startswith(("<", "*", "SecretStr")):
+        return found[0]
+    return f"{label}{found['open'] or ''}<key>"
+
+
+def _without_binary(found: re.Match[str]) -> str:
+    return "<bytes>" if found[0].count("\\x") > 3 else found[0]  # noqa: PLR2004  (a few are text in other letters)
+
+
+def _without_data(found: re.Match[str]) -> str:
+    run = found[0]
+    mixed = any(map(str.islower, run)) and any(map(str.isupper, run)) and any(map(str.isdigit, run))
+    return "<data>" if mixed else run

@@ -85,6 +85,8 @@ def split_range(text: str) -> tuple[str, str] | None:
         >>> split_range("[00:12 --> 00:15]"), split_range("00:12")
         (('00:12', '00:15'), None)
     """
+    if len(text) > 2 * _HUNDRED:  # `read_time` would take neither half, and the search below is not linear
+        return None
     parts = _RANGE.split(unicodedata.normalize("NFKC", text).strip().strip("[](){}【】"), maxsplit=1)
     if len(parts) != 2 or not all(any(char.isdigit() for char in part) for part in parts):  # noqa: PLR2004
         return None

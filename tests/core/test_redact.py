@@ -1,0 +1,179 @@
+"""What `redact` takes out of a text, and that no text is long or odd enough to keep it busy."""
+
+import base64
+import inspect
+import random
+import re
+import urllib.parse
+
+import pytest
+from hypothesis import example, given, strategies as st
+
+from qwen_omni import QwenOmniError, redact as redacting
+from qwen_omni.redact import LONGEST, redact
+
+MEDIA = base64.b64encode(bytes(range(256)) * 4).decode()
+WRAPPED = "\n".join(MEDIA[at : at + 76] for at in range(0, len(MEDIA), 76))
+SIGNED = (
+    "https://bucket.oss-cn-beijing.aliyuncs.com/a.mp4?Expires=1&OSSAccessKeyId=LTAI5tSECRET00&Signature=SECRET99%3D"
+)
+
+SECRETS = {
+    "a key": "sk-1SECRET2abc",
+    "a workspace's key": "sk-ws-SECRET1.SECRET2.SECRET3",
+    "a key behind a name": "api_key_sk-1SECRET2abc",
+    "a percent-encoded key": "api%5Fkey=sk%2D1SECRET2abc",
+    "a bearer": "Authorization: Bearer SECRET-1",
+    "a bearer in a query": "authorization=Bearer%20SECRET-1",
+    "a basic login": "Authorization: Basic U0VDUkVUOlNFQ1JFVA== SECRET"[:-7] + "xSECRET",
+    "a key's id": "LTAI5tSECRET00",
+    "a temporary id": "STS.NTSECRET00",
+    "a secret in JSON": '{"AccessKeySecret": "SECRET"}',
+    "a secret in JSON in JSON": r'{"body": "{\"AccessKeySecret\": \"SECRET\"}"}',
+    "a secret in a repr": "{'access_key_secret': 'SECRET'}",
+    "a secret in a header": "x-oss-security-token: CAIS/SECRET+abcdef",
+    "a signature": "Signature=SECRET",
+    "a field of a form": "token=SECRET&key=a",
+    "a percent-encoded signature": "Signature%3DSECRET%26Expires",
+    "a password": "password='SECRET SECRET'",
+    "a cookie": "Cookie: session=SECRET123456",
+    "a web token": "eyJhbGciOiJIUzI1NiJ9.SECRETeyJzdWIi.SECRETabc",
+    "a signed link": SIGNED,
+    "a fragment": "https://host/a.mp4#access_token=SECRET",
+    "a login in a link": "https://me:SECRET@host/a.mp4",
+    "a link in JSON": SIGNED.replace("/", r"\/"),
+    "a link in a query": "https://host/go?to=" + urllib.parse.quote(SIGNED, safe=""),
+    "an encoded link alone": urllib.parse.quote(SIGNED, safe=""),
+    "an encoded login": urllib.parse.quote("https://me:SECRET@host/a.mp4?b=SECRET", safe=""),
+    "bytes": repr(f'{{"Signature": "SECRET", "api_key": "{"SECRET"}"}}'.encode()),
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
+def test_no_spelling_of_a_secret_is_left(text):
+    shown = redact(f"It failed: {text} (status 400).")
+    assert "SECRET" not in shown.replace("AccessKeySecret", "")
+    assert shown.startswith("It failed: ")
+    assert shown.endswith(" (status 400).") or "400" not in shown
+    assert redact(shown) == shown
+
+
+INLINE = {
+    "base64": f"data:video/mp4;base64,{MEDIA}",
+    "in lines": f"data:video/mp4;base64,{WRAPPED}",
+    "in lines of a repr": f"data:video/mp4;base64,{MEDIA[:76]}\\n{MEDIA[76:]}",
+    "URL-safe": f"data:image/png;base64,{MEDIA.replace('+', '-').replace('/', '_')}",
+    "percent-encoded": urllib.parse.quote(f"data:image/png;base64,{MEDIA}", safe=""),
+    "with parameters": f'data:video/mp4;codecs="avc1";name=a;base64, {MEDIA}',
+    "in capitals": f"DATA:video/mp4;BASE64,{MEDIA}",
+    "without a head": MEDIA,
+    "bytes": repr(b"\xff\xd8\xff\xe0" * 40),
+}
+
+
+@pytest.mark.parametrize("text", INLINE.values(), ids=INLINE)
+def test_media_become_a_mark(text):
+    shown = redact(f"It failed: {text}.")
+    assert len(shown) < 60
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tokens: 1,234 in, 56 out; the token limit is 5",
+        "No API key. Set the environment variable DASHSCOPE_API_KEY or pass api_key=.",
+        "Pass api_key= of a call as a SecretStr: options of a call are seen by traces.",
+        "a basic setup of task-force and risk-based parts",
+        "https://host.example.com:8443/a/b.mp4 gives 404",
+        "x-oss-request-id: 5F7E00112233445566778899",
+        "/home/me/Videos/holiday 2026/a_b-c.mp4 is damaged",
+        "api_key=SecretStr('**********')",
+        "",
+    ],
+)
+def test_what_helps_to_find_a_mistake_stays(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize("length", [10_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("unit", ["http://", "a.", "data:;a", "sk-", "bearer ", 'token="', "x-oss-", "b'\\", "a@", " "])
+def test_patterns_see_a_bounded_text(monkeypatch, unit, length):
+    """The work of a pattern grows with what it sees, and that is the same from 20 kB on."""
+    seen = []
+    for name, pattern in vars(redacting_module()).copy().items():
+        if isinstance(pattern, re.Pattern):
+            monkeypatch.setattr(redacting_module(), name, Counting(pattern, seen))
+    redact(unit * (length // len(unit)))
+    assert len(seen) >= sum(isinstance(one, Counting) for one in vars(redacting_module()).values())
+    assert max(seen) <= LONGEST
+
+
+def redacting_module():
+    return inspect.getmodule(redacting)
+
+
+class Counting:
+    """A pattern that notes how much it is given."""
+
+    def __init__(self, pattern, seen):
+        self._pattern, self._seen = pattern, seen
+
+    def sub(self, by, text):
+        """Replace, and note the length."""
+        self._seen.append(len(text))
+        return self._pattern.sub(by, text)
+
+
+def test_repeats_without_an_end_do_not_go_back():
+    """A repeat that may be given up character by character makes work quadratic; ours are possessive or bounded."""
+    for name, pattern in vars(redacting_module()).items():
+        if isinstance(pattern, re.Pattern):
+            loose = list(unbounded(re._parser.parse(pattern.pattern, pattern.flags)))
+            assert loose == [], name
+
+
+def unbounded(tree):
+    """Find repeats that have no end and are not possessive."""
+    for kind, value in tree:
+        if str(kind) in ("MAX_REPEAT", "MIN_REPEAT") and value[1] == re._constants.MAXREPEAT:
+            yield kind, value
+        for part in value if isinstance(value, (tuple, list)) else ():
+            if isinstance(part, re._parser.SubPattern):
+                yield from unbounded(part)
+            elif isinstance(part, list):
+                for branch in part:
+                    if isinstance(branch, re._parser.SubPattern):
+                        yield from unbounded(branch)
+
+
+def test_the_search_for_loose_repeats_finds_them():
+    assert list(unbounded(re._parser.parse(r"(a|b+)c")))
+    assert list(unbounded(re._parser.parse(r"(?:x(a*?))?")))
+    assert not list(unbounded(re._parser.parse(r"(a|b++)c{0,5}")))
+
+
+def test_a_long_text_says_how_much_is_left_out():
+    shown = redact("begin " + "x " * 50_000 + "end")
+    head, tail = re.split(r" … \[about 81,01\d characters left out\] …", shown)
+    assert (head[:7], tail[-5:]) == ("begin x", "x end")
+    assert len(head) > 10_000
+    assert len(tail) > 3_000
+    assert len(shown) <= LONGEST
+
+
+@given(st.integers(0, 2_000), st.integers(1, 400))
+@example(0, 1)
+def test_a_cut_leaves_no_half_secret(before, size):
+    """Wherever the cut falls, no part of a secret is shown, since its label is no longer beside it."""
+    chance = random.Random(before * 1_000 + size)
+    one = chance.choice(['{"AccessKeySecret" : "%s"}', "Authorization: Bearer %s", "token: %s", "https://host/a?x=%s"])
+    secret = "Zq9" * 20
+    text = "a" * before + " " + (one % secret + " ") * (30_000 // len(one % secret) + size)
+    assert "Zq9" not in redact(text)
+
+
+def test_an_error_holds_a_bounded_message():
+    error = QwenOmniError("The service says: " + "https://" * 1_000_000)
+    assert len(str(error)) < LONGEST
+    assert "characters left out" in str(error)
