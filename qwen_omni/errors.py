@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from qwen_omni.redact import redact
 
 if TYPE_CHECKING:
-    from qwen_omni.responses import Response
+    from qwen_omni.responses import Response, Usage
     from qwen_omni.video.steps import Gap
 
 
@@ -337,7 +337,10 @@ class TruncatedAnswerError(QwenOmniError, ValueError):
         partial: the part of the object that arrived, unvalidated; `None` if nothing could be read.
         text: the whole answer.
         reason: why it ended: "length", "content_filter", or "incomplete" where the service claims it was complete.
+        usages: what the answers used, as far as the service reported it.
     """
+
+    usages: "tuple[Usage, ...]" = ()
 
     def __init__(self, message: str, *, partial: object = None, text: str = "", reason: str = "length") -> None:
         super().__init__(message)
@@ -366,13 +369,25 @@ class CaptionSyntaxError(QwenOmniError, ValueError):
         text: the whole answer.
         kept: what could be read of it, unchecked; `None` if nothing could.
         problems: each breach of the schema, as "place: reason".
+        truncated: whether the text ends inside the object.
+        usages: what the answers used, as far as the service reported it.
     """
 
-    def __init__(
-        self, message: str, *, line: int, text: str, kept: object = None, problems: tuple[str, ...] = ()
+    usages: "tuple[Usage, ...]" = ()
+
+    def __init__(  # noqa: PLR0913  (a keyword for each attribute)
+        self,
+        message: str,
+        *,
+        line: int,
+        text: str,
+        kept: object = None,
+        problems: tuple[str, ...] = (),
+        truncated: bool = False,
     ) -> None:
         super().__init__(message)
         self.line = line
         self.text = text
         self.kept = kept
         self.problems = problems
+        self.truncated = truncated

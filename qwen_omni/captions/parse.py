@@ -1,12 +1,14 @@
 """The text of an answer → a validated caption, whole or while it comes. Pure.
 
 Nothing is invented: what the text does not hold is not in the caption, and a required field that is missing is
-an error. Of several objects in a text the first that has a field of the schema is the answer; a wrapper around it
-(`{"result": {…}}`) is taken off. If that one breaks the schema and nothing of it was shown, later ones are tried.
+an error. Models write examples and drafts before their answer, so the answer is, in this order: the whole text if
+that is JSON; what follows the last `</think>`; the last object in a code fence that satisfies the schema; the last
+object that does. A wrapper around it (`{"result": {…}}`) is taken off. A text that ends inside an object is truncated,
+whatever stands before it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +16,17 @@ import jiter
 
 from qwen_omni.captions.reader import Container, JsonReader, TooDeepError
 from qwen_omni.captions.schema import CaptionSchema, MismatchError
+from qwen_omni.captions.strings import has_commands
 from qwen_omni.errors import CaptionSyntaxError
 
 _COPY_PER_CHARACTER = 512
 _COPY_AT_FIRST = 65_536
 _HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")
 _FENCES = ("```json", "```JSON", "```")
+_FENCE = re.compile(r"```+|~~~+")
+_LEAD = re.compile(r"```+\w*|~~~+\w*|\ufeff")
+_THOUGHT = "</think>"
+_HALVES = re.compile("[\ud800-\udfff]")
 _DEEPEST_WRAPPER = 4
 
 
@@ -56,6 +63,7 @@ def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] 
         >>> parse_caption("Sure! ```json\n{'tent': 'green',}\n```", schema).value
         {'tent': 'green'}
     """
+    text = whole_characters(text)
     exact = _exact(text, schema)
     if exact is not None:
         try:
@@ -71,8 +79,8 @@ def _exact(text: str, schema: CaptionSchema) -> Container | None:
     """Read correct JSON that is the whole answer, a fence around it aside; `None` if it is anything else."""
     bare = _unfenced(text.strip().lstrip("\ufeff"))
     for _ in range(2):
-        if _HUGE.search(bare):
-            return None  # jiter would make infinity of it, which JSON has not
+        if _HUGE.search(bare) or has_commands(bare):
+            return None  # jiter would make infinity of the one and control characters of the other
         try:
             value = jiter.from_json(
                 bare.encode("utf-8", "surrogatepass"), allow_inf_nan=False, catch_duplicate_keys=True
@@ -118,12 +126,20 @@ def _fits(value: object, schema: CaptionSchema) -> bool:
     return isinstance(value, dict) and (not schema.fields or not schema.fields.isdisjoint(value))
 
 
+def whole_characters(text: str) -> str:
+    """Replace halves of characters, which no JSON and no file can hold."""
+    return _HALVES.sub("\ufffd", text)
+
+
 class CaptionStream:
     """Fed the pieces of an answer, gives what is known of the caption so far, and at the end the caption.
 
-    Each partial is a dictionary that the final one continues: texts only grow, lists only get longer, numbers come
-    when they are complete. Reading costs the length of the text, once. Giving out a partial means copying what is
-    open, so partials of very long texts come less often than pieces do (copying never exceeds a fixed number of bytes
+    Each partial is a dictionary that the next one continues: texts only grow, lists only get longer, numbers come
+    when they are complete. An object behind words may be an example or a draft, so partials come of an object that
+    begins the answer or a code fence; if the model writes another answer after it all the same, the caption at the end
+    is that one, as for the whole text.
+
+    Reading costs the length of the text, once. Giving out a partial means copying what is open, so partials of very long texts come less often than pieces do (copying never exceeds a fixed number of bytes
     for each character), and pieces between two partials are read at once.
     """
 
@@ -148,12 +164,12 @@ class CaptionStream:
         return "".join(self._pieces)
 
     def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
-        """Read on; give the new partial, or `None` if there is nothing new to show.
+        """Read on; return the new partial, or `None` if there is nothing new to show.
 
         Raises:
             CaptionSyntaxError: brackets lie too deep inside each other.
         """
-        self._pieces.append(piece)
+        self._pieces.append(whole_characters(piece))
         self._budget += _COPY_PER_CHARACTER * len(piece)
         if self._budget < self._cost or self._complete:
             return None  # nothing could be shown now, so this piece is read together with the next ones
@@ -171,6 +187,7 @@ class CaptionStream:
 
     def _partial(self) -> Container | None:
         reader = self._reader
+        self._rejected = max(self._rejected, reader.first)
         ended = self._shown is None and len(reader.values) > self._rejected  # a wrapper shows what it holds at its end
         if reader.changes == self._seen and not ended:
             return None
@@ -182,11 +199,11 @@ class CaptionStream:
         return partial or self._open_value()
 
     def _ended_value(self) -> Container | None:
-        """Give the first value that has ended and is the answer; what is none is never looked at again."""
+        """Return the first value that has ended and may be shown; the others are never looked at again."""
         values = self._reader.values
         while self._rejected < len(values):
             found = accepted(values[self._rejected], self._schema)
-            if found is not None:
+            if found is not None and self._begins_answer(self._rejected):
                 self._shown, self._complete = self._rejected, True
                 return found
             self._rejected += 1
@@ -198,9 +215,16 @@ class CaptionStream:
         if self._shown is not None:
             return value  # it was the answer before it had come so far
         found = None if value is None else accepted(value, self._schema, ended=False)
-        if found is not None:
-            self._shown = len(self._reader.values)
+        if found is None or not self._begins_answer(len(self._reader.values)):
+            return None
+        self._shown = len(self._reader.values)
         return found
+
+    def _begins_answer(self, index: int) -> bool:
+        """Whether a value stands in a code fence, or at the beginning of the answer."""
+        text, spans = self.text, self._reader.spans
+        start = spans[index][0] if index < len(spans) else self._reader.start
+        return _in_fence(text, spans[:index], start) or not _LEAD.sub("", text[:start].rpartition(_THOUGHT)[2]).strip()
 
     def end(self) -> Parsed:
         """Take the answer as complete, and check it.
@@ -208,34 +232,26 @@ class CaptionStream:
         Raises:
             CaptionSyntaxError: there is no JSON, or it breaks the schema.
         """
-        reader = self._reader
         self._read_on()
-        reader.end()
+        self._reader.end()
+        text, reader, offset = self.text, self._reader, 0
+        if _THOUGHT in text:
+            # A draft in thoughts that was never closed would swallow the answer behind them.
+            tail = text.rpartition(_THOUGHT)[2]
+            behind = _read(tail, self._schema)
+            if behind is not None and any(accepted(value, self._schema) for value in behind.values):
+                text, reader, offset = tail, behind, text.count("\n", 0, len(text) - len(tail))
         first: CaptionSyntaxError | None = None
-        for value in self._candidates():
+        for one in _candidates(text, reader, self._schema):
             try:
-                checked = self._schema.check(value, self._facts)
+                checked = self._schema.check(one.value, self._facts)
+                _check_alone(one, reader, self._schema)
             except MismatchError as error:
-                first = first or _wrong(error, self.text, value, self._line(reader.start), truncated=reader.truncated)
+                line = offset + text.count("\n", 0, one.start) + 1
+                first = first or _wrong(error, self.text, one.value, line, truncated=one.cut)
                 continue
-            last = bool(reader.values) and accepted(reader.values[-1], self._schema) is value
-            return Parsed(value=checked, truncated=reader.truncated and last, mended=tuple(sorted(reader.mended)))
+            return Parsed(value=checked, truncated=one.cut, mended=tuple(sorted(reader.mended)))
         raise first or self._nothing()
-
-    def _quoted(self) -> Iterator[Container]:
-        """Find JSON inside a JSON string, which only the whole text can show."""
-        exact = _exact(self.text, self._schema) if self.text.lstrip()[:1] == '"' else None
-        if exact is not None:
-            yield exact
-
-    def _candidates(self) -> Iterator[Container]:
-        values = self._reader.values
-        if self._shown is not None:
-            found = accepted(values[self._shown], self._schema)
-            yield found if found is not None else values[self._shown]
-            return
-        fitting = [found for value in values if (found := accepted(value, self._schema)) is not None]
-        yield from fitting or values or self._quoted()
 
     def _line(self, position: int) -> int:
         return self.text.count("\n", 0, position) + 1
@@ -256,6 +272,82 @@ class CaptionStream:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A value that may be the answer: where it stands, and whether the text ended inside it."""
+
+    value: Container
+    start: int = 0
+    index: int | None = None
+    cut: bool = False
+
+
+def _read(text: str, schema: CaptionSchema) -> JsonReader | None:
+    reader = JsonReader(arrays=schema.arrays)
+    try:
+        reader.feed(text)
+        reader.end()
+    except TooDeepError:
+        return None
+    return reader
+
+
+def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterator[_Candidate]:
+    """List what may be the answer, the most likely first."""
+    values = reader.values
+    if reader.truncated:
+        last = len(values) - 1
+        found = accepted(values[last], schema)
+        yield _Candidate(values[last] if found is None else found, reader.spans[last][0], last, cut=True)
+        return
+    known = range(reader.first, len(values))
+    fitting = [
+        _Candidate(found, reader.spans[index][0], index)
+        for index in known
+        if (found := accepted(values[index], schema)) is not None
+    ]
+    if fitting:
+        fences = {one.index: _in_fence(text, reader.spans[: one.index], one.start) for one in fitting}
+        yield from sorted(fitting, key=lambda one: (not fences[one.index], -(one.index or 0)))
+    elif known:
+        yield from (_Candidate(values[index], reader.spans[index][0]) for index in reversed(known))
+    else:
+        # JSON inside a JSON string, which only the whole text can show.
+        exact = _exact(text, schema) if text.lstrip()[:1] == '"' else None
+        yield from () if exact is None else (_Candidate(exact),)
+
+
+def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> None:
+    """Refuse a value that is not the whole answer, or says two things at once.
+
+    Raises:
+        MismatchError: another object holds other fields, or a key of this one came twice with different values.
+    """
+    if one.index is None:
+        return
+    if reader.twice[one.index]:
+        key = reader.twice[one.index][0]
+        raise MismatchError([f"{key}: stands there twice, with different values"], key)
+    if one.cut or not isinstance(one.value, dict):
+        return
+    mine = schema.fields & one.value.keys()
+    for index, value in enumerate(reader.values):
+        other = accepted(value, schema) if index >= reader.first and index != one.index else None
+        theirs = schema.fields & other.keys() if isinstance(other, dict) else set()
+        if theirs and not theirs & mine:
+            names = ", ".join(sorted(theirs))
+            raise MismatchError([f"the answer: is divided; {names} stands in an object of its own"], min(theirs))
+
+
+def _in_fence(text: str, before: Sequence[tuple[int, int]], start: int) -> bool:
+    """Whether a code fence is open at `start`; fences inside the values before it are no fences."""
+    fences, at = 0, 0
+    for first, last in (*before, (start, start)):
+        fences += sum(1 for _ in _FENCE.finditer(text, at, first))
+        at = last
+    return fences % 2 == 1
+
+
 def _wrong(
     error: MismatchError, text: str, kept: Container, start: int, *, truncated: bool = False
 ) -> CaptionSyntaxError:
@@ -269,6 +361,7 @@ def _wrong(
         text=text,
         kept=kept,
         problems=tuple(error.problems),
+        truncated=truncated,
     )
 
 

@@ -33,6 +33,10 @@ _PLAIN = frozenset('"{}[]0123456789-tfn')  # what mostly stands between separato
 _BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
 _BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_GROUP = re.compile(r"[,，]\s*\d[\d.]*")
+_OPEN_GROUP = re.compile(r"[,，]\s*\d[\d.]*\s*$")
+_OPEN_COMMA = re.compile(r"[,，]\s*$")
+_COLON = re.compile(r"\s*[:：]")
 _CONSTANTS: dict[str, object] = {
     "true": True, "false": False, "null": None, "none": None, "nil": None, "undefined": None,
     "nan": None, "infinity": None, "+infinity": None, "-infinity": None, "-nan": None, "inf": None, "-inf": None,
@@ -60,13 +64,19 @@ class Unclosed:
         """Whether a key comes next, not a value."""
         return self.is_object and self.key is None
 
-    def put(self, value: object) -> None:
-        """Add the next value. Of a key that comes twice the first value stays: what was shown never goes back."""
+    def put(self, value: object) -> str | None:
+        """Add the next value; return the key if it is there already, with another value.
+
+        Of a key that comes twice the first value stays, since what was shown does not change.
+        """
         if isinstance(self.container, list):
             self.container.append(value)
-        elif self.key is not None:
-            self.container.setdefault(self.key, value)
-            self.key = None
+            return None
+        key, self.key = self.key, None
+        if key is None:
+            return None
+        kept = self.container.setdefault(key, value)
+        return None if kept is value or (type(kept) is type(value) and kept == value) else key
 
 
 class JsonReader:
@@ -74,6 +84,9 @@ class JsonReader:
 
     Attributes:
         values: the outermost values that have ended, in order.
+        spans: where each of them begins and ends, in characters from the beginning of the text.
+        twice: for each of them, the keys inside it that came twice with different values.
+        first: the number of values that stood before the last `</think>`: drafts.
         changes: grows with everything that `snapshot` would show.
         start: where the last outermost value began, in characters from the beginning of the text.
         truncated: the text ended inside a value (after `end`).
@@ -82,6 +95,10 @@ class JsonReader:
 
     def __init__(self, *, arrays: bool = False) -> None:
         self.values: list[Container] = []
+        self.spans: list[tuple[int, int]] = []
+        self.twice: list[tuple[str, ...]] = []
+        self.first = 0
+        self._twice: list[str] = []
         self.changes = 0
         self.start = 0
         self.truncated = False
@@ -132,7 +149,7 @@ class JsonReader:
         return self._before + self._at
 
     def snapshot(self) -> Container | None:
-        """Give the open outermost value as far as it has come, in containers that will not change; `None` outside.
+        """Return the open outermost value as far as it has come, in containers that will not change; `None` outside.
 
         Costs the length of the open containers and of the open string: see `snapshot_cost`.
         """
@@ -188,10 +205,12 @@ class JsonReader:
         return False
 
     def _perhaps_think(self) -> bool:
-        ahead = self._buffer[self._at : self._at + len(_THINK)]
-        if ahead == _THINK:
+        ahead = self._buffer[self._at : self._at + len(_THOUGHT)]
+        if ahead.startswith(_THINK):
             self._step = self._thinking
-        elif _THINK.startswith(ahead) and not self._ended:
+        elif ahead == _THOUGHT:
+            self.first = len(self.values)  # the opening tag was left out: what stood before is a draft
+        elif (_THINK.startswith(ahead) or _THOUGHT.startswith(ahead)) and not self._ended:
             return False
         return self._skip(self._at + 1)
 
@@ -201,6 +220,7 @@ class JsonReader:
             self._skip(max(self._at, len(self._buffer) - len(_THOUGHT) + 1))
             return False
         self._step = self._prose
+        self.first = len(self.values)
         return self._skip(found + len(_THOUGHT))
 
     def _skip(self, to: int) -> bool:
@@ -270,15 +290,32 @@ class JsonReader:
             return self._begin_string(char)
         if char in _OPENERS:
             return self._open()
-        found = _BARE.match(self._buffer, self._at)
-        end = found.end() if found else self._at
-        if not self._ended and self._buffer[end:] in ("", "/"):
-            return self._too_long(end)
+        end = self._end_of_bare(self._at)
+        if end is None or (not self._ended and self._buffer[end:] in ("", "/")):
+            return self._too_long(len(self._buffer) if end is None else end)
         word = self._buffer[self._at : end]
         if end == len(self._buffer) and word == word.rstrip():
             return self._skip(end)  # cut in the middle: nobody knows how it would have gone on
         self._put_bare(word.strip())
         return self._skip(max(end, self._at + 1))
+
+    def _end_of_bare(self, at: int) -> int | None:
+        """Find where a bare value ends; `None` if more text must tell.
+
+        In an object digits behind a comma belong to the value (`1,234`): no key begins with them.
+        """
+        found = _BARE.match(self._buffer, at)
+        end = found.end() if found else at
+        if not self._stack[-1].is_object or end == at:
+            return end
+        while group := _GROUP.match(self._buffer, end):
+            if not self._ended and _OPEN_GROUP.match(self._buffer, end):
+                return None
+            if _COLON.match(self._buffer, group.end()):
+                break
+            found = _BARE.match(self._buffer, group.end())
+            end = found.end() if found else group.end()
+        return None if not self._ended and _OPEN_COMMA.match(self._buffer, end) else end
 
     def _too_long(self, end: int) -> bool:
         """Wait for the end of a bare word, but not for ever: waiting costs a look at all of it every time."""
@@ -302,13 +339,19 @@ class JsonReader:
             return _CONSTANTS[word.lower()]
         if _NUMBER.fullmatch(word) and len(word) < _MOST_DIGITS:
             number = float(word) if set(word) & set(".eE") else int(word)
-            return number if abs(number) != float("inf") else None
+            if abs(number) != float("inf"):
+                return number
         self.mended.add("text without quotes")
         return word
 
     def _put(self, value: object) -> None:
-        self._stack[-1].put(value)
+        self._add(value)
         self.changes += 1
+
+    def _add(self, value: object) -> None:
+        twice = self._stack[-1].put(value)
+        if twice is not None:
+            self._twice.append(twice)
 
     # --- Brackets ---
 
@@ -339,11 +382,14 @@ class JsonReader:
         closed = self._stack.pop().container
         if not self._stack:
             self.values.append(closed)
+            self.spans.append((self.start, self.position))
+            self.twice.append(tuple(dict.fromkeys(self._twice)))
+            self._twice = []
             self._step = self._prose
         elif self._stack[-1].key == "":
             self._stack[-1].key = None
         else:
-            self._stack[-1].put(closed)
+            self._add(closed)
 
     # --- Strings ---
 
@@ -371,6 +417,6 @@ class JsonReader:
         text, entry = self._string.so_far(), self._stack[-1]
         self._string.clear()
         if not entry.wants_key:
-            entry.put(text)
+            self._add(text)
         elif self._step == self._in_string and not self.truncated:
             entry.key = text

@@ -3,11 +3,18 @@
 Three spellings: a pydantic model (answers are instances of it), a `TypedDict` and a JSON schema (answers are
 dictionaries). Checking is left to pydantic and to `jsonschema`; neither is told to fill in what is missing,
 beyond the defaults that the schema's author wrote.
+
+`check` is the one boundary between what a model wrote and the program: whatever a value is (a `null` where a field
+has a default, a number of 400 digits, a type that a validator did not expect), it comes out as the schema says or as
+`MismatchError`.
 """
 
+import contextlib
 import inspect
+import math
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -22,6 +29,12 @@ SchemaLike = type[Any] | Mapping[str, Any]
 """A pydantic model, a `TypedDict`, or a JSON schema."""
 
 _MOST_TOLD = 10  # problems told at once
+_LONGEST_PROBLEM = 300  # characters: messages of validators quote values of any length
+_FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code of other hands raises over a value it did not expect."""
+_ENDLESS = re.compile(r"\s*[+-]?(?:inf(?:inity)?|nan|[\d._]*e\+?[\d_]{3,}|\d{300,}[\d._]*)\s*", re.IGNORECASE)
+_LARGEST = 2**1023
+_MOST_REFERENCES = 50
 
 
 class MismatchError(ValueError):
@@ -33,9 +46,13 @@ class MismatchError(ValueError):
     """
 
     def __init__(self, problems: list[str], key: str | None) -> None:
-        super().__init__("; ".join(problems[:_MOST_TOLD]))
-        self.problems = problems
+        self.problems = [_short(problem) for problem in problems]
+        super().__init__("; ".join(self.problems[:_MOST_TOLD]))
         self.key = key
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +89,8 @@ def read_schema(schema: SchemaLike | CaptionSchema) -> CaptionSchema:
         return _from_adapter(schema.__name__, TypeAdapter(schema), arrays=getattr(schema, "takes_list", False))
     if typing_extensions.is_typeddict(schema):
         return _from_adapter(schema.__name__, _typed_dict_adapter(schema))
+    if _is_pydantic_1(schema):
+        return _from_pydantic_1(schema)
     raise ConfigurationError(f"{schema!r} is no schema; pass a pydantic model, a TypedDict or a JSON schema.")
 
 
@@ -83,15 +102,169 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
     fields = _fields(told) | _other_names(adapter)
 
     def check(value: object, facts: Mapping[str, Any]) -> object:
-        try:
+        with _boundary():
+            meant = without_nulls(value, told)
             # As JSON, so that dates, enumerations and tuples are read from what JSON has, also in strict models.
-            return adapter.validate_json(to_json(value), context=dict(facts))
-        except ValidationError as error:
-            raise _mismatch(error) from error
+            made = adapter.validate_json(to_json(meant), context=dict(facts))
+            if _is_endless(meant):
+                _refuse_infinity(adapter.dump_python(made, warnings=False))
+            return made
 
     return CaptionSchema(
         name=name, json_schema=told, fields=fields, arrays=arrays or told.get("type") == "array", check=check
     )
+
+
+@contextlib.contextmanager
+def _boundary() -> Iterator[None]:
+    """Raise whatever checking raises over a value as `MismatchError`."""
+    try:
+        yield
+    except MismatchError:
+        raise
+    except ValidationError as error:
+        raise _mismatch(error) from error
+    except _FOREIGN as error:
+        told = f"the answer: cannot be read ({type(error).__name__}: {_short(str(error))})"
+        raise MismatchError([told], None) from error
+
+
+def without_nulls(value: object, schema: Mapping[str, Any]) -> object:
+    """Leave out `null` where a schema has a default, or does not ask for the field, and does not allow `null`.
+
+    Models write `null` for "nothing to say". The value itself stays as it is.
+
+    Example:
+        >>> schema = {"properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["b"]}
+        >>> without_nulls({"a": None, "b": None}, schema)
+        {'b': None}
+    """
+    return _Nulls(schema).within(value, schema) if _holds_null(value) else value
+
+
+def _holds_null(value: object) -> bool:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if one is None:
+            return True
+        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+    return False
+
+
+class _Nulls:
+    """Finds, for a value and its schema, the nulls that stand for a default."""
+
+    def __init__(self, root: Mapping[str, Any], *, fill: bool = False) -> None:
+        self._root = root
+        self._fill = fill  # write the default down, for validators that fill in none
+
+    def within(self, value: object, schema: object) -> object:
+        found = self._resolved(schema)
+        if isinstance(value, list):
+            items = found.get("items")
+            return [self.within(one, items) for one in value]
+        if not isinstance(value, Mapping):
+            return value
+        for way in ("anyOf", "oneOf"):
+            if found.get(way):
+                found = self._alternative(found[way], value)
+        for part in found.get("allOf") or ():
+            value = self._object(value, self._resolved(part))
+        return self._object(value, found)
+
+    def _object(self, value: Any, schema: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401  (a mapping)
+        properties = schema.get("properties") or {}
+        others = schema.get("additionalProperties")
+        required = schema.get("required") or ()
+        kept: dict[str, Any] = {}
+        for name, one in value.items():
+            part = properties.get(name, others if name not in properties else None)
+            if one is not None or name not in properties or self._allows_null(part):
+                kept[name] = self.within(one, part)
+            elif "default" in self._resolved(part):
+                if self._fill:
+                    kept[name] = self._resolved(part)["default"]
+            elif name in required:
+                kept[name] = one
+        return kept
+
+    def _alternative(self, ways: Any, value: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401  (any JSON)
+        """Choose the alternative that knows all fields of a value."""
+        resolved = [self._resolved(way) for way in ways if isinstance(way, Mapping)]
+        fitting = [one for one in resolved if value.keys() <= (one.get("properties") or {}).keys()]
+        return fitting[0] if fitting else {}
+
+    def _allows_null(self, schema: object) -> bool:
+        found = self._resolved(schema)
+        if "const" in found or "enum" in found:
+            return found.get("const", "") is None or None in (found.get("enum") or ())
+        kind = found.get("type")
+        if kind is not None:
+            return kind == "null" or (isinstance(kind, list) and "null" in kind)
+        ways = [*(found.get("anyOf") or ()), *(found.get("oneOf") or ())]
+        if ways:
+            return any(self._allows_null(way) for way in ways)
+        return all(self._allows_null(part) for part in found.get("allOf") or ())
+
+    def _resolved(self, schema: object) -> Mapping[str, Any]:
+        """Follow references; what stands beside a reference counts too."""
+        found: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
+        for _ in range(_MOST_REFERENCES):
+            reference = found.get("$ref")
+            if not isinstance(reference, str):
+                return found
+            target: Any = self._root
+            for step in reference.removeprefix("#").strip("/").split("/") if reference != "#" else ():
+                target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+            beside = {name: one for name, one in found.items() if name != "$ref"}
+            found = {**(target if isinstance(target, Mapping) else {}), **beside}
+        return {}
+
+
+def _is_endless(value: object) -> bool:
+    """Whether a value holds a number that may become infinite, or words that mean one."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and _ENDLESS.fullmatch(one):
+            return True
+        if isinstance(one, int) and not -_LARGEST < one < _LARGEST:
+            return True
+        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+    return False
+
+
+def _refuse_infinity(value: object, place: tuple[str, ...] = ()) -> None:
+    """Raise if a checked value holds a number that JSON does not have.
+
+    Raises:
+        MismatchError: it does; names the place.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        key = next((part for part in reversed(place) if not part.isdigit()), None)
+        raise MismatchError([f"{'.'.join(place) or 'the answer'}: is not a finite number"], key)
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            _refuse_infinity(one, (*place, str(name)))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, one in enumerate(value):
+            _refuse_infinity(one, (*place, str(index)))
+
+
+def _is_pydantic_1(schema: object) -> bool:
+    first = sys.modules.get("pydantic.v1")  # who has no such class has not imported it either
+    return first is not None and inspect.isclass(schema) and issubclass(schema, first.BaseModel)
+
+
+def _from_pydantic_1(schema: Any) -> CaptionSchema:  # noqa: ANN401  (a class of pydantic 1)
+    told: dict[str, Any] = schema.schema()
+
+    def check(value: object, _: Mapping[str, Any]) -> object:
+        with _boundary():
+            return schema.parse_obj(without_nulls(value, told))
+
+    return CaptionSchema(name=schema.__name__, json_schema=told, fields=_fields(told), arrays=False, check=check)
 
 
 def _other_names(adapter: TypeAdapter[Any]) -> frozenset[str]:
@@ -138,7 +311,10 @@ def _from_json_schema(schema: dict[str, Any]) -> CaptionSchema:
     validator = kind(schema)
 
     def check(value: object, _: Mapping[str, Any]) -> object:
-        found = sorted(validator.iter_errors(value), key=lambda one: list(map(str, one.absolute_path)))
+        with _boundary():
+            if _holds_null(value):
+                value = _Nulls(schema, fill=True).within(value, schema)
+            found = sorted(validator.iter_errors(value), key=lambda one: list(map(str, one.absolute_path)))
         if not found:
             return value
         problems = [f"{'.'.join(map(str, one.absolute_path)) or 'the answer'}: {one.message}" for one in found]

@@ -27,7 +27,18 @@ _SPACE = re.compile(r"[\s\ufeff]*")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LOW = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\"}
+_QUOTES_TOO = frozenset(QUOTES)
 _LONGEST_ESCAPE = 12
+# LaTeX that begins with the letter of a JSON escape. Models that forget to double their backslashes write it.
+_RARE = "bar|begin|beta|between|big|bigcup|bigcap|binom|bmod|bold|boldsymbol|bot|boxed|bullet|fbox|flat|forall|frac"
+_USUAL = (
+    "nabla|ne|neg|neq|nexists|nmid|not|notin|nu|rangle|rceil|rfloor|rho|right|rightarrow|rm|tan|tanh|tau|text|textbf|"
+    "textit|textrm|tfrac|theta|tilde|times|to|top|triangle"
+)
+_RARE_COMMAND = re.compile(rf"\\(?:{_RARE})(?![A-Za-z])")
+_UNDECIDED_COMMAND = re.compile(r"\\[bf][A-Za-z]{0,12}$")
+_SUSPECT = re.compile(rf"(?<!\\)(?:\\\\)*\\(?:{_RARE})(?![A-Za-z])")
+_USUAL_COMMAND = re.compile(rf"(?:{_USUAL})(?![A-Za-z])")
 _LOOK = 512  # spaces that are looked across behind a quote
 _LONGEST_KEY = 64
 _KEY = re.compile(rf"[{QUOTES}][^{QUOTES}\n]{{0,{_LONGEST_KEY}}}[{QUOTES}]\s*[:：]")
@@ -43,12 +54,24 @@ class Read:
     closed: bool | Undecided
 
 
+def has_commands(text: str) -> bool:
+    r"""Whether a text holds LaTeX that JSON would read as a backspace or a form feed and letters: no model means those.
+
+    Example:
+        >>> has_commands(r'{"sum": "\frac{a}{b}"}'), has_commands(r'{"sum": "\\frac{a}{b}"}')
+        (True, False)
+    """
+    return _SUSPECT.search(text) is not None
+
+
 class StringReader:
     """Reads one string at a time out of a growing buffer; keeps what it has read."""
 
     def __init__(self) -> None:
         self.length = 0
         self._pieces: list[str] = []
+        self._controls: list[tuple[int, str]] = []
+        self._raw_backslashes = False
         self._run = _RUNS['"']
         self._is_key = False
 
@@ -60,12 +83,25 @@ class StringReader:
     def clear(self) -> None:
         """Forget the string."""
         self._pieces, self.length = [], 0
+        self._controls, self._raw_backslashes = [], False
 
     def so_far(self) -> str:
-        """Give the string as far as it has come."""
+        """Return the string as far as it has come."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        text = self._pieces[0] if self._pieces else ""
+        return self._with_commands(text) if self._raw_backslashes and self._controls else text
+
+    def _with_commands(self, text: str) -> str:
+        r"""Undo escapes that were LaTeX (`\theta`) in a string whose backslashes are not doubled elsewhere either."""
+        made, done = [], 0
+        for at, letter in self._controls:
+            # Nobody writes a form feed before a letter; a line break is only undone where a command stands.
+            never_meant = letter in "bf" and text[at + 1 : at + 2].isalpha()
+            if never_meant or _USUAL_COMMAND.match(letter + text[at + 1 : at + 16]):
+                made += [text[done:at], "\\", letter]
+                done = at + 1
+        return "".join([*made, text[done:]])
 
     def read(self, text: str, at: int, *, ended: bool) -> Read:
         """Take a run of plain characters and what ends it: an escape, a quote, or the text so far."""
@@ -97,10 +133,7 @@ class StringReader:
     def _escape(self, text: str, at: int, *, ended: bool) -> Read:
         found = _ESCAPE.match(text, at)
         if found is None:
-            if at + 1 >= len(text) or (text[at + 1] == "u" and len(text) - at < _LONGEST_ESCAPE // 2):
-                return Read(len(text), closed=False) if ended else Read(at, closed=UNDECIDED)
-            self._add(_PLAIN.get(text[at + 1], text[at + 1]))
-            return Read(at + 2, closed=False)
+            return self._plain_escape(text, at, ended=ended)
         code = int(found.group(1), 16)
         if not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004  (the halves of characters that UTF-16 writes as two)
             self._add(chr(code))
@@ -114,6 +147,30 @@ class StringReader:
             return Read(len(text), closed=False) if ended else Read(at, closed=UNDECIDED)
         self._add("\ufffd")
         return Read(found.end(), closed=False)
+
+    def _plain_escape(self, text: str, at: int, *, ended: bool) -> Read:
+        """Read an escape of one letter; one that JSON does not know is kept as it is written."""
+        if at + 1 >= len(text) or (text[at + 1] == "u" and _may_be_code(text[at:]) and not ended):
+            return Read(len(text), closed=False) if ended else Read(at, closed=UNDECIDED)
+        if not ended and _UNDECIDED_COMMAND.match(text, at):
+            return Read(at, closed=UNDECIDED)
+        if text[at + 1] == "u" and _may_be_code(text[at:]):
+            return Read(len(text), closed=False)  # a character whose number was cut
+        letter = text[at + 1]
+        command = _RARE_COMMAND.match(text, at) is not None
+        if command or (letter not in _PLAIN and letter not in _QUOTES_TOO):
+            self._raw_backslashes = True
+            self._add("\\" + letter)
+        else:
+            if letter in "bfnrt":
+                self._controls.append((self.length, letter))
+            self._add(_PLAIN.get(letter, letter))
+        return Read(at + 2, closed=False)
+
+
+def _may_be_code(text: str) -> bool:
+    r"""Whether `\u` and what follows, up to the end of the text, may become the number of a character."""
+    return len(text) < _LONGEST_ESCAPE // 2 and all(char in "0123456789abcdefABCDEF" for char in text[2:])
 
 
 def _may_be_low(text: str) -> bool:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from pydantic import BaseModel
 
 from qwen_omni.captions import parse
 from qwen_omni.captions.parse import CaptionStream, parse_caption
 from qwen_omni.captions.reader import JsonReader
-from qwen_omni.captions.schema import read_schema
+from qwen_omni.captions.schema import CaptionSchema, read_schema
 from qwen_omni.errors import CaptionSyntaxError
 from tests.core.captions.beginning import begins
 
@@ -98,7 +99,7 @@ def test_rare_partials_are_as_good(monkeypatch: pytest.MonkeyPatch, budget: int)
     monkeypatch.setattr(parse, "_COPY_AT_FIRST", budget)
     monkeypatch.setattr(parse, "_COPY_PER_CHARACTER", 3)
     value = {"items": [{"n": n, "t": 'say "x"\n' * (n % 4)} for n in range(60)], "text": "word " * 60}
-    text = f"Sure:\n{json.dumps(value)} done"
+    text = f"Sure:\n```json\n{json.dumps(value)}\n``` done"
     stream = CaptionStream(ANYTHING)
     shown = [one for at in range(0, len(text), 3) if (one := stream.feed(text[at : at + 3])) is not None]
     kept = copy.deepcopy(shown)
@@ -131,28 +132,57 @@ def test_a_partial_for_every_delta_of_a_caption() -> None:
     assert sum(partial is None for partial in partials) <= 4
 
 
+def partials(schema: CaptionSchema, *pieces: str) -> tuple[list[object], object]:
+    """What is shown after each piece, and the caption."""
+    stream = CaptionStream(schema)
+    return [stream.feed(piece) for piece in pieces], stream.end().value
+
+
+ONE = read_schema({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})
+
+
 def test_partials_wait_for_the_answer() -> None:
     """Objects without a field of the schema are not shown; a wrapper shows what it holds when it ends."""
-    schema = read_schema({"type": "object", "properties": {"a": {}}})
-    stream = CaptionStream(schema)
-    assert [stream.feed(piece) for piece in ('{"x": 1}', ' {"r": {"a', '": 1', "}", "}")] == [
-        None,
-        None,
-        None,
-        None,
-        {"a": 1},
-    ]
-    assert stream.end().value == {"a": 1}
+    shown, value = partials(ONE, '{"r": {"a', '": 1', "}", "}")
+    assert shown == [None, None, None, {"a": 1}]
+    assert value == {"a": 1}
+    assert partials(ONE, '{"x": 1}', '{"a": 1}') == ([None, None], {"a": 1})
 
 
-def test_what_was_shown_is_what_is_judged() -> None:
-    """Once a partial was shown, a later object does not take its place: the stream ends with an error."""
-    schema = read_schema({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})
-    stream = CaptionStream(schema)
-    assert stream.feed('{"a": "x"} {"a": 1}') == {"a": "x"}
-    with pytest.raises(CaptionSyntaxError, match="not of type"):
-        stream.end()
-    assert parse_caption('{"a": "x"} {"a": 1}', schema).value == {"a": 1}
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (('The format is {"a": 0}. ', 'Answer: ```json\n{"a": 2', "}\n```"), [None, None, {"a": 2}]),
+        (('First: {"a": 1', "}", ' final: {"a": 2}'), [None, None, None]),
+        (('maybe {"a": 1} no ', "</think>", '{"a": 2', ",}"), [None, None, None, {"a": 2}]),
+        (("<think>hm</think>\n", '{"a": 2, ', "}"), [None, None, {"a": 2}]),
+        (("\ufeff```\n", '{"a": 2, ', "}"), [None, None, {"a": 2}]),
+    ],
+    ids=["example", "draft", "thinking never opened", "thinking", "fence"],
+)
+def test_examples_and_drafts_are_not_shown(pieces: tuple[str, ...], shown: list[object]) -> None:
+    """What stands behind words may be an example or a draft: partials are of the answer alone."""
+    assert partials(ONE, *pieces) == (shown, {"a": 2})
+
+
+def test_the_caption_at_the_end_is_that_of_the_whole_text() -> None:
+    """Also if a draft began the answer and was shown."""
+    text = '{"a": "x"} {"a": 1}'
+    assert partials(ONE, text) == ([{"a": "x"}], parse_caption(text, ONE).value)
+
+
+def test_two_halves_are_not_one_answer() -> None:
+    """Fields in an object of their own are not lost: the answer is asked for again."""
+
+    class Kitchen(BaseModel):
+        place: str
+        people: int = 0
+
+    for text in ('{"place": "kitchen"}{"people": 2}', '{"people": 2} and {"place": "kitchen"}'):
+        with pytest.raises(CaptionSyntaxError, match="place: Field required|people stands in an object of its own"):
+            parse_caption(text, read_schema(Kitchen))
+    again = parse_caption('{"place": "draft"} {"place": "kitchen", "people": 2}', read_schema(Kitchen))
+    assert again.value == Kitchen(place="kitchen", people=2)
 
 
 @pytest.mark.parametrize("shape", ["text", "list", "brackets", "prose"])
