@@ -17,12 +17,20 @@ from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
-from qwen_omni.settings import Settings
+from qwen_omni.ranges import check_numbers
+from qwen_omni.settings import SETTINGS_RANGES, Settings
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
 
 if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adapter does not pay for
     from qwen_omni.client import AsyncOmniClient, OmniClient
+
+CONNECTION_RANGES = {
+    "timeout": SETTINGS_RANGES["read_timeout"],
+    "connect_timeout": SETTINGS_RANGES["connect_timeout"],
+    "max_retries": SETTINGS_RANGES["max_retries"],
+}
+"""What the numbers of a chat model's connection may be."""
 
 _Client = TypeVar("_Client")
 _MOST = 32  # clients of one kind; a program that makes up new options for every call must not collect connections
@@ -44,6 +52,9 @@ class ConnectionOptions:
     dialect: Dialect | None = None
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, CONNECTION_RANGES)
 
     def load(self) -> Settings:
         """Fill the gaps from the environment.

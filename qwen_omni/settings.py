@@ -18,6 +18,7 @@ from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.ranges import COUNT, RATE, TIMEOUT, WAIT, check_numbers
 from qwen_omni.spend.costs import PriceOverride
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
@@ -33,6 +34,15 @@ HOSTS: dict[Region, str] = {
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
 CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
+
+SETTINGS_RANGES = {
+    "connect_timeout": TIMEOUT,
+    "read_timeout": TIMEOUT,
+    "max_retries": COUNT,
+    "retry_wait": WAIT,
+    "uplink_mbps": RATE,
+}
+"""What the numbers of the connection may be."""
 
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
@@ -99,8 +109,7 @@ class Settings:
         check_headers(self.headers, "headers=")
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
-        if not self.uplink_mbps > 0:
-            raise ConfigurationError(f"uplink_mbps={self.uplink_mbps:g} sends nothing; name more than 0.")
+        check_numbers(self, SETTINGS_RANGES)
 
     @property
     def dialect_used(self) -> Dialect:
