@@ -56,8 +56,8 @@ class ConnectionOptions:
     def __post_init__(self) -> None:
         check_numbers(self, CONNECTION_RANGES)
 
-    def load(self) -> Settings:
-        """Fill the gaps from the environment.
+    def load(self, *, needs_key: bool = True) -> Settings:
+        """Fill the gaps from the environment; see `Settings.load`.
 
         Raises:
             ConfigurationError: there is no key, or the address is not one.
@@ -66,6 +66,7 @@ class ConnectionOptions:
             api_key=self.api_key,
             base_url=self.base_url,
             region=self.region,
+            needs_key=needs_key,
             read_timeout=self.timeout,
             connect_timeout=self.connect_timeout,
             max_retries=self.max_retries,

@@ -44,6 +44,7 @@ SETTINGS_RANGES = {
 }
 """What the numbers of the connection may be."""
 
+_NO_KEY = "none is needed"
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
@@ -123,11 +124,13 @@ class Settings:
         api_key: str | SecretStr | None = None,
         base_url: str | None = None,
         region: Region | None = None,
+        needs_key: bool = True,
         **choices: object,
     ) -> "Settings":
         """Fill in what is not given: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
 
         An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
+        `needs_key=False` is for what only looks and reckons, such as estimates: without a key it goes on without.
 
         Raises:
             ConfigurationError: no key anywhere, one that no header can carry, an unknown region, or an address that is
@@ -135,14 +138,14 @@ class Settings:
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
-        if not key:
+        if not key and needs_key:
             raise ConfigurationError(
                 f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
                 "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
             )
         url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
         given = {"oss": from_environment(), **{name: value for name, value in choices.items() if value is not None}}
-        return cls(api_key=SecretStr(key), base_url=url, **given)  # type: ignore[arg-type]
+        return cls(api_key=SecretStr(key or _NO_KEY), base_url=url, **given)  # type: ignore[arg-type]
 
 
 def resolve_base_url(base_url: str | None, region: Region | None, from_environment: str | None) -> str:

@@ -74,7 +74,7 @@ def estimate(
     """
     if answer_tokens is not None:
         answer_tokens = checked("answer_tokens", answer_tokens, TOKENS)
-    settings = settings or Settings.load(api_key="none is needed")
+    settings = settings or Settings.load(needs_key=False)
     held: dict[MediaSource, Prepared] = {}
     if isinstance(what, ChatRequest):
         request = what

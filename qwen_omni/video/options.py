@@ -65,9 +65,10 @@ class SummaryOptions:
         language: of the texts in the answer, in any words ("French", "中文"); `None` leaves it to the model.
         wish: what to look out for, in words; added to the prompts.
         detail: how closely the model looks: 0.5, 1 or 2 frames a second.
-        strategy: "map_reduce" cuts what is longer than `single_call_seconds`; "single" sends the whole in one call;
-            "auto" takes one call where the model then sees as many frames.
-        single_call_seconds: up to this length one call is made, whatever the strategy.
+        strategy: "map_reduce" cuts what is longer than `single_call_seconds`; "single" sends the whole in one call, and
+            is refused where the model does not take that; "auto" takes one call where the model then sees as many
+            frames.
+        single_call_seconds: up to this length one call is made, unless the model's own limit is below it.
         segment_seconds: the longest a segment may be, overlap included; the model's limit may be less.
         overlap: seconds of a segment's end that the next one begins with.
         start: where to begin, in seconds.
