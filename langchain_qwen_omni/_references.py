@@ -17,7 +17,7 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.errors import MediaError
 from qwen_omni.media.kept import PREFIX, keep
 from qwen_omni.media.local import open_local, resolve_local
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import FileVersion, MediaSource
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -159,14 +159,13 @@ def _file_digest(text: Any, media_root: Path) -> str | None:  # noqa: ANN401
     try:
         source = MediaSource.from_path(path)
         found = resolve_local(source, media_root)
-        state = found.stat()
-        return _digest_of(found, state.st_mtime_ns, state.st_size) if found.is_file() else None
+        return _digest_of(found, FileVersion.of(found.stat())) if found.is_file() else None
     except (OSError, ValueError, MediaError):
         return None  # no path at all, or one that the call itself will refuse
 
 
 @functools.lru_cache(maxsize=256)
-def _digest_of(path: Path, _modified_ns: int, _size: int) -> str:
+def _digest_of(path: Path, _version: FileVersion) -> str:
     found = hashlib.sha256()
     with open_local(MediaSource.from_path(path, trusted=True), path.parent) as file:
         while block := file.read(_BLOCK_BYTES):

@@ -9,10 +9,11 @@ from langchain_core.documents import Document
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
-from qwen_omni.transcription.passages import Mode, to_passages
+from qwen_omni.transcription.passages import PASSAGE_SECONDS, Mode, to_passages
 from qwen_omni.video.passages import Passage
 from qwen_omni.video.sources import Sources
 
@@ -49,6 +50,9 @@ class QwenOmniAudioLoader(BaseLoader):
         concurrency: int = 4,
     ) -> None:
         """Opens and sends nothing yet."""
+        with as_langchain_errors():
+            checked("seconds", seconds, PASSAGE_SECONDS)
+            checked("concurrency", concurrency, PARALLEL)
         self._sources, self._llm, self._options = sources, llm, options
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 

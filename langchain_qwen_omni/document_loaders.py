@@ -20,6 +20,7 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.downloads import off_the_loop, opened
+from qwen_omni.ranges import FRAME_RATE, checked
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.passages import Mode, Passage, stretch_of
@@ -177,6 +178,7 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     """
     with as_langchain_errors():
         stretch = stretch_of(document.metadata, margin=margin)
+        fps = None if fps is None else checked("fps", fps, FRAME_RATE)
     extras = {"start": stretch.start, "end": stretch.end}
     if fps is not None and stretch.kind == "video":
         extras["fps"] = fps

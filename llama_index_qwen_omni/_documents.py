@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 from llama_index.core.base.llms.types import AudioBlock, VideoBlock
 from llama_index.core.schema import BaseNode, Document, MediaResource
 
+from qwen_omni.ranges import Range, checked
 from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage, fragment_url, kind_of, stretch_of
+
+_FPS = Range(least=1, most=1000, whole=True)  # LlamaIndex's blocks hold whole numbers alone
 
 
 def to_document(passage: Passage, extra: Mapping[str, Any]) -> Document:
@@ -63,6 +66,7 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
         question = ChatMessage(blocks=[passage, TextBlock(text="Which colour?")])
         print(llm.chat([question]).message.content)
     """
+    fps = None if fps is None else checked("fps", fps, _FPS)
     stretch = stretch_of(node.metadata, margin=margin)
     url = fragment_url(stretch.source, stretch.start, stretch.end)
     return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)

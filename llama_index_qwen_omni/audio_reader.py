@@ -15,11 +15,11 @@ from llama_index_qwen_omni._files import all_copied, find_files
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.downloads import off_the_loop
+from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.settings import Settings
-from qwen_omni.transcription.crew import check_concurrency
 from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
-from qwen_omni.transcription.passages import Mode, to_passages
+from qwen_omni.transcription.passages import PASSAGE_SECONDS, Mode, to_passages
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage
 from qwen_omni.video.sources import Sources
@@ -55,7 +55,8 @@ class QwenOmniAudioReader(BaseReader):
         concurrency: int = 4,
     ) -> None:
         """Opens and sends nothing yet; raises `ConfigurationError` for less than one recording at a time."""
-        check_concurrency(concurrency)
+        checked("seconds", seconds, PASSAGE_SECONDS)
+        checked("concurrency", concurrency, PARALLEL)
         self._llm, self._options = llm, options
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 

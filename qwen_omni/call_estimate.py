@@ -3,19 +3,14 @@
 `qwen_omni.spend` does the reckoning; both adapters come through here, so that they tell the same numbers.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 from qwen_omni.call_plan import Plan
 from qwen_omni.messages import Message
 from qwen_omni.options import Tool
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage
-from qwen_omni.settings import API_KEY_VARIABLE
 from qwen_omni.spend import counting, words
 
 if TYPE_CHECKING:
@@ -29,10 +24,7 @@ def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
     """Tell what a planned call will use and cost. Needs no key, since nothing is sent."""
     from qwen_omni.spend.estimating import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
 
-    connection = plan.connection
-    if connection.api_key is None and not os.environ.get(API_KEY_VARIABLE):
-        connection = replace(connection, api_key=SecretStr("none is needed"))
-    return estimate(plan.request, settings=connection.load(), answer_tokens=answer_tokens)
+    return estimate(plan.request, settings=plan.connection.load(needs_key=False), answer_tokens=answer_tokens)
 
 
 def estimated_beside(usage: Usage | None) -> dict[str, int]:

@@ -17,12 +17,20 @@ from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
-from qwen_omni.settings import Settings
+from qwen_omni.ranges import check_numbers
+from qwen_omni.settings import SETTINGS_RANGES, Settings
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
 
 if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adapter does not pay for
     from qwen_omni.client import AsyncOmniClient, OmniClient
+
+CONNECTION_RANGES = {
+    "timeout": SETTINGS_RANGES["read_timeout"],
+    "connect_timeout": SETTINGS_RANGES["connect_timeout"],
+    "max_retries": SETTINGS_RANGES["max_retries"],
+}
+"""What the numbers of a chat model's connection may be."""
 
 _Client = TypeVar("_Client")
 _MOST = 32  # clients of one kind; a program that makes up new options for every call must not collect connections
@@ -45,8 +53,11 @@ class ConnectionOptions:
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
 
-    def load(self) -> Settings:
-        """Fill the gaps from the environment.
+    def __post_init__(self) -> None:
+        check_numbers(self, CONNECTION_RANGES)
+
+    def load(self, *, needs_key: bool = True) -> Settings:
+        """Fill the gaps from the environment; see `Settings.load`.
 
         Raises:
             ConfigurationError: there is no key, or the address is not one.
@@ -55,6 +66,7 @@ class ConnectionOptions:
             api_key=self.api_key,
             base_url=self.base_url,
             region=self.region,
+            needs_key=needs_key,
             read_timeout=self.timeout,
             connect_timeout=self.connect_timeout,
             max_retries=self.max_retries,

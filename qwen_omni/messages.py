@@ -7,10 +7,18 @@ media stays where it is (`MediaSource` is a reference) until the client prepares
 from dataclasses import dataclass
 from typing import Literal
 
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.source import MediaSource
+from qwen_omni.ranges import END, FRAME_RATE, PIXELS, START, check_numbers, check_span
 
 Role = Literal["system", "user", "assistant", "tool"]
+
+SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS, "total_pixels": PIXELS}
+"""What any server may be asked for; `request` checks the narrower ranges of the model."""
+
+SPAN_RANGES = {"start": START, "end": END}
+"""The seconds of a recording that a part shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,13 @@ class Sampling:
     min_pixels: int | None = None
     max_pixels: int | None = None
     total_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, SAMPLING_RANGES)
+        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
+            raise ConfigurationError(
+                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
+            )
 
 
 DEFAULT_SAMPLING = Sampling()
@@ -57,6 +72,10 @@ class AudioPart:
     start: float | None = None
     end: float | None = None
 
+    def __post_init__(self) -> None:
+        check_numbers(self, SPAN_RANGES)
+        check_span(self.start, self.end)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
@@ -67,6 +86,10 @@ class VideoPart:
     start: float | None = None
     end: float | None = None
     budget: MediaBudget | BudgetName = "auto"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, SPAN_RANGES)
+        check_span(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,16 +5,18 @@
 """
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS
-from qwen_omni.connections import Clients, ConnectionOptions
+from qwen_omni.connections import CONNECTION_RANGES, Clients, ConnectionOptions
 from qwen_omni.delivery.delivered import Delivery
-from qwen_omni.options import Dialect, Effort, OutputModality
+from qwen_omni.options import OPTION_RANGES, Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region
+from qwen_omni.ranges import check_given
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # May hold secrets, or live objects; they identify nothing about an answer.
 _UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
+NUMBERS = {**OPTION_RANGES, **CONNECTION_RANGES}
+"""What the numeric fields of a chat model may be."""
 _FIELDS = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
 
 
@@ -80,6 +84,12 @@ class ModelFields(BaseModel):
     """Further fields of the request, as the service names them."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     """Further headers of the request. They may hold secrets, so a dump of the model leaves them out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, given: Any) -> Any:  # noqa: ANN401  (whatever a model is made of)
+        """Check the numbers before pydantic reads a text or `True` as one."""
+        return check_given(given, NUMBERS) if isinstance(given, Mapping) else given
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 

@@ -5,11 +5,25 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qwen_omni.messages import Message
+from qwen_omni.ranges import Range, check_numbers
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OutputModality = Literal["text", "audio"]
 Dialect = Literal["dashscope", "vllm"]
 """Whose requests are spoken: DashScope's, or those of vLLM and the servers that follow it."""
+
+
+_SEED = 2**63
+OPTION_RANGES = {
+    "temperature": Range(least=0, most=1000),
+    "top_p": Range(above=0, most=1),
+    "top_k": Range(least=-1, most=1_000_000_000, whole=True),  # -1 switches it off in vLLM
+    "max_tokens": Range(least=1, most=1_000_000_000, whole=True),
+    "seed": Range(least=-_SEED, most=_SEED - 1, whole=True),
+    "presence_penalty": Range(least=-2, most=2),
+    "repetition_penalty": Range(above=0, most=1000),
+}
+"""What any server may be asked for; the narrower ranges of DashScope and of the model are checked in `wire.request`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +76,9 @@ class ChatOptions:
     multichannel: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_numbers(self, OPTION_RANGES)
 
     @property
     def speaks(self) -> bool:

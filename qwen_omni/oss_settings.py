@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.headers import check_header_value
+from qwen_omni.ranges import WAIT, Range, check_numbers
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)
@@ -26,6 +27,7 @@ PREFIX_VARIABLE = "QWEN_OMNI_OSS_PREFIX"
 
 # Longest life of a V4 link; OSS, "Sign a URL with V4", read 2026-05.
 LONGEST_LINK_SECONDS = 7 * 24 * 3600
+_LATEST = 1e12  # seconds since 1970
 _REGION = re.compile(r"(?:^|\.)oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 
 
@@ -43,6 +45,7 @@ class OssCredentials:
     expires_at: float | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self, {"expires_at": Range(least=0, most=_LATEST)})
         for name in ("access_key_id", "access_key_secret", "security_token"):
             hidden: SecretStr | None = getattr(self, name)
             if hidden is not None:
@@ -66,6 +69,12 @@ class OssCredentials:
 
 
 CredentialsSource = OssCredentials | Callable[[], OssCredentials]
+
+
+_RANGES = {
+    "link_seconds": Range(least=60, most=LONGEST_LINK_SECONDS, whole=True),  # a link of seconds helps nobody
+    "reuse_seconds": WAIT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +118,7 @@ class OssSettings:
             told: str | None = getattr(self, name)
             if told is not None:
                 check_header_value(told, f"{name}= of OssSettings")
-        if not 60 <= self.link_seconds <= LONGEST_LINK_SECONDS:  # noqa: PLR2004  (a link of seconds helps nobody)
-            raise ConfigurationError(
-                f"link_seconds is {self.link_seconds}; a link may live from 60 s to {LONGEST_LINK_SECONDS} s (7 days)."
-            )
+        check_numbers(self, _RANGES)
         if self.signature == "v4" and self.region_name is None:
             raise ConfigurationError(
                 f"The region of {self.endpoint!r} is not known, and V4 signatures need it. Pass region=, "

@@ -12,7 +12,16 @@ from typing import Any, Literal, assert_never, get_args
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart
+from qwen_omni.messages import (
+    SAMPLING_RANGES,
+    SPAN_RANGES,
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    Sampling,
+    VideoPart,
+)
+from qwen_omni.ranges import check_span, checked
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
@@ -34,6 +43,7 @@ FITTING: dict[MediaKind, tuple[str, ...]] = {
 
 _SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
 _FRAGMENT = re.compile(rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?")  # W3C Media Fragments
+_RANGES = {**SAMPLING_RANGES, **SPAN_RANGES}
 _LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
 
 
@@ -49,17 +59,24 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         UnsupportedContentError: an unknown option, or a wrong value; names the place.
     """
     known = known_options(kind)
-    checked = dict(options)
+    found = dict(options)
     for name, value in options.items():
         if name not in known:
             raise UnsupportedContentError(
                 f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
             )
         if name == "budget":
-            checked[name] = read_budget(value, place)
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
-    return checked
+            found[name] = read_budget(value, place)
+        elif value is None:
+            del found[name]
+        else:
+            found[name] = checked(name, value, _RANGES[name], place=place, error=UnsupportedContentError)
+    try:
+        check_span(found.get("start"), found.get("end"))
+        Sampling(**{name: value for name, value in found.items() if name in SAMPLING_RANGES})
+    except ConfigurationError as error:
+        raise UnsupportedContentError(f"{place}: {error}") from None
+    return found
 
 
 def seconds_of(address: str, place: str) -> PartOptions:

@@ -18,6 +18,7 @@ from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.ranges import COUNT, RATE, TIMEOUT, WAIT, check_numbers
 from qwen_omni.spend.costs import PriceOverride
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
@@ -34,6 +35,16 @@ API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
 CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
 
+SETTINGS_RANGES = {
+    "connect_timeout": TIMEOUT,
+    "read_timeout": TIMEOUT,
+    "max_retries": COUNT,
+    "retry_wait": WAIT,
+    "uplink_mbps": RATE,
+}
+"""What the numbers of the connection may be."""
+
+_NO_KEY = "none is needed"
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
@@ -99,8 +110,7 @@ class Settings:
         check_headers(self.headers, "headers=")
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
-        if not self.uplink_mbps > 0:
-            raise ConfigurationError(f"uplink_mbps={self.uplink_mbps:g} sends nothing; name more than 0.")
+        check_numbers(self, SETTINGS_RANGES)
 
     @property
     def dialect_used(self) -> Dialect:
@@ -114,11 +124,13 @@ class Settings:
         api_key: str | SecretStr | None = None,
         base_url: str | None = None,
         region: Region | None = None,
+        needs_key: bool = True,
         **choices: object,
     ) -> "Settings":
         """Fill in what is not given: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
 
         An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
+        `needs_key=False` is for what only looks and reckons, such as estimates: without a key it goes on without.
 
         Raises:
             ConfigurationError: no key anywhere, one that no header can carry, an unknown region, or an address that is
@@ -126,14 +138,14 @@ class Settings:
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
-        if not key:
+        if not key and needs_key:
             raise ConfigurationError(
                 f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
                 "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
             )
         url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
         given = {"oss": from_environment(), **{name: value for name, value in choices.items() if value is not None}}
-        return cls(api_key=SecretStr(key), base_url=url, **given)  # type: ignore[arg-type]
+        return cls(api_key=SecretStr(key or _NO_KEY), base_url=url, **given)  # type: ignore[arg-type]
 
 
 def resolve_base_url(base_url: str | None, region: Region | None, from_environment: str | None) -> str:

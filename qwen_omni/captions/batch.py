@@ -18,12 +18,11 @@ from qwen_omni.captions.results import Results, content_digest, result_key
 from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, carry_out, plan_caption
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, QwenOmniError, UnreadableMediaError
+from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.local import open_local
 from qwen_omni.media.source import MediaSource
+from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
-
-MOST_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +65,7 @@ def caption_many(
     Raises:
         ConfigurationError: the schema is none, or an impossible concurrency.
     """
-    if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise ConfigurationError(f"concurrency={concurrency}: choose 1 to {MOST_AT_ONCE}.")
+    concurrency = checked("concurrency", concurrency, PARALLEL)
     wanted = read_schema(schema)
     if results is not None:
         results.write_rest()

@@ -38,7 +38,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
 ) -> None:
     """Tell what a question about files will use and cost. Looks at the files; sends nothing and needs no key."""
     settings = Settings.load(
-        api_key="none is needed", region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
+        needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
     asked = message_of(media, settings.media_root)
     message = Message(role="user", parts=(*asked.parts, *user(question).parts))

@@ -15,7 +15,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.segments import exact_seconds
+from qwen_omni.media.segments import exact_range, exact_seconds
 from qwen_omni.profiles import DEFAULT_MODEL
 
 
@@ -33,6 +33,8 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
 ) -> None:
     """Cut a video or recording into segments that fit a request, and write them into a folder."""
     choices = Choices(model=model)
+    exact_range(start, end)
+    longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)  # type: ignore[arg-type]
     with writing(to):
@@ -42,8 +44,8 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     made = split_look(
         look,
         plan,
-        seconds=exact_seconds(seconds, "seconds"),
-        overlap=exact_seconds(overlap, "overlap"),
+        seconds=longest,
+        overlap=shared,
         choices=choices,
     )
     with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:

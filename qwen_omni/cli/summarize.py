@@ -79,8 +79,9 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         checkpoint=not fresh,
     )  # fmt: skip
     settings = Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
-    )
+        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
+        needs_key=not dry_run,
+    )  # fmt: skip
     targets = _targets(media, out, [ending for ending, on in files.items() if on])
     check_targets(targets.values())
     if dry_run:

@@ -6,6 +6,7 @@ Puts together what other modules decide and do: `choose` the way, the `cache` th
 
 import functools
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -124,7 +125,7 @@ class Carrier:
         digest = self._digests.of(ready)
         ending = f".{ready.format}" if ready.format else ""
         if oss.delete_after_use:
-            once = hashlib.sha256(repr(time.time_ns()).encode()).hexdigest()[:8]
+            once = secrets.token_hex(16)  # another request may send the same media now, and delete its own object first
             location = oss.object_name(f"{digest}-{once}{ending}")
             self._put(ready, location, name, claim=None)
             return Upload(store="oss", location=location, link_until=0)

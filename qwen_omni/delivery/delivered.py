@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from qwen_omni.media.source import FileVersion
 from qwen_omni.redact import redact
 
 Delivery = Literal["auto", "inline", "oss", "temporary"]
@@ -12,16 +13,6 @@ Delivery = Literal["auto", "inline", "oss", "temporary"]
 Store = Literal["oss", "temporary"]
 Route = Literal["link", "inline", "oss", "temporary"]
 """Which way a piece of media went."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileVersion:
-    """Which state of a file was looked at, so that another one is never sent in its place."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

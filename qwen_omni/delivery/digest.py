@@ -7,12 +7,11 @@ import time
 
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import opened, read_blocks
+from qwen_omni.media.source import FileVersion
 
 _BLOCK = 1_048_576
 _MOST_KEPT = 1024
 _SETTLED_SECONDS = 2.0  # file systems keep times coarsely; a file that changed just now may change again unseen
-
-_State = tuple[int, int, int, int, int]
 
 
 class Digests:
@@ -22,7 +21,7 @@ class Digests:
     """
 
     def __init__(self) -> None:
-        self._known: dict[_State, str] = {}
+        self._known: dict[FileVersion, str] = {}
         self._lock = threading.Lock()
 
     def of(self, ready: Delivered) -> str:
@@ -53,7 +52,7 @@ def digest_of(ready: Delivered) -> str:
     return found.hexdigest()
 
 
-def _state_of(ready: Delivered) -> _State | None:
+def _state_of(ready: Delivered) -> FileVersion | None:
     """Tell the state of a file; `None` for media in memory and for a file that changed a moment ago."""
     if ready.path is None:
         return None
@@ -61,4 +60,4 @@ def _state_of(ready: Delivered) -> _State | None:
         stat = os.fstat(file.fileno())
     if time.time() - max(stat.st_mtime, stat.st_ctime) < _SETTLED_SECONDS:
         return None
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return FileVersion.of(stat)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.delivery.delivered import Delivered, FileVersion
+from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import version_of
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
@@ -16,7 +16,7 @@ from qwen_omni.media.plan_channels import AS_IT_IS, check_channels, loses_channe
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
 from qwen_omni.profiles import Profile
 
@@ -236,8 +236,7 @@ def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> Med
 def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
     """Tell which state of the file was looked at; one of our own making is looked at now."""
     if look.reopenable.version is not None and not prepared.temporary:
-        device, inode, size, modified = look.reopenable.version
-        return FileVersion(device=device, inode=inode, size=size, modified_ns=modified)
+        return look.reopenable.version
     assert prepared.path is not None
     with open_plain(prepared.path, name=name) as file:
         return version_of(file)

@@ -5,15 +5,15 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
-from qwen_omni.delivery.delivered import Delivered, FileVersion
+from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.local import open_plain
+from qwen_omni.media.source import FileVersion
 
 
 def version_of(file: IO[bytes]) -> FileVersion:
-    """Tell which state of a file is open."""
-    stat = os.fstat(file.fileno())
-    return FileVersion(device=stat.st_dev, inode=stat.st_ino, size=stat.st_size, modified_ns=stat.st_mtime_ns)
+    """Return the state of an open file."""
+    return FileVersion.of(os.fstat(file.fileno()))
 
 
 def read_blocks(delivered: Delivered, block_bytes: int) -> Iterator[bytes]:

@@ -9,10 +9,24 @@ from fractions import Fraction
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.ranges import FRAME_RATE, PIXELS, POSITIVE_COUNT, Range, check_numbers
 
 BudgetName = Literal["auto", "static", "action", "original", "glance"]
 
-_FPS_RANGE = (0.1, 60.0)
+_SIDE = Range(least=2, most=1_000_000, whole=True)  # video needs even sides
+BUDGET_RANGES = {
+    "long_side": _SIDE,
+    "short_side": _SIDE,
+    "fps": Range(least=0.1, most=60),
+    "sampling_fps": FRAME_RATE,
+    "min_pixels": PIXELS,
+    "max_pixels": PIXELS,
+    "sample_rate": Range(least=8_000, most=48_000, whole=True),  # what AAC and MP3 both have
+    "sound_bitrate": Range(least=8_000, most=320_000, whole=True),
+    "quality": Range(least=0, most=51, whole=True),  # x264's constant rate factor
+    "max_bytes": POSITIVE_COUNT,
+}
+"""What the numbers of a budget may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +76,11 @@ class MediaBudget:
     frames: bool = False
 
     def __post_init__(self) -> None:
-        if self.fps is not None and not _FPS_RANGE[0] <= self.fps <= _FPS_RANGE[1]:
-            raise ConfigurationError(f"fps={self.fps:g} is outside {_FPS_RANGE[0]:g} to {_FPS_RANGE[1]:g}.")
-        smallest = min(self.long_side, self.short_side)
-        if smallest < 2:  # noqa: PLR2004 - video needs even sides
-            raise ConfigurationError(f"A side of at most {smallest} pixels leaves no picture; allow at least 2.")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise ConfigurationError(f"max_bytes={self.max_bytes} leaves no file; allow at least 1.")
+        check_numbers(self, BUDGET_RANGES)
+        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
+            raise ConfigurationError(
+                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
+            )
 
 
 PRESETS: dict[BudgetName, MediaBudget] = {

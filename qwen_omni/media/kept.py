@@ -36,7 +36,7 @@ def keep(data: bytes, folder: Path | None = None) -> str:
     folder = folder or kept_folder()
     digest = hashlib.sha256(data).hexdigest()
     target = folder / digest
-    if not target.exists() or target.stat().st_size != len(data):
+    if not _holds(target, digest):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(data, folder, target)
     return PREFIX + digest
@@ -53,6 +53,15 @@ def kept_path(reference: str) -> Path:
             f"{reference[:80]!r} is no reference to kept media; write sha256: and 64 hexadecimal digits."
         )
     return kept_folder() / reference.removeprefix(PREFIX)
+
+
+def _holds(target: Path, digest: str) -> bool:
+    """Whether the kept file still has the bytes that its name promises; one that was changed in place is replaced."""
+    try:
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except FileNotFoundError:
+        return False
 
 
 def _write(data: bytes, folder: Path, target: Path) -> None:

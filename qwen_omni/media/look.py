@@ -16,15 +16,18 @@ from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
-from qwen_omni.media.segments import exact_seconds
+from qwen_omni.media.segments import exact_range
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch, usual_limit
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.ranges import COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, check_numbers
 
 Anything = MediaSource | str | os.PathLike[str] | bytes
 Seconds = float | Fraction
+
+_RANGES = {"room_bytes": COUNT_OF_BYTES, "uplink_mbps": RATE, "workers": PARALLEL, "limit_seconds": TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,9 @@ class Choices:
     uplink_mbps: float = 20.0
     workers: int | None = None
     limit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _RANGES)
 
     @property
     def profile(self) -> Profile:
@@ -115,13 +121,15 @@ def plan_for(
 
     Raises:
         MediaDoesNotFitError: the range is empty.
+        ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
     """
+    first, last = exact_range(start, end)
     wish = Wish(
         budget=budget_named(budget),
         profile=choices.profile,
         sampling=choices.sampling,
-        start=None if start is None else exact_seconds(start, "start"),
-        end=None if end is None else exact_seconds(end, "end"),
+        start=first,
+        end=last,
         room_bytes=choices.room_bytes,
         uplink_mbps=choices.uplink_mbps,
         cores=choices.workers or usual_workers(),

@@ -18,7 +18,15 @@ from qwen_omni.media.look import USUAL, Anything, Choices, Look, Seconds, as_sou
 from qwen_omni.media.plan import Action, Plan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.scratch import remove_file, scratch
-from qwen_omni.media.segments import DEFAULT_SECONDS, Places, Segment, check_lengths, exact_seconds, plan_segments
+from qwen_omni.media.segments import (
+    DEFAULT_SECONDS,
+    Places,
+    Segment,
+    check_lengths,
+    exact_range,
+    exact_seconds,
+    plan_segments,
+)
 from qwen_omni.media.sharing import segments_apart, threads_for
 from qwen_omni.media.watch import StoppedError, Watch, usual_limit
 from qwen_omni.media.workers import in_order, usual_workers
@@ -45,8 +53,9 @@ def prepare(
         UnreadableMediaError: missing, empty, damaged or not media.
         UnsupportedMediaError: a link, or a picture whose codec is not installed.
         MediaDoesNotFitError: too many pixels, or an empty range.
-        ConfigurationError: a time that is no finite number.
+        ConfigurationError: a time that is no finite number of 0 or more, or an end before the start.
     """
+    exact_range(start, end)
     look = look_at(as_source(source), choices=choices)
     return carry_out(look, plan_for(look, budget=budget, start=start, end=end, choices=choices), choices=choices)
 
@@ -79,14 +88,16 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
         MediaError: as `prepare`; an image cannot be split.
         ConfigurationError: an impossible length, or lengths that leave no room to move on.
     """
+    exact_range(start, end)
+    longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(source), choices=choices)
     whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
     with contextlib.closing(
         split_look(
             look,
             whole,
-            seconds=exact_seconds(seconds, "seconds"),
-            overlap=exact_seconds(overlap, "overlap"),
+            seconds=longest,
+            overlap=shared,
             choices=choices,
         )
     ) as made:
@@ -102,6 +113,7 @@ async def aprepare(
     choices: Choices = USUAL,
 ) -> Prepared:
     """Do what `prepare` does, on a thread; cancelling it ends the work."""
+    exact_range(start, end)
     watch = Watch()
 
     def work() -> Prepared:

@@ -10,7 +10,7 @@ from typing import IO
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.local import open_local, open_plain, resolve_local
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import FileVersion, MediaSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -21,7 +21,7 @@ class Reopenable:
     size_bytes: int
     data: bytes | None = None
     path: Path | None = None
-    version: tuple[int, int, int, int] | None = None
+    version: FileVersion | None = None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -54,9 +54,8 @@ def first_opening(source: MediaSource, root: Path, *, label: str) -> Iterator[tu
             return
         path = resolve_local(source, root, name=label)
         version = _version(file)
-        yield file, Reopenable(label=label, size_bytes=version[2], path=path, version=version)
+        yield file, Reopenable(label=label, size_bytes=version.size, path=path, version=version)
 
 
-def _version(file: IO[bytes]) -> tuple[int, int, int, int]:
-    stat = os.fstat(file.fileno())
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+def _version(file: IO[bytes]) -> FileVersion:
+    return FileVersion.of(os.fstat(file.fileno()))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.ranges import END, START, Range, check_span, checked
 
 DEFAULT_SECONDS = Fraction(90)
 MOST_MOVED = Fraction(5)
 """How many seconds earlier than it must a cut may fall."""
-_BOUNDS = {"seconds": "more than 0", "overlap": "0 or more", "start": "0 or more", "end": "more than 0"}
+_RANGES = {"seconds": END, "overlap": START, "start": START, "end": END}
+_ANY = Range()
 
 
 def exact_seconds(told: float | Fraction, name: str = "") -> Fraction:
@@ -24,20 +26,28 @@ def exact_seconds(told: float | Fraction, name: str = "") -> Fraction:
         name: what the caller calls them, for the error.
 
     Raises:
-        ConfigurationError: it is no finite number.
+        ConfigurationError: it is no finite number, or outside the range of what `name` names.
 
     Example:
         >>> exact_seconds(0.1)
         Fraction(1, 10)
     """
-    if isinstance(told, int | Fraction):
-        return Fraction(told)
-    try:
-        return Fraction(str(told))
-    except ValueError:
-        what = f"{name}={told}" if name else f"{told}"
-        bound = f", {_BOUNDS[name]}" if name in _BOUNDS else ""
-        raise ConfigurationError(f"{what}: choose a finite number of seconds{bound}.") from None
+    plain = checked(name or "a time", told, _RANGES.get(name, _ANY))
+    return Fraction(plain) if isinstance(plain, int | Fraction) else Fraction(str(plain))
+
+
+def exact_range(
+    start: float | Fraction | None, end: float | Fraction | None
+) -> tuple[Fraction | None, Fraction | None]:
+    """Return the wanted seconds of a recording exactly; `None` stands for its beginning or end.
+
+    Raises:
+        ConfigurationError: not finite numbers of 0 or more, or an end that is not after the start.
+    """
+    first = None if start is None else exact_seconds(start, "start")
+    last = None if end is None else exact_seconds(end, "end")
+    check_span(None if first is None else float(first), None if last is None else float(last))
+    return first, last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +114,8 @@ def check_lengths(duration: Fraction, *, seconds: Fraction, overlap: Fraction, s
     Raises:
         ConfigurationError: an impossible length, or lengths that leave no room to move on.
     """
-    if seconds <= 0:
-        raise ConfigurationError(f"seconds={float(seconds):g}: choose {_BOUNDS['seconds']}.")
-    if overlap < 0:
-        raise ConfigurationError(f"overlap={float(overlap):g}: choose {_BOUNDS['overlap']}.")
+    checked("seconds", seconds, END)
+    checked("overlap", overlap, START)
     least = overlap + MOST_MOVED + shortest
     if duration > seconds and seconds <= least:
         raise ConfigurationError(

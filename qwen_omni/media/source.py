@@ -20,6 +20,32 @@ _URL_SCHEMES = ("http", "https", "oss")
 _LONGEST_LABEL = 200  # characters
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVersion:
+    """The state of a file that was looked at, so that another one is never sent or reused in its place.
+
+    `modified_ns` can be set back after the file was rewritten in place; `changed_ns` (ctime) cannot. On Windows it is
+    the time of creation, which the other fields make up for as far as that system lets them.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> "FileVersion":
+        """Read the state from what the system tells about a file."""
+        return cls(
+            device=stat.st_dev,
+            inode=stat.st_ino,
+            size=stat.st_size,
+            modified_ns=stat.st_mtime_ns,
+            changed_ns=stat.st_ctime_ns,
+        )
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class MediaSource:
     """A reference to one piece of media. Make it with one of the `from_…` methods.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from qwen_omni.profiles.models import PROFILES
 from qwen_omni.profiles.prices import PRICES, USUAL_RATE
 from qwen_omni.profiles.values import (
+    ANSWER_RANGES,
     ExchangeRate,
     MediaLimits,
     Modality,
@@ -24,6 +25,7 @@ from qwen_omni.profiles.values import (
 )
 
 __all__ = [
+    "ANSWER_RANGES",
     "DEFAULT_MODEL",
     "DEFAULT_SPEECH_MODEL",
     "DEFAULT_TEXT_MODEL",

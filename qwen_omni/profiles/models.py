@@ -73,7 +73,12 @@ OMNI = (
         json_object=True,
         multichannel=True,
         sampling_fields=True,
-        limits=MediaLimits(videos=64, videos_inline=64, video_seconds=2 * 3600),
+        limits=MediaLimits(
+            videos=64,
+            videos_inline=64,
+            video_seconds=2 * 3600,
+            sampled_fps=(0.1, 15),  # the guide and QwenLM's own clients, September 2026; the API reference says 10
+        ),
         tokens=TokenRules(audio_out=None),
         source=_GUIDE + "; model page, September 2026. That it runs without streaming is known from clients only",
     ),

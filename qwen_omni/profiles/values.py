@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from qwen_omni.ranges import MONEY, TOKENS, Range, check_numbers
+
 Modality = Literal["text", "image", "audio", "video"]
 ThinkingSwitch = Literal["none", "switch", "effort"]
 Region = Literal["cn", "intl", "us", "hk"]
@@ -13,7 +15,11 @@ Vocabulary = Literal["qwen2", "qwen3.5"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
-    """How much media one request may hold. Bytes are of the file; `inline_bytes` is of the encoded string."""
+    """How much media one request may hold. Bytes are of the file; `inline_bytes` is of the encoded string.
+
+    `sampled_fps`, `most_image_pixels` and `most_frame_pixels` bound what the fields beside a piece of media may ask for
+    (Chat API reference and Qwen-Omni guide, September 2026; the guide advises up to 2,073,600 pixels for fine video).
+    """
 
     inline_bytes: int = 10_485_760
     mixed: bool = True
@@ -32,6 +38,17 @@ class MediaLimits:
     frames: tuple[int, int] = (2, 2048)
     min_side: int = 11
     max_aspect: float = 200
+    sampled_fps: tuple[float, float] = (0.1, 10)
+    most_image_pixels: int = 16_777_216
+    most_frame_pixels: int = 2_073_600
+
+
+ANSWER_RANGES: dict[str, Range] = {
+    "temperature": Range(least=0, below=2),
+    "top_k": Range(least=0, most=1_000_000_000, whole=True),
+    "seed": Range(least=0, most=2**31 - 1, whole=True),
+}
+"""What DashScope takes for the options of an answer (Chat API reference, September 2026); other servers take more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +80,11 @@ class TokenRules:
     vocabulary: Vocabulary = "qwen3.5"
 
 
+_PER_KIND = ("text_in", "text_out", "audio_in", "image_in", "video_in", "text_out_media", "thinking_out", "audio_out",
+             "cached_in")  # fmt: skip
+_PRICE_RANGES = {**dict.fromkeys(_PER_KIND, MONEY), "up_to": TOKENS, "batch": Range(least=0, most=1)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
     """Prices per million tokens in one region, in `currency`.
@@ -89,6 +111,9 @@ class Prices:
     up_to: int | None = None
     batch: float | None = None
     source: str
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _PRICE_RANGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,3 +170,6 @@ class ExchangeRate:
 
     cny_per_usd: float
     source: str
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {"cny_per_usd": Range(above=0, most=1e6)})

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qwen_omni.delivery.deliver import Delivery
-from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, SpendLimitError, UnsupportedMediaError
+from qwen_omni.errors import (
+    ConfigurationError,
+    MediaDoesNotFitError,
+    SpendLimitError,
+    UnsupportedContentError,
+    UnsupportedMediaError,
+)
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import MediaKind
 from qwen_omni.media.look import Anything, Choices, as_source, look_at
@@ -19,6 +25,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.spend.answering import Answer, answer_of, thinks
 from qwen_omni.spend.costs import Pricing, TokenCounts, pricing_for
@@ -26,6 +33,7 @@ from qwen_omni.spend.counting import count_tools, count_words
 from qwen_omni.spend.estimates import Estimate, MediaEstimate
 from qwen_omni.spend.surveying import Surveyor
 from qwen_omni.spend.words import TEXT_ERROR, count_text, is_exact, nearly
+from qwen_omni.wire.request import check_ranges
 
 Askable = Anything | Prepared | Part | Message
 """A path or URL, bytes, media prepared or not, a part or a whole message."""
@@ -64,7 +72,9 @@ def estimate(
     Example:
         print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
     """
-    settings = settings or Settings.load(api_key="none is needed")
+    if answer_tokens is not None:
+        answer_tokens = checked("answer_tokens", answer_tokens, TOKENS)
+    settings = settings or Settings.load(needs_key=False)
     held: dict[MediaSource, Prepared] = {}
     if isinstance(what, ChatRequest):
         request = what
@@ -152,8 +162,9 @@ class Call:
     def _problems(self, made: Estimate, most_in: int) -> tuple[str, ...]:
         found = [piece.problem for piece in made.media if piece.problem]
         try:
+            check_ranges(self.request, self.profile, self.settings.dialect_used)
             check_conversation(self.request.messages, self.profile)
-        except (MediaDoesNotFitError, UnsupportedMediaError) as error:
+        except (ConfigurationError, MediaDoesNotFitError, UnsupportedContentError, UnsupportedMediaError) as error:
             found.append(str(error))
         room = self.profile.max_input
         if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:

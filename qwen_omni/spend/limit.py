@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from qwen_omni.errors import ConfigurationError, SpendLimitError
+from qwen_omni.ranges import MONEY, TOKENS, check_given
 from qwen_omni.responses import Usage
 from qwen_omni.spend.costs import Cost, TokenCounts
 
 _STEP = (
     "Raise the limit, or make the call cheaper: a shorter piece, fewer frames a second, fewer pixels, a cheaper model."
 )
+
+
+LIMIT_RANGES = {
+    "tokens": TOKENS, "cny": MONEY, "usd": MONEY,
+    "per_call_tokens": TOKENS, "per_call_cny": MONEY, "per_call_usd": MONEY,
+}  # fmt: skip
+"""What the limits may be; 0 lets nothing through."""
 
 
 class Predicted(Protocol):
@@ -43,7 +51,7 @@ class SpendLimit:
         per_call_usd: dollars of a single call.
 
     Raises:
-        ConfigurationError: a limit below 0.
+        ConfigurationError: a limit that is below 0 or not a number.
 
     Example:
         >>> from qwen_omni.spend.costs import TokenCounts, cost_of
@@ -64,11 +72,11 @@ class SpendLimit:
         per_call_cny: float | None = None,
         per_call_usd: float | None = None,
     ) -> None:
-        self._whole = {"tokens": tokens, "CNY": cny, "USD": usd}
-        self._each = {"tokens": per_call_tokens, "CNY": per_call_cny, "USD": per_call_usd}
-        for most in (*self._whole.values(), *self._each.values()):
-            if most is not None and not most >= 0:
-                raise ConfigurationError(f"A spend limit of {most!r} leaves nothing; pass 0 or more.")
+        given = {"tokens": tokens, "cny": cny, "usd": usd, "per_call_tokens": per_call_tokens,
+                 "per_call_cny": per_call_cny, "per_call_usd": per_call_usd}  # fmt: skip
+        most = check_given(given, LIMIT_RANGES)
+        self._whole = {"tokens": most["tokens"], "CNY": most["cny"], "USD": most["usd"]}
+        self._each = {"tokens": most["per_call_tokens"], "CNY": most["per_call_cny"], "USD": most["per_call_usd"]}
         self._lock = threading.Lock()
         self._spent = Spent()
         self._open: dict[Reservation, Spent] = {}

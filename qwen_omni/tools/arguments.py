@@ -1,8 +1,10 @@
 """What each tool takes, as pydantic models: the JSON schema that a model sees, and the check of what it wrote."""
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from qwen_omni.ranges import check_span
 
 _MOST_TEXT = 4000
 _MOST_SECONDS = 1_000_000
@@ -11,14 +13,33 @@ Path = Annotated[
     str,
     Field(min_length=1, max_length=_MOST_TEXT, description="A file inside the media folder, e.g. 'talks/monday.mp4'."),
 ]
-Start = Annotated[float | None, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to begin at.")]
-End = Annotated[float | None, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at.")]
+
+
+def _no_switch(value: Any) -> Any:  # noqa: ANN401  (what a model wrote)
+    """Refuse `true` where a number belongs; a number written as text is read."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, got true or false")  # noqa: TRY004  (pydantic reports a ValueError)
+    return value
+
+
+_Number = BeforeValidator(_no_switch)
+Start = Annotated[
+    float | None, _Number, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to begin at.")
+]
+End = Annotated[
+    float | None, _Number, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at.")
+]
 
 
 class Arguments(BaseModel):
     """What every tool's arguments have in common: nothing is taken that is not named."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _ends_after_its_start(self) -> Self:
+        check_span(getattr(self, "start", None), getattr(self, "end", None))
+        return self
 
 
 class ProbeMedia(Arguments):
@@ -35,7 +56,9 @@ class AskVideo(Arguments):
     start: Start = None
     end: End = None
     fps: Annotated[
-        float | None, Field(ge=0.1, le=10, allow_inf_nan=False, description="Frames per second to look at; 2 else.")
+        float | None,
+        _Number,
+        Field(ge=0.1, le=10, allow_inf_nan=False, description="Frames per second to look at; 2 else."),
     ] = None
 
 

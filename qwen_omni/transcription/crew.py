@@ -11,22 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.ranges import PARALLEL, checked
 
 T = TypeVar("T")
-
-
-def check_concurrency(most: int) -> None:
-    """Check how many recordings are to be worked on at a time.
-
-    Raises:
-        ConfigurationError: less than one.
-
-    Example:
-        >>> check_concurrency(1)
-    """
-    if most < 1:
-        raise ConfigurationError(f"concurrency={most}: choose 1 or more.")
 
 
 class Crew:
@@ -40,8 +27,7 @@ class Crew:
 
     def __init__(self, most: int) -> None:
         """Use so many threads at most; raises `ConfigurationError` for less than one."""
-        check_concurrency(most)
-        self._most = most
+        self._most = checked("concurrency", most, PARALLEL)
         self._begun = 0
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
 

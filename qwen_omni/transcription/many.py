@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.transcription.crew import Crew, check_concurrency
+from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.transcription.crew import Crew
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Transcript
@@ -30,7 +31,7 @@ def transcribe_many(
         ConfigurationError: a folder or pattern holds no recording or video, or less than one at a time.
         QwenOmniError: of the first that fails; those before it were given, and tasks that run are found again.
     """
-    check_concurrency(concurrency)
+    concurrency = checked("concurrency", concurrency, PARALLEL)
     waiting = deque(find_media(sources))
     running: deque[Future[Transcript]] = deque()
     with Crew(concurrency) as crew:
@@ -49,7 +50,7 @@ async def atranscribe_many(
     concurrency: int = 4,
 ) -> AsyncGenerator[Transcript, None]:
     """Do the same in `asyncio`; see `transcribe_many`."""
-    check_concurrency(concurrency)
+    concurrency = checked("concurrency", concurrency, PARALLEL)
     waiting = deque(await asyncio.to_thread(list, find_media(sources)))
     running: deque[asyncio.Task[Transcript]] = deque()
     try:

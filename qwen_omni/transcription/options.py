@@ -10,6 +10,15 @@ from qwen_omni.profiles.transcription import (
     TranscriptionProfile,
     transcriber,
 )
+from qwen_omni.ranges import END, START, WAIT, Range, check_numbers, check_span
+
+_RANGES = {
+    "speakers": Range(least=1, most=100, whole=True, switch=True),
+    "start": START,
+    "end": END,
+    "wait_seconds": Range(least=0, endless=True),
+    "poll_seconds": WAIT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,10 @@ class TranscriptionOptions:
     poll_seconds: float = 1.0
     fresh: bool = False
 
+    def __post_init__(self) -> None:
+        check_numbers(self, _RANGES)
+        check_span(self.start, self.end)
+
 
 DEFAULT_OPTIONS = TranscriptionOptions()
 
@@ -68,8 +81,6 @@ def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> 
     for wished, can, word, instead in _wishes(options, profile):
         if wished and not can:
             raise ConfigurationError(f"{profile.name} has no {word}; {instead}.")
-    if options.wait_seconds < 0 or options.poll_seconds < 0:
-        raise ConfigurationError("wait_seconds and poll_seconds count seconds and cannot be negative.")
     return profile
 
 

@@ -7,10 +7,14 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
+from qwen_omni.ranges import Range, checked
 from qwen_omni.transcription.transcript import Sentence, Transcript
 from qwen_omni.video.passages import Passage, Value, make_passage
 
 Mode = Literal["passages", "sentences", "single"]
+
+PASSAGE_SECONDS = Range(above=0, endless=True)
+"""How long a passage may be."""
 
 
 def to_passages(said: Transcript, *, mode: Mode = "passages", seconds: float = 60.0) -> Iterator[Passage]:
@@ -26,6 +30,7 @@ def to_passages(said: Transcript, *, mode: Mode = "passages", seconds: float = 6
         >>> [(one.text, one.metadata["start"], one.metadata["kind"]) for one in to_passages(said)]
         [('Hello.', 1.0, 'speech')]
     """
+    checked("seconds", seconds, PASSAGE_SECONDS)
     if not said.text.strip():
         return
     longest = {"passages": seconds, "sentences": 0.0, "single": math.inf}[mode]

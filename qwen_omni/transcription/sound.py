@@ -21,7 +21,7 @@ from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.segments import exact_seconds
+from qwen_omni.media.segments import exact_range
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, Message, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
@@ -43,6 +43,7 @@ class Recording:
         part: the sound as a part of a message.
         seconds: how long the wanted part plays; `None` for links.
         start: where it begins in the file, in seconds.
+        whole: how long the whole file plays, in seconds; `None` where that is not known.
         ready: local sound, as it would travel.
         held: keeps a temporary file as long as this is.
     """
@@ -52,6 +53,7 @@ class Recording:
     part: AudioPart
     seconds: float | None = None
     start: float = 0.0
+    whole: float | None = None
     ready: Delivered | None = field(default=None, repr=False)
     held: Prepared | None = field(default=None, repr=False)
 
@@ -83,7 +85,8 @@ class Recording:
 
     def placed(self, said: Transcript, **about: object) -> Transcript:
         """Count the times of a transcript from the beginning of the file, and say what it is of."""
-        told = {"source": self.source, "duration": said.duration or self.seconds, **about}
+        length = self.whole or said.duration or self.seconds  # the service knows only the part that it was sent
+        told = {"source": self.source, "duration": length, **about}
         moved = tuple(_moved(one, self.start) for one in said.sentences) if self.start else said.sentences
         return said.model_copy(update={**told, "sentences": moved})
 
@@ -118,8 +121,8 @@ def prepare_recording(
     made = _fitted(part, settings, profile)
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
     return Recording(
-        label=source.label, source=source.name, part=kept, seconds=seconds, start=start, ready=made.ready,
-        held=held,
+        label=source.label, source=source.name, part=kept, seconds=seconds, start=start,
+        whole=None if look.info.duration is None else float(look.info.duration), ready=made.ready, held=held,
     )  # fmt: skip
 
 
@@ -159,11 +162,12 @@ def _extracted(
 ) -> Prepared:
     """Write the sound of a video as a small file."""
     sound = sound_of(look.info)
+    first, last = exact_range(options.start, options.end)
     wish = Wish(
         budget=PRESETS["auto"],
         profile=_limits(profile),
-        start=None if options.start is None else exact_seconds(options.start, "start"),
-        end=None if options.end is None else exact_seconds(options.end, "end"),
+        start=first,
+        end=last,
     )
     plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
     return carry_out(replace(look, info=sound), plan, choices=Choices(media_root=settings.media_root))

@@ -57,7 +57,7 @@ class Transcript(BaseModel):
     text: str = Field(description="Everything that was said; empty if nobody spoke.")
     sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")
     language: str | None = None
-    duration: float | None = Field(default=None, description="Seconds of the recording, if known.")
+    duration: float | None = Field(default=None, description="Seconds of the whole recording, if known.")
     billed_seconds: float | None = Field(default=None, description="Seconds that the service counted, if it told.")
     model: str = ""
     source: str = ""

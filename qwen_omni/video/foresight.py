@@ -7,7 +7,7 @@ with such models (2026), and limits of requests and tokens a minute are kept.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.look import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
@@ -15,7 +15,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
 from qwen_omni.tokens import audio_tokens, video_tokens
 from qwen_omni.video.footage import Footage
-from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions
 from qwen_omni.video.runs import over_source
 from qwen_omni.video.summary import Bill, to_bill
 
@@ -47,8 +47,10 @@ class Foresight:
     chosen: bool
 
 
-def foresee(source: Anything, settings: Settings, options: SummaryOptions) -> list[Foresight]:
-    """Tell what each way of summarising a source will take. Looks at the source; sends nothing.
+def foresee(
+    source: Anything, settings: Settings | None = None, options: SummaryOptions = DEFAULT_OPTIONS
+) -> list[Foresight]:
+    """Tell what each way of summarising a source will take. Looks at the source; sends nothing and needs no key.
 
     What `summarize` refuses is refused here, too; a way that is not chosen and cannot be gone is left out.
 
@@ -56,6 +58,7 @@ def foresee(source: Anything, settings: Settings, options: SummaryOptions) -> li
         MediaError: the source cannot be used.
         ConfigurationError: the lengths of segments and their overlap leave no room to move on.
     """
+    settings = settings or Settings.load(needs_key=False)
     told = []
     _, single = over_source(source, settings, options)
     for detail in DETAIL_FPS:
@@ -63,7 +66,7 @@ def foresee(source: Anything, settings: Settings, options: SummaryOptions) -> li
             asked = replace(options, detail=detail, strategy=strategy, single_call_seconds=0)
             try:
                 footage, whole = over_source(source, settings, asked)
-            except ConfigurationError:
+            except (ConfigurationError, MediaDoesNotFitError):
                 continue  # the chosen one has passed above
             chosen = detail == options.detail and whole == single
             told.append(_foreseen(footage, asked, settings, whole=whole, chosen=chosen))

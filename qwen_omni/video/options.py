@@ -1,6 +1,5 @@
 """What a caller chooses about a long video. Values only."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -9,6 +8,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.options import ChatRequest, Effort
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
+from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
 
 Detail = Literal["low", "medium", "high"]
@@ -17,48 +17,24 @@ Strategy = Literal["map_reduce", "single", "auto"]
 DETAIL_FPS: dict[Detail, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 """Frames per second that the model looks at."""
 
-MOST_AT_ONCE = 64
 _STRATEGIES = ("map_reduce", "single", "auto")
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """What a number may be; `None` stands for "not given" where that is allowed."""
-
-    name: str
-    least: float
-    most: float = math.inf
-    above: bool = False
-    endless: bool = False
-
-    def check(self, value: float | None) -> None:
-        if value is None:
-            return
-        within = self.least <= value <= self.most and not (self.above and value == self.least)
-        if within and (self.endless or not math.isinf(value)):
-            return
-        if self.above:
-            told = f"more than {self.least:g}"
-        else:
-            told = f"{self.least:,g} or more" if self.most == math.inf else f"{self.least:g} to {self.most:g}"
-        raise ConfigurationError(f"{self.name}={value!r}: choose {told}.")
-
-
-_BOUNDS = (
-    _Bound("concurrency", 1, MOST_AT_ONCE),
-    _Bound("segment_seconds", 0, above=True),
-    _Bound("overlap", 0),
-    _Bound("single_call_seconds", 0, endless=True),
-    _Bound("start", 0),
-    _Bound("end", 0, above=True),
-    _Bound("max_gaps", 0),
-    _Bound("step_retries", 0),
-    _Bound("retry_seconds", 0),
-    _Bound("rpm", 1),
-    _Bound("tpm", 1),
-    _Bound("workers", 1),
-    _Bound("reduce_tokens", 1000),  # less leaves no room for the notes of two segments
-)
+_RANGES = {
+    "single_call_seconds": Range(least=0, endless=True),
+    "segment_seconds": END,
+    "overlap": START,
+    "start": START,
+    "end": END,
+    "concurrency": PARALLEL,
+    "max_gaps": COUNT,
+    "step_retries": COUNT,
+    "retry_seconds": WAIT,
+    "rpm": POSITIVE_COUNT,
+    "tpm": POSITIVE_COUNT,
+    "reduce_tokens": Range(least=1000, most=1_000_000_000, whole=True),  # less leaves no room for two segments' notes
+    "workers": PARALLEL,
+}
 
 
 class TextModel(Protocol):
@@ -89,9 +65,10 @@ class SummaryOptions:
         language: of the texts in the answer, in any words ("French", "中文"); `None` leaves it to the model.
         wish: what to look out for, in words; added to the prompts.
         detail: how closely the model looks: 0.5, 1 or 2 frames a second.
-        strategy: "map_reduce" cuts what is longer than `single_call_seconds`; "single" sends the whole in one call;
-            "auto" takes one call where the model then sees as many frames.
-        single_call_seconds: up to this length one call is made, whatever the strategy.
+        strategy: "map_reduce" cuts what is longer than `single_call_seconds`; "single" sends the whole in one call, and
+            is refused where the model does not take that; "auto" takes one call where the model then sees as many
+            frames.
+        single_call_seconds: up to this length one call is made, unless the model's own limit is below it.
         segment_seconds: the longest a segment may be, overlap included; the model's limit may be less.
         overlap: seconds of a segment's end that the next one begins with.
         start: where to begin, in seconds.
@@ -141,10 +118,8 @@ class SummaryOptions:
         if self.thinking not in (True, False, *get_args(Effort)):
             efforts = ", ".join(get_args(Effort))
             raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
-        for bound in _BOUNDS:
-            bound.check(getattr(self, bound.name))
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise ConfigurationError(f"start={self.start:g} and end={self.end:g}: choose an end after the start.")
+        check_numbers(self, _RANGES)
+        check_span(self.start, self.end)
 
     @property
     def text_model_name(self) -> str:

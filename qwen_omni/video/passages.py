@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.ranges import START, checked
 from qwen_omni.redact import redact
 from qwen_omni.video.chapters import clock
 from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
@@ -131,7 +132,8 @@ def whole_passage(source: str, found: VideoSummary, *, start: float | None, end:
     told: dict[str, Value] = {"segments": found.segments, "model": found.model, "language": found.language}
     facts = video_metadata(source, found.video)
     facts.update((name, value) for name, value in told.items() if value != "")
-    last = found.video.duration if end is None else end
+    length = found.video.duration
+    last = length if end is None else end if length is None else min(end, length)
     return make_passage(_whole_text(found), facts, "whole", (start or 0.0, last or 0.0))
 
 
@@ -189,18 +191,27 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
         >>> found.start, found.end
         (0.0, 31.0)
     """
+    margin = checked("margin", margin, START)
     source, start, end = (metadata.get(name) for name in ("source", "start", "end"))
-    if not isinstance(source, str) or not isinstance(start, int | float) or not isinstance(end, int | float):
+    if not isinstance(source, str) or start is None or end is None:
         raise ConfigurationError(
             "The metadata names no source with start and end; documents of our video loader and reader do."
         )
+    start, end = checked("start of the metadata", start, START), checked("end of the metadata", end, START)
     if "://" in source and not source.startswith("file://"):
         raise ConfigurationError(
             f"{redact(source)} is a link, and a part of it cannot be asked about. Download it and load the file."
         )
+    first, last = max(0.0, start - margin), end + margin
     duration = metadata.get("duration")
-    last = end + margin if duration is None else min(end + margin, float(duration))
-    return Stretch(source=source, kind=kind_of(metadata), start=max(0.0, start - margin), end=last)
+    # Older documents of a part of a recording name the length of that part: it says nothing about the file's end.
+    if isinstance(duration, int | float) and end <= duration < last:
+        last = float(duration)
+    if last <= first:
+        raise ConfigurationError(
+            f"The passage starts at {start:g} s and ends at {end:g} s, so there is nothing to show; choose a margin."
+        )
+    return Stretch(source=source, kind=kind_of(metadata), start=first, end=last)
 
 
 def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:

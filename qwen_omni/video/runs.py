@@ -68,7 +68,7 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
     """Look at a source and choose how it is worked on; tells whether all of it goes in one call.
 
     Raises:
-        MediaError: it cannot be used; see `look_over`.
+        MediaError: it cannot be used, see `look_over`, or not in the one call that was asked for.
         ConfigurationError: the lengths leave no room to move on.
     """
     profile = profile_for(options.model)

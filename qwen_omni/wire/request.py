@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, assert_never
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.headers import check_headers
+from qwen_omni.media.budget import budget_named
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
@@ -21,7 +22,8 @@ from qwen_omni.messages import (
     VideoPart,
 )
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect
-from qwen_omni.profiles import Profile
+from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
+from qwen_omni.ranges import Range, checked
 from qwen_omni.wire.media import Look, encode_media
 from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
 from qwen_omni.wire.vllm import encode_vllm, served_profile
@@ -67,6 +69,7 @@ def encode_request(
         UnsupportedContentError: a part that has no place in its message.
     """
     options = request.options
+    check_ranges(request, profile, dialect)
     check_headers(options.extra_headers, "extra_headers=")  # here, since nothing has been opened yet
     profile = served_profile(profile) if dialect == "vllm" else profile
     body: dict[str, Any] = {
@@ -83,6 +86,43 @@ def encode_request(
             f"extra_body may not set {', '.join(sorted(taken))}: every request streams, by design."
         )
     return {**body, **options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> None:
+    """Check the numbers of a request against what DashScope and the model take; other servers have ranges of their own.
+
+    Raises:
+        ConfigurationError: an option of the answer is outside its range.
+        UnsupportedContentError: what stands beside a piece of media is; names its place.
+    """
+    if dialect != "dashscope":
+        return
+    ranges = dict(ANSWER_RANGES)
+    if has_profile(request.model):
+        ranges["max_tokens"] = Range(least=1, most=profile.max_output, whole=True)
+    for name, allowed in ranges.items():
+        value = getattr(request.options, name)
+        if value is not None:
+            checked(name, value, allowed, place=profile.name)
+    for index, message in enumerate(request.messages):
+        for at, part in enumerate(message.parts):
+            if isinstance(part, ImagePart | VideoPart | FramesPart):
+                _check_sampling(part, f"message {index} ({message.role}) part {at}", profile)
+
+
+def _check_sampling(part: ImagePart | VideoPart | FramesPart, place: str, profile: Profile) -> None:
+    limits, budget = profile.limits, budget_named(part.budget)
+    rate = Range(least=limits.sampled_fps[0], most=limits.sampled_fps[1])
+    most = limits.most_image_pixels if isinstance(part, ImagePart) else limits.most_frame_pixels
+    pixels = Range(least=1, most=most, whole=True)
+    ranges = {"fps": rate, "sampling_fps": rate}
+    if profile.sampling_fields:
+        ranges |= {"min_pixels": pixels, "max_pixels": pixels}
+    for asked, where in ((part.sampling, place), (budget, f"{place}: budget")):
+        for name, allowed in ranges.items():
+            value = getattr(asked, name, None)
+            if value is not None and not (asked is budget and name == "fps"):  # that of the file, not of the service
+                checked(f"{name} for {profile.name}", value, allowed, place=where, error=UnsupportedContentError)
 
 
 def _plain(options: ChatOptions) -> dict[str, Any]:
