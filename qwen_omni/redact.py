@@ -4,7 +4,6 @@ Everything that shows text which came from outside (an answer of the service, a 
 connection) sends it through `redact` first. It keeps what helps to find a mistake: hosts, paths, numbers.
 """
 
-import logging
 import re
 
 _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*")
@@ -28,9 +27,3 @@ def redact(text: str) -> str:
     text = _BEARER.sub(r"\1 <key>", text)
     text = _KEY.sub("<key>", text)
     return _KEY_ID.sub("<key id>", text)
-
-
-def redact_record(record: logging.LogRecord) -> bool:
-    """Redact a log line of a library; a filter for its logger, which drops nothing."""
-    record.msg, record.args = redact(record.getMessage()), ()
-    return True

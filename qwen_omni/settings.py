@@ -18,6 +18,7 @@ from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.responses import MAX_ANSWER_BYTES
 from qwen_omni.spend.costs import PriceOverride
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
@@ -72,6 +73,7 @@ class Settings:
         prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
         exchange_rate: what a dollar is worth in yuan.
         uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
+        max_answer_bytes: the most bytes of one answer that are read, after decoding; speech is 64 kB a second.
         on_upload: is told how far uploads have come, from the threads that upload.
     """
 
@@ -92,6 +94,7 @@ class Settings:
     prices: PriceOverride | None = None
     exchange_rate: ExchangeRate = USUAL_RATE
     uplink_mbps: float = 20.0
+    max_answer_bytes: int = MAX_ANSWER_BYTES
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,9 @@ class Settings:
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         if not self.uplink_mbps > 0:
             raise ConfigurationError(f"uplink_mbps={self.uplink_mbps:g} sends nothing; name more than 0.")
+
+        if not self.max_answer_bytes > 0:
+            raise ConfigurationError(f"max_answer_bytes must be greater than 0, got {self.max_answer_bytes!r}.")
 
     @property
     def dialect_used(self) -> Dialect:
