@@ -55,7 +55,7 @@ class Outgoing:
         self._settings, self._carrier = settings, carrier
         self._profile = profile_for(request.model)
         self._account = Account(settings, self._profile.tokens)
-        self._state = StreamState()
+        self._state = self._new_state()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
         self._delivered: dict[MediaSource, Delivered] = {}
@@ -81,6 +81,9 @@ class Outgoing:
             self._release()
             raise
 
+    def _new_state(self) -> StreamState:
+        return StreamState(max_answer_bytes=self._settings.max_answer_bytes)
+
     @property
     def stored(self) -> bool:
         """Whether its media lie in a store, so that their links may end."""
@@ -97,7 +100,7 @@ class Outgoing:
             SpendLimitError: an earlier try used up what was set aside, and nothing is left for another.
         """
         self._account.begin()
-        self._state = StreamState()
+        self._state = self._new_state()
         self._state.estimated_input = self._account.estimated_input
         return self._state
 

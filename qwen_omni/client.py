@@ -12,7 +12,7 @@ from typing import Self
 
 from qwen_omni.calls import Making, Outgoing
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.errors import APIConnectionError, QwenOmniError
+from qwen_omni.errors import APIConnectionError, APIError, QwenOmniError
 from qwen_omni.http.connection import AsyncConnection, Call, Connection
 from qwen_omni.http.flows import run
 from qwen_omni.options import ChatRequest
@@ -24,6 +24,10 @@ from qwen_omni.wire.stream import StreamState
 def make_carrier(settings: Settings) -> Carrier:
     """Make what brings local media to the service. Sends nothing yet."""
     return Carrier(settings, functools.partial(run, settings=settings))
+
+
+def _with_partial(error: APIError, state: StreamState) -> APIError:
+    return error if error.partial is not None else error.with_partial(state.response)
 
 
 class OmniClient:
@@ -109,6 +113,8 @@ class OmniClient:
                         break
             except APIConnectionError as error:
                 broken = str(error)
+            except APIError as error:
+                raise _with_partial(error, state) from None
         yield from state.end(broken=broken)
 
     def close(self) -> None:
@@ -186,6 +192,8 @@ class AsyncOmniClient:
                         break
             except APIConnectionError as error:
                 broken = str(error)
+            except APIError as error:
+                raise _with_partial(error, state) from None
         for delta in state.end(broken=broken):
             yield delta
 

@@ -5,6 +5,7 @@ lock or key travels with them. The environment is read here, through `Settings.l
 in the model.
 """
 
+import os
 import threading
 import weakref
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ class Clients:
     """Keeps the clients of one chat model. Safe to share between threads."""
 
     def __init__(self) -> None:
+        self._start()
+        _made.add(self)
+
+    def _start(self) -> None:
         self._lock = threading.Lock()
         self._sync: dict[ConnectionOptions, OmniClient] = {}
         self._async: dict[ConnectionOptions, AsyncOmniClient] = {}
@@ -125,6 +130,19 @@ class Clients:
 
     def __repr__(self) -> str:
         return "Clients()"
+
+
+_made: weakref.WeakSet[Clients] = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    """Forget, in a forked process, the clients of its parent, and locks that a thread of the parent may hold."""
+    for clients in list(_made):
+        clients._start()  # noqa: SLF001  (this module's own)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def _close_all(kept: dict[ConnectionOptions, "OmniClient"]) -> None:

@@ -24,7 +24,7 @@ QwenOmniError
 │   │   └─ MediaDownloadTimeoutError the service waited too long for a URL            retryable, twice
 │   ├─ ContentFilterError            stopped by the service's content inspection
 │   ├─ RateLimitError                429, passes within about a minute                retryable
-│   ├─ ServerError                   5xx                                              retryable
+│   ├─ ServerError                   5xx, 408, 409, 425                               retryable
 │   └─ APIConnectionError            no connection, or it broke before an answer      retryable
 │       └─ APITimeoutError           nothing came for too long                        retryable
 ├─ TaskFailedError                   an asynchronous job of the service ended badly (task_id, code)
@@ -37,7 +37,7 @@ QwenOmniError
 └─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
 ```
 
-`retryable` and `retry_limit` are class attributes and all that the retry policy reads. Messages tell what
+`retryable`, `retry_limit` and `retry_after` are all that the retry policy reads. Messages tell what
 happened, the numbers, and the next step. Keys, signed queries and media never appear in them.
 """
 
@@ -58,6 +58,9 @@ class QwenOmniError(Exception):
 
     retry_limit: ClassVar[int | None] = None
     """At most this many repetitions, whatever the settings allow; `None` leaves it to the settings."""
+
+    retry_after: float | None = None
+    """Seconds after which the server wants to be asked again, where it said so (`Retry-After`)."""
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
@@ -246,7 +249,7 @@ class RateLimitError(APIError):
 
 
 class ServerError(APIError):
-    """The service failed on its own side."""
+    """The service failed on its own side (5xx), or was not ready for the request (408, 409, 425)."""
 
     retryable = True
 
@@ -375,7 +378,7 @@ class CaptionSyntaxError(QwenOmniError, ValueError):
 
     usages: "tuple[Usage, ...]" = ()
 
-    def __init__(  # noqa: PLR0913  (a keyword for each attribute)
+    def __init__(
         self,
         message: str,
         *,

@@ -42,9 +42,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back; header names are lower case. Redirects are not followed."""
+    """What came back, and from where; header names are lower case. Redirects are not followed."""
 
     status: int
+    url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
 

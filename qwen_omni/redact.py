@@ -8,7 +8,6 @@ looks at a character more than a bounded number of times: repeats are possessive
 bounded.
 """
 
-import logging
 import re
 
 LONGEST = 20_000
@@ -68,12 +67,6 @@ def _redacted(text: str) -> str:
     text = _LABELLED.sub(_without_value, text)
     text = _BYTES.sub(_without_binary, text)
     return _BASE64.sub(_without_data, text)
-
-
-def redact_record(record: logging.LogRecord) -> bool:
-    """Redact a log line of a library; a filter for its logger, which drops nothing."""
-    record.msg, record.args = redact(record.getMessage()), ()
-    return True
 
 
 def _without_query(found: re.Match[str]) -> str:

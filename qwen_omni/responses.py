@@ -9,6 +9,9 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+MAX_ANSWER_BYTES = 512 * 2**20
+"""The default of `Settings.max_answer_bytes`: two hours of speech are 460 MB on the wire, text is a thousandth."""
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -112,6 +115,8 @@ def read_arguments(arguments: str) -> dict[str, Any] | str:
         value = json.loads(arguments) if arguments.strip() else {}
     except ValueError as error:
         return f"The arguments are not JSON: {error}"
+    except RecursionError:
+        return "The arguments are nested too deeply."
     return value if isinstance(value, dict) else "The arguments are not a JSON object."
 
 

@@ -1,6 +1,7 @@
 """When to send a request again, and how long to wait before. Pure; the client does the waiting.
 
-Reads nothing of an error but `retryable` and `retry_limit`, and for rate limits which kind it is.
+Reads nothing of an error but `retryable`, `retry_limit` and `retry_after`, and for rate limits which kind it is. What
+the server asked for is waited as told; if that is more than a minute, the error is final and holds the number.
 """
 
 import random
@@ -40,7 +41,9 @@ class RetryPolicy:
         limit = self.max_retries if error.retry_limit is None else min(self.max_retries, error.retry_limit)
         if shown or not error.retryable or attempt >= limit:
             return None
-        seconds = self.first_wait * _weight(error) * float(2**attempt)
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= LONGEST_WAIT else None
+        seconds = self.first_wait * _weight(error) * float(2 ** min(attempt, 10))
         return min(seconds, LONGEST_WAIT) * (1 - draw() / 2)
 
 

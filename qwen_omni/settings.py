@@ -18,7 +18,8 @@ from qwen_omni.headers import check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
-from qwen_omni.ranges import COUNT, RATE, TIMEOUT, WAIT, check_numbers
+from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, check_numbers
+from qwen_omni.responses import MAX_ANSWER_BYTES
 from qwen_omni.spend.costs import PriceOverride
 from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
@@ -41,6 +42,7 @@ SETTINGS_RANGES = {
     "max_retries": COUNT,
     "retry_wait": WAIT,
     "uplink_mbps": RATE,
+    "max_answer_bytes": POSITIVE_COUNT,
 }
 """What the numbers of the connection may be."""
 
@@ -83,6 +85,7 @@ class Settings:
         prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
         exchange_rate: what a dollar is worth in yuan.
         uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
+        max_answer_bytes: the most bytes of one answer that are read, after decoding; speech is 64 kB a second.
         on_upload: is told how far uploads have come, from the threads that upload.
     """
 
@@ -103,6 +106,7 @@ class Settings:
     prices: PriceOverride | None = None
     exchange_rate: ExchangeRate = USUAL_RATE
     uplink_mbps: float = 20.0
+    max_answer_bytes: int = MAX_ANSWER_BYTES
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

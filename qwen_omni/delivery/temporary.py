@@ -98,7 +98,7 @@ def ask_policy(base_url: str, model: str, pace: Pace, now: Callable[[], float]) 
     )
     reply = yield from ask(request)
     if reply.status not in _OK:
-        raise to_error(reply.status, reply.body, request_id=reply.headers.get("x-request-id"))
+        raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
     return parse_policy(reply.body, asked)
 
 

@@ -8,18 +8,20 @@ so one connection serves call after call.
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
-from qwen_omni.errors import APIConnectionError, APITimeoutError, QwenOmniError
-from qwen_omni.http.flows import package_version, tls
+from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
+from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, proxy_for, read_up_to, tls
+from qwen_omni.http.flows import package_version
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:  # a second of work, which nobody pays for before the first re
 
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK hand out the answer unread; never sent
 _CHAT = "/chat/completions"
-_Guard = AsyncGenerator[None, None]
+_OK = range(200, 300)
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
 
@@ -46,32 +48,80 @@ def _caught() -> tuple[type[Exception], ...]:
     """Give everything that the SDK and what is under it raise."""
     import openai  # noqa: PLC0415
 
-    # openai 3 is built on httpx2, openai 2 on httpx; either may be under us.
-    kinds: list[type[Exception]] = [openai.OpenAIError, httpx2.TransportError, httpx2.StreamError]
+    # openai 3 is built on httpx2, openai 2 on httpx; either may be under us. What a response hook raises is ours.
+    kinds: list[type[Exception]] = [openai.OpenAIError, httpx2.RequestError, httpx2.StreamError, httpx2.InvalidURL]
     with contextlib.suppress(ImportError):
         import httpx  # noqa: PLC0415  (installed with openai 2 only)
 
-        kinds += [httpx.TransportError, httpx.StreamError]
-    return tuple(kinds)
+        kinds += [httpx.RequestError, httpx.StreamError, httpx.InvalidURL]
+    return (QwenOmniError, *kinds)
 
 
 def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     """Turn an error of the SDK or the transport into ours. The original holds the request, so it is not kept."""
     import openai  # noqa: PLC0415
 
-    if isinstance(error.__cause__, QwenOmniError):  # raised by the body while it was being sent
-        return error.__cause__
-    if isinstance(error, openai.APIStatusError):
-        request_id = error.response.headers.get("x-request-id")
-        return to_error(error.status_code, error.response.text, request_id=request_id)
+    for ours in (error, error.__cause__):  # of a response hook, or raised by the body while it was being sent
+        if isinstance(ours, QwenOmniError):
+            return ours.with_traceback(None)
+    cause = error.__cause__ or error
+    if type(cause).__name__ == "DecodingError":
+        return APIError(
+            f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
+            f"({cause}). A proxy on the way may have changed them.",
+            status_code=_OK[0],
+        )
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
         return APITimeoutError(
             f"No answer: nothing came for {settings.read_timeout:g} s (read_timeout) or no connection was made within "
             f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}"
         )
-    cause = error.__cause__ or error
     words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    return APIConnectionError(f"The connection to {settings.base_url} failed ({words}).")
+    proxy = proxy_for(settings.base_url)
+    through = f" through the proxy {proxy.shown} ({proxy.variable})" if proxy is not None else ""
+    return APIConnectionError(f"The connection to {settings.base_url}{through} failed ({words}).")
+
+
+def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
+    return response.status_code not in _OK
+
+
+def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
+    return to_error(response.status_code, body, response.headers, url=str(response.request.url))
+
+
+def _raise_refusal(response: Any) -> None:  # noqa: ANN401
+    """Read what is worth reading of an error answer, and raise it: the SDK would read and decode it all."""
+    if _is_refusal(response):
+        raise _refusal(response, _quietly(response))
+
+
+def _quietly(response: Any) -> bytes:  # noqa: ANN401
+    try:
+        return read_up_to(response.iter_bytes(), ERROR_BYTES)
+    except _caught():  # the status is known; of the words, nothing can be read
+        return b""
+
+
+async def _araise_refusal(response: Any) -> None:  # noqa: ANN401
+    if not _is_refusal(response):
+        return
+    try:
+        body = await aread_up_to(response.aiter_bytes(), ERROR_BYTES)
+    except _caught():
+        body = b""
+    raise _refusal(response, body)
+
+
+def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str, Any]:
+    proxy = proxy_for(settings.base_url)
+    return {
+        "verify": tls(),
+        "trust_env": False,  # proxies are chosen by us
+        "proxy": None if proxy is None else proxy.url,
+        "follow_redirects": False,
+        "event_hooks": {"response": [hook]},
+    }
 
 
 def _client_arguments(settings: Settings) -> dict[str, Any]:
@@ -105,14 +155,25 @@ class Connection:
     """A connection to the service, kept open between calls. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
-        import openai  # noqa: PLC0415
-
         _caught()  # loads what it may need now: the SDK trips over modules that another thread is loading
         self._settings = settings
-        plug = openai.DefaultHttpxClient(verify=tls())
+        self._kept = self._connect()
+        self._process = os.getpid()
+
+    def _connect(self) -> "openai.OpenAI":
+        import openai  # noqa: PLC0415
+
+        plug = openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal))
         weakref.finalize(self, plug.close)
-        client = openai.OpenAI(**_client_arguments(settings), http_client=plug)
-        self._client = _forget_openai_account(client, settings)
+        client = openai.OpenAI(**_client_arguments(self._settings), http_client=plug)
+        return _forget_openai_account(client, self._settings)
+
+    @property
+    def _client(self) -> "openai.OpenAI":
+        """The client of this process: after a fork, both processes would read and write the same sockets."""
+        if self._process != os.getpid():
+            self._kept, self._process = self._connect(), os.getpid()
+        return self._kept
 
     @contextlib.contextmanager
     def post(self, call: Call) -> Iterator["Answer"]:
@@ -183,9 +244,12 @@ class AsyncConnection:
     def __init__(self, settings: Settings) -> None:
         _caught()  # as in `Connection`
         self._settings = settings
-        self._kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[openai.AsyncOpenAI, _Guard]]
-        self._kept = weakref.WeakKeyDictionary()
+        self._start()
+
+    def _start(self) -> None:
+        self._kept = PerLoop()
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     @contextlib.asynccontextmanager
     async def post(self, call: Call) -> AsyncIterator["AsyncAnswer"]:
@@ -196,7 +260,7 @@ class AsyncConnection:
             import openai  # noqa: PLC0415
 
             arguments = {**_request_arguments(call), "stream_cls": openai.AsyncStream[object]}
-            raw: Any = await (await self._client()).post(_CHAT, content=body, **arguments)
+            raw: Any = await self._client().post(_CHAT, content=body, **arguments)
         except _caught() as error:
             failure = _translate(error, self._settings)
         else:
@@ -207,36 +271,23 @@ class AsyncConnection:
             return
         raise failure
 
-    async def _client(self) -> "openai.AsyncOpenAI":
+    def _client(self) -> "openai.AsyncOpenAI":
+        import openai  # noqa: PLC0415
+
+        if self._process != os.getpid():
+            self._start()
         loop = asyncio.get_running_loop()
         with self._lock:
-            kept = self._kept.get(loop)
-            if kept is not None:
-                return kept[0]
-            import openai  # noqa: PLC0415
-
-            plug = openai.DefaultAsyncHttpxClient(verify=tls())
-            client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
-            guard = self._closing(_forget_openai_account(client, self._settings), loop)
-            self._kept[loop] = (client, guard)
-        await anext(guard)
-        return client
-
-    async def _closing(self, client: "openai.AsyncOpenAI", loop: asyncio.AbstractEventLoop) -> _Guard:
-        """Close the client when its loop ends: `asyncio.run` finishes every generator that was begun."""
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._kept.pop(loop, None)
-            await client.close()
+            client: openai.AsyncOpenAI | None = self._kept.get(loop)
+            if client is None:
+                plug = openai.DefaultAsyncHttpxClient(**_plug_arguments(self._settings, _araise_refusal))
+                client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
+                self._kept.put(loop, _forget_openai_account(client, self._settings), plug.aclose)
+            return client
 
     async def aclose(self) -> None:
         """Close the running loop's connection."""
-        with self._lock:
-            kept = self._kept.get(asyncio.get_running_loop())
-        if kept is not None:
-            await kept[1].aclose()
+        await self._kept.close(asyncio.get_running_loop())
 
 
 class AsyncAnswer:

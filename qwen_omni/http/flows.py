@@ -4,11 +4,9 @@ Stores, documents on the web, transcription tasks and the doctor come this way; 
 """
 
 import asyncio
-import functools
-import logging
-import ssl
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +15,8 @@ import httpx2
 
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
 from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
-from qwen_omni.redact import redact, redact_record
+from qwen_omni.http.clients import ProxyChoice, aread_up_to, proxy_for, read_up_to, tls
+from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -32,50 +31,68 @@ def package_version() -> str:
         return "unknown"
 
 
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """Read the system's certificates once: it takes longer than all else that a client needs."""
-    return httpx2.create_ssl_context()
+# Requests go to a transport of the library, not to its `Client`, which logs every address with its query, where a
+# signature may stand. Here nothing is logged, kept or followed.
 
 
 def run(flow: Flow[T], settings: Settings) -> T:
     """Carry a flow to its end and give what it returns."""
-    with httpx2.Client(**_web_client_arguments(settings)) as client:
+    ways: dict[ProxyChoice | None, httpx2.HTTPTransport] = {}
+    with contextlib.ExitStack() as stack:
+
+        def send(request: httpx2.Request) -> httpx2.Response:
+            proxy = proxy_for(str(request.url))
+            if proxy not in ways:
+                ways[proxy] = stack.enter_context(httpx2.HTTPTransport(**_transport_arguments(proxy)))
+            return ways[proxy].handle_request(request)
+
         step = advance(flow, None)
         while not isinstance(step, Done):
-            step = advance(flow, _fetch(client, step, settings))
+            step = advance(flow, _fetch(send, step, settings))
     return step.value
 
 
 async def arun(flow: Flow[T], settings: Settings) -> T:
     """Carry a flow to its end without blocking the event loop; `run` is the other half."""
-    async with httpx2.AsyncClient(**_web_client_arguments(settings)) as client:
+    ways: dict[ProxyChoice | None, httpx2.AsyncHTTPTransport] = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def send(request: httpx2.Request) -> httpx2.Response:
+            proxy = proxy_for(str(request.url))
+            if proxy not in ways:
+                transport = httpx2.AsyncHTTPTransport(**_transport_arguments(proxy))
+                ways[proxy] = await stack.enter_async_context(transport)
+            return await ways[proxy].handle_async_request(request)
+
         step = advance(flow, None)
         while not isinstance(step, Done):
-            step = advance(flow, await _afetch(client, step, settings))
+            step = advance(flow, await _afetch(send, step, settings))
     return step.value
 
 
-def _fetch(client: httpx2.Client, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
+def _transport_arguments(proxy: ProxyChoice | None) -> dict[str, Any]:
+    return {"verify": tls(), "trust_env": False, "proxy": None if proxy is None else proxy.url}
+
+
+_Send = Callable[[httpx2.Request], httpx2.Response]
+_AsyncSend = Callable[[httpx2.Request], Awaitable[httpx2.Response]]
+
+
+def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
     if isinstance(step, Sleep):
         time.sleep(step.seconds)
         return None
     try:
-        with client.stream(**_web_arguments(step, settings)) as response:
-            kept = bytearray()
-            for piece in response.iter_bytes():
-                if _is_full(kept, piece, step):
-                    break
-            return _reply(response, kept, step)
+        request = httpx2.Request(**_web_arguments(step, settings))
+        with contextlib.closing(_bound(send(request), request)) as response:
+            return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
     except _WEB as error:
         return _web_error(error, step, settings)
     except QwenOmniError as error:  # raised by the body while it was being sent
         return error
 
 
-async def _afetch(
-    client: httpx2.AsyncClient, step: Request | Sleep, settings: Settings
-) -> Reply | QwenOmniError | None:
+async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
     if isinstance(step, Sleep):
         await asyncio.sleep(step.seconds)
         return None
@@ -83,16 +100,18 @@ async def _afetch(
         arguments = _web_arguments(step, settings)
         if step.content is not None:
             arguments["content"] = _pieces(step.content)
-        async with client.stream(**arguments) as response:
-            kept = bytearray()
-            async for piece in response.aiter_bytes():
-                if _is_full(kept, piece, step):
-                    break
-            return _reply(response, kept, step)
+        request = httpx2.Request(**arguments)
+        async with contextlib.aclosing(_bound(await send(request), request)) as response:
+            return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
     except _WEB as error:
         return _web_error(error, step, settings)
     except QwenOmniError as error:
         return error
+
+
+def _bound(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+    response.request = request
+    return response
 
 
 async def _pieces(content: Content) -> AsyncIterator[bytes]:
@@ -100,36 +119,29 @@ async def _pieces(content: Content) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _web_client_arguments(settings: Settings) -> dict[str, Any]:
-    _hush()
-    return {
-        "timeout": httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        "headers": {"User-Agent": f"qwen-omni/{package_version()}"},
-        "follow_redirects": False,
-        "verify": tls(),
-    }
-
-
 def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
-    headers = dict(step.headers)
+    headers = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": f"qwen-omni/{package_version()}"}
+    headers |= step.headers
     if step.with_key:
         if urlsplit(step.url)[:2] != urlsplit(settings.base_url)[:2]:
             raise ConfigurationError(f"The key belongs to {settings.base_url} and is sent to no other host.")
         headers |= {**settings.headers, "Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
     if step.content is not None:
         headers["Content-Length"] = str(step.content.length)
-    return {"method": step.method, "url": step.url, "headers": headers, "content": step.content}
+    timeout = httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout)
+    extensions = {"timeout": timeout.as_dict()}
+    return {
+        "method": step.method,
+        "url": step.url,
+        "headers": headers,
+        "content": step.content,
+        "extensions": extensions,
+    }
 
 
-def _is_full(kept: bytearray, piece: bytes, step: Request) -> bool:
-    """Keep a piece of an answer, and tell whether that is all that is wanted of it."""
-    kept += piece
-    return len(kept) >= step.most_bytes
-
-
-def _reply(response: httpx2.Response, kept: bytearray, step: Request) -> Reply:
+def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(status=response.status_code, headers=headers, body=bytes(kept[: step.most_bytes]))
+    return Reply(status=response.status_code, url=step.url, headers=headers, body=body)
 
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
@@ -142,8 +154,3 @@ def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniE
         failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
     failure.sent = not isinstance(error, _UNSENT)
     return failure
-
-
-def _hush() -> None:
-    for name in ("httpx2", "httpx"):
-        logging.getLogger(name).addFilter(redact_record)  # kept once, however often it is added

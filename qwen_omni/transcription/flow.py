@@ -178,7 +178,7 @@ def fetch(desk: Desk, url: str) -> Flow[Transcript]:
 
 def _check(reply: Reply) -> None:
     if reply.status != _OK:
-        raise to_error(reply.status, reply.body, request_id=reply.headers.get("x-request-id"))
+        raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
 
 
 def _checked(desk: Desk, url: str) -> str:

@@ -5,7 +5,6 @@ inside a base64 group or inside a sample.
 """
 
 import base64
-import binascii
 import io
 
 SAMPLE_RATE = 24_000  # Hz; Model Studio, Qwen-Omni guide, 2026-09-18
@@ -34,7 +33,11 @@ class PcmDecoder:
         return self._samples(_decode(text[:whole]))
 
     def close(self) -> bytes:
-        """Decode what is left over."""
+        """Decode what is left over.
+
+        Raises:
+            ValueError: it is not base64.
+        """
         text, self._text = self._text, ""
         rest = _decode(text) if len(text) > 1 else b""
         self._begun = True
@@ -79,7 +82,7 @@ def _decode(text: str) -> bytes:
             groups = text.replace("=", "= ").replace("= =", "==").split()
             return b"".join(_decode(group) for group in groups)
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # `binascii.Error`, or text that is not ASCII
         raise ValueError(f"speech is not base64: {error}") from None
 
 

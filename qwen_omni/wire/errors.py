@@ -5,17 +5,22 @@ The service has two envelopes (`{"error": {…}}` and a flat one), writes the tr
 """
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from pydantic_core import from_json
 
 from qwen_omni import errors
 from qwen_omni.errors import APIError
+from qwen_omni.wire.values import as_number, words
 
-_INNER_STATUS = re.compile(r"<(\d{3})\d*>")
+_INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # counts at the very beginning alone: messages quote what was sent
 _REFUSED = errors.MediaRefusedError
+_NO_HEADERS: Mapping[str, str] = {}
 _SHOWN = 600  # characters of an answer that are worth showing
 
 
@@ -60,8 +65,11 @@ _BY_STATUS: dict[int, type[APIError]] = {
     401: errors.AuthenticationError,
     403: errors.PermissionDeniedError,
     404: errors.NotFoundError,
+    408: errors.ServerError,
+    409: errors.ServerError,
     413: errors.InvalidRequestError,
     422: errors.InvalidRequestError,
+    425: errors.ServerError,
     429: errors.RateLimitError,
 }
 # Inside a 200 the code alone may tell whose fault it was. Sources: as above; the sources of QwenLM/qwen-code for the
@@ -118,28 +126,91 @@ def find_error(value: Any) -> ErrorAnswer | None:  # noqa: ANN401  (any JSON)
 
 def _answer(fields: Mapping[str, Any], request_id: object) -> ErrorAnswer:
     return ErrorAnswer(
-        message=str(fields.get("message") or ""),
-        code=str(fields.get("code") or fields.get("type") or ""),
+        message=words(fields.get("message")),
+        code=words(fields.get("code") or fields.get("type")),
         request_id=_text(request_id),
     )
 
 
 def _text(value: object) -> str | None:
-    return str(value) if value else None
+    return words(value) or None
 
 
-def to_error(status: int, body: bytes | str, *, request_id: str | None = None) -> APIError:
-    """Turn an HTTP error answer into our error."""
+def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HEADERS, *, url: str = "") -> APIError:
+    """Turn an HTTP error answer into our error.
+
+    Args:
+        status: the HTTP status.
+        body: the answer; more than a megabyte of it is of no use.
+        headers: the answer's headers, with names in lower case or of a mapping that ignores case.
+        url: what was asked, for the error about a redirect.
+    """
+    request_id = headers.get("x-request-id")
+    if 300 <= status < 400 and headers.get("location"):  # noqa: PLR2004  (redirects)
+        return _redirected(status, url, headers["location"], request_id)
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no further words")
-    return from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id)
+    error = from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id)
+    error.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
+    if error.retry_after:
+        error.with_hint(f"The server asks for a wait of {error.retry_after:,.6g} s (Retry-After).")
+    return error
+
+
+def _redirected(status: int, url: str, location: str, request_id: str | None) -> APIError:
+    target = urljoin(url, location)
+    return APIError(
+        f"{_host(url)} redirects to {_host(target)} (status {status}). Redirects are not followed, since the request "
+        "holds the key and the prompt. Set base_url to the address that answers, if you trust it.",
+        status_code=status,
+        request_id=request_id,
+    )
+
+
+def _host(url: str) -> str:
+    """Return the scheme, host and path of a URL; what may hold a secret is left out."""
+    try:
+        split = urlsplit(url)
+        port = f":{split.port}" if split.port else ""
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{split.scheme}://{split.hostname or ''}{port}{split.path}"[:300]
+
+
+def parse_retry_after(value: str | None, date: str | None = None) -> float | None:
+    """Return the seconds to wait of a `Retry-After` header: a number, or a date (RFC 9110, section 10.2.3).
+
+    Args:
+        value: the header.
+        date: the `Date` header beside it, so that the clocks need not agree; this machine's clock without one.
+
+    Example:
+        >>> parse_retry_after("2.5"), parse_retry_after("x")
+        (2.5, None)
+        >>> parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT")
+        60.0
+    """
+    if not value:
+        return None
+    seconds = as_number(value.strip()[:40])
+    if seconds is not None:
+        return seconds if seconds >= 0 else None
+    until, now = _http_date(value), _http_date(date or "")
+    return None if until is None else max(0.0, until - (time.time() if now is None else now))
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        return parsedate_to_datetime(value[:80]).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def from_answer(
     answer: ErrorAnswer, *, status: int, body: str | None = None, request_id: str | None = None
 ) -> APIError:
     """Turn what an error answer says into our error; a status written in its message wins over `status`."""
-    inner = _INNER_STATUS.search(answer.message)
+    inner = _INNER_STATUS.match(answer.message)
     if inner is not None:
         status = int(inner[1])
     kind = classify(status, answer.code, answer.message)

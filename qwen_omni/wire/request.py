@@ -24,6 +24,7 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect
 from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
 from qwen_omni.ranges import Range, checked
+from qwen_omni.turns import replayable
 from qwen_omni.wire.media import Look, encode_media
 from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
 from qwen_omni.wire.vllm import encode_vllm, served_profile
@@ -151,7 +152,7 @@ def encode_messages(
 ) -> list[dict[str, Any]]:
     """Encode the conversation; tool results become messages of their own."""
     encoded: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
+    for index, message in replayable(messages):
         encoded += _message(message, index, profile, _Encoding(look, dialect))
     if not any(message["role"] == "user" for message in encoded):
         raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
@@ -210,7 +211,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[st
             case ThinkingPart():
                 thinking.append(part.text)
             case ToolCallPart():
-                function = {"name": part.name, "arguments": part.arguments or "{}"}
+                function = {"name": part.name, "arguments": part.arguments}
                 calls.append({"id": part.id, "type": "function", "function": function})
             case ImagePart() | AudioPart() | VideoPart() | FramesPart() | ToolResultPart():
                 raise UnsupportedContentError(

@@ -1,15 +1,30 @@
 """Bytes → server-sent events, fed piecemeal. Knows nothing of what an event means; `wire.stream` does.
 
-Takes both dialects of the service: `data: {…}` of the compatible route and `data:{…}` with a
-`:HTTP_STATUS/400` comment of the native one.
+Takes both dialects of the service: `data: {…}` of the compatible route and `data:{…}` with a `:HTTP_STATUS/400`
+comment of the native one. A line that is neither blank, nor a comment, nor a field of the standard is damage, since
+part of an answer may have stood there. Source: WHATWG HTML, "Server-sent events", read 2026-11.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+MAX_EVENT_BYTES = 32 * 2**20
+"""An event longer than this is refused: a minute of speech is 4 MB of base64, and one event holds a fraction of it."""
+_IGNORED = frozenset((b"id", b"retry"))
+_CHUNK_KEY = b'"choices"'
+
+
+class DamagedStreamError(ValueError):
+    """The bytes are not an event stream: a line is of no known kind."""
+
+
+class EventTooLongError(ValueError):
+    """An event has more bytes than any event of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `status` is the HTTP status told in a comment line, if any."""
+    """One event. `status` is the HTTP status in a comment line, if any."""
 
     data: bytes
     name: str | None = None
@@ -17,52 +32,91 @@ class Event:
 
 
 class EventParser:
-    r"""Cuts a byte stream into events, wherever the pieces end.
+    r"""Cuts a byte stream into events, wherever the pieces end. Work and memory are linear in the bytes.
 
     Example:
         >>> parser = EventParser()
-        >>> parser.feed(b'data: {"a"'), parser.feed(b': 1}\n\n')
+        >>> list(parser.feed(b'data: {"a"')), list(parser.feed(b': 1}\n\n'))
         ([], [Event(data=b'{"a": 1}', name=None, status=None)])
     """
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._limit = max_event_bytes
+        self._rest: list[bytes] = []  # pieces of a line whose end has not come; joined once, when it has
+        self._held = 0  # bytes in `_rest` and `_data`
         self._data: list[bytes] = []
         self._name: str | None = None
         self._status: int | None = None
 
-    def feed(self, piece: bytes) -> list[Event]:
-        """Take the next bytes and give the events they complete."""
-        lines = (self._rest + piece).split(b"\n")
-        self._rest = lines.pop()
-        events = []
+    @property
+    def tail(self) -> bytes:
+        """The line whose end has not come."""
+        return b"".join(self._rest)
+
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete; stops reading where the caller stops.
+
+        Raises:
+            DamagedStreamError: a line of no known kind.
+            EventTooLongError: an event of more than `max_event_bytes`.
+        """
+        lines = piece.split(b"\n")
+        last = lines.pop()
+        if lines and self._rest:
+            rest = b"".join(self._rest)
+            self._rest.clear()
+            self._held -= len(rest)
+            lines[0] = rest + lines[0]
         for line in lines:
             event = self._line(line.removesuffix(b"\r"))
             if event is not None:
-                events.append(event)
-        return events
+                yield event
+        if last:
+            self._rest.append(last)
+            self._held += len(last)
+        if self._held > self._limit:
+            raise self._too_long()
 
-    def close(self) -> list[Event]:
-        """Give what is left at the end of the bytes; the last event often has no blank line behind it."""
-        events = self.feed(b"\n\n") if self._rest or self._data else []
-        self._rest = b""
-        return events
+    def close(self) -> Iterator[Event]:
+        """Yield what is left at the end of the bytes; the last event often has no blank line behind it."""
+        if self._rest or self._data:
+            yield from self.feed(b"\n\n")
 
     def _line(self, line: bytes) -> Event | None:
         if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._add(line[6:] if line[5:6] == b" " else line[5:])
         elif not line:
             return self._dispatch()
-        elif line.startswith(b"event:"):
-            self._name = line[6:].strip().decode("utf-8", "replace")
-        elif line.startswith(b":HTTP_STATUS/"):
-            digits = line[13:].strip()
-            self._status = int(digits) if digits.isdigit() else None
+        else:
+            self._other(line)
         return None
+
+    def _other(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if name == b"event":
+            self._name = value.strip().decode("utf-8", "replace")
+        elif name == b"data":
+            self._add(b"")
+        elif not name and _CHUNK_KEY not in line:
+            if value.startswith(b"HTTP_STATUS/"):
+                digits = value[12:].strip()
+                self._status = int(digits) if len(digits) == 3 and digits.isdigit() else None  # noqa: PLR2004
+        elif name not in _IGNORED:
+            shown = (name if colon else line)[:40].decode("utf-8", "replace")
+            raise DamagedStreamError(f"a line begins with {shown!r}, which is no field of an event stream")
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        self._held += len(data) + 1
 
     def _dispatch(self) -> Event | None:
         if not self._data:
             return None
-        event = Event(self._data[0] if len(self._data) == 1 else b"\n".join(self._data), self._name, self._status)
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        self._held -= len(data) + 1
+        event = Event(data, self._name, self._status)
         self._data, self._name, self._status = [], None, None
         return event
+
+    def _too_long(self) -> EventTooLongError:
+        return EventTooLongError(f"an event has more than {self._limit / 2**20:g} MB")

@@ -1,23 +1,26 @@
-"""Server-sent events → deltas. `StreamState` knows no connection: feed it bytes, then tell it that they ended.
+"""Server-sent events → deltas. `StreamState` knows no connection: feed it bytes, then say that they ended.
 
-It takes what the service really sends: chunks without choices, errors inside a 200, text in the finishing
-chunk, missing keys, empty ids, text beside or inside the speech, a plain JSON answer. It never lets a cut
-answer pass as a whole one: `end` raises unless the service said that the answer is complete.
+It takes what the service really sends: chunks without choices, errors inside a 200, text in the finishing chunk,
+missing keys, empty ids, text beside or inside the speech, a plain JSON answer. What it cannot read is an error, never
+left out: an answer is whole, or it is a `StreamInterruptedError` (the bytes were cut or damaged) or an `APIError` (they
+are no answer), each with the text so far in `partial`.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from pydantic_core import from_json
-
-from qwen_omni.errors import StreamInterruptedError
+from qwen_omni.errors import APIError, QwenOmniError, StreamInterruptedError
 from qwen_omni.responses import (
+    MAX_ANSWER_BYTES,
     AudioDelta,
     Delta,
     FinishDelta,
     Response,
     ResponseBuilder,
     StartDelta,
+    TextDelta,
     ThinkingDelta,
     ToolCallDelta,
     Usage,
@@ -25,13 +28,34 @@ from qwen_omni.responses import (
 )
 from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
-from qwen_omni.wire.sse import Event, EventParser
+from qwen_omni.wire.sse import DamagedStreamError, Event, EventParser, EventTooLongError
 from qwen_omni.wire.thinktags import ThinkTags
+from qwen_omni.wire.tools import ToolCallReader
+from qwen_omni.wire.values import (
+    HalfCharacters,
+    MalformedValueError,
+    as_count,
+    as_name,
+    as_number,
+    as_object,
+    as_objects,
+    as_text,
+    decode_json,
+    whole_characters,
+    words,
+)
 
 _DONE = b"[DONE]"
 _OK = 200
 _NOTES = ("language", "emotion")
 _BOM = b"\xef\xbb\xbf"
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_PAGE_BYTES = 4096  # of a web page that are read, to name it
+_TAG = re.compile(r"<[^<>]*>")
+
+
+class _UndecodableError(ValueError):
+    """The data of an event is no JSON."""
 
 
 class StreamState:
@@ -45,37 +69,51 @@ class StreamState:
         ([], [])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._parser = EventParser()
         self._builder = ResponseBuilder()
         self._head: bytes | None = b""
         self._plain: list[bytes] | None = None
+        self._is_page = False
+        self._left, self._limit = max_answer_bytes, max_answer_bytes
         self._speech = PcmDecoder()
         self._tags = ThinkTags()
-        self._told_calls: set[int] = set()
+        self._calls = ToolCallReader()
+        self._halves = HalfCharacters()
         self._text_from: str | None = None
         self._start: StartDelta | None = None
-        self._started = self._finished = self._used = False
+        self._started = self._finished = self._used = self._has_content = False
         self.estimated_input: int | None = None
-        """What was told about the tokens in beforehand; kept beside what the service reports."""
+        """The estimate of the tokens in; kept beside what the service reports."""
         self.done = False
         """The service has said `[DONE]`: nothing more will come."""
 
     def feed(self, piece: bytes) -> list[Delta]:
-        """Take the next bytes and give the deltas they complete.
+        """Take the next bytes and return the deltas they complete.
 
         Raises:
-            APIError: an error event in the stream; its `partial` holds what came before.
+            APIError: an error event in the stream, a value of the wrong type, or more than `max_answer_bytes`; its
+                `partial` holds what came before.
+            StreamInterruptedError: an event is damaged.
         """
+        if self.done:
+            return []
+        self._left -= len(piece)
+        if self._left < 0:
+            raise self._refused(
+                f"the answer has more than {self._limit:,} bytes; raise max_answer_bytes in Settings if that is right"
+            )
         if self._head is not None:
             piece = self._sniff(piece, self._head)
-        if self._plain is not None:
-            self._plain.append(piece)
-            return []
-        return self._take(self._parser.feed(piece)) if piece else []
+        if self._plain is None:
+            return self._take(piece) if piece else []
+        self._plain.append(piece)
+        if self._is_page and sum(map(len, self._plain)) >= _PAGE_BYTES:
+            raise self._page_error()
+        return []
 
     def end(self, *, broken: str | None = None) -> list[Delta]:
-        """Tell that the bytes have ended, and whether the connection broke; gives the last deltas.
+        """Take the end of the bytes, and whether the connection broke; returns the last deltas.
 
         Raises:
             StreamInterruptedError: the service had not said that the answer is complete.
@@ -85,14 +123,39 @@ class StreamState:
             self._plain = [self._head]
         self._head = None
         if self._plain is not None:
-            return self._plain_answer(b"".join(self._plain), broken)
-        deltas = self._take(self._parser.close(), last=True)
-        rest = self._speech.close()
+            deltas = self._plain_answer(b"".join(self._plain), broken)
+        else:
+            deltas = self._last_events(broken)
+        deltas += self._keep(self._lone_halves())
+        try:
+            rest = self._speech.close()
+        except ValueError as error:
+            raise self._interrupted(str(error)) from None
         if rest:
             deltas += self._keep([AudioDelta(rest)])
-        if not (self._finished and (self._used or self.done)):
+        if not self._is_complete:
             raise self._interrupted(broken)
+        if not (self._has_content or self._used):
+            raise self._interrupted("it holds no content, no tool call and no usage", whole=True)
         return deltas
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._finished and (self._used or self.done or self._plain is not None)
+
+    def _last_events(self, broken: str | None) -> list[Delta]:
+        """Read what has no blank line behind it; half a line does no harm to an answer that is complete without it."""
+        if self.done:
+            return []
+        tail = self._parser.tail
+        try:
+            return self._read(self._parser.close())
+        except (_UndecodableError, DamagedStreamError) as error:
+            if not _may_be_cut(tail):
+                raise self._damaged(str(error)) from None
+            if not self._is_complete:
+                raise self._interrupted(broken or "the stream ended inside a line") from None
+            return []
 
     @property
     def response(self) -> Response:
@@ -100,24 +163,49 @@ class StreamState:
         return self._builder.build()
 
     def _sniff(self, piece: bytes, head: bytes) -> bytes:
-        # A plain JSON answer starts with a brace; an event stream never does.
+        # A plain JSON answer starts with a brace, a web page with an angle; an event stream with neither.
         head = (head + piece).removeprefix(_BOM).lstrip()
         if not head:
             self._head = head
             return b""
         self._head = None
-        if head.startswith((b"{", b"[")):
+        if head.startswith((b"{", b"[", b"<")):
             self._plain = []
+            self._is_page = head.startswith(b"<")
         return head
 
-    def _interrupted(self, broken: str | None) -> StreamInterruptedError:
+    def _interrupted(self, why: str | None, *, whole: bool = False) -> StreamInterruptedError:
         partial = self.response
-        why = broken or ("the stream was empty" if self._start is None else "the stream ended")
+        why = why or ("the stream was empty" if self._start is None else "the stream ended")
         said = "no usage and no end mark came" if self._finished else "no finish reason came"
+        ended = why if whole else f"{why} and {said}"
+        cut = f"was cut off after {len(partial.text):,} characters" if not whole else "is not whole"
         return StreamInterruptedError(
-            f"The answer was cut off after {len(partial.text):,} characters: {why} and {said}. "
-            "What arrived is in .partial; send the request again for a whole answer.",
+            f"The answer {cut}: {ended}. What arrived is in .partial; send the request again for a whole answer.",
             partial=partial,
+        )
+
+    def _damaged(self, why: str) -> QwenOmniError:
+        if self._start is None:
+            return self._refused(f"what came is neither an event stream nor JSON: {why}")
+        partial = self.response
+        return StreamInterruptedError(
+            f"The answer is damaged after {len(partial.text):,} characters: {why}. What arrived before is in .partial; "
+            "send the request again for a whole answer.",
+            partial=partial,
+        )
+
+    def _refused(self, why: str, body: str | None = None) -> APIError:
+        error = APIError(f"The answer cannot be read: {why}.", status_code=_OK, body=body)
+        return error.with_partial(self.response)
+
+    def _page_error(self) -> APIError:
+        text = b"".join(self._plain or ())[:_PAGE_BYTES].decode("utf-8", "replace")
+        shown = " ".join(_TAG.sub(" ", text).split())[:120]
+        return self._refused(
+            f"it is a web page, with status 200: {shown!r}. Check base_url, and whether a proxy or a sign-in page "
+            "stands before it",
+            text[:600],
         )
 
     def _keep(self, deltas: list[Delta]) -> list[Delta]:
@@ -125,82 +213,150 @@ class StreamState:
             self._builder.add(delta)
         return deltas
 
-    def _take(self, events: list[Event], *, last: bool = False) -> list[Delta]:
+    def _take(self, piece: bytes) -> list[Delta]:
+        try:
+            return self._read(self._parser.feed(piece))
+        except (_UndecodableError, DamagedStreamError) as error:
+            raise self._damaged(str(error)) from None
+        except EventTooLongError as error:
+            raise self._refused(str(error)) from None
+
+    def _read(self, events: Iterable[Event]) -> list[Delta]:
         deltas: list[Delta] = []
         for event in events:
             if event.data == _DONE:
                 self.done = True
-                continue
-            try:
-                value = from_json(event.data)
-            except ValueError:
-                if not last and event.name != "error":
-                    continue  # a comment in prose from a relay; if it was part of the answer, `end` will miss it
-                value = None
-            deltas += self._keep(self._event(event, value))
+                break
+            deltas += self._keep(self._event(event))
         return deltas
 
-    def _event(self, event: Event, value: Any) -> list[Delta]:  # noqa: ANN401  (any JSON)
-        if not isinstance(value, Mapping):
+    def _event(self, event: Event) -> list[Delta]:
+        try:
+            value = decode_json(event.data)
+        except ValueError as error:
+            if event.name == "error":
+                raise to_error(event.status or _OK, event.data).with_partial(self.response) from None
+            raise _UndecodableError(f"an event is not JSON ({error})") from None
+        if not isinstance(value, dict):
             if event.name == "error":
                 raise to_error(event.status or _OK, event.data).with_partial(self.response)
-            return []
-        error = find_error(value)
-        if error is not None or event.name == "error":
-            answer = error or ErrorAnswer(message=str(value))
-            status = event.status or _OK
-            raise from_answer(answer, status=status, body=event.data.decode("utf-8", "replace")).with_partial(
-                self.response
-            )
-        return self.chunk(value)
+            raise self._refused(f"an event holds {type(value).__name__} where an object belongs")
+        if "error" in value or "choices" not in value or event.name == "error":
+            self._check_error(event, value)
+        try:
+            deltas = self.chunk(value)
+        except MalformedValueError as error:
+            raise self._refused(str(error)) from None
+        if self._halves.waiting or b"\\ud" in event.data or b"\\uD" in event.data:
+            return self._joined(deltas)
+        return deltas
+
+    def _check_error(self, event: Event, value: Mapping[str, Any]) -> None:
+        answer = find_error(value)
+        if answer is None and event.name == "error":
+            answer = ErrorAnswer(message=words(value))
+        if answer is not None:
+            text = event.data.decode("utf-8", "replace")
+            raise from_answer(answer, status=event.status or _OK, body=text).with_partial(self.response)
+
+    def _joined(self, deltas: list[Delta]) -> list[Delta]:
+        """Join characters that were cut in halves between two pieces of one text."""
+        joined: list[Delta] = []
+        for delta in deltas:
+            match delta:
+                case TextDelta() | ThinkingDelta():
+                    text = self._halves.join(type(delta), delta.text)
+                    joined += [type(delta)(text)] if text else []
+                case ToolCallDelta():
+                    joined.append(replace(delta, arguments=self._halves.join(delta.index, delta.arguments)))
+                case FinishDelta():
+                    joined += [*self._lone_halves(), delta]
+                case _:
+                    joined.append(delta)
+        return joined
+
+    def _lone_halves(self) -> list[Delta]:
+        """Return a replacement character for every half whose other half never came."""
+        lone: list[Delta] = []
+        for source in self._halves.close():
+            if isinstance(source, int):
+                lone.append(ToolCallDelta(index=source, arguments="\ufffd"))
+            else:
+                lone.append(ThinkingDelta("\ufffd") if source is ThinkingDelta else TextDelta("\ufffd"))
+        return lone
 
     def chunk(self, value: Mapping[str, Any]) -> list[Delta]:
-        """Turn one decoded chunk into deltas."""
+        """Turn one decoded chunk into deltas.
+
+        Raises:
+            MalformedValueError: a value has a type that makes no sense in its place.
+        """
         deltas: list[Delta] = []
         if self._start is None:
-            self._start = StartDelta(id=value.get("id"), model=value.get("model"))
-        for choice in value.get("choices") or ():
-            if choice.get("finish_reason") == "error_finish":
-                raise self._error_finish(choice)
-            deltas += self._payload(
-                choice.get("delta") or choice.get("message") or {}, speech=_is_speech(value, choice)
-            )
+            self._start = StartDelta(id=as_name(value.get("id")), model=as_name(value.get("model")))
+        for choice in as_objects(value.get("choices"), "choices"):
             reason = choice.get("finish_reason")
+            if reason == "error_finish":
+                raise self._error_finish(choice)
+            delta = as_object(choice.get("delta") or choice.get("message"), "delta")
+            deltas += self._payload(delta, speech=_is_speech(value, choice, delta))
             if reason and reason != "null":
-                self._finished = True
-                deltas += [*self._tags.close(), FinishDelta(reason)]
+                deltas += self._finish(reason)
         usage = value.get("usage")
         if usage:
-            self._used = True
-            deltas.append(UsageDelta(to_usage(usage, estimated_input=self.estimated_input)))
+            counts = parse_usage(usage, estimated_input=self.estimated_input)
+            if counts is not None:
+                self._used = True
+                deltas.append(UsageDelta(counts))
         if deltas and not self._started:  # held back till something follows, so that a retry begins anew unseen
             self._started = True
             deltas.insert(0, self._start)
         return deltas
 
+    def _finish(self, reason: object) -> list[Delta]:
+        if not isinstance(reason, str):
+            raise MalformedValueError("finish_reason is not text")
+        self._calls.close()
+        self._finished = True
+        return [*self._tags.close(), FinishDelta(whole_characters(reason))]
+
     def _error_finish(self, choice: Mapping[str, Any]) -> Exception:
         # The error's text comes where the answer's text would be.
-        words = str((choice.get("delta") or {}).get("content") or "the service ended the answer with an error")
-        return from_answer(ErrorAnswer(message=words), status=500).with_partial(self.response)
+        content = as_object(choice.get("delta"), "delta").get("content")
+        message = words(content) or "the service ended the answer with an error"
+        return from_answer(ErrorAnswer(message=message), status=500).with_partial(self.response)
 
     def _payload(self, delta: Mapping[str, Any], *, speech: bool) -> list[Delta]:
         deltas: list[Delta] = []
-        if speech and isinstance(delta.get("content"), str):
-            return self._spoken(delta["content"])
-        thinking = _thinking(delta)
-        if thinking:
-            deltas.append(ThinkingDelta(thinking))
-        text = delta.get("content")
-        if text:
-            deltas += self._text("content", text)
-        audio = delta.get("audio")
-        if audio:
-            deltas += self._audio(audio)
-        for note in delta.get("annotations") or ():  # comes with every chunk, the whole each time
-            self._builder.annotate({key: note[key] for key in _NOTES if isinstance(note.get(key), str)})
-        for position, call in enumerate(delta.get("tool_calls") or ()):
-            deltas.append(self._call(call, position))
+        content = delta.get("content")
+        if speech and isinstance(content, str):
+            deltas = self._spoken(content)
+        else:
+            thinking = _thinking(delta)
+            if thinking:
+                deltas.append(ThinkingDelta(thinking))
+            if content:
+                deltas += self._text("content", content if type(content) is str else as_text(content, "content"))
+            audio = delta.get("audio")
+            if audio:
+                deltas += self._audio(as_object(audio, "audio"))
+            annotations = delta.get("annotations")
+            if annotations:
+                self._annotate(annotations)
+            calls = delta.get("tool_calls")
+            if calls:
+                deltas += self._calls.read(calls)
+        if deltas:
+            self._has_content = True
         return deltas
+
+    def _annotate(self, notes: object) -> None:
+        # The whole comes with every chunk. Nothing but a transcribing model's words about the sound.
+        for note in notes if isinstance(notes, list) else ():
+            if isinstance(note, dict):
+                self._has_content = True
+                texts = {key: note[key] for key in _NOTES if isinstance(note.get(key), str)}
+                self._builder.annotate({key: whole_characters(text) for key, text in texts.items()})
 
     def _spoken(self, encoded: str) -> list[Delta]:
         # vLLM-Omni: each piece is a file of its own, in base64, where text would be.
@@ -211,76 +367,92 @@ class StreamState:
         return [AudioDelta(pcm)] if pcm else []
 
     def _text(self, source: str, text: str) -> list[Delta]:
-        # Older models tell the text inside the speech, newer ones beside it; where both do, one is enough.
+        # Older models put the text inside the speech, newer ones beside it; where both do, one is enough.
         self._text_from = self._text_from or source
-        return [*self._tags.feed(text)] if source == self._text_from else []
+        return [*self._tags.feed(text)] if text and source == self._text_from else []
 
     def _audio(self, audio: Mapping[str, Any]) -> list[Delta]:
-        deltas: list[Delta] = self._text("transcript", audio["transcript"]) if audio.get("transcript") else []
-        if audio.get("data"):
+        transcript, data = (
+            as_text(audio.get("transcript"), "audio.transcript"),
+            as_text(audio.get("data"), "audio.data"),
+        )
+        deltas: list[Delta] = self._text("transcript", transcript) if transcript else []
+        if data:
             try:
-                pcm = self._speech.feed(audio["data"])
+                pcm = self._speech.feed(data)
             except ValueError as error:
                 raise self._interrupted(str(error)) from None
             if pcm:
                 deltas.append(AudioDelta(pcm))
         return deltas
 
-    def _call(self, call: Mapping[str, Any], position: int) -> ToolCallDelta:
-        # Later pieces carry empty or repeated ids and names: the first that says something counts.
-        index = call.get("index")
-        index = position if index is None else index
-        function = call.get("function") or {}
-        first = index not in self._told_calls
-        name = function.get("name") or None
-        if name:
-            self._told_calls.add(index)
-        return ToolCallDelta(
-            index=index,
-            id=(call.get("id") or None) if first else None,
-            name=name if first else None,
-            arguments=function.get("arguments") or "",
-        )
-
     def _plain_answer(self, body: bytes, broken: str | None) -> list[Delta]:
+        if self._is_page:
+            raise self._page_error()
         try:
-            value = from_json(body)
-        except ValueError:
+            deltas = self._keep(self._event(Event(body)))
+        except _UndecodableError:
             raise self._interrupted(broken or "the answer is not whole JSON") from None
-        deltas = self._keep(self._event(Event(body), value))
-        if broken or not self._finished:
+        if broken:
             raise self._interrupted(broken)
         return deltas
+
+
+def _may_be_cut(tail: bytes) -> bool:
+    """Whether these bytes, the last ones, begin as a line of an event stream does."""
+    return bool(tail) and any(tail.startswith(begin) or begin.startswith(tail) for begin in _BEGINNINGS)
 
 
 def _thinking(delta: Mapping[str, Any]) -> str:
     # DashScope says the first; vLLM renamed its own to the second in November 2025 (its PR 27752) and sent both for a
     # while, the same text twice.
-    told = (delta.get("reasoning_content"), delta.get("reasoning"))
-    return next((text for text in told if isinstance(text, str) and text), "")
+    # Settings that a server repeats under the second name are no text.
+    thought = delta.get("reasoning_content")
+    if thought:
+        return thought if type(thought) is str else as_text(thought, "reasoning_content")
+    thought = delta.get("reasoning")
+    return thought if type(thought) is str else ""
 
 
-def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
-    told = chunk.get("modality") or choice.get("modality")
-    marked = any("audio_metadata" in part for part in (chunk, choice, choice.get("delta") or {}))
-    return told == "audio" or marked
+def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any], delta: Mapping[str, Any]) -> bool:
+    if (chunk.get("modality") or choice.get("modality")) == "audio":
+        return True
+    return "audio_metadata" in delta or "audio_metadata" in choice or "audio_metadata" in chunk
 
 
-def to_usage(usage: Mapping[str, Any], *, estimated_input: int | None = None) -> Usage:
-    """Read the service's token counts; details may be missing, empty or of unknown names."""
-    sent, came = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage | None:
+    """Read the service's token counts; details may be missing, empty or of unknown names.
+
+    Returns `None` where a total is no count at all (negative, endless, text), or where nothing was counted.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    totals = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    counts = [as_count(total) for total in totals]
+    if any(count is None and total is not None for count, total in zip(counts, totals, strict=True)):
+        return None
+    seconds = as_number(usage.get("seconds"))
+    if seconds is None and all(total is None for total in totals):
+        return None
+    sent, came = counts[0] or 0, counts[1] or 0
     return Usage(
         input_tokens=sent,
         output_tokens=came,
-        total_tokens=int(usage.get("total_tokens") or sent + came),
+        total_tokens=counts[2] or sent + came,
         input_details=_details(usage.get("prompt_tokens_details")),
         output_details=_details(usage.get("completion_tokens_details")),
         estimated_input=estimated_input,
-        seconds=float(usage["seconds"]) if isinstance(usage.get("seconds"), int | float) else None,
+        seconds=seconds if seconds is not None and seconds >= 0 else None,
     )
+
+
+def to_usage(usage: Mapping[str, Any]) -> Usage:
+    """Read token counts that are known to be there; what cannot be read counts nothing."""
+    return parse_usage(usage) or Usage()
 
 
 def _details(details: object) -> dict[str, int]:
     if not isinstance(details, Mapping):
         return {}
-    return {str(name).removesuffix("_tokens"): count for name, count in details.items() if isinstance(count, int)}
+    counts = {str(name).removesuffix("_tokens"): as_count(count) for name, count in details.items()}
+    return {name: count for name, count in counts.items() if count is not None}

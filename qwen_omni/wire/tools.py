@@ -1,11 +1,17 @@
-"""Tools and answer formats in the service's JSON. Pure."""
+"""Tools, what models call, and answer formats in the service's JSON. Pure."""
 
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import from_json
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import ChatOptions, Tool
 from qwen_omni.profiles import Profile
+from qwen_omni.responses import ToolCallDelta
+from qwen_omni.wire.values import MalformedValueError, as_count, as_json_text, as_name, as_object, as_objects
 
 _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
 
@@ -90,3 +96,167 @@ def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     if not profile.json_object:
         raise ConfigurationError(f"{profile.name} has no JSON mode; put the schema in the prompt and parse the text.")
     return {"response_format": {"type": "json_object"}}
+
+
+# --- What a model calls ---
+
+_MOST_CALLS = 10_000  # more, or an index beyond, is damage
+_DEEPEST = 200  # levels of nesting in arguments; readers of JSON give up soon after
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call as far as it has come: under our number, with the id that callers know it by once it has a name."""
+
+    number: int
+    wire_id: str | None = None
+    name: str | None = None
+    arguments: list[str] = field(default_factory=list)
+    brackets: int = 0
+    nesting: "_Nesting | None" = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are a JSON object already."""
+        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(from_json("".join(self.arguments)), dict)
+        except ValueError:
+            return False
+
+    def add(self, arguments: str) -> None:
+        """Take the next piece of the arguments; brackets are counted closely only where there are many."""
+        if not arguments:
+            return
+        self.arguments.append(arguments)
+        opened = arguments.count("{") + arguments.count("[")
+        self.brackets += opened - arguments.count("}") - arguments.count("]")
+        if self.nesting is not None:
+            self.nesting.feed(arguments)
+        elif max(self.brackets, opened) > _DEEPEST:
+            self.nesting = _Nesting()
+            self.nesting.feed("".join(self.arguments))
+
+
+class _Nesting:
+    """Counts how deeply JSON is nested, fed piece by piece."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = self._escaped = False
+
+    def feed(self, piece: str) -> None:
+        for letter in piece:
+            if self._in_string:
+                self._in_string = self._escaped or letter != '"'
+                self._escaped = not self._escaped and letter == "\\"
+            elif letter == '"':
+                self._in_string = True
+            elif letter in "{[":
+                self._depth += 1
+                if self._depth > _DEEPEST:
+                    raise MalformedValueError(f"a tool's arguments are nested more than {_DEEPEST} levels deep")
+            elif letter in "}]":
+                self._depth -= 1
+
+
+class ToolCallReader:
+    """Pieces of tool calls → deltas, each call under a number and an id of its own.
+
+    Servers tell calls apart by `index`, by `id`, by both or by neither: later pieces carry empty, repeated or no ids;
+    parallel calls share an index or have none. A new id with a name begins a new call, and so does whatever would
+    follow a complete object. A missing id is made up.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_place: dict[object, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._numbers: set[int] = set()
+        self._ids: set[str] = set()
+        self._own = secrets.token_hex(6)  # ids of different answers must differ within one conversation
+
+    def read(self, value: object) -> list[ToolCallDelta]:
+        """Read the `tool_calls` of one chunk.
+
+        Raises:
+            MalformedValueError: it is no list of calls, or arguments are nested too deeply.
+        """
+        pieces = as_objects(value, "tool_calls")
+        deltas = [self._piece(piece, at, alone=len(pieces) == 1) for at, piece in enumerate(pieces)]
+        return [delta for delta in deltas if delta is not None]
+
+    def close(self) -> None:
+        """Check, at the end of an answer, that every call names its tool.
+
+        Raises:
+            MalformedValueError: one does not.
+        """
+        if any(call.name is None and call.arguments for call in self._calls):
+            raise MalformedValueError("a tool call names no tool")
+
+    def _piece(self, piece: Mapping[str, Any], at: int, *, alone: bool) -> ToolCallDelta | None:
+        function = as_object(piece.get("function", piece), "the function of a tool call")
+        name, call_id = as_name(function.get("name")), as_name(piece.get("id"))
+        arguments = as_json_text(function.get("arguments"))
+        if not (name or call_id or arguments):
+            return None
+        index = as_count(piece.get("index"))
+        index = index if index is not None and index < _MOST_CALLS else None
+        call = self._known(index, at, alone=alone)
+        if call_id is not None and (call is None or call.wire_id != call_id):
+            named = self._by_id.get(call_id)
+            # An index of its own is a call of its own, though its id was used before.
+            call = named if named is not None and (call or index is None or name is None) else call
+        if call is not None and _begins_anew(call, call_id, name, arguments):
+            if call_id is not None and call_id == call.wire_id and arguments == "".join(call.arguments):
+                return None  # the whole call once more
+            call = None
+        return self._grow(call or self._open(index, at), call_id, name, arguments)
+
+    def _known(self, index: int | None, at: int, *, alone: bool) -> _Call | None:
+        """Find the call that has this place."""
+        if index is not None:
+            return self._by_place.get(index)
+        if alone:
+            return self._calls[-1] if self._calls else None
+        return self._by_place.get(("position", at))
+
+    def _open(self, index: int | None, at: int) -> _Call:
+        if len(self._calls) >= _MOST_CALLS:
+            raise MalformedValueError(f"the answer calls more than {_MOST_CALLS:,} tools")
+        number = index if index is not None and index not in self._numbers else max(self._numbers, default=-1) + 1
+        call = _Call(number)
+        self._calls.append(call)
+        self._numbers.add(number)
+        self._by_place[("position", at) if index is None else index] = call
+        return call
+
+    def _grow(self, call: _Call, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta | None:
+        if call_id and call.wire_id is None:
+            call.wire_id = call_id
+            self._by_id.setdefault(call_id, call)
+        call.add(arguments)
+        if call.name is None and name is not None:
+            call.name = name
+            return ToolCallDelta(index=call.number, id=self._own_id(call), name=name, arguments=arguments)
+        return ToolCallDelta(index=call.number, arguments=arguments) if arguments else None
+
+    def _own_id(self, call: _Call) -> str:
+        known = call.wire_id if call.wire_id not in self._ids else None
+        chosen = known or f"call_{self._own}_{call.number}"
+        self._ids.add(chosen)
+        return chosen
+
+
+def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: str) -> bool:
+    """Whether a piece in the place of a call begins another call."""
+    if name is None or call.name is None:
+        return False
+    if call_id is None or call_id != call.wire_id:
+        if call_id and call.wire_id:
+            return True
+        if name != call.name:
+            return True
+    return arguments.lstrip().startswith("{") and call.is_whole

@@ -30,7 +30,7 @@ EVENTS = [
 
 def parse(*pieces: bytes) -> list[Event]:
     parser = EventParser()
-    return [event for piece in pieces for event in parser.feed(piece)] + parser.close()
+    return [event for piece in pieces for event in parser.feed(piece)] + [*parser.close()]
 
 
 def test_both_dialects_are_read():

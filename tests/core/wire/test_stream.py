@@ -67,7 +67,6 @@ def test_a_plain_stream():
             "a",
             id="B2 both: counted once",
         ),
-        pytest.param([chunk({"content": "a"}), "keep-alive", STOP], "a", id="prose between events"),
     ],
 )
 def test_text_comes_through(values, expected):
