@@ -43,7 +43,7 @@ happened, the numbers, and the next step. Keys, signed queries and media never a
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from qwen_omni.redact import redact
+from qwen_omni.redact import clean, redact
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Response, Usage
@@ -63,11 +63,11 @@ class QwenOmniError(Exception):
     """Seconds after which the server wants to be asked again, where it said so (`Retry-After`)."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(redact(message))
+        super().__init__(clean(redact(message), "terminal"))
 
     def with_hint(self, hint: str) -> Self:
         """Add a sentence to the message, and give the error back."""
-        self.args = (f"{self} {redact(hint)}",)
+        self.args = (f"{self} {clean(redact(hint), 'terminal')}",)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

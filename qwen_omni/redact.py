@@ -1,14 +1,18 @@
-"""Take secrets and media out of a text before a person, a log or a trace sees it.
+"""Text from outside, made fit to be shown: without secrets and media, and without what its reader would obey.
 
 Everything that shows text which came from outside (an answer of the service, a URL, an exception of the
 connection) sends it through `redact` first. It keeps what helps to find a mistake: hosts, paths, numbers.
+`clean` then makes it fit for where it goes: names of files, answers of models and tags of media are written by
+strangers.
 
 Such a text has any length and may be made to be slow, so it is shortened before a pattern sees it, and no pattern
 looks at a character more than a bounded number of times: repeats are possessive, and what may precede a mark is
 bounded.
 """
 
+import html
 import re
+from typing import Literal
 
 LONGEST = 20_000
 """Characters of a text that are looked at and shown; of a longer one, its beginning and its end."""
@@ -40,6 +44,22 @@ _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++)
 _BYTES = re.compile(r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{200,}+={0,2}")
 
+Destination = Literal["model", "terminal", "csv", "markdown", "html"]
+"""Where a text goes: to a model, a terminal, a cell of a CSV file, a Markdown file or a web page."""
+
+_BREAKS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Controls, marks of direction, halves, and what has no width. Emoji and some scripts need joiners between letters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff"
+    "\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\ud800-\udfff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\u2212")  # as Excel and LibreOffice take them
+_NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?")
+_MARKDOWN = re.compile(r"[\\`*<>\[\]|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w{1,40};)")
+# Spaces go too: a line that is indented by four is code.
+_MARKDOWN_START = re.compile(r"(?m)^[ \t]*+(?:(?=[#+=-])|(\d{1,9})(?=[.)](?:\s|$)))")
+
 
 def redact(text: str) -> str:
     """Replace keys, signed queries, user names in URLs and inline media by short marks; shorten a long text.
@@ -67,6 +87,34 @@ def _redacted(text: str) -> str:
     text = _LABELLED.sub(_without_value, text)
     text = _BYTES.sub(_without_binary, text)
     return _BASE64.sub(_without_data, text)
+
+
+def clean(text: str, to: Destination, *, one_line: bool = False) -> str:
+    r"""Make a text that others wrote fit for its destination.
+
+    What is not seen but obeyed (control characters, marks of direction, characters without width) and what no encoding
+    can carry (halves of characters) is written out: `\x1b`. Line breaks of all kinds become `\n`, or spaces with
+    `one_line`. A CSV cell never begins as a formula; in Markdown and HTML every character stands for itself.
+
+    Example:
+        >>> print(clean("3.45\u202fPM\x1b[31m\n.mov", "terminal", one_line=True))
+        3.45 PM\x1b[31m .mov
+        >>> clean("=1+1", "csv"), clean("<b>*a*", "markdown"), clean("<b>", "html")
+        ("'=1+1", '\\<b\\>\\*a\\*', '&lt;b&gt;')
+    """
+    text = _BREAKS.sub("\n", text)
+    if one_line:
+        text = " ".join(text.split())
+    text = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    match to:
+        case "csv":
+            return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+        case "markdown":
+            return _MARKDOWN_START.sub(r"\1\\", _MARKDOWN.sub(r"\\\g<0>", text))
+        case "html":
+            return html.escape(text)
+        case "model" | "terminal":
+            return text
 
 
 def _without_query(found: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ lines would end a cue and "-->" would look like times, so the one is closed up a
 from collections.abc import Iterable, Iterator
 
 from qwen_omni.captions.timed import TimedCaption
+from qwen_omni.redact import clean
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -56,7 +57,8 @@ def _cues(captions: Iterable[TimedCaption]) -> Iterator[tuple[int, int, str]]:
 
 
 def _lines(text: str) -> str:
-    lines = (" ".join(line.split()) for line in text.replace("\0", "").replace("-->", "→").splitlines())
+    plain = clean(text, "terminal").replace("-->", "→")
+    lines = (" ".join(line.split()) for line in plain.splitlines())
     return "\n".join(line for line in lines if line)
 
 

@@ -1,6 +1,5 @@
 """`qwen-omni ask`: one question about one file, answered word by word."""
 
-import sys
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from qwen_omni.ask import question
 from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
-from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage
+from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage, write_text
 from qwen_omni.client import OmniClient
 from qwen_omni.messages import Message, Sampling, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest
@@ -64,13 +63,12 @@ def _print(deltas: Iterable[Delta], *, thoughts: bool, usage: bool) -> None:
             thinking = False
         match delta:
             case TextDelta():
-                sys.stdout.write(delta.text)
-                sys.stdout.flush()
+                write_text(delta.text)
             case ThinkingDelta() if thoughts:
                 show_thinking(delta.text)
                 thinking = True
             case FinishDelta():
-                sys.stdout.write("\n")
+                write_text("\n")
                 if delta.reason != "stop":
                     show_note(f"The answer ended early: {delta.reason}.")
             case UsageDelta() if usage:

@@ -10,14 +10,13 @@ from typing import Any, Literal, get_args
 from qwen_omni.captions.batch import FileCaption, plain
 from qwen_omni.captions.subtitles import to_srt, to_webvtt
 from qwen_omni.captions.timed import TimedCaptions
-from qwen_omni.cli.display import show_note, show_table
+from qwen_omni.cli.display import show_note, show_table, write_json, write_text
 from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.redact import clean
 
 Form = Literal["json", "csv", "table", "srt", "vtt"]
 FORMS: tuple[Form, ...] = get_args(Form)
-
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
 
 
 def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence[str]) -> None:
@@ -29,7 +28,7 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
         fields: the columns, in the order of the schema; further ones follow as they come.
     """
     if form == "json":
-        sys.stdout.write(json.dumps([_entry(one) for one in finished], ensure_ascii=False, indent=2) + "\n")
+        write_json([_entry(one) for one in finished], indent=2)
         return
     values = [plain(one.value) if isinstance(plain(one.value), Mapping) else {} for one in finished]
     columns = list(dict.fromkeys([*fields, *(name for value in values for name in value)]))
@@ -41,8 +40,7 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
     ]
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(heads)
-        writer.writerows([_harmless(cell) for cell in row] for row in rows)
+        writer.writerows([clean(cell, "csv") for cell in row] for row in (heads, *rows))
     else:
         show_table(heads, rows)
 
@@ -64,10 +62,6 @@ def _cell(value: object) -> str:
             return "; ".join(value)
         case _:
             return json.dumps(value, ensure_ascii=False)
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_DANGEROUS) else cell
 
 
 def subtitle_paths(media: Sequence[str], folder: Path, form: Form) -> dict[str, Path]:
@@ -96,7 +90,7 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
             continue
         text = to_srt(one.value.captions) if form == "srt" else to_webvtt(one.value.captions)
         if paths is None:
-            sys.stdout.write(text)
+            write_text(text)
         else:
             with writing(paths[one.media]):
                 paths[one.media].write_text(text, encoding="utf-8")

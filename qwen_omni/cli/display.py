@@ -1,21 +1,49 @@
-"""What the command line shows. The only module that imports rich."""
+"""What the command line shows. The only module that imports rich, and the only one that writes to standard output.
+
+Names of files and words of models come from strangers: nothing of them reaches a terminal as a command.
+"""
 
 import contextlib
+import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
 _out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Write what others wrote as it is, for a terminal and for rich."""
+    return escape_markup(clean(text, "terminal"))
+
+
+def write_text(text: str) -> None:
+    """Write text on standard output, as it comes."""
+    sys.stdout.write(clean(text, "terminal"))
+    sys.stdout.flush()
+
+
+def write_json(value: Any, *, indent: int | None = None) -> None:  # noqa: ANN401  (any JSON value)
+    """Write JSON on standard output; what a terminal would obey and what UTF-8 cannot carry is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    sys.stdout.write("".join(map(_escaped, re.split(r"([^\n -~]+)", text))) + "\n")
+    sys.stdout.flush()
+
+
+def _escaped(piece: str) -> str:
+    return piece if clean(piece, "terminal") == piece else json.dumps(piece)[1:-1]
 
 
 def show_error(message: str) -> None:

@@ -1,14 +1,12 @@
 """`qwen-omni estimate`: what a question about files will use and cost, before anything is sent."""
 
-import json
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
 from qwen_omni.cli.choices import REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_note, show_table
+from qwen_omni.cli.display import show_note, show_table, write_json, write_text
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.messages import Message, user
 from qwen_omni.options import ChatOptions, ChatRequest
@@ -51,9 +49,9 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     ]
     if as_json:
         told = [{"budget": name, **one.as_dict()} for name, one in made]
-        sys.stdout.write(json.dumps({"estimates": told}, ensure_ascii=False) + "\n")
+        write_json({"estimates": told})
     elif len(made) == 1:
-        sys.stdout.write("\n".join(made[0][1].lines()) + "\n")
+        write_text("\n".join(made[0][1].lines()) + "\n")
     else:
         show_table(_COLUMNS, _rows(made), lines=False)
         for note in dict.fromkeys(note for _, one in made for note in one.notes):

@@ -1,14 +1,12 @@
 """`qwen-omni probe`: what a file is, and what would be done with it."""
 
-import json
-import sys
 from dataclasses import fields
 from fractions import Fraction
 from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.display import show_table
+from qwen_omni.cli.display import show_table, write_json
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.plan import Plan
@@ -28,7 +26,7 @@ def probe(
     plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
     told = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
     if as_json:
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        write_json(told)
         return
     flat = {key: value for key, value in told.items() if key != "plan"} | plan_of(plan)
     rows = [(key.replace("_", " "), _text(value)) for key, value in flat.items() if value is not None]

@@ -1,15 +1,13 @@
 """`qwen-omni split`: a long video or recording as prepared segments in a folder."""
 
 import contextlib
-import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.display import progress, show_note, show_table
+from qwen_omni.cli.display import progress, show_note, show_table, write_json
 from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
@@ -54,8 +52,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
                 told = _written(prepared, Path(media).stem, to)
             advance(float((prepared.end or 0) - plan.start))
             if as_json:
-                sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
-                sys.stdout.flush()
+                write_json(told)
             rows.append((told["file"], f"{told['start']:.2f}", f"{told['end']:.2f}", f"{told['size_bytes']:,}"))
     if not as_json:
         show_table(("segment", "start", "end", "bytes"), rows, lines=False)

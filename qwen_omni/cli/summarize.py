@@ -1,7 +1,6 @@
 """`qwen-omni summarize`: a video of any length as a summary, subtitles, chapters and a page; or a question about it."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar
+from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -171,10 +170,10 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
 
 def _show_summary(found: VideoSummary, form: Form) -> None:
     if form == "json":
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        write_json(found.model_dump(mode="json"), indent=2)
         return
     if form == "youtube":
-        sys.stdout.write(found.to_youtube_chapters() + "\n")
+        write_text(found.to_youtube_chapters() + "\n")
         return
     show_text(found.summary)
     if found.chapters:
@@ -190,7 +189,7 @@ def _show_summary(found: VideoSummary, form: Form) -> None:
 
 def _show_answer(found: VideoAnswer, form: Form) -> None:
     if form == "json":
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        write_json(found.model_dump(mode="json"), indent=2)
         return
     show_text(found.answer)
     show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)

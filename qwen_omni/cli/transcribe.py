@@ -1,7 +1,5 @@
 """`qwen-omni transcribe`: what was said in recordings and videos, as text, subtitles or JSON."""
 
-import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from qwen_omni.cli.choices import REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_error, with_progress
+from qwen_omni.cli.display import show_error, with_progress, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
@@ -138,7 +136,7 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
     """Print or write what was heard; give what went wrong, which hides nothing of the other files."""
     if form == "json":
         entries = [_entry(one) for one in finished]
-        sys.stdout.write(json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
+        write_json(entries, indent=2)
     for one in finished:
         error = one.error
         if one.said is not None and form != "json":
@@ -155,10 +153,10 @@ def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, ti
     if path is not None:
         with writing(path):
             path.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{path}\n")
+        write_text(f"{path}\n")
         return
     head = f"== {media}\n" if titled else ""
-    sys.stdout.write(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
+    write_text(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
 
 
 def _entry(one: _Heard) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import IO, Literal
 from urllib.parse import unquote, urlsplit
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.redact import redact
+from qwen_omni.redact import clean, redact
 
 SourceKind = Literal["path", "bytes", "url"]
 _URL_SCHEMES = ("http", "https", "oss")
@@ -156,8 +156,8 @@ class MediaSource:
 
 def _shown(foreign: str) -> str:
     """Make a text that others chose fit for a message: one line, nothing invisible, not endless."""
-    clean = foreign if foreign.isprintable() else foreign.encode("unicode_escape").decode()
-    return clean if len(clean) <= _LONGEST_LABEL else f"{clean[: _LONGEST_LABEL - 60]}…{clean[-59:]}"
+    shown = clean(foreign, "terminal", one_line=True)
+    return shown if len(shown) <= _LONGEST_LABEL else f"{shown[: _LONGEST_LABEL - 60]}…{shown[-59:]}"
 
 
 def _path_of(url: str) -> str:

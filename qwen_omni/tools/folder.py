@@ -14,6 +14,7 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_folder, open_local, resolve_local
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
+from qwen_omni.tools.outcome import line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class MediaFolder:
     def name_of(self, source: MediaSource) -> str:
         """Name a source as the model may: from the folder on."""
         resolved, root = resolve_local(source, self.root), Path(os.path.realpath(self.root))
-        return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else source.label
+        return line(str(resolved.relative_to(root))) if resolved.is_relative_to(root) else source.label
 
 
 def _entry(found: os.DirEntry[str]) -> Entry | None:

@@ -11,7 +11,7 @@ from mcp.server.stdio import stdio_server
 
 from qwen_omni.http.flows import package_version
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
-from qwen_omni.tools.outcome import ToolOutcome
+from qwen_omni.tools.outcome import ToolOutcome, bounded_value
 
 _INSTRUCTIONS = (
     "Tools about the videos, recordings and pictures of one folder. Paths are relative to it; probe_media with path "
@@ -58,6 +58,9 @@ def _told(one: ToolDefinition) -> types.Tool:
 
 
 def _result(outcome: ToolOutcome) -> types.CallToolResult:
-    plain = None if outcome.artifact is None else {"result": json.loads(json.dumps(outcome.artifact))}
+    plain: dict[str, object] | None = None
+    if outcome.artifact is not None:
+        kept, cut = bounded_value(json.loads(json.dumps(outcome.artifact)))
+        plain = {"result": kept, **({"cut": "Lists and texts are shortened; ask for less."} if cut else {})}
     text = types.TextContent(type="text", text=outcome.content)
     return types.CallToolResult(content=[text], structured_content=plain, is_error=outcome.error is not None)

@@ -13,7 +13,7 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import user
 from qwen_omni.tools.arguments import FindMoment
-from qwen_omni.tools.outcome import ToolOutcome, bounded
+from qwen_omni.tools.outcome import ToolOutcome, bounded, line
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
 from qwen_omni.tools.summaries import gap_facts, gap_lines
 from qwen_omni.video.answering import aask_video, ask_video
@@ -62,7 +62,7 @@ def find_moment(bench: Bench, asked: FindMoment) -> Steps:
     last = max((one.end for one in found), default=0.0) if seconds is None else seconds
     kept = [replace_end(one, last) for one in merged(found) if one.start <= last]
     name = bench.folder.name_of(source)
-    lines = [f"{one.start:.1f}-{one.end:.1f} s: {one.what}" for one in kept]
+    lines = [f"{one.start:.1f}-{one.end:.1f} s: {line(one.what)}" for one in kept]
     head = f"{len(kept)} in {name}:" if kept else f"Nothing of that in {name}."
     text = bounded([head, *gap_lines(bench, gaps), *lines], "Ask more narrowly.")
     facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(bench, gaps)}

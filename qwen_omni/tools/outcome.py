@@ -1,5 +1,9 @@
-"""What a tool gives: bounded text for the model, a value for the program. Errors become text that says what to do."""
+"""What a tool gives: bounded text for the model, a value for the program. Errors become text that says what to do.
 
+Both hold what strangers wrote (names of files, words of a video), so both are cleaned here, whatever tool made them.
+"""
+
+import json
 import os
 import re
 import tempfile
@@ -18,6 +22,7 @@ from qwen_omni.errors import (
     QwenOmniError,
     TaskUnfinishedError,
 )
+from qwen_omni.redact import clean
 
 MOST_LETTERS = 8_000
 """Letters of a tool's text, at most, so that it leaves room in the model's context."""
@@ -41,6 +46,10 @@ class ToolOutcome:
     content: str
     artifact: Any = None
     error: Exception | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", clean(self.content, "model"))
+        object.__setattr__(self, "artifact", _without_halves(self.artifact))
 
     def __str__(self) -> str:
         return self.content
@@ -68,6 +77,51 @@ def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
     return "\n".join([*kept, f"[{left:,} of {len(lines):,} lines left out. {advice}]"])
 
 
+def line(text: str) -> str:
+    """Write what others wrote as a part of one line, so that it cannot begin a line of its own."""
+    return clean(text, "model", one_line=True)
+
+
+def bounded_value(value: Any, most: int = MOST_LETTERS) -> tuple[Any, bool]:  # noqa: ANN401  (any JSON value)
+    """Shorten the lists and texts of a JSON value until it has at most so many letters; whether anything was cut.
+
+    Example:
+        >>> bounded_value({"path": "a.mp4", "moments": [{"start": n} for n in range(9)]}, most=80)
+        ({'path': 'a.mp4', 'moments': [{'start': 0}, {'start': 1}, {'start': 2}, {'start': 3}]}, True)
+    """
+    cut, items, letters = value, 512, most
+    while len(json.dumps(cut, ensure_ascii=False)) > most and items:
+        items, letters = items // 2, letters // 2
+        cut = _cut(value, items, letters)
+    return cut, cut != value
+
+
+def _cut(value: Any, items: int, letters: int) -> Any:  # noqa: ANN401
+    match value:
+        case str():
+            return value if len(value) <= letters else f"{value[:letters]}…"
+        case list() | tuple():
+            return [_cut(one, items, letters) for one in value[:items]]
+        case dict():
+            return {name: _cut(one, items, letters) for name, one in value.items()}
+        case _:
+            return value
+
+
+def _without_halves(value: Any) -> Any:  # noqa: ANN401
+    """Join or write out halves of characters, which no JSON can carry; all else stays as it is for the program."""
+    match value:
+        case str():
+            joined = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            return joined.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_without_halves(one) for one in value]
+        case dict():
+            return {_without_halves(name): _without_halves(one) for name, one in value.items()}
+        case _:
+            return value
+
+
 def wrong_arguments(error: ValidationError) -> ToolOutcome:
     """Tell a model which of its arguments are wrong, without quoting what it wrote."""
     told = [f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in error.errors()[:10]]
@@ -82,7 +136,7 @@ def failed(error: Exception, root: Path) -> ToolOutcome:
         text = f"The tool failed in a way that nobody foresaw ({type(error).__name__}). Do without it, and say so."
         return ToolOutcome(content=text, error=error)
     words = without_places(str(error), root).removeprefix("message 0 part 0: ")
-    return ToolOutcome(content=f"Failed: {_short(words)} {_advice(error)}".rstrip(), error=error)
+    return ToolOutcome(content=f"Failed: {_short(line(words))} {_advice(error)}".rstrip(), error=error)
 
 
 def without_places(words: str, root: Path) -> str:

@@ -21,7 +21,7 @@ from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Sampling, VideoP
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.tools.arguments import AskVideo, CaptionVideo, ProbeMedia, TranscribeAudio
 from qwen_omni.tools.folder import MediaFolder
-from qwen_omni.tools.outcome import ToolOutcome, bounded, without_places
+from qwen_omni.tools.outcome import ToolOutcome, bounded, line, without_places
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
@@ -61,7 +61,7 @@ class Bench:
 
     def told(self, words: str) -> str:
         """Write words of ours for a model: without places of this machine."""
-        return without_places(words, self.folder.root)
+        return line(without_places(words, self.folder.root))
 
 
 def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:
@@ -70,7 +70,7 @@ def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:
     name = bench.folder.name_of(source)
     if bench.folder.is_folder(source):
         entries = yield Local(lambda: bench.folder.listing(source))
-        lines = [f"{_below(name, one.name)}{_size(one.size_bytes)}" for one in entries]
+        lines = [f"{_below(name, line(one.name))}{_size(one.size_bytes)}" for one in entries]
         text = bounded([f"{len(lines)} in {name!r}:", *lines], "Name a folder inside it.")
         return ToolOutcome(content=text, artifact=[{**asdict(one), "name": _below(name, one.name)} for one in entries])
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
@@ -134,7 +134,7 @@ def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
 
 def _spoken(one: Sentence) -> str:
     who = f"Speaker {one.speaker + 1}: " if one.speaker is not None else ""
-    return f"[{one.start:.1f}-{one.end:.1f} s] {who}{one.text}"
+    return f"[{one.start:.1f}-{one.end:.1f} s] {who}{line(one.text)}"
 
 
 def _below(folder: str, name: str) -> str:

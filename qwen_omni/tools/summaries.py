@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.tools.arguments import SummarizeVideo
-from qwen_omni.tools.outcome import ToolOutcome, bounded
+from qwen_omni.tools.outcome import ToolOutcome, bounded, line
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarizing import asummarize, summarize
@@ -28,7 +28,9 @@ def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
         asynchronous=lambda client: asummarize(source, client=client, options=options),
     )
     name = bench.folder.name_of(source)
-    chapters = [f"{one.start:.1f}-{one.end:.1f} s: {one.title}. {one.summary}".rstrip() for one in found.chapters]
+    chapters = [
+        f"{one.start:.1f}-{one.end:.1f} s: {line(one.title)}. {line(one.summary)}".rstrip() for one in found.chapters
+    ]
     lines = [
         *found.summary.splitlines(),
         *(["Chapters:", *chapters] if chapters else []),

@@ -1,13 +1,16 @@
 """A summary as one page that holds everything but the video: styles, script and pictures are inside.
 
-`show` decides what stands on it; the template (`page.html.j2`) says how. Every text is escaped: titles and events
-are a model's words about a stranger's video.
+`shown` decides what stands on it; the template (`page.html.j2`) says how. Every text is cleaned and escaped, and a
+content security policy allows the page's own script and style, by their digests, and the video: titles and events are
+a model's words about a stranger's video.
 """
 
 import base64
 import contextlib
+import hashlib
 import importlib.resources
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +19,9 @@ from urllib.parse import quote, urlsplit
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.prepare import prepare
+from qwen_omni.redact import clean
 from qwen_omni.video.chapters import clock
-from qwen_omni.video.writers import bill_text, name_text
+from qwen_omni.video.writers import bill_text
 
 if TYPE_CHECKING:
     from qwen_omni.video.summary import VideoSummary
@@ -55,22 +59,42 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
         raise ConfigurationError("Pages need one more package: pip install 'qwen-omni[cli]'.") from error
     template = importlib.resources.files("qwen_omni.video").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    written = environment.from_string(template).render(shown(summary, path, choices))
+    told = shown(summary, path, choices)
+    written = environment.from_string(template).render(told, policy=policy(template, told["player"]))
     if path is not None:
         path.write_text(written, encoding="utf-8")
     return written
+
+
+def policy(template: str, player: str | None) -> str:
+    """Write the content security policy of a page: its own script and style, pictures inside it, and the video.
+
+    A video behind a link may be redirected to another host, so its scheme is allowed as a whole, for media alone.
+    """
+    inside = {
+        name: " ".join(f"'sha256-{_digest(one)}'" for one in re.findall(rf"(?s)<{name}>(.*?)</{name}>", template))
+        for name in ("script", "style")
+    }
+    video = "http: https:" if (player or "").startswith(("http:", "https:")) else "'self' file:"
+    return (
+        f"default-src 'none'; script-src {inside['script']}; style-src {inside['style']}; img-src data:; "
+        f"media-src {video}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> dict[str, Any]:
     """Give everything that stands on a page."""
     source = summary.video.source
     local = Path(choices.player or source)
-    return {
-        "title": choices.title or name_text(Path(source).name or source),
+    told = {
+        "title": choices.title or _name(Path(source).name or source),
         "lang": summary.language or "en",
-        "source": name_text(source),
+        "source": _name(source),
         "kind": summary.video.kind,
-        "player": player_address(choices.player or source, path, given=choices.player is not None),
         "summary": summary.summary,
         "chapters": [{**one.model_dump(), "clock": clock(one.start)} for one in summary.chapters],
         "events": _events(summary),
@@ -82,6 +106,24 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
         "model": summary.model,
         "text_model": summary.text_model,
     }
+    address = player_address(choices.player or source, path, given=choices.player is not None)
+    return {**_cleaned(told), "player": address}
+
+
+def _name(name: str) -> str:
+    return clean(name, "terminal", one_line=True)
+
+
+def _cleaned(told: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of texts and numbers; the template escapes)
+    match told:
+        case str():
+            return clean(told, "terminal")
+        case list():
+            return [_cleaned(one) for one in told]
+        case dict():
+            return {name: _cleaned(one) for name, one in told.items()}
+        case _:
+            return told
 
 
 def player_address(player: str | Path, page: Path | None, *, given: bool) -> str | None:

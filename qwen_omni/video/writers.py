@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Literal
 
 from qwen_omni.captions.subtitles import to_srt, to_webvtt
 from qwen_omni.captions.timed import TimedCaption
+from qwen_omni.redact import clean
 from qwen_omni.video.chapters import clock
 
 if TYPE_CHECKING:
     from qwen_omni.video.summary import Bill, VideoSummary
 
 _SHORTEST_CHAPTER = 10.0  # seconds; YouTube ignores all chapters if one is shorter (its help page, read 2026)
+_ANGLES = {ord("<"): "\u2039", ord(">"): "\u203a"}
 _SHOWN = 3.0  # seconds that something without length is shown
 
 
@@ -31,9 +33,9 @@ def to_youtube_chapters(summary: "VideoSummary") -> str:
     lines: list[tuple[float, str]] = []
     for chapter in summary.chapters:
         if lines and chapter.start - lines[-1][0] < _SHORTEST_CHAPTER:
-            lines[-1] = (lines[-1][0], f"{lines[-1][1]} / {_line(chapter.title)}")
+            lines[-1] = (lines[-1][0], f"{lines[-1][1]} / {_title(chapter.title)}")
         else:
-            lines.append((chapter.start if lines else 0.0, _line(chapter.title)))
+            lines.append((chapter.start if lines else 0.0, _title(chapter.title)))
     end = summary.video.duration
     if len(lines) > 1 and end is not None and end - lines[-1][0] < _SHORTEST_CHAPTER:
         (_, last), (at, title) = lines.pop(), lines[-1]
@@ -44,7 +46,7 @@ def to_youtube_chapters(summary: "VideoSummary") -> str:
 def to_markdown(summary: "VideoSummary") -> str:
     """Write everything for reading."""
     length = "" if summary.video.duration is None else f" ({clock(summary.video.duration)})"
-    lines = [f"# {name_text(summary.video.source)}{length}", "", summary.summary.strip(), ""]
+    lines = [f"# {_line(summary.video.source)}{length}", "", clean(summary.summary.strip(), "markdown"), ""]
     if summary.chapters:
         lines += ["## Chapters", ""]
         for chapter in summary.chapters:
@@ -60,7 +62,7 @@ def to_markdown(summary: "VideoSummary") -> str:
         lines += ["## Gaps", ""]
         lines += [f"- {clock(gap.start)} to {clock(gap.end)}: {_line(gap.reason)}" for gap in summary.gaps]
         lines.append("")
-    lines += ["## Cost", "", *(f"- {told}" for told in (*bill_texts(summary), *summary.notices))]
+    lines += ["## Cost", "", *(f"- {_line(told)}" for told in (*bill_texts(summary), *summary.notices))]
     return "\n".join(lines) + "\n"
 
 
@@ -87,15 +89,10 @@ def bill_text(bill: "Bill") -> str:
     return f"{tokens}, CNY {bill.cny:.4g} (USD {bill.usd:.4g})"
 
 
-def name_text(name: str) -> str:
-    r"""Write a file's name for reading: one line, plain spaces, nothing that a terminal would obey.
-
-    Example:
-        >>> print(name_text("3.45\u202fPM\x1b[31m.mov"))
-        3.45 PM\x1b[31m.mov
-    """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in _line(name))
-
-
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return clean(text, "markdown", one_line=True)
+
+
+def _title(text: str) -> str:
+    # YouTube takes no angle brackets in a description (its help page, read 2026).
+    return clean(text, "terminal", one_line=True).translate(_ANGLES)

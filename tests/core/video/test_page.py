@@ -1,5 +1,8 @@
 """The page of a summary: what stands in it, and what a browser makes of it (Debian's Chromium, where it is)."""
 
+import base64
+import hashlib
+import html
 import json
 import os
 import re
@@ -8,6 +11,7 @@ import subprocess
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.source import MediaSource
@@ -102,8 +106,8 @@ def test_a_name_with_any_space_and_of_any_length_is_played(client, short, tmp_pa
 def test_what_a_terminal_would_obey_is_written_out(found):
     """The name of a stranger's file moves no cursor where it is read."""
     named = found.model_copy(update={"video": VideoFacts(source="a\x1b[2J\nb\u202e.mp4")})
-    for written in (named.to_markdown(), named.to_html()):
-        assert r"a\x1b[2J b\u202e.mp4" in written
+    assert r"a\x1b[2J b\u202e.mp4" in named.to_html()
+    assert r"a\\x1b\[2J b\\u202e.mp4" in named.to_markdown()
 
 
 @pytest.mark.parametrize("name", ["clips/a film.mp4", "видео.mp4", "3.45\u202fPM.mov", "x" * 250])
@@ -139,10 +143,23 @@ addEventListener("load", () => setTimeout(() => {
   facts.next = player.currentTime; facts.focused = document.activeElement.dataset.start;
   document.querySelector(".sheet button").click(); facts.sheet = player.currentTime;
   facts.alone = [...document.querySelectorAll("button, input, video")].every((e) => e.tabIndex >= 0);
+  facts.ran = window.foreign || 0; facts.drawn = $("stray").naturalWidth;
   document.body.insertAdjacentHTML("beforeend", "<pre id=facts></pre>"); $("facts").textContent = JSON.stringify(facts);
 }, 300));
 </script>
 """
+
+
+# A script and a picture that nobody allowed, and then the probe, which the policy is told of.
+FOREIGN = '<script>window.foreign = 1</script><img id="stray" src="foreign.png">'
+
+
+def probed(page):
+    """A page with what should not run in it, and the probe."""
+    (probe,) = re.findall(r"(?s)<script>(.*?)</script>", PROBE)
+    digest = base64.b64encode(hashlib.sha256(probe.encode()).digest()).decode()
+    allowed = page.replace("script-src ", f"script-src &#39;sha256-{digest}&#39; ", 1)
+    return allowed.replace("</body>", FOREIGN + PROBE + "</body>")
 
 
 def in_browser(page, width, *arguments):
@@ -160,8 +177,10 @@ def in_browser(page, width, *arguments):
 def test_a_browser_plays_seeks_and_searches(found, film, width):
     """Wide: the chapters beside the player; narrow: below it. Nothing overflows; mouse and keys do what they say."""
     page = film.path.parent / f"page-{width}.html"
-    page.write_text(found.to_html(page).replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    Image.new("RGB", (8, 8)).save(film.path.parent / "foreign.png")
+    page.write_text(probed(found.to_html(page)), encoding="utf-8")
     facts = json.loads(re.search(r"<pre id=\"facts\">(.*?)</pre>", in_browser(page, width, "--dump-dom"))[1])
+    assert facts["ran"] == facts["drawn"] == 0  # the policy stops what is not the page's own
     assert facts["width"] == width
     assert facts["overflow"] <= 0
     assert facts["beside"] is (width > 768)
@@ -183,8 +202,6 @@ def test_a_browser_plays_seeks_and_searches(found, film, width):
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")
 def test_a_picture_of_it_is_light_or_dark(found, film, tmp_path):
     """The system's choice of light or dark is followed: corners of two screenshots tell."""
-    from PIL import Image  # noqa: PLC0415
-
     page = film.path.parent / "page.html"
     found.to_html(page)
     corners = {}
@@ -196,3 +213,29 @@ def test_a_picture_of_it_is_light_or_dark(found, film, tmp_path):
             corners[name] = sum(shot.convert("RGB").getpixel((2, 2)))
     assert corners["light"] == 3 * 255
     assert corners["dark"] < 200
+
+
+@pytest.mark.parametrize("player", [None, "https://example.com:8443/a.mp4"])
+def test_a_policy_allows_the_page_alone(found, player):
+    """Only the script and style that stand in the page run, pictures are inside, and only media come from elsewhere."""
+    page = found.to_html(choices=PageChoices(player=player))
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    rules = dict(one.strip().split(" ", 1) for one in html.unescape(policy).split(";"))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert rules["media-src"] == ("http: https:" if player else "'self' file:")
+    for name in ("script", "style"):
+        (inside,) = re.findall(rf"(?s)<{name}>(.*?)</{name}>", page)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert rules[f"{name}-src"] == f"'sha256-{digest}'"
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+    assert not re.search(r"<[^>\"]+(\"[^\"]*\"[^>\"]+)*\s(on\w+|style)=", page)
+
+
+def test_half_a_character_does_not_keep_a_page_from_being_written(found, tmp_path):
+    """What a model wrote, or a file is named, always becomes a file of UTF-8."""
+    odd = found.model_copy(update={"summary": "half \ud83d", "notices": ("\x1b[2J",)})
+    odd.to_html(tmp_path / "page.html")
+    for written in (odd.to_markdown(), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert "ud83d" in written.encode().decode()
+        assert "\x1b" not in written
