@@ -40,7 +40,7 @@ def other_track(info: MediaInfo) -> str:
 
 
 def _restarts(info: MediaInfo) -> str:
-    return f"its clock restarts or jumps at second {float(info.breaks[0].at):,.2f}"
+    return f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
 
 
 def _sound_changes(info: MediaInfo) -> str:

@@ -5,6 +5,7 @@ The file is opened by `media.containers`, which keeps FFmpeg from following anyt
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -19,6 +20,7 @@ from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
     MOST_PIXELS,
+    UNTIMED,
     has_decoder,
     open_container,
     packets_of,
@@ -27,7 +29,7 @@ from qwen_omni.media.containers import (
 )
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.timeline import Walk, walk
-from qwen_omni.media.tracks import choose_track, tracks_of
+from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.whole import check_whole, ends_as_told, refuse_second
 
@@ -63,6 +65,7 @@ _PROMISE = Fraction(1, 2)  # seconds that may be missing of them
 _THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
 _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
 _UNREAD = 0.02  # of a file, behind the last packet
+_NEAR = 65_536  # bytes around a join in which the head of the second file is looked for
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
@@ -102,6 +105,10 @@ def probe_stream(
         if _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, watch=watch) as container:
                 facts |= _walked(file, container, facts, watch, size_bytes)
+        if format_name in UNTIMED and facts.get("sound_changes") is not None:
+            with open_container(file, size_bytes, watch=watch) as container:
+                length = _decoded_length(container, sound_streams(container, track)[0], watch)
+                facts |= {"duration": length, "sound_duration": length}
     kind, name = facts["kind"], facts["container"]
     media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
     return MediaInfo(media_type=media_type, size_bytes=size_bytes, **facts)
@@ -141,10 +148,7 @@ def _walked(
     """
     picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
     found = walk(container, [*([picture] if picture else []), *sounds], watch)
-    if container.format.name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
-        file.seek(found.position)
-        if b"FLV\x01" in file.read(64):
-            refuse_second(found.position, size_bytes)
+    _check_joined(file, container.format.name, found, size_bytes)
     told = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
@@ -156,6 +160,21 @@ def _walked(
                 f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
             )
     return corrected | _walked_picture(picture, found, facts) | _walked_sound(sounds, found, origin)
+
+
+def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
+    """Refuse files of which FFmpeg does not read all that lies behind a join."""
+    if format_name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
+        file.seek(found.position)
+        if b"FLV\x01" in file.read(_NEAR):
+            refuse_second(found.position, size_bytes)
+    if format_name == "flac":  # its reader passes over the last samples before the join
+        for one in found.breaks:
+            begin = max(1, one.position - _NEAR)
+            file.seek(begin)
+            place = file.read(2 * _NEAR).find(b"fLaC")
+            if place >= 0:
+                refuse_second(begin + place, size_bytes)
 
 
 def _walked_picture(picture: "VideoStream | None", found: Walk, facts: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +195,14 @@ def _walked_sound(sounds: "list[AudioStream]", found: Walk, origin: Fraction) ->
     first, last = min(found.starts[index] for index in timed), max(found.ends[index] for index in timed)
     changes = [found.changes[index] - origin for index in timed if index in found.changes]
     return {"sound_duration": last - first, "sound_changes": min(changes, default=None)}
+
+
+def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Fraction:
+    """Decode audio to learn how long it is, where the times of packets are of another rate than the packets."""
+    samples: Counter[int] = Counter()
+    for frame in frames_of(container, stream, watch):
+        samples[frame.sample_rate] += frame.samples
+    return sum((Fraction(count, rate) for rate, count in samples.items() if rate), Fraction(0))
 
 
 def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:

@@ -277,8 +277,9 @@ def timed_packets(
         yield from packets_of(container, *streams)
         return
     places: dict[int, int] = {}
+    reached: dict[int, int] = {}
     shifts = {
-        stream.index: [round(one.shift / Fraction(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
+        stream.index: [0] + [round(one.shift / Fraction(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
         for stream in streams
     }
     for packet in packets_of(container, *streams):
@@ -288,10 +289,15 @@ def timed_packets(
             while place < len(breaks) and packet.pos >= breaks[place].position:
                 place += 1
             places[index] = place
-        if place:
-            shift = shifts[index][place - 1]
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
+        shift, time = shifts[index][place], _time_of(packet)
+        if place and packet.pos == breaks[place - 1].position and time is not None:
+            # The first of several packets that were stored as one may still have the old clock, as in chained Ogg.
+            before, expected = shifts[index][place - 1], reached.get(index, time + shift)
+            shift = min(shift, before, key=lambda one: abs(time + one - expected))  # noqa: B023 - used at once
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        if time is not None:
+            reached[index] = time + shift + (packet.duration or 0)
         yield packet
 
 

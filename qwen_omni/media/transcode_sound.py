@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 
-from qwen_omni.media.containers import INDEXED, open_for_work, sound_streams
+from qwen_omni.media.containers import INDEXED, UNTIMED, open_for_work, sound_streams
 from qwen_omni.media.downmix import one_channel_at_a_time
 from qwen_omni.media.heap import trim_heap
 from qwen_omni.media.info import ClockBreak, MediaInfo
@@ -52,7 +52,8 @@ class SoundStretch:
     """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
 
     `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
-    decoded behind it is how a codec fills up its last frame, and not given.
+    decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no use,
+    and its samples are counted from the first one on.
     """
 
     begin: Fraction
@@ -61,6 +62,7 @@ class SoundStretch:
     seek: bool = False
     told: Fraction | None = None
     index: bool = False
+    untimed: bool = False
 
     @property
     def wanted(self) -> Wanted:
@@ -100,7 +102,9 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
                 break
             stream = streams[len(heard)]
             told = None if info.breaks else _end_told(stream, stretch.begin)
-            wanted = replace(stretch, told=told, index=container.format.name == INDEXED)
+            name = container.format.name
+            untimed = name in UNTIMED and info.sound_changes is not None
+            wanted = replace(stretch, told=told, index=name == INDEXED, untimed=untimed)
             heard.append((wanted, read_sound(container, stream, wanted, watch, info.breaks)))
             if len(heard) == len(streams):
                 break
@@ -147,7 +151,8 @@ def _frames(
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["AudioFrame"]:
     broken = 0
-    begin = stretch.begin - _RUN_UP if stretch.seek and stretch.begin > _RUN_UP else None
+    sought = stretch.seek and stretch.begin > _RUN_UP and not stretch.untimed
+    begin = stretch.begin - _RUN_UP if sought else None
     for packet in next(read_from(container, stream, begin, breaks)).packets:
         watch.check()
         try:
@@ -229,6 +234,8 @@ class _Line:
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._stretch.begin if self._expected is None else self._expected
+        if self._stretch.untimed:
+            return Fraction(0) if self._expected is None else due
         if frame.pts is None or not frame.time_base:
             return due
         told = Fraction(frame.pts * frame.time_base)
