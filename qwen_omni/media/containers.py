@@ -43,6 +43,12 @@ DEMUXERS = {
     "caf": "caf",
     "aiff": "aiff",
 }
+INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
+"""FFmpeg's name of the demuxer whose index names every picture and piece of sound."""
+
+UNTIMED = frozenset({"aac", "ac3", "eac3", "dts", "mp2"})
+"""Names of demuxers of bare frames: FFmpeg counts their times at the rate of the first frame, whatever those behind have."""
+
 _CONTAINER_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     "protocol_whitelist": "",
@@ -171,9 +177,13 @@ def picture_stream(container: "InputContainer") -> "VideoStream | None":
     return pictures[0] if pictures else None
 
 
-def sound_stream(container: "InputContainer") -> "AudioStream | None":
-    """Give the first sound track that there is a decoder for."""
-    return next((stream for stream in container.streams.audio if has_decoder(stream)), None)
+def sound_streams(container: "InputContainer", track: int | Literal["mix"]) -> "list[AudioStream]":
+    """Return the audio tracks that are heard: one by its number, or all that there is a decoder for."""
+    return [
+        stream
+        for index, stream in enumerate(container.streams.audio)
+        if track in ("mix", index) and has_decoder(stream)
+    ]
 
 
 def has_decoder(stream: "AudioStream | VideoStream") -> bool:

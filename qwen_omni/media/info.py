@@ -5,6 +5,57 @@ from fractions import Fraction
 from typing import Literal
 
 MediaKind = Literal["image", "audio", "video"]
+AudioTrackChoice = Literal["auto", "mix"] | int
+"""`"auto"`: the default audio track, or the first that is not silent if that one is; a track's number, from 0; `"mix"`:
+all of them together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockBreak:
+    """A place where a file's clock restarts or jumps.
+
+    Attributes:
+        position: the byte from which on it holds.
+        shift: seconds to add to the file's times behind it, for one continuous timeline.
+        at: the second of that timeline.
+    """
+
+    position: int
+    shift: Fraction
+    at: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioTrack:
+    """One audio track of a file.
+
+    Attributes:
+        index: its place among the audio tracks, from 0.
+        codec: FFmpeg's name of its coding; `None` where there is no decoder for it.
+        sample_rate: samples per second.
+        channels: how many.
+        language: as the file says it, usually three letters of ISO 639-2.
+        title: as the file says it.
+        default: whether the file marks it as the one to play.
+    """
+
+    index: int
+    codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    language: str | None = None
+    title: str | None = None
+    default: bool = False
+
+    def __str__(self) -> str:
+        """Return its number, and what the file says of it.
+
+        Example:
+            >>> str(AudioTrack(index=1, codec="aac", language="eng", default=True))
+            '1 (aac, eng, default)'
+        """
+        told = (self.codec or "no decoder", self.language, self.title, "default" if self.default else None)
+        return f"{self.index} ({', '.join(each for each in told if each)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,19 +69,24 @@ class MediaInfo:
         size_bytes: size of the file.
         duration: seconds from the first to the end of the last frame; `None` for images and where nobody can tell.
         picture_duration: seconds of the picture alone, where the file says it.
-        sound_duration: seconds of the first sound track alone, where the file says it.
+        sound_duration: seconds of the audio that is heard, where the file says it.
         width: pixels as shown, after rotation; `None` for sound.
         height: pixels as shown, after rotation; `None` for sound.
         fps: pictures per second on average; `None` for images and sound.
-        frame_count: number of pictures, where the file says it.
+        frame_count: number of pictures that are shown, where the file says it.
+        hidden_frames: number of pictures that an edit list hides.
         video_codec: FFmpeg's name of the picture coding; `None` for images and sound.
-        audio_codec: FFmpeg's name of the sound coding, of the first sound track.
-        sample_rate: samples per second of the first sound track.
-        channels: channels of the first sound track.
+        audio_codec: FFmpeg's name of the sound coding, of the track that is heard.
+        sample_rate: samples per second of the track that is heard.
+        channels: channels of the track that is heard.
         rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
         pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
         interlaced: whether each picture is made of two half pictures taken one after the other.
         origin: the instant that viewers call zero, in seconds of the file's own clock; few files begin it elsewhere.
+        audio_tracks: all audio tracks.
+        audio_track: the one that is heard, by its place among them; `"mix"` for all together.
+        breaks: where the file's clock restarts or jumps.
+        sound_changes: the second at which the audio changes its rate or channels, where it does.
     """
 
     kind: MediaKind
@@ -44,6 +100,7 @@ class MediaInfo:
     height: int | None = None
     fps: Fraction | None = None
     frame_count: int | None = None
+    hidden_frames: int = 0
     video_codec: str | None = None
     audio_codec: str | None = None
     sample_rate: int | None = None
@@ -52,6 +109,10 @@ class MediaInfo:
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     origin: Fraction = Fraction(0)
+    audio_tracks: tuple[AudioTrack, ...] = ()
+    audio_track: int | Literal["mix"] = 0
+    breaks: tuple[ClockBreak, ...] = ()
+    sound_changes: Fraction | None = None
 
     @property
     def has_sound(self) -> bool:

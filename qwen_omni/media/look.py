@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.probe import probe
@@ -41,6 +41,8 @@ class Choices:
         room_bytes: a larger file could not be delivered.
         uplink_mbps: megabits per second that can be sent.
         workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
+        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
+            silent if that one is; its number, from 0; `"mix"` for all together.
         limit_seconds: how long the work may take; generous and by the length of the media, if not given.
     """
 
@@ -50,6 +52,7 @@ class Choices:
     room_bytes: int | None = None
     uplink_mbps: float = 20.0
     workers: int | None = None
+    audio_track: AudioTrackChoice = "auto"
     limit_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -104,9 +107,8 @@ def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None =
         )
     label = name or source.label
     with first_opening(source, choices.media_root, label=label) as (file, reopenable):
-        return Look(
-            source=source, info=probe(file, label=label, media_type_hint=source.media_type), reopenable=reopenable
-        )
+        info = probe(file, label=label, media_type_hint=source.media_type, audio_track=choices.audio_track)
+        return Look(source=source, info=info, reopenable=reopenable)
 
 
 def plan_for(
@@ -139,6 +141,6 @@ def plan_for(
         from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
         watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        lively = is_lively(look.reopenable, plan.start, plan.end, watch, origin=look.info.origin)
+        lively = is_lively(look.reopenable, look.info, plan.start, plan.end, watch)
         plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
     return plan

@@ -9,7 +9,6 @@ from typing import assert_never
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, sound_stream
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.pictures import make_picture
 from qwen_omni.media.plan import Plan
@@ -18,7 +17,7 @@ from qwen_omni.media.remux import remux
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.transcode import make_video
 from qwen_omni.media.transcode_frames import make_stills
-from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
+from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, open_sound
 from qwen_omni.media.watch import Watch
 
 _TRIES = 2  # times that a video is coded again because it came out larger than allowed; short noisy ones do
@@ -40,12 +39,15 @@ def make(
         case "audio":
             return _sound(source, info, plan, path, watch), ()
         case "remux":
-            remux(source, path, watch)
-            return replace(info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size), ()
+            remux(source, info, path, watch)
+            return replace(
+                info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size, origin=Fraction(0),
+                audio_tracks=(), audio_track=0,
+            ), ()  # fmt: skip
         case "image":
             return make_picture(source, plan, path), ()
         case "frames":
-            stills = make_stills(source, plan, watch, origin=info.origin, workers=workers)
+            stills = make_stills(source, info, plan, watch, workers=workers)
             return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
         case "pass":
             return info, ()
@@ -55,14 +57,14 @@ def make(
 
 def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
     assert plan.picture is not None
-    made = make_video(source, plan, path, watch, origin=info.origin, workers=workers)
+    made = make_video(source, info, plan, path, watch, workers=workers)
     for _ in range(_TRIES):
         room, size = plan.picture.most_bytes, path.stat().st_size
         if room is None or plan.picture.most_bits is None or size <= room:
             break
         fewer = int(plan.picture.most_bits * _LESS * room / size)
         plan = replace(plan, picture=replace(plan.picture, most_bits=max(fewer, 1000)))
-        made = make_video(source, plan, path, watch, origin=info.origin, workers=workers)
+        made = make_video(source, info, plan, path, watch, workers=workers)
     assert plan.picture is not None
     duration = made.duration if plan.end is None else min(made.duration, plan.end - plan.start)
     return MediaInfo(
@@ -99,16 +101,13 @@ def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
         seek=plan.start > 0,
     )
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(source.open())
-        opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch)
-        container = stack.enter_context(opened)
-        stream = sound_stream(container)
-        if stream is None:
+        sound = stack.enter_context(open_sound(source, info, stretch, watch))
+        if sound is None:
             raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
         track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
         packets = 0
-        for packet in encode_sound(track.codec_context, read_sound(container, stream, stretch, watch)):
+        for packet in encode_sound(track.codec_context, sound.frames):
             output.mux(packet)
             packets += 1
     if not packets:

@@ -9,6 +9,7 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from qwen_omni.media.containers import open_for_work, picture_stream
+from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.transcode_picture import Stretch, read_pictures
 from qwen_omni.media.watch import Watch
@@ -26,7 +27,7 @@ _CUT = 40.0
 _CUT_SHARE = 0.03
 
 
-def is_lively(source: Reopenable, start: Fraction, end: Fraction | None, watch: Watch, *, origin: Fraction) -> bool:
+def is_lively(source: Reopenable, info: MediaInfo, start: Fraction, end: Fraction | None, watch: Watch) -> bool:
     """Tell whether a stretch of video is action rather than talk.
 
     The rule: in six windows of two seconds, spread over the stretch, pictures an eighth of a second apart are made
@@ -39,7 +40,9 @@ def is_lively(source: Reopenable, start: Fraction, end: Fraction | None, watch: 
     differences = [
         difference
         for begin in _begins(start, length)
-        for difference in _differences(_thumbs(source, _window(origin + begin, min(_WINDOW, length), begin > 0), watch))
+        for difference in _differences(
+            _thumbs(source, info, _window(info.origin + begin, min(_WINDOW, length), begin > 0), watch)
+        )
     ]
     if not differences:
         return False
@@ -60,23 +63,23 @@ def _window(begin: Fraction, length: Fraction, sought: bool) -> Stretch:
     return Stretch(begin=begin, period=_STEP, count=int(length / _STEP), seek=begin if sought else None)
 
 
-def _thumbs(source: Reopenable, window: Stretch, watch: Watch) -> list[bytes]:
+def _thumbs(source: Reopenable, info: MediaInfo, window: Stretch, watch: Watch) -> list[bytes]:
     try:
         with (
             source.open() as file,
             open_for_work(file, source.size_bytes, only="video", wanted=window.wanted, watch=watch) as container,
         ):
-            return list(_seen(container, window, watch))
+            return list(_seen(container, info, window, watch))
     except (av.FFmpegError, ValueError, EOFError):
         return []
 
 
-def _seen(container: "InputContainer", window: Stretch, watch: Watch) -> Iterator[bytes]:
+def _seen(container: "InputContainer", info: MediaInfo, window: Stretch, watch: Watch) -> Iterator[bytes]:
     stream = picture_stream(container)
     if stream is None:
         return
     scaler = VideoReformatter()
-    for frame, _, count in read_pictures(container, stream, window, watch):
+    for frame, _, count in read_pictures(container, stream, window, watch, breaks=info.breaks):
         thumb = _thumb(scaler, frame)
         for _ in range(count):
             yield thumb

@@ -34,6 +34,40 @@ def too_large(info: MediaInfo) -> str:
     return f"{info.size_bytes:,} bytes are more than can be delivered"
 
 
+def other_track(info: MediaInfo) -> str:
+    """Another audio track is heard than the one that players take by themselves."""
+    return f"its audio track {info.audio_track} is to be heard, of {len(info.audio_tracks)}"
+
+
+def _restarts(info: MediaInfo) -> str:
+    return f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
+
+
+def _sound_changes(info: MediaInfo) -> str:
+    return f"its audio changes its rate or channels at second {float(info.sound_changes or 0):,.2f}"
+
+
+def _hides_frames(info: MediaInfo) -> str:
+    total = (info.frame_count or 0) + info.hidden_frames
+    return f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every reader honours"
+
+
+def takes_other_track(info: MediaInfo) -> bool:
+    """Whether players would take another audio track: they take the default one, or else the first."""
+    if len(info.audio_tracks) < 2:  # noqa: PLR2004 - nothing to choose from
+        return False
+    usual = next((track.index for track in info.audio_tracks if track.default), 0)
+    return info.audio_track != 0 or usual != 0
+
+
+BROKEN: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
+    (lambda info: bool(info.breaks), _restarts),
+    (lambda info: info.sound_changes is not None, _sound_changes),
+    (lambda info: info.hidden_frames > 0, _hides_frames),
+)
+"""What readers disagree about, so that a file is made anew."""
+
+
 def _interlaced(_: MediaInfo) -> str:
     return "it is interlaced"
 
@@ -54,12 +88,14 @@ def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | Non
     """Tell why a video must be made anew; `None` if it could go as it is. That its container is odd comes last."""
     told = (
         (partial, only_a_part),
+        *((holds(info), reason) for holds, reason in BROKEN),
         (info.rotation != 0, turned),
         (info.interlaced, _interlaced),
         (info.pixel_aspect != 1, _not_square),
         (info.video_codec not in _USUAL_PICTURES, _odd_picture),
         (info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS), _odd_sound),
         (info.size_bytes > room_for(wish.profile.limits.video_bytes, wish), too_large),
+        (takes_other_track(info), other_track),
         (info.container not in VIDEO_CONTAINERS, undocumented),
     )
     return next((reason for holds, reason in told if holds), None)

@@ -18,7 +18,7 @@ from qwen_omni.media.plan_costs import (
     video_bytes,
     video_seconds,
 )
-from qwen_omni.media.plan_reasons import Reason, undocumented, why_not_as_is
+from qwen_omni.media.plan_reasons import Reason, other_track, undocumented, why_not_as_is
 from qwen_omni.media.plan_sides import allowed
 from qwen_omni.messages import Sampling
 from qwen_omni.tokens import audio_tokens, video_tokens
@@ -48,7 +48,7 @@ def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
     why = why_not_as_is(info, wish, partial=span.partial)
     if wish.budget.frames:
         return replace(made, action="frames", sound=False, reason=_told(made, "a list of pictures was asked for"))
-    if why is None or why is undocumented:
+    if why in (None, undocumented, other_track):
         spared = _spared(info, wish, untouched, made, why)
         if spared is not None:
             return spared
@@ -62,7 +62,7 @@ def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reaso
         same = replace(untouched, sampling=made.sampling, tokens=tokens)
         if why is None:
             return replace(same, reason="sent as it is: it already fits the budget")
-        if _can_remux(info):
+        if _can_remux(info, why):
             return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
     if why is None and wish.budget.weigh and not _gains(untouched, made):
         return replace(untouched, reason=_not_worth_it(untouched, made))
@@ -171,8 +171,10 @@ def _fits(info: MediaInfo, wish: Wish) -> bool:
     return allowed(shown, wish) == 1 and info.fps <= wanted * _RATE_SLACK
 
 
-def _can_remux(info: MediaInfo) -> bool:
-    return info.container in _REMUXED and info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
+def _can_remux(info: MediaInfo, why: Reason) -> bool:
+    if info.audio_track == "mix" or (why is undocumented and info.container not in _REMUXED):
+        return False
+    return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
 
 
 def _gains(untouched: Plan, made: Plan) -> bool:

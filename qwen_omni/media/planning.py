@@ -14,7 +14,16 @@ from qwen_omni.media.budget import whole_sides
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan, Span, Wish
 from qwen_omni.media.plan_costs import USUAL_SECONDS, WORTH_SECONDS, room_for, sound_seconds, upload_seconds
-from qwen_omni.media.plan_reasons import Reason, only_a_part, too_large, turned, undocumented
+from qwen_omni.media.plan_reasons import (
+    BROKEN,
+    Reason,
+    only_a_part,
+    other_track,
+    takes_other_track,
+    too_large,
+    turned,
+    undocumented,
+)
 from qwen_omni.media.plan_sides import allowed
 from qwen_omni.media.plan_video import plan_video, sampling_for
 from qwen_omni.tokens import audio_tokens, image_tokens
@@ -38,9 +47,17 @@ def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
         case "image":
             return _plan_image(info, wish)
         case "audio":
-            return _plan_sound(info, wish, _span(info, wish, label))
+            return _with_track(_plan_sound(info, wish, _span(info, wish, label)), info)
         case "video":
-            return plan_video(info, wish, _span(info, wish, label), label=label)
+            return _with_track(plan_video(info, wish, _span(info, wish, label), label=label), info)
+
+
+def _with_track(plan: Plan, info: MediaInfo) -> Plan:
+    """Add to the reason which of several audio tracks is heard."""
+    if len(info.audio_tracks) < 2 or plan.action == "frames":  # noqa: PLR2004 - nothing to choose from
+        return plan
+    heard = "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
+    return replace(plan, reason=f"{plan.reason}; {heard} of {len(info.audio_tracks)}")
 
 
 def _span(info: MediaInfo, wish: Wish, label: str) -> Span:
@@ -95,6 +112,8 @@ def why_not_this_sound(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason 
     """Tell why sound must be made anew; `None` if it could go as it is."""
     told = (
         (partial, only_a_part),
+        *((holds(info), reason) for holds, reason in BROKEN),
+        (takes_other_track(info), other_track),
         (not sound_is_documented(info), undocumented_sound),
         (info.size_bytes > room_for(wish.profile.limits.audio_bytes, wish), too_large),
     )

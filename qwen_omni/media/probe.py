@@ -8,11 +8,13 @@ import io
 from typing import IO
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.signatures import HEAD_BYTES, as_text, describe, recognise
 
 
-def probe(file: IO[bytes], *, label: str, media_type_hint: str | None = None) -> MediaInfo:
+def probe(
+    file: IO[bytes], *, label: str, media_type_hint: str | None = None, audio_track: AudioTrackChoice = "auto"
+) -> MediaInfo:
     """Find out what an open, seekable binary file holds.
 
     A picture, or sound that comes alone, is really decoded, but for an MP4 of H.264 whose headers tell everything. What
@@ -22,10 +24,11 @@ def probe(file: IO[bytes], *, label: str, media_type_hint: str | None = None) ->
         file: read from its start; its position afterwards is anywhere.
         label: how to name the media in errors.
         media_type_hint: what the caller believes it to be; told in errors, never trusted.
+        audio_track: which of several audio tracks is heard.
 
     Raises:
         UnreadableMediaError: empty, damaged, or no media; says what it looks like.
-        UnsupportedMediaError: a picture whose codec is not installed here.
+        UnsupportedMediaError: a picture whose codec is not installed here, or no such audio track.
         MediaDoesNotFitError: a picture with so many pixels that decoding it would be dangerous.
     """
     size_bytes = file.seek(0, io.SEEK_END)
@@ -45,7 +48,9 @@ def probe(file: IO[bytes], *, label: str, media_type_hint: str | None = None) ->
 
     begins_as = None if signature is None else signature.container
     try:
-        return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label)
+        return probe_stream(
+            file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track
+        )
     except UnreadableMediaError:
         if signature is None:
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None

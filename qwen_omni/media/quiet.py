@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
+from qwen_omni.media.containers import open_for_work, picture_stream
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.segments import CutPlace
-from qwen_omni.media.transcode_sound import SoundStretch, read_sound
+from qwen_omni.media.transcode_sound import SoundStretch, open_sound
+from qwen_omni.media.timeline import read_from
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def quiet_places(
     """Find scene cuts and silences between two times that count from `start`; none if the file resists."""
     try:
         zero = info.origin + start
-        scenes = _scene_cuts(source, window, zero, watch) if info.kind == "video" else []
-        silences = _silences(source, window, zero, watch) if info.has_sound or info.kind == "audio" else []
+        scenes = _scene_cuts(source, info, window, zero, watch) if info.kind == "video" else []
+        silences = _silences(source, info, window, zero, watch) if info.has_sound or info.kind == "audio" else []
     except (av.FFmpegError, ValueError, EOFError):
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
@@ -52,13 +53,15 @@ def quiet_places(
     ]
 
 
-def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
+def _scene_cuts(
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch
+) -> list[Fraction]:
     wanted = Wanted(begin=zero + window[0] - _LOOK_BACK, end=zero + window[1])
     with (
         source.open() as file,
         open_for_work(file, source.size_bytes, only="video", wanted=wanted, watch=watch) as container,
     ):
-        keys = [key - zero for key in _keys(container, wanted.begin, zero + window[1], watch)]
+        keys = [key - zero for key in _keys(container, info, wanted.begin, zero + window[1], watch)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
     if not gaps:
         return []
@@ -70,13 +73,14 @@ def _scene_cuts(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fra
     ]
 
 
-def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Watch) -> list[Fraction]:
+def _keys(
+    container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, watch: Watch
+) -> list[Fraction]:
     stream = picture_stream(container)
     if stream is None or not stream.time_base:
         return []
-    container.seek(int(max(begin, Fraction(0)) / Fraction(stream.time_base)), stream=stream)
     found: list[Fraction] = []
-    for count, packet in enumerate(packets_of(container, stream)):
+    for count, packet in enumerate(next(read_from(container, stream, max(begin, Fraction(0)), info.breaks)).packets):
         watch.check()
         if packet.pts is None or packet.size == 0 or count > _MOST_PACKETS:
             break
@@ -88,18 +92,14 @@ def _keys(container: "InputContainer", begin: Fraction, end: Fraction, watch: Wa
     return sorted(found)
 
 
-def _silences(source: Reopenable, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch) -> list[Fraction]:
+def _silences(
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch
+) -> list[Fraction]:
     stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with (
-        source.open() as file,
-        open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch) as container,
-    ):
-        stream = sound_stream(container)
-        if stream is None:
+    with open_sound(source, info, stretch, watch) as sound:
+        if sound is None:
             return []
-        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in read_sound(
-            container, stream, stretch, watch
-        )))  # fmt: skip
+        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))
     loudest = max(levels, default=0.0)
     bound = max(_QUIET, _QUIET_SHARE * sum(levels) / max(1, len(levels)))
     runs = _runs([level < bound for level in levels]) if loudest > bound else []

@@ -5,11 +5,13 @@ The file is opened by `media.containers`, which keeps FFmpeg from following anyt
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import av
+from av.stream import Discard
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.avc_head import progressive_size
@@ -18,15 +20,18 @@ from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
     MOST_PIXELS,
+    UNTIMED,
     has_decoder,
     open_container,
     packets_of,
     picture_stream,
-    sound_stream,
+    sound_streams,
 )
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.timeline import Walk, walk
+from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
 from qwen_omni.media.watch import Watch
-from qwen_omni.media.whole import check_whole
+from qwen_omni.media.whole import check_whole, ends_as_told, refuse_second
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -50,16 +55,28 @@ _MEDIA_TYPES = {
     "m4a": "{kind}/mp4",
     "mp3": "audio/mpeg",
 }
-_NOT_DEPENDABLE = frozenset({"aac"})  # its duration is guessed from the bit rate of the first frames
+# FFmpeg's names of containers whose index or header tells the times of all that is in them. Those of others are guessed
+# from the first seconds and the last, or from the bit rate; only reading all of their packets tells.
+_INDEXED = frozenset({
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "wav", "w64", "aiff", "caf", "au", "mxf",
+})  # fmt: skip
+_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
+_PROMISE = Fraction(1, 2)  # seconds that may be missing of them
+_THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
+_LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
+_UNREAD = 0.02  # of a file, behind the last packet
+_NEAR = 65_536  # bytes around a join in which the head of the second file is looked for
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
+_MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
-_MOST_PACKETS = 2_000_000  # packets of a walk: a day of sound
 _RUN_UP = Fraction(1, 10)  # seconds of sound before the first picture
 _MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
 
 
-def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str) -> MediaInfo:
+def probe_stream(
+    file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str, audio_track: AudioTrackChoice = "auto"
+) -> MediaInfo:
     """Read the streams of one sound or video file, and decode the first picture or sound where headers may mislead.
 
     Args:
@@ -67,9 +84,11 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         begins_as: the container by its first bytes, where they are known.
         size_bytes: size of the file.
         label: how to name it in errors.
+        audio_track: which audio track is heard.
 
     Raises:
         UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
+        UnsupportedMediaError: it has no such audio track.
     """
     watch = Watch(_MOST_SECONDS, label=label)
     with _told(label, begins_as, size_bytes):
@@ -77,23 +96,113 @@ def probe_stream(file: IO[bytes], *, begins_as: str | None, size_bytes: int, lab
         check_whole(file, size_bytes)
         upright = is_upright(file, size_bytes)
         with open_container(file, size_bytes, watch=watch) as container:
-            container_name = _container_name(container, begins_as)
-            origin = _origin(container)
-            facts = _facts(container, watch, upright=upright)
-            duration = _told_duration(container)
-        if duration is None or container_name in _NOT_DEPENDABLE:
+            tracks = tracks_of(container)
+            track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, watch), watch) or 0
+            facts = _facts(container, watch, track, upright=upright)
+            facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
+            facts |= {"origin": _origin(container, track), "duration": _told_duration(container)}
+            format_name = container.format.name
+        if _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, watch=watch) as container:
-                duration = _walked_duration(container, watch) or duration
-    kind = facts["kind"]
-    media_type = _MEDIA_TYPES.get(container_name, f"{{kind}}/{container_name}").format(kind=kind)
-    return MediaInfo(
-        container=container_name,
-        media_type=media_type,
-        size_bytes=size_bytes,
-        duration=duration,
-        origin=origin,
-        **facts,
-    )
+                facts |= _walked(file, container, facts, watch, size_bytes)
+        if format_name in UNTIMED and facts.get("sound_changes") is not None:
+            with open_container(file, size_bytes, watch=watch) as container:
+                length = _decoded_length(container, sound_streams(container, track)[0], watch)
+                facts |= {"duration": length, "sound_duration": length}
+    kind, name = facts["kind"], facts["container"]
+    media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
+    return MediaInfo(media_type=media_type, size_bytes=size_bytes, **facts)
+
+
+@contextlib.contextmanager
+def _for_listening(file: IO[bytes], size_bytes: int, watch: Watch) -> "Iterator[InputContainer]":
+    """Open a file that is open already, for its audio; its place is kept."""
+    at = file.tell()
+    try:
+        with open_container(file, size_bytes, watch=watch) as container:
+            for stream in container.streams:
+                if stream.type != "audio":
+                    stream.discard = Discard.all
+            yield container
+    finally:
+        file.seek(at)
+
+
+def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
+    """Whether only reading all packets tells how long a file is."""
+    duration = facts["duration"]
+    if format_name == "mp3":
+        return not ends_as_told(file, size_bytes)
+    if format_name not in _INDEXED or duration is None:
+        return True
+    return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
+
+
+def _walked(
+    file: IO[bytes], container: "InputContainer", facts: dict[str, Any], watch: Watch, size_bytes: int
+) -> dict[str, Any]:
+    """Read all packets of what is seen and heard, and correct what the headers told.
+
+    Raises:
+        UnreadableMediaError: the headers promise more, or another file is joined to it.
+    """
+    picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
+    found = walk(container, [*([picture] if picture else []), *sounds], watch)
+    _check_joined(file, container.format.name, found, size_bytes)
+    told = facts["duration"]
+    origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
+    corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
+    if found.end is not None and found.end > origin:
+        corrected["duration"] = found.end - origin
+        if container.format.name in _PROMISING and told and told - corrected["duration"] > _PROMISE:
+            raise UnreadableMediaError(
+                f"its headers tell of {float(told):,.2f} s of sound, and it ends after "
+                f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
+            )
+    return corrected | _walked_picture(picture, found, facts) | _walked_sound(sounds, found, origin)
+
+
+def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
+    """Refuse files of which FFmpeg does not read all that lies behind a join."""
+    if format_name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
+        file.seek(found.position)
+        if b"FLV\x01" in file.read(_NEAR):
+            refuse_second(found.position, size_bytes)
+    if format_name == "flac":  # its reader passes over the last samples before the join
+        for one in found.breaks:
+            begin = max(1, one.position - _NEAR)
+            file.seek(begin)
+            place = file.read(2 * _NEAR).find(b"fLaC")
+            if place >= 0:
+                refuse_second(begin + place, size_bytes)
+
+
+def _walked_picture(picture: "VideoStream | None", found: Walk, facts: dict[str, Any]) -> dict[str, Any]:
+    if picture is None:
+        return {}
+    count = found.packets[picture.index]
+    if picture.index not in found.ends:  # raw streams have no times: each picture lasts as long as the others
+        length = count / facts["fps"] if facts["fps"] else None
+        return {"frame_count": count, "picture_duration": length} | ({"duration": length} if length else {})
+    length = found.ends[picture.index] - found.starts[picture.index]
+    return {"frame_count": count, "picture_duration": length if length > 0 else facts["picture_duration"]}
+
+
+def _walked_sound(sounds: "list[AudioStream]", found: Walk, origin: Fraction) -> dict[str, Any]:
+    timed = [stream.index for stream in sounds if stream.index in found.ends]
+    if not timed:
+        return {}
+    first, last = min(found.starts[index] for index in timed), max(found.ends[index] for index in timed)
+    changes = [found.changes[index] - origin for index in timed if index in found.changes]
+    return {"sound_duration": last - first, "sound_changes": min(changes, default=None)}
+
+
+def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Fraction:
+    """Decode audio to learn how long it is, where the times of packets are of another rate than the packets."""
+    samples: Counter[int] = Counter()
+    for frame in frames_of(container, stream, watch):
+        samples[frame.sample_rate] += frame.samples
+    return sum((Fraction(count, rate) for rate, count in samples.items() if rate), Fraction(0))
 
 
 def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
@@ -127,16 +236,16 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
 
 
-def _origin(container: "InputContainer") -> Fraction:
+def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fraction:
     """Give the instant, in the file's own time, that viewers call zero.
 
     It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
     picture is a codec's run-up and not counted, so that frames keep their exact times.
     """
-    picture, sound = picture_stream(container), sound_stream(container)
+    picture = picture_stream(container)
     starts = [
         stream.start_time * stream.time_base
-        for stream in (picture, sound)
+        for stream in (picture, *sound_streams(container, track))
         if stream is not None and stream.start_time is not None and stream.time_base
     ]
     if not starts:
@@ -147,15 +256,20 @@ def _origin(container: "InputContainer") -> Fraction:
     return first
 
 
-def _facts(container: "InputContainer", watch: Watch, *, upright: bool) -> dict[str, Any]:
+def _facts(
+    container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool
+) -> dict[str, Any]:
     """Collect what differs between sound and video."""
-    picture, track = picture_stream(container), sound_stream(container)
-    sound = {**_sound_facts(track.codec_context), "sound_duration": _length(track)} if track else {}
+    picture, heard = picture_stream(container), sound_streams(container, track)
+    sound: dict[str, Any] = {}
+    if heard:
+        lengths = [length for stream in heard if (length := _length(stream)) is not None]
+        sound = {**_sound_facts(heard[0].codec_context), "sound_duration": max(lengths, default=None)}
     if picture:
         return {"kind": "video", **_picture_facts(container, picture, watch, upright=upright), **sound}
-    if not track:
+    if not heard:
         raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
-    if _first_frame(container, track, watch) is None:
+    if _first_frame(container, heard[0], watch) is None:
         raise UnreadableMediaError("no sound can be decoded")
     return {"kind": "audio", **sound}
 
@@ -175,17 +289,32 @@ def _picture_facts(
         rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
         sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
+    length, hidden = _length(stream), _hidden_frames(stream)
+    shown = stream.frames - hidden if stream.frames else None
+    if hidden and shown and length:
+        rate = shown / length
     return {
         "width": sides[0],
         "height": sides[1],
         "fps": Fraction(rate) if rate else None,
-        "frame_count": stream.frames or None,
-        "picture_duration": _length(stream),
+        "frame_count": shown,
+        "hidden_frames": hidden,
+        "picture_duration": length,
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
         "interlaced": interlaced,
     }
+
+
+def _hidden_frames(stream: "VideoStream") -> int:
+    """Count the pictures of an MP4 that its edit list hides: they are decoded, since others refer to them, and not shown."""
+    entries = stream.index_entries
+    if not stream.frames or not len(entries):
+        return 0
+    if len(entries) > _MOST_COUNTED and not (entries[0].is_discard or entries[-1].is_discard):
+        return max(0, stream.frames - len(entries))
+    return max(0, stream.frames - sum(not entry.is_discard for entry in entries))
 
 
 def _check_pixels(width: int, height: int) -> None:
@@ -230,7 +359,7 @@ def _first_frame(
         if tries >= _MOST_TRIES:
             break
         frames = _decoded(packet)
-        if not frames and packet.size and packet.is_keyframe and stream.type == "video":
+        if not frames and packet.size and packet.is_keyframe and not packet.is_discard and stream.type == "video":
             frames = _drained(stream)  # the decoder waits for frames that may come between; this one is enough
         if frames:
             return cast("AudioFrame | VideoFrame", frames[0])
@@ -270,23 +399,6 @@ def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
         return None
     hours, minutes, seconds = told.groups()
     return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds) or None
-
-
-def _walked_duration(container: "InputContainer", watch: Watch) -> Fraction | None:
-    """Read every packet's times; `None` if there are none, or too many packets to look at."""
-    start: Fraction | None = None
-    end: Fraction | None = None
-    for count, packet in enumerate(packets_of(container, *_timed(container))):
-        watch.check()
-        if count > _MOST_PACKETS:
-            return None
-        if packet.size == 0 or packet.pts is None or not packet.time_base:
-            continue
-        begins = packet.pts * packet.time_base
-        ends = begins + (packet.duration or 0) * packet.time_base
-        start = begins if start is None else min(start, begins)
-        end = ends if end is None else max(end, ends)
-    return None if start is None or end is None or end <= start else end - start
 
 
 def _timed(container: "InputContainer") -> "list[Stream]":

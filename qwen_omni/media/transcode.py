@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import open_for_work, packets_of, picture_stream, sound_stream
+from qwen_omni.media.containers import INDEXED, open_for_work, packets_of, picture_stream
 from qwen_omni.media.heap import trim_heap
+from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
@@ -24,7 +25,7 @@ from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.sparse import key_frames_within, picture_length, sparse_pictures
 from qwen_omni.media.transcode_encoder import PictureEncoder, set_up
 from qwen_omni.media.transcode_picture import Shaper, Shown, Stretch, read_pictures
-from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, read_sound
+from qwen_omni.media.transcode_sound import SoundStretch, add_sound, encode_sound, open_sound
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import Task, in_order
 
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _PIECE = Fraction(30)  # seconds that one thread works on at a time
 _LEAST_PIECE = Fraction(5)
 _MOST_MISSED = 60  # cuts in a row without a key frame; the length of a damaged file may be a million years
-_INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"  # its index names every key frame
-_SOUGHT = frozenset({_INDEXED, "matroska,webm"})  # containers with an index that can be relied on
+_SOUGHT = frozenset({INDEXED, "matroska,webm"})  # containers with an index that can be relied on
 _WAITING_FRAMES = 8
 _WAITING_SOUND = 256  # packets; about 16 s
 
@@ -54,23 +54,23 @@ class Made:
     duration: Fraction
 
 
-def make_video(source: Reopenable, plan: Plan, path: Path, watch: Watch, *, origin: Fraction, workers: int = 1) -> Made:
+def make_video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, *, workers: int = 1) -> Made:
     """Write the MP4 that a plan describes. With one worker everything happens on the calling thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        stretches = _stretches(source, plan, origin, workers, watch)
+        stretches = _stretches(source, info, plan, workers, watch)
         plan = replace(plan, picture=replace(_picture(plan), period=stretches[0].period))
-        pictures = _pictures(source, plan, stretches, watch, workers)
+        pictures = _pictures(source, info, plan, stretches, watch, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
         track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
-        sound = _sound(source, plan, origin, output, watch, stack, threaded=workers > 1)
+        sound = _sound(source, info, plan, output, watch, stack, threaded=workers > 1)
         return _mux(output, track, pictures, sound, plan, source.label)
 
 
@@ -79,11 +79,11 @@ def _picture(plan: Plan) -> Picture:
     return plan.picture
 
 
-def _stretches(source: Reopenable, plan: Plan, origin: Fraction, workers: int, watch: Watch) -> list[Stretch]:
+def _stretches(source: Reopenable, info: MediaInfo, plan: Plan, workers: int, watch: Watch) -> list[Stretch]:
     """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
-    begin, period = origin + plan.start, _picture(plan).period
-    wanted = Wanted(begin=begin, end=None if plan.end is None else origin + plan.end)
-    with _alone(source, "video", wanted, watch) as container:
+    begin, period = info.origin + plan.start, _picture(plan).period
+    wanted = Wanted(begin=begin, end=None if plan.end is None else info.origin + plan.end)
+    with _alone(source, wanted, watch) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
@@ -93,7 +93,7 @@ def _stretches(source: Reopenable, plan: Plan, origin: Fraction, workers: int, w
         whole = Stretch(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
-        if workers < 2 or container.format.name not in _SOUGHT or plan.end is None:  # noqa: PLR2004
+        if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or info.breaks:  # noqa: PLR2004
             return [whole]
         return _cut(container, stream, whole, plan.end - plan.start, workers, watch)
 
@@ -104,7 +104,7 @@ def _sparse(container: "InputContainer", stream: "VideoStream", plan: Plan, begi
     if plan.end is None:
         return Stretch(begin=begin, period=period, seek=seek)
     length = plan.end - plan.start if plan.partial else picture_length(stream, plan.end - plan.start)
-    known = key_frames_within(stream, begin, length) if container.format.name == _INDEXED else 0
+    known = key_frames_within(stream, begin, length) if container.format.name == INDEXED else 0
     count, period = sparse_pictures(known, length, period)
     return Stretch(begin=begin, period=period, count=count, seek=seek)
 
@@ -149,47 +149,50 @@ def _key_frame_at(
     return Fraction(packet.pts * base)
 
 
-def _pictures(
-    source: Reopenable, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
+def _pictures(  # noqa: PLR0913 - what `make_video` has at hand
+    source: Reopenable, info: MediaInfo, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if len(stretches) == 1 and workers > 1:
-        yield from _read_and_encode_apart(source, plan, stretches[0], watch, workers)
+        yield from _read_and_encode_apart(source, info, plan, stretches[0], watch, workers)
         return
     if workers == 1:
-        yield from _encoded(source, plan, stretches[0], watch)
+        yield from _encoded(source, info, plan, stretches[0], watch)
         return
     inner = Watch(parent=watch)  # ends with the pictures; the sound may still need the other one
     tasks: Iterator[Task[list[Packet[VideoStream]]]] = (
-        partial(_listed, source, plan, stretch, inner) for stretch in stretches
+        partial(_listed, source, info, plan, stretch, inner) for stretch in stretches
     )
     for packets in in_order(tasks, workers=workers, ahead=1, watch=inner):
         yield from packets
 
 
-def _listed(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "list[Packet[VideoStream]]":
-    return list(_encoded(source, plan, stretch, watch))
+def _listed(
+    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch
+) -> "list[Packet[VideoStream]]":
+    return list(_encoded(source, info, plan, stretch, watch))
 
 
 @contextlib.contextmanager
-def _alone(
-    source: Reopenable, only: Literal["video", "audio"], wanted: Wanted, watch: Watch
-) -> "Iterator[InputContainer]":
-    """Open a source for some of its pictures or sound; each thread does, so what is kept of the rest would add up."""
+def _alone(source: Reopenable, wanted: Wanted, watch: Watch) -> "Iterator[InputContainer]":
+    """Open a source for some of its pictures; each thread does, so what is kept of the rest would add up."""
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only=only, wanted=wanted, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only="video", wanted=wanted, watch=watch) as container,
     ):
         trim_heap()  # of what the piece before freed, and of what opening needed for a moment
         yield container
 
 
-def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> "Iterator[Packet[VideoStream]]":
+def _encoded(
+    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch
+) -> "Iterator[Packet[VideoStream]]":
     """Decode, shape and encode one stretch, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with _alone(source, "video", stretch.wanted, watch) as container:
+    with _alone(source, stretch.wanted, watch) as container:
         stream = picture_stream(container)
         assert stream is not None
-        shown = read_pictures(container, stream, stretch, watch, key_frames=plan.budget.key_frames)
+        key_frames = plan.budget.key_frames
+        shown = read_pictures(container, stream, stretch, watch, key_frames=key_frames, breaks=info.breaks)
         for frame, number, count in shown:
             for packet in encoder.encode(shaper.shape(frame), number, count):
                 watch.check()  # one frame may stand still for an hour
@@ -198,17 +201,19 @@ def _encoded(source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch) -> 
 
 
 def _read_and_encode_apart(
-    source: Reopenable, plan: Plan, stretch: Stretch, watch: Watch, workers: int
+    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch, workers: int
 ) -> "Iterator[Packet[VideoStream]]":
     """Decode and shape on one thread, encode on this one: for files that cannot be sought."""
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with _alone(source, "video", stretch.wanted, watch) as container:
+        with _alone(source, stretch.wanted, watch) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
-            shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=key_frames)
+            shown = read_pictures(
+                container, stream, stretch, watch, threads=workers, key_frames=key_frames, breaks=info.breaks
+            )
             for frame, number, count in shown:
                 yield shaper.shape(frame), number, count
 
@@ -221,8 +226,8 @@ def _read_and_encode_apart(
 
 def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     source: Reopenable,
+    info: MediaInfo,
     plan: Plan,
-    origin: Fraction,
     output: "OutputContainer",
     watch: Watch,
     stack: contextlib.ExitStack,
@@ -234,32 +239,20 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
         return iter(())
     track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
     stretch = SoundStretch(
-        begin=origin + plan.start,
+        begin=info.origin + plan.start,
         rate=plan.budget.sample_rate,
         duration=None if plan.end is None else plan.end - plan.start,
         seek=plan.start > 0,
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with _alone(source, "audio", stretch.wanted, watch) as container:
-            stream = sound_stream(container)
-            if stream is None:
-                return
-            told = _end_told(stream, stretch.begin)
-            wanted = replace(stretch, told=told, index=container.format.name == _INDEXED)
-            sound = read_sound(container, stream, wanted, watch)
-            yield from encode_sound(track.codec_context, sound, samples=wanted.samples)
+        with open_sound(source, info, stretch, watch) as sound:
+            if sound is not None:
+                yield from encode_sound(track.codec_context, sound.frames, samples=sound.samples)
 
     packets = piped(made(), _WAITING_SOUND, watch) if threaded else made()
     stack.callback(packets.close)
     return packets
-
-
-def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
-    """Tell where a file says that its sound ends, in seconds from `begin`."""
-    if not stream.duration or not stream.time_base:
-        return None
-    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
 
 
 def _mux(

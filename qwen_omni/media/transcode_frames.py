@@ -8,6 +8,7 @@ import av
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.containers import open_for_work, picture_stream
+from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.reopen import Reopenable
@@ -22,7 +23,9 @@ _MOST_STILLS = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, origin: Fraction, workers: int) -> tuple[Still, ...]:
+def make_stills(
+    source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *, workers: int
+) -> tuple[Still, ...]:
     """Give the pictures that a plan wants, in order.
 
     Raises:
@@ -34,7 +37,7 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, origin: Fractio
     count = None
     if plan.partial and plan.end is not None:
         count = int(-(-(plan.end - plan.start) // picture.period))
-    begin = origin + plan.start
+    begin = info.origin + plan.start
     stretch = Stretch(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
     with (
         source.open() as file,
@@ -45,7 +48,10 @@ def make_stills(source: Reopenable, plan: Plan, watch: Watch, *, origin: Fractio
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []
-        shown = read_pictures(container, stream, stretch, watch, threads=workers, key_frames=plan.budget.key_frames)
+        key_frames = plan.budget.key_frames
+        shown = read_pictures(
+            container, stream, stretch, watch, threads=workers, key_frames=key_frames, breaks=info.breaks
+        )
         for frame, number, held in shown:
             times = 1 if plan.budget.key_frames else held
             if len(stills) + times > _MOST_STILLS:

@@ -19,11 +19,13 @@ from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.containers import MOST_PIXELS, packets_of
+from qwen_omni.media.containers import MOST_PIXELS
+from qwen_omni.media.info import ClockBreak
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
 from qwen_omni.media.resets import length_bytes_of, resets
+from qwen_omni.media.timeline import read_from
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def read_pictures(
     *,
     threads: int = 1,
     key_frames: bool = False,
+    breaks: tuple[ClockBreak, ...] = (),
 ) -> Iterator[Shown]:
     """Decode the frames that a stretch shows, in order, each once.
 
@@ -90,6 +93,7 @@ def read_pictures(
         watch: checked between packets.
         threads: for the decoder.
         key_frames: look only at frames that decode on their own; others count as not there.
+        breaks: where the file's clock restarts or jumps.
 
     Raises:
         UnreadableMediaError: pictures stand still for an hour, or thousands in a row are broken.
@@ -98,13 +102,46 @@ def read_pictures(
     context.thread_type = "AUTO" if threads > 1 else "NONE"
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
     context.options = {"max_pixels": str(_most_pixels(stream))}
-    if key_frames:
-        stream.discard = Discard.nonkey  # where the container has an index, others are not even read
-    if stretch.seek is not None:
-        container.seek(int(stretch.seek / _base(stream)), stream=stream)
     grid = Grid(stretch.start, stretch.period, _base(stream))
-    decoded = _decode(container, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
+    decoded = _decode_from(container, stream, stretch, watch, key_frames=key_frames, breaks=breaks)
     yield from _hold(decoded, stream, grid, stretch)
+
+
+def _decode_from(  # noqa: PLR0913 - what `read_pictures` is asked
+    container: "InputContainer",
+    stream: "VideoStream",
+    stretch: Stretch,
+    watch: Watch,
+    *,
+    key_frames: bool,
+    breaks: tuple[ClockBreak, ...],
+) -> Iterator["VideoFrame"]:
+    """Decode from the latest place at which the frame that is shown first comes out whole."""
+    grid = Grid(stretch.start, stretch.period, _base(stream))
+    hidden = bool(len(stream.index_entries)) and stream.index_entries[0].is_discard
+    if key_frames and not hidden:
+        stream.discard = Discard.nonkey  # where the container has an index, others are not even read
+    for reading in read_from(container, stream, stretch.seek, breaks):
+        frames = _decode(reading.packets, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
+        first = _first_since(frames, reading.since)
+        shown = first is not None and first.pts is not None and not grid.reaches(first.pts, 0)
+        if shown or reading.first:
+            if first is not None:
+                yield first
+            yield from frames
+            if first is not None or not key_frames:
+                return
+            break
+        stream.codec_context.flush_buffers()
+    if key_frames:  # its key frames are no more than points from which the picture refreshes itself, or there are none
+        stream.discard = Discard.none
+        stream.codec_context.flush_buffers()
+        yield from _decode_from(container, stream, stretch, watch, key_frames=False, breaks=breaks)
+
+
+def _first_since(frames: Iterator["VideoFrame"], since: int | None) -> "VideoFrame | None":
+    """Return the first frame that is whole; those that are shown before the key frame refer to what was not read."""
+    return next((frame for frame in frames if since is None or frame.pts is None or frame.pts >= since), None)
 
 
 def _most_pixels(stream: "VideoStream") -> int:
@@ -117,16 +154,18 @@ def _base(stream: "VideoStream") -> Fraction:
 
 
 def _decode(
-    container: "InputContainer", stream: "VideoStream", picker: Picker, watch: Watch, *, key_frames: bool
+    packets: "Iterator[Packet[VideoStream]]", stream: "VideoStream", picker: Picker, watch: Watch, *, key_frames: bool
 ) -> Iterator["VideoFrame"]:
     """Decode packets, those that nobody needs only as far as others refer to them."""
     careful = True  # as long as every packet tells its times
     waiting: deque[Packet[VideoStream]] = deque()
     feed = _Feed(stream)
-    for packet in packets_of(container, stream):
+    hidden = False  # whether the key frame is one that an edit list hides, so that what is shown comes behind it
+    for packet in packets:
         watch.check()
-        if packet.size == 0 or (key_frames and not packet.is_keyframe):
+        if packet.size == 0 or (key_frames and not packet.is_keyframe and not hidden):
             continue
+        hidden = packet.is_discard
         careful = careful and packet.pts is not None and packet.dts is not None
         waiting.append(packet)
         if careful:
@@ -224,7 +263,7 @@ def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, str
         if stretch.count is not None and begins >= stretch.count:
             break
         if held is not None and begins > number:
-            _check_hold(begins - number, longest, stretch)
+            _check_hold(begins - number, longest, number, stretch)
             yield held, stretch.first + number, begins - number
         if held is None or begins >= number:
             number = begins if held is not None or stretch.first else 0
@@ -242,11 +281,12 @@ def grid_base(stream: "VideoStream") -> Fraction:
     return _base(stream)
 
 
-def _check_hold(count: int, longest: int, stretch: Stretch) -> None:
+def _check_hold(count: int, longest: int, number: int, stretch: Stretch) -> None:
     if count > longest:
-        seconds = float(count * stretch.period)
+        seconds, second = float(count * stretch.period), (stretch.first + number) * stretch.period
         raise UnreadableMediaError(
-            f"its times jump by {seconds:,.0f} s; at most {float(_LONGEST_HOLD):,.0f} s is taken"
+            f"its times jump by {seconds:,.0f} s behind second {float(second):,.2f}; at most "
+            f"{float(_LONGEST_HOLD):,.0f} s is taken"
         )
 
 

@@ -5,16 +5,23 @@ is missing there is silence, where pieces overlap the later one is cut. So the e
 in time as its beginning.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 
-from qwen_omni.media.containers import packets_of
+from qwen_omni.media.containers import INDEXED, UNTIMED, open_for_work, sound_streams
+from qwen_omni.media.downmix import one_channel_at_a_time
+from qwen_omni.media.heap import trim_heap
+from qwen_omni.media.info import ClockBreak, MediaInfo
 from qwen_omni.media.narrow import Wanted
+from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.timeline import read_from
+from qwen_omni.media.tracks import mixed
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,7 +52,8 @@ class SoundStretch:
     """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
 
     `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
-    decoded behind it is how a codec fills up its last frame, and not given.
+    decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no use,
+    and its samples are counted from the first one on.
     """
 
     begin: Fraction
@@ -54,6 +62,7 @@ class SoundStretch:
     seek: bool = False
     told: Fraction | None = None
     index: bool = False
+    untimed: bool = False
 
     @property
     def wanted(self) -> Wanted:
@@ -67,14 +76,65 @@ class SoundStretch:
         return max(0, round(min(ends) * self.rate)) if ends else None
 
 
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Mono frames whose times count samples from zero, and how many samples they are, where that is known before."""
+
+    frames: Iterator["AudioFrame"]
+    samples: int | None
+
+
+@contextlib.contextmanager
+def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch: Watch) -> Iterator[Sound | None]:
+    """Open the audio of a file that is heard: one track, or all of them mixed; `None` if it has none.
+
+    Each track that is mixed is read by a reader of its own, as tracks may lie far apart in the file.
+    """
+    with contextlib.ExitStack() as stack:
+        heard: list[tuple[SoundStretch, Iterator[AudioFrame]]] = []
+        while True:
+            file = stack.enter_context(source.open())
+            opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch)
+            container = stack.enter_context(opened)
+            trim_heap()  # of what the piece before freed, and of what opening needed for a moment
+            streams = sound_streams(container, info.audio_track)
+            if len(heard) >= len(streams):
+                break
+            stream = streams[len(heard)]
+            told = None if info.breaks else _end_told(stream, stretch.begin)
+            name = container.format.name
+            untimed = name in UNTIMED and info.sound_changes is not None
+            wanted = replace(stretch, told=told, index=name == INDEXED, untimed=untimed)
+            heard.append((wanted, read_sound(container, stream, wanted, watch, info.breaks)))
+            if len(heard) == len(streams):
+                break
+        if not heard:
+            yield None
+        elif len(heard) == 1:
+            yield Sound(heard[0][1], heard[0][0].samples)
+        else:
+            counts = [wanted.samples for wanted, _ in heard]
+            total = None if None in counts else max(cast("list[int]", counts))
+            yield Sound(mixed([frames for _, frames in heard], stretch.rate), total)
+
+
+def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
+    """Return where a file says that its sound ends, in seconds from `begin`."""
+    if not stream.duration or not stream.time_base:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
+
+
 def read_sound(
-    container: "InputContainer", stream: "AudioStream", stretch: SoundStretch, watch: Watch
+    container: "InputContainer",
+    stream: "AudioStream",
+    stretch: SoundStretch,
+    watch: Watch,
+    breaks: tuple[ClockBreak, ...] = (),
 ) -> Iterator["AudioFrame"]:
     """Give a stretch of sound as mono frames whose times count samples from its beginning."""
-    if stretch.seek and stretch.begin > _RUN_UP:
-        container.seek(int((stretch.begin - _RUN_UP) / Fraction(stream.time_base or 1)), stream=stream)
     line = _Line(stretch, late=stream.codec_context.name in _A_FRAME_LATE)
-    for frame in _frames(container, stream, watch):
+    for frame in one_channel_at_a_time(_frames(container, stream, stretch, watch, breaks)):
         for piece in line.place(frame):
             watch.check()  # there may be an hour of silence before it
             yield piece
@@ -83,9 +143,17 @@ def read_sound(
     yield from line.rest()
 
 
-def _frames(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Iterator["AudioFrame"]:
+def _frames(
+    container: "InputContainer",
+    stream: "AudioStream",
+    stretch: SoundStretch,
+    watch: Watch,
+    breaks: tuple[ClockBreak, ...],
+) -> Iterator["AudioFrame"]:
     broken = 0
-    for packet in packets_of(container, stream):
+    sought = stretch.seek and stretch.begin > _RUN_UP and not stretch.untimed
+    begin = stretch.begin - _RUN_UP if sought else None
+    for packet in next(read_from(container, stream, begin, breaks)).packets:
         watch.check()
         try:
             frames = packet.decode()
@@ -166,6 +234,8 @@ class _Line:
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._stretch.begin if self._expected is None else self._expected
+        if self._stretch.untimed:
+            return Fraction(0) if self._expected is None else due
         if frame.pts is None or not frame.time_base:
             return due
         told = Fraction(frame.pts * frame.time_base)

@@ -34,6 +34,7 @@ _PURE = 0.55  # share of the window's energy that the two tones must hold
 _SHORTEST = 0.05  # seconds a digit must last
 _CODE_REST = 0.15  # a longer rest starts a new code
 _JUMP = 0.02  # a longer hole between two frames is silence, not rounding
+_CANCELLED = 0.1  # of the loudest channel's power; a mix with less has lost what was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,29 +103,35 @@ def find_codes(samples: NDArray[np.float32]) -> tuple[Mark, ...]:
 
 
 def _runs(container: InputContainer, stream: AudioStream) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Yield stretches of sound without a hole, each with its start, as mono samples at RATE."""
+    """Yield stretches of sound without a hole and of one format, each with its start, as mono samples at RATE."""
     pieces: list[NDArray[np.float32]] = []
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    resampler: av.AudioResampler | None = None
+    shape: tuple[str, int, int] | None = None
     start = expected = 0.0
     for frame in _frames(container, stream):
         time = expected if frame.time is None else frame.time
-        if pieces and abs(time - expected) > _JUMP:
+        found = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+        if resampler is not None and (found != shape or abs(time - expected) > _JUMP):
             yield start, _joined(pieces, resampler)
-            pieces, resampler = [], av.AudioResampler(format="flt", layout="mono", rate=RATE)
-        if not pieces:
-            start = time
-            pieces.append(np.zeros(0, np.float32))
+            resampler = None
+        if resampler is None:
+            resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=RATE)
+            start, pieces, shape = time, [np.zeros(0, np.float32)], found
         expected = time + frame.samples / frame.sample_rate
         frame.pts = None
         pieces.extend(_samples(out) for out in resampler.resample(frame))
-    if pieces:
+    if resampler is not None:
         yield start, _joined(pieces, resampler)
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """Yield decoded frames, and stop where a damaged file stops."""
+    """Yield decoded frames; broken packets are passed over, as there are some where files are joined."""
     try:
-        yield from container.decode(stream)
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except (av.FFmpegError, ValueError, EOFError):
+                continue
     except (av.FFmpegError, ValueError, EOFError):
         return
 
@@ -135,7 +142,13 @@ def _joined(pieces: list[NDArray[np.float32]], resampler: av.AudioResampler) -> 
 
 
 def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
-    return frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+    """Return the mean of all channels, or the loudest one where they cancel each other."""
+    channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
+    mixed = channels.mean(axis=1)
+    power = np.square(channels, dtype=np.float64).mean(axis=0) if len(channels) else np.zeros(1)
+    if np.square(mixed, dtype=np.float64).sum() < _CANCELLED * len(mixed) * power.max():
+        return np.ascontiguousarray(channels[:, int(power.argmax())])
+    return mixed
 
 
 def _place(timeline: NDArray[np.float32], samples: NDArray[np.float32], at: int) -> None:

@@ -62,13 +62,13 @@ def _film_of(pictures: list[bytes], size: tuple[int, int]) -> bytes:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_length_of_thirty_years_is_not_believed(workers):
-    """A film that says it lasts for a billion seconds is prepared as long as it is; nobody walks through the years."""
+    """A film that says it lasts for a billion seconds is told and prepared as long as it is."""
     data = bytearray(_silent_film([number / 10 for number in range(60)]))
     at = data.index(b"\x44\x89\x88") + 3  # Matroska's element for the length: a 64-bit float of milliseconds
     data[at : at + 8] = struct.pack(">d", 1e12)
 
     with prepare(bytes(data), budget="static", choices=Choices(workers=workers)) as made:
-        assert made.source_info.duration == 10**9
+        assert made.source_info.duration == 6
         assert made.info.duration == 6
 
 

@@ -104,7 +104,7 @@ def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 13) ->
 
 def lively(path: Path) -> bool:
     look = look_at(as_source(path))
-    return is_lively(look.reopenable, Fraction(0), look.info.duration, Watch(), origin=look.info.origin)
+    return is_lively(look.reopenable, look.info, Fraction(0), look.info.duration, Watch())
 
 
 @pytest.mark.parametrize("draw", CALM, ids=lambda draw: draw.__name__)

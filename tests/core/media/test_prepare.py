@@ -97,7 +97,7 @@ def test_kept_frames_equal_a_full_decode(film):
     look = look_at(as_source(film.path))
     plan = plan_for(look, budget="static")
     whole, kept = _all_frames(film.path), {}
-    stretches = _stretches(look.reopenable, plan, look.info.origin, 2, Watch())
+    stretches = _stretches(look.reopenable, look.info, plan, 2, Watch())
     for stretch in stretches:
         with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
             for frame, number, count in read_pictures(container, picture_stream(container), stretch, Watch()):
