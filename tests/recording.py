@@ -8,6 +8,7 @@ An upload is known by the form's fields and by what its file is; leave to upload
 
 import base64
 import binascii
+import inspect
 import json
 import os
 import re
@@ -131,11 +132,19 @@ def _without_leave(body: bytes | str) -> bytes | str:
 
 
 def described(value: Any, kind: Kind = "image") -> Any:
-    """Replace every data URI in a JSON value by what it holds, and every signed query by a mark."""
+    """Replace every data URI in a JSON value by what it holds, and every signed query by a mark.
+
+    Descriptions of tools are often docstrings, which Python 3.13 dedents and older ones do not: all are dedented here.
+    """
     match value:
         case dict():
             inner = _KINDS.get(str(value.get("type")), kind)
-            return {name: described(item, inner) for name, item in value.items()}
+            return {
+                name: inspect.cleandoc(item)
+                if name == "description" and isinstance(item, str)
+                else described(item, inner)
+                for name, item in value.items()
+            }
         case list():
             return [described(item, kind) for item in value]
         case str() if found := _DATA_URI.match(value):
@@ -207,7 +216,7 @@ def deserialize(text: str) -> dict[str, Any]:
     for one in cassette["interactions"]:
         body = one["request"]["body"]
         if isinstance(body, dict | list):
-            one["request"]["body"] = json.dumps(body, ensure_ascii=False, sort_keys=True)
+            one["request"]["body"] = json.dumps(described(body), ensure_ascii=False, sort_keys=True)
     return cassette
 
 

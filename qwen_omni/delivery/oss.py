@@ -10,14 +10,14 @@ import functools
 import itertools
 import logging
 import math
-import re
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar, cast
+from datetime import UTC, datetime
+from types import FunctionType
+from typing import IO, Any, Self, TypeVar, cast
 
 from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
@@ -32,13 +32,6 @@ _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size go up in one request
 _WORKERS = 2
-_UTCNOW = (
-    "ignore",
-    re.compile(r"datetime\.datetime\.utcnow", re.IGNORECASE),
-    DeprecationWarning,
-    re.compile("oss2"),
-    0,
-)
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
 
@@ -123,7 +116,6 @@ class OssStore:
         attempts = Attempts(self._retry)
         while True:
             failure: QwenOmniError
-            _accept_utcnow()
             try:
                 return action()
             except _errors() as error:
@@ -284,7 +276,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     except ImportError:
         raise ConfigurationError("A bucket needs one more package: pip install 'qwen-omni[oss]'") from None
     _hush()
-    auth = (oss2.ProviderAuthV4 if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
+    auth = (_signer_v4() if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
     # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
     try:
         return oss2.Bucket(
@@ -303,6 +295,29 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
         ) from None
 
 
+class _Clock(datetime):
+    """The `datetime` that oss2 signs with: `utcnow` without the warning of Python 3.12 and later."""
+
+    @classmethod
+    def utcnow(cls) -> Self:
+        return cls.now(UTC).replace(tzinfo=None)
+
+
+@functools.cache
+def _signer_v4() -> type[Any]:
+    """Return oss2's V4 signer with `_Clock` as its clock.
+
+    oss2 takes no time from outside, and where warnings are errors nothing could be signed. Neither the program's
+    warning filters nor the module `oss2.auth` are changed: only this class's copies of two methods see the clock.
+    """
+    from oss2 import auth  # noqa: PLC0415
+
+    seen = {**vars(auth), "datetime": _Clock}
+    methods = (auth.ProviderAuthV4._sign_request, auth.ProviderAuthV4._sign_url)  # noqa: SLF001
+    copies = {one.__name__: FunctionType(one.__code__, seen, one.__name__, one.__defaults__) for one in methods}
+    return type("SignerV4", (auth.ProviderAuthV4,), copies)
+
+
 class _Provider:
     """Gives oss2 the present key before every request."""
 
@@ -315,16 +330,6 @@ class _Provider:
         key = self._settings.current_credentials()
         token = "" if key.security_token is None else key.security_token.get_secret_value()
         return Credentials(key.access_key_id.get_secret_value(), key.access_key_secret.get_secret_value(), token)
-
-
-def _accept_utcnow() -> None:
-    """Let oss2 sign where warnings are errors: it calls what Python 3.12 deprecates, and takes no time from outside.
-
-    Only this warning of only this library; added again where somebody has changed the filters meanwhile. Several
-    threads cannot use `catch_warnings` at once.
-    """
-    if not warnings.filters or warnings.filters[0] != _UTCNOW:
-        warnings.filterwarnings("ignore", _UTCNOW[1].pattern, DeprecationWarning, _UTCNOW[3].pattern)
 
 
 def _hush() -> None:

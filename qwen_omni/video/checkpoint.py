@@ -72,8 +72,12 @@ class Checkpoint:
             self._base = sqlite3.connect(
                 path or ":memory:", timeout=_WAIT, isolation_level=None, check_same_thread=False
             )
-            self._make()
-            self._alive = self._lock_file(self._owner)
+            try:
+                self._make()
+                self._alive = self._lock_file(self._owner)
+            except BaseException:
+                self._base.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(
                 f"The checkpoint {path} cannot be used: {error}. Choose another folder for checkpoints, remove that "

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import alibabacloud_oss_v2 as v2
 
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:oss2")  # its own clock
 KEYS = {"id": OssKey(secret="secret"), "sts": OssKey(secret="other", token="token")}
 REGION, BUCKET = "cn-standin", "standin-media"
 

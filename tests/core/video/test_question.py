@@ -1,6 +1,7 @@
 """Questions about long videos: the moments that show the answer, and no step asked twice."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from dataclasses import replace
@@ -166,5 +167,5 @@ def test_a_lone_step_belongs_to_one(tmp_path):
     with LoneStep(path, "last") as third:
         assert third.ready()
         assert third.answer == "{}"
-    rows = sqlite3.connect(path).execute("SELECT COUNT(*) FROM claims").fetchone()
-    assert rows == (0,)
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        assert base.execute("SELECT COUNT(*) FROM claims").fetchone() == (0,)
