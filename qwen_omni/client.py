@@ -182,9 +182,9 @@ class AsyncOmniClient:
 
     async def _exchange(self, call: Call, state: StreamState) -> AsyncGenerator[Delta, None]:
         broken = None
-        async with self._connection.post(call) as answer:
+        async with self._connection.post(call) as answer, aclosing(answer.pieces()) as pieces:
             try:
-                async for piece in answer:
+                async for piece in pieces:
                     for delta in state.feed(piece):
                         yield delta
                     if state.done:

@@ -15,12 +15,20 @@ from urllib.parse import urljoin, urlsplit
 from qwen_omni.client import OmniClient
 from qwen_omni.delivery.links import expiry_of, is_private_host
 from qwen_omni.delivery.temporary import Pace, ask_policy
-from qwen_omni.errors import AccountError, AuthenticationError, NotFoundError, PermissionDeniedError, QwenOmniError
+from qwen_omni.errors import (
+    AccountError,
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    QwenOmniError,
+)
 from qwen_omni.flow import Flow, Reply, Request, ask
 from qwen_omni.http.flows import run
 from qwen_omni.messages import user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
+from qwen_omni.proxies import proxy_for
 from qwen_omni.redact import redact
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings, region_of
@@ -49,6 +57,7 @@ class Finding:
 def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]:
     """Try the key, the region, the model and the stores; gives findings as they come. Costs a few tokens."""
     yield _place(settings)
+    yield _proxy(settings)
     answered = _service(settings, model)
     yield from answered
     if answered[0].verdict == "good" and settings.dialect_used == "dashscope":
@@ -63,6 +72,16 @@ def _place(settings: Settings) -> Finding:
     region = region_of(settings.base_url) or "a host of one's own"
     text = f"{settings.base_url} ({region}), spoken to as {settings.dialect_used}."
     return Finding(name="address", verdict="good", text=text)
+
+
+def _proxy(settings: Settings) -> Finding:
+    try:
+        proxy = proxy_for(settings.base_url)
+    except ConfigurationError as error:
+        return Finding(name="proxy", verdict="bad", text=str(error), step="Every request fails until it is corrected.")
+    if proxy is None:
+        return Finding(name="proxy", verdict="good", text="None is used for this address.")
+    return Finding(name="proxy", verdict="good", text=f"Requests go through {proxy.shown} ({proxy.variable}).")
 
 
 def _service(settings: Settings, model: str) -> list[Finding]:

@@ -1,5 +1,4 @@
-"""Turns of a conversation, put in order: what tools showed follows behind what they said, and calls can be sent again.
-Pure.
+"""Turns of a conversation, put in order: media of tools follow behind their texts, calls can be sent again. Pure.
 
 The service takes only text from tools. Images, sound and video that a tool returned go into a user message behind
 the tool results, in their order; the adapters of both frameworks need this.
@@ -57,8 +56,8 @@ def join_turns(turns: Iterable[Turn]) -> tuple[Message, ...]:
 def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
     """Make a conversation one that the service takes back, whatever a model wrote into it.
 
-    Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a call
-    with such arguments that no tool answered is answered. Each message comes with its place in the conversation.
+    Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a
+    call with such arguments that no tool answered is answered. Each message comes with its place in the conversation.
 
     Example:
         >>> from qwen_omni.messages import user
@@ -76,7 +75,11 @@ def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
         parts = tuple(_sendable(part, first, place) for place, part in enumerate(message.parts))
         yield first, replace(message, parts=parts)
         calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
-        broken = [part.id for part, sent in zip(message.parts, parts, strict=True) if _is_broken(part, sent)]
+        broken = [
+            sent.id
+            for part, sent in zip(message.parts, parts, strict=True)
+            if isinstance(sent, ToolCallPart) and _is_broken(part, sent)
+        ]
         while at < len(messages) and messages[at].role == "tool":
             results = tuple(_answered(part, calls) for part in messages[at].parts)
             yield at, replace(messages[at], parts=results)
@@ -102,10 +105,10 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _is_broken(part: Part, sent: Part) -> bool:
-    if not (isinstance(part, ToolCallPart) and isinstance(sent, ToolCallPart)):
-        return False
-    return part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
+def _is_broken(part: Part, sent: ToolCallPart) -> bool:
+    return isinstance(part, ToolCallPart) and (
+        part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
+    )
 
 
 def _answered(part: Part, calls: list[str]) -> Part:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FunctionType
 from typing import IO, Any, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 from qwen_omni.delivery.crc import combined
 from qwen_omni.delivery.delivered import Delivered
@@ -25,6 +26,7 @@ from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
 from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssSettings, with_scheme
+from qwen_omni.proxies import proxy_for
 from qwen_omni.retry import Attempts, RetryPolicy
 
 T = TypeVar("T")
@@ -276,6 +278,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     except ImportError:
         raise ConfigurationError("A bucket needs one more package: pip install 'qwen-omni[oss]'") from None
     _hush()
+    session = _session(with_scheme(endpoint))
     auth = (_signer_v4() if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
     # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
     try:
@@ -283,6 +286,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
             auth,
             with_scheme(endpoint),
             settings.bucket,
+            session=session,
             region=settings.region_name,
             connect_timeout=timeout,
             enable_crc=False,
@@ -316,6 +320,27 @@ def _signer_v4() -> type[Any]:
     methods = (auth.ProviderAuthV4._sign_request, auth.ProviderAuthV4._sign_url)  # noqa: SLF001
     copies = {one.__name__: FunctionType(one.__code__, seen, one.__name__, one.__defaults__) for one in methods}
     return type("SignerV4", (auth.ProviderAuthV4,), copies)
+
+
+def _session(endpoint: str) -> Any:  # noqa: ANN401  (oss2's Session)
+    """Make the connections of a bucket: through the proxy that is right for its address, to no other host."""
+    import requests  # noqa: PLC0415  (comes with oss2)
+    from oss2.http import Session  # noqa: PLC0415
+
+    class Plain(requests.Session):
+        """Follows no redirect: the signed headers and the media are for this host."""
+
+        def get_redirect_target(self, _: Any) -> None:  # noqa: ANN401
+            return None
+
+    session = Session()
+    adapters, session.session = session.session.adapters, Plain()
+    session.session.adapters = adapters
+    session.session.trust_env = False  # requests sends loopback through a proxy, too
+    proxy = proxy_for(endpoint, socks_package="socks")
+    if proxy is not None:
+        session.session.proxies = {"http": proxy.url, "https": proxy.url}
+    return session
 
 
 class _Provider:
@@ -379,8 +404,12 @@ def _errors() -> tuple[type[Exception], ...]:
 def _refused(error: Exception) -> Refused:
     """Copy what may be shown of an error of oss2."""
     headers = getattr(error, "headers", None) or {}
+    status, target = int(getattr(error, "status", 0) or 0), headers.get("Location")
+    if target and 300 <= status < 400:  # noqa: PLR2004  (redirects)
+        message = f"it redirects to {urlsplit(target).netloc or target[:80]}; redirects are not followed"
+        return Refused(status=status, code="Redirect", message=message)
     return Refused(
-        status=int(getattr(error, "status", 0) or 0),
+        status=status,
         code=str(getattr(error, "code", "") or type(error).__name__),
         message=str(getattr(error, "message", "") or getattr(error, "body", "") or error),
         request_id=str(getattr(error, "request_id", "") or ""),

@@ -9,7 +9,7 @@ from qwen_omni.oss_settings import KEY_ID_VARIABLE, OssSettings, with_scheme
 
 _CODE = re.compile(rb"<Code>([\w.]{1,80})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,400})</Message>")
-_BUSY = 429
+_REPEATED = (408, 409, 425, 429)
 _SERVER = 500
 
 
@@ -32,7 +32,9 @@ class Refused:
     @property
     def passes(self) -> bool:
         """Whether the same request may succeed if it is sent again."""
-        return self.status < 100 or self.status >= _SERVER or self.status == _BUSY  # noqa: PLR2004
+        if self.status in _REPEATED:
+            return self.code != "FileAlreadyExists"  # a 409 that stays
+        return self.status < 100 or self.status >= _SERVER  # noqa: PLR2004
 
 
 # OSS, "Error responses", read 2026-05.
@@ -93,5 +95,8 @@ def _step(refused: Refused, settings: OssSettings) -> str:
 def _skew(refused: Refused, now: float) -> str:
     if refused.code != "RequestTimeTooSkewed" or refused.date is None:
         return ""
-    minutes = (now - parsedate_to_datetime(refused.date).timestamp()) / 60
+    try:
+        minutes = (now - parsedate_to_datetime(refused.date).timestamp()) / 60
+    except (ValueError, TypeError, OverflowError):
+        return "This machine's clock and the store's differ; set it (NTP) and try again."
     return f"This machine's clock is {minutes:+.0f} min off the store's; set it (NTP) and try again."

@@ -4,14 +4,13 @@ The link works for the same model and account alone, and only with the resolve h
 means this store for trying things out, not for production or load tests. `delivery.carry` runs the flows.
 """
 
-import json
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from qwen_omni.addresses import native_url
 from qwen_omni.delivery.delivered import Delivered
@@ -20,11 +19,14 @@ from qwen_omni.delivery.oss_errors import Refused, parse_xml
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.flow import Flow, Request, Sleep, ask
 from qwen_omni.wire.errors import to_error
+from qwen_omni.wire.values import MalformedValueError, as_name, as_number, as_object, decode_json
 
 # Model Studio, "Temporary file URL", read 2026-05-30.
 LIFETIME_SECONDS = 48 * 3600
 _PER_SECOND = 100  # policies per account and model; cannot be raised
 _OK = (200, 201, 204)
+_REDIRECTS = range(300, 400)
+_POLICY_SECONDS = 300.0
 _PLAIN = {  # the policy's name → the form's name, in the vendor's order
     "oss_access_key_id": "OSSAccessKeyId",
     "signature": "Signature",
@@ -109,20 +111,30 @@ def parse_policy(body: bytes, asked: float) -> Policy:
         StoreUnavailableError: it is not one.
     """
     try:
-        data: dict[str, Any] = json.loads(body)["data"]
-        limit = data.get("max_file_size_mb")
+        data = as_object(as_object(decode_json(body), "the answer").get("data"), "data")
+        host, limit = _field(data, "upload_host"), as_number(data.get("max_file_size_mb"))
+        if urlsplit(host).scheme not in ("http", "https"):
+            raise MalformedValueError("upload_host is no address")
         return Policy(
-            host=str(data["upload_host"]),
-            folder=str(data["upload_dir"]).rstrip("/"),
-            fields={theirs: str(data[ours]) for ours, theirs in _PLAIN.items()},
-            until=asked + float(data.get("expire_in_seconds") or 300),
-            limit_bytes=None if limit in (None, "") else int(float(limit) * 2**20),
+            host=host,
+            folder=_field(data, "upload_dir").rstrip("/"),
+            fields={theirs: _field(data, ours) for ours, theirs in _PLAIN.items()},
+            until=asked + (as_number(data.get("expire_in_seconds")) or _POLICY_SECONDS),
+            limit_bytes=None if limit is None else int(limit * 2**20),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise StoreUnavailableError(
             f"The service's leave to upload cannot be read ({type(error).__name__}: {error}). Try again, or use a "
             "bucket of your own (oss=OssSettings(...))."
         ) from None
+
+
+def _field(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    text = ("true" if value else "false") if isinstance(value, bool) else as_name(value)
+    if text is None:
+        raise MalformedValueError(f"{name} is missing")
+    return text
 
 
 def is_usable(policy: Policy | None, now: float) -> bool:
@@ -155,6 +167,8 @@ def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[i
     reply = yield from ask(
         Request(method="POST", url=policy.host, headers={"Content-Type": form.content_type}, content=form)
     )
+    if reply.status in _REDIRECTS:
+        raise DeliveryError(str(to_error(reply.status, b"", reply.headers, url=reply.url)))
     if reply.status not in _OK:
         raise _not_posted(parse_xml(reply.status, reply.body), label)
     return f"oss://{key}"

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +20,9 @@ import httpx2
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
 from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
-from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, proxy_for, read_up_to, tls
+from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, read_up_to, tls
 from qwen_omni.http.flows import package_version
+from qwen_omni.proxies import proxy_for
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -297,8 +298,8 @@ class AsyncAnswer:
         self._settings = settings
         self._pieces = response.aiter_bytes()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give the bytes."""
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes; close it where they are not read to their end."""
         failure: QwenOmniError
         try:
             async for piece in self._pieces:

@@ -15,7 +15,8 @@ import httpx2
 
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
 from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
-from qwen_omni.http.clients import ProxyChoice, aread_up_to, proxy_for, read_up_to, tls
+from qwen_omni.http.clients import aread_up_to, read_up_to, tls
+from qwen_omni.proxies import ProxyChoice, proxy_for
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 

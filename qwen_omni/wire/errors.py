@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from qwen_omni import errors
 from qwen_omni.errors import APIError
-from qwen_omni.wire.values import as_number, words
+from qwen_omni.wire.values import as_number, as_words
 
 _INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # counts at the very beginning alone: messages quote what was sent
 _REFUSED = errors.MediaRefusedError
@@ -112,13 +112,12 @@ def find_error(value: Any) -> ErrorAnswer | None:  # noqa: ANN401  (any JSON)
         return None
     inner = value.get("error")
     request_id = value.get("request_id") or value.get("id")
-    if isinstance(inner, str) and inner:
-        return parse_error(inner) or ErrorAnswer(message=inner, request_id=_text(request_id))
     if isinstance(inner, Mapping):
-        nested = parse_error(str(inner.get("message", "")))
-        if nested is not None:
-            return nested
-        return _answer(inner, request_id or inner.get("request_id"))
+        nested = parse_error(as_words(inner.get("message")))
+        return nested or _answer(inner, request_id or inner.get("request_id"))
+    if inner:
+        text = as_words(inner)
+        return parse_error(text) or ErrorAnswer(message=text, request_id=_text(request_id))
     if "choices" not in value and value.get("code") and "message" in value:
         return _answer(value, request_id)
     return None
@@ -126,14 +125,14 @@ def find_error(value: Any) -> ErrorAnswer | None:  # noqa: ANN401  (any JSON)
 
 def _answer(fields: Mapping[str, Any], request_id: object) -> ErrorAnswer:
     return ErrorAnswer(
-        message=words(fields.get("message")),
-        code=words(fields.get("code") or fields.get("type")),
+        message=as_words(fields.get("message")),
+        code=as_words(fields.get("code") or fields.get("type")),
         request_id=_text(request_id),
     )
 
 
 def _text(value: object) -> str | None:
-    return words(value) or None
+    return as_words(value) or None
 
 
 def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HEADERS, *, url: str = "") -> APIError:

@@ -40,9 +40,9 @@ from qwen_omni.wire.values import (
     as_object,
     as_objects,
     as_text,
+    as_words,
     decode_json,
     whole_characters,
-    words,
 )
 
 _DONE = b"[DONE]"
@@ -254,7 +254,7 @@ class StreamState:
     def _check_error(self, event: Event, value: Mapping[str, Any]) -> None:
         answer = find_error(value)
         if answer is None and event.name == "error":
-            answer = ErrorAnswer(message=words(value))
+            answer = ErrorAnswer(message=as_words(value))
         if answer is not None:
             text = event.data.decode("utf-8", "replace")
             raise from_answer(answer, status=event.status or _OK, body=text).with_partial(self.response)
@@ -323,7 +323,7 @@ class StreamState:
     def _error_finish(self, choice: Mapping[str, Any]) -> Exception:
         # The error's text comes where the answer's text would be.
         content = as_object(choice.get("delta"), "delta").get("content")
-        message = words(content) or "the service ended the answer with an error"
+        message = as_words(content) or "the service ended the answer with an error"
         return from_answer(ErrorAnswer(message=message), status=500).with_partial(self.response)
 
     def _payload(self, delta: Mapping[str, Any], *, speech: bool) -> list[Delta]:

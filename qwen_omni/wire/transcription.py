@@ -5,7 +5,6 @@ no speech is told as a failure. Sources: Model Studio, speech recognition pages,
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
 from qwen_omni.wire.request import RESOLVE_HEADER
+from qwen_omni.wire.values import as_name, as_number, as_words, decode_json
 
 _SUBMIT = "/services/audio/asr/transcription"
 _TASKS = "/tasks/"
@@ -33,7 +33,7 @@ _STATES: dict[str, "State"] = {
 }
 _NO_WORDS = re.compile(r"NO_VALID_FRAGMENT|HAVE_NO_WORDS", re.IGNORECASE)
 _GONE = re.compile(r"DOWNLOAD|FORBIDDEN|NOT_?FOUND|URL", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d{1,9}")
 
 State = Literal["waiting", "done", "failed", "lost", "silent"]
 """`silent`: nobody spoke. `lost`: the service does not know the task, or says something that we do not know."""
@@ -118,8 +118,8 @@ def decode_submitted(body: bytes) -> str:
     Raises:
         ServerError: the answer does not name one.
     """
-    task_id = _mapping(_mapping(_json(body)).get("output")).get("task_id")
-    if not isinstance(task_id, str) or not task_id:
+    task_id = as_name(_mapping(_mapping(_json(body)).get("output")).get("task_id"))
+    if not task_id:
         raise ServerError("The service accepted a transcription and did not name its task.")
     return task_id
 
@@ -128,22 +128,22 @@ def decode_task(body: bytes) -> TaskState:
     """Read how a task stands; whatever is not understood is `lost`, never waited for."""
     value = _mapping(_json(body))
     output = _mapping(value.get("output"))
-    told = str(output.get("task_status") or "")
+    told = as_words(output.get("task_status"))
     usage = _mapping(value.get("usage"))
-    seconds = _number(usage.get("duration", usage.get("seconds")))
+    seconds = as_number(usage.get("duration", usage.get("seconds")))
     state = _STATES.get(told.upper(), "lost")
     results = output.get("results")
     first = _mapping(results[0]) if isinstance(results, list) and results else _mapping(output.get("result"))
-    code = str(first.get("code") or output.get("code") or "")
-    message = str(first.get("message") or output.get("message") or "")
-    failed = state == "failed" or str(first.get("subtask_status") or "").upper() == "FAILED"
+    code = as_words(first.get("code") or output.get("code"))
+    message = as_words(first.get("message") or output.get("message"))
+    failed = state == "failed" or as_words(first.get("subtask_status")).upper() == "FAILED"
     if failed and (_NO_WORDS.search(code) or _NO_WORDS.search(message)):
         return TaskState(state="silent", told=told, code=code, seconds=seconds)
     url = first.get("transcription_url") or output.get("transcription_url")
     if failed or (state == "done" and not url):
         message = message or "it named no reason and no result"
         return TaskState(state="failed", told=told, code=code, message=message, seconds=seconds)
-    return TaskState(state=state, told=told, url=str(url) if url else None, code=code, message=message, seconds=seconds)
+    return TaskState(state=state, told=told, url=_text(url), code=code, message=message, seconds=seconds)
 
 
 def is_silence(text: str) -> bool:
@@ -165,8 +165,8 @@ def decode_transcript(body: bytes) -> Transcript:
     sentences = [one for track in tracks for one in _sentences(track, several=several)]
     sentences.sort(key=lambda one: (one.start, one.end))
     about = _mapping(value.get("properties"))
-    length = _number(about.get("original_duration_in_milliseconds"))
-    joined = "\n".join(filter(None, (str(track.get("text") or "").strip() for track in tracks)))
+    length = as_number(about.get("original_duration_in_milliseconds"))
+    joined = "\n".join(filter(None, (as_words(track.get("text")).strip() for track in tracks)))
     languages = [one.language for one in sentences if one.language]
     return Transcript(
         text=joined or " ".join(one.text for one in sentences),
@@ -179,12 +179,12 @@ def decode_transcript(body: bytes) -> Transcript:
 def _sentences(track: Mapping[str, Any], *, several: bool) -> list[Sentence]:
     made = []
     for told in _list(track.get("sentences")):
-        words = tuple(_word(one) for one in _list(told.get("words")) if str(one.get("text") or "").strip())
-        text = str(told.get("text") or "").strip()
+        words = tuple(_word(one) for one in _list(told.get("words")) if as_words(one.get("text")).strip())
+        text = as_words(told.get("text")).strip()
         if not text:
             continue
         start, end = _span(told)
-        speaker = _NUMBER.search(str(told.get("speaker_id") if told.get("speaker_id") is not None else ""))
+        speaker = _NUMBER.search(as_words(told.get("speaker_id")))
         channel = track.get("channel_id")
         made.append(
             Sentence(
@@ -203,14 +203,14 @@ def _word(told: Mapping[str, Any]) -> Word:
 
 
 def _span(told: Mapping[str, Any]) -> tuple[float, float]:
-    start = max(0.0, (_number(told.get("begin_time")) or 0.0) / 1000)
-    end = (_number(told.get("end_time")) or 0.0) / 1000
+    start = max(0.0, (as_number(told.get("begin_time")) or 0.0) / 1000)
+    end = (as_number(told.get("end_time")) or 0.0) / 1000
     return start, max(start, end)
 
 
 def _json(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
     try:
-        return json.loads(body)
+        return decode_json(body)
     except ValueError:
         return None
 
@@ -223,15 +223,5 @@ def _list(value: object) -> Sequence[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _text(value: object) -> str | None:
-    return str(value) if value else None
+    return as_words(value) or None

@@ -104,7 +104,7 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def words(value: object) -> str:
+def as_words(value: object) -> str:
     """Return whatever a field of an error holds as text that can be shown."""
     return whole_characters(value if isinstance(value, str) else "" if value is None else as_json_text(value))
 
