@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any, Self
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 from pydantic.v1 import ValidationError as OldValidationError
@@ -73,12 +72,12 @@ class QwenOmniToolkit(BaseToolkit):
 
 
 def _tool(tools: MediaTools, one: ToolDefinition) -> BaseTool:
-    def run(config: RunnableConfig, **arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-        outcome = tools.call(one.name, arguments, on_progress=lambda news: _dispatched(one.name, news, config))
+    def run(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
+        outcome = tools.call(one.name, arguments, on_progress=lambda news: _dispatched(one.name, news))
         return outcome.content, outcome.artifact
 
-    async def arun(config: RunnableConfig, **arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-        dispatching = _AsyncDispatching(one.name, config)
+    async def arun(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
+        dispatching = _AsyncDispatching(one.name)
         async with dispatching:
             outcome = await tools.acall(one.name, arguments, on_progress=dispatching.take)
         return outcome.content, outcome.artifact
@@ -98,16 +97,16 @@ def _event(name: str, news: ToolProgress) -> dict[str, Any]:
     return {"tool": name, **asdict(news)}
 
 
-def _dispatched(name: str, news: ToolProgress, config: RunnableConfig) -> None:
+def _dispatched(name: str, news: ToolProgress) -> None:
     with contextlib.suppress(RuntimeError):  # called outside of any run, so there is nobody to tell
-        dispatch_custom_event(TOOL_PROGRESS_EVENT, _event(name, news), config=config)
+        dispatch_custom_event(TOOL_PROGRESS_EVENT, _event(name, news))
 
 
 class _AsyncDispatching:
     """Dispatches progress in its order while a call runs; all of it before the call returns."""
 
-    def __init__(self, name: str, config: RunnableConfig) -> None:
-        self._name, self._config = name, config
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[ToolProgress | None] = asyncio.Queue()
 
@@ -118,7 +117,7 @@ class _AsyncDispatching:
     async def _run(self) -> None:
         while (news := await self._news.get()) is not None:
             with contextlib.suppress(RuntimeError):
-                await adispatch_custom_event(TOOL_PROGRESS_EVENT, _event(self._name, news), config=self._config)
+                await adispatch_custom_event(TOOL_PROGRESS_EVENT, _event(self._name, news))
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())

@@ -4,6 +4,7 @@ A tool is a generator. It yields a `ChatRequest`, or `Work` that has a form for 
 it, and returns its outcome. Whatever it raises becomes text.
 """
 
+import math
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, replace
@@ -100,7 +101,7 @@ class Meter:
             self._between += 1
             done = self._whole + 1 - 1 / (1 + self._between)
         if self._on_progress is not None:
-            total = None if self._total is None else max(self._total, self._whole + 1)
+            total = None if self._total is None else max(self._total, math.ceil(done))
             self._on_progress(ToolProgress(done=done, total=total, text=self._clean(text)))
 
 
