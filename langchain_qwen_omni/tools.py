@@ -4,8 +4,12 @@ The tools are defined in `qwen_omni.tools`; here each becomes a `StructuredTool`
 artifact stays with the program, and whatever goes wrong is text, too.
 """
 
-from typing import Any
+import asyncio
+import contextlib
+from dataclasses import asdict
+from typing import Any, Self
 
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 from pydantic.v1 import ValidationError as OldValidationError
@@ -14,6 +18,10 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import wrong_arguments
+from qwen_omni.tools.steps import ToolProgress
+
+TOOL_PROGRESS_EVENT = "qwen_omni_tool_progress"
+"""Name of the custom events that tell how far a call of a tool has come: its tool, `done`, `total` and `text`."""
 
 
 class QwenOmniToolkit(BaseToolkit):
@@ -65,11 +73,13 @@ class QwenOmniToolkit(BaseToolkit):
 
 def _tool(tools: MediaTools, one: ToolDefinition) -> BaseTool:
     def run(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-        outcome = tools.call(one.name, arguments)
+        outcome = tools.call(one.name, arguments, on_progress=lambda news: _dispatched(one.name, news))
         return outcome.content, outcome.artifact
 
     async def arun(**arguments: Any) -> tuple[str, Any]:  # noqa: ANN401
-        outcome = await tools.acall(one.name, arguments)
+        dispatching = _AsyncDispatching(one.name)
+        async with dispatching:
+            outcome = await tools.acall(one.name, arguments, on_progress=dispatching.take)
         return outcome.content, outcome.artifact
 
     return StructuredTool(
@@ -81,6 +91,44 @@ def _tool(tools: MediaTools, one: ToolDefinition) -> BaseTool:
         response_format="content_and_artifact",
         handle_validation_error=_explain,
     )
+
+
+def _event(name: str, news: ToolProgress) -> dict[str, Any]:
+    return {"tool": name, **asdict(news)}
+
+
+def _dispatched(name: str, news: ToolProgress) -> None:
+    with contextlib.suppress(RuntimeError):  # called outside of any run, so there is nobody to tell
+        dispatch_custom_event(TOOL_PROGRESS_EVENT, _event(name, news))
+
+
+class _AsyncDispatching:
+    """Dispatches progress in its order while a call runs; all of it before the call returns."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._news: asyncio.Queue[ToolProgress | None] = asyncio.Queue()
+
+    def take(self, news: ToolProgress) -> None:
+        """Take in one piece of news, from any thread."""
+        self._loop.call_soon_threadsafe(self._news.put_nowait, news)
+
+    async def _run(self) -> None:
+        while (news := await self._news.get()) is not None:
+            with contextlib.suppress(RuntimeError):
+                await adispatch_custom_event(TOOL_PROGRESS_EVENT, _event(self._name, news))
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._task.cancel()
+            return
+        self._loop.call_soon(self._news.put_nowait, None)  # behind what worker threads have called in
+        await self._task
 
 
 def _explain(error: ValidationError | OldValidationError) -> str:

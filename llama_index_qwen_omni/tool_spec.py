@@ -7,14 +7,50 @@ outcome, with the artifact, is the tool's `raw_output`. Whatever goes wrong is t
 from pathlib import Path
 from typing import Any
 
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
+from llama_index_instrumentation import get_dispatcher
 
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import ToolOutcome
+from qwen_omni.tools.steps import ToolProgress
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class QwenOmniToolProgress(BaseEvent):
+    """How far a call of a tool has come, for event handlers of LlamaIndex's instrumentation.
+
+    Example:
+        from llama_index.core.instrumentation import get_dispatcher
+        from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+        from llama_index_qwen_omni.tool_spec import QwenOmniToolProgress
+
+        class Shown(BaseEventHandler):
+            def handle(self, event, **kwargs):
+                if isinstance(event, QwenOmniToolProgress):
+                    print(f"{event.tool}: {event.text}")
+
+        get_dispatcher().add_event_handler(Shown())
+    """
+
+    tool: str
+    """Which tool."""
+    done: float
+    """Steps that are finished, and a part of the one under way; grows with every event of a call."""
+    total: float | None = None
+    """How many there will be, as far as that is known."""
+    text: str = ""
+    """What happened, for people."""
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the event."""
+        return "QwenOmniToolProgress"
 
 
 class QwenOmniToolSpec(BaseToolSpec):
@@ -71,10 +107,13 @@ class QwenOmniToolSpec(BaseToolSpec):
     def _tool(self, one: ToolDefinition, told: ToolMetadata | None) -> FunctionTool:
         metadata = told or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
 
+        def report(news: ToolProgress) -> None:
+            _dispatcher.event(QwenOmniToolProgress(tool=one.name, done=news.done, total=news.total, text=news.text))
+
         def run(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
-            return self._tools.call(one.name, arguments)
+            return self._tools.call(one.name, arguments, on_progress=report)
 
         async def arun(**arguments: Any) -> ToolOutcome:  # noqa: ANN401
-            return await self._tools.acall(one.name, arguments)
+            return await self._tools.acall(one.name, arguments, on_progress=report)
 
         return FunctionTool(fn=run, async_fn=arun, metadata=metadata)

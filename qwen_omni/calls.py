@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import re
 import threading
+import weakref
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -23,7 +24,6 @@ from qwen_omni.http.connection import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.responses import Response
 from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
 from qwen_omni.spend.account import Account
@@ -55,6 +55,9 @@ class Outgoing:
         self._settings, self._carrier = settings, carrier
         self._profile = profile_for(request.model)
         self._account = Account(settings, self._profile.tokens)
+        # An event loop that is closed drops its generators without running their `finally`.
+        self._dropped = weakref.finalize(self, Account.abandon, self._account)
+        self._dropped.atexit = False
         self._state = self._new_state()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
@@ -99,8 +102,9 @@ class Outgoing:
         Raises:
             SpendLimitError: an earlier try used up what was set aside, and nothing is left for another.
         """
-        self._account.begin()
-        self._state = self._new_state()
+        state = self._new_state()
+        self._account.begin(lambda: state.response)
+        self._state = state
         self._state.estimated_input = self._account.estimated_input
         return self._state
 
@@ -109,7 +113,7 @@ class Outgoing:
 
         A link that the service could not follow is repaired once, if there is anything to repair.
         """
-        self._account.end(self._came, error)
+        self._account.end(error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):
             self._repaired = True
@@ -133,8 +137,10 @@ class Outgoing:
 
     def settle(self) -> None:
         """Close the books. An answer that its reader left early is billed by what had come."""
-        self._account.end(self._came)
-        self._account.close()
+        try:
+            self._account.end()
+        finally:
+            self._account.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,9 +151,13 @@ class Outgoing:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
         self.settle()
-        if self.deletes:
+        if not self.deletes:
+            return
+        if kind is GeneratorExit:  # dropped, maybe by a loop that is closed: nothing can be awaited any more
+            threading.Thread(target=self._release).start()
+        else:
             await asyncio.to_thread(self._release)
 
     def _release(self) -> None:
@@ -155,9 +165,6 @@ class Outgoing:
         for delivered in media.values():
             with contextlib.suppress(QwenOmniError):
                 self._carrier.release(delivered)
-
-    def _came(self) -> Response:
-        return self._state.response
 
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; tells whether anything changed."""

@@ -92,8 +92,8 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         if paths is None:
             write_text(text)
         else:
-            with writing(paths[one.media]):
-                paths[one.media].write_text(text, encoding="utf-8")
+            with writing(paths[one.media]) as file:
+                file.write_text(text, encoding="utf-8")
             show_note(f"wrote {paths[one.media]}")
         for note in one.value.notes:
             show_note(f"{one.media}: caption {note.index + 1} {note.text}")

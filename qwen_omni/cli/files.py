@@ -1,44 +1,95 @@
-"""Files that a command writes: refused beforehand where that can be seen, and one line where writing fails."""
+"""Files that a command writes: tried before anything is paid for, and written whole or not at all."""
 
 import contextlib
+import errno
 import os
+import secrets
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, LocalResourceError, QwenOmniError
+
+_RESOURCES = {
+    errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EFBIG: "disk", errno.EIO: "disk",
+    errno.EACCES: "permission", errno.EPERM: "permission", errno.EROFS: "permission",
+    errno.EMFILE: "open files", errno.ENFILE: "open files",
+}  # fmt: skip
+_TRIED_BYTES = 4096  # a full disk may still take an empty file
 
 
 def check_targets(paths: Iterable[Path]) -> None:
-    """Refuse files that cannot be written, before anything is paid for. Makes nothing.
+    """Refuse files that cannot be written, before anything is paid for. Leaves nothing behind.
 
     Raises:
-        ConfigurationError: a folder has the name of a file, or the place is none to write to.
+        ConfigurationError: the name is too long or that of a folder, or a folder has the name of a file.
+        LocalResourceError: the disk is full, or the place may not be written to.
     """
     for path in paths:
-        hindrance = _hindrance(path)
-        if hindrance is not None:
-            raise ConfigurationError(f"{path} cannot be written: {hindrance}.")
+        try:
+            _try_to_write(path)
+        except (OSError, ValueError) as error:
+            raise _cannot_write(path, error) from error
 
 
-def _hindrance(path: Path) -> str | None:
-    """Tell what keeps a file from being written, as far as that can be seen; `os.path` takes any name, `Path` not."""
-    if os.path.isdir(path):  # noqa: PTH112
-        return "it is a folder"
-    there = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))  # noqa: PTH110
-    if there != path and not there.is_dir():
-        return f"{there} is no folder"
-    return None if os.access(there, os.W_OK) else f"{there} may not be written to"
+def _try_to_write(path: Path) -> None:
+    """Write nothing where `path` is or will be; `os.path` takes any name, `Path` not."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        folder = next(one for one in path.absolute().parents if os.path.exists(one))  # noqa: PTH110
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder") from None
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+        return
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if stat.S_ISREG(there.st_mode):
+        with path.open("ab"):
+            pass
+
+
+def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, NotADirectoryError) and not reason.endswith("no folder"):
+        folder = next((one for one in path.absolute().parents if os.path.exists(one) and not one.is_dir()), path)  # noqa: PTH110
+        reason = f"{folder} is no folder"
+    told = f"{path} cannot be written: {reason}."
+    resource = _RESOURCES.get(number or 0)
+    if resource is None:
+        return ConfigurationError(f"{told} Name another place with --out or --to.")
+    advice = "Make room, or choose another place." if resource == "disk" else "Choose a place that you may write to."
+    return LocalResourceError(f"{told} {advice}", resource=resource, path=str(path))
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Make the folder of a file that the `with` block writes.
+def writing(path: Path) -> Iterator[Path]:
+    """Give the `with` block a file to write, which takes its place at `path` when the block ends without an error.
 
     Raises:
-        ConfigurationError: one of them cannot be written.
+        ConfigurationError: the name cannot be one of a file.
+        LocalResourceError: the disk is full, or the place may not be written to; what was there before is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}.") from error
+        if path.exists() and not path.is_file():  # a pipe or a device has no place to take
+            yield path
+            return
+        path.touch()  # refuses a name that cannot be one, and gives the file the permissions that the user wants
+        arriving = path.parent / f".qwen-omni-{secrets.token_hex(8)}"
+        try:
+            yield arriving
+            arriving.chmod(stat.S_IMODE(path.stat().st_mode))
+            arriving.replace(path.resolve())
+        finally:
+            arriving.unlink(missing_ok=True)
+            if not path.stat().st_size:
+                path.unlink()
+    except (OSError, ValueError) as error:
+        if isinstance(error, QwenOmniError):
+            raise
+        raise _cannot_write(path, error) from error

@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from qwen_omni.cli.choices import REGIONS, WAYS, choose
+from qwen_omni.cli.display import show_note
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.settings import Settings
+from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
+from qwen_omni.spend.costs import TokenCounts, cost_of
+from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.tools.media_tools import MediaTools
 
+DEFAULT_TOKENS = 5_000_000
+"""What the calls of one run may use together where nothing is said: some five hours of video."""
 
-def mcp(
+
+def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
     root: Annotated[Path, typer.Option("--root", help="The folder whose media may be read and sent; no other is.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Which model is asked.")] = DEFAULT_MODEL,
@@ -22,17 +28,63 @@ def mcp(
     region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
     delivery: Annotated[str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}.")] = "auto",
+    max_cny: Annotated[
+        float | None, typer.Option("--max-cny", envvar=MAX_CNY_VARIABLE, help="Yuan that all calls may cost together.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", envvar=MAX_TOKENS_VARIABLE, help="Tokens that all calls may use together."),
+    ] = None,
+    no_limit: Annotated[bool, typer.Option("--no-limit", help="Let agents spend without a limit.")] = False,
 ) -> None:
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
-    The key is read from DASHSCOPE_API_KEY. Give this command to the program that hosts the agent, for example
+    What all calls of one run of the server may cost together is limited; the limit is printed on standard error. A
+    call that would break it is refused before anything is sent, in words that the agent can act on. The key is read
+    from DASHSCOPE_API_KEY. Give this command to the program that hosts the agent, for example
     {"command": "qwen-omni", "args": ["mcp", "--root", "/home/me/videos"]}.
     """
     if find_spec("mcp") is None:
         raise ConfigurationError("The MCP server needs one more package: pip install 'qwen-omni[mcp]'")
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
+    limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
-    )
+        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
+        spend_limit=limit,
+    )  # fmt: skip
+    show_note(_limit_text(limit, model))
     asyncio.run(serve_stdio(MediaTools(root, settings=settings, model=model, transcriber=transcriber)))
+
+
+def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> SpendLimit | None:
+    """Choose the limit: what is asked for, none, or the default.
+
+    Raises:
+        ConfigurationError: both are asked for, or an impossible limit.
+    """
+    if no_limit and (max_cny is not None or max_tokens is not None):
+        raise ConfigurationError(
+            f"--no-limit excludes --max-cny and --max-tokens (also as {MAX_CNY_VARIABLE} and {MAX_TOKENS_VARIABLE})."
+        )
+    if no_limit:
+        return None
+    if max_cny is None and max_tokens is None:
+        return SpendLimit(tokens=DEFAULT_TOKENS)
+    return SpendLimit(cny=max_cny, tokens=max_tokens)
+
+
+def _limit_text(limit: SpendLimit | None, model: str) -> str:
+    """Say what the calls of this run may cost, and how to change it."""
+    if limit is None:
+        return "No spend limit: agents may spend as much as the account lets them."
+    most = limit.limits
+    shown = [f"{most['tokens']:,} tokens" if most["tokens"] is not None else "",
+             f"CNY {most['CNY']:g}" if most["CNY"] is not None else ""]  # fmt: skip
+    tokens = most["tokens"]
+    known = None if tokens is None else cost_of(TokenCounts(text=int(tokens)), model).cny
+    worth = "" if known is None else f" (CNY {known:.3g} as text to {model}; sound and answers cost more)"
+    return (
+        f"Spend limit of this run: {' and '.join(filter(None, shown))}{worth}. Change it with --max-cny, --max-tokens, "
+        f"{MAX_CNY_VARIABLE} or {MAX_TOKENS_VARIABLE}; --no-limit lifts it."
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.display import progress, show_note, show_table, write_json
-from qwen_omni.cli.files import writing
+from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.prepare import split_look
@@ -35,8 +35,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)  # type: ignore[arg-type]
-    with writing(to):
-        to.mkdir(exist_ok=True)
+    check_targets([to / f"{Path(media).stem}-000.mp4"])
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
     made = split_look(
@@ -66,11 +65,11 @@ def _written(prepared: Prepared, stem: str, folder: Path) -> dict[str, Any]:
     target = folder / f"{stem}-{prepared.segment.index:03d}{prepared.path.suffix}"
     if target.exists():
         raise ConfigurationError(f"{target} is already there; name another folder with --to.")
-    with writing(target):
+    with writing(target) as file:
         if prepared.temporary:
-            shutil.move(prepared.path, target)
+            shutil.move(prepared.path, file)
         else:
-            shutil.copyfile(prepared.path, target)
+            shutil.copyfile(prepared.path, file)
     return {
         "file": str(target),
         "start": float(prepared.start),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -83,6 +84,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     )  # fmt: skip
     targets = _targets(media, out, [ending for ending, on in files.items() if on])
     check_targets(targets.values())
+    if html and find_spec("jinja2") is None:
+        raise ConfigurationError("--html needs one more package: pip install 'qwen-omni[cli]'")
     if dry_run:
         _show_foresight(media, settings, options)
     elif question is not None:
@@ -155,16 +158,16 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
         ConfigurationError: one of them cannot be written.
     """
     for form, path in targets.items():
-        with writing(path):
+        with writing(path) as file:
             match form:
                 case "srt":
-                    path.write_text(found.to_srt(), encoding="utf-8")
+                    file.write_text(found.to_srt(), encoding="utf-8")
                 case "vtt":
-                    path.write_text(found.to_vtt(), encoding="utf-8")
+                    file.write_text(found.to_vtt(), encoding="utf-8")
                 case "markdown":
-                    path.write_text(found.to_markdown(), encoding="utf-8")
+                    file.write_text(found.to_markdown(), encoding="utf-8")
                 case _:
-                    found.to_html(path)
+                    found.to_html(file)
         show_note(f"wrote {path}")
 
 

@@ -151,8 +151,8 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
     text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
     if path is not None:
-        with writing(path):
-            path.write_text(text, encoding="utf-8")
+        with writing(path) as file:
+            file.write_text(text, encoding="utf-8")
         write_text(f"{path}\n")
         return
     head = f"== {media}\n" if titled else ""

@@ -28,7 +28,7 @@ class Account:
         self._limit, self._ledger, self._rules = settings.spend_limit, settings.ledger, rules
         self._estimate: Estimate | None = None
         self._held: Reservation | None = None
-        self._running = False
+        self._came: Callable[[], Response] | None = None
 
     @property
     def estimated_input(self) -> int | None:
@@ -46,43 +46,62 @@ class Account:
         if self._limit is not None:
             self._held = self._limit.reserve(estimate)
 
-    def begin(self) -> None:
-        """Note that a try is about to be sent, and set money aside for it if an earlier one used up its own."""
+    def begin(self, came: Callable[[], Response]) -> None:
+        """Note that a try is about to be sent, and set money aside for it if an earlier one used up its own.
+
+        Args:
+            came: gives as much of the answer as has come; it must not hold the call itself, which would never be
+                collected then.
+        """
         if self._limit is not None and self._estimate is not None and (self._held is None or not self._held.is_open):
             self._held = self._limit.reserve(self._estimate)
-        self._running = True
+        self._came = came
 
-    def end(self, answer: Callable[[], Response], error: QwenOmniError | None = None) -> None:
+    def end(self, error: QwenOmniError | None = None) -> None:
         """Note how a try ended, with as much of its answer as came; only the first word about a try counts."""
-        if not self._running:
+        used = self._used(error)
+        if used is None or self._estimate is None:
             return
-        self._running = False
-        if self._limit is None and self._ledger is None:
-            return
-        came = answer()
-        if came.usage is not None:
-            self._bill(TokenCounts.of(came.usage), came, cut=False)
-        elif error is None or _is_billed(error, came):
-            self._bill(self._guess(came), came, cut=True)
+        counts, came, cut = used
+        if self._held is not None:
+            self._held.settle(counts)
+        self._record(counts, came, cut=cut)
 
     def close(self) -> None:
         """Give back what is still set aside: the call is over."""
         if self._held is not None:
             self._held.release()
 
-    def _bill(self, counts: TokenCounts, came: Response, *, cut: bool) -> None:
-        estimate = self._estimate
-        if estimate is None:
-            return
-        if self._held is not None:
-            self._held.settle(counts)
-        if self._ledger is not None:
+    def abandon(self) -> None:
+        """End a call that was dropped unfinished, as a closed event loop does: billed like one that was left early.
+
+        Takes no lock, so that a finalizer may call it anywhere.
+        """
+        used, held, self._held = self._used(None), self._held, None
+        if held is not None:
+            held.abandon(None if used is None else held.cost.pricing.cost(used[0]))
+        if used is not None and self._estimate is not None:
+            self._record(used[0], used[1], cut=used[2], late=True)
+
+    def _used(self, error: QwenOmniError | None) -> tuple[TokenCounts, Response, bool] | None:
+        """Return what the running try used, its answer and whether that is a guess; `None` if it costs nothing."""
+        answer, self._came = self._came, None
+        if answer is None or (self._limit is None and self._ledger is None):
+            return None
+        came = answer()
+        if came.usage is not None:
+            return TokenCounts.of(came.usage), came, False
+        return (self._guess(came), came, True) if error is None or _is_billed(error, came) else None
+
+    def _record(self, counts: TokenCounts, came: Response, *, cut: bool, late: bool = False) -> None:
+        if self._ledger is not None and self._estimate is not None:
             self._ledger.record(
                 counts,
-                model=came.model or estimate.model,
-                pricing=estimate.cost.pricing,
+                model=came.model or self._estimate.model,
+                pricing=self._estimate.cost.pricing,
                 estimated=self.estimated_input,
                 cut=cut,
+                late=late,
             )
 
     def _guess(self, came: Response) -> TokenCounts:

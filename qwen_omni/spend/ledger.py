@@ -1,6 +1,7 @@
 """What calls did use and cost, added up by model, beside what they had been estimated at."""
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -79,11 +80,14 @@ class UsageLedger:
         self._region, self._prices, self._rate = region, prices, rate
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._late: deque[tuple[str, Entry]] = deque()
 
     @property
     def models(self) -> Mapping[str, Entry]:
         """What each model has used so far."""
         with self._lock:
+            while self._late:
+                self._add(*self._late.popleft())
             return dict(self._entries)
 
     @property
@@ -99,6 +103,7 @@ class UsageLedger:
         pricing: Pricing | None = None,
         estimated: int | None = None,
         cut: bool = False,
+        late: bool = False,
     ) -> None:
         """Add one call.
 
@@ -108,6 +113,7 @@ class UsageLedger:
             pricing: how its tokens are priced, if not as the ledger would.
             estimated: tokens in as they were estimated.
             cut: the service did not tell; `used` is an estimate itself.
+            late: add it when the ledger is read next; takes no lock, so a finalizer may call it anywhere.
         """
         counts = TokenCounts.of(used) if isinstance(used, Usage) else used
         priced = pricing or pricing_for(model, self._region, prices=self._prices, rate=self._rate)
@@ -122,8 +128,14 @@ class UsageLedger:
         )
         if estimated is not None and not cut:
             entry = replace(entry, estimated=estimated, compared=counts.input)
+        if late:
+            self._late.append((model, entry))
+            return
         with self._lock:
-            self._entries[model] = self._entries.get(model, Entry()) + entry
+            self._add(model, entry)
+
+    def _add(self, model: str, entry: Entry) -> None:
+        self._entries[model] = self._entries.get(model, Entry()) + entry
 
     def lines(self) -> list[str]:
         """Tell it to people, a line for each model and one for all."""

@@ -7,7 +7,8 @@ money is gone then, and the next call is refused.
 
 import math
 import threading
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -80,17 +81,25 @@ class SpendLimit:
         self._lock = threading.Lock()
         self._spent = Spent()
         self._open: dict[Reservation, Spent] = {}
+        self._abandoned: deque[tuple[Reservation, Spent | None]] = deque()
+
+    @property
+    def limits(self) -> Mapping[str, float | None]:
+        """What all calls together may cost: by "tokens", "CNY" and "USD"; `None` where there is no limit."""
+        return dict(self._whole)
 
     @property
     def spent(self) -> "Spent":
         """What finished calls have cost."""
         with self._lock:
+            self._close_abandoned()
             return self._spent
 
     @property
     def reserved(self) -> "Spent":
         """What running calls may cost."""
         with self._lock:
+            self._close_abandoned()
             return Spent.sum(self._open.values())
 
     def reserve(self, call: Cost | Predicted) -> "Reservation":
@@ -115,6 +124,7 @@ class SpendLimit:
             self._check_all(Spent.of(cost), cost)
 
     def _check_all(self, wanted: "Spent", cost: Cost) -> None:
+        self._close_abandoned()
         taken = Spent.sum((self._spent, *self._open.values()))
         for unit in self._whole:
             self._check(unit, wanted, taken, cost)
@@ -144,12 +154,24 @@ class SpendLimit:
     def close(self, held: "Reservation", spent: "Spent | None") -> None:
         """End a reservation, with what it did cost. Once ended it stays so; called by `Reservation` alone."""
         with self._lock:
-            if self._open.pop(held, None) is not None and spent is not None:
-                self._spent = Spent.sum((self._spent, spent))
+            self._close(held, spent)
+
+    def abandon(self, held: "Reservation", spent: "Spent | None") -> None:
+        """End a reservation whose call was dropped unfinished; takes no lock, so a finalizer may call it anywhere."""
+        self._abandoned.append((held, spent))
+
+    def _close(self, held: "Reservation", spent: "Spent | None") -> None:
+        if self._open.pop(held, None) is not None and spent is not None:
+            self._spent = Spent.sum((self._spent, spent))
+
+    def _close_abandoned(self) -> None:
+        while self._abandoned:
+            self._close(*self._abandoned.popleft())
 
     def is_open(self, held: "Reservation") -> bool:
         """Tell whether a reservation has neither been settled nor released."""
         with self._lock:
+            self._close_abandoned()
             return held in self._open
 
     def __deepcopy__(self, _: object) -> Self:
@@ -192,6 +214,10 @@ class Reservation:
     def release(self) -> None:
         """Tell that the call cost nothing."""
         self._limit.close(self, None)
+
+    def abandon(self, did: Cost | None) -> None:
+        """End it for a call that was dropped unfinished: at `did`, or released; safe in a finalizer."""
+        self._limit.abandon(self, None if did is None else Spent.of(did))
 
     def __enter__(self) -> Self:
         return self

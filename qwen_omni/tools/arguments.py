@@ -24,10 +24,10 @@ def _no_switch(value: Any) -> Any:  # noqa: ANN401  (what a model wrote)
 
 _Number = BeforeValidator(_no_switch)
 Start = Annotated[
-    float | None, _Number, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to begin at.")
+    float | None, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to begin at."), _Number
 ]
 End = Annotated[
-    float | None, _Number, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at.")
+    float | None, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at."), _Number
 ]
 
 
@@ -57,8 +57,8 @@ class AskVideo(Arguments):
     end: End = None
     fps: Annotated[
         float | None,
-        _Number,
         Field(ge=0.1, le=10, allow_inf_nan=False, description="Frames per second to look at; 2 else."),
+        _Number,
     ] = None
 
 

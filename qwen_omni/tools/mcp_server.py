@@ -3,15 +3,28 @@
 Errors of a tool are results that say so (`is_error`), as the protocol wants it, so that the model can put them right.
 """
 
+import asyncio
+import contextlib
 import json
+import math
+import time
+from collections.abc import Awaitable, Callable
 
+import anyio
 import mcp_types as types
+from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from qwen_omni.http.flows import package_version
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.outcome import ToolOutcome, bounded_value
+from qwen_omni.tools.steps import ToolProgress
+
+Report = Callable[[float, float | None, str], Awaitable[None]]
+HEARTBEAT = 10.0
+"""Seconds without news after which a client is told that the work goes on: many give up after a minute."""
+_CREEP = 0.05  # of the way to the next step; the protocol wants every number above the one before
 
 _INSTRUCTIONS = (
     "Tools about the videos, recordings and pictures of one folder. Paths are relative to it; probe_media with path "
@@ -33,8 +46,10 @@ def make_server(tools: MediaTools) -> "Server[object]":
     async def on_list(_: object, __: object) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_told(one) for one in tools.definitions])
 
-    async def on_call(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        return _result(await tools.acall(asked.name, asked.arguments or {}))
+    async def on_call(
+        context: ServerRequestContext[object], asked: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        return _result(await _carried_out(tools, asked, context.session.report_progress))
 
     return Server(
         "qwen-omni", version=package_version(), instructions=_INSTRUCTIONS, on_list_tools=on_list, on_call_tool=on_call
@@ -49,6 +64,42 @@ async def serve_stdio(tools: MediaTools) -> None:
             await server.run(incoming, outgoing, server.create_initialization_options())
     finally:
         await tools.aclose()
+
+
+async def _carried_out(tools: MediaTools, asked: types.CallToolRequestParams, report: Report) -> ToolOutcome:
+    """Carry out a call and report its progress; cancelled, it ends the work before it ends itself."""
+    loop, news = asyncio.get_running_loop(), asyncio.Queue[ToolProgress]()
+
+    def told(progress: ToolProgress) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(news.put_nowait, progress)
+
+    # A task of its own: the SDK cancels again and again, and cleaning up must not be cut short.
+    work = asyncio.create_task(tools.acall(asked.name, asked.arguments or {}, on_progress=told))
+    telling = asyncio.create_task(_reported(news, report))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        work.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([work])
+        raise
+    finally:
+        telling.cancel()
+
+
+async def _reported(news: asyncio.Queue[ToolProgress], report: Report) -> None:
+    """Report progress as it comes, and that the work goes on where nothing comes; every number is above the last."""
+    began, sent, total = time.monotonic(), 0.0, None
+    while True:
+        try:
+            progress = await asyncio.wait_for(news.get(), HEARTBEAT)
+            done, total, text = progress.done, progress.total, progress.text
+        except TimeoutError:
+            done, text = sent, f"still working, {time.monotonic() - began:,.0f} s so far"
+        sent = done if done > sent else sent + (math.floor(sent) + 1 - sent) * _CREEP
+        with contextlib.suppress(Exception):  # a client that is gone ends the call by itself
+            await report(sent, total, text)
 
 
 def _told(one: ToolDefinition) -> types.Tool:

@@ -27,8 +27,12 @@ from qwen_omni.tools.arguments import (
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.moments import find_moment
 from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
-from qwen_omni.tools.steps import Bench, Local, Step, Steps, Work
+from qwen_omni.tools.steps import Bench, Local, Meter, OnToolProgress, Step, Steps, Work
 from qwen_omni.tools.summaries import summarize_video
+
+_LOOKED = "looked at the file"
+_DELIVERED = "prepared the media; waiting for the answer"
+_ANSWERED = "the answer is there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,24 +146,36 @@ class MediaTools:
         """The folder."""
         return self._bench.folder.root
 
-    def call(self, name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
-        """Carry out one call; whatever went wrong is told in the outcome."""
+    def call(
+        self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
+    ) -> ToolOutcome:
+        """Carry out one call; whatever went wrong is told in the outcome.
+
+        Args:
+            name: which tool.
+            arguments: as its schema has them.
+            on_progress: told after every step, from whatever thread works.
+        """
+        meter = Meter(on_progress, clean=self._bench.told)
         try:
             work = self._begin(name, arguments)
             step = _go_on(work, None)
             while not isinstance(step, ToolOutcome):
-                step = _go_on(work, self._do(step))
+                step = _go_on(work, self._do(step, meter))
         except Exception as error:  # noqa: BLE001  (a tool tells, it does not raise)
             return self._told(error)
         return step
 
-    async def acall(self, name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
-        """Do what `call` does without blocking the event loop."""
+    async def acall(
+        self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
+    ) -> ToolOutcome:
+        """Do what `call` does in `asyncio`. Cancelling it ends the work; what is finished is kept."""
+        meter = Meter(on_progress, clean=self._bench.told)
         try:
             work = self._begin(name, arguments)
             step = _go_on(work, None)
             while not isinstance(step, ToolOutcome):
-                step = _go_on(work, await self._ado(step))
+                step = _go_on(work, await self._ado(step, meter))
         except Exception as error:  # noqa: BLE001
             return self._told(error)
         return step
@@ -184,23 +200,37 @@ class MediaTools:
             )
         return definition.steps(self._bench, definition.arguments.model_validate(dict(arguments)))
 
-    def _do(self, step: Step) -> Any:  # noqa: ANN401  (whatever comes of a step)
+    def _do(self, step: Step, meter: Meter) -> Any:  # noqa: ANN401  (whatever comes of a step)
         match step:
             case Local():
-                return step.action()
+                found = step.action()
+                meter.step(_LOOKED)
+                return found
             case Work():
-                return step.sync(self._client())
+                return step.sync(self._client(), meter)
             case ChatRequest():
-                return self._client().complete(step)
+                client = self._client()
+                outgoing = client.deliver(step)
+                meter.step(_DELIVERED)
+                answer = client.answer(outgoing)
+                meter.step(_ANSWERED)
+                return answer
 
-    async def _ado(self, step: Step) -> Any:  # noqa: ANN401
+    async def _ado(self, step: Step, meter: Meter) -> Any:  # noqa: ANN401
         match step:
             case Local():
-                return await asyncio.to_thread(step.action)
+                found = await asyncio.to_thread(step.action)
+                meter.step(_LOOKED)
+                return found
             case Work():
-                return await step.asynchronous(self._async_client())
+                return await step.asynchronous(self._async_client(), meter)
             case ChatRequest():
-                return await self._async_client().complete(step)
+                client = self._async_client()
+                outgoing = await client.deliver(step)
+                meter.step(_DELIVERED)
+                answer = await client.answer(outgoing)
+                meter.step(_ANSWERED)
+                return answer
 
     def _told(self, error: Exception) -> ToolOutcome:
         return wrong_arguments(error) if isinstance(error, ValidationError) else failed(error, self.media_root)

@@ -12,6 +12,7 @@ from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import user
+from qwen_omni.profiles import profile_for
 from qwen_omni.tools.arguments import FindMoment
 from qwen_omni.tools.outcome import ToolOutcome, bounded, line
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
@@ -55,7 +56,7 @@ def find_moment(bench: Bench, asked: FindMoment) -> Steps:
         raise UnsupportedMediaError("That is a picture; it has no moments. Use ask_video.")
     seconds = None if info.duration is None else float(info.duration)
     gaps: tuple[FailedSegment, ...] = ()
-    if seconds is None or seconds <= _WHOLE_SECONDS:
+    if seconds is None or seconds <= _whole_seconds(bench, info):
         found = yield from _ask(bench, asked, source, info)
     else:
         found, gaps = yield from _through(bench, asked, source)
@@ -67,6 +68,12 @@ def find_moment(bench: Bench, asked: FindMoment) -> Steps:
     text = bounded([head, *gap_lines(bench, gaps), *lines], "Ask more narrowly.")
     facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(bench, gaps)}
     return ToolOutcome(content=text, artifact=facts)
+
+
+def _whole_seconds(bench: Bench, info: MediaInfo) -> float:
+    """Return up to which length a file is asked about in one call: what the model takes, at most."""
+    limits = profile_for(bench.model).limits
+    return min(_WHOLE_SECONDS, limits.audio_seconds if info.kind == "audio" else limits.video_seconds)
 
 
 def merged(found: list[Moment]) -> list[Moment]:
@@ -98,8 +105,10 @@ def _through(
     """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
     question, options = _QUESTION.format(query=asked.query), SummaryOptions(model=bench.model)
     answer: VideoAnswer = yield Work(
-        sync=lambda client: ask_video(source, question, client=client, options=options),
-        asynchronous=lambda client: aask_video(source, question, client=client, options=options),
+        sync=lambda client, meter: ask_video(source, question, client=client, options=options, on_progress=meter.video),
+        asynchronous=lambda client, meter: aask_video(
+            source, question, client=client, options=options, on_progress=meter.video
+        ),
     )
     noted = [note for findings in answer.findings for note in findings.evidence]
     return [Moment(start=one.start, end=one.end, what=one.text) for one in noted], answer.gaps

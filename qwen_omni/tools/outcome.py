@@ -20,6 +20,7 @@ from qwen_omni.errors import (
     MediaDoesNotFitError,
     MediaOutsideRootError,
     QwenOmniError,
+    SpendLimitError,
     TaskUnfinishedError,
 )
 from qwen_omni.redact import clean
@@ -161,12 +162,17 @@ def _short(words: str) -> str:
     return words if len(words) <= _MOST_ERROR else f"{words[:_MOST_ERROR]}…"
 
 
-def _advice(error: QwenOmniError) -> str:
+def _advice(error: QwenOmniError) -> str:  # noqa: PLR0911  (one sentence for each kind)
     match error:
         case MediaDoesNotFitError():
             return "With start and end a piece of it can be asked about."
         case TaskUnfinishedError():
             return "Call the same again later."
+        case SpendLimitError():
+            return (
+                "The people who run this program limited what tools may cost. Ask about a shorter piece (start, end) "
+                "or fewer frames (fps); if that is refused, too, go on without and tell the user. probe_media is free."
+            )
         case ConfigurationError():
             return "Only the people who run this program can change that: tell the user."
         case APIError() if not error.retryable:

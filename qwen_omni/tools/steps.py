@@ -4,6 +4,8 @@ A tool is a generator. It yields a `ChatRequest`, or `Work` that has a form for 
 it, and returns its outcome. Whatever it raises becomes text.
 """
 
+import math
+import threading
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from qwen_omni.tools.outcome import ToolOutcome, bounded, line, without_places
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
+from qwen_omni.video.progress import Progress
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Response
@@ -33,11 +36,89 @@ _PART_ADVICE = "Ask about a part of it with start and end."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolProgress:
+    """How far a call of a tool has come.
+
+    Attributes:
+        done: steps that are finished, and a part of the one under way; grows with every report.
+        total: how many there will be, as far as that is known.
+        text: what happened, for people.
+    """
+
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+OnToolProgress = Callable[[ToolProgress], None]
+
+
+class Meter:
+    """Turns what is known about a call into progress that only grows. Safe to share between threads.
+
+    Example:
+        >>> told = []
+        >>> meter = Meter(told.append)
+        >>> meter.step("looked")
+        >>> meter.tick("still working")
+        >>> [(one.done, one.text) for one in told]
+        [(1, 'looked'), (1.5, 'still working')]
+    """
+
+    def __init__(self, on_progress: OnToolProgress | None = None, *, clean: Callable[[str], str] = str) -> None:
+        self._on_progress, self._clean = on_progress, clean
+        self._lock = threading.Lock()
+        self._whole, self._between = 0, 0
+        self._base, self._pass = 0, (0, 0)
+        self._total: float | None = None
+
+    def step(self, text: str) -> None:
+        """Report that a step is finished."""
+        with self._lock:
+            self._report(self._whole + 1, text)
+            self._base = self._whole
+
+    def tick(self, text: str) -> None:
+        """Report that the work goes on, or a part of a step."""
+        with self._lock:
+            self._report(self._whole, text)
+
+    def video(self, news: Progress) -> None:
+        """Report news of a run over a long video; a second pass over it counts on from the first."""
+        with self._lock:
+            if news.done < self._pass[0]:
+                self._base += self._pass[1]
+            self._pass = (news.done, news.segments)
+            self._total = self._base + news.segments + 1  # the notes are joined at the end
+            done = news.segments + 1 if news.kind == "done" else news.done
+            self._report(self._base + done, _news_text(news))
+
+    def _report(self, whole: int, text: str) -> None:
+        if whole > self._whole:
+            self._whole, self._between = whole, 0
+            done: float = whole
+        else:
+            self._between += 1
+            done = self._whole + 1 - 1 / (1 + self._between)
+        if self._on_progress is not None:
+            total = None if self._total is None else max(self._total, math.ceil(done))
+            self._on_progress(ToolProgress(done=done, total=total, text=self._clean(text)))
+
+
+def _news_text(news: Progress) -> str:
+    if news.segment is None:
+        return news.text or news.kind
+    where = f"segment {news.segment + 1} of {news.segments} ({news.start or 0:.0f}-{news.end or 0:.0f} s)"
+    words = {"segment": "already known" if news.reused else "answered", "gap": "failed"}
+    return f"{where} {words.get(news.kind, news.kind)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """Something to be done, for either client."""
 
-    sync: Callable[[OmniClient], Any]
-    asynchronous: Callable[[AsyncOmniClient], Awaitable[Any]]
+    sync: Callable[[OmniClient, "Meter"], Any]
+    asynchronous: Callable[[AsyncOmniClient, "Meter"], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +194,8 @@ def transcribe_audio(bench: Bench, asked: TranscribeAudio) -> Steps:
     source = bench.folder.source(asked.path)
     options = TranscriptionOptions(model=bench.transcriber, start=asked.start, end=asked.end)
     said: Transcript = yield Work(
-        sync=lambda client: transcribe(source, client=client, options=options),
-        asynchronous=lambda client: atranscribe(source, client=client, options=options),
+        sync=lambda client, meter: transcribe(source, client=client, options=options, on_progress=meter.step),
+        asynchronous=lambda client, meter: atranscribe(source, client=client, options=options, on_progress=meter.step),
     )
     said = said.model_copy(update={"source": bench.folder.name_of(source)})
     lines = [_spoken(one) for one in said.sentences] or said.text.splitlines() or ["(Nobody speaks.)"]

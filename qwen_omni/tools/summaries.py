@@ -24,8 +24,8 @@ def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
         raise UnsupportedMediaError("That is a picture. Use ask_video or caption_video.")
     options = SummaryOptions(model=bench.model, start=asked.start, end=asked.end, wish=asked.focus)
     found: VideoSummary = yield Work(
-        sync=lambda client: summarize(source, client=client, options=options),
-        asynchronous=lambda client: asummarize(source, client=client, options=options),
+        sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
+        asynchronous=lambda client, meter: asummarize(source, client=client, options=options, on_progress=meter.video),
     )
     name = bench.folder.name_of(source)
     chapters = [

@@ -11,11 +11,15 @@ from qwen_omni.media.look import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.transcription.work import Stages, stages
+from qwen_omni.transcription.work import OnStage, Stages, stages
 
 
 def transcribe(
-    media: Anything, *, client: OmniClient | None = None, options: TranscriptionOptions = DEFAULT_OPTIONS
+    media: Anything,
+    *,
+    client: OmniClient | None = None,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    on_progress: OnStage | None = None,
 ) -> Transcript:
     """Find out what was said in a recording or a video, and when.
 
@@ -26,6 +30,7 @@ def transcribe(
         media: a path or URL that the program chose, bytes, or a `MediaSource`.
         client: reaches the service; made from the environment if not given.
         options: the model, the language, speakers, how long to wait.
+        on_progress: told in words after every step, from whatever thread works.
 
     Raises:
         ConfigurationError: the model cannot do what is asked, or the sound has no way to it.
@@ -43,8 +48,8 @@ def transcribe(
     """
     if client is None:
         with OmniClient() as own:
-            return transcribe(media, client=own, options=options)
-    work = stages(media, client.settings, options)
+            return transcribe(media, client=own, options=options, on_progress=on_progress)
+    work = stages(media, client.settings, options, on_progress)
     try:
         step = _advance(work, None)
         while not isinstance(step, Done):
@@ -60,13 +65,17 @@ def transcribe(
 
 
 async def atranscribe(
-    media: Anything, *, client: AsyncOmniClient | None = None, options: TranscriptionOptions = DEFAULT_OPTIONS
+    media: Anything,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    on_progress: OnStage | None = None,
 ) -> Transcript:
     """Do what `transcribe` does without blocking the event loop."""
     if client is None:
         async with AsyncOmniClient() as own:
-            return await atranscribe(media, client=own, options=options)
-    work = stages(media, client.settings, options)
+            return await atranscribe(media, client=own, options=options, on_progress=on_progress)
+    work = stages(media, client.settings, options, on_progress)
     step: Flow[Any] | ChatRequest | Done[Transcript]
     outcome: object = None
     running: asyncio.Future[Flow[Any] | ChatRequest | Done[Transcript]] | None = None

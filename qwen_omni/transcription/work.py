@@ -6,7 +6,7 @@ what blocks in between: files, uploads, the record of tasks. `transcription.run`
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from qwen_omni.client import make_carrier
@@ -30,15 +30,26 @@ from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_t
 _PATIENCE = 0.1  # seconds between two looks at a task that another submits
 
 Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
+OnStage = Callable[[str], None]
+"""Told in words what was done."""
 
 
-def stages(media: object, settings: Settings, options: TranscriptionOptions) -> Stages:
+def stages(media: object, settings: Settings, options: TranscriptionOptions, on_stage: OnStage | None = None) -> Stages:
     """Give the stages of one transcription; raises as `transcribe` does."""
+    tell = on_stage or _untold
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
+    tell("prepared the recording")
     if profile.route == "chat":
-        return (yield from _by_chat(recording, options, profile))
-    return (yield from _Errand(recording, settings, options, profile).stages())
+        said = yield from _by_chat(recording, options, profile)
+    else:
+        said = yield from _Errand(recording, settings, options, profile, tell).stages()
+    tell("the transcript is there")
+    return said
+
+
+def _untold(_: str) -> None:
+    pass
 
 
 def _by_chat(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:
@@ -58,8 +69,14 @@ class _Errand:
     """One recording on its way through the task routes."""
 
     def __init__(
-        self, recording: Recording, settings: Settings, options: TranscriptionOptions, profile: TranscriptionProfile
+        self,
+        recording: Recording,
+        settings: Settings,
+        options: TranscriptionOptions,
+        profile: TranscriptionProfile,
+        tell: OnStage,
     ) -> None:
+        self._tell = tell
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
         self._tasks = Tasks(settings.cache_dir)
@@ -87,6 +104,7 @@ class _Errand:
             fresh = False
             task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
             self._under_way = True
+            self._tell(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for its end")
             state: TaskState = yield await_end(self._desk, self._options, task.task_id)
             self._under_way = False
             if task is found and task.left:
