@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
-from typing import Self
+from typing import Any, Self
 
 from qwen_omni.calls import Making, Outgoing
 from qwen_omni.delivery.carry import Carrier
@@ -48,9 +48,12 @@ class OmniClient:
         Raises:
             ConfigurationError: there is no key.
         """
-        self.settings = settings or Settings.load()
+        self.settings = (settings or Settings.load()).with_key()
         self._connection = Connection(self.settings)
         self._carrier = make_carrier(self.settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OmniClient, (self.settings,)  # connections belong to the process that made them
 
     def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
         """Send a request and give the answer as it comes.
@@ -136,9 +139,12 @@ class AsyncOmniClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Use these settings, or those of the environment; raises `ConfigurationError` without a key."""
-        self.settings = settings or Settings.load()
+        self.settings = (settings or Settings.load()).with_key()
         self._connection = AsyncConnection(self.settings)
         self._carrier = make_carrier(self.settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AsyncOmniClient, (self.settings,)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """Send a request and give the answer as it comes; see `OmniClient.stream`."""

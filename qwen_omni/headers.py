@@ -4,7 +4,9 @@ Whatever else is put there fails below us, in an error that quotes the whole val
 """
 
 import re
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 from qwen_omni.errors import ConfigurationError
 
@@ -25,6 +27,33 @@ def check_header_value(value: str, what: str) -> None:
         ConfigurationError: it is no text, or holds a character that cannot be sent.
     """
     _check(value, what, _ODD_IN_VALUE, "printable ASCII without a space at either end")
+
+
+class HiddenHeaders(dict[str, str]):
+    """Headers, which may hold secrets: shown by name alone, and pickled not at all."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(sorted(self))}>" if self else "{}"
+
+    def __copy__(self) -> "HiddenHeaders":
+        return HiddenHeaders(self)
+
+    def __deepcopy__(self, _: object) -> "HiddenHeaders":
+        return HiddenHeaders(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        warn_of_headers(self)
+        return HiddenHeaders, ()
+
+
+def warn_of_headers(headers: Mapping[str, str] | None) -> None:
+    """Warn that headers are left out of a pickle."""
+    if headers:
+        warnings.warn(
+            f"Headers may hold secrets, so {', '.join(sorted(headers))} are left out of the pickle. Pass them again "
+            "where it is loaded.",
+            stacklevel=3,
+        )
 
 
 def check_headers(headers: Mapping[str, str], what: str) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS
 from qwen_omni.connections import CONNECTION_RANGES, Clients, ConnectionOptions
 from qwen_omni.delivery.delivered import Delivery
+from qwen_omni.headers import warn_of_headers
 from qwen_omni.options import OPTION_RANGES, Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region
@@ -95,6 +96,12 @@ class ModelFields(BaseModel):
 
     # Built where it is used: only the frameworks' classes are ever made, and building a class costs much of an import.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        # No key travels in a pickle; the other end takes its own from the environment.
+        warn_of_headers(self.extra_headers)
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "api_key": None, "extra_headers": None}}
 
     def client(self) -> "OmniClient":
         """Give the core's client of this model's connection, for what the framework has no words for."""

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -66,6 +66,15 @@ class OssCredentials:
 
     def __repr__(self) -> str:
         return "OssCredentials(<hidden>)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return environment_credentials, ()  # no key travels in a pickle
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
 
 
 CredentialsSource = OssCredentials | Callable[[], OssCredentials]
@@ -151,15 +160,13 @@ class OssSettings:
             return self.credentials()
         if self.credentials is not None:
             return self.credentials
-        key_id, secret, token = (
-            os.environ.get(name, "").strip() for name in (KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, TOKEN_VARIABLE)
-        )
-        if not key_id or not secret:
-            raise ConfigurationError(
-                f"No key for the bucket {self.bucket!r}. Set {KEY_ID_VARIABLE} and {KEY_SECRET_VARIABLE} "
-                f"(and {TOKEN_VARIABLE} for a temporary key), or pass credentials= to OssSettings."
-            )
-        return OssCredentials.of(key_id, secret, token)
+        return environment_credentials(f" {self.bucket!r}")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # nothing of it changes, and its key would be lost on the way of a pickle
 
     def __getstate__(self) -> dict[str, Any]:
         # No key travels in a pickle; the other end takes its own from the environment.
@@ -169,6 +176,23 @@ class OssSettings:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def environment_credentials(bucket: str = "") -> OssCredentials:
+    """Read the key of a bucket from the environment.
+
+    Raises:
+        ConfigurationError: there is none, or no header can carry it.
+    """
+    key_id, secret, token = (
+        os.environ.get(name, "").strip() for name in (KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, TOKEN_VARIABLE)
+    )
+    if not key_id or not secret:
+        raise ConfigurationError(
+            f"No key for the bucket{bucket}. Set {KEY_ID_VARIABLE} and {KEY_SECRET_VARIABLE} "
+            f"(and {TOKEN_VARIABLE} for a temporary key), or pass credentials= to OssSettings."
+        )
+    return OssCredentials.of(key_id, secret, token)
 
 
 def with_scheme(endpoint: str) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -14,7 +14,7 @@ from qwen_omni.addresses import CHAT_PATH
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.headers import check_header_value, check_headers
+from qwen_omni.headers import HiddenHeaders, check_header_value, check_headers
 from qwen_omni.options import Dialect
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
@@ -68,6 +68,8 @@ def default_cache_dir() -> Path:
 class Settings:
     """How to reach the service. Make it with `Settings.load`, which fills gaps from the environment.
 
+    A pickle holds neither the key nor headers: where it is loaded, the key is taken from the environment.
+
     Attributes:
         api_key: the service's key; shown nowhere.
         base_url: the address of the OpenAI-compatible routes.
@@ -112,11 +114,41 @@ class Settings:
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", HiddenHeaders(self.headers))
         check_header_value(self.api_key.get_secret_value(), "The API key")
         check_headers(self.headers, "headers=")
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         check_numbers(self, SETTINGS_RANGES)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # No key travels in a pickle; the other end takes its own from the environment.
+        kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**kept, "api_key": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        key = SecretStr(os.environ.get(API_KEY_VARIABLE, "").strip())
+        for name, value in {**state, "api_key": key}.items():
+            object.__setattr__(self, name, value)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # nothing of it changes, and its key would be lost on the way of a pickle
+
+    def with_key(self) -> Self:
+        """Return these settings, which hold a key.
+
+        Raises:
+            ConfigurationError: they come from a pickle, which holds none, and there is none in the environment.
+        """
+        if not self.api_key.get_secret_value():
+            raise ConfigurationError(
+                f"Pickled settings hold no API key. Set {API_KEY_VARIABLE} where they are loaded, or use "
+                "dataclasses.replace(settings, api_key=SecretStr(...))."
+            )
+        return self
 
     @property
     def dialect_used(self) -> Dialect:

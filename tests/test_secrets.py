@@ -1,11 +1,15 @@
 """The key is nowhere: not in logs, errors, reprs, pickles, traces, dumps or cassettes."""
 
 import copy
+import dataclasses
 import json
 import logging
+import multiprocessing
+import os
 import pickle
 import re
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,12 +17,14 @@ from langchain_core.load import dumpd, dumps
 from langchain_core.messages import HumanMessage
 from langchain_core.tracers.base import BaseTracer
 
-from langchain_qwen_omni import ChatQwenOmni
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+from llama_index_qwen_omni import QwenOmni
 from qwen_omni import (
     AsyncOmniClient,
     ChatOptions,
     ChatRequest,
     ConfigurationError,
+    MediaTools,
     OmniClient,
     QwenOmniError,
     Settings,
@@ -29,6 +35,8 @@ from qwen_omni import (
 from qwen_omni.call_plan import Plan
 from qwen_omni.connections import ConnectionOptions
 from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.responses import Usage
+from qwen_omni.spend.costs import TokenCounts, cost_of
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import make_video
 from tests.core.delivery.conftest import BUCKET, KEYS
@@ -256,3 +264,106 @@ def test_no_cassette_holds_a_secret():
         for secret in ("authorization", "Bearer ", "sk-", "Signature=", "OSSAccessKeyId", "base64,", "TMP.standin"):
             assert secret.lower() not in text.lower() or path.suffix == ".md", f"{secret} in {path.name}"
         assert path.stat().st_size < 100_000, path.name
+
+
+PRIVATE = OssSettings(
+    bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=OssCredentials.of("LTAIhidden", KEY, f"token-{KEY}")
+)
+
+
+def holders(base_url):
+    """Everything that holds a key, by name."""
+    settings = Settings.load(api_key=KEY, base_url=base_url, oss=PRIVATE, spend_limit=SpendLimit(tokens=10**9))
+    chat = ChatQwenOmni(
+        api_key=KEY, base_url=base_url, oss=PRIVATE, spend_limit=SpendLimit(cny=1), ledger=UsageLedger()
+    )
+    return {
+        "settings": settings, "client": OmniClient(settings), "async client": AsyncOmniClient(settings),
+        "tools": MediaTools(".", settings=settings), "bucket": PRIVATE, "credentials": PRIVATE.credentials,
+        "chat model": chat, "binding": chat.bind(stop=["x"]), "chain": LongVideoChain(chat),
+        "LlamaIndex": QwenOmni(api_key=KEY, base_url=base_url, oss=PRIVATE, spend_limit=SpendLimit(cny=1)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(holders("http://127.0.0.1:9/v1")))
+def test_no_pickle_or_dump_holds_a_key(monkeypatch, service, name):
+    """What is loaded again takes the key from its environment; where there is none, its use says so."""
+    held = holders(service.base_url)[name]
+    written = pickle.dumps(held)
+    told = repr(held) + (repr(dataclasses.asdict(held)) if dataclasses.is_dataclass(held) else "")
+    assert KEY.encode() not in written
+    assert KEY not in told
+    monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
+    monkeypatch.delenv("OSS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises((ConfigurationError, ValueError), match=r"[Nn]o (API )?key"):
+        used(pickle.loads(written))
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    monkeypatch.setenv("OSS_ACCESS_KEY_ID", "LTAIother")
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "other")
+    used(pickle.loads(written))
+    used(copy.deepcopy(held))
+
+
+def used(held):
+    """Use something that needs its key."""
+    match held:
+        case Settings():
+            held.with_key()
+        case MediaTools():
+            error = held.call("ask_video", {"path": "README.md", "question": "?"}).error
+            held._client().close()
+            assert error is not None
+        case OssSettings():
+            held.current_credentials()
+        case OssCredentials():
+            assert held.access_key_id.get_secret_value()
+        case OmniClient():
+            held.complete(ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),)))
+            held.close()
+        case QwenOmni():
+            held.complete("Hi")
+            held.close()
+        case LongVideoChain():
+            held.llm.client().close()
+        case AsyncOmniClient():
+            assert held.settings.with_key()
+        case _:
+            held.invoke("Hi")
+
+
+def test_headers_do_not_travel_in_silence():
+    """They may hold tokens, so pickles leave them out and say so; dictionaries of settings do not show them."""
+    settings = Settings.load(api_key=KEY, headers={"X-Token": "hidden-1"})
+    assert "hidden-1" not in repr(dataclasses.asdict(settings))
+    with pytest.warns(UserWarning, match="X-Token are left out"):
+        written = pickle.dumps(settings)
+    assert b"hidden-1" not in written
+    assert copy.deepcopy(settings).headers == {"X-Token": "hidden-1"}
+    for model in (ChatQwenOmni, QwenOmni):
+        headed = model(api_key=KEY, extra_headers={"X-Token": "hidden-1"})
+        with pytest.warns(UserWarning, match="X-Token are left out"):
+            assert b"hidden-1" not in pickle.dumps(headed)
+        assert copy.deepcopy(headed).extra_headers == {"X-Token": "hidden-1"}
+
+
+def test_a_limit_and_a_ledger_go_to_another_process(service):
+    """Spawned processes get what was spent and reserved, and refuse what breaks it."""
+    limit, ledger = SpendLimit(tokens=1_000), UsageLedger()
+    with limit.reserve(cost_of(TokenCounts(text=600), "qwen3.8-omni-flash")):
+        ledger.record(Usage(input_tokens=590, output_tokens=10), model="qwen3.8-omni-flash")
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            llm = ChatQwenOmni(base_url=service.base_url, spend_limit=limit, ledger=ledger)
+            assert pool.submit(told_of, llm).result(timeout=100) == (600, 0, "SpendLimitError", 600)
+    assert limit.spent.tokens == 600
+
+
+def told_of(llm):
+    """Say, in another process, what a limit and a ledger hold."""
+    os.environ["DASHSCOPE_API_KEY"] = KEY
+    try:
+        llm.invoke("Hi", max_tokens=500)
+        raised = ""
+    except QwenOmniError as error:
+        raised = type(error).__name__.removesuffix("_")
+    limit, ledger = llm.spend_limit, llm.ledger
+    return limit.spent.tokens, limit.reserved.tokens, raised, ledger.total.tokens.total

@@ -56,6 +56,8 @@ class Entry:
 class UsageLedger:
     """Adds up what calls used, with its price. Safe to share between threads, clients and frameworks.
 
+    A pickled ledger goes on alone in the other process, from what was added up here.
+
     Pass it as `Settings.ledger`, or let a callback of a framework fill it; not both, or calls count twice.
 
     Args:
@@ -151,6 +153,13 @@ class UsageLedger:
 
     def __deepcopy__(self, _: object) -> Self:
         return self  # copies of what fills a ledger go on filling the same one
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"region": self._region, "prices": self._prices, "rate": self._rate, "entries": self.models}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self._region, self._prices, self._rate = state["region"], state["prices"], state["rate"]
+        self._lock, self._entries = threading.Lock(), dict(state["entries"])
 
     def __repr__(self) -> str:
         return f"UsageLedger({'; '.join(self.lines())})"

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.ranges import MONEY, TOKENS, check_given
@@ -42,6 +42,9 @@ class SpendLimit:
 
     Every limit is optional. Money is checked in yuan, in dollars, or both; a model without a known price is refused
     where money is limited, unless prices are passed along.
+
+    A pickled limit is a limit of its own in the other process: it begins with what is spent and reserved here, and
+    counts alone from then on. Give each of several processes its share.
 
     Args:
         tokens: of all calls together, in and out.
@@ -176,6 +179,17 @@ class SpendLimit:
 
     def __deepcopy__(self, _: object) -> Self:
         return self  # copies of what holds a limit go on sharing it
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What runs here may be billed, so it counts as spent in the copy, which learns nothing of its end.
+        with self._lock:
+            self._close_abandoned()
+            spent = Spent.sum((self._spent, *self._open.values()))
+        return {"whole": self._whole, "each": self._each, "spent": spent}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self._whole, self._each, self._spent = dict(state["whole"]), dict(state["each"]), state["spent"]
+        self._lock, self._open, self._abandoned = threading.Lock(), {}, deque()
 
     def __repr__(self) -> str:
         told = {"tokens": "tokens", "CNY": "cny", "USD": "usd"}

@@ -139,6 +139,10 @@ class MediaTools:
         self._sync: OmniClient | None = None
         self._async: AsyncOmniClient | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        bench = self._bench  # the connections stay with the process that made them
+        return _rebuilt, (self.media_root, self._given, bench.model, bench.transcriber)
+
     definitions = DEFINITIONS
 
     @property
@@ -247,6 +251,10 @@ class MediaTools:
         with self._lock:
             self._async = self._async or AsyncOmniClient(self._settings())
             return self._async
+
+
+def _rebuilt(root: Path, settings: Settings | None, model: str, transcriber: str | None) -> MediaTools:
+    return MediaTools(root, settings=settings, model=model, transcriber=transcriber)
 
 
 def _go_on(work: Steps, result: object) -> Step | ToolOutcome:

@@ -245,7 +245,7 @@ def test_every_option_is_a_field() -> None:
         QwenOmni(temprature=1)  # type: ignore[call-arg]
 
 
-def test_settings_and_copies(llm: QwenOmni) -> None:
+def test_settings_and_copies(llm: QwenOmni, monkeypatch: pytest.MonkeyPatch) -> None:
     """The class serves as `Settings.llm`, survives pickling and its own dictionary, and tells no secret."""
     before = Settings._llm
     try:
@@ -257,6 +257,8 @@ def test_settings_and_copies(llm: QwenOmni) -> None:
     assert secret
     whole = QwenOmni.from_dict(llm.to_dict())
     assert (whole.model, whole.base_url, whole.api_key) == (llm.model, llm.base_url, None)
+    assert secret.encode() not in pickle.dumps(llm)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", secret)
     copy = pickle.loads(pickle.dumps(llm))
     assert copy.complete("Hello").text
     copy.close()

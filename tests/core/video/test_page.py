@@ -129,7 +129,8 @@ addEventListener("load", () => setTimeout(() => {
   facts.width = innerWidth; facts.overflow = root.scrollWidth - innerWidth;
   facts.beside = box($("chapters")).top < box(player).bottom; facts.ready = player.readyState;
   facts.smallest = Math.min(...[...document.querySelectorAll("button, input")].map((e) => box(e).height));
-  facts.pictures = [...document.images].every((e) => e.naturalWidth > 0 || e.loading === "lazy");
+  const sheet = [...document.querySelectorAll(".sheet img")];
+  facts.pictures = sheet.every((e) => e.naturalWidth > 0 || e.loading === "lazy");
   const theme = () => getComputedStyle(document.body).backgroundColor;
   facts.before = theme(); $("theme").click(); facts.after = theme(); $("theme").click(); facts.again = theme();
   $("search").value = "TENTS somebody"; $("search").dispatchEvent(new Event("input"));
