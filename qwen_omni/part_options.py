@@ -1,7 +1,8 @@
 """What a caller writes beside a piece of media, checked, and the part that comes of it. Pure.
 
 What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
-before it is sent (`start`, `end`, `budget`). The adapters find these options in their frameworks' spellings.
+before it is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these options in their frameworks'
+spellings.
 """
 
 import re
@@ -11,12 +12,13 @@ from typing import Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
-"""The options of a part, checked: those of `Sampling`, and `start`, `end` and `budget`."""
+"""The options of a part, checked: those of `Sampling`, and `start`, `end`, `budget` and `audio_track`."""
 
 SAMPLING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("min_pixels", "max_pixels"),
@@ -27,8 +29,8 @@ SAMPLING: dict[MediaKind, tuple[str, ...]] = {
 
 FITTING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("budget",),
-    "audio": ("start", "end"),
-    "video": ("start", "end", "budget"),
+    "audio": ("start", "end", "audio_track"),
+    "video": ("start", "end", "budget", "audio_track"),
 }
 """What is done to local media of each kind before it is sent."""
 
@@ -57,9 +59,18 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
             )
         if name == "budget":
             checked[name] = read_budget(value, place)
+        elif name == "audio_track":
+            checked[name] = _read_track(value, place)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise UnsupportedContentError(f"{place}: {name} must be a number, not {type(value).__name__}.")
     return checked
+
+
+def _read_track(value: object, place: str) -> AudioTrackChoice:
+    try:
+        return read_audio_track(value)
+    except ConfigurationError as error:
+        raise UnsupportedContentError(f"{place}: {error}") from None
 
 
 def seconds_of(address: str, place: str) -> PartOptions:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.options import ChatRequest, Effort
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.responses import Response
@@ -96,6 +97,8 @@ class SummaryOptions:
         overlap: seconds of a segment's end that the next one begins with.
         start: where to begin, in seconds.
         end: where to end, in seconds.
+        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
+            silent if that one is; its number, from 0; `"mix"` for all together.
         concurrency: requests in flight at once.
         max_gaps: segments that may fail for good; a tenth of them, at least one, if not given.
         step_retries: how often a step that failed in passing is begun again, beside the client's own repetitions.
@@ -120,6 +123,7 @@ class SummaryOptions:
     overlap: float = 2
     start: float | None = None
     end: float | None = None
+    audio_track: AudioTrackChoice = "auto"
     concurrency: int = 8
     max_gaps: int | None = None
     step_retries: int = 2
@@ -141,6 +145,7 @@ class SummaryOptions:
         if self.thinking not in (True, False, *get_args(Effort)):
             efforts = ", ".join(get_args(Effort))
             raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
         for bound in _BOUNDS:
             bound.check(getattr(self, bound.name))
         if self.start is not None and self.end is not None and self.end <= self.start:
