@@ -5,7 +5,7 @@ Shape only: no file is opened here. What the chain cannot heed is refused rather
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -16,7 +16,7 @@ from langchain_qwen_omni._messages import to_messages
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
-from qwen_omni.video.heeded import heeded_media
+from qwen_omni.video.heeded import choices_of, heeded_media
 
 if TYPE_CHECKING:  # it brings the media modules, which importing the chain does not pay for
     from qwen_omni.media.look import Anything
@@ -29,13 +29,12 @@ class VideoInput:
     Attributes:
         source: the video or recording.
         question: what the input itself asks, if it does.
-        start: where the stretch that is meant begins, in seconds, if the input says so; `end` likewise.
+        choices: options of the run that the input itself names: `start`, `end`, `audio_track`.
     """
 
     source: "Anything"
     question: str | None = None
-    start: float | None = None
-    end: float | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_input(given: Any, input_key: str) -> VideoInput:  # noqa: ANN401  (whatever a chain is given)
@@ -61,7 +60,7 @@ def read_input(given: Any, input_key: str) -> VideoInput:  # noqa: ANN401  (what
     told = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
     if asked is not None and told is not None and asked != told:
         raise UnsupportedContentError('The input asks twice: leave out "question" or the text beside the video.')
-    return VideoInput(source=part.source, question=asked or told, start=part.start, end=part.end)
+    return VideoInput(source=part.source, question=asked or told, choices=choices_of(part))
 
 
 def _parts(given: Any) -> Sequence[Part]:  # noqa: ANN401

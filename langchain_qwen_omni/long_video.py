@@ -167,9 +167,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     def _read(self, given: Any) -> "tuple[Any, str | None, SummaryOptions]":
         """Find the video in an input, its question and its range; see `read_input`."""
         found = read_input(given, self.input_key)
-        ranged = found.start is not None or found.end is not None
-        options = replace(self.options, start=found.start, end=found.end) if ranged else self.options
-        return found.source, found.question or self.question, options
+        return found.source, found.question or self.question, replace(self.options, **found.choices)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.answering import astream_either
-from qwen_omni.video.heeded import heeded_media
+from qwen_omni.video.heeded import choices_of, heeded_media
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.own_model import told_as_ours, words_of
 from qwen_omni.video.progress import Progress
@@ -128,9 +128,7 @@ def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions
         return video, options
     (message,) = to_messages([ChatMessage(blocks=[video])])
     part = heeded_media(message.parts)
-    if part.start is None and part.end is None:
-        return part.source, options
-    return part.source, replace(options, start=part.start, end=part.end)
+    return part.source, replace(options, **choices_of(part))
 
 
 class LLMTextModel:

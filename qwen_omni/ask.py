@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.info import MediaInfo, MediaKind
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
 from qwen_omni.media.local import open_local
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
@@ -17,13 +17,21 @@ from qwen_omni.messages import DEFAULT_SAMPLING, AudioPart, ImagePart, MediaPart
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 
 
-def question(media: str, text: str, *, sampling: Sampling = DEFAULT_SAMPLING, kind: MediaKind | None = None) -> Message:
+def question(
+    media: str,
+    text: str,
+    *,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    kind: MediaKind | None = None,
+    audio_track: AudioTrackChoice = "auto",
+) -> Message:
     """Make the message that asks `text` about `media`, a path or a URL chosen by the program's user.
 
     Args:
         media: a local path (trusted: it may lie anywhere) or an http, https, oss, file or data URL.
         text: the question.
         sampling: how the service looks at a picture or video.
+        audio_track: which of several audio tracks is heard.
         kind: what the media is; found out by looking if it is local, by the link's ending if not.
 
     Raises:
@@ -31,7 +39,7 @@ def question(media: str, text: str, *, sampling: Sampling = DEFAULT_SAMPLING, ki
         UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
     """
     source = source_of(media)
-    return user(as_part(source, kind or kind_of(source), sampling), text)
+    return user(as_part(source, kind or kind_of(source), sampling, audio_track), text)
 
 
 def source_of(media: str) -> MediaSource:
@@ -74,16 +82,24 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     return kind
 
 
-def as_part(source: MediaSource, kind: MediaKind, sampling: Sampling = DEFAULT_SAMPLING) -> MediaPart:
+def as_part(
+    source: MediaSource,
+    kind: MediaKind,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    audio_track: AudioTrackChoice = "auto",
+) -> MediaPart:
     """Make the part that shows a source."""
+    if audio_track != "auto" and (kind == "image" or source.url is not None):
+        what = "an image" if kind == "image" else "a link, which the service takes as it is"
+        raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
     match kind:
         case "image":
             if sampling.fps is not None:
                 raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.")
             return ImagePart(source=source, sampling=sampling)
         case "video":
-            return VideoPart(source=source, sampling=sampling)
+            return VideoPart(source=source, sampling=sampling, audio_track=audio_track)
         case "audio":
             if sampling != DEFAULT_SAMPLING:
                 raise UnsupportedMediaError(f"{source.label} is sound; fps and pixels are for pictures and video.")
-            return AudioPart(source=source)
+            return AudioPart(source=source, audio_track=audio_track)

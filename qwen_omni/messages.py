@@ -9,6 +9,7 @@ from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import BudgetName, MediaBudget
+from qwen_omni.media.info import AudioTrackChoice
 from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import END, FRAME_RATE, PIXELS, START, check_numbers, check_span
 
@@ -66,11 +67,12 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPart:
-    """A sound recording, or of a local one the seconds from `start` to `end`."""
+    """A sound recording, or of a local one the seconds from `start` to `end`, and of several tracks `audio_track`."""
 
     source: MediaSource
     start: float | None = None
     end: float | None = None
+    audio_track: AudioTrackChoice = "auto"
 
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)
@@ -79,13 +81,18 @@ class AudioPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
-    """A video file, with its sound, or of a local one the seconds from `start` to `end`, made to fit `budget`."""
+    """A video file, with its sound, or of a local one the seconds from `start` to `end`, made to fit `budget`.
+
+    `audio_track` chooses among several audio tracks of a local one: `"auto"` takes the default track, or the first that
+    is not silent if that one is; a number counts the tracks from 0; `"mix"` takes all together.
+    """
 
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
     start: float | None = None
     end: float | None = None
     budget: MediaBudget | BudgetName = "auto"
+    audio_track: AudioTrackChoice = "auto"
 
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)

@@ -1,7 +1,8 @@
 """What a caller writes beside a piece of media, checked, and the part that comes of it. Pure.
 
 What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
-before it is sent (`start`, `end`, `budget`). The adapters find these options in their frameworks' spellings.
+before it is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these options in their frameworks'
+spellings.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     SAMPLING_RANGES,
@@ -25,7 +27,7 @@ from qwen_omni.ranges import check_span, checked
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
-"""The options of a part, checked: those of `Sampling`, and `start`, `end` and `budget`."""
+"""The options of a part, checked: those of `Sampling`, and `start`, `end`, `budget` and `audio_track`."""
 
 SAMPLING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("min_pixels", "max_pixels"),
@@ -36,8 +38,8 @@ SAMPLING: dict[MediaKind, tuple[str, ...]] = {
 
 FITTING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("budget",),
-    "audio": ("start", "end"),
-    "video": ("start", "end", "budget"),
+    "audio": ("start", "end", "audio_track"),
+    "video": ("start", "end", "budget", "audio_track"),
 }
 """What is done to local media of each kind before it is sent."""
 
@@ -69,6 +71,8 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
             found[name] = read_budget(value, place)
         elif value is None:
             del found[name]
+        elif name == "audio_track":
+            found[name] = _read_track(value, place)
         else:
             found[name] = checked(name, value, _RANGES[name], place=place, error=UnsupportedContentError)
     try:
@@ -77,6 +81,13 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
     except ConfigurationError as error:
         raise UnsupportedContentError(f"{place}: {error}") from None
     return found
+
+
+def _read_track(value: object, place: str) -> AudioTrackChoice:
+    try:
+        return read_audio_track(value)
+    except ConfigurationError as error:
+        raise UnsupportedContentError(f"{place}: {error}") from None
 
 
 def seconds_of(address: str, place: str) -> PartOptions:

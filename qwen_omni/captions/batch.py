@@ -116,6 +116,8 @@ class _Job:
 
     def _key(self, source: MediaSource) -> str:
         asked = asdict(self.options)
+        if self.options.audio_track == "auto":
+            del asked["audio_track"]  # captions that were kept before there was a choice are still theirs
         try:
             content = source.url or self._digest(source)
         except OSError as error:

@@ -19,7 +19,7 @@ from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import CaptionSyntaxError
-from qwen_omni.media.info import MediaKind
+from qwen_omni.media.info import AudioTrackChoice, MediaKind
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import DEFAULT_SAMPLING, Message, Sampling, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest, Effort
@@ -42,6 +42,7 @@ class CaptionOptions:
         sampling: how the service looks at the video.
         repair: ask once more if the answer breaks the schema. The media is sent and billed again.
         kind: what the media is, for links that do not tell.
+        audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
     """
 
     model: str = DEFAULT_MODEL
@@ -51,6 +52,7 @@ class CaptionOptions:
     sampling: Sampling = DEFAULT_SAMPLING
     repair: bool = True
     kind: MediaKind | None = None
+    audio_track: AudioTrackChoice = "auto"
 
 
 DEFAULT_OPTIONS = CaptionOptions()
@@ -118,7 +120,7 @@ def plan_caption(
     info = look(source, media_root)
     kind = options.kind or (info.kind if info is not None else kind_of(source, media_root))
     task = options.prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
-    question = user(as_part(source, kind, options.sampling), task)
+    question = user(as_part(source, kind, options.sampling, options.audio_track), task)
     duration = None if info is None or info.duration is None else float(info.duration)
     return CaptionPlan(
         request=caption_request(wanted, question, options),

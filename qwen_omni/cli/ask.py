@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from qwen_omni.ask import question
-from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, choose
 from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage, write_text
 from qwen_omni.client import OmniClient
+from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, Sampling, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.oss_settings import BUCKET_VARIABLE
@@ -24,6 +25,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
+    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     thinking: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; the model's default else.")
     ] = None,
@@ -48,7 +50,9 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
         delivery=choose("delivery", delivery, WAYS),
     )
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
-    about = question(media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels))
+    about = question(
+        media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track)
+    )
     rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
     request = ChatRequest(model=model, messages=(*rules, about), options=options)
     with OmniClient(settings) as client:

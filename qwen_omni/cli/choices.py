@@ -17,6 +17,9 @@ WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "
 REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
 
 
+AUDIO_TRACK_HELP = "Which audio track: auto, mix, or its number from 0. auto skips a silent default track."
+
+
 def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
     """Find what a word stands for.
 

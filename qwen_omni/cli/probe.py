@@ -1,13 +1,14 @@
 """`qwen-omni probe`: what a file is, and what would be done with it."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from typing import Annotated, Any
 
 import typer
 
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP
 from qwen_omni.cli.display import show_table, write_json
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import MediaInfo, read_audio_track
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.plan import Plan
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -17,11 +18,12 @@ def probe(
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local image, sound or video.")],
     *,
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
+    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     model: Annotated[str, typer.Option("--model", "-m", help="The model that would see it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Tell what a file is, and what would be done with it before it is sent, and why."""
-    choices = Choices(model=model)
+    choices = Choices(model=model, audio_track=read_audio_track(audio_track))
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
     told = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
@@ -29,6 +31,8 @@ def probe(
         write_json(told)
         return
     flat = {key: value for key, value in told.items() if key != "plan"} | plan_of(plan)
+    flat["audio_tracks"] = ", ".join(map(str, look.info.audio_tracks)) or None
+    flat["breaks"] = ", ".join(f"{float(one.at - look.info.origin):.2f} s" for one in look.info.breaks) or None
     rows = [(key.replace("_", " "), _text(value)) for key, value in flat.items() if value is not None]
     show_table(("", ""), rows, lines=False)
 
@@ -49,6 +53,10 @@ def plan_of(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return round(float(value), 6) if isinstance(value, Fraction) else value
 
 

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP
 from qwen_omni.cli.display import progress, show_note, show_table, write_json
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.look import Choices, as_source, look_at, plan_for
 from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
@@ -26,11 +28,12 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
     start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
     end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     model: Annotated[str, typer.Option("--model", "-m", help="The model that will see it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per segment.")] = False,
 ) -> None:
     """Cut a video or recording into segments that fit a request, and write them into a folder."""
-    choices = Choices(model=model)
+    choices = Choices(model=model, audio_track=read_audio_track(audio_track))
     exact_range(start, end)
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(media), choices=choices)

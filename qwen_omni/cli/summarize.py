@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from qwen_omni.cli.choices import EFFORTS, REGIONS, WAYS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.video.answering import stream_answer
@@ -54,6 +55,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
     start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
     end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Requests at a time.")] = 8,
     max_gaps: Annotated[int | None, typer.Option(help="Segments that may fail for good.")] = None,
@@ -76,7 +78,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
-        checkpoint=not fresh,
+        checkpoint=not fresh, audio_track=read_audio_track(audio_track),
     )  # fmt: skip
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),

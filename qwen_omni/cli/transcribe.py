@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from qwen_omni.cli.choices import REGIONS, WAYS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, choose
 from qwen_omni.cli.display import show_error, with_progress, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
 from qwen_omni.settings import Settings, region_of
@@ -45,6 +46,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     vtt: Annotated[bool, typer.Option("--vtt", help="WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one entry a file.")] = False,
     language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; found out else.")] = None,
+    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     speakers: Annotated[
         int | None, typer.Option(help="Tell so many speakers apart; 0 if nobody knows how many.", min=0)
     ] = None,
@@ -66,7 +68,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     """
     form = _form({"srt": srt, "vtt": vtt, "json": as_json})
     told = False if speakers is None else (speakers or True)
-    options = TranscriptionOptions(model=model, language=language, speakers=told, wait_seconds=wait, fresh=fresh)
+    options = TranscriptionOptions(
+        model=model, language=language, speakers=told, wait_seconds=wait, fresh=fresh,
+        audio_track=read_audio_track(audio_track),
+    )  # fmt: skip
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )

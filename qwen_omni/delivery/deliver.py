@@ -14,7 +14,7 @@ from pathlib import Path
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.choose import Ways, choose_route, is_link
 from qwen_omni.delivery.delivered import Delivered, Route
-from qwen_omni.delivery.fit import Fitted, Fitter, is_whole, room_inline
+from qwen_omni.delivery.fit import Fitted, Fitter, audio_track_of, is_whole, room_inline
 from qwen_omni.delivery.formats import linked_format
 from qwen_omni.delivery.links import names_seconds
 from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
@@ -152,6 +152,11 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         raise UnsupportedMediaError(
             f"{name} is a link, and start= and end= are for local media: nothing of a link is downloaded here. "
             "Download it, or leave them out and name the seconds in the question."
+        )
+    if audio_track_of(part) != "auto":
+        raise UnsupportedMediaError(
+            f"{name} is a link, and audio_track= is for local media: the service takes a link as it is. "
+            "Download it first."
         )
     if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):
         # No error: documents of a link name their passages so, and query engines put them into messages as they are.

@@ -8,7 +8,7 @@ from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import version_of
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.local import open_plain
 from qwen_omni.media.look import USUAL, Choices, Look, look_at, plan_for
 from qwen_omni.media.plan import Plan, Wish
@@ -21,7 +21,7 @@ from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Samp
 from qwen_omni.profiles import Profile
 
 _LONGEST_PREFIX = 64  # characters of a data URI before its base64
-_Key = tuple[MediaSource, object, object, object, Sampling | None]
+_Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Fitter:
     uplink_mbps: float = USUAL.uplink_mbps
     high_resolution: bool = False
     multichannel: bool = False
-    _looks: dict[MediaSource, Look] = field(default_factory=dict)
+    _looks: dict[tuple[MediaSource, AudioTrackChoice], Look] = field(default_factory=dict)
     _done: dict[_Key, tuple[Fitted, Plan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
@@ -97,11 +97,13 @@ class Fitter:
         )
         return replace(part, sampling=asked)
 
-    def look(self, source: MediaSource, name: str) -> Look:
+    def look(self, source: MediaSource, name: str, audio_track: AudioTrackChoice = "auto") -> Look:
         """Look at a source, once."""
-        if source not in self._looks:
-            self._looks[source] = look_at(source, choices=Choices(media_root=self.media_root), name=name)
-        return self._looks[source]
+        key = source, audio_track
+        if key not in self._looks:
+            choices = Choices(media_root=self.media_root, audio_track=audio_track)
+            self._looks[key] = look_at(source, choices=choices, name=name)
+        return self._looks[key]
 
     def _prepare_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         name = f"{place}: {source.label}"
@@ -122,7 +124,7 @@ class Fitter:
                 is to be heard by channel and cannot go as it is.
         """
         assert not isinstance(part, FramesPart)
-        look = self.look(part.source, f"{place}: {part.source.label}")
+        look = self.look(part.source, f"{place}: {part.source.label}", audio_track_of(part))
         start, end, budget = range_and_budget(part)
         if checked:
             check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
@@ -148,6 +150,7 @@ class Fitter:
             media_root=self.media_root,
             room_bytes=self.room_bytes,
             uplink_mbps=self.uplink_mbps,
+            audio_track=audio_track_of(part),
         )
 
     def _sampling(self, part: MediaPart) -> Sampling:
@@ -222,7 +225,12 @@ def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, Media
 def _key(part: MediaPart) -> _Key:
     assert not isinstance(part, FramesPart)
     sampling = None if isinstance(part, AudioPart) else part.sampling
-    return part.source, *range_and_budget(part), sampling
+    return part.source, *range_and_budget(part), sampling, audio_track_of(part)
+
+
+def audio_track_of(part: MediaPart) -> AudioTrackChoice:
+    """Return which audio track of a part is heard."""
+    return part.audio_track if isinstance(part, VideoPart | AudioPart) else "auto"
 
 
 def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> MediaInfo:
@@ -249,9 +257,11 @@ def _source_of(prepared: Prepared) -> MediaSource:
 
 def _sent(part: MediaPart, source: MediaSource, plan: Plan) -> MediaPart:
     match part:
-        case VideoPart() | ImagePart():
+        case VideoPart():
+            return replace(part, source=source, sampling=plan.sampling, audio_track="auto")
+        case ImagePart():
             return replace(part, source=source, sampling=plan.sampling)
         case AudioPart():
-            return replace(part, source=source)
+            return replace(part, source=source, audio_track="auto")
         case FramesPart():
             return part

@@ -47,7 +47,7 @@ INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 """FFmpeg's name of the demuxer whose index names every picture and piece of sound."""
 
 UNTIMED = frozenset({"aac", "ac3", "eac3", "dts", "mp2"})
-"""Names of demuxers of bare frames: FFmpeg counts their times at the rate of the first frame, whatever those behind have."""
+"""Names of demuxers of bare frames, whose times FFmpeg counts at the rate of the first, whatever others have."""
 
 _CONTAINER_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),

@@ -6,7 +6,6 @@ loudest channel is taken instead. That is decided for every half second, from a 
 """
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
@@ -14,12 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.audio.frame import AudioFrame
 
 _BLOCK = Fraction(1, 2)  # seconds
 _STRIDE = 29  # samples; prime, so that no tone falls on its zeros
 _AUDIBLE = 1e-6  # mean square of full scale: -60 dB
-_CANCELLED, _MIXED = 0.1, 0.2  # of the loudest channel's power: below the first a mix is left, above the second taken again
+_CANCELLED = 0.1  # of the loudest channel's power; a mix with less is left
+_MIXED = 0.2  # the same; a mix with more is taken again
 _KINDS = {"u8": ("B", 128.0), "s16": ("h", 2.0**15), "s32": ("i", 2.0**31), "s64": ("q", 2.0**63),
           "flt": ("f", 1.0), "dbl": ("d", 1.0)}  # fmt: skip
 _MOST_PLANES = 8

@@ -4,10 +4,38 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from qwen_omni.errors import ConfigurationError
+
 MediaKind = Literal["image", "audio", "video"]
 AudioTrackChoice = Literal["auto", "mix"] | int
 """`"auto"`: the default audio track, or the first that is not silent if that one is; a track's number, from 0; `"mix"`:
 all of them together."""
+_MOST_DIGITS = 5
+
+
+def read_audio_track(value: object) -> AudioTrackChoice:
+    """Read which audio track a caller wants; a number may be written as text.
+
+    Example:
+        >>> read_audio_track("1")
+        1
+
+    Raises:
+        ConfigurationError: it is neither "auto" nor "mix" nor a number from 0.
+    """
+    if isinstance(value, str):
+        name = value.strip().lower()
+        if name == "auto":
+            return "auto"
+        if name == "mix":
+            return "mix"
+        value = int(name) if name.isascii() and name.isdigit() and len(name) < _MOST_DIGITS else value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ConfigurationError(
+        f"audio_track must be 'auto', 'mix' or the number of a track from 0, got {value!r:.60}. "
+        "`qwen-omni probe` lists the tracks of a file."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

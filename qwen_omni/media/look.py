@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
-from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
 from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.probe import probe
@@ -57,6 +57,7 @@ class Choices:
 
     def __post_init__(self) -> None:
         check_numbers(self, _RANGES)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
     @property
     def profile(self) -> Profile:

@@ -56,7 +56,9 @@ def _with_track(plan: Plan, info: MediaInfo) -> Plan:
     """Add to the reason which of several audio tracks is heard."""
     if len(info.audio_tracks) < 2 or plan.action == "frames":  # noqa: PLR2004 - nothing to choose from
         return plan
-    heard = "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
+    heard = (
+        "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
+    )
     return replace(plan, reason=f"{plan.reason}; {heard} of {len(info.audio_tracks)}")
 
 

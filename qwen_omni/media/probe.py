@@ -48,9 +48,7 @@ def probe(
 
     begins_as = None if signature is None else signature.container
     try:
-        return probe_stream(
-            file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track
-        )
+        return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track)
     except UnreadableMediaError:
         if signature is None:
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None

@@ -15,8 +15,8 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.segments import CutPlace
-from qwen_omni.media.transcode_sound import SoundStretch, open_sound
 from qwen_omni.media.timeline import read_from
+from qwen_omni.media.transcode_sound import SoundStretch, open_sound
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def _scene_cuts(
     ]
 
 
-def _keys(
-    container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, watch: Watch
-) -> list[Fraction]:
+def _keys(container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, watch: Watch) -> list[Fraction]:
     stream = picture_stream(container)
     if stream is None or not stream.time_base:
         return []

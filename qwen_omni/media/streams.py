@@ -256,9 +256,7 @@ def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fractio
     return first
 
 
-def _facts(
-    container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool
-) -> dict[str, Any]:
+def _facts(container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool) -> dict[str, Any]:
     """Collect what differs between sound and video."""
     picture, heard = picture_stream(container), sound_streams(container, track)
     sound: dict[str, Any] = {}
@@ -308,7 +306,7 @@ def _picture_facts(
 
 
 def _hidden_frames(stream: "VideoStream") -> int:
-    """Count the pictures of an MP4 that its edit list hides: they are decoded, since others refer to them, and not shown."""
+    """Count the pictures of an MP4 that its edit list hides: others refer to them, so they are decoded, not shown."""
     entries = stream.index_entries
     if not stream.frames or not len(entries):
         return 0

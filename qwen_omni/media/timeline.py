@@ -1,11 +1,12 @@
 """One continuous timeline for files whose packets do not have one, and reading from an exact second of it.
 
-Recordings joined byte by byte, dashcams and restarted encoders begin their clock again in the middle of a file; broadcasts
-jump. FFmpeg closes such breaks where the timestamps go back, or go on by more than ten seconds (`-copyts` off,
-`dts_delta_threshold`); so does this module, for whoever reads. A break is known by its place in the file, so a
+Recordings joined byte by byte, dashcams and restarted encoders begin their clock again in the middle of a file;
+broadcasts jump. FFmpeg closes such breaks where the timestamps go back, or go on by more than ten seconds (`-copyts`
+off, `dts_delta_threshold`); so does this module, for whoever reads. A break is known by its place in the file, so a
 packet's time does not depend on what was read before it.
 
-A container without an index cannot be sought exactly. `read_from` seeks, looks where it came out, and seeks further back.
+A container without an index cannot be sought exactly. `read_from` seeks, looks where that led to, and seeks further
+back.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from qwen_omni.media.info import ClockBreak
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
+    from av.codec import CodecContext
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
@@ -85,7 +87,7 @@ def walk(container: "InputContainer", streams: "list[Stream]", watch: Watch) -> 
     """Read the times of every packet; nothing is decoded.
 
     Raises:
-        UnreadableMediaError: the clock jumps by more than an hour where jumps are not usual, or has thousands of breaks.
+        UnreadableMediaError: the clock jumps by more than an hour where jumps are not usual, or breaks too often.
     """
     walker = _Walker(streams, jumps=container.format.name in _RESTARTING)
     for count, packet in enumerate(packets_of(container, *streams)):
@@ -101,7 +103,7 @@ class _Walker:
     """Follows the clocks of a file packet by packet."""
 
     def __init__(self, streams: "list[Stream]", *, jumps: bool) -> None:
-        self._bases = {stream.index: Fraction(stream.time_base or Fraction(1, av.time_base)) for stream in streams}
+        self._bases = {stream.index: _base(stream) for stream in streams}
         self._rates = {index: float(base) for index, base in self._bases.items()}
         self._video = {stream.index for stream in streams if stream.type == "video"}
         self._headers = {
@@ -240,8 +242,12 @@ class _Walker:
         )
 
 
+def _base(stream: "Stream") -> Fraction:
+    return Fraction(stream.time_base or Fraction(1, av.time_base))
+
+
 def _codec_of(stream: "Stream") -> str:
-    context = stream.codec_context
+    context: CodecContext | None = stream.codec_context  # the stubs do not say that it may be missing
     return "" if context is None else context.codec.canonical_name
 
 
@@ -279,7 +285,8 @@ def timed_packets(
     places: dict[int, int] = {}
     reached: dict[int, int] = {}
     shifts = {
-        stream.index: [0] + [round(one.shift / Fraction(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
+        stream.index: [0]
+        + [round(one.shift / Fraction(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
         for stream in streams
     }
     for packet in packets_of(container, *streams):
@@ -293,7 +300,7 @@ def timed_packets(
         if place and packet.pos == breaks[place - 1].position and time is not None:
             # The first of several packets that were stored as one may still have the old clock, as in chained Ogg.
             before, expected = shifts[index][place - 1], reached.get(index, time + shift)
-            shift = min(shift, before, key=lambda one: abs(time + one - expected))  # noqa: B023 - used at once
+            shift = min(shift, before, key=lambda one: abs(time + one - expected))
         packet.pts = None if packet.pts is None else packet.pts + shift
         packet.dts = None if packet.dts is None else packet.dts + shift
         if time is not None:
@@ -321,11 +328,11 @@ def read_from(
     if at is None:
         yield Reading(timed_packets(container, breaks, stream), first=True)
         return
-    base = Fraction(stream.time_base or Fraction(1, av.time_base))
+    base = _base(stream)
     target = int(at / base)
-    begins = stream.start_time if stream.start_time is not None else container.start_time
+    begins = _begins(container, stream)
     back, moved = Fraction(0), False
-    while not breaks and begins is not None and at - back > begins * base:
+    while not breaks and begins is not None and at - back > begins:
         if not _seek(container, stream, int((at - back) / base)):
             break
         moved = True
@@ -340,6 +347,15 @@ def read_from(
         yield Reading(_since_key(packets, target) if stream.type == "video" else _since(packets, run_up))
     _rewind(container)
     yield Reading(timed_packets(container, breaks, stream), first=True)
+
+
+def _begins(container: "InputContainer", stream: "Stream") -> Fraction | None:
+    """Return where a stream begins, in seconds of its clock; `None` where nothing has times."""
+    own: int | None = stream.start_time  # the stubs do not say that it may be missing
+    if own is not None:
+        return own * _base(stream)
+    whole: int | None = container.start_time
+    return None if whole is None else Fraction(whole, av.time_base)
 
 
 def _seek(container: "InputContainer", stream: "Stream", ticks: int) -> bool:

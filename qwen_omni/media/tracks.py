@@ -141,7 +141,7 @@ def frames_of(container: "InputContainer", stream: "AudioStream", watch: Watch) 
 
 def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFrame]":
     """Add up tracks of mono frames whose times count samples from zero; a limiter keeps the sum within full scale."""
-    graph, sources, sink = _adder(len(tracks), rate)
+    _graph, sources, sink = _adder(len(tracks), rate)  # it must live as long as its ends
     ended = [False] * len(tracks)
     while True:
         for number, (track, source) in enumerate(zip(tracks, sources, strict=True)):

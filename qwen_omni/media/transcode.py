@@ -149,7 +149,7 @@ def _key_frame_at(
     return Fraction(packet.pts * base)
 
 
-def _pictures(  # noqa: PLR0913 - what `make_video` has at hand
+def _pictures(
     source: Reopenable, info: MediaInfo, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if len(stretches) == 1 and workers > 1:

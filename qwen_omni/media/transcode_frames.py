@@ -23,9 +23,7 @@ _MOST_STILLS = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(
-    source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *, workers: int
-) -> tuple[Still, ...]:
+def make_stills(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *, workers: int) -> tuple[Still, ...]:
     """Give the pictures that a plan wants, in order.
 
     Raises:

@@ -74,7 +74,7 @@ Shown = tuple["VideoFrame", int, int]
 """A decoded frame, the number of the first output picture that shows it, and how many show it."""
 
 
-def read_pictures(
+def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
     container: "InputContainer",
     stream: "VideoStream",
     stretch: Stretch,
@@ -107,7 +107,7 @@ def read_pictures(
     yield from _hold(decoded, stream, grid, stretch)
 
 
-def _decode_from(  # noqa: PLR0913 - what `read_pictures` is asked
+def _decode_from(
     container: "InputContainer",
     stream: "VideoStream",
     stretch: Stretch,

@@ -52,8 +52,8 @@ class SoundStretch:
     """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
 
     `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
-    decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no use,
-    and its samples are counted from the first one on.
+    decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no
+    use, and its samples are counted from the first one on.
     """
 
     begin: Fraction
@@ -163,7 +163,7 @@ def _frames(
                 return
             continue
         broken = 0
-        yield from frames
+        yield from cast("list[AudioFrame]", frames)
 
 
 class _Line:

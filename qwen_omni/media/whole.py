@@ -5,8 +5,8 @@ pictures and sound: MP4 (ISO/IEC 14496-12) whose index comes first, Matroska and
 ASF, which is WMV and WMA; WAV and its large forms (RF64, EBU Tech 3306; Sony's W64), AIFF, CAF, AU, and MP3 with the
 header of Xing or VBRI. A recording that is still going on, or whose program crashed, promises none.
 
-Files joined byte by byte are found as well. Behind the end of the first one FFmpeg, as any player, reads nothing where a
-header tells that end; so such a file is refused. What has no such header (TS, MP3, Ogg and their like) is read whole.
+Files joined byte by byte are found as well. Behind the end of the first one FFmpeg, as any player, reads nothing where
+a header tells that end; so such a file is refused. What has no such header (TS, MP3, Ogg and their like) is read whole.
 Pure but for reading the file; imports nothing of FFmpeg.
 """
 
@@ -207,14 +207,15 @@ def _asf_end(file: IO[bytes], size_bytes: int) -> int:
 
 def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int] | None:
     """Return where the sound of a plain audio file ends, and how many bytes less are none the worse; else `None`."""
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return _wave_end(file, size_bytes)
-    if head == _W64:
-        return _w64_end(file, size_bytes)
-    if head.startswith(b"FORM") and head[8:11] == b"AIF":
-        return _aiff_end(file, size_bytes)
-    if head.startswith(b"caff"):
-        return _caf_end(file, size_bytes)
+    kinds = (
+        (head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE", _wave_end),
+        (head == _W64, _w64_end),
+        (head.startswith(b"FORM") and head[8:11] == b"AIF", _aiff_end),
+        (head.startswith(b"caff"), _caf_end),
+    )
+    found = next((end for holds, end in kinds if holds), None)
+    if found is not None:
+        return found(file, size_bytes)
     if head.startswith(b".snd"):
         begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
         return (0 if size >= _ENDLESS_WAVE else begin + size), _SLACK_BYTES
@@ -234,12 +235,12 @@ def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
         elif kind == b"fmt ":
             rate = int.from_bytes(file.read(16)[8:12], "little")
         elif kind == b"data":
-            size = long_size if size == _UNTOLD[1] and long_size else size
+            end = begin + (long_size if size == _UNTOLD[1] and long_size else size)
             slack = int(_SLACK_SECONDS * rate) or _SLACK_BYTES
             if not size or (not long_size and size >= _ENDLESS_WAVE):
                 return 0, slack
-            _check_rest(file, begin + size, size_bytes, slack)
-            return begin + size, slack
+            _check_rest(file, end, size_bytes, slack)
+            return end, slack
     return 0, 0
 
 

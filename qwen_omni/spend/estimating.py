@@ -17,7 +17,7 @@ from qwen_omni.errors import (
     UnsupportedMediaError,
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.media.info import MediaKind
+from qwen_omni.media.info import AudioTrackChoice, MediaKind
 from qwen_omni.media.look import Anything, Choices, as_source, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation
@@ -220,17 +220,24 @@ def _messages(
     return tuple(messages)
 
 
-def message_of(media: Sequence[Anything], media_root: Path = Path()) -> Message:
+def message_of(
+    media: Sequence[Anything], media_root: Path = Path(), *, audio_track: AudioTrackChoice = "auto"
+) -> Message:
     """Make one message of media that the program's user named; local files are looked at to learn what they are.
 
     Args:
         media: paths (they may lie anywhere), URLs, bytes or sources.
         media_root: the folder that `file://` URLs, and sources out of messages, must lie in.
+        audio_track: which audio track of videos and recordings is heard.
 
     Raises:
         MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
     """
-    return Message(role="user", parts=tuple(_part(one, {}, media_root) for one in media))
+    parts = (_part(one, {}, media_root) for one in media)
+    heard = (
+        replace(part, audio_track=audio_track) if isinstance(part, VideoPart | AudioPart) else part for part in parts
+    )
+    return Message(role="user", parts=tuple(heard))
 
 
 def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], media_root: Path) -> Part:

@@ -144,7 +144,7 @@ def _joined(pieces: list[NDArray[np.float32]], resampler: av.AudioResampler) -> 
 def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
     """Return the mean of all channels, or the loudest one where they cancel each other."""
     channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
-    mixed = channels.mean(axis=1)
+    mixed: NDArray[np.float32] = channels.mean(axis=1)
     power = np.square(channels, dtype=np.float64).mean(axis=0) if len(channels) else np.zeros(1)
     if np.square(mixed, dtype=np.float64).sum() < _CANCELLED * len(mixed) * power.max():
         return np.ascontiguousarray(channels[:, int(power.argmax())])

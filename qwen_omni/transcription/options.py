@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.info import AudioTrackChoice
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import (
     DEFAULT_TRANSCRIPTION_MODEL,
@@ -35,6 +36,7 @@ class TranscriptionOptions:
         tidy: leave out filler words (paraformer-v2, fun-asr).
         start: where to begin in a local file, in seconds; times still count from the file's beginning.
         end: where to end in it, in seconds.
+        audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
         wait_seconds: how long to wait for a task before `TaskUnfinishedError`; the task goes on.
         poll_seconds: the first wait between two looks at a task; later ones grow to 15 s.
         fresh: submit anew even if this recording was submitted in the last day, and pay again.
@@ -49,6 +51,7 @@ class TranscriptionOptions:
     tidy: bool = False
     start: float | None = None
     end: float | None = None
+    audio_track: AudioTrackChoice = "auto"
     wait_seconds: float = 7200.0
     poll_seconds: float = 1.0
     fresh: bool = False

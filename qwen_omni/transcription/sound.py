@@ -110,14 +110,17 @@ def prepare_recording(
         return _linked(source, settings, options)
     if profile.route == "task":
         _store(settings, source.label, profile.name)
-    look = look_at(source, choices=Choices(media_root=settings.media_root))
+    look = look_at(source, choices=Choices(media_root=settings.media_root, audio_track=options.audio_track))
     start, seconds = _check(look, options, profile)
     if look.info.kind == "video":
         held = _extracted(look, options, settings, profile)
         assert held.path is not None
         part = AudioPart(source=MediaSource.from_path(held.path, media_type=held.info.media_type, trusted=True))
     else:
-        held, part = None, AudioPart(source=source, start=options.start, end=options.end)
+        held, part = (
+            None,
+            AudioPart(source=source, start=options.start, end=options.end, audio_track=options.audio_track),
+        )
     made = _fitted(part, settings, profile)
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
     return Recording(

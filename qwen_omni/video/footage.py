@@ -26,6 +26,7 @@ from qwen_omni.video.notes import VideoFacts
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
 
 _AT_ONCE = 1 << 20
+_ALWAYS_EXACT = frozenset({"mp4", "mov", "m4a", "3gp", "mkv", "webm", "wav"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,10 +131,16 @@ class Footage:
 
     def told(self) -> Mapping[str, Any]:
         """Give everything about the cutting and preparing that decides an answer."""
-        return {
+        told: dict[str, Any] = {
             "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
             "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
         }  # fmt: skip
+        info = self.look.info
+        if len(info.audio_tracks) > 1:
+            told["audio_track"] = info.audio_track
+        if info.container not in _ALWAYS_EXACT:
+            told["exact"] = True  # answers about parts that were cut less exactly stay with those
+        return told
 
     def segments(self, known: Mapping[int, Segment]) -> Iterator[Segment]:
         """Give the segments, one at a time; those that were decided on before are as they were."""
@@ -198,7 +205,7 @@ def look_over(
     fps = budget.sampling_fps or DETAIL_FPS[options.detail]
     choices = Choices(
         model=profile, sampling=Sampling(fps=fps) if profile.sampling_fields else Sampling(), media_root=media_root,
-        room_bytes=room_bytes, workers=options.workers or usual_workers(),
+        room_bytes=room_bytes, workers=options.workers or usual_workers(), audio_track=options.audio_track,
     )  # fmt: skip
     look = look_at(asked, choices=choices)
     if look.info.kind == "image":

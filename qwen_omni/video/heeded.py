@@ -4,6 +4,7 @@ Every door that is given a message, or a block of one, comes through here.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, VideoPart
@@ -32,6 +33,14 @@ def heeded_media(parts: Sequence[Part]) -> VideoPart | AudioPart:
     if isinstance(media[0], VideoPart):
         _check_closeness(media[0])
     return media[0]
+
+
+def choices_of(part: VideoPart | AudioPart) -> dict[str, Any]:
+    """Return the options of a run that a part names; they win over the run's own."""
+    named: dict[str, Any] = {}
+    if part.start is not None or part.end is not None:
+        named |= {"start": part.start, "end": part.end}
+    return named if part.audio_track == "auto" else named | {"audio_track": part.audio_track}
 
 
 def _check_closeness(video: VideoPart) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, get_args
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.options import ChatRequest, Effort
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
@@ -73,6 +74,8 @@ class SummaryOptions:
         overlap: seconds of a segment's end that the next one begins with.
         start: where to begin, in seconds.
         end: where to end, in seconds.
+        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
+            silent if that one is; its number, from 0; `"mix"` for all together.
         concurrency: requests in flight at once.
         max_gaps: segments that may fail for good; a tenth of them, at least one, if not given.
         step_retries: how often a step that failed in passing is begun again, beside the client's own repetitions.
@@ -97,6 +100,7 @@ class SummaryOptions:
     overlap: float = 2
     start: float | None = None
     end: float | None = None
+    audio_track: AudioTrackChoice = "auto"
     concurrency: int = 8
     max_gaps: int | None = None
     step_retries: int = 2
@@ -120,6 +124,7 @@ class SummaryOptions:
             raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
         check_numbers(self, _RANGES)
         check_span(self.start, self.end)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
     @property
     def text_model_name(self) -> str:

@@ -117,7 +117,8 @@ def _plan(wanted: Wanted, settings: Settings, options: SummaryOptions) -> Transc
             f"{profile.name} does not tell when something is said, so it cannot be put into passages. Choose a model "
             "that does, such as paraformer-v2 or fun-asr."
         )
-    return replace(chosen, model=profile.name, start=options.start, end=options.end)
+    track = options.audio_track if chosen.audio_track == "auto" else chosen.audio_track
+    return replace(chosen, model=profile.name, start=options.start, end=options.end, audio_track=track)
 
 
 def _begin(
