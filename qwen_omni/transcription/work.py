@@ -26,19 +26,23 @@ from qwen_omni.transcription.sound import Recording, prepare_recording
 from qwen_omni.transcription.tasks import Submitted, Tasks, task_key
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_task, is_silence
+from qwen_omni.work_store.store import Alive
 
 _PATIENCE = 0.1  # seconds between two looks at a task that another submits
 
 Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
 
 
-def stages(media: object, settings: Settings, options: TranscriptionOptions) -> Stages:
-    """Give the stages of one transcription; raises as `transcribe` does."""
+def stages(media: object, settings: Settings, options: TranscriptionOptions, *, alive: Alive | None = None) -> Stages:
+    """Give the stages of one transcription; raises as `transcribe` does.
+
+    Whoever drives them tells with `alive` whether it makes progress: nobody else submits the same recording meanwhile.
+    """
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
     if profile.route == "chat":
         return (yield from _by_chat(recording, options, profile))
-    return (yield from _Errand(recording, settings, options, profile).stages())
+    return (yield from _Errand(recording, settings, options, profile, alive).stages())
 
 
 def _by_chat(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:
@@ -58,11 +62,16 @@ class _Errand:
     """One recording on its way through the task routes."""
 
     def __init__(
-        self, recording: Recording, settings: Settings, options: TranscriptionOptions, profile: TranscriptionProfile
+        self,
+        recording: Recording,
+        settings: Settings,
+        options: TranscriptionOptions,
+        profile: TranscriptionProfile,
+        alive: Alive | None,
     ) -> None:
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
-        self._tasks = Tasks(settings.cache_dir)
+        self._tasks = Tasks(settings.cache_dir, alive=alive)
         retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
         self._desk = Desk(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
         wishes = encode_task(profile, options, "").decode()
