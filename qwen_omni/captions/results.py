@@ -55,6 +55,7 @@ class Results:
         self.path, old = _places(path)
         self._reuse = reuse_unverified
         self._unreadable = ""
+        self._origins: set[str] = set()
         lines = None if old is None else _read_old(old)
         use = StoreUse(name="results file", way_out=_WAY_OUT)
         self._store = SqliteStore(self.path, use, lease_seconds=lease_seconds)
@@ -90,6 +91,7 @@ class Results:
 
     def add(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
         """Store a caption and end its claim; when this returns it is on the disk, or in memory with a `trouble`."""
+        self._origins.add(origin)
         self._store.finish(StepKey(_RUN, key, origin), dict(entry))
 
     def discard(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
@@ -111,7 +113,7 @@ class Results:
     @property
     def unkept(self) -> str:
         """How many captions could not be written, and where; empty if all are on the disk."""
-        count = self._store.unkept
+        count = sum(self._store.unkept(origin) for origin in self._origins)
         if not count:
             return ""
         return (

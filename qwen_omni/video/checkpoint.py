@@ -161,7 +161,7 @@ class Checkpoint:
     @property
     def unkept(self) -> str:
         """How many answers could not be written, and where; empty if all are on the disk."""
-        count = self._store.unkept
+        count = self._store.unkept(self._origin)
         if not count:
             return ""
         return (

@@ -19,7 +19,6 @@ _CODES = {
     sqlite3.SQLITE_NOMEM: "memory", sqlite3.SQLITE_BUSY: "lock", sqlite3.SQLITE_LOCKED: "lock",
     sqlite3.SQLITE_PROTOCOL: "lock",
 }  # fmt: skip
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 _LOCKED = "it is locked by another program"
 
 
@@ -31,13 +30,6 @@ def resource_of(error: Exception) -> str:
     if code is None and isinstance(error, sqlite3.OperationalError):
         return "lock"  # made by this package: a lock could not be had in time
     return "" if code is None else _CODES.get(code, "")
-
-
-def is_damage(error: Exception) -> bool:
-    """Whether the file itself cannot be used, whoever tries."""
-    if isinstance(error, UnusableStoreError):
-        return True
-    return _code(error) in _DAMAGED or (isinstance(error, sqlite3.Error) and not resource_of(error))
 
 
 def reason_of(error: Exception) -> str:

@@ -4,7 +4,6 @@ Who waits for a lock waits a bounded time, and holds up nobody who reads. What c
 tried again with every later write and every beat. No connection lives across a fork.
 """
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen_omni.errors import ConfigurationError, QwenOmniError
-from qwen_omni.work_store.faults import is_damage, reason_of, resource_of, to_error
+from qwen_omni.work_store.faults import reason_of, resource_of, to_error
 from qwen_omni.work_store.migrations import UnusableStoreError
 from qwen_omni.work_store.owners import describe, is_gone, is_here, new_owner
 from qwen_omni.work_store.sqlite_file import SqliteFile
@@ -42,7 +40,7 @@ class _Row:
 
     @property
     def lasts(self) -> bool:
-        return self.expires_at is None or self.expires_at > time.time()
+        return self.expires_at is None or self.expires_at > _now()
 
 
 @dataclass(slots=True)
@@ -113,11 +111,7 @@ class SqliteStore:
     # --- Finished steps ---
 
     def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
-        """Return a finished step; with `unverified` also one of an older version without an origin.
-
-        Raises:
-            ConfigurationError: the file was damaged while it was in use.
-        """
+        """Return a finished step; with `unverified` also one of an older version without an origin."""
         kept = self._in_memory(key)
         if kept is not None or self.path is None:
             return kept
@@ -157,10 +151,7 @@ class SqliteStore:
             if not self._flush():
                 self._keep_beating()
                 return None
-            try:
-                counts = self.find(key)
-            except QwenOmniError:
-                counts = None
+            counts = self.find(key)
             if counts is not None:
                 return counts
             with self._state:  # a damaged row was in its place, and is gone now
@@ -341,7 +332,7 @@ class SqliteStore:
         sql = "SELECT 1 FROM facts WHERE name = ?"
         if self._read(lambda base: base.execute(sql, (mark,)).fetchone(), None) is not None:
             return
-        rows = [(run, UNVERIFIED, step, _dumped(value), time.time()) for step, value in values.items()]
+        rows = [(run, UNVERIFIED, step, _dumped(value), _now()) for step, value in values.items()]
 
         def add(base: sqlite3.Connection) -> None:
             base.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, NULL)", rows)
@@ -351,10 +342,10 @@ class SqliteStore:
 
     # --- Reports ---
 
-    @property
-    def unkept(self) -> int:
-        """How many finished steps are in memory only, because they could not be written."""
-        return 0 if self.path is None else len(self.pending)
+    def unkept(self, origin: str) -> int:
+        """Count the finished steps of an origin that are in memory only, because they could not be written."""
+        with self._state:
+            return 0 if self.path is None else sum(key.origin == origin for key in self.pending)
 
     def write_rest(self) -> None:
         """Try again to write what could not be written."""
@@ -388,7 +379,7 @@ class SqliteStore:
             read = _loaded(value)
             if read is None or not (expires_at is None or isinstance(expires_at, float | int)):
                 self._remove_damaged(key, origin, base)
-            elif expires_at is None or expires_at > time.time():
+            elif expires_at is None or expires_at > _now():
                 return Found(read, origin, expires_at)
         return None
 
@@ -402,14 +393,12 @@ class SqliteStore:
             self._write(lambda opened: opened.execute(_REMOVE, values))
 
     def _read(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Read; what fails in passing gives `otherwise` and a trouble, damage is an error that names the file."""
+        """Read; a failure gives `otherwise` and a trouble: what is finished meanwhile stays in memory."""
         if self._file is None:
             return otherwise
         try:
             return self._file.read(action)
         except (sqlite3.Error, OSError, UnusableStoreError) as error:
-            if is_damage(error):
-                raise to_error(error, self._file.path, self._use) from error
             self._failed(error)
             return otherwise
 
@@ -532,6 +521,11 @@ class SqliteStore:
         self.after_fork()
 
 
+def _now() -> float:
+    """Return the seconds since the epoch; when an entry was stored, and whether it has expired, go by it."""
+    return time.time()
+
+
 # --- Rows ---
 
 
@@ -559,7 +553,7 @@ def _claim_row(base: sqlite3.Connection, key: StepKey) -> tuple[Any, ...] | None
 
 
 def _write_finished(base: sqlite3.Connection, finished: Mapping[StepKey, _Row], owner: str) -> None:
-    now = time.time()
+    now = _now()
     rows = [(*_names(key), _dumped(row.value), now, row.expires_at) for key, row in finished.items()]
     base.executemany(
         "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, origin, step) DO UPDATE SET "
@@ -571,7 +565,7 @@ def _write_finished(base: sqlite3.Connection, finished: Mapping[StepKey, _Row], 
 
 
 def _write_spent(base: sqlite3.Connection, spent: Mapping[str, tuple[str, str, Mapping[str, Any]]]) -> None:
-    now = time.time()
+    now = _now()
     rows = [(name, run, origin, _dumped(value), now) for name, (run, origin, value) in spent.items()]
     base.executemany("INSERT OR IGNORE INTO spend VALUES (?, ?, ?, ?, ?)", rows)
 
@@ -603,9 +597,8 @@ def _beat_on(found: "weakref.ref[SqliteStore]", ended: threading.Event, seconds:
         store = found()
         if store is None:
             return
-        with contextlib.suppress(ConfigurationError):
-            if not store.beat():
-                return
+        if not store.beat():
+            return
         del store
 
 

@@ -101,6 +101,7 @@ class SqliteFile:
                 base.execute("COMMIT")
             except sqlite3.Error:
                 self._writer.close()  # whatever is wrong with it, the next attempt begins anew
+                self._ready = None
                 raise
             except BaseException:
                 base.execute("ROLLBACK")
@@ -120,12 +121,14 @@ class SqliteFile:
         for link in (self._writer, self._reader):
             with link.lock:
                 link.close()
+        self._ready = None  # an open file keeps its number; one that is closed may be another by the next time
 
     def before_fork(self) -> None:
         """Wait until nothing is read or written, and close the connections, until `after_fork`."""
         for link in (self._writer, self._reader):
             link.lock.acquire()
             link.close()
+        self._ready = None
 
     def after_fork(self) -> None:
         """Go on, in the parent and in the child."""

@@ -112,9 +112,8 @@ class WorkStore(Protocol):
     def trouble(self) -> str:
         """Why the last write failed; empty if it did not."""
 
-    @property
-    def unkept(self) -> int:
-        """How many finished steps are in memory only."""
+    def unkept(self, origin: str) -> int:
+        """Count the finished steps of an origin that are in memory only, because they could not be written."""
 
     def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
         """Return a finished step; with `unverified` also one of an older version without an origin."""

@@ -11,8 +11,8 @@ from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video
 from qwen_omni.standin import Fault
 from qwen_omni.standin.script import Turn
 from qwen_omni.standin.truth import make_audio
-from qwen_omni.video.checkpoint import Checkpoint, LoneStep
 from qwen_omni.video.chapters import clock
+from qwen_omni.video.checkpoint import Checkpoint, LoneStep
 
 OPTIONS = SummaryOptions(segment_seconds=12, overlap=0, single_call_seconds=0, retry_seconds=0.0)
 
