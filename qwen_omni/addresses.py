@@ -1,10 +1,19 @@
-"""Where the service's routes lie. Pure."""
+"""Where the service's routes lie, and who answers there. Pure."""
 
+import hashlib
+import re
 from urllib.parse import urlsplit
 
 CHAT_PATH = "/compatible-mode/v1"
 """Where the OpenAI-compatible routes are (Model Studio, Chat API reference, September 2026)."""
 _NATIVE_PATH = "/api/v1"
+# Shared, workspace, trial and batch hosts (Model Studio, base URLs, November 2026; QwenCloud, the same).
+_VENDOR_HOST = re.compile(
+    r"(?:.+\.)?(?:dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com|maas\.aliyuncs\.com|qwencloudapi\.com)"
+)
+_STANDIN_KEY = "sk-standin"
+_PORTS = {"http": 80, "https": 443}
+VENDOR, STANDIN = "dashscope", "standin"
 
 
 def native_url(base_url: str, route: str) -> str:
@@ -20,3 +29,28 @@ def native_url(base_url: str, route: str) -> str:
     path = split.path.rstrip("/")
     before = path.removesuffix(CHAT_PATH) if path.endswith(CHAT_PATH) else ""
     return f"{split.scheme}://{split.netloc}{before}{_NATIVE_PATH}{route}"
+
+
+def origin_of(base_url: str, api_key: str) -> str:
+    """Name who answers at an address, so that an answer is reused only for whoever would have given it.
+
+    All hosts of the vendor are one; the stand-in is known by its key, whatever its port; every other server is its own,
+    and so is every path of a gateway. Holds no key, no user and no path that can be read.
+
+    Example:
+        >>> origin_of("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "sk-1")
+        'dashscope'
+        >>> origin_of("http://127.0.0.1:9000/v1", "sk-standin-1"), origin_of("http://127.0.0.1:9000/v1", "sk-1")
+        ('standin', 'http://127.0.0.1:9000')
+    """
+    if api_key.strip().startswith(_STANDIN_KEY):
+        return STANDIN
+    split = urlsplit(base_url.strip())
+    host = (split.hostname or "").rstrip(".")
+    if _VENDOR_HOST.fullmatch(host):
+        return VENDOR
+    port = split.port or _PORTS.get(split.scheme, 0)
+    path = split.path.rstrip("/").removesuffix(CHAT_PATH).removesuffix("/v1")
+    told = "/".join(one for one in (path, split.query) if one)
+    place = f"#{hashlib.sha256(told.encode()).hexdigest()[:16]}" if told else ""
+    return f"{split.scheme}://{f'[{host}]' if ':' in host else host}:{port}{place}"

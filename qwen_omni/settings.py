@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from qwen_omni.addresses import CHAT_PATH
+from qwen_omni.addresses import CHAT_PATH, origin_of
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
@@ -154,6 +154,11 @@ class Settings:
     def dialect_used(self) -> Dialect:
         """The dialect, told or guessed."""
         return self.dialect or dialect_of(self.base_url)
+
+    @property
+    def origin(self) -> str:
+        """Who answers, as finished work is keyed; see `addresses.origin_of`."""
+        return origin_of(self.base_url, self.api_key.get_secret_value())
 
     @classmethod
     def load(

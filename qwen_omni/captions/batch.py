@@ -5,10 +5,9 @@ One file that fails does not end the others. `results` keeps what is finished; `
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,12 @@ from qwen_omni.media.local import open_local
 from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
+from qwen_omni.work_store.store import Taken
+
+_AGAIN_SECONDS = 0.2  # before looking again at a caption that somebody else asks for
+_TOLD_SECONDS = 1.0  # how long it is waited for without a word
+
+OnNotice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,7 @@ class FileCaption:
     usages: tuple[Usage, ...] = ()
 
 
-def caption_many(
+def caption_many(  # noqa: PLR0913 - each keyword is a choice of its own
     media: Sequence[str],
     schema: SchemaLike,
     *,
@@ -56,34 +61,116 @@ def caption_many(
     options: CaptionOptions = DEFAULT_OPTIONS,
     concurrency: int = 4,
     results: Results | None = None,
+    on_notice: OnNotice | None = None,
 ) -> Iterator[FileCaption]:
     """Describe many files, `concurrency` at a time; gives each as it is finished.
 
     Closing the iterator lets what is in flight end, and starts nothing more. Where `results` cannot be written,
-    captions come all the same, and a warning says so once.
+    captions come all the same, and a notice says so, and at the end how many were not kept. A caption that another
+    batch is asking for is waited for, and not asked twice.
+
+    Args:
+        media: paths or URLs.
+        schema: what each answer is to be.
+        client: who asks.
+        options: the model, the prompt, the language, …
+        concurrency: how many at a time.
+        results: where finished captions are kept.
+        on_notice: told what a person should know; a warning if not given.
 
     Raises:
         ConfigurationError: the schema is none, or an impossible concurrency.
     """
     concurrency = checked("concurrency", concurrency, PARALLEL)
     wanted = read_schema(schema)
-    if results is not None:
-        results.write_rest()
     job = _Job(schema=schema, read=wanted, client=client, options=options, results=results)
+    notices = _Notices(results, on_notice or _warn)
+    notices.at_first()
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     try:
-        waiting: list[Future[FileCaption]] = [pool.submit(job.one, item) for item in media]
-        warned = False
-        for future in as_completed(waiting):
-            done = future.result()
-            if results is not None and results.trouble and not warned:
-                warned = True
-                warnings.warn(_unwritten_text(results), UserWarning, stacklevel=2)
-            yield done
+        yield from _finished(pool, job, media, notices)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        if results is not None:
-            results.write_rest()
+        notices.at_last()
+
+
+def _finished(
+    pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str], notices: "_Notices"
+) -> Iterator[FileCaption]:
+    """Give each caption as it is finished; what somebody else asks for goes to the end of the queue."""
+    running: set[Future[FileCaption | _Busy]] = {pool.submit(job.one, item) for item in media}
+    later: list[_Busy] = []
+    while running or later:
+        if running:
+            done, running = wait(running, timeout=_AGAIN_SECONDS if later else None, return_when=FIRST_COMPLETED)
+        else:
+            done = set()
+            time.sleep(_AGAIN_SECONDS)
+        running |= {pool.submit(job.one, busy.media, busy.since) for busy in later}
+        later = []
+        for future in done:
+            one = future.result()
+            if isinstance(one, _Busy):
+                later.append(one)
+                notices.waiting(one)
+                continue
+            notices.between()
+            yield one
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    """A file whose caption somebody else asks for."""
+
+    media: str
+    holder: str
+    since: float
+    ours: bool
+
+
+@dataclass(slots=True)
+class _Notices:
+    """Tells what a person should know about the results file, each thing once."""
+
+    results: Results | None
+    tell: OnNotice
+    _told: set[str] = field(default_factory=set)
+
+    def _once(self, name: str, text: str) -> None:
+        if text and name not in self._told:
+            self._told.add(name)
+            self.tell(text)
+
+    def at_first(self) -> None:
+        if self.results is not None:
+            self.results.write_rest()
+            self._once("unverified", self.results.unverified())
+            self.between()
+
+    def waiting(self, busy: _Busy) -> None:
+        if not busy.ours and time.monotonic() - busy.since >= _TOLD_SECONDS:
+            text = (
+                f"Waiting for {busy.holder}, which asks for the caption of {busy.media}; its answer is used here too."
+            )
+            self._once(f"waiting {busy.holder}", text)
+
+    def between(self) -> None:
+        if self.results is None:
+            return
+        for text in self.results.notices():
+            self.tell(text)
+        if self.results.trouble:
+            self._once("trouble", _unwritten_text(self.results))
+
+    def at_last(self) -> None:
+        if self.results is not None:
+            self.results.write_rest()
+            self.between()
+            self._once("unkept", self.results.unkept)
 
 
 def _unwritten_text(results: Results) -> str:
@@ -102,17 +189,42 @@ class _Job:
     client: OmniClient
     options: CaptionOptions
     results: Results | None
+    keys: dict[str, str] = field(default_factory=dict)
+    asking: set[str] = field(default_factory=set)
 
-    def one(self, media: str) -> FileCaption:
+    def one(self, media: str, since: float | None = None) -> FileCaption | _Busy:
         """Describe one file; errors of ours become part of what is given."""
         began = time.monotonic()
         try:
             source = source_of(media)
-            key = self._key(source)
-            with nullcontext() if self.results is None else self.results.working_on(key):
-                return self._known(media, key) or self._asked(media, source, key, began)
+            if self.results is None:
+                return self._asked(media, source, began)
+            if media not in self.keys:
+                self.keys[media] = self._key(source)
+            return self._once(media, source, self.results, (began, began if since is None else since))
         except QwenOmniError as error:
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began)
+
+    def _once(
+        self, media: str, source: MediaSource, results: Results, times: tuple[float, float]
+    ) -> FileCaption | _Busy:
+        """Give what is stored; else ask, unless somebody else does. `times`: when this began, and when waiting did."""
+        key, origin = self.keys[media], self.client.settings.origin
+        while (stands := results.claim(key, origin)) is not None:
+            if isinstance(stands, Taken):
+                return _Busy(media, stands.holder, since=times[1], ours=key in self.asking)
+            known = self._known(media, stands)
+            if known is not None:
+                return known
+            results.discard(key, stands, origin)
+        self.asking.add(key)
+        try:
+            return self._asked(media, source, times[0], key)
+        except BaseException:
+            results.release(key, origin)
+            raise
+        finally:
+            self.asking.discard(key)
 
     def _key(self, source: MediaSource) -> str:
         asked = asdict(self.options)
@@ -132,24 +244,21 @@ class _Job:
         with open_local(source, self._root) as file:
             return content_digest(file)
 
-    def _known(self, media: str, key: str) -> FileCaption | None:
-        """Read the answer that was kept, as it was read then; `None` if there is none that can be read."""
-        entry = None if self.results is None else self.results.find(key)
-        if entry is None:
-            return None
+    def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
+        """Read the answer that was kept, as it was read then; `None` if it cannot be read any more."""
         try:
             parsed = parse_caption(entry["answer"], self.read, facts=entry["facts"])
-        except (CaptionSyntaxError, KeyError, TypeError):
+        except (CaptionSyntaxError, KeyError, TypeError, ValueError, AttributeError):
             return None  # the class behind the schema has changed, or somebody edited the file
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
-    def _asked(self, media: str, source: MediaSource, key: str, began: float) -> FileCaption:
+    def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
         plan = plan_caption(source, self.schema, self.options, media_root=self._root)
         made = carry_out(plan, self.client)
-        if self.results is not None:
+        if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)
             told = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
-            self.results.add(key, {**told, "facts": facts, "answer": answer})
+            self.results.add(key, {**told, "facts": facts, "answer": answer}, self.client.settings.origin)
         return FileCaption(
             media=media,
             value=made.value,

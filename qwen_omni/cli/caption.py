@@ -1,5 +1,6 @@
 """`qwen-omni caption`: many files described as values of one schema, or as subtitles."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -18,7 +19,7 @@ from qwen_omni.captions.schema import SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.cli.caption_output import Form, print_captions, subtitle_paths, write_subtitles
 from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, choose
-from qwen_omni.cli.display import show_error, show_usage, with_progress
+from qwen_omni.cli.display import show_error, show_note, show_usage, with_progress
 from qwen_omni.cli.files import check_targets
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -29,7 +30,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
 
 _FAILED = 1
-_KEPT = "qwen-omni-captions.jsonl"
+_KEPT = "qwen-omni-captions.sqlite3"
 
 
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
@@ -61,6 +62,9 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         _KEPT
     ),
     fresh: Annotated[bool, typer.Option("--fresh", help="Keep nothing and ask about every file again.")] = False,
+    reuse_unverified: Annotated[
+        bool, typer.Option("--reuse-unverified", help="Use captions of older versions, whoever gave them.")
+    ] = False,
     region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
@@ -82,10 +86,12 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         sampling=Sampling(fps=fps, max_pixels=max_pixels),
         audio_track=read_audio_track(audio_track),
     )
-    kept = None if fresh else Results(results)
+    kept = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
-    with OmniClient(settings) as client:
-        coming = caption_many(media, wanted, client=client, options=options, concurrency=concurrency, results=kept)
+    with OmniClient(settings) as client, contextlib.closing(kept) if kept is not None else contextlib.nullcontext():
+        coming = caption_many(
+            media, wanted, client=client, options=options, concurrency=concurrency, results=kept, on_notice=show_note
+        )
         finished = sorted(with_progress(_told(coming), len(media)), key=lambda one: media.index(one.media))
     if form in ("srt", "vtt"):
         write_subtitles(finished, form, paths)

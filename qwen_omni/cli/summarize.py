@@ -60,6 +60,9 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Requests at a time.")] = 8,
     max_gaps: Annotated[int | None, typer.Option(help="Segments that may fail for good.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Keep no checkpoint and ask everything again.")] = False,
+    reuse_unverified: Annotated[
+        bool, typer.Option("--reuse-unverified", help="Use answers of older versions, whoever gave them.")
+    ] = False,
     delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
     region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
@@ -78,7 +81,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
-        checkpoint=not fresh, audio_track=read_audio_track(audio_track),
+        checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
     )  # fmt: skip
     settings = Settings.load(
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
@@ -198,6 +201,8 @@ def _show_answer(found: VideoAnswer, form: Form) -> None:
         return
     show_text(found.answer)
     show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)
+    for notice in found.notices:
+        show_note(notice)
     show_note(f"this run: {bill_text(found.this_run)}")
 
 

@@ -1,31 +1,25 @@
-"""What has been uploaded already, in one SQLite file: the same bytes go out once, from any thread or process.
+"""What has been uploaded already: the same bytes go out once, from any thread or process of this machine.
 
 Whoever needs a piece of media first *claims* it and uploads; the others wait for the claim to end. A claim of a
-process that died is taken over, with what is needed to go on where it stopped. Rows hold no key, no signed link
-and no file name. Where the file cannot be written the cache goes on in memory, with one warning.
+process that died, or stands still, is taken over, with what is needed to go on where it stopped. Rows hold no key, no
+signed link and no file name. Where the file cannot be used the cache goes on in memory, with one warning.
 """
 
-import contextlib
 import hashlib
-import os
-import platform
-import sqlite3
 import threading
-import time
-import uuid
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-T = TypeVar("T")
+from qwen_omni.errors import ConfigurationError, LocalResourceError
+from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.store import Alive, Claim as StoreClaim, Found, StepKey, StoreUse, Taken
+
 _FILE = "uploads.sqlite3"
-_CLAIM_SECONDS = 120.0  # a claim that nobody renews for so long is free, if its process cannot be asked
-_BUSY_SECONDS = 30.0
-_TABLE = """CREATE TABLE IF NOT EXISTS uploads (
-  key TEXT PRIMARY KEY, owner TEXT NOT NULL, claimed_until REAL NOT NULL,
-  location TEXT, expires_at REAL NOT NULL DEFAULT 0, resume TEXT)"""
+_WAY_OUT = (
+    "Uploads are remembered in memory until this process ends. Free some space, remove that file if it is damaged, or "
+    "set cache_dir (QWEN_OMNI_CACHE_DIR) to a folder that can be written."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +35,6 @@ class Claim:
     """Leave to upload; `resume` goes on with what another began."""
 
     key: str
-    owner: str
     resume: str | None
 
 
@@ -52,117 +45,82 @@ def cache_key(*, digest: str, store: str, account: str, model: str, form: str | 
 
 
 class UploadCache:
-    """The uploads of one user of one machine. Safe to share between threads and processes."""
+    """The uploads of one user of one machine. Safe to share between threads and processes.
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time, *, file: str = _FILE) -> None:
-        self._folder = folder
-        self._file = file
-        self._clock = clock
+    Its keys name the store and the account, so they tell who answered; see `cache_key`.
+    """
+
+    def __init__(self, folder: Path, *, file: str = _FILE, lease_seconds: float | None = None) -> None:
+        self._path = folder / file
+        self._lease = lease_seconds
         self._lock = threading.Lock()
-        self._memory: sqlite3.Connection | None = None
+        self._opened: SqliteStore | None = None
+        self._warned = False
 
-    def look(self, key: str) -> Held | Claim | None:
-        """Find an upload, or claim it; `None` while another is at it."""
-        now, owner = self._clock(), _new_owner()
-        return self._apply(lambda rows: _look(rows, key, now, owner))
+    def look(self, key: str, *, alive: Alive | None = None) -> Held | Claim | None:
+        """Find an upload, or claim it; `None` while another is at it.
 
-    def renew(self, claim: Claim) -> None:
-        """Say that the upload goes on."""
-        until = self._clock() + _CLAIM_SECONDS
-        self._change("UPDATE uploads SET claimed_until = ? WHERE key = ? AND owner = ?", until, claim.key, claim.owner)
+        Args:
+            key: see `cache_key`.
+            alive: whether the upload makes progress; the claim lasts as long as it does.
+        """
+        while True:
+            stands = self._store().claim(self._key(key), alive=alive)
+            self._warn_of_trouble()
+            if isinstance(stands, Taken):
+                return None
+            if isinstance(stands, StoreClaim):
+                return Claim(key=key, resume=stands.resume if isinstance(stands.resume, str) else None)
+            held = _held(stands)
+            if held is not None:
+                return held
+            self._store().discard(self._key(key), stands.value, damaged=True)
 
     def note(self, claim: Claim, resume: str) -> None:
         """Keep what another process needs to go on with this upload."""
-        self._change("UPDATE uploads SET resume = ? WHERE key = ? AND owner = ?", resume, claim.key, claim.owner)
+        self._store().note(StoreClaim(self._key(claim.key)), resume)
 
     def finish(self, claim: Claim, location: str, expires_at: float) -> None:
         """Say that the media is there, and until when it can be used."""
-        sql = "INSERT OR REPLACE INTO uploads (key, owner, claimed_until, location, expires_at) VALUES (?, '', 0, ?, ?)"
-        self._change(sql, claim.key, location, expires_at)
+        self._store().finish(self._key(claim.key), {"location": location}, expires_at=expires_at)
+        self._warn_of_trouble()
 
     def give_up(self, claim: Claim) -> None:
         """End a claim without an upload; what has arrived can still be resumed."""
-        sql = "UPDATE uploads SET claimed_until = 0, owner = '' WHERE key = ? AND owner = ?"
-        self._change(sql, claim.key, claim.owner)
+        self._store().release(self._key(claim.key))
 
     def forget(self, key: str, location: str) -> None:
         """Drop an upload that is gone, unless somebody has replaced it meanwhile."""
-        self._change("DELETE FROM uploads WHERE key = ? AND location = ?", key, location)
+        self._store().discard(self._key(key), {"location": location})
 
-    def _change(self, sql: str, *values: object) -> None:
-        self._apply(lambda rows: rows.execute(sql, values))
+    def _key(self, key: str) -> StepKey:
+        return StepKey(self._path.stem, key)
 
-    def _apply(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something in one transaction: on the file, and in memory once the file has failed."""
+    def _store(self) -> SqliteStore:
+        """Open the file when it is first needed; keep everything in memory where that fails."""
         with self._lock:
-            if self._memory is None:
+            if self._opened is None:
+                use = StoreUse(name="upload cache", way_out=_WAY_OUT)
                 try:
-                    self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    with contextlib.closing(_opened(str(self._folder / self._file))) as rows:
-                        return _within(rows, action)
-                except (sqlite3.Error, OSError) as error:
-                    self._degrade(error)
-            return _within(self._memory or _opened(":memory:"), action)
+                    self._opened = SqliteStore(self._path, use, lease_seconds=self._lease)
+                except (ConfigurationError, LocalResourceError) as error:
+                    self._opened = SqliteStore(None)
+                    self._warn(str(error))
+            return self._opened
 
-    def _degrade(self, error: Exception) -> None:
-        self._memory = _opened(":memory:")
-        warnings.warn(
-            f"The upload cache in {self._folder} cannot be used ({error}); uploads are remembered in memory until this "
-            "process ends. Free some space, or set cache_dir (QWEN_OMNI_CACHE_DIR) to a folder that can be written.",
-            UserWarning,
-            stacklevel=2,
-        )
+    def _warn_of_trouble(self) -> None:
+        trouble = self._store().trouble
+        if trouble:
+            self._warn(f"The upload cache {self._path} cannot be used: {trouble}. {_WAY_OUT}")
 
-
-def _opened(name: str) -> sqlite3.Connection:
-    rows = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    rows.row_factory = sqlite3.Row
-    return rows
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(text, UserWarning, stacklevel=4)
 
 
-def _within(rows: sqlite3.Connection, action: Callable[[sqlite3.Connection], T]) -> T:
-    rows.execute("BEGIN IMMEDIATE")
-    try:
-        rows.execute(_TABLE)
-        result = action(rows)
-        rows.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            rows.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _look(rows: sqlite3.Connection, key: str, now: float, owner: str) -> Held | Claim | None:
-    found = rows.execute("SELECT * FROM uploads WHERE key = ?", (key,)).fetchone()
-    resume = None
-    if found is not None and found["location"] is not None:
-        if found["expires_at"] > now:
-            return Held(location=found["location"], expires_at=found["expires_at"])
-    elif found is not None:
-        if _is_busy(found["owner"], found["claimed_until"], now):
-            return None
-        resume = found["resume"]
-    sql = "INSERT OR REPLACE INTO uploads (key, owner, claimed_until, resume) VALUES (?, ?, ?, ?)"
-    rows.execute(sql, (key, owner, now + _CLAIM_SECONDS, resume))
-    return Claim(key=key, owner=owner, resume=resume)
-
-
-def _new_owner() -> str:
-    return f"{platform.node()} {os.getpid()} {uuid.uuid4().hex}"
-
-
-def _is_busy(owner: str, until: float, now: float) -> bool:
-    """Tell whether a claim holds. A process of this machine is asked, so that a crash costs no waiting."""
-    if until <= now:
-        return False
-    host, _, rest = owner.partition(" ")
-    if host != platform.node() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(rest.partition(" ")[0]), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError):  # it lives, and belongs to somebody else
-        return True
-    return True
+def _held(found: Found) -> Held | None:
+    location = found.value.get("location") if isinstance(found.value, dict) else None
+    if not isinstance(location, str) or found.expires_at is None:
+        return None
+    return Held(location=location, expires_at=found.expires_at)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qwen_omni.addresses import native_url
+from qwen_omni.addresses import STANDIN, native_url
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
 from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # oss2 loads when a bucket is first used
 _MARGIN = 3600.0  # seconds; an upload this close to its end is not used for a new request
 _LINK_MARGIN = 600.0  # seconds; a link this close to its end is signed again before a retry
 _POLL_SECONDS = 0.05
-_RENEW_SECONDS = 10.0
 
 
 class Carrier:
@@ -133,7 +132,7 @@ class Carrier:
         key = cache_key(
             digest=digest,
             store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
-            account="",
+            account=STANDIN if self._settings.origin == STANDIN else "",  # a bucket that it plays is known to it alone
             model="",
             form=ready.format,
         )
@@ -150,7 +149,7 @@ class Carrier:
         errand = Errand(
             object_name=location,
             label=name,
-            sent=self._progress(ready, "oss", name, claim),
+            sent=self._progress(ready, "oss", name),
             resume=claim.resume if claim else None,
             begun=lambda resume: self._cache.note(claim, resume) if claim else None,
             resumable=claim is not None,
@@ -166,9 +165,9 @@ class Carrier:
             form=ready.format,
         )
 
-        def post(claim: Claim) -> tuple[str, float]:
+        def post(_: Claim) -> tuple[str, float]:
             begun = time.time()
-            sent = self._progress(ready, "temporary", name, claim)
+            sent = self._progress(ready, "temporary", name)
             return self._post(ready, model, name, sent), begun + LIFETIME_SECONDS - _MARGIN
 
         return self._once(key, "temporary", post)
@@ -236,14 +235,8 @@ class Carrier:
         url, until = self._bucket.sign(upload.location)
         return replace(ready, url=url, upload=replace(upload, link_until=until))
 
-    def _progress(self, ready: Delivered, store: Store, name: str, claim: Claim | None) -> Callable[[int], None]:
-        renewed = time.monotonic()
-
+    def _progress(self, ready: Delivered, store: Store, name: str) -> Callable[[int], None]:
         def sent(count: int) -> None:
-            nonlocal renewed
-            if claim is not None and time.monotonic() - renewed > _RENEW_SECONDS:
-                renewed = time.monotonic()
-                self._cache.renew(claim)
             if self._settings.on_upload is not None:
                 told = UploadProgress(name=name, sent_bytes=count, total_bytes=ready.size_bytes, store=store)
                 self._settings.on_upload(told)

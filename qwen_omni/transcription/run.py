@@ -12,6 +12,7 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transcription.work import OnStage, Stages, stages
+from qwen_omni.work_store.owners import LoopPulse
 
 
 def transcribe(
@@ -75,7 +76,8 @@ async def atranscribe(
     if client is None:
         async with AsyncOmniClient() as own:
             return await atranscribe(media, client=own, options=options, on_progress=on_progress)
-    work = stages(media, client.settings, options, on_progress)
+    pulse = LoopPulse()
+    work = stages(media, client.settings, options, on_progress, alive=pulse)
     step: Flow[Any] | ChatRequest | Done[Transcript]
     outcome: object = None
     running: asyncio.Future[Flow[Any] | ChatRequest | Done[Transcript]] | None = None
@@ -92,6 +94,7 @@ async def atranscribe(
             except QwenOmniError as error:
                 outcome = error
     finally:
+        pulse.stop()
         await asyncio.shield(_close(work, running))
 
 

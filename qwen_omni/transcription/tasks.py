@@ -7,7 +7,6 @@ can be fetched. Rows are claimed while a submission is on its way, as uploads ar
 
 import contextlib
 import hashlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from pathlib import Path
 
 from qwen_omni.delivery.cache import Claim, Held, UploadCache
 from qwen_omni.profiles.transcription import RESULT_SECONDS
+from qwen_omni.work_store.store import Alive
 
 _FILE = "tasks.sqlite3"
 _MARGIN = 3600.0  # seconds; a task this close to its end is not waited for any more
-_BEAT = 30.0  # seconds
 
 
 def task_key(*told: str) -> str:
@@ -40,33 +39,29 @@ class Submitted:
 
 
 class Tasks:
-    """The submitted tasks of one user of one machine. Safe to share between threads and processes."""
+    """The submitted tasks of one user of one machine. Safe to share between threads and processes.
 
-    def __init__(self, folder: Path) -> None:
+    Keys hold the address and the account, so they tell who answered.
+    """
+
+    def __init__(self, folder: Path, *, alive: Alive | None = None) -> None:
+        """Name the folder; `alive` tells whether whoever submits makes progress, and keeps its claims as long."""
         self._rows = UploadCache(folder, file=_FILE)
+        self._alive = alive
 
     def look(self, key: str) -> Submitted | Claim | None:
         """Give a task that was submitted, or leave to submit it; `None` while another submits."""
-        found = self._rows.look(key)
+        found = self._rows.look(key, alive=self._alive)
         return _task(found.location) if isinstance(found, Held) else found
 
     @contextlib.contextmanager
     def submitting(self, claim: Claim) -> Iterator[None]:
-        """Keep a claim alive as long as the block runs, and give it up if that fails."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            while not ended.wait(_BEAT):
-                self._rows.renew(claim)
-
-        threading.Thread(target=beat, daemon=True, name="qwen-omni-claim").start()
+        """Give a claim up if the block fails."""
         try:
             yield
         except BaseException:
             self._rows.give_up(claim)
             raise
-        finally:
-            ended.set()
 
     def submitted(self, claim: Claim, task: Submitted) -> None:
         """Keep a task; from here on it is never paid again."""

@@ -26,6 +26,7 @@ from qwen_omni.transcription.sound import Recording, prepare_recording
 from qwen_omni.transcription.tasks import Submitted, Tasks, task_key
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_task, is_silence
+from qwen_omni.work_store.store import Alive
 
 _PATIENCE = 0.1  # seconds between two looks at a task that another submits
 
@@ -34,8 +35,18 @@ OnStage = Callable[[str], None]
 """Told in words what was done."""
 
 
-def stages(media: object, settings: Settings, options: TranscriptionOptions, on_stage: OnStage | None = None) -> Stages:
-    """Give the stages of one transcription; raises as `transcribe` does."""
+def stages(
+    media: object,
+    settings: Settings,
+    options: TranscriptionOptions,
+    on_stage: OnStage | None = None,
+    *,
+    alive: Alive | None = None,
+) -> Stages:
+    """Run the stages of one transcription; raises as `transcribe` does.
+
+    Whoever drives them reports with `alive` whether it makes progress: nobody else submits the recording meanwhile.
+    """
     tell = on_stage or _untold
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
@@ -43,7 +54,7 @@ def stages(media: object, settings: Settings, options: TranscriptionOptions, on_
     if profile.route == "chat":
         said = yield from _by_chat(recording, options, profile)
     else:
-        said = yield from _Errand(recording, settings, options, profile, tell).stages()
+        said = yield from _Errand(recording, settings, options, profile, tell, alive).stages()
     tell("the transcript is there")
     return said
 
@@ -75,11 +86,12 @@ class _Errand:
         options: TranscriptionOptions,
         profile: TranscriptionProfile,
         tell: OnStage,
+        alive: Alive | None,
     ) -> None:
         self._tell = tell
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
-        self._tasks = Tasks(settings.cache_dir)
+        self._tasks = Tasks(settings.cache_dir, alive=alive)
         retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
         self._desk = Desk(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
         wishes = encode_task(profile, options, "").decode()

@@ -18,6 +18,7 @@ from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action
 from qwen_omni.video.threads import Payee, most_at_once, take_in
 from qwen_omni.video.worker import Asking, Delivering, News, Worker
+from qwen_omni.work_store.owners import LoopPulse
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ async def drive(
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
     flying: dict[asyncio.Task[News[T]], Action] = {}
     crash: BaseException | None = None
+    worker.alive = pulse = LoopPulse()
     try:
         while flying or not machine.over:
             for action in list(machine.actions(time.monotonic())):
@@ -94,11 +96,22 @@ async def drive(
         await asyncio.gather(*flying, return_exceptions=True)
         await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(worker.close)
+        pulse.stop()
     if crash is not None:
         raise crash
 
 
 async def _work(
+    action: Action, worker: Worker[T], askers: tuple[Sender, AsyncAsker], pool: ThreadPoolExecutor
+) -> News[T]:
+    try:
+        return await _worked(action, worker, askers, pool)
+    except (Exception, asyncio.CancelledError):
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, worker.failed, action))
+        raise
+
+
+async def _worked(
     action: Action, worker: Worker[T], askers: tuple[Sender, AsyncAsker], pool: ThreadPoolExecutor
 ) -> News[T]:
     loop = asyncio.get_running_loop()

@@ -210,5 +210,6 @@ class _Passes:
                 "looked_again": sorted(self._closer),
                 "gaps": gaps_of(gaps),
                 "this_run": to_bill([one for run in self._runs for one in run.worker.paid], self._settings),
+                "notices": tuple(dict.fromkeys(text for run in self._runs for text in run.reports())),
             }
         )

@@ -1,45 +1,30 @@
-"""What is finished, kept in a SQLite file per run, so that nobody pays for it twice.
+"""The checkpoint of a run over a video: its cuts, its finished steps and what they used, in a work store.
 
-Not after a crash, not in another process, and not in another kind of use (an index after a summary).
-
-A step is finished when its row is committed. While somebody works on a step, it is claimed; claims of a process that
-is gone count for nothing (its lock file is free). A disk that is full does not end a run: what could not be written
-stays in memory and is written with the next row, and `trouble` says so.
+Here steps become text of the callers' own, and cuts become segments; what a store is, and how claims end, is in
+`work_store`.
 """
 
-import contextlib
 import json
-import sqlite3
-import threading
-import time
+import re
 import uuid
-from collections.abc import Generator
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import Any, Self
 
-from qwen_omni.errors import ConfigurationError
+from pydantic import TypeAdapter
+
 from qwen_omni.media.segments import Segment
 from qwen_omni.responses import Usage
+from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Alive, Found, Spent, StepKey, StoreUse, Taken
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; claims are then not kept between processes
-    fcntl = None  # type: ignore[assignment]
+_EXACT = re.compile(r"\d{1,18}(?:/[1-9]\d{0,17})?")
+_MOST_TOKENS = 10**12  # of one answer; more is damage
+_WAY_OUT = "Choose another folder for checkpoints, remove that file, or switch checkpoints off (checkpoint=False)."
 
-_FORM = 1  # of the tables
-_WAIT = 60.0  # seconds to wait for another process that is writing
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS cuts (number INTEGER PRIMARY KEY, start TEXT NOT NULL, stop TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS finished (step TEXT PRIMARY KEY, answer TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS claims (step TEXT PRIMARY KEY, owner TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS spent (answer TEXT PRIMARY KEY, model TEXT NOT NULL, usage TEXT NOT NULL);
-"""
-
-
-Claim = Literal["mine", "taken"]
+Stands = str | Taken | None
+"""How a step stands: its answer, somebody else's claim, or `None` if it is to be done."""
 
 
 class Checkpoint:
@@ -48,195 +33,258 @@ class Checkpoint:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, Checkpoint(Path(folder) / "run.sqlite3") as kept:
-        ...     kept.finish("map:0", "{}")
-        ...     kept.find("map:0"), kept.find("map:1")
+        ...     kept.finish("join:0", "{}")
+        ...     kept.find("join:0"), kept.find("join:1")
         ('{}', None)
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        origin: str = LOCAL,
+        reuse_unverified: bool = False,
+        private_folder: bool = False,
+        lease_seconds: float | None = None,
+    ) -> None:
         """Open or make the file; `None` keeps everything in memory.
 
+        Args:
+            path: the file.
+            origin: who answers this run; answers of others are not found.
+            reuse_unverified: whether answers without an origin count, which an older version stored.
+            private_folder: whether the folder is ours alone.
+            lease_seconds: how long this run may stand still before others take over what it claimed.
+
         Raises:
-            ConfigurationError: the file cannot be made, read or written, or holds something else.
+            ConfigurationError: the file is damaged, of a newer version, or holds something else.
+            LocalResourceError: it cannot be made, read or written.
         """
         self.path = path
-        self.trouble = ""
-        self._owner = uuid.uuid4().hex[:16]
-        self._guard = threading.Lock()
-        self._unwritten: dict[str, str] = {}
-        self._unpaid: dict[str, tuple[str, Usage]] = {}
-        self._alive: IO[bytes] | None = None
-        try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(
-                path or ":memory:", timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._make()
-                self._alive = self._lock_file(self._owner)
-            except BaseException:
-                self._base.close()
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError(
-                f"The checkpoint {path} cannot be used: {error}. Choose another folder for checkpoints, remove that "
-                "file if it is damaged, or switch checkpoints off."
-            ) from error
+        self._lease = lease_seconds
+        self._origin = origin
+        self._reuse = reuse_unverified
+        self._run = "" if path is None else path.stem
+        use = StoreUse(name="checkpoint", way_out=_WAY_OUT, private_folder=private_folder)
+        self._store = SqliteStore(path, use, lease_seconds=lease_seconds)
 
-    def _make(self) -> None:
-        self._base.execute("PRAGMA journal_mode=WAL")
-        self._base.execute("PRAGMA synchronous=FULL")  # a row is on the disk when it is committed
-        self._base.executescript(_TABLES)
-        self._base.execute("INSERT OR IGNORE INTO facts VALUES ('form', ?)", (str(_FORM),))
-        (form,) = self._base.execute("SELECT value FROM facts WHERE name = 'form'").fetchone()
-        if form != str(_FORM):
-            raise sqlite3.DatabaseError(f"it was written by another version (form {form}, not {_FORM})")
+    def _key(self, step: str) -> StepKey:
+        return StepKey(self._run, step, self._origin)
 
     # --- Where the video is cut ---
 
     def cuts(self) -> dict[int, Segment]:
-        """Give the segments that were decided on before."""
-        with self._guard:
-            rows = self._base.execute("SELECT number, start, stop FROM cuts ORDER BY number").fetchall()
-        return {row[0]: Segment(index=row[0], start=Fraction(row[1]), end=Fraction(row[2])) for row in rows}
+        """Return the segments that were decided on before, from the first to the last that is sound."""
+        stored = self._store.steps(self._run, LOCAL)
+        found: dict[int, Segment] = {}
+        for index in range(len(stored)):
+            value = stored.get(_cut_step(index))
+            segment = _read_cut(index, value)
+            before = found.get(index - 1)
+            if segment is None or (before is not None and not before.start < segment.start <= before.end < segment.end):
+                break
+            found[index] = segment
+        for step, value in stored.items():
+            if step.startswith("cut:") and step not in {_cut_step(index) for index in found}:
+                self._store.discard(StepKey(self._run, step), value, damaged=True)
+        return found
 
-    def cut(self, segment: Segment) -> Segment:
-        """Keep a segment; give the one that counts, which another process may have decided on before."""
-        with self._guard, self._patiently():
-            row = (segment.index, str(segment.start), str(segment.end))
-            self._base.execute("INSERT OR IGNORE INTO cuts VALUES (?, ?, ?)", row)
-        with self._guard:
-            found = self._base.execute("SELECT start, stop FROM cuts WHERE number = ?", (segment.index,)).fetchone()
-        return (
-            segment if found is None else Segment(index=segment.index, start=Fraction(found[0]), end=Fraction(found[1]))
+    def cut(self, segment: Segment) -> None:
+        """Store a segment, in place of one that does not fit."""
+        value, key = (
+            {"start": str(segment.start), "end": str(segment.end)},
+            StepKey(self._run, _cut_step(segment.index)),
         )
+        counts = self._store.finish(key, value)
+        if counts != value:  # damaged, or not where this source can be cut; answers about it are checked when read
+            self._store.discard(key, counts, damaged=_read_cut(segment.index, counts) is None)
+            self._store.finish(key, value)
 
     # --- Steps ---
 
     def find(self, step: str) -> str | None:
-        """Give the answer of a finished step."""
-        with self._guard:
-            if step in self._unwritten:
-                return self._unwritten[step]
-            row = self._base.execute("SELECT answer FROM finished WHERE step = ?", (step,)).fetchone()
-        return None if row is None else str(row[0])
+        """Return the answer of a finished step."""
+        return _answer(self._store.find(self._key(step), unverified=self._reuse))
 
-    def claim(self, step: str) -> Claim:
-        """Say that this run works on a step, unless another living one does. Look for its answer afterwards."""
-        with self._guard:
-            try:
-                self._base.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                self.trouble = str(error)
-                return "mine"  # nothing can be written; the run goes on without
-            try:
-                row = self._base.execute("SELECT owner FROM claims WHERE step = ?", (step,)).fetchone()
-                if row is not None and row[0] != self._owner and self._lives(row[0]):
-                    self._base.execute("ROLLBACK")
-                    return "taken"
-                self._base.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (step, self._owner))
-                self._base.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                self.trouble = str(error)
-                with contextlib.suppress(sqlite3.OperationalError):
-                    self._base.execute("ROLLBACK")
-        return "mine"
+    def look(self, step: str) -> Stands:
+        """Return how a step stands, without claiming it."""
+        stands = self._store.peek(self._key(step), unverified=self._reuse)
+        return stands if isinstance(stands, Taken) else _answer(stands)
+
+    def claim(self, step: str, *, alive: Alive | None = None) -> Stands:
+        """Claim a step, unless it is finished or somebody else works on it; `None` if it is this run's to do now.
+
+        A claim is for the time of a request. It ends with `finish` or `release`, and for a run that stands still or is
+        gone with its lease.
+        """
+        stands = self._store.claim(self._key(step), unverified=self._reuse, alive=alive)
+        if isinstance(stands, Taken):
+            return stands
+        return _answer(stands) if isinstance(stands, Found) else None
 
     def release(self, step: str) -> None:
-        """Give up a claim: the step failed, or was called off."""
-        with self._guard, self._patiently():
-            self._base.execute("DELETE FROM claims WHERE step = ? AND owner = ?", (step, self._owner))
+        """End a claim: the step failed, or was cancelled."""
+        self._store.release(self._key(step))
 
-    def finish(self, step: str, answer: str) -> None:
-        """Commit a step. The first answer counts, should there ever be two. Never raises for a full disk."""
-        with self._guard:
-            self._unwritten[step] = answer
-            self._write()
+    def finish(self, step: str, answer: str) -> str | None:
+        """Store the answer of a step; return the one that counts if another was first. Never raises for the disk."""
+        value = json.loads(answer)
+        counts = self._store.finish(self._key(step), value)
+        return None if counts == value else json.dumps(counts, ensure_ascii=False)
+
+    def discard(self, step: str, answer: str) -> None:
+        """Remove an answer that cannot be used, so that the step is done again; the notices count it."""
+        for origin in (self._origin, UNVERIFIED):
+            key = StepKey(self._run, step, origin)
+            self._store.discard(key, json.loads(answer), damaged=origin == self._origin)
+
+    # --- What was spent ---
 
     def pay(self, answer_id: str, model: str, usage: Usage) -> None:
-        """Keep what an answer used, whether or not it could be read."""
-        with self._guard:
-            self._unpaid[answer_id] = (model, usage)
-            self._write()
+        """Store what an answer used, whether or not it could be read."""
+        value = {"model": model, "usage": asdict(usage)}
+        self._store.spend(self._run, self._origin, Spent(answer_id, value))
 
     def paid(self) -> list[tuple[str, Usage]]:
-        """List the model and the usage of every answer of this run, of all processes together."""
-        with self._guard:
-            rows = self._base.execute("SELECT model, usage FROM spent ORDER BY rowid").fetchall()
-            held = list(self._unpaid.values())
-        return [(str(model), Usage(**json.loads(usage))) for model, usage in rows] + held
+        """Return the model and the usage of every answer of this run, of all processes together."""
+        origins = (self._origin, UNVERIFIED) if self._reuse else (self._origin,)
+        read = [_read_usage(value) for value in self._store.spent(self._run, *origins)]
+        return [one for one in read if one is not None]
 
-    def _write(self) -> None:
-        """Write everything that is not written yet, in one transaction."""
-        finished = [(step, answer, time.time()) for step, answer in self._unwritten.items()]
-        spent = [(key, model, json.dumps(asdict(usage))) for key, (model, usage) in self._unpaid.items()]
-        try:
-            self._base.execute("BEGIN IMMEDIATE")
-            self._base.executemany("INSERT OR IGNORE INTO finished VALUES (?, ?, ?)", finished)
-            self._base.executemany("INSERT OR IGNORE INTO spent VALUES (?, ?, ?)", spent)
-            self._base.executemany("DELETE FROM claims WHERE step = ?", [(step,) for step, _, _ in finished])
-            self._base.execute("COMMIT")
-        except sqlite3.OperationalError as error:  # full disk, no rights any more, another process for too long
-            self.trouble = str(error)
-            with contextlib.suppress(sqlite3.OperationalError):
-                self._base.execute("ROLLBACK")
-        else:
-            self.trouble = ""
-            self._unwritten.clear()
-            self._unpaid.clear()
+    # --- Reports ---
 
-    @contextlib.contextmanager
-    def _patiently(self) -> Generator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            self.trouble = str(error)
+    @property
+    def trouble(self) -> str:
+        """Why the last write failed; empty if it did not."""
+        return self._store.trouble
 
-    # --- Who is alive ---
+    @property
+    def unkept(self) -> str:
+        """How many answers could not be written, and where; empty if all are on the disk."""
+        count = self._store.unkept(self._origin)
+        if not count:
+            return ""
+        return (
+            f"Answers that could not be written to the checkpoint {self.path}: {count} ({self._store.trouble}). They "
+            "are part of this result; a later run would ask for them, and pay for them, again."
+        )
 
-    def _lock_path(self, owner: str) -> Path | None:
-        return None if self.path is None else self.path.with_name(f"{self.path.name}.{owner}.lock")
+    def write_rest(self) -> None:
+        """Try again to write what could not be written."""
+        self._store.write_rest()
 
-    def _lock_file(self, owner: str) -> IO[bytes] | None:
-        """Take an owner's lock; `None` if somebody holds it, or where there are none."""
-        path = self._lock_path(owner)
-        if path is None or fcntl is None:
-            return None
-        file = path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-        return file
+    def notices(self) -> list[str]:
+        """Return what a person should know about the file, each once."""
+        return self._store.notices()
 
-    def _lives(self, owner: str) -> bool:
-        path = self._lock_path(owner)
-        if path is None or not path.exists() or fcntl is None:
-            return False
-        taken = self._lock_file(owner)
-        if taken is None:
-            return True
-        with taken, contextlib.suppress(OSError):
-            path.unlink()
-        return False
+    def unverified(self) -> str:
+        """How many answers are of an older version that did not record who gave them; empty if none is left out."""
+        count = 0 if self._reuse else self._store.unverified(self._run)
+        if not count:
+            return ""
+        return (
+            f"Answers in the checkpoint {self.path} that an older version stored without recording who gave them: "
+            f"{count}. They are kept and not used; reuse_unverified=True uses them."
+        )
+
+    def again(self) -> "Checkpoint":
+        """Open the same file once more, for another part of the same run."""
+        return Checkpoint(self.path, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease)
 
     def close(self) -> None:
-        """Give back every claim and close the file."""
-        with self._guard:
-            if self._unwritten or self._unpaid:
-                self._write()
-            with self._patiently(), contextlib.suppress(sqlite3.ProgrammingError):
-                self._base.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
-            self._base.close()
-        path = self._lock_path(self._owner)
-        if self._alive is not None and path is not None:
-            with self._alive, contextlib.suppress(OSError):
-                path.unlink()
+        """Write what is left, end every claim and close the file."""
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class LoneStep:
+    """One step that belongs to no machine, such as a transcript: done once, and stored like the others.
+
+    Wait until it is `ready`; if it has no `answer` then, do it and `finish` it. Blocks; asynchronous callers use
+    threads.
+
+    Attributes:
+        answer: what came of it, if it is known.
+        holder: who works on it, while it is not ready.
+
+    Example:
+        >>> with LoneStep(Checkpoint(None), "last") as step:
+        ...     step.ready(), step.answer
+        ...     step.finish("{}")
+        (True, None)
+    """
+
+    def __init__(self, checkpoint: Checkpoint, name: str, *, alive: Alive | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._name = name
+        self._alive = alive
+        self.answer: str | None = None
+        self.holder = ""
+
+    def ready(self) -> bool:
+        """Whether it is done, or ours to do now; `False` while somebody else works on it."""
+        stands = self._checkpoint.claim(self._name, alive=self._alive)
+        if isinstance(stands, Taken):
+            self.holder = stands.holder
+            return False
+        self.answer = stands
+        return True
+
+    def finish(self, answer: str) -> None:
+        """Store what came of it; when this returns, it is on the disk."""
+        self.answer = self._checkpoint.finish(self._name, answer) or answer
+
+    def discard(self) -> None:
+        """Remove an answer that cannot be read, so that the step is done again."""
+        if self.answer is not None:
+            self._checkpoint.discard(self._name, self.answer)
+            self.answer = None
+
+    def close(self) -> None:
+        """Release it if it is not finished, and close the checkpoint."""
+        self._checkpoint.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def new_answer_id(service_id: str | None) -> str:
+    """Name an answer so that what it used is counted once, also where a service repeats its own names."""
+    return f"{service_id or ''}:{uuid.uuid4().hex}"
+
+
+def _answer(found: Found | Taken | None) -> str | None:
+    return json.dumps(found.value, ensure_ascii=False) if isinstance(found, Found) else None
+
+
+def _cut_step(index: int) -> str:
+    return f"cut:{index}"
+
+
+def _read_cut(index: int, value: Any) -> Segment | None:  # noqa: ANN401  (JSON)
+    """Read a cut; `None` if it is damaged."""
+    start, end = (value.get("start"), value.get("end")) if isinstance(value, dict) else (None, None)
+    if not isinstance(start, str) or not isinstance(end, str):
+        return None
+    if not _EXACT.fullmatch(start) or not _EXACT.fullmatch(end) or Fraction(start) >= Fraction(end):
+        return None
+    return Segment(index=index, start=Fraction(start), end=Fraction(end))
+
+
+def _read_usage(value: Any) -> tuple[str, Usage] | None:  # noqa: ANN401  (JSON)
+    """Read what an answer used; `None` if it is damaged."""
+    try:
+        model, usage = value["model"], TypeAdapter(Usage).validate_python(value["usage"])
+    except (TypeError, KeyError, ValueError):
+        return None
+    counts = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
+    sound = isinstance(model, str) and all(0 <= count <= _MOST_TOKENS for count in counts)
+    return (model, usage) if sound else None

@@ -71,7 +71,7 @@ def iter_passages(
             for passage in iter_passages("talk.mp4", "talk.mp4", PassageOptions(transcript=True), client=client):
                 print(passage.metadata["start"], passage.text)
     """
-    said = spoken(content, options.transcript, client=client, options=options.summary)
+    said = spoken(content, options.transcript, client=client, options=options.summary, on_progress=on_progress)
     if options.mode == "single":
         found = summarize(content, client=client, options=options.summary, on_progress=on_progress)
         yield with_speech(_whole(name, found, options.summary), said)
@@ -93,7 +93,7 @@ async def aiter_passages(
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[Passage, None]:
     """Do the same in `asyncio`; see `iter_passages`. Use `contextlib.aclosing` to stop early without delay."""
-    said = await aspoken(content, options.transcript, client=client, options=options.summary)
+    said = await aspoken(content, options.transcript, client=client, options=options.summary, on_progress=on_progress)
     if options.mode == "single":
         found = await asummarize(content, client=client, options=options.summary, on_progress=on_progress)
         yield with_speech(_whole(name, found, options.summary), said)

@@ -51,6 +51,12 @@ class Limiter:
         self._next = (self._next if is_late else now) + gap
         self._gap = self._gap * _RAMP if self._gap > 0.001 else 0.0  # noqa: PLR2004 - a millisecond
 
+    def give_back(self, tokens: int, *, now: float) -> None:
+        """Undo `take` for a request that did not go out after all."""
+        if self.tpm is not None:
+            self._tokens, self._at = min(float(self.tpm), self._level(now) + tokens), now
+        self._next -= max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
+
     def hold(self, seconds: float, *, now: float) -> None:
         """Let nothing go for a while, and begin slowly again: the service said that it was too much."""
         self._next = max(self._next, now + seconds)

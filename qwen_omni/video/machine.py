@@ -89,6 +89,7 @@ class Machine(Generic[T]):
     _cutting: bool = False
     _all_cut: bool = False
     _warned: bool = False
+    _waited_for: set[str] = field(default_factory=set)
 
     @classmethod
     def of_answers(cls, answers: Mapping[int, T], rules: Rules, *, joins: Joins, to_text: ToText[T]) -> Self:
@@ -199,11 +200,33 @@ class Machine(Generic[T]):
         self.joins.done(action, joined)
         self._try_the_short()
 
-    def busy(self, action: Prepare | Reduce, now: float) -> None:
-        """Take in that another process works on this step."""
+    def busy(self, action: Prepare | Ask | Reduce, now: float, holder: str = "another process") -> None:
+        """Take in that somebody else works on this step; its turn at the service is not used up."""
         step = self._step(action)
         assert step is not None
-        step.state, step.not_before = ("ready" if isinstance(step, Node) else "cut"), now + BUSY_SECONDS
+        step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
+        self._give_back(action, now)
+        if holder not in self._waited_for:
+            self._waited_for.add(holder)
+            what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
+            self.notices.append(f"Waiting for {holder}, which {what} of the same video; its answer is used here too.")
+
+    def answered_elsewhere(self, action: Ask, answer: T, now: float) -> None:
+        """Take in an answer that somebody else stored just before this run would have asked."""
+        self._give_back(action, now)
+        self.answered(action.segment, answer)
+
+    def reduced_elsewhere(self, action: Reduce, joined: Part, now: float) -> None:
+        """Take in what somebody else has joined."""
+        self._give_back(action, now)
+        self.reduced(action, joined)
+
+    def _give_back(self, action: Prepare | Ask | Reduce, now: float) -> None:
+        step = self._step(action)
+        if isinstance(step, Node) and self.joins is not None:
+            self.joins.limiter.give_back(step.tokens, now=now)
+        elif isinstance(action, Ask) and isinstance(step, _Place):
+            self.limiter.give_back(step.tokens, now=now)
 
     def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
         """Take in a failure: the step is begun again, becomes a gap, or stops the run."""

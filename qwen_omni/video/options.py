@@ -86,6 +86,7 @@ class SummaryOptions:
         budget: how the file of a segment is made; by `detail` if not given.
         thinking: whether the models think first. Off, because it is billed as output and may spoil JSON.
         checkpoint: the folder of checkpoints; `True` is the usual one in the cache folder, `False` keeps none.
+        reuse_unverified: whether answers count that an older version stored without recording who gave them.
         workers: threads that prepare segments; as many as there are cores, up to four, if not given.
     """
 
@@ -111,6 +112,7 @@ class SummaryOptions:
     budget: MediaBudget | None = None
     thinking: bool | Effort = False
     checkpoint: bool | Path = True
+    reuse_unverified: bool = False
     workers: int | None = None
 
     def __post_init__(self) -> None:

@@ -71,6 +71,10 @@ class Tracker:
         told, self.machine.notices = self.machine.notices, []
         return [self._made("notice", text=text) for text in told]
 
+    def notice(self, text: str) -> Progress:
+        """Tell something that is worth knowing."""
+        return self._made("notice", text=text)
+
     def after(self, action: Action, paid: list[tuple[str, Any]]) -> Progress | None:
         """Tell what a step has come to; `None` if it is nothing that anybody waits for."""
         usage = {

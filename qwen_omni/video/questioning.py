@@ -109,6 +109,7 @@ class VideoAnswer(BaseModel):
             good is not among them, and what was found of it from afar counts.
         gaps: segments that nothing is known of.
         this_run: what this run has used and cost.
+        notices: what somebody should know: answers that could not be kept, entries that could not be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -121,6 +122,7 @@ class VideoAnswer(BaseModel):
     looked_again: tuple[int, ...] = ()
     gaps: tuple[FailedSegment, ...] = ()
     this_run: Bill = Bill()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

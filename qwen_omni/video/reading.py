@@ -6,6 +6,7 @@ paid for cost the other nothing.
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncGenerator, Generator
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
@@ -53,6 +54,7 @@ def iter_notes(
         for action in steps:
             tell(run, action, on_progress)
             yield from order.ready()
+        tell_unkept(run, on_progress)
         if run.machine.error is not None:
             raise with_advice(run.machine.error)
 
@@ -75,6 +77,7 @@ async def aiter_notes(
             tell(run, action, on_progress)
             for notes in order.ready():
                 yield notes
+        tell_unkept(run, on_progress)
         if run.machine.error is not None:
             raise with_advice(run.machine.error)
 
@@ -102,7 +105,21 @@ class InOrder:
 
 
 def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
-    """Tell whoever listens what came of a step."""
+    """Report what came of a step; what concerns the checkpoint is a warning where nobody listens."""
     for news in run.news(action):
         if on_progress is not None:
             on_progress(news)
+        elif news.text in run.noticed:
+            warnings.warn(news.text, UserWarning, stacklevel=3)
+
+
+def tell_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
+    """Report, at the end, the answers that could not be kept."""
+    before = list(run.noticed)
+    for text in run.reports():
+        if text in before:
+            continue
+        if on_progress is not None:
+            on_progress(run.tracker.notice(text))
+        else:
+            warnings.warn(text, UserWarning, stacklevel=3)

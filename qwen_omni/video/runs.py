@@ -43,19 +43,38 @@ class Run(Generic[T]):
     worker: Worker[T]
     checkpoint: Checkpoint
     tracker: Tracker
+    noticed: list[str] = field(default_factory=list)
     _troubles: set[str] = field(default_factory=set)
+    _unverified_told: bool = False
 
     def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
         """Give what is worth telling after a step."""
         told = self.tracker.after(action, self.worker.paid)
+        found = self._of_the_checkpoint()
+        self.machine.notices += found
+        self.noticed += found
+        return [*([] if told is None else [told]), *self.tracker.notices()]
+
+    def _of_the_checkpoint(self) -> list[str]:
+        found = self.checkpoint.notices()
+        if not self._unverified_told:
+            self._unverified_told = True
+            found += [text for text in (self.checkpoint.unverified(),) if text]
         trouble = self.checkpoint.trouble
         if trouble and trouble not in self._troubles:
             self._troubles.add(trouble)
-            self.machine.notices.append(
-                f"The checkpoint cannot be written ({trouble}); answers are kept in memory and written as soon as that "
-                "is possible. Make room before you stop this run."
+            found.append(
+                f"The checkpoint {self.checkpoint.path} cannot be written ({trouble}); answers are kept in memory and "
+                "written as soon as that is possible. Make room before you stop this run."
             )
-        return [*([] if told is None else [told]), *self.tracker.notices()]
+        return found
+
+    def reports(self) -> tuple[str, ...]:
+        """Return what the result says about the checkpoint, and the answers that could not be kept there."""
+        self.checkpoint.write_rest()
+        self.noticed += self._of_the_checkpoint()
+        unkept = self.checkpoint.unkept
+        return tuple(dict.fromkeys([*self.noticed, *([unkept] if unkept else [])]))
 
     def close(self) -> None:
         """Close the checkpoint and stop the work on files."""
@@ -99,7 +118,7 @@ def make_run(
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
     """Put a run together; without `join` it ends with the answers about segments."""
-    checkpoint = Checkpoint(checkpoint_path(footage, task.told, settings, options))
+    checkpoint = open_checkpoint(footage, task.told, settings, options)
     try:
         worker = Worker(footage, task, checkpoint, text_model=options.text_model_name, join=join)
         machine = make_machine(footage.about, task, options, joins=join is not None, wanted=wanted)
@@ -116,7 +135,7 @@ def joining_run(
     before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
 ) -> Run[T]:
     """Put together a run that joins the answers of others, in the checkpoint of `before`."""
-    checkpoint = Checkpoint(before.checkpoint.path)
+    checkpoint = before.checkpoint.again()
     worker = Worker(before.footage, task, checkpoint, text_model=options.text_model_name, join=join)
     machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
     tracker = Tracker(machine=machine, about=len(answers))
@@ -157,6 +176,23 @@ def checkpoint_path(
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
     return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+
+
+def open_checkpoint(
+    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+) -> Checkpoint:
+    """Open the checkpoint of a run, keyed by who answers; reads the whole source once.
+
+    Raises:
+        ConfigurationError: the file is damaged, of a newer version, or holds something else.
+        LocalResourceError: it cannot be made, read or written.
+    """
+    return Checkpoint(
+        checkpoint_path(footage, told, settings, options),
+        origin=settings.origin,
+        reuse_unverified=options.reuse_unverified,
+        private_folder=options.checkpoint is True,
+    )
 
 
 def with_advice(error: QwenOmniError) -> QwenOmniError:

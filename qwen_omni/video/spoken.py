@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -17,12 +16,15 @@ from qwen_omni.transcription.options import TranscriptionOptions, choose_transcr
 from qwen_omni.transcription.passages import speech_text
 from qwen_omni.transcription.run import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
-from qwen_omni.video.alone import LoneStep
-from qwen_omni.video.footage import Footage, look_over
+from qwen_omni.video.checkpoint import LoneStep
+from qwen_omni.video.footage import look_over
 from qwen_omni.video.machine import BUSY_SECONDS
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.passages import Passage
-from qwen_omni.video.runs import checkpoint_path
+from qwen_omni.video.progress import OnProgress, Progress
+from qwen_omni.video.runs import open_checkpoint
+from qwen_omni.work_store.owners import LoopPulse
+from qwen_omni.work_store.store import Alive
 
 Wanted = bool | TranscriptionOptions
 """Whether there is to be a transcript: with the usual options, or with these."""
@@ -30,7 +32,14 @@ Wanted = bool | TranscriptionOptions
 _UNTOLD = ("wait_seconds", "poll_seconds", "fresh")  # do not change what comes of it
 
 
-def spoken(source: Anything, wanted: Wanted, *, client: OmniClient, options: SummaryOptions) -> Transcript | None:
+def spoken(
+    source: Anything,
+    wanted: Wanted,
+    *,
+    client: OmniClient,
+    options: SummaryOptions,
+    on_progress: OnProgress | None = None,
+) -> Transcript | None:
     """Find out what is said in a video or a recording; `None` if nothing is wanted, or there is no sound.
 
     Args:
@@ -38,6 +47,7 @@ def spoken(source: Anything, wanted: Wanted, *, client: OmniClient, options: Sum
         wanted: the options of the transcript; its range is that of `options`.
         client: reaches the service.
         options: of the passages: where to begin and end, and where checkpoints are.
+        on_progress: told if another process makes the same transcript, and is waited for.
 
     Raises:
         ConfigurationError: the model tells no times.
@@ -54,29 +64,84 @@ def spoken(source: Anything, wanted: Wanted, *, client: OmniClient, options: Sum
     if plan is None or (step := _begin(source, plan, client.settings, options)) is None:
         return None
     with step:
-        while not step.ready():
+        waiting = _Waiting(step, on_progress)
+        while waiting.needed():
             time.sleep(BUSY_SECONDS)
-        if step.answer is None:
+        said = _stored(step)
+        if said is None:
             step.finish(transcribe(source, client=client, options=plan).model_dump_json())
-        return Transcript.model_validate_json(step.answer or "")
+            said = Transcript.model_validate_json(step.answer or "")
+        return said
 
 
 async def aspoken(
-    source: Anything, wanted: Wanted, *, client: AsyncOmniClient, options: SummaryOptions
+    source: Anything,
+    wanted: Wanted,
+    *,
+    client: AsyncOmniClient,
+    options: SummaryOptions,
+    on_progress: OnProgress | None = None,
 ) -> Transcript | None:
     """Do the same in `asyncio`; see `spoken`."""
     plan = _plan(wanted, client.settings, options)
-    if plan is None or (step := await asyncio.to_thread(_begin, source, plan, client.settings, options)) is None:
+    if plan is None:
+        return None
+    pulse = LoopPulse()
+    try:
+        step = await asyncio.to_thread(_begin, source, plan, client.settings, options, pulse)
+        if step is None:
+            return None
+        try:
+            return await _aspoken(source, plan, step, client, _Waiting(step, on_progress))
+        finally:
+            await asyncio.to_thread(step.close)
+    finally:
+        pulse.stop()
+
+
+async def _aspoken(
+    source: Anything, plan: TranscriptionOptions, step: LoneStep, client: AsyncOmniClient, waiting: "_Waiting"
+) -> Transcript:
+    while await asyncio.to_thread(waiting.needed):  # noqa: ASYNC110  (another process tells by its file alone)
+        await asyncio.sleep(BUSY_SECONDS)
+    said = await asyncio.to_thread(_stored, step)
+    if said is None:
+        made = await atranscribe(source, client=client, options=plan)
+        await asyncio.shield(asyncio.to_thread(step.finish, made.model_dump_json()))
+        said = Transcript.model_validate_json(step.answer or "")
+    return said
+
+
+class _Waiting:
+    """Waits for somebody else who makes the same transcript, and tells so once."""
+
+    def __init__(self, step: LoneStep, on_progress: OnProgress | None) -> None:
+        self._step, self._on_progress = step, on_progress
+        self._told = False
+
+    def needed(self) -> bool:
+        """Whether somebody else is still at it."""
+        if self._step.ready():
+            return False
+        if not self._told and self._on_progress is not None:
+            self._told = True
+            text = (
+                f"Waiting for {self._step.holder}, which transcribes the same recording; its answer is used here too."
+            )
+            self._on_progress(Progress(kind="notice", text=text))
+        return True
+
+
+def _stored(step: LoneStep) -> Transcript | None:
+    """Read a transcript that is finished; one that is damaged is removed, and made again."""
+    if step.answer is None:
         return None
     try:
-        while not await asyncio.to_thread(step.ready):  # noqa: ASYNC110  (another process tells by its file alone)
-            await asyncio.sleep(BUSY_SECONDS)
-        if step.answer is None:
-            said = await atranscribe(source, client=client, options=plan)
-            await asyncio.shield(asyncio.to_thread(step.finish, said.model_dump_json()))
-        return Transcript.model_validate_json(step.answer or "")
-    finally:
-        await asyncio.to_thread(step.close)
+        return Transcript.model_validate_json(step.answer)
+    except ValueError:
+        step.discard()
+        step.ready()
+        return None
 
 
 def with_speech(passage: Passage, said: Transcript | None) -> Passage:
@@ -122,15 +187,17 @@ def _plan(wanted: Wanted, settings: Settings, options: SummaryOptions) -> Transc
 
 
 def _begin(
-    source: Anything, plan: TranscriptionOptions, settings: Settings, options: SummaryOptions
+    source: Anything,
+    plan: TranscriptionOptions,
+    settings: Settings,
+    options: SummaryOptions,
+    alive: Alive | None = None,
 ) -> LoneStep | None:
     """Look at the source and find the step in its checkpoint; `None` if there is no sound."""
     footage = look_over(source, options, media_root=settings.media_root)
     if not footage.look.info.has_sound:
         return None
-    return LoneStep(_path(footage, plan, settings, options), "transcript")
-
-
-def _path(footage: Footage, plan: TranscriptionOptions, settings: Settings, options: SummaryOptions) -> Path | None:
     told = {name: value for name, value in asdict(plan).items() if name not in _UNTOLD}
-    return None if plan.fresh else checkpoint_path(footage, {"task": "transcript", **told}, settings, options)
+    where = replace(options, checkpoint=False) if plan.fresh else options
+    checkpoint = open_checkpoint(footage, {"task": "transcript", **told}, settings, where)
+    return LoneStep(checkpoint, "transcript", alive=alive)

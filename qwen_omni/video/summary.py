@@ -83,7 +83,7 @@ class VideoSummary(BaseModel):
         text_model: what joined the notes; empty where one call did it all.
         this_run: what this run has used and cost.
         whole_run: the same with all earlier runs that this one went on from.
-        notices: what somebody should know: answers cut short, times that were moved, prices assumed.
+        notices: what somebody should know: answers cut short, times that were moved, answers that could not be kept.
 
     Example:
         from qwen_omni import summarize
@@ -193,8 +193,8 @@ def gaps_of(gaps: Iterable[Gap]) -> tuple[FailedSegment, ...]:
     return tuple(FailedSegment(segment=gap.index, start=gap.start, end=gap.end, reason=gap.reason) for gap in told)
 
 
-def told_by(notes: Sequence[SegmentNotes]) -> dict[str, object]:
-    """Give the fields of a summary that come from notes alone."""
+def told_by(notes: Sequence[SegmentNotes], reports: Sequence[str] = ()) -> dict[str, object]:
+    """Give the fields of a summary that come from notes alone, with what else is to be reported."""
     timeline = to_timeline(notes)
     languages = [one.language for one in notes if one.language]
     notices = [
@@ -207,5 +207,5 @@ def told_by(notes: Sequence[SegmentNotes]) -> dict[str, object]:
         notices.append(f"{moved} times lay outside of their segment and were moved to its border.")
     return {
         "events": timeline.events, "on_screen_text": timeline.on_screen_text, "speech": timeline.speech,
-        "language": max(set(languages), key=languages.count, default=""), "notices": tuple(notices),
+        "language": max(set(languages), key=languages.count, default=""), "notices": (*notices, *reports),
     }  # fmt: skip

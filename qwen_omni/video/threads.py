@@ -131,6 +131,7 @@ def _work(action: Action, worker: Worker[T], askers: tuple[Sender, Asker], news:
             begun = worker.end(action, carry_out(begun.plan, Paying(asker, worker)))
         news.put((action, begun))
     except BaseException as error:  # noqa: BLE001 - handed to whoever drives
+        worker.failed(action)  # here, since whoever drives may be suspended for long
         news.put((action, error))
 
 
@@ -141,7 +142,6 @@ def take_in(
     if not isinstance(came, BaseException):
         came(machine, now)
         return None
-    worker.failed(action)
     if isinstance(came, StoppedError):
         return None
     if isinstance(came, QwenOmniError):

@@ -2,10 +2,12 @@
 
 Between the two the drivers deliver and ask, each in its own way (`threads`, `aio`). Everything here blocks and may run
 on any thread. What an answer used is kept as soon as it is there, whether or not the answer can be read.
+
+A step is claimed right before its request and only while that is in flight, so that a run whose generator is suspended
+holds up nobody.
 """
 
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -17,12 +19,13 @@ from qwen_omni.media.segments import Segment
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.asking import Joining, Task
-from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
 from qwen_omni.video.footage import Footage
 from qwen_omni.video.keys import digest
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
 from qwen_omni.video.tree import text_tokens
+from qwen_omni.work_store.store import Alive, Taken
 
 T = TypeVar("T")
 
@@ -64,6 +67,8 @@ class Worker(Generic[T]):
         self._lock = threading.Lock()
         self.paid: list[tuple[str, Any]] = []
         """Model and usage of every answer of this run."""
+        self.alive: Alive | None = None
+        """Whether what drives the requests makes progress; claims are renewed only while it does."""
 
     def begin(self, action: Action) -> "Delivering | Asking | News[T]":
         """Do what stands before the client's part; gives news if there is nothing to deliver or to ask."""
@@ -76,7 +81,7 @@ class Worker(Generic[T]):
                 part = self.footage.part(self._prepared[action.segment.index])
                 return Delivering(self.task.ask(part, action.segment))
             case Ask():
-                return Asking(*self._sent[action.segment.index])
+                return self._before_ask(action)
             case Reduce():
                 return self._before_join(action)
 
@@ -93,22 +98,24 @@ class Worker(Generic[T]):
         if isinstance(action, Reduce):
             assert self._join is not None
             joined = self._join.keep(captioned, self._text_model)
-            self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
+            first = self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
+            joined = (None if first is None else self._load_join(self._joins[action.name], first)) or joined
             return lambda machine, _: machine.reduced(action, joined)
         assert isinstance(action, Ask)
         segment = action.segment
         answer = self.task.read(captioned, segment)
-        self.checkpoint.finish(step_of(segment), self.task.dump(answer))
+        first = self.checkpoint.finish(step_of(segment), self.task.dump(answer))
+        if first is not None:  # this run stood still, and another asked meanwhile: all keep the first answer
+            answer = self._load(segment, first) or answer
         self._let_go(segment)
         return lambda machine, _: machine.answered(segment, answer)
 
     def failed(self, action: Action) -> None:
-        """Give up what a step held, so that it or another process can begin it again."""
-        if isinstance(action, Prepare):
-            self.checkpoint.release(step_of(action.segment))
-        elif isinstance(action, Reduce) and action.name in self._joins:
+        """Give up what a step held, at once, so that it or another process can begin it again."""
+        if isinstance(action, Reduce) and action.name in self._joins:
             self.checkpoint.release(self._joins[action.name])
         elif isinstance(action, Ask):
+            self.checkpoint.release(step_of(action.segment))
             self._call_off(action.segment.index)
 
     def pay(self, request: ChatRequest, response: Response) -> None:
@@ -117,7 +124,7 @@ class Worker(Generic[T]):
             return
         with self._lock:
             self.paid.append((request.model, response.usage))
-        self.checkpoint.pay(f"{response.id or ''}:{uuid.uuid4().hex}", request.model, response.usage)
+        self.checkpoint.pay(new_answer_id(response.id), request.model, response.usage)
 
     def stop(self) -> None:
         """End the work on files; answers that are under way are still taken."""
@@ -135,19 +142,19 @@ class Worker(Generic[T]):
         segment = next(self._cuts, None)
         if segment is None:
             return lambda machine, _: machine.cut(None)
-        counts = self.checkpoint.cut(segment)
-        written = self.checkpoint.find(step_of(counts))
-        answer = None if written is None else self.task.load(written)
-        return lambda machine, _: machine.cut(counts, answer)
+        self.checkpoint.cut(segment)
+        written = self.checkpoint.find(step_of(segment))
+        answer = None if written is None else self._load(segment, written)
+        return lambda machine, _: machine.cut(segment, answer)
 
     def _prepare(self, action: Prepare) -> "News[T]":
-        segment, step = action.segment, step_of(action.segment)
-        if self.checkpoint.claim(step) == "taken":
-            return lambda machine, now: machine.busy(action, now)
-        written = self.checkpoint.find(step)
-        if written is not None:
-            answer = self.task.load(written)
-            self.checkpoint.release(step)
+        segment = action.segment
+        stands = self.checkpoint.look(step_of(segment))
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        answer = None if stands is None else self._load(segment, stands)
+        if answer is not None:
             return lambda machine, _: machine.answered(segment, answer)
         prepared = self.footage.prepare(segment)
         with self._lock:
@@ -164,19 +171,60 @@ class Worker(Generic[T]):
         )
         return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
+    def _before_ask(self, action: Ask) -> "Asking | News[T]":
+        segment = action.segment
+        stands = self._claim(step_of(segment))
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        if stands is not None:
+            answer = self._load(segment, stands)
+            if answer is not None:
+                self._let_go(segment)
+                return lambda machine, now: machine.answered_elsewhere(action, answer, now)
+            self._claim(step_of(segment))
+        return Asking(*self._sent[segment.index])
+
+    def _claim(self, step: str) -> Stands:
+        return self.checkpoint.claim(step, alive=self.alive)
+
+    def _load(self, segment: Segment, written: str) -> T | None:
+        """Read a stored answer; one that is damaged, or about other seconds, is removed and counts for nothing."""
+        try:
+            answer = self.task.load(written)
+        except ValueError:
+            self.checkpoint.discard(step_of(segment), written)
+            return None
+        placed: Any = answer
+        if (placed.index, placed.start, placed.end) != (segment.index, float(segment.start), float(segment.end)):
+            self.checkpoint.discard(step_of(segment), written)
+            return None
+        return answer
+
+    def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
+        """Read a stored join; `None`, and removed, if it is damaged."""
+        assert self._join is not None
+        try:
+            return self._join.kind.model_validate_json(written).model_copy(update={"reused": True})
+        except ValueError:
+            self.checkpoint.discard(step, written)
+            return None
+
     def _before_join(self, action: Reduce) -> "Asking | News[T]":
         assert self._join is not None, "the machine joins only where there is something to ask"
         plan = self._join.plan(action)
         told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
         step = self._joins[action.name] = f"join:{told[:32]}"
-        if self.checkpoint.claim(step) == "taken":
-            return lambda machine, now: machine.busy(action, now)
-        written = self.checkpoint.find(step)
-        if written is None:
-            return Asking(plan)
-        joined = self._join.kind.model_validate_json(written).model_copy(update={"reused": True})
-        self.checkpoint.release(step)
-        return lambda machine, _: machine.reduced(action, joined)
+        stands = self._claim(step)
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        joined = None if stands is None else self._load_join(step, stands)
+        if joined is not None:
+            return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
+        if stands is not None:
+            self._claim(step)
+        return Asking(plan)
 
     def _call_off(self, index: int) -> None:
         with self._lock:

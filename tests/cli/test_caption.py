@@ -148,7 +148,8 @@ def test_every_option_reaches_the_request(
     assert (asked["content"][0]["fps"], asked["content"][0]["max_pixels"]) == (1, 300_000)
     assert "scene_description" in out
     assert re.search(r"tokens: [\d,]+ in, [\d,]+ out", err)
-    assert len((tmp_path / "kept" / "mine.jsonl").read_text().splitlines()) == 1
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.name == "mine.sqlite3"
     status, _, err = command(videos[0].path, "--fresh", "--region", "mars")
     assert status == 1
     assert "--region" in err
@@ -284,7 +285,7 @@ def test_results_of_somebody_else_are_refused(tmp_path: Path) -> None:
     """A file that holds something else is not appended to."""
     other = tmp_path / "notes.txt"
     other.write_text("my notes\nmore notes\n")
-    with pytest.raises(ConfigurationError, match="no results of ours"):
+    with pytest.raises(ConfigurationError, match="no results of this package"):
         Results(other)
 
 
@@ -294,18 +295,24 @@ def test_results_that_cannot_be_written_end_nothing(
     """Captions come all the same, with one warning, and none is paid twice; all are kept when there is room again."""
     kept = tmp_path / "done.jsonl"
     results = Results(kept)
+    results.close()
+    kept = results.path
     kept.unlink()
     kept.mkdir()
     paths = [str(video.path) for video in videos]
     with OmniClient(settings) as client:
-        with pytest.warns(UserWarning, match="cannot be written") as told:
+        with pytest.warns(UserWarning, match=r"(cannot|could not) be written") as told:
             found = list(caption_many([*paths, paths[0]], VideoCaption, client=client, results=results))
         kept.rmdir()
         list(caption_many(paths, VideoCaption, client=client, results=results))
     assert [one.error for one in found] == [None] * 4
-    assert (len(told), len(standin.requests)) == (1, 3)
-    assert len(kept.read_text().splitlines()) == 3
+    assert (len(told), len(standin.requests)) == (2, 3)
+    assert "could not be written to the results file" in str(told[1].message)
+    assert f"{kept}: 3 " in str(told[1].message)
     assert not results.trouble
+    with OmniClient(settings) as client:
+        again = list(caption_many(paths, VideoCaption, client=client, results=Results(kept)))
+    assert [one.reused for one in again] == [True] * 3
 
 
 def test_every_spelling_of_media_has_a_result_of_its_own(

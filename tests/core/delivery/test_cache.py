@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
+from qwen_omni.work_store import sqlite
 from tests.core.delivery.conftest import BUCKET, KEYS, MODEL, operations, random_file
 
 _PATIENCE = 110  # seconds; shorter than a claim that nobody renews, which is what nobody may wait for
@@ -128,39 +129,41 @@ def test_an_upload_goes_on_after_kill_9(standin, tmp_path):
 
 
 def test_a_claim_ends(tmp_path):
-    """A claim is one thread's; it ends when given up, or when nobody renews it; what was begun is handed on."""
-    now = [1000.0]
-    cache = UploadCache(tmp_path, clock=lambda: now[0])
-    first = cache.look(KEY)
+    """A claim is one thread's; it ends when given up, or when its owner stands still; what was begun is handed on."""
+    moves = [True]
+    cache, other = UploadCache(tmp_path, lease_seconds=0.4), UploadCache(tmp_path)
+    first = cache.look(KEY, alive=lambda: moves[0])
     assert isinstance(first, Claim)
     assert cache.look(KEY) is None
     cache.note(first, "upload-1")
-    now[0] += 100
-    cache.renew(first)
-    now[0] += 100
-    assert cache.look(KEY) is None
-    now[0] += 100
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:  # long past the lease: its owner works on
+        assert other.look(KEY) is None
+        time.sleep(0.05)
+    moves[0] = False
 
-    second = cache.look(KEY)
+    while (second := other.look(KEY)) is None:
+        time.sleep(0.05)
 
-    assert (second.resume, second.owner != first.owner) == ("upload-1", True)
+    assert second.resume == "upload-1"
     cache.give_up(first)  # no longer its owner
-    assert cache.look(KEY) is None
-    cache.give_up(second)
-    assert isinstance(cache.look(KEY), Claim)
+    assert UploadCache(tmp_path).look(KEY) is None
+    other.give_up(second)
+    assert cache.look(KEY).resume == "upload-1"
 
 
-def test_what_is_there_is_held_until_it_ends_or_is_forgotten(tmp_path):
+def test_what_is_there_is_held_until_it_ends_or_is_forgotten(tmp_path, monkeypatch):
     """A finished upload serves until it expires; forgetting names the location, so a newer one stays."""
     now = [1000.0]
-    cache = UploadCache(tmp_path, clock=lambda: now[0])
+    monkeypatch.setattr(sqlite, "_now", lambda: now[0])
+    cache = UploadCache(tmp_path)
     cache.finish(cache.look(KEY), "place", 2000.0)
     assert cache.look(KEY) == Held(location="place", expires_at=2000.0)
     cache.forget(KEY, "older place")
     assert isinstance(cache.look(KEY), Held)
     cache.forget(KEY, "place")
     assert isinstance(cache.look(KEY), Claim)
-    cache.finish(cache.look(KEY) or Claim(key=KEY, owner="x", resume=None), "place", 2000.0)
+    cache.finish(Claim(key=KEY, resume=None), "place", 2000.0)
     now[0] = 2001.0
     assert isinstance(cache.look(KEY), Claim)
 
@@ -174,7 +177,7 @@ def test_keys_tell_apart_what_must_be_apart():
 
 
 def use_twice(one, media):
-    with pytest.warns(UserWarning, match=r"cannot be used.*QWEN_OMNI_CACHE_DIR"):
+    with pytest.warns(UserWarning, match=r"upload cache .*(cannot be used|damaged).*QWEN_OMNI_CACHE_DIR"):
         first = one.carry(media, "temporary", model=MODEL, name="x")
     return first, one.carry(media, "temporary", model=MODEL, name="x")
 

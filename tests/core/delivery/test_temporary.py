@@ -1,6 +1,7 @@
 """The temporary store: its flows without a network, and the whole way against the stand-in."""
 
 import json
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ from qwen_omni.flow import Done, Reply, Request, Sleep, advance
 from qwen_omni.settings import Settings
 from qwen_omni.standin.temporary import BUCKET
 from qwen_omni.wire.transcription import submit_url, task_url
+from qwen_omni.work_store import sqlite
 from tests.core.delivery.conftest import MODEL, operations, sha256
 
 DATA = {
@@ -171,11 +173,11 @@ def test_uploads_are_used_for_47_hours(standin, carrier, film, monkeypatch):
     """An hour before the store forgets a file it is uploaded again."""
     one, media = carrier(), film(1000)
     first = carry(one, media)
-    clock = one._cache._clock()
+    clock = time.time()
 
-    monkeypatch.setattr(one._cache, "_clock", lambda: clock + 46.9 * 3600)
+    monkeypatch.setattr(sqlite, "_now", lambda: clock + 46.9 * 3600)
     assert carry(one, media).url == first.url
-    monkeypatch.setattr(one._cache, "_clock", lambda: clock + 47.1 * 3600)
+    monkeypatch.setattr(sqlite, "_now", lambda: clock + 47.1 * 3600)
     assert carry(one, media).url != first.url
 
 

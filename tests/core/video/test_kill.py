@@ -80,9 +80,7 @@ class Runs:
         for path in (self.cache / name / "video").glob("*.sqlite3"):
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
                 steps |= {
-                    int(row[0].split(":")[1])
-                    for row in base.execute("SELECT step FROM finished")
-                    if "segment" in row[0]
+                    int(row[0].split(":")[1]) for row in base.execute("SELECT step FROM results") if "segment" in row[0]
                 }
             base.close()
         return steps

@@ -1,6 +1,8 @@
 """Nothing is paid for twice: not after an error, not in another use, not in another process."""
 
 import asyncio
+import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +25,8 @@ from qwen_omni.video.questioning import QuestionTask
 from qwen_omni.video.reading import aiter_notes, iter_notes
 from qwen_omni.video.runs import checkpoint_path, over_source
 from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
+from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store.store import Taken
 from tests.core.video.conftest import asked_segments, codes_of
 
 OPTIONS = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", retry_seconds=0.0)
@@ -90,7 +94,7 @@ OTHER = {
 }  # fmt: skip
 SAME = {
     "text_model": "qwen-flash", "concurrency": 3, "max_gaps": 4, "step_retries": 1, "retry_seconds": 1.0, "rpm": 5,
-    "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1,
+    "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1, "reuse_unverified": True,
 }  # fmt: skip
 
 
@@ -192,75 +196,118 @@ def test_a_refused_segment_is_a_gap_and_is_asked_again_next_time(fresh, client, 
     assert len(asked_segments(fresh)) == 1
 
 
-def test_a_full_disk_loses_nothing(fresh, client, short, monkeypatch):
-    """The checkpoint cannot grow any more: the run goes on in memory, says so, and gives the whole."""
-    making = Checkpoint._make
+def make_checkpoint(film, client, options=OPTIONS):
+    """Make the empty checkpoint of a run."""
+    footage, _ = over_source(film.path, client.settings, options)
+    task = NotesTask(options=options, duration=float(footage.end))
+    path = checkpoint_path(footage, task.told, client.settings, options)
+    Checkpoint(path).close()
+    return path
 
-    def full(self):
-        making(self)
-        (pages,) = self._base.execute("PRAGMA page_count").fetchone()
-        self._base.execute(f"PRAGMA max_page_count={pages}")
 
-    monkeypatch.setattr(Checkpoint, "_make", full)
+def stored(path):
+    """Count the answers in a checkpoint, as any other program would."""
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        (count,) = base.execute("SELECT COUNT(*) FROM results WHERE origin != 'local'").fetchone()
+    return count
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk without room for another page, for as long as `full` is set."""
+    state = {"full": False}
+    connecting = sqlite_file._connect
+
+    def connect(path):
+        base = connecting(path)
+        if state["full"]:
+            (pages,) = base.execute("PRAGMA page_count").fetchone()
+            base.execute(f"PRAGMA max_page_count={pages}")
+        return base
+
+    monkeypatch.setattr(sqlite_file, "_connect", connect)
+    return state
+
+
+def test_a_full_disk_loses_nothing(fresh, client, short, full):
+    """The checkpoint cannot grow any more: the run goes on in memory, and the result says how many were not kept."""
+    path = make_checkpoint(short, client)
+    full["full"] = True
     news = list(stream_summary(short.path, client=client, options=OPTIONS))
     assert codes_of(news[-1].events) == list(short.codes)
     assert any("full" in one.text and "memory" in one.text for one in news[:-1] if one.kind == "notice")
+    told = " ".join(news[-1].notices)
+    missing = news[-1].segments + 1 - stored(path)  # of the answers and the summary
+    assert missing > 0
+    assert f"could not be written to the checkpoint {path}: {missing} (database or disk is full)" in told
 
 
-def test_room_on_the_disk_again(tmp_path):
+def test_an_index_on_a_full_disk_warns(fresh, client, short, full):
+    """Where nobody listens to progress, a warning says how many answers were not kept."""
+    path = make_checkpoint(short, client)
+    full["full"] = True
+    with pytest.warns(UserWarning, match="checkpoint") as told:
+        notes = list(iter_notes(short.path, client=client, options=OPTIONS))
+    assert f"could not be written to the checkpoint {path}: {len(notes) - stored(path)} " in str(told[-1].message)
+
+
+def test_room_on_the_disk_again(tmp_path, full):
     """What could not be written is written with the next row."""
+    large = json.dumps("x" * 100_000)
+    Checkpoint(tmp_path / "a.sqlite3").close()
+    full["full"] = True
     with Checkpoint(tmp_path / "a.sqlite3") as kept:
-        (pages,) = kept._base.execute("PRAGMA page_count").fetchone()
-        kept._base.execute(f"PRAGMA max_page_count={pages}")
-        kept.finish("one", "x" * 100_000)
+        kept.finish("one", large)
         assert "full" in kept.trouble
-        assert kept.find("one") == "x" * 100_000
-        kept._base.execute("PRAGMA max_page_count=100000")
-        kept.finish("two", "y")
+        assert "checkpoint" in kept.unkept
+        assert kept.find("one") == large
+        full["full"] = False
+        kept.write_rest()
         assert not kept.trouble
+        assert not kept.unkept
     with Checkpoint(tmp_path / "a.sqlite3") as again:
-        assert again.find("one") == "x" * 100_000
+        assert again.find("one") == large
 
 
 def test_the_first_answer_counts(tmp_path):
-    """Should a step ever be answered twice, everybody keeps the first."""
+    """Should a step ever be answered twice, everybody keeps the first, and is told which it is."""
     with Checkpoint(tmp_path / "a.sqlite3") as one, Checkpoint(tmp_path / "a.sqlite3") as two:
-        one.finish("s", "first")
-        two.finish("s", "second")
-        assert one.find("s") == two.find("s") == "first"
+        assert one.finish("s", '"first"') is None
+        assert two.finish("s", '"second"') == '"first"'
+        assert one.find("s") == two.find("s") == '"first"'
 
 
 def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path):
     """A living owner's claim is respected, a closed one's is not."""
     one, two = Checkpoint(tmp_path / "a.sqlite3"), Checkpoint(tmp_path / "a.sqlite3")
-    assert one.claim("s") == "mine"
-    assert one.claim("s") == "mine"
-    assert two.claim("s") == "taken"
+    assert one.claim("s") is None
+    assert isinstance(one.claim("s"), Taken)
+    assert two.claim("s") == Taken("another run in this process")
     one.release("s")
-    assert two.claim("s") == "mine"
-    assert one.claim("s") == "taken"
+    assert two.claim("s") is None
+    assert isinstance(one.claim("s"), Taken)
     two.close()
-    assert one.claim("s") == "mine"
+    assert one.claim("s") is None
     one.close()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".sqlite3"]
 
 
 def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
-    """Kill the owner: the next one may work on the step."""
+    """Kill the owner: the next one may work on the step, without waiting for a lease."""
     code = f"""
 import sys, time, pathlib
 from qwen_omni.video.checkpoint import Checkpoint
-kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}))
+kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}), lease_seconds=600)
 print(kept.claim("s"), flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as owner:
-        assert owner.stdout.readline() == "mine\n"
+        assert owner.stdout.readline() == "None\n"
         with Checkpoint(tmp_path / "a.sqlite3") as kept:
-            assert kept.claim("s") == "taken"
+            assert kept.claim("s") == Taken(f"process {owner.pid}")
             owner.kill()
             owner.wait()
-            assert kept.claim("s") == "mine"
+            assert kept.claim("s") is None
 
 
 def test_what_was_paid_is_kept(tmp_path):
@@ -288,7 +335,7 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
     with sqlite3.connect(tmp_path / "a.sqlite3") as base:
         base.execute("UPDATE facts SET value = '99'")
     base.close()
-    with pytest.raises(ConfigurationError, match="another version"):
+    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 2\)"):
         Checkpoint(tmp_path / "a.sqlite3")
 
 

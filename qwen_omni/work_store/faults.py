@@ -1,0 +1,60 @@
+"""What is wrong with a store file: this machine, or the file itself, with the way out. Pure, but for looking at it."""
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from qwen_omni.errors import ConfigurationError, LocalResourceError, QwenOmniError
+from qwen_omni.work_store.migrations import UnusableStoreError
+from qwen_omni.work_store.store import StoreUse
+
+_FILES = {
+    errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EFBIG: "disk", errno.EIO: "disk",
+    errno.EACCES: "permission", errno.EPERM: "permission", errno.EROFS: "permission",
+    errno.EMFILE: "open files", errno.ENFILE: "open files", errno.ENOMEM: "memory",
+}  # fmt: skip
+_CODES = {
+    sqlite3.SQLITE_FULL: "disk", sqlite3.SQLITE_IOERR: "disk", sqlite3.SQLITE_READONLY: "permission",
+    sqlite3.SQLITE_PERM: "permission", sqlite3.SQLITE_AUTH: "permission", sqlite3.SQLITE_CANTOPEN: "permission",
+    sqlite3.SQLITE_NOMEM: "memory", sqlite3.SQLITE_BUSY: "lock", sqlite3.SQLITE_LOCKED: "lock",
+    sqlite3.SQLITE_PROTOCOL: "lock",
+}  # fmt: skip
+_LOCKED = "it is locked by another program"
+
+
+def resource_of(error: Exception) -> str:
+    """Return what this machine lacks, as `LocalResourceError.resource` names it; empty if it lacks nothing."""
+    if isinstance(error, OSError):
+        return _FILES.get(error.errno or 0, "")
+    code = _code(error)
+    if code is None and isinstance(error, sqlite3.OperationalError):
+        return "lock"  # made by this package: a lock could not be had in time
+    return "" if code is None else _CODES.get(code, "")
+
+
+def reason_of(error: Exception) -> str:
+    """Return why something could not be written, for people."""
+    if resource_of(error) == "lock":
+        return _LOCKED
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def to_error(error: Exception, path: Path, use: StoreUse) -> QwenOmniError:
+    """Make the error that names the file, what is wrong with it, and the way out."""
+    resource = resource_of(error)
+    if resource:
+        told = f"The {use.name} {path} cannot be used: {reason_of(error)}. {use.way_out}"
+        return LocalResourceError(told, resource=resource, path=str(path))
+    if isinstance(error, UnusableStoreError):
+        return ConfigurationError(f"The {use.name} {path} {error}. {use.way_out}")
+    if isinstance(error, sqlite3.Error):
+        return ConfigurationError(
+            f"The {use.name} {path} is damaged, or not a database of this package: {error}. {use.way_out}"
+        )
+    return ConfigurationError(f"The {use.name} {path} cannot be used: {reason_of(error)}. {use.way_out}")
+
+
+def _code(error: Exception) -> int | None:
+    """Return SQLite's primary result code."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None

@@ -1,0 +1,210 @@
+"""One SQLite file, for the threads of one process: a connection that reads and one that writes.
+
+Who waits to write holds up nobody who reads. The connections are opened when they are needed and closed before a fork,
+so that none is ever shared between processes.
+"""
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+from qwen_omni.work_store.migrations import UnusableStoreError, upgrade
+from qwen_omni.work_store.store import StoreUse
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 2.0
+"""How long one attempt to write waits for others that write."""
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.base: sqlite3.Connection | None = None
+        self.file: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close it; the next use opens it again."""
+        base, self.base = self.base, None
+        if base is not None:
+            with contextlib.suppress(sqlite3.Error):
+                base.close()
+
+
+class SqliteFile:
+    """The file of a store. Safe to share between threads.
+
+    Attributes:
+        path: where it is.
+        dropped: how many rows of an older version were damaged and could not be taken over.
+    """
+
+    def __init__(self, path: Path, use: StoreUse) -> None:
+        self.path = path
+        self.dropped = 0
+        self._use = use
+        self._ready: tuple[int, int] | None = None
+        self._reader, self._writer = _Link(), _Link()
+        weakref.finalize(self, _close, self._reader, self._writer)
+
+    def make_ready(self) -> None:
+        """Make the file and its tables where they are missing, also if somebody removed the file meanwhile.
+
+        Raises:
+            UnusableStoreError: the file is damaged, of a newer version, or of another program.
+            sqlite3.Error: it cannot be read or written.
+            OSError: it cannot be made.
+        """
+        if self._ready is not None and self._ready == _identity(self.path):
+            return
+        with self._writer.lock:
+            if self._ready is not None and self._ready == _identity(self.path):
+                return
+            self._writer.close()
+            _make_file(self.path, self._use)
+            base = _connect(self.path)
+            try:
+                self.dropped += upgrade(base, self._use.legacy_run or self.path.stem)
+                _use_wal(base)
+            except BaseException:
+                base.close()
+                raise
+            self._writer.base = base
+            self._writer.file = self._ready = _identity(self.path)
+
+    def read(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Read; raises as `make_ready`."""
+        self.make_ready()
+        with self._reader.lock:
+            return action(self._connection(self._reader))
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """Write in one transaction; raises as `make_ready`, within a bounded time."""
+        if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
+            raise sqlite3.OperationalError("another thread is writing")
+        try:
+            self.make_ready()
+            base = self._connection(self._writer)
+            try:
+                base.execute("BEGIN IMMEDIATE")
+                yield base
+                base.execute("COMMIT")
+            except sqlite3.Error:
+                self._writer.close()  # whatever is wrong with it, the next attempt begins anew
+                self._ready = None
+                raise
+            except BaseException:
+                base.execute("ROLLBACK")
+                raise
+        finally:
+            self._writer.lock.release()
+
+    def _connection(self, link: _Link) -> sqlite3.Connection:
+        """Return a link's connection; the caller holds its lock."""
+        if link.base is None or link.file != self._ready:
+            link.close()
+            link.base, link.file = _connect(self.path), self._ready
+        return link.base
+
+    def close(self) -> None:
+        """Close both connections; the next use opens them again."""
+        for link in (self._writer, self._reader):
+            with link.lock:
+                link.close()
+        self._ready = None  # an open file keeps its number; one that is closed may be another by the next time
+
+    def before_fork(self) -> None:
+        """Wait until nothing is read or written, and close the connections, until `after_fork`."""
+        for link in (self._writer, self._reader):
+            link.lock.acquire()
+            link.close()
+        self._ready = None
+
+    def after_fork(self) -> None:
+        """Go on, in the parent and in the child."""
+        for link in (self._reader, self._writer):
+            link.lock.release()
+
+
+def _close(*links: _Link) -> None:
+    for link in links:
+        link.close()
+
+
+def _make_file(path: Path, use: StoreUse) -> None:
+    """Make the file for its owner alone, and its folders; raises `OSError`, or `UnusableStoreError` for a folder."""
+    _make_folder(path.parent, private=use.private_folder)
+    if path.exists() and not path.is_file():
+        raise UnusableStoreError("is not a file")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077 and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: Path, *, private: bool) -> None:
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+    if private and folder.stat().st_mode & 0o077:
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another of the same name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    base.text_factory = _text
+    try:
+        base.execute("PRAGMA trusted_schema=OFF")
+        base.execute("PRAGMA synchronous=FULL")  # a row is on the disk when it is committed
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def _text(data: bytes) -> str | bytes:
+    """Decode a text; one that is not UTF-8 stays bytes, which no column of this schema holds."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _use_wal(base: sqlite3.Connection) -> None:
+    """Let readers go on while somebody writes. Another process may switch at the same time: then that counts.
+
+    A file system without shared memory stays with the older journal, which is slower and as safe.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while base.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            base.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.01)
+        else:
+            return
