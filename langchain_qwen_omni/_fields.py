@@ -19,7 +19,7 @@ from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._profile import to_model_profile
 from langchain_qwen_omni._responses import PROVIDER
 from qwen_omni.call_estimate import count_call, count_text, estimate_plan
-from qwen_omni.call_plan import Plan
+from qwen_omni.call_plan import SECRET_NAMES, Plan
 from qwen_omni.model_fields import ModelFields
 from qwen_omni.profiles import profile_for
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qwen_omni.spend.estimates import Estimate
 
 # What may be given to one call and may hold a secret, or is a live object: never told to traces or caches.
-_UNTOLD = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
+_UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 
 
 class ChatFields(ModelFields, BaseChatModel):

@@ -1,9 +1,8 @@
 """LangChain messages → the neutral conversation (`qwen_omni.messages`).
 
-Shape only; `_parts` reads the content blocks. Nothing is dropped in silence, with three exceptions that the
+Shape only; `_parts` reads the content blocks. Nothing is dropped in silence, with two exceptions that the
 service leaves no choice about, told here: speech in earlier answers is sent as its text alone (the service
-takes no other), Anthropic's cache marks have no effect, and thinking of earlier answers goes only to models
-that take it back.
+takes no other), and thinking of earlier answers goes only to models that take it back.
 """
 
 import json
@@ -97,10 +96,19 @@ def _said(block: Mapping[str, Any], place: str, told: set[str | None]) -> Part |
         case {"type": kind} if kind in _CALLS or kind in _SPEECH:
             return None  # calls come from the message's own list, speech as its text
         case _:
-            part = to_part(block, place)
+            part = to_part(_own_keys(block), place)
             if media_of(part):
                 refuse(block, place, f"an earlier answer holds text, thinking and tool calls, no {kind_of(block)}")
             return part
+
+
+def _own_keys(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what other services wrote beside the text of their answers; it asks for nothing."""
+    if block.get("type") not in ("text", "output_text"):
+        return block
+    extras = block.get("extras")
+    inside = extras.get("cache_control") if isinstance(extras, Mapping) else None
+    return {"type": "text", "text": block.get("text"), "cache_control": block.get("cache_control") or inside}
 
 
 def _calls(message: AIMessage) -> Iterator[ToolCallPart]:

@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.part_options import MediaKind, PartOptions, check_options, seconds_of
+from qwen_omni.messages import CacheTime
+from qwen_omni.part_options import MediaKind, PartOptions, check_options, read_cache_mark, seconds_of
 
 Block = Mapping[str, Any]
-# Names and hints that decide nothing about what the model sees. `detail` says "auto" or raises.
+# Names and hints that decide nothing about what the model sees. `cache_of` reads the mark of a cache.
 _WITHOUT_EFFECT = frozenset(
     {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
-     "cache_control", "annotations", "citations"}
+     "cache_control", "annotations", "citations", "mimeType"}
 )  # fmt: skip
+_OF_TEXT = _WITHOUT_EFFECT | {"text", "refusal", "base64", "url", "file_id", "data", "context"}
 # Before the name of what stood inside an OpenAI object, where LangChain has moved it to the extras.
 _INSIDE = ("file_", "audio_", "image_url_")
 
@@ -35,10 +37,30 @@ def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartO
     """
     told = flat(block, place)
     options = {name: value for name, value in told.items() if name not in {*skip, *_WITHOUT_EFFECT}}
-    if options.get("detail") == "auto":
-        del options["detail"]
     seconds = {} if kind == "image" else _seconds([held for name, held in block.items() if name in skip], place)
     return check_options(kind, {**seconds, **options}, place)
+
+
+def asked_of_text(block: Block, place: str) -> None:
+    """Refuse what a text cannot be asked; it has no options.
+
+    Raises:
+        UnsupportedContentError: a key that would be dropped; names the place.
+    """
+    unknown = next((name for name, value in flat(block, place).items() if name not in _OF_TEXT and value), None)
+    if unknown is not None:
+        raise UnsupportedContentError(f"{place}: text has no option {unknown!r}; known here: cache_control.")
+
+
+def cache_of(block: Block, place: str) -> CacheTime | None:
+    """Read the mark of a cache (`"cache_control": {"type": "ephemeral"}`), beside the content or inside what holds it.
+
+    Raises:
+        UnsupportedContentError: it is not written so; names the place.
+    """
+    inside = [held for held in block.values() if isinstance(held, Mapping) and "cache_control" in held]
+    marks = (flat(one, place).get("cache_control") for one in (block, *inside))
+    return read_cache_mark(next((mark for mark in marks if mark is not None), None), place)
 
 
 def _seconds(held: Sequence[object], place: str) -> PartOptions:

@@ -6,26 +6,28 @@ media, and `_messages` is the other half.
 
 Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI
 (`image_url`, `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`), Anthropic images
-(`source`).
+(`source`); `_spellings` rewrites those of further services.
 """
 
-import base64
-import binascii
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from langchain_qwen_omni._options import Block, asked, flat
+from langchain_qwen_omni._options import Block, asked, asked_of_text, cache_of, flat
+from langchain_qwen_omni._spellings import respelled
 from qwen_omni.errors import MediaError, UnsupportedContentError
 from qwen_omni.media.kept import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart
-from qwen_omni.part_options import SAMPLING, MediaKind, frames_part, media_part
+from qwen_omni.part_options import SAMPLING, MediaKind, frames_part, media_part, sniffed_kind
 
+_HEAD_LETTERS = 6_000  # of base64: the first bytes of a file, with line breaks
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
+_LONGEST_PATH = 4_096  # of Linux; a longer text without a scheme is base64
+_LONGEST_SCHEME = 32
 _URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
@@ -38,8 +40,13 @@ def to_part(block: str | Block, place: str) -> Part:
     """
     if isinstance(block, str):
         return TextPart(text=block)
+    if not isinstance(block, Mapping):
+        refuse(block, place)
     try:
-        return _by_kind(block, place)
+        written = respelled(block)
+        part = _by_kind(written, place)
+        mark = cache_of(written, place)
+        return part if mark is None else replace(part, cache=mark)  # type: ignore[arg-type]  # all of these have it
     except MediaError as error:
         error.args = (f"{place}: {error}",)
         raise
@@ -81,6 +88,7 @@ def _by_kind(block: Block, place: str) -> Part:
 
 
 def _text(block: Block, place: str) -> TextPart:
+    asked_of_text(block, place)
     match block:
         case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
             return TextPart(text=text)
@@ -96,8 +104,8 @@ def _plain_text(block: Block, place: str) -> TextPart:
             return TextPart(text=text)
         case {"base64": str(data)}:
             try:
-                return TextPart(text=base64.b64decode(data, validate=True).decode())
-            except (binascii.Error, UnicodeDecodeError):
+                return TextPart(text=(MediaSource.from_base64(data).data or b"").decode())
+            except (MediaError, UnicodeDecodeError):
                 refuse(block, place, "its base64 is not UTF-8 text")
         case _:
             refuse(block, place, "a text document must carry its text; links to text are not followed")
@@ -113,8 +121,8 @@ def _media(kind: MediaKind, block: Block, place: str) -> Part:
     own = block.get(kind)
     if kind == "video" and isinstance(own, list | tuple):
         return _frames(own, block, place)
-    if isinstance(own, str):  # {"type": "image", "image": "https://…"}
-        return media_part(kind, _from_url(own, None), asked(kind, block, place, skip={kind}))
+    if isinstance(own, str | os.PathLike):  # {"type": "image", "image": "https://…"}
+        return media_part(kind, _named(os.fspath(own)), asked(kind, block, place, skip={kind}))
     return media_part(kind, _source(block, place), asked(kind, block, place, skip=set(_PLACES)))
 
 
@@ -124,10 +132,11 @@ def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> Fr
 
 
 def _frame(frame: object, place: str) -> MediaSource:
-    if isinstance(frame, str):
-        return _from_url(frame, None)
+    if isinstance(frame, str | os.PathLike):
+        return _named(os.fspath(frame))
     if isinstance(frame, Mapping):
-        part = _by_kind(frame if "type" in frame else {"type": "image", **frame}, place)
+        written = respelled(frame)
+        part = _by_kind(written if "type" in written else {"type": "image", **written}, place)
         if isinstance(part, ImagePart):
             _check_frame(part, place)
             return part.source
@@ -176,10 +185,19 @@ def _file(block: Block, place: str) -> Part:
     if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
         return _plain_text({"type": "file", "text": block.get("url")}, place)
     mime = next((told for told in _told(block, place) if told.partition("/")[0] in SAMPLING), None)
-    if mime is None:
-        refuse(block, place, "a file must be video, audio or an image, and say so by mime_type or by its name")
-    kind: MediaKind = mime.partition("/")[0]  # type: ignore[assignment]
+    kind: MediaKind | None = _sniffed(block) if mime is None else mime.partition("/")[0]  # type: ignore[assignment]
+    if kind is None:
+        refuse(block, place, "a file must be video, audio or an image, and say so by mime_type, name or content")
     return _media(kind, {**block, "mime_type": mime}, place)
+
+
+def _sniffed(block: Block) -> MediaKind | None:
+    """Tell the kind of a file that says nothing of it, by its first bytes, if it stands in the block."""
+    data = block.get("base64") or block.get("data")
+    if isinstance(data, str):
+        text = "".join(data[data.find(",") + 1 if data.startswith("data:") else 0 :][:_HEAD_LETTERS].split())
+        data = MediaSource.from_base64(text[: len(text) // 4 * 4]).data
+    return sniffed_kind(bytes(data)) if isinstance(data, bytes | bytearray | memoryview) else None
 
 
 def _told(block: Block, place: str) -> Iterator[str]:
@@ -199,7 +217,7 @@ def _told(block: Block, place: str) -> Iterator[str]:
 
 def _source(block: Block, place: str) -> MediaSource:
     """Find where a block's media is: exactly one of path, URL, base64 and file id."""
-    mime = block.get("mime_type") or block.get("media_type")
+    mime = block.get("mime_type") or block.get("media_type") or block.get("mimeType")
     match block:
         case {"path": str() | os.PathLike() as path}:
             return MediaSource.from_path(path, media_type=mime)
@@ -207,6 +225,10 @@ def _source(block: Block, place: str) -> MediaSource:
             return _from_url(url, mime)
         case {"base64": str(data)} | {"data": str(data)}:
             return _from_text(data, mime)
+        case {"base64": bytes() | bytearray() | memoryview() as data}:
+            return MediaSource.from_bytes(data, media_type=mime)
+        case {"data": bytes() | bytearray() | memoryview() as data}:
+            return MediaSource.from_bytes(data, media_type=mime)
         case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
             if not name.startswith(_URL_START):
                 refuse(
@@ -220,6 +242,15 @@ def _source(block: Block, place: str) -> MediaSource:
 def _from_text(data: str, mime: str | None) -> MediaSource:
     """Read base64, or a URL that stands where base64 is expected, as DashScope's own examples have it."""
     return _from_url(data, mime) if data.startswith(_URL_START) else MediaSource.from_base64(data, media_type=mime)
+
+
+def _named(text: str) -> MediaSource:
+    """Read what stands under the name of a kind: a URL, or a path as DashScope's SDK and qwen-vl-utils take it."""
+    if text.startswith(_URL_START) or "://" in text[:_LONGEST_SCHEME]:
+        return _from_url(text, None)
+    if len(text) > _LONGEST_PATH:
+        return MediaSource.from_base64(text)
+    return MediaSource.from_path(text)
 
 
 def _from_url(url: str, mime: str | None) -> MediaSource:

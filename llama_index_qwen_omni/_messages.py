@@ -1,12 +1,12 @@
 """LlamaIndex messages → the neutral conversation (`qwen_omni.messages`).
 
-Shape only; `_parts` reads the blocks. Nothing is dropped in silence, with three exceptions that the service leaves
-no choice about, told here: speech in earlier answers is sent as its text alone (the service takes no other), cache
-points have no effect, and thinking of earlier answers goes only to models that take it back.
+Shape only; `_parts` reads the blocks. Nothing is dropped in silence, with two exceptions that the service leaves
+no choice about, told here: speech in earlier answers is sent as its text alone (the service takes no other), and
+thinking of earlier answers goes only to models that take it back.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from llama_index_qwen_omni._options import parts_with_options
-from llama_index_qwen_omni._parts import arguments_text, kind_of, refuse, to_parts
+from llama_index_qwen_omni._parts import arguments_text, kind_of, mark_of, marked, refuse, to_parts
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.messages import Message, Part, Role, ThinkingPart, ToolCallPart
 from qwen_omni.turns import Turn, join_turns, tool_turn
@@ -58,7 +58,7 @@ def _turn(message: ChatMessage, index: int) -> Turn:
     place = f"message {index} ({role})"
     name = message.additional_kwargs.get("name")
     if role == "assistant":
-        return Message(role=role, parts=tuple(_answer(message, place)), name=name), ()
+        return Message(role=role, parts=_answer(message, place), name=name), ()
     parts = parts_with_options(message, place)
     if role != "tool":
         return Message(role=role, parts=parts, name=name), ()
@@ -68,15 +68,20 @@ def _turn(message: ChatMessage, index: int) -> Turn:
     return tool_turn(parts, tool_call_id=str(call), name=name)
 
 
-def _answer(message: ChatMessage, place: str) -> Iterator[Part]:
+def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
     told: set[str | None] = set()
+    parts: list[Part] = []
     for at, block in enumerate(message.blocks):
         if isinstance(block, ToolCallBlock):
             told.add(block.tool_call_id)
-        yield from _said(block, f"{place} block {at}")
+        here = f"{place} block {at}"
+        parts += _said(block, here)
+        if isinstance(block, CachePoint):
+            marked(parts, mark_of(block), here)
     if not told:  # an answer of another class, which keeps its calls beside the blocks
         for call in message.additional_kwargs.get("tool_calls") or ():
-            yield _foreign_call(call, place)
+            parts.append(_foreign_call(call, place))
+    return tuple(parts)
 
 
 def _said(block: BaseContentBlock, place: str) -> tuple[Part, ...]:

@@ -12,15 +12,16 @@ LlamaIndex's blocks have no room for most of it, so it stands in the message's `
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage, ImageBlock
+from llama_index.core.base.llms.types import BaseContentBlock, CachePoint, ChatMessage, ImageBlock
 
-from llama_index_qwen_omni._parts import media_kind, own_options, to_parts
+from llama_index_qwen_omni._parts import mark_of, marked, media_kind, own_options, to_parts
 from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, media_of
 from qwen_omni.part_options import SAMPLING, MediaKind, check_options, frames_part, known_options
 
 _OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
-_KNOWN = (*sorted(_OPTIONS), "media", "frames", "name")
+_KNOWN = (*sorted(_OPTIONS), "media", "frames", "name", "cache_control")
 # Where LlamaIndex itself puts something: old spellings of images and tools, which it turns into blocks.
 _OF_LLAMA_INDEX = frozenset({"images", "tool_calls", "tool_call_id"})
 
@@ -38,7 +39,11 @@ def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
     asked = _per_block(message.blocks, wishes, place)
     parts: list[Part] = []
     for at, (block, options) in enumerate(zip(message.blocks, asked, strict=True)):
-        parts += to_parts(block, f"{place} block {at}", options)
+        here = f"{place} block {at}"
+        parts += to_parts(block, here, options)
+        if isinstance(block, CachePoint):
+            marked(parts, mark_of(block), here)
+    marked(parts, wishes.get("cache_control"), place)
     return tuple(parts)
 
 
@@ -92,6 +97,12 @@ def _refuse_unknown(wishes: Mapping[str, Any], place: str) -> None:
         )
 
 
+def _frame(block: ImageBlock, place: str) -> tuple[MediaSource, ...]:
+    if check_options("image", own_options(block, place), place):
+        raise UnsupportedContentError(f"{place}: a frame has no detail of its own; ask for max_pixels of all frames.")
+    return tuple(source for part in to_parts(block, place, {}) for source in media_of(part))
+
+
 def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     wishes = message.additional_kwargs
     _refuse_unknown(wishes, place)
@@ -104,8 +115,7 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
         source
         for at, block in enumerate(message.blocks)
         if isinstance(block, ImageBlock)
-        for part in to_parts(block, f"{place} block {at}", {})
-        for source in media_of(part)
+        for source in _frame(block, f"{place} block {at}")
     )
     if not frames:
         raise UnsupportedContentError(f"{place}: frames asks for a video of images, and the message has none.")
@@ -115,7 +125,10 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
         if not isinstance(block, ImageBlock):
             here = f"{place} block {at}"
             parts += to_parts(block, here, own_options(block, here))
+            if isinstance(block, CachePoint):
+                marked(parts, mark_of(block), here)
         elif not given:
             parts.append(frames_part(frames, options, place))
             given = True
+    marked(parts, wishes.get("cache_control"), place)
     return tuple(parts)

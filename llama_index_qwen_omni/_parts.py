@@ -5,11 +5,10 @@ values; a block that cannot be sent raises and names its place. `_options` finds
 `_messages` is the other half.
 """
 
-import base64
-import binascii
 import json
 import mimetypes
 from collections.abc import Mapping
+from dataclasses import replace
 from io import IOBase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,10 +31,18 @@ from llama_index.core.base.llms.types import (
 from qwen_omni.errors import MediaError, UnsupportedContentError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
-from qwen_omni.part_options import SAMPLING, MediaKind, check_options, media_part, seconds_of
+from qwen_omni.part_options import (
+    SAMPLING,
+    MediaKind,
+    check_options,
+    media_part,
+    read_cache_mark,
+    seconds_of,
+    sniffed_kind,
+)
 
 Options = Mapping[str, Any]
-_NO_EFFECT = (None, "auto")
+_SAYS_NOTHING = ("", "application/octet-stream")
 
 
 def to_parts(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
@@ -82,7 +89,9 @@ def media_kind(block: BaseContentBlock) -> MediaKind | None:
         case VideoBlock():
             return "video"
         case DocumentBlock():
-            return next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
+            told = next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
+            says_nothing = _document_type(block) in _SAYS_NOTHING
+            return sniffed_kind(_bytes(block.data)) if says_nothing and block.data is not None else told
         case _:
             return None
 
@@ -96,7 +105,9 @@ def own_options(block: BaseContentBlock, place: str) -> Options:
     Raises:
         UnsupportedContentError: the address of a local file names its seconds in another way.
     """
-    told: dict[str, float] = {}
+    told: dict[str, Any] = {}
+    if isinstance(block, ImageBlock | VideoBlock) and block.detail is not None:
+        told["detail"] = block.detail
     if isinstance(block, VideoBlock) and block.fps is not None:
         told["fps"] = block.fps
     if isinstance(block, VideoBlock | AudioBlock | DocumentBlock) and media_kind(block) in ("audio", "video"):
@@ -114,7 +125,8 @@ def source_of(block: BaseContentBlock, place: str) -> MediaSource:
         case VideoBlock():
             return _source(block, block.video, block.video_mimetype, place)
         case DocumentBlock():
-            return _source(block, block.data, _document_type(block) or None, place)
+            told = _document_type(block)
+            return _source(block, block.data, None if told in _SAYS_NOTHING else told, place)
         case _:
             refuse(block, place, "it is no media")
 
@@ -130,7 +142,7 @@ def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part,
         case CitationBlock():
             return (TextPart(text=_cited(block, place)),)
         case CachePoint():
-            return ()  # the service caches by itself and takes no marks
+            return ()  # `marked` has put it on the part before
         case ThinkingBlock() | ToolCallBlock():
             refuse(block, place, "only an assistant's message holds it")
         case _:
@@ -143,11 +155,6 @@ def _media(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock, place: s
         return _text_document(block, place)
     if kind is None:
         refuse(block, place, "it does not say whether it is video, audio or an image")
-    detail = getattr(block, "detail", None)
-    if detail not in _NO_EFFECT:
-        raise UnsupportedContentError(
-            f"{place}: {kind} has no option 'detail'; ask for max_pixels in the message's additional_kwargs."
-        )
     return media_part(kind, source_of(block, place), check_options(kind, asked, place))
 
 
@@ -207,10 +214,38 @@ def _bytes(held: bytes | IOBase) -> bytes:
             held.seek(0)
         read = held.read()
         return read if isinstance(read, bytes) else str(read).encode()
+    data = _decoded(held)
+    if data is None:
+        return held  # media as they are
+    twice = _decoded(data)  # LlamaIndex takes URL-safe base64 for media, and writes it in base64 again
+    return twice if twice is not None and sniffed_kind(twice) is not None else data
+
+
+def _decoded(text: bytes) -> bytes | None:
     try:
-        return base64.b64decode(held, validate=True)
-    except binascii.Error:
-        return held
+        return MediaSource.from_base64(text.decode("ascii")).data
+    except (UnicodeDecodeError, MediaError):
+        return None
+
+
+def marked(parts: list[Part], mark: object, place: str) -> None:
+    """Put the mark of a cache on the last of these parts that can bear it.
+
+    Raises:
+        UnsupportedContentError: there is none, or the mark is written in another way.
+    """
+    cache = read_cache_mark(mark, place)
+    at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)
+    if cache is None:
+        return
+    if at is None:
+        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it behind a text.")
+    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has it
+
+
+def mark_of(block: CachePoint) -> dict[str, Any]:
+    """Write a cache point as the mark that other libraries write."""
+    return block.cache_control.model_dump(exclude_none=True)
 
 
 def arguments_text(block: ToolCallBlock) -> str:

@@ -24,9 +24,10 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 
+from qwen_omni.call_plan import SECRET_NAMES
 from qwen_omni.redact import redact
 
-_SECRET = frozenset({"api_key", "extra_headers", "oss"})
+_SECRET = SECRET_NAMES | {"oss"}
 _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 

@@ -6,7 +6,7 @@ what the chosen model can do (its profile): where it lacks an answer format, the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -25,6 +25,37 @@ CALL_FIELDS = (
 
 CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 """Fields that shape the connection."""
+
+OTHER_NAMES = {
+    "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
+    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "enable_search": "search",
+    "vl_high_resolution_images": "high_resolution_images", "use_multichannel": "multichannel",
+    "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
+    "dashscope_api_key": "api_key", "default_headers": "extra_headers",
+}  # fmt: skip
+"""Names that other integrations, and the service itself, have for the same."""
+
+SECRET_NAMES = frozenset(
+    {"api_key", "extra_headers", *(name for name, ours in OTHER_NAMES.items() if ours in ("api_key", "extra_headers"))}
+)
+"""Options that may hold a secret; traces and caches do not see them."""
+
+_BODIES = ("model_kwargs", "additional_kwargs")  # of langchain-openai and of llama-index-llms-openai
+_ANSWERED = {
+    "frequency_penalty": "this service has presence_penalty and repetition_penalty",
+    "n": "this service gives one answer to a call; ask several times",
+    "logprobs": "this service gives no probabilities",
+    "top_logprobs": "this service gives no probabilities",
+    "stream": "every request streams; call stream() for the pieces",
+    "stream_options": "usage is always asked for",
+    "stream_usage": "usage is always asked for",
+    "incremental_output": "every request streams in pieces",
+    "context_window": "it comes from the model's profile",
+    "is_chat_model": "it comes from the model's profile",
+    "is_function_calling_model": "it comes from the model's profile",
+    "organization": "this service has none",
+    "http_client": "clients are made here; timeout, max_retries and base_url set them up",
+}
 
 _TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 _KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
@@ -74,14 +105,15 @@ def plan_call(
     Raises:
         ConfigurationError: an option that does not exist, or has a wrong value.
     """
-    chosen = _laid_over(fields, _checked(options, who))
+    asked = _checked(options, who)
+    chosen = _laid_over(fields, asked)
     profile = profile_for(chosen["model"])
     calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
     form = _plan_form(chosen.get("response_format"), profile, conversation)
     settings = _settings(chosen)
     notes: dict[str, str] = {}
     why = _against_thinking(calling, form)
-    if why and options.get("thinking") is None:
+    if why and asked.get("thinking") is None:
         if profile.thinking != "none" and settings.get("thinking") is not False:
             notes["thinking"] = f"off: {why}"
         settings["thinking"] = False
@@ -110,8 +142,51 @@ def _against_thinking(calling: "Calling", form: "_Form") -> str:
     return ""
 
 
-def _checked(options: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """Leave out what says nothing; raise for what nobody would obey."""
+def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Rename what other integrations call otherwise; fields of the request that have no option here go to `extra_body`.
+
+    Example:
+        >>> with_our_names({"enable_thinking": False, "model_kwargs": {"seed": 1, "thinking_budget": 9}}, CALL_FIELDS)
+        {'thinking': False, 'seed': 1, 'extra_body': {'thinking_budget': 9}}
+
+    Raises:
+        ConfigurationError: two names say different things about one option, or the service has no such thing.
+    """
+    named: dict[str, Any] = {}
+    body: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _BODIES or name in known:
+            _name(named, name, value, known)
+            continue
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigurationError(f"{name} must be a dictionary, got {type(value).__name__}.")
+        for inner, told in (value or {}).items():
+            ours = OTHER_NAMES.get(inner, inner)
+            if ours in known or inner in _ANSWERED:
+                _name(named, inner, told, known)
+            else:
+                body[inner] = told
+    if body:
+        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
+    return named
+
+
+def _name(named: dict[str, Any], name: str, value: object, known: Collection[str]) -> None:
+    ours = name if name in known else OTHER_NAMES.get(name, name)
+    if name not in known and name in _ANSWERED and value is not None:
+        raise ConfigurationError(f"There is no option {name!r}: {_ANSWERED[name]}.")
+    before = named.get(ours)
+    if before is None or value is None or before == value:
+        named[ours] = before if value is None and before is not None else value
+    elif ours == "thinking" and before is True and isinstance(value, str) and value != "none":
+        named[ours] = value  # "think, and so much"
+    elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
+        raise ConfigurationError(f"{ours} is given twice, as {before!r} and ({name}=) as {value!r}; give it once.")
+
+
+def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """Leave out what says nothing; raise for unknown options."""
+    options = with_our_names(given, _KNOWN)
     unknown = [name for name in options if name not in _KNOWN]
     if unknown:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ import contextlib
 import re
 import threading
 import weakref
+import warnings
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
 from qwen_omni.spend.account import Account
 from qwen_omni.spend.estimating import estimate_delivery
-from qwen_omni.wire.request import encode_headers, encode_request
+from qwen_omni.wire.request import encode_headers, encode_request, notices
 from qwen_omni.wire.stream import StreamState
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
@@ -79,6 +80,8 @@ class Outgoing:
             self._request = replace(request, messages=delivery.messages)
             self._delivered = delivery.media
             self.call = self._written(self._profile)
+            for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
+                warnings.warn(notice, UserWarning, stacklevel=2)
         except BaseException:
             self._account.close()
             self._release()

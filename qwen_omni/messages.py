@@ -14,6 +14,8 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import END, FRAME_RATE, PIXELS, START, check_numbers, check_span
 
 Role = Literal["system", "user", "assistant", "tool"]
+CacheTime = Literal["5m", "1h"]
+"""How long explicit caching keeps the conversation up to a part that is marked with it, from its last use on."""
 
 SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS, "total_pixels": PIXELS}
 """What any server may be asked for; `request` checks the narrower ranges of the model."""
@@ -51,9 +53,10 @@ DEFAULT_SAMPLING = Sampling()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
-    """Plain text."""
+    """Plain text. `cache`, here and in the parts of media, marks the end of what explicit caching keeps."""
 
     text: str
+    cache: CacheTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class ImagePart:
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
     budget: MediaBudget | BudgetName = "auto"
+    cache: CacheTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class AudioPart:
     start: float | None = None
     end: float | None = None
     audio_track: AudioTrackChoice = "auto"
+    cache: CacheTime | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)
@@ -93,6 +98,7 @@ class VideoPart:
     end: float | None = None
     budget: MediaBudget | BudgetName = "auto"
     audio_track: AudioTrackChoice = "auto"
+    cache: CacheTime | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)
@@ -109,6 +115,7 @@ class FramesPart:
     frames: tuple[MediaSource, ...]
     sampling: Sampling = DEFAULT_SAMPLING
     budget: MediaBudget | BudgetName = "auto"
+    cache: CacheTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +141,7 @@ class ToolResultPart:
     tool_call_id: str
     text: str
     name: str | None = None
+    cache: CacheTime | None = None
 
 
 MediaPart = ImagePart | AudioPart | VideoPart | FramesPart

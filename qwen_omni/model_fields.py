@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS
+from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, SECRET_NAMES, with_our_names
 from qwen_omni.connections import CONNECTION_RANGES, Clients, ConnectionOptions
 from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.headers import warn_of_headers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qwen_omni.client import AsyncOmniClient, OmniClient
 
 # May hold secrets, or live objects; they identify nothing about an answer.
-_UNSHOWN = frozenset({"api_key", "extra_headers", "oss", "spend_limit", "ledger"})
+_UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 NUMBERS = {**OPTION_RANGES, **CONNECTION_RANGES}
 """What the numeric fields of a chat model may be."""
 _FIELDS = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
@@ -88,9 +88,9 @@ class ModelFields(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers(cls, given: Any) -> Any:  # noqa: ANN401  (whatever a model is made of)
-        """Check the numbers before pydantic reads a text or `True` as one."""
-        return check_given(given, NUMBERS) if isinstance(given, Mapping) else given
+    def _given(cls, given: Any) -> Any:  # noqa: ANN401  (whatever a model is made of)
+        """Use our names, and check the numbers before pydantic reads a text or `True` as one."""
+        return check_given(with_our_names(given, cls.model_fields), NUMBERS) if isinstance(given, Mapping) else given
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 

@@ -13,11 +13,13 @@ from typing import Any, Literal, assert_never, get_args
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
+from qwen_omni.media.signatures import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     SAMPLING_RANGES,
     SPAN_RANGES,
     AudioPart,
+    CacheTime,
     FramesPart,
     ImagePart,
     Sampling,
@@ -43,6 +45,20 @@ FITTING: dict[MediaKind, tuple[str, ...]] = {
 }
 """What is done to local media of each kind before it is sent."""
 
+_ALIASES = {"video_start": "start", "video_end": "end", "sample_fps": "fps"}
+"""Names of other libraries (qwen-vl-utils) for the same."""
+
+_INSTEAD = {
+    **dict.fromkeys(("nframes", "num_frames", "min_frames", "max_frames"), "the service samples by time: ask for fps"),
+    **dict.fromkeys(("resized_height", "resized_width"), "ask for max_pixels and min_pixels"),
+    "raw_fps": "the file itself tells it",
+}
+
+# OpenAI's words for how closely to look. "low" is 512 x 512 pixels there (its vision guide, read 2026); the others are
+# no more than what this service does unasked.
+_DETAIL: dict[object, PartOptions] = {"low": {"max_pixels": 512 * 512}, "high": {}, "original": {}, "auto": {}}
+_SOUND_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a", "caf", "aiff"})
+
 _SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
 _FRAGMENT = re.compile(rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?")  # W3C Media Fragments
 _RANGES = {**SAMPLING_RANGES, **SPAN_RANGES}
@@ -61,11 +77,12 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         UnsupportedContentError: an unknown option, or a wrong value; names the place.
     """
     known = known_options(kind)
-    found = dict(options)
-    for name, value in options.items():
+    found = _in_our_words(kind, options, place)
+    for name, value in tuple(found.items()):
         if name not in known:
+            told = f"{_INSTEAD[name]}; " if name in _INSTEAD else ""
             raise UnsupportedContentError(
-                f"{place}: {kind} has no option {name!r}; known here: {', '.join(known) or 'none'}."
+                f"{place}: {kind} has no option {name!r}; {told}known here: {', '.join(known) or 'none'}."
             )
         if name == "budget":
             found[name] = read_budget(value, place)
@@ -88,6 +105,52 @@ def _read_track(value: object, place: str) -> AudioTrackChoice:
         return read_audio_track(value)
     except ConfigurationError as error:
         raise UnsupportedContentError(f"{place}: {error}") from None
+
+
+def _in_our_words(kind: MediaKind, options: Mapping[str, Any], place: str) -> PartOptions:
+    """Rename what other libraries call otherwise; our own name wins where both are told."""
+    renamed = {ours: options[theirs] for theirs, ours in _ALIASES.items() if theirs in options}
+    found = {**renamed, **{name: value for name, value in options.items() if name not in _ALIASES}}
+    detail = found.pop("detail", None) if kind != "audio" else None
+    if detail is not None and detail not in _DETAIL:
+        raise UnsupportedContentError(f"{place}: detail must be one of {', '.join(map(str, _DETAIL))}, got {detail!r}.")
+    return {**_DETAIL.get(detail, {}), **found}
+
+
+def read_cache_mark(mark: object, place: str) -> CacheTime | None:
+    """Read a mark of explicit caching, as Anthropic and DashScope write it.
+
+    Example:
+        >>> read_cache_mark({"type": "ephemeral"}, "message 0"), read_cache_mark(None, "message 0")
+        ('5m', None)
+
+    Raises:
+        UnsupportedContentError: it is not written so; names the place.
+    """
+    match mark:
+        case None:
+            return None
+        case {"type": "ephemeral", **rest} if set(rest) <= {"ttl"} and rest.get("ttl") in (None, "5m", "1h"):
+            return "1h" if rest.get("ttl") == "1h" else "5m"
+        case _:
+            raise UnsupportedContentError(
+                f'{place}: cache_control must be {{"type": "ephemeral"}}, with "ttl": "5m" or "1h" if at all.'
+            )
+
+
+def sniffed_kind(head: bytes) -> MediaKind | None:
+    r"""Return the kind of media that the first bytes of a file are of; `None` if they are of no known format.
+
+    Example:
+        >>> sniffed_kind(b"\x89PNG\r\n\x1a\n"), sniffed_kind(b"fLaC"), sniffed_kind(b"hello")
+        ('image', 'audio', None)
+    """
+    found = recognise(head[:HEAD_BYTES])
+    if found is None:
+        return None
+    if found.group == "still":
+        return "image"
+    return "audio" if found.container in _SOUND_CONTAINERS else "video"
 
 
 def seconds_of(address: str, place: str) -> PartOptions:

@@ -28,7 +28,8 @@ def tool_turn(parts: Sequence[Part], *, tool_call_id: str, name: str | None = No
     text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
     if media:
         text = f"{text}\n{_MEDIA_FOLLOWS}".lstrip()
-    result = ToolResultPart(tool_call_id=tool_call_id, text=text, name=name)
+    cache = next((part.cache for part in parts if isinstance(part, TextPart) and part.cache), None)
+    result = ToolResultPart(tool_call_id=tool_call_id, text=text, name=name, cache=cache)
     return Message(role="tool", parts=(result,)), media
 
 

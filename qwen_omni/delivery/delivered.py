@@ -54,6 +54,7 @@ class Delivered:
         content_type: the MIME type of the file, which a store is told.
         format: the container's short name (`wav`, `mp3`), which sound parts must tell.
         size_bytes: of the media itself.
+        has_sound: whether a video is heard; `None` where nobody has looked, as with a link.
         version: the state of `path` that was looked at.
         bare: inside the request stands base64 alone, without `data:` before it.
         upload: where it was put, if it was uploaded.
@@ -67,6 +68,7 @@ class Delivered:
     content_type: str = ""
     format: str | None = None
     size_bytes: int = 0
+    has_sound: bool | None = None
     version: FileVersion | None = None
     bare: bool = False
     upload: Upload | None = None

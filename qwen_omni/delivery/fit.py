@@ -182,6 +182,7 @@ def _ready(prepared: Prepared, look: Look, name: str) -> Delivered:
         path=prepared.path,
         version=None if prepared.path is None else _version(prepared, look, name),
         size_bytes=prepared.info.size_bytes,
+        has_sound=prepared.info.has_sound,
         format=documented_format(prepared.info, name=name),
         media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
         content_type=prepared.info.media_type,

@@ -17,6 +17,7 @@ from qwen_omni.redact import clean, redact
 
 SourceKind = Literal["path", "bytes", "url"]
 _URL_SCHEMES = ("http", "https", "oss")
+_URL_SAFE = str.maketrans("-_", "+/")
 _LONGEST_LABEL = 200  # characters
 
 
@@ -90,13 +91,14 @@ class MediaSource:
 
     @classmethod
     def from_base64(cls, text: str, *, media_type: str | None = None) -> "MediaSource":
-        """Decode base64 text.
+        """Decode base64 text, in either alphabet, with or without what fills it up at its end.
 
         Raises:
             UnreadableMediaError: the text is not base64.
         """
+        plain = "".join(text.split()).rstrip("=").translate(_URL_SAFE)
         try:
-            data = base64.b64decode("".join(text.split()), validate=True)
+            data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise UnreadableMediaError(f"{len(text):,} characters of base64 cannot be decoded: {error}.") from None
         return cls.from_bytes(data, media_type=media_type)

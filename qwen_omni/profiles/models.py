@@ -185,6 +185,7 @@ SUMMARISERS = (
         tools=True,
         web_search=True,
         json_object=True,
+        explicit_cache=True,  # Model Studio, Context Cache page, 2026-10-11; omni models cache implicitly alone
         source=_CARDS,
     ),
     Profile(
@@ -250,6 +251,7 @@ SUMMARISERS = (
         thinking="switch",
         tools=True,
         json_object=True,
+        explicit_cache=True,  # Model Studio, Context Cache page, 2026-10-11; omni models cache implicitly alone
         source="sizes taken from qwen-plus; not checked",
     ),
 )

@@ -3,6 +3,7 @@
 One function per kind of part; each returns a value. Whatever cannot be encoded raises and names its place.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, assert_never
 
 from qwen_omni.delivery.delivered import Delivered
@@ -27,7 +28,7 @@ from qwen_omni.ranges import Range, checked
 from qwen_omni.turns import replayable
 from qwen_omni.wire.media import Look, encode_media
 from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
-from qwen_omni.wire.vllm import encode_vllm, served_profile
+from qwen_omni.wire.vllm import encode_vllm, lost_sound, served_profile
 
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
@@ -58,6 +59,7 @@ class _Encoding(NamedTuple):
 
     look: Look
     dialect: Dialect
+    marks: bool
 
 
 def encode_request(
@@ -79,7 +81,7 @@ def encode_request(
         **_plain(options),
         **encode_tools(options, profile),
         **encode_format(options, profile),
-        **(encode_vllm(request) if dialect == "vllm" else _own(options, profile)),
+        **(encode_vllm(request, look) if dialect == "vllm" else _own(options, profile)),
     }
     taken = _OURS_ALONE & set(options.extra_body)
     if taken:
@@ -87,6 +89,20 @@ def encode_request(
             f"extra_body may not set {', '.join(sorted(taken))}: every request streams, by design."
         )
     return {**body, **options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
+    """Say what of a request this model or server has no use for, so that nothing is left out in silence."""
+    told = []
+    parts = [part for message in request.messages for part in message.parts]
+    if not profile.explicit_cache or dialect == "vllm":
+        marked = any(getattr(part, "cache", None) for part in parts)
+        advice = "it caches equal beginnings of conversations by itself, if at all"
+        told += [f"cache_control has no effect: {request.model} has no explicit cache; {advice}."] if marked else []
+    elif any(isinstance(part, ToolResultPart) and part.cache for part in parts):
+        told.append("cache_control has no effect in a tool's result: mark a user's or system message.")
+    lost = lost_sound(request.messages, look) if dialect == "vllm" else ""
+    return [*told, lost] if lost else told
 
 
 def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> None:
@@ -153,7 +169,7 @@ def encode_messages(
     """Encode the conversation; tool results become messages of their own."""
     encoded: list[dict[str, Any]] = []
     for index, message in replayable(messages):
-        encoded += _message(message, index, profile, _Encoding(look, dialect))
+        encoded += _message(message, index, profile, _Encoding(look, dialect, marks=profile.explicit_cache))
     if not any(message["role"] == "user" for message in encoded):
         raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
     return encoded
@@ -162,11 +178,11 @@ def encode_messages(
 def _message(message: Message, index: int, profile: Profile, how: _Encoding) -> list[dict[str, Any]]:
     match message.role:
         case "system":
-            return [{"role": "system", "content": _text_only(message.parts, f"message {index} (system)")}]
+            return [{"role": "system", "content": _system_content(message.parts, f"message {index} (system)", how)}]
         case "user":
             return [_named({"role": "user", "content": _user_content(message.parts, index, how)}, message)]
         case "assistant":
-            return [_named(_assistant(message.parts, f"message {index} (assistant)", profile), message)]
+            return [_named(_assistant(message.parts, f"message {index} (assistant)", profile, how), message)]
         case "tool":
             return [_tool_result(part, f"message {index} (tool) part {at}") for at, part in enumerate(message.parts)]
         case _:
@@ -184,8 +200,24 @@ def _text_only(parts: tuple[Part, ...], place: str) -> str:
     return "\n".join(part.text for part in parts if isinstance(part, TextPart))
 
 
+def _system_content(parts: tuple[Part, ...], place: str, how: _Encoding) -> str | list[dict[str, Any]]:
+    text = _text_only(parts, place)
+    return [_part(part, place, how) for part in parts] if _is_marked(parts, how) else text
+
+
+def _is_marked(parts: Iterable[Part], how: _Encoding) -> bool:
+    return how.marks and any(getattr(part, "cache", None) for part in parts)
+
+
+def _marked(encoded: dict[str, Any], part: Part, how: _Encoding) -> dict[str, Any]:
+    if not _is_marked((part,), how):
+        return encoded
+    longer = {"ttl": "1h"} if getattr(part, "cache", None) == "1h" else {}
+    return {**encoded, "cache_control": {"type": "ephemeral", **longer}}
+
+
 def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | list[dict[str, Any]]:
-    if all(isinstance(part, TextPart) for part in parts) and len(parts) <= 1:
+    if all(isinstance(part, TextPart) for part in parts) and len(parts) <= 1 and not _is_marked(parts, how):
         return _text_only(parts, "")
     return [_part(part, f"message {index} (user) part {at}", how) for at, part in enumerate(parts)]
 
@@ -193,21 +225,22 @@ def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | 
 def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any]:
     match part:
         case TextPart():
-            return {"type": "text", "text": part.text}
+            return _marked({"type": "text", "text": part.text}, part, how)
         case ImagePart() | AudioPart() | VideoPart() | FramesPart():
-            return encode_media(part, place, *how)
+            return _marked(encode_media(part, place, how.look, how.dialect), part, how)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
             raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
         case _:
             assert_never(part)
 
 
-def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[str, Any]:
-    text, thinking, calls = [], [], []
+def _assistant(parts: tuple[Part, ...], place: str, profile: Profile, how: _Encoding) -> dict[str, Any]:
+    text: list[TextPart] = []
+    thinking, calls = [], []
     for at, part in enumerate(parts):
         match part:
             case TextPart():
-                text.append(part.text)
+                text.append(part)
             case ThinkingPart():
                 thinking.append(part.text)
             case ToolCallPart():
@@ -219,7 +252,9 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile) -> dict[st
                 )
             case _:
                 assert_never(part)
-    encoded: dict[str, Any] = {"role": "assistant", "content": "".join(text)}
+    encoded: dict[str, Any] = {"role": "assistant", "content": "".join(part.text for part in text)}
+    if _is_marked(text, how):
+        encoded["content"] = [_part(part, place, how) for part in text]
     if thinking and profile.thinking == "effort":
         encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
     return {**encoded, "tool_calls": calls} if calls else encoded

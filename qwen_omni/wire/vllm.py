@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.messages import ImagePart, Message, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, ImagePart, Message, Sampling, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import Profile
+from qwen_omni.wire.media import Look
 
 _ONLY_DASHSCOPE = {
     "search": "search=",
@@ -22,10 +23,12 @@ _SAMPLING = ("fps", "min_pixels", "max_pixels")  # what Qwen's processor takes
 
 def served_profile(profile: Profile) -> Profile:
     """Give what a self-hosted model can do: JSON, schemas and tools come from the server, whatever the model."""
-    return replace(profile, json_object=True, json_schema=True, tools=True, speaks=True, thinking="none")
+    return replace(
+        profile, json_object=True, json_schema=True, tools=True, speaks=True, thinking="none", explicit_cache=False
+    )
 
 
-def encode_vllm(request: ChatRequest) -> dict[str, Any]:
+def encode_vllm(request: ChatRequest, look: Look) -> dict[str, Any]:
     """Give the fields that concern thinking, speech, sampling and a video's sound.
 
     Raises:
@@ -36,7 +39,7 @@ def encode_vllm(request: ChatRequest) -> dict[str, Any]:
     for name, shown in _ONLY_DASHSCOPE.items():
         if getattr(options, name):
             raise ConfigurationError(f"{shown} is something that only DashScope has; drop it for this server.")
-    kwargs = {**_sampling(request.messages), **_sound(request.messages)}
+    kwargs = {**_sampling(request.messages), **_sound(request.messages, look)}
     return {
         **_thinking(options),
         **_speech(options),
@@ -57,10 +60,26 @@ def _speech(options: ChatOptions) -> dict[str, Any]:
     return {"modalities": list(options.modalities), **voice}
 
 
-def _sound(messages: tuple[Message, ...]) -> dict[str, Any]:
-    # Without it the sound of a video is left out, in silence.
-    heard = any(isinstance(part, VideoPart) for message in messages for part in message.parts)
-    return {"use_audio_in_video": True} if heard else {}
+def _sound(messages: tuple[Message, ...], look: Look) -> dict[str, Any]:
+    # Without it the sound of a video is left out. It is for the whole request: the processor takes one piece of audio
+    # for each video then, and fails where a video is silent or where there is other audio (vLLM, read 2026-09).
+    parts = [part for message in messages for part in message.parts]
+    heard = [look(part.source).has_sound for part in parts if isinstance(part, VideoPart)]
+    alone = not any(isinstance(part, AudioPart) for part in parts)
+    return {"use_audio_in_video": True} if heard and alone and all(one is not False for one in heard) else {}
+
+
+def lost_sound(messages: tuple[Message, ...], look: Look) -> str:
+    """Say why the sound of a video is not heard by this server; empty if none is lost."""
+    videos = [part.source for message in messages for part in message.parts if isinstance(part, VideoPart)]
+    heard = [source for source in videos if look(source).has_sound is not False]
+    if not heard or _sound(messages, look):
+        return ""
+    why = "another video of the request has none" if len(heard) < len(videos) else "the request holds other audio"
+    return (
+        f"The audio of {heard[0].label} is not heard by this server: it takes the audio of all videos or of none, and "
+        f"{why}. Ask in separate requests."
+    )
 
 
 def _sampling(messages: tuple[Message, ...]) -> dict[str, float]:

@@ -4,12 +4,14 @@ import itertools
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.runnables import ConfigurableField
+from llama_index.core.base.llms.types import CacheControl, CachePoint, ChatMessage as LlamaMessage, TextBlock
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
 from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
+from llama_index_qwen_omni import QwenOmni
 from qwen_omni.call_plan import CALL_FIELDS
 from qwen_omni.insisting import Insisting, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
@@ -178,3 +180,85 @@ async def test_structured_output_streams(
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(growing))
     llm.close()
     await llm.aclose()
+
+
+OTHER_SPELLINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"enable_thinking": False}, {"thinking": False}),
+    ({"enable_thinking": True, "reasoning_effort": "low"}, {"thinking": "low"}),
+    ({"reasoning_effort": "none"}, {"thinking": "none"}),
+    ({"max_completion_tokens": 7}, {"max_tokens": 7}),
+    ({"stop_sequences": ["x"]}, {"stop": ["x"]}),
+    ({"enable_search": True}, {"search": True}),
+    ({"vl_high_resolution_images": True}, {"high_resolution_images": True}),
+    ({"model_name": "qwen3.5-omni-flash"}, {"model": "qwen3.5-omni-flash"}),
+    ({"model_kwargs": {"thinking_budget": 9, "seed": 1}}, {"extra_body": {"thinking_budget": 9}, "seed": 1}),
+    ({"model_kwargs": {"enable_thinking": False}}, {"thinking": False}),
+    ({"additional_kwargs": {"a": 1}, "extra_body": {"b": 2}}, {"extra_body": {"a": 1, "b": 2}}),
+    ({"max_tokens": 7, "max_completion_tokens": None}, {"max_tokens": 7}),
+    ({"max_tokens": 7, "max_completion_tokens": 7}, {"max_tokens": 7}),
+    ({"default_headers": {"X-Team": "film"}}, {"extra_headers": {"X-Team": "film"}}),
+]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), OTHER_SPELLINGS)
+def test_names_of_other_integrations(theirs: dict[str, Any], ours: dict[str, Any], connection: dict[str, Any]) -> None:
+    """In the constructor, in a call and bound, of both frameworks, they ask what our names ask."""
+    base = ChatQwenOmni(**connection)
+    right = base._plan([], None, ours).request
+    bound: Any = base.bind(**theirs)
+    assert [
+        ChatQwenOmni(**connection, **theirs)._plan([], None, {}).request,
+        base._plan([], None, theirs).request,
+        bound.bound._plan([], None, dict(bound.kwargs)).request,
+        QwenOmni(**connection, **theirs)._plan([], {}).request,
+        QwenOmni(**connection)._plan([], theirs).request,
+    ] == [right] * 5
+
+
+def test_names_of_the_connection() -> None:
+    for model in (ChatQwenOmni, QwenOmni):
+        made = model(openai_api_base="https://h/v1", dashscope_api_key="sk-abcd", request_timeout=9)  # type: ignore[call-arg,arg-type]
+        assert (made.base_url, made.timeout) == ("https://h/v1", 9)
+        assert made.api_key is not None
+        assert made.api_key.get_secret_value() == "sk-abcd"
+        assert "sk-abcd" not in f"{made!r}{made.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"frequency_penalty": 0.1}, "presence_penalty"),
+        ({"n": 2}, "one answer to a call"),
+        ({"logprobs": True}, "no probabilities"),
+        ({"model_kwargs": {"n": 2}}, "one answer to a call"),
+        ({"model_kwargs": [1]}, "model_kwargs must be a dictionary"),
+        ({"max_tokens": 7, "max_completion_tokens": 8}, "max_tokens is given twice"),
+        ({"enable_thinking": False, "reasoning_effort": "low"}, "thinking is given twice"),
+    ],
+)
+def test_names_that_mean_nothing_here_are_answered(given: dict[str, Any], words: str) -> None:
+    for model in (ChatQwenOmni, QwenOmni):
+        with pytest.raises(ValueError, match=words):
+            model(**given)
+    with pytest.raises(ValueError, match=words):
+        ChatQwenOmni()._plan([], None, given)
+    with pytest.raises(ValueError, match=words):
+        QwenOmni()._plan([], given)
+
+
+def test_a_mark_that_is_not_sent_is_told_once(connection: dict[str, Any], standin: Standin) -> None:
+    """Both frameworks warn and name the mark; a model with explicit caching is sent it."""
+    marked = {"type": "text", "text": "long rules", "cache_control": {"type": "ephemeral"}}
+    llm = ChatQwenOmni(**connection, thinking=False)
+    with pytest.warns(UserWarning, match="cache_control has no effect: qwen3.8-omni-flash") as told:
+        assert llm.invoke([SystemMessage([marked]), HumanMessage("x")]).text
+    assert len(told) == 1
+    other = QwenOmni(**connection, thinking=False)
+    point = CachePoint(cache_control=CacheControl(type="ephemeral"))
+    with pytest.warns(UserWarning, match="cache_control has no effect"):
+        other.chat([LlamaMessage(role="user", blocks=[TextBlock(text="hi"), point])])
+    text = ChatQwenOmni(**connection, model="qwen-plus")
+    assert text.invoke([SystemMessage([marked]), HumanMessage("x")]).text
+    assert standin.requests[-1].body["messages"][0]["content"] == [marked]
+    for model in (llm, other, text):
+        model.close()

@@ -11,7 +11,7 @@ from langchain_core.messages.content import create_video_block
 from langchain_core.messages.tool import invalid_tool_call
 
 from langchain_qwen_omni._messages import to_messages
-from qwen_omni.errors import UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
+from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,
@@ -29,8 +29,19 @@ from qwen_omni.messages import (
 DATA = b"not media, and nobody looks"
 B64 = base64.b64encode(DATA).decode()
 URL = "https://example.com/a.mp4"
+EPHEMERAL = {"type": "ephemeral"}
+CLIP = b"\0\0\0\x18ftypmp42" + bytes(range(256))
+WAVE = b"RIFF\0\0\0\0WAVEfmt "
+PICTURE = b"\x89PNG\r\n\x1a\n\xff\xfe\xfb"
 TALK = "file:///t.mp4#t=60,90"
 FILE = {"filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"}
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+SAFE = base64.urlsafe_b64encode(PICTURE).decode()
 
 
 def held(mime: str | None) -> MediaSource:
@@ -49,9 +60,26 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
     "text": ({"type": "text", "text": "hi"}, TextPart(text="hi")),
     "a string in a list": ("hi", TextPart(text="hi")),
     "text with marks of other services": (
-        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}, "id": "1"},
+        {"type": "text", "text": "hi", "id": "1", "annotations": [], "index": 0},
         TextPart(text="hi"),
     ),
+    "text to be cached": (
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}, TextPart(text="hi", cache="5m")
+    ),
+    "text to be cached for an hour": (
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        TextPart(text="hi", cache="1h"),
+    ),
+    **{
+        f"media to be cached, {where}": (block, VideoPart(source=linked(), cache="5m"))
+        for where, block in (
+            ("beside a URL", {"type": "video", "url": URL, "cache_control": EPHEMERAL}),
+            ("in extras", {"type": "video", "url": URL, "extras": {"cache_control": EPHEMERAL}}),
+            ("beside OpenAI's object", {"type": "video_url", "video_url": {"url": URL}, "cache_control": EPHEMERAL}),
+            ("in OpenAI's object", {"type": "video_url", "video_url": {"url": URL, "cache_control": EPHEMERAL}}),
+            ("in a source", {"type": "video", "source": {"type": "url", "url": URL}, "cache_control": EPHEMERAL}),
+        )
+    },
     "text-plain": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, TextPart(text="hi")),
     "text-plain base64": (
         {"type": "text-plain", "base64": base64.b64encode(b"hi").decode()}, TextPart(text="hi")
@@ -186,6 +214,100 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         {"type": "image", "source": {"type": "url", "url": URL, "max_pixels": 9}, "budget": "glance"},
         ImagePart(source=linked(), sampling=Sampling(max_pixels=9), budget="glance"),
     ),
+    **{
+        f"of another service: {name}": (block, part)
+        for name, block, part in (
+            ("OpenAI detail high", {"type": "image_url", "image_url": {"url": URL, "detail": "high"}},
+             ImagePart(source=linked())),
+            ("OpenAI detail low", {"type": "image_url", "image_url": {"url": URL, "detail": "low"}},
+             ImagePart(source=linked(), sampling=Sampling(max_pixels=262_144))),
+            ("a wish beside detail low",
+             {"type": "image_url", "image_url": {"url": URL, "detail": "low"}, "max_pixels": 9},
+             ImagePart(source=linked(), sampling=Sampling(max_pixels=9))),
+            ("Responses text", {"type": "input_text", "text": "hi"}, TextPart(text="hi")),
+            ("Responses image", {"type": "input_image", "image_url": URL, "detail": "auto"},
+             ImagePart(source=linked())),
+            ("Responses image by id", {"type": "input_image", "file_id": "oss://b/a"},
+             ImagePart(source=linked(url="oss://b/a"))),
+            ("Responses image data", {"type": "input_image", "image_url": f"data:image/png;base64,{B64}"},
+             ImagePart(source=held("image/png"))),
+            ("Responses file", {"type": "input_file", "filename": "a.mp4", "file_data": f"data:video/mp4;base64,{B64}"},
+             VideoPart(source=held("video/mp4"))),
+            ("Responses file by URL", {"type": "input_file", "file_url": URL},
+             VideoPart(source=linked("video/mp4"))),
+            ("Responses audio", {"type": "input_audio", "audio_url": URL}, AudioPart(source=linked())),
+            ("a video in the same manner", {"type": "input_video", "video_url": URL, "fps": 1},
+             VideoPart(source=linked(), sampling=Sampling(fps=1))),
+            ("langchain-google-genai data", {"type": "media", "mime_type": "video/mp4", "data": B64},
+             VideoPart(source=held("video/mp4"))),
+            ("langchain-google-genai bytes", {"type": "media", "mime_type": "audio/wav", "data": DATA},
+             AudioPart(source=held("audio/wav"))),
+            ("langchain-google-genai URI", {"type": "media", "mime_type": "video/mp4", "file_uri": URL},
+             VideoPart(source=linked("video/mp4"))),
+            ("seconds and frames of Gemini",
+             {"type": "media", "mime_type": "video/mp4", "file_uri": URL,
+              "video_metadata": {"start_offset": "1.5s", "end_offset": "5s", "fps": 2}},
+             VideoPart(source=linked("video/mp4"), sampling=Sampling(fps=2), start=1.5, end=5)),
+            ("Gemini inline_data", {"inline_data": {"mime_type": "image/png", "data": B64}},
+             ImagePart(source=held("image/png"))),
+            ("Gemini inlineData", {"inlineData": {"mimeType": "video/mp4", "data": B64}},
+             VideoPart(source=held("video/mp4"))),
+            ("Gemini file_data", {"file_data": {"mime_type": "audio/mpeg", "file_uri": URL}},
+             AudioPart(source=linked("audio/mpeg"))),
+            ("Gemini fileData", {"fileData": {"mimeType": "video/mp4", "fileUri": URL},
+                                 "videoMetadata": {"startOffset": "3s"}},
+             VideoPart(source=linked("video/mp4"), start=3)),
+            ("Gemini text", {"text": "hi"}, TextPart(text="hi")),
+            ("DashScope video", {"video": URL, "fps": 2}, VideoPart(source=linked(), sampling=Sampling(fps=2))),
+            ("DashScope image", {"image": URL}, ImagePart(source=linked())),
+            ("DashScope audio", {"audio": "file:///tmp/a%20b"}, AudioPart(source=lying("/tmp/a b"))),
+            ("DashScope frames", {"video": [URL, URL], "fps": 1},
+             FramesPart(frames=(linked(), linked()), sampling=Sampling(fps=1))),
+            ("a URL without a type", {"video_url": {"url": URL}}, VideoPart(source=linked())),
+            ("qwen-vl-utils path", {"type": "video", "video": "/tmp/a.mp4", "video_start": 1, "video_end": 2.5,
+                                    "min_pixels": 5, "max_pixels": 9, "total_pixels": 99},
+             VideoPart(source=lying("/tmp/a.mp4"), start=1, end=2.5,
+                       sampling=Sampling(min_pixels=5, max_pixels=9, total_pixels=99))),
+            ("qwen-vl-utils frames", {"type": "video", "video": ["1.jpg", "2.jpg"], "sample_fps": 4},
+             FramesPart(frames=(lying("1.jpg"), lying("2.jpg")), sampling=Sampling(fps=4))),
+            ("a path of Windows", {"type": "video", "video": "C:\\clips\\a.mp4"},
+             VideoPart(source=lying("C:\\clips\\a.mp4"))),
+            ("a path object", {"type": "image", "image": Path("a.png")}, ImagePart(source=lying("a.png"))),
+            ("an object under the kind", {"type": "video", "video": {"url": URL, "fps": 1}},
+             VideoPart(source=linked(), sampling=Sampling(fps=1))),
+            ("data under the kind", {"type": "audio", "audio": {"data": B64, "format": "wav"}},
+             AudioPart(source=held("audio/wav"))),
+            ("Bedrock", {"video": {"format": "mp4", "source": {"bytes": DATA}}}, VideoPart(source=held("video/mp4"))),
+            ("Anthropic document",
+             {"type": "document", "source": {"type": "base64", "media_type": "video/mp4", "data": B64}},
+             VideoPart(source=held("video/mp4"))),
+            ("Anthropic text",
+             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
+             TextPart(text="hi")),
+        )
+    },
+    **{
+        f"octet-stream that holds {part.__name__}, {where}": (block, part(source=MediaSource.from_bytes(data)))
+        for part, data in ((VideoPart, CLIP), (AudioPart, WAVE), (ImagePart, PICTURE))
+        for where, block in (
+            ("as base64", {"type": "file", "mime_type": "application/octet-stream", "base64": encoded(data)}),
+            ("as data", {"type": "file", "source_type": "base64", "mime_type": "application/octet-stream",
+                         "data": encoded(data)}),
+            ("in lines", {"type": "file", "base64": base64.encodebytes(data).decode()}),
+            ("URL-safe", {"type": "file", "base64": base64.urlsafe_b64encode(data).decode().rstrip("=")}),
+        )
+    },
+    **{
+        f"URL-safe base64 {where}": (block, ImagePart(source=MediaSource.from_bytes(PICTURE, media_type="image/png")))
+        for where, block in (
+            ("alone", {"type": "image", "base64": SAFE, "mime_type": "image/png"}),
+            ("without its end", {"type": "image", "base64": SAFE.rstrip("="), "mime_type": "image/png"}),
+            ("in a data URI", {"type": "image", "url": f"data:image/png;base64,{SAFE}"}),
+            ("in an OpenAI URL", {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{SAFE}"}}),
+            ("in a source", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": SAFE}}),
+            ("as DashScope has it", {"image": f"data:image/png;base64,{SAFE}"}),
+        )
+    },
     "anthropic image url": ({"type": "image", "source": {"type": "url", "url": URL}}, ImagePart(source=linked())),
 }  # fmt: skip
 
@@ -208,7 +330,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a file of no kind": ({"type": "file", "url": "https://h/a"}, "mime_type"),
     "document": ({"type": "document", "source": {}}, "document"),
     "unknown": ({"type": "hologram"}, "hologram"),
-    "no type": ({"video": 1}, "without type"),
+    "no type": ({"film": 1}, "without type"),
+    "no type and no media": ({"video": 1}, "no path, url, base64 or file_id"),
     "tool call of a user": ({"type": "tool_use", "id": "1", "name": "f", "input": {}}, "tool_use"),
     "foreign file id": ({"type": "video", "file_id": "file-abc123"}, "oss://"),
     "no source": ({"type": "image"}, "no path, url, base64 or file_id"),
@@ -239,7 +362,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "extras that are none": ({"type": "video", "url": URL, "extras": [1]}, "extras must be a dictionary"),
     "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
     "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: start, end"),
-    "detail": ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, "'detail'"),
     "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
     "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),
     "seconds in other words": ({"type": "video", "url": "file:///a.mp4#t=1:30"}, "#t=1:30 names no seconds"),
@@ -365,3 +487,38 @@ def test_a_refusal_is_what_was_said() -> None:
     """A refusal of an earlier answer, in whichever block it stands, is text to this service."""
     (turn,) = to_messages([AIMessage([{"type": "refusal", "refusal": "I will not."}])])
     assert turn.parts == (TextPart(text="I will not."),)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"type": "text", "text": "x", "important": True}, "text has no option 'important'"),
+        ({"type": "text", "text": "x", "extras": {"speed": 2}}, "text has no option 'speed'"),
+        ({"type": "text", "text": "x", "cache_control": "yes"}, "cache_control must be"),
+        ({"type": "text", "text": "x", "cache_control": {"type": "for ever"}}, "cache_control must be"),
+        ({"type": "video", "url": URL, "nframes": 8}, "'nframes'; the service samples by time: ask for fps"),
+        ({"type": "image", "url": URL, "resized_height": 8}, "ask for max_pixels"),
+        ({"type": "image", "url": URL, "detail": "huge"}, "detail must be one of low, high"),
+        ({"type": "audio", "url": URL, "detail": "low"}, "audio has no option 'detail'"),
+        ({"type": "media", "mime_type": "video/mp4", "file_uri": URL, "video_metadata": {"fps": "x"}}, "fps"),
+        ({"type": "file", "mime_type": "application/octet-stream", "base64": B64}, "must be video, audio or an image"),
+        ({"type": "video", "video": "ftp://h/a.mp4"}, "not a URL that can be sent"),
+        ({"unknown": 1}, "block without type"),
+    ],
+)  # fmt: skip
+def test_what_would_be_dropped_is_refused(block: Any, words: str) -> None:
+    """A key, mark or option that nothing is done with is named, with its place."""
+    with pytest.raises((UnsupportedContentError, MediaError), match=words):
+        to_messages([HumanMessage([block])])
+
+
+def test_a_path_in_a_message_stays_untrusted() -> None:
+    """However it is written: it must lie in the media root."""
+    for block in ({"video": "/etc/passwd"}, {"type": "image", "image": "/etc/passwd"}, {"audio": "file:///etc/passwd"}):
+        (message,) = to_messages([HumanMessage([block])])
+        assert not message.parts[0].source.trusted
+
+
+def test_what_other_services_wrote_beside_an_answer_is_no_wish() -> None:
+    (turn,) = to_messages([AIMessage([{"type": "text", "text": "hi", "logprobs": [], "phase": "final"}])])
+    assert turn.parts == (TextPart(text="hi"),)

@@ -51,8 +51,23 @@ def read(*blocks: Any, role: str = "user", **wishes: Any) -> tuple[Part, ...]:
         DocumentBlock(data=PNG, document_mimetype="image/png"),
         DocumentBlock(data=PNG),
         ImageBlock(url="data:image/png;base64," + base64.b64encode(PNG).decode()),
+        ImageBlock(image=base64.urlsafe_b64encode(PNG), image_mimetype="image/png"),
+        ImageBlock(url="data:image/png;base64," + base64.urlsafe_b64encode(PNG).decode().rstrip("=")),
+        DocumentBlock(data=PNG, document_mimetype="application/octet-stream"),
+        ImageBlock(image=PNG, detail="high"),
     ],
-    ids=["bytes", "base64", "file", "document", "document that shows its type", "data URI"],
+    ids=[
+        "bytes",
+        "base64",
+        "file",
+        "document",
+        "document that shows its type",
+        "data URI",
+        "URL-safe base64",
+        "URL-safe data URI",
+        "octet-stream",
+        "detail",
+    ],
 )
 def test_held_media(block: Any) -> None:
     """Bytes arrive as they were given, in whatever way the block holds them, and again when asked again."""
@@ -170,7 +185,9 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("text by link", [DocumentBlock(url=HOST + "a.txt")], "user", {}, "links of text are not followed"),
     ("not utf-8", [DocumentBlock(data=b"\xff\xfe", document_mimetype="text/plain")], "user", {}, "not UTF-8"),
     ("nothing in it", [VideoBlock()], "user", {}, "block 0: 'video' is not supported; it has no data, path or url"),
-    ("detail", [ImageBlock(url=HOST + "a.png", detail="low")], "user", {}, "block 0: image has no option 'detail'"),
+    ("detail", [ImageBlock(url=HOST + "a.png", detail="huge")], "user", {}, "block 0: detail must be one of low"),
+    ("a mark on nothing", [CachePoint(cache_control=CacheControl(type="ephemeral"))], "user", {}, "nothing before it"),
+    ("a mark of another kind", [TextBlock(text="a")], "user", {"cache_control": True}, "cache_control must be"),
     ("thinking of a user", [ThinkingBlock(content="hm")], "user", {}, "block 0: 'thinking' is not supported"),
     ("call of a user", [ToolCallBlock(tool_name="f")], "user", {}, "block 0: 'tool_call' is not supported"),
     ("picture of an answer", [TextBlock(text="x"), ImageBlock(url=HOST + "a")], "assistant", {}, "block 1: 'image'"),
@@ -191,9 +208,9 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("too few", [VIDEO, VIDEO], "user", {"media": [{"fps": 1}]}, "media has 1 entries and the message 2 pieces"),
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),
-    ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
     ("detail of a frame", [ImageBlock(url=HOST + "a.png", detail="low")], "user", {"frames": True},
-     "block 0: image has no option 'detail'"),
+     "block 0: a frame has no detail of its own"),
+    ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
     ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
      "beside frames nobody would obey media"),
     ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {},
@@ -227,7 +244,7 @@ def test_broken_media_names_its_place(block: Any, match: str) -> None:
 
 
 def test_answers_of_the_past() -> None:
-    """Thinking, texts and calls go back in order; speech goes as its words; cache points have no effect."""
+    """Thinking, texts and calls go back in order; speech goes as its words; a cache point marks what is before it."""
     parts = read(
         ThinkingBlock(content="hm"),
         ThinkingBlock(content=None),
@@ -292,3 +309,33 @@ def test_errors_travel() -> None:
         read(PDF)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy)) == (type(caught.value), str(caught.value))
+
+
+@pytest.mark.parametrize(("block", "kind"), [(ImageBlock, ImagePart), (VideoBlock, VideoPart)])
+def test_detail_is_read(block: Any, kind: type) -> None:
+    """OpenAI's word for a coarse look bounds the pixels, unless the message asks for others."""
+    (part,) = read(block(url=HOST + "a", detail="low"))
+    assert isinstance(part, kind)
+    assert part.sampling == Sampling(max_pixels=512 * 512)
+    (part,) = read(block(url=HOST + "a", detail="low"), media={"max_pixels": 9999})
+    assert part.sampling == Sampling(max_pixels=9999)
+    (part,) = read(block(url=HOST + "a", detail="high"))
+    assert part.sampling == Sampling()
+
+
+POINT = CachePoint(cache_control=CacheControl(type="ephemeral"))
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_cache_point_marks_what_is_before_it(role: str) -> None:
+    assert [part.cache for part in read(TextBlock(text="a"), POINT, TextBlock(text="b"), role=role)] == ["5m", None]
+    hour = CachePoint(cache_control=CacheControl(type="ephemeral", ttl="1h"))
+    assert [part.cache for part in read(TextBlock(text="a"), TextBlock(text="b"), hour, role=role)] == [None, "1h"]
+
+
+def test_media_are_marked_too() -> None:
+    """Behind a medium, behind frames, and in the words of llama-index-llms-anthropic."""
+    assert read(VideoBlock(url=HOST + "a.mp4"), POINT)[0].cache == "5m"
+    assert read(ImageBlock(url=HOST + "a.png"), POINT, frames=True)[0].cache == "5m"
+    marked = read(TextBlock(text="a"), VideoBlock(url=HOST + "a.mp4"), cache_control={"type": "ephemeral"})
+    assert [part.cache for part in marked] == [None, "5m"]

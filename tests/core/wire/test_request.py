@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,7 @@ from qwen_omni import (
 )
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.delivered import Delivered
-from qwen_omni.wire.request import encode_headers, encode_request
+from qwen_omni.wire.request import encode_headers, encode_request, notices
 from tests.conversations import CONVERSATIONS, WEATHER, Row, at
 
 FORMATS = {"mp3": "mp3", "wav": "wav"}
@@ -150,3 +151,48 @@ def test_temporary_links_need_their_header():
         "X-A": "1",
         "X-DashScope-OssResourceResolve": "enable",
     }
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+VIDEO = VideoPart(source=MediaSource.from_url("https://h/a.mp4"), cache="5m")
+MARKED = (
+    Message(role="system", parts=(TextPart(text="rules"), TextPart(text="more", cache="5m"))),
+    Message(role="user", parts=(TextPart(text="hi", cache="1h"),)),
+    Message(role="assistant", parts=(TextPart(text="a", cache="5m"),)),
+    Message(role="user", parts=(TextPart(text="so?"),)),
+)
+
+
+def test_marks_are_sent_where_the_model_has_explicit_caching():
+    """On texts of every role, as lists of parts; without a mark a text stays a string."""
+    system, first, answer, last = encode(*MARKED, model="qwen-plus")["messages"]
+    assert system["content"] == [{"type": "text", "text": "rules"}, {"type": "text", "text": "more", **MARK}]
+    assert first["content"] == [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    assert answer["content"] == [{"type": "text", "text": "a", **MARK}]
+    assert last["content"] == "so?"
+    request = ChatRequest(model="qwen-plus", messages=MARKED)
+    assert notices(request, profile_for("qwen-plus"), link, "dashscope") == []
+
+
+def test_marks_on_media_are_sent():
+    profile = replace(profile_for("qwen3.8-omni-flash"), explicit_cache=True)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user(VIDEO, "?"),))
+    (message,) = encode_request(request, profile, link)["messages"]
+    assert message["content"][0] == {"type": "video_url", "video_url": {"url": link(VIDEO.source)}, **MARK}
+
+
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus"])
+def test_marks_without_effect_are_told(model):
+    """A model without explicit caching is sent none of them, and a notice names the mark and the model."""
+    request = ChatRequest(model=model, messages=MARKED)
+    body = encode_request(request, profile_for(model), link)
+    assert "cache_control" not in json.dumps(body)
+    (notice,) = notices(request, profile_for(model), link, "dashscope")
+    assert notice.startswith(f"cache_control has no effect: {model} has no explicit cache")
+
+
+def test_a_mark_in_a_result_of_a_tool_is_told():
+    tool = Message(role="tool", parts=(ToolResultPart(tool_call_id="c", text="x", cache="5m"),))
+    call = Message(role="assistant", parts=(ToolCallPart(id="c", name="f", arguments="{}"),))
+    request = ChatRequest(model="qwen-plus", messages=(user("?"), call, tool))
+    assert "tool's result" in notices(request, profile_for("qwen-plus"), link, "dashscope")[0]

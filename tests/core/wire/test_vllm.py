@@ -16,7 +16,7 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import AudioDelta
 from qwen_omni.settings import Settings, dialect_of
-from qwen_omni.wire.request import encode_request
+from qwen_omni.wire.request import encode_request, notices
 from qwen_omni.wire.stream import StreamState
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
@@ -203,3 +203,35 @@ def test_only_text_is_thinking(told):
     state.end()
 
     assert (state.response.thinking, state.response.text) == ("", "Hi")
+
+
+SILENT, HEARD, UNKNOWN = (MediaSource.from_bytes(name) for name in (b"silent", b"heard", b"unknown"))
+SOUNDS = {SILENT: False, HEARD: True, UNKNOWN: None, FILE: None}
+
+
+def hearing(source):
+    return Delivered(data=b"abc", size_bytes=3, content_type="video/mp4", has_sound=SOUNDS[source])
+
+
+@pytest.mark.parametrize(
+    ("parts", "asked", "lost"),
+    [
+        ([VideoPart(source=HEARD)], True, False),
+        ([VideoPart(source=UNKNOWN)], True, False),
+        ([VideoPart(source=SILENT)], False, False),
+        ([VideoPart(source=HEARD), VideoPart(source=HEARD)], True, False),
+        ([VideoPart(source=HEARD), VideoPart(source=SILENT)], False, True),
+        ([VideoPart(source=HEARD), AudioPart(source=FILE)], False, True),
+        ([VideoPart(source=SILENT), AudioPart(source=FILE)], False, False),
+        ([AudioPart(source=FILE)], False, False),
+        ([ImagePart(source=FILE)], False, False),
+    ],
+)
+def test_the_audio_of_videos_is_asked_for_where_it_is_in_all_of_them(parts, asked, lost):
+    """Servers fail where a video is silent or other audio is there; sound that goes unheard so is told."""
+    request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),))
+    encoded = encode_request(request, profile_for(MODEL), hearing, "vllm")
+    assert encoded.get("mm_processor_kwargs", {}).get("use_audio_in_video", False) is asked
+    told = notices(request, profile_for(MODEL), hearing, "vllm")
+    assert ["is not heard by this server" in one for one in told] == ([True] if lost else [])
+    assert notices(request, profile_for(MODEL), hearing, "dashscope") == []
