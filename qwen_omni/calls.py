@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import re
 import threading
-import weakref
 import warnings
+import weakref
 from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
