@@ -5,8 +5,7 @@
 
 import contextlib
 import secrets
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +24,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.flow import Flow, Reply, Request, ask
 from qwen_omni.http.flows import run
+from qwen_omni.http.public import Resolve, resolve_host
 from qwen_omni.messages import user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
@@ -175,26 +175,26 @@ def _privacy(store: "OssStore") -> Finding:
 
 # --- Links ---
 
-Resolve = Callable[[str], list[str]]
 
+def examine_link(
+    url: str, *, now: datetime, resolve: Resolve = resolve_host, allow_private: bool = False
+) -> Flow[list[Finding]]:
+    """Fetch a link as the service would, and say what it may trip over. Reads one byte of the media.
 
-def resolve_host(host: str) -> list[str]:
-    """Ask the name service for the addresses of a host; empty if it has none."""
-    try:
-        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None)})
-    except OSError:
-        return []
-
-
-def examine_link(url: str, *, now: datetime, resolve: Resolve = resolve_host) -> Flow[list[Finding]]:
-    """Fetch a link as the service would, and say what it may trip over. Reads one byte of the media."""
+    A private address is connected to only with `allow_private`: the link may be a stranger's.
+    """
     findings = [_scheme(url), _expiry(url, now)]
     for _ in range(_MOST_REDIRECTS + 1):
         findings += _host(url, resolve)
+        if findings[-1].verdict == "bad" and not allow_private:
+            return [finding for finding in findings if finding.text]
         try:
-            reply = yield from ask(Request(method="HEAD", url=url))
+            reply = yield from ask(Request(method="HEAD", url=url, public=not allow_private))
             if reply.status not in _REDIRECTS:
-                piece = yield from ask(Request(method="GET", url=url, headers={"Range": "bytes=0-0"}, most_bytes=1))
+                byte = {"Range": "bytes=0-0"}
+                piece = yield from ask(
+                    Request(method="GET", url=url, headers=byte, most_bytes=1, public=not allow_private)
+                )
                 return [finding for finding in (*findings, *_judged(reply, piece)) if finding.text]
         except QwenOmniError as error:
             step = "The service sees the same: check the host, its certificate and its firewall."

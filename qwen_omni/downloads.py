@@ -81,7 +81,7 @@ def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> 
     Args:
         url: an http or https link chosen by the program.
         settings: time-outs and repetitions.
-        allow_private: hosts on a private network are meant.
+        allow_private: hosts on a private network are meant, whatever the settings say.
 
     Raises:
         UnsupportedMediaError: not a link that can be fetched.
@@ -93,7 +93,8 @@ def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> 
     try:
         with path.open("xb") as file:
             policy = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-            run(download(url, file, policy, allow_private=allow_private), settings)
+            allowed = allow_private or settings.private_links
+            run(download(url, file, policy, allow_private=allowed), settings)
         yield path
     finally:
         remove_file(path)
@@ -125,7 +126,8 @@ def _part(url: str, begin: int, *, allow_private: bool) -> Flow[tuple[bytes, int
         name = redact(url)
         check_link(url, name=name, now=datetime.now(UTC), allow_private=allow_private)
         headers = {"Range": f"bytes={begin}-{begin + PART - 1}", "Accept-Encoding": "identity"}
-        reply = yield from ask(Request(method="GET", url=url, headers=headers, most_bytes=PART))
+        request = Request(method="GET", url=url, headers=headers, most_bytes=PART, public=not allow_private)
+        reply = yield from ask(request)
         if reply.status in _MOVED and reply.headers.get("location"):
             url = urljoin(url, reply.headers["location"])
             continue

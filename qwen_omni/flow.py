@@ -30,6 +30,7 @@ class Request:
     Attributes:
         with_key: send the service's key along; refused for any host but the service's own.
         most_bytes: read no more of the answer than this; the rest is left unread.
+        public: a stranger chose the link, so it may not lead to a private address.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     content: Content | None = None
     with_key: bool = False
     most_bytes: int = 1_048_576
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

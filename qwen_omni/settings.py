@@ -35,6 +35,7 @@ HOSTS: dict[Region, str] = {
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
 CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
+PRIVATE_LINKS_VARIABLE = "QWEN_OMNI_PRIVATE_LINKS"
 MAX_CNY_VARIABLE = "QWEN_OMNI_MAX_CNY"
 MAX_TOKENS_VARIABLE = "QWEN_OMNI_MAX_TOKENS"
 
@@ -88,6 +89,8 @@ class Settings:
         ledger: is told what each call was estimated at and did use; share one object to add up several clients.
         prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
         exchange_rate: what a dollar is worth in yuan.
+        private_links: links that the program fetches may lead to private addresses, as to a media server beside it;
+            QWEN_OMNI_PRIVATE_LINKS=1 says so too. Links in messages are fetched by the service itself.
         uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
         max_answer_bytes: the most bytes of one answer that are read, after decoding; speech is 64 kB a second.
         on_upload: is told how far uploads have come, from the threads that upload.
@@ -109,6 +112,7 @@ class Settings:
     ledger: UsageLedger | None = None
     prices: PriceOverride | None = None
     exchange_rate: ExchangeRate = USUAL_RATE
+    private_links: bool = False
     uplink_mbps: float = 20.0
     max_answer_bytes: int = MAX_ANSWER_BYTES
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
@@ -187,7 +191,12 @@ class Settings:
                 "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
             )
         url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
-        given = {"oss": from_environment(), **{name: value for name, value in choices.items() if value is not None}}
+        private = os.environ.get(PRIVATE_LINKS_VARIABLE, "").strip().lower() in ("1", "true", "yes")
+        given = {
+            "oss": from_environment(),
+            "private_links": private,
+            **{name: value for name, value in choices.items() if value is not None},
+        }
         return cls(api_key=SecretStr(key or _NO_KEY), base_url=url, **given)  # type: ignore[arg-type]
 
 

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from qwen_omni.cli.choices import REGIONS, choose
 from qwen_omni.cli.display import show_finding
+from qwen_omni.delivery.links import is_private_host
 from qwen_omni.doctor import examine, examine_link
 from qwen_omni.http.flows import run
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -29,7 +31,8 @@ def doctor(
         settings = Settings.load(
             api_key=_NO_KEY, base_url=base_url, region=choose("region", region, REGIONS), read_timeout=30.0
         )
-        findings = iter(run(examine_link(url, now=datetime.now(UTC)), settings))
+        allowed = settings.private_links or is_private_host(urlsplit(settings.base_url).hostname or "")
+        findings = iter(run(examine_link(url, now=datetime.now(UTC), allow_private=allowed), settings))
     else:
         settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
         findings = examine(settings, model)

@@ -18,6 +18,9 @@ _ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _NOWHERE = ipaddress.IPv4Address(0)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_GLOBAL = tuple(
+    ipaddress.ip_network(one) for one in ("64:ff9b:1::/48", "fec0::/10")
+)  # old Pythons call them global
 _PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a path or bytes)."
 # Name of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
@@ -66,10 +69,14 @@ def is_private_host(host: str) -> bool:
     host = unicodedata.normalize("NFKC", host).lower().strip("[]").rstrip(".").partition("%")[0]
     address = _address(host)
     if address is not None:
-        return any(not one.is_global or one.is_multicast for one in _meant(address))
+        return any(_is_private(one) for one in _meant(address))
     if "." not in host:
         return True  # a name without a dot is found only by the machines beside it
     return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
+
+
+def _is_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return not address.is_global or address.is_multicast or any(address in network for network in _NOT_GLOBAL)
 
 
 def expiry_of(url: str) -> datetime | None:

@@ -16,6 +16,7 @@ import httpx2
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
 from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
 from qwen_omni.http.clients import aread_up_to, read_up_to, tls
+from qwen_omni.http.public import PUBLIC, PublicHosts, at_address
 from qwen_omni.proxies import ProxyChoice, proxy_for
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
@@ -38,14 +39,21 @@ def package_version() -> str:
 
 def run(flow: Flow[T], settings: Settings) -> T:
     """Carry a flow to its end and give what it returns."""
-    ways: dict[ProxyChoice | None, httpx2.HTTPTransport] = {}
+    ways: dict[_Way, httpx2.HTTPTransport] = {}
+    hosts = PublicHosts()
     with contextlib.ExitStack() as stack:
 
         def send(request: httpx2.Request) -> httpx2.Response:
-            proxy = proxy_for(str(request.url))
-            if proxy not in ways:
-                ways[proxy] = stack.enter_context(httpx2.HTTPTransport(**_transport_arguments(proxy)))
-            return ways[proxy].handle_request(request)
+            way = _way_of(request)
+            if way not in ways:
+                ways[way] = stack.enter_context(httpx2.HTTPTransport(**_transport_arguments(way[0])))
+            if way[1] is None:
+                return ways[way].handle_request(request)
+            tries = _tries(request, way, hosts.addresses(way[1], proxied=way[0] is not None))
+            for one in tries[:-1]:
+                with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                    return ways[way].handle_request(one)
+            return ways[way].handle_request(tries[-1])
 
         step = advance(flow, None)
         while not isinstance(step, Done):
@@ -55,20 +63,41 @@ def run(flow: Flow[T], settings: Settings) -> T:
 
 async def arun(flow: Flow[T], settings: Settings) -> T:
     """Carry a flow to its end without blocking the event loop; `run` is the other half."""
-    ways: dict[ProxyChoice | None, httpx2.AsyncHTTPTransport] = {}
+    ways: dict[_Way, httpx2.AsyncHTTPTransport] = {}
+    hosts = PublicHosts()
     async with contextlib.AsyncExitStack() as stack:
 
         async def send(request: httpx2.Request) -> httpx2.Response:
-            proxy = proxy_for(str(request.url))
-            if proxy not in ways:
-                transport = httpx2.AsyncHTTPTransport(**_transport_arguments(proxy))
-                ways[proxy] = await stack.enter_async_context(transport)
-            return await ways[proxy].handle_async_request(request)
+            way = _way_of(request)
+            if way not in ways:
+                transport = httpx2.AsyncHTTPTransport(**_transport_arguments(way[0]))
+                ways[way] = await stack.enter_async_context(transport)
+            if way[1] is None:
+                return await ways[way].handle_async_request(request)
+            found = await asyncio.to_thread(hosts.addresses, way[1], proxied=way[0] is not None)
+            tries = _tries(request, way, found)
+            for one in tries[:-1]:
+                with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                    return await ways[way].handle_async_request(one)
+            return await ways[way].handle_async_request(tries[-1])
 
         step = advance(flow, None)
         while not isinstance(step, Done):
             step = advance(flow, await _afetch(send, step, settings))
     return step.value
+
+
+_Way = tuple[ProxyChoice | None, str | None]
+"""The proxy, and the host of a request that may only go to public addresses: such hosts share no connections."""
+
+
+def _way_of(request: httpx2.Request) -> _Way:
+    return proxy_for(str(request.url)), request.url.host if request.extensions.get(PUBLIC) else None
+
+
+def _tries(request: httpx2.Request, way: _Way, addresses: list[str]) -> list[httpx2.Request]:
+    """Return the request for each address of its host, or as it is for a proxy, which connects by name."""
+    return [request] if way[0] is not None else [at_address(request, address) for address in addresses]
 
 
 def _transport_arguments(proxy: ProxyChoice | None) -> dict[str, Any]:
@@ -130,7 +159,7 @@ def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
     if step.content is not None:
         headers["Content-Length"] = str(step.content.length)
     timeout = httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout)
-    extensions = {"timeout": timeout.as_dict()}
+    extensions = {"timeout": timeout.as_dict(), PUBLIC: step.public}
     return {
         "method": step.method,
         "url": step.url,

@@ -19,6 +19,7 @@ PIECE = {"Content-Range": "bytes 0-0/1000", "Content-Type": "video/mp4", "Conten
 def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Said:
     """Run the command; give its status and its lines: name → verdict, text, what to do."""
     monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("QWEN_OMNI_PRIVATE_LINKS", "1")  # the hosts of these tests are on this machine
 
     def call(*arguments: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
         with pytest.raises(SystemExit) as ended:
@@ -227,3 +228,14 @@ def test_a_link_that_shows_without_an_answer(doctor: Said, url: str, line: str, 
     assert says in found[line][1]
     assert step in found[line][2]
     assert "s3cr3t" not in f"{found}"
+
+
+def test_a_private_link_is_not_connected_to(
+    doctor: Said, host: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the settings allow it, a link to this machine is judged by its address alone."""
+    monkeypatch.delenv("QWEN_OMNI_PRIVATE_LINKS")
+    status, found = doctor(f"{host((200, GOOD), (206, PIECE))}/a.mp4")
+    assert status == 1
+    assert set(found) == {"address", "expiry", "host"}
+    assert found["host"][0] == "bad"

@@ -114,7 +114,7 @@ async def test_one_byte_is_read_over_a_real_connection(mode):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     settings = Settings.load(api_key="sk-nobody", read_timeout=10.0)
-    flow = examine_link(f"http://127.0.0.1:{server.server_port}/a.mp4", now=NOW)
+    flow = examine_link(f"http://127.0.0.1:{server.server_port}/a.mp4", now=NOW, allow_private=True)
     try:
         findings = await arun(flow, settings) if mode == "async" else run(flow, settings)
     finally:
