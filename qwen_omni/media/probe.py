@@ -9,6 +9,7 @@ from typing import IO
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.scans import bounded_still
 from qwen_omni.media.signatures import HEAD_BYTES, as_text, describe, recognise
 
 
@@ -43,6 +44,7 @@ def probe(
     if signature is not None and signature.group == "still":
         from qwen_omni.media.stills import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
+        file = bounded_still(file, container=signature.container, label=label)
         return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label)
     from qwen_omni.media.streams import probe_stream  # noqa: PLC0415 - PyAV loads on first use
 
