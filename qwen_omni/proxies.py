@@ -142,8 +142,10 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 def _network(entry: str) -> _NETWORK | None:
     if entry.startswith("["):
-        address, _, rest = entry[1:].partition("]")
-        entry = entry if rest and not rest.startswith("/") else address + rest
+        address, bracket, rest = entry[1:].partition("]")
+        if not bracket or (rest and not rest.startswith("/")):
+            return None
+        entry = address + rest
     try:
         return ipaddress.ip_network(entry, strict=False)
     except ValueError:

@@ -66,10 +66,10 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         if isinstance(ours, QwenOmniError):
             return ours.with_traceback(None)
     cause = error.__cause__ or error
-    if type(cause).__name__ == "DecodingError":
+    if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
         return APIError(
             f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
-            f"({cause}). A proxy on the way may have changed them.",
+            f"({error}). A proxy on the way may have changed them.",
             status_code=_OK[0],
         )
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:

@@ -191,7 +191,7 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
     """
     if not value:
         return None
-    seconds = as_number(value.strip()[:40])
+    seconds = as_number(value.strip())
     if seconds is not None:
         return seconds if seconds >= 0 else None
     until, now = _http_date(value), _http_date(date or "")

@@ -157,8 +157,14 @@ def test_the_last_of_two_equal_keys_counts():
     assert read('{"choices":[{"delta":{"content":"a","content":"Hi"}}]}').text == "Hi"
 
 
-@pytest.mark.parametrize("body", [b"<html><body>Please <b>sign in</b></body></html>", b"\n <!DOCTYPE html>Please sign in",
-                                  b"<html>Please sign in" + b"<p>" * 50_000])  # fmt: skip
+PAGES = (
+    b"<html><body>Please <b>sign in</b></body></html>",
+    b"\n <!DOCTYPE html>Please sign in",
+    b"<html>Please sign in" + b"<p>" * 50_000,
+)
+
+
+@pytest.mark.parametrize("body", PAGES, ids=["page", "doctype", "long"])
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_a_web_page_says_so(body, size):
     """It is told as one, with its words, and is final: the next request would meet the same page."""
