@@ -154,7 +154,8 @@ class LocalResourceError(QwenOmniError, OSError):
     The media and the service are not to blame; the same call succeeds once the resource is there.
 
     Attributes:
-        resource: what is missing: "disk", "permission", "open files", "memory", "proxy", "dns", "worker".
+        resource: what is missing: "disk", "file size" (a limit of the process), "permission", "folder", "open files",
+            "memory", "threads", "library" (of another version than is supported), "proxy", "dns", "worker".
         path: the file or folder concerned, if any.
     """
 

@@ -14,6 +14,10 @@ from qwen_omni.ranges import FRAME_RATE, PIXELS, POSITIVE_COUNT, Range, check_nu
 BudgetName = Literal["auto", "static", "action", "original", "glance"]
 
 _SIDE = Range(least=2, most=1_000_000, whole=True)  # video needs even sides
+EFFORTS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+"""x264's presets, from the quickest to the one that makes the smallest file."""
 BUDGET_RANGES = {
     "long_side": _SIDE,
     "short_side": _SIDE,
@@ -77,6 +81,8 @@ class MediaBudget:
 
     def __post_init__(self) -> None:
         check_numbers(self, BUDGET_RANGES)
+        if self.effort not in EFFORTS:
+            raise ConfigurationError(f"effort must be one of {', '.join(EFFORTS)}, got {self.effort!r}.")
         if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
             raise ConfigurationError(
                 f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."

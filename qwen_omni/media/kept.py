@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.settings import default_cache_dir
 
 PREFIX = "sha256:"
@@ -27,7 +28,7 @@ def keep(data: bytes, folder: Path | None = None) -> str:
     """Keep media, unless the same bytes are kept already, and give the reference to it.
 
     Raises:
-        OSError: the folder cannot be written.
+        LocalResourceError: the folder cannot be written.
 
     Example:
         reference = keep(Path("promo.mp4").read_bytes())  # "sha256:…"
@@ -37,8 +38,11 @@ def keep(data: bytes, folder: Path | None = None) -> str:
     digest = hashlib.sha256(data).hexdigest()
     target = folder / digest
     if not _holds(target, digest):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(data, folder, target)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write(data, folder, target)
+        except OSError as error:
+            raise _unkept(error, folder, len(data)) from error
     return PREFIX + digest
 
 
@@ -62,6 +66,10 @@ def _holds(target: Path, digest: str) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except FileNotFoundError:
         return False
+
+
+def _unkept(error: OSError, folder: Path, size: int) -> OSError:
+    return machine_fault(error, f"keep {size:,} bytes", path=folder, writing=True, needed=size) or error
 
 
 def _write(data: bytes, folder: Path, target: Path) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from qwen_omni.errors import MediaOutsideRootError, UnreadableMediaError
+from qwen_omni.errors import MediaOutsideRootError, QwenOmniError, UnreadableMediaError
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.source import MediaSource
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -163,7 +164,10 @@ def _outside(name: str, root: Path) -> MediaOutsideRootError:
     )
 
 
-def _unopened(name: str, error: OSError | ValueError) -> UnreadableMediaError:
+def _unopened(name: str, error: OSError | ValueError) -> QwenOmniError:
+    fault = machine_fault(error, f"open {name}")
+    if fault is not None:
+        return fault
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     hint = "; '~' is not expanded, write the whole path" if ": ~" in name or name.startswith("~") else ""
     return UnreadableMediaError(f"{name} cannot be opened: {reason}{hint}.")

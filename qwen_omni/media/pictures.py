@@ -1,5 +1,6 @@
 """Make one still picture fit, with Pillow: upright, eight bits, red-green-blue, no larger than planned, JPEG."""
 
+import io
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -8,6 +9,7 @@ from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.reopen import Reopenable
+from qwen_omni.media.scratch import machine_fault
 
 _QUALITY = 90
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -33,8 +35,13 @@ def make_picture(source: Reopenable, plan: Plan, path: Path) -> MediaInfo:
             plain = _plain(upright)
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.LANCZOS)
-            plain.save(path, "JPEG", quality=_QUALITY, optimize=True)
+            jpeg = io.BytesIO()
+            plain.save(jpeg, "JPEG", quality=_QUALITY, optimize=True)
+            path.write_bytes(jpeg.getbuffer())  # Pillow itself does not notice that a full disk took only a part
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError) as error:
+        fault = machine_fault(error, f"prepare {source.label}", path=path)
+        if fault is not None:
+            raise fault from error
         raise UnreadableMediaError(f"{source.label} is damaged or cut: {str(error) or type(error).__name__}.") from None
     return MediaInfo(
         kind="image",

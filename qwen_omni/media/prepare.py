@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.look import USUAL, Anything, Choices, Look, Seconds, as_source, look_at, plan_for
 from qwen_omni.media.plan import Action, Plan
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.scratch import remove_file, scratch
+from qwen_omni.media.scratch import machine_fault, remove_file, scratch
 from qwen_omni.media.segments import (
     DEFAULT_SECONDS,
     Places,
@@ -171,6 +172,7 @@ def carry_out(
 
     Raises:
         MediaError: the media turns out to be damaged, or the work takes too long.
+        LocalResourceError: this machine lacks disk space, a permission or the like; nothing half is left behind.
     """
     if plan.action in ("pass", "remux") and look.info.kind == "video":
         from qwen_omni.media.streams import check_picture  # noqa: PLC0415 - PyAV loads on first use
@@ -190,8 +192,11 @@ def carry_out(
     try:
         info, stills = make(look.reopenable, look.info, plan, path, watch, workers=_threads(look, choices))
     except BaseException as error:
+        fault = machine_fault(error, f"prepare {look.label}", needed=_needed(look, plan, path))
         remove_file(path)
         try:
+            if fault is not None:
+                raise fault from error
             if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
                 watch.check()  # past its time the file seems to end early, and FFmpeg says anything
                 raise _damaged(look, error) from error
@@ -214,6 +219,15 @@ _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg",
 
 def _threads(look: Look, choices: Choices) -> int:
     return threads_for(look.info, asked=choices.workers, usual=usual_workers())
+
+
+def _needed(look: Look, plan: Plan, path: Path) -> int | None:
+    """Estimate what is still to be written of the file that a plan describes; `None` where that is not known."""
+    if plan.action != "remux":
+        return None
+    with contextlib.suppress(OSError):
+        return max(0, look.info.size_bytes - path.stat().st_size)
+    return look.info.size_bytes
 
 
 def _damaged(look: Look, error: Exception) -> MediaError:

@@ -1,5 +1,6 @@
 """Media that was made to fit, and how it came about. A value that owns its temporary file."""
 
+import os
 import weakref
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,7 +27,7 @@ class Prepared:
 
     It owns its file: a temporary one is removed by `close`, at the end of a `with` block, or when the last reference
     to this value goes. Keep the value alive as long as `path` is used; `prepare(...).path` alone names a file that is
-    gone already. The caller's own file is never touched.
+    gone already. The caller's own file is never touched, and a forked child or a copy elsewhere removes nothing.
 
     Attributes:
         path: where it lies, if it is a file.
@@ -51,10 +52,11 @@ class Prepared:
     stills: tuple[Still, ...] = field(default=(), repr=False)
     segment: Segment | None = None
     temporary: bool = False
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.temporary and self.path is not None:
-            weakref.finalize(self, remove_file, self.path)
+            weakref.finalize(self, remove_file, self.path, self._process)
 
     @property
     def start(self) -> Fraction:
@@ -75,7 +77,7 @@ class Prepared:
     def close(self) -> None:
         """Remove the temporary file, if there is one."""
         if self.temporary and self.path is not None:
-            remove_file(self.path)
+            remove_file(self.path, self._process)
 
     def __enter__(self) -> Self:
         return self

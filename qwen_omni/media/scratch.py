@@ -1,20 +1,29 @@
-"""Temporary files: all in one folder per process, each removed as soon as nobody needs it.
+"""Temporary files, and what this machine lacks when one cannot be written.
+
+All files lie in one folder per process, each removed as soon as nobody needs it.
 
 A file goes when its owner closes or forgets it; the folder goes when the interpreter ends, by Ctrl-C and errors
 too. A process that was killed cannot clean up: its folder is removed by the next process of the same user that
-makes one. A folder in use is known by the lock that its process holds.
+makes one. A folder in use is known by the lock that its process holds. A forked child removes nothing of its parent's.
 """
 
 import atexit
 import contextlib
+import errno
 import os
+import re
 import shutil
+import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+from qwen_omni.errors import LocalResourceError
 
 try:
     import fcntl
+    import resource
 except ImportError:  # Windows: folders of killed processes stay for the system to clean
     _LOCKS = False
 else:
@@ -22,6 +31,28 @@ else:
 
 _PREFIX = "qwen-omni-"
 _LOCK = "lock"
+_TRIES = 20  # folders that other processes took for abandoned before they were locked
+_LIBRARIES = ("av", "PIL")
+_RESOURCES = {
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+    errno.EFBIG: "file size",
+    errno.EMFILE: "open files",
+    errno.ENFILE: "open files",
+    errno.ENOMEM: "memory",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+    errno.EROFS: "permission",
+    errno.EIO: "disk",
+    errno.ENOENT: "folder",
+    errno.ENOTDIR: "folder",
+}
+_ALWAYS_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
+"""What damaged bytes never lead to. FFmpeg uses the other numbers for them, too."""
+_WRONG_CALL = re.compile(
+    r"keyword argument|positional argument|required argument|takes (no|exactly|at most|at least)|"
+    r"^module .* has no attribute|^type object .* has no attribute"
+)
 
 
 class Scratch:
@@ -44,10 +75,23 @@ class Scratch:
             return self._folder / f"{self._count:06d}{suffix}"
 
     def _make(self) -> None:
-        _sweep(Path(tempfile.gettempdir()))
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        if self._held is not None:
+            os.close(self._held)  # of the folder that is gone, or of the parent's, which stays locked by it
+            self._held = None
+        try:
+            _sweep(Path(tempfile.gettempdir()))
+            for _ in range(_TRIES):
+                folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+                held = _lock(folder / _LOCK)
+                if held is not None or not _LOCKS:
+                    break
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                raise FileExistsError(errno.EAGAIN, "other processes keep removing new folders")
+        except OSError as error:
+            raise machine_fault(error, "make a folder for temporary files", writing=True) from error
+        self._folder, self._held = folder, held
         self._process = os.getpid()  # a forked child must not use or remove its parent's folder
-        self._held = _lock(self._folder / _LOCK)
 
     def remove(self) -> None:
         """Remove the folder with all that is left in it."""
@@ -60,18 +104,32 @@ class Scratch:
                 self._held = None
 
 
-def remove_file(path: Path) -> None:
-    """Remove one temporary file, if it is still there."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+def remove_file(path: Path, process: int | None = None) -> None:
+    """Remove one temporary file, if it is still there. With `process` given, only in the process of that number."""
+    if process in (None, os.getpid()):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> int | None:
+    """Lock a new folder; `None` where another process took it for abandoned before that, and removes it."""
     if not _LOCKS:
         return None
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return held
+    try:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(held).st_nlink:
+            return held
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(held)
+        raise
+    os.close(held)
+    return None
 
 
 def _sweep(parent: Path) -> None:
@@ -88,6 +146,120 @@ def _sweep(parent: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(held)
+
+
+# --- What this machine lacks ---
+
+
+def machine_fault(
+    error: BaseException,
+    task: str,
+    *,
+    path: Path | None = None,
+    writing: bool = False,
+    needed: int | None = None,
+) -> LocalResourceError | None:
+    """Return what this machine or an installed library is to blame for, or `None` where the media may be.
+
+    Args:
+        error: what was raised; what it was raised from counts, too.
+        task: what failed, for the message: "write the prepared file".
+        path: the file or folder that was written, the folder for temporary files if not given.
+        writing: nothing but files of ours was touched, so that any failure of the system is the machine's.
+        needed: bytes that the file would have taken, if that is known.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, LocalResourceError):
+            return cause
+        if is_wrong_call(cause):
+            return LocalResourceError(_library_text(task, cause), resource="library")
+        lacking = _lacking(cause, path, writing=writing)
+        if lacking is not None:
+            place = path or Path(tempfile.gettempdir())
+            text = f"Could not {task}: {_reason(cause)}. {_advice(lacking, place, needed, own=path is not None)}"
+            return LocalResourceError(text, resource=lacking, path=str(place))
+    return None
+
+
+def is_wrong_call(error: BaseException) -> bool:
+    """Whether a library was called in a way that its installed version does not know, whatever the bytes were."""
+    return isinstance(error, ImportError) or (
+        isinstance(error, TypeError | AttributeError) and _WRONG_CALL.search(str(error)) is not None
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what it was raised from, or while handling."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _lacking(error: BaseException, path: Path | None, *, writing: bool) -> str | None:
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "threads"
+    number = getattr(error, "errno", None)
+    if not isinstance(number, int):
+        return None
+    named = path is not None and str(getattr(error, "filename", None) or "") == str(path)
+    return _RESOURCES.get(number) if number in _ALWAYS_OURS or writing or named else None
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _advice(lacking: str, place: Path, needed: int | None, *, own: bool) -> str:
+    """Write the numbers and the next step."""
+    if lacking == "disk":
+        elsewhere = "name another place" if own else "set TMPDIR to a folder with more room"
+        return f"{_room(place, needed)}. Free some space, or {elsewhere}."
+    if lacking == "file size":
+        return f"A file of this process may have {_limit('RLIMIT_FSIZE')} bytes at most (ulimit -f). Raise that limit."
+    if lacking == "open files":
+        return (
+            f"This process may have {_limit('RLIMIT_NOFILE')} files open (ulimit -n). Raise that limit, or close "
+            "files; fewer workers= need fewer."
+        )
+    if lacking in ("memory", "threads"):
+        return "Free some memory, raise the limit of this process (ulimit -a, the container's), or use fewer workers=."
+    elsewhere = "name another place" if own else "set TMPDIR to a folder that this user may write to"
+    return f"Check {place} and its permissions, or {elsewhere}."
+
+
+def _room(place: Path, needed: int | None) -> str:
+    there = next((one for one in (place, *place.parents) if one.is_dir()), Path("/"))
+    try:
+        room = shutil.disk_usage(there)
+    except OSError:
+        return f"{there} has no room"
+    told = f"{there} has {room.free:,} of {room.total:,} bytes free"
+    if needed is None:
+        return told
+    missing = f", {needed - room.free:,} more than there are" if needed > room.free else ""
+    return f"{told}; about {needed:,} are needed{missing}"
+
+
+def _limit(name: str) -> str:
+    most = resource.getrlimit(getattr(resource, name))[0] if _LOCKS else -1
+    return f"{most:,}" if most >= 0 else "a limited number of"
+
+
+def _library_text(task: str, error: BaseException) -> str:
+    versions = ", ".join(f"{name} {_version_of(name)}" for name in _LIBRARIES if name in sys.modules)
+    return (
+        f"Could not {task}: an installed library does not know a call of qwen-omni ({error}). The media is not to "
+        f"blame. Installed: {versions or 'neither av nor pillow'}. Update qwen-omni, or install other versions."
+    )
+
+
+def _version_of(name: str) -> str:
+    return str(getattr(sys.modules[name], "__version__", "of no known version"))
 
 
 scratch = Scratch()

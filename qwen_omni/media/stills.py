@@ -6,6 +6,7 @@ from PIL import ExifTags, Image
 
 from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.scratch import machine_fault
 
 _PLUGINS = {
     "bmp": "BMP",
@@ -40,7 +41,10 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str)
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _bomb(label, 2 * _BOMB_PIXELS) from None
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything for damaged bytes
+    except Exception as error:  # Pillow's plugins raise anything for damaged bytes
+        fault = machine_fault(error, f"read {label}")
+        if fault is not None:
+            raise fault from error
         raise UnreadableMediaError(
             f"{label} begins like a {container} picture but is damaged or cut: {str(error) or type(error).__name__}."
         ) from None

@@ -28,6 +28,7 @@ from qwen_omni.media.containers import (
     sound_streams,
 )
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.timeline import Walk, walk
 from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
 from qwen_omni.media.watch import Watch
@@ -225,7 +226,10 @@ def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
         yield
     except UnsupportedMediaError as error:
         raise UnsupportedMediaError(f"{label} {error}") from None
-    except Exception as error:  # noqa: BLE001 - FFmpeg and its bindings raise anything for damaged bytes
+    except Exception as error:  # FFmpeg and its bindings raise anything for damaged bytes
+        fault = machine_fault(error, f"read {label}")
+        if fault is not None:
+            raise fault from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         kind = f"begins like {begins_as} but" if begins_as else "is no media or"
         raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
