@@ -1,8 +1,8 @@
 """What a LangChain block asks about its media. Pure.
 
 What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
-before it is sent (`start`, `end`, `budget`) is taken from `extras`, from beside the media, or from inside the object
-that holds it (`image_url`, `file`, `source`, …). A local file's address may name its seconds, too.
+before it is sent (`start`, `end`, `budget`, `audio_track`) is taken from `extras`, from beside the media, or from
+inside the object that holds it (`image_url`, `file`, `source`, …). A local file's address may name its seconds, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def flat(fields: Block, place: str) -> dict[str, Any]:
     inside: dict[str, Any] = {}
     beside = {name: value for name, value in fields.items() if name != "extras"}
     for name, value in _extras(fields, place).items():
-        start = next((start for start in _INSIDE if str(name).startswith(start)), None)
+        start = None if name == "audio_track" else next((one for one in _INSIDE if str(name).startswith(one)), None)
         if start is None:
             beside[name] = value
         else:

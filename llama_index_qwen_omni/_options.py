@@ -2,8 +2,8 @@
 
 LlamaIndex's blocks have no room for most of it, so it stands in the message's `additional_kwargs`:
 
-- `fps`, `min_pixels`, `max_pixels`, `total_pixels`, `start`, `end`, `budget`: for every piece of media of the message
-  that has such an option;
+- `fps`, `min_pixels`, `max_pixels`, `total_pixels`, `start`, `end`, `budget`, `audio_track`: for every piece of media
+  of the message that has such an option;
 - `media`: a list with a dictionary of these (or `None`) for each piece of media, in order; one dictionary alone
   where there is one piece;
 - `frames`: `True`, or a dictionary of options: the images of the message are the frames of one silent video.

@@ -200,6 +200,11 @@ def packets_of(container: "InputContainer", *streams: Any) -> Iterator[Any]:  # 
     """
     try:
         yield from container.demux(*streams)
+    except av.PatchWelcomeError:
+        raise UnreadableMediaError(
+            "it goes on in another way behind its beginning (another rate or other channels, as joined recordings do), "
+            "which cannot be read; split it there, or join the parts with a program that knows the format"
+        ) from None
     except IndexError:
         raise UnreadableMediaError(
             "The file goes on with a stream that its beginning does not announce; it is damaged or two files in one."

@@ -36,7 +36,11 @@ def too_large(info: MediaInfo) -> str:
 
 def other_track(info: MediaInfo) -> str:
     """Another audio track is heard than the one that players take by themselves."""
-    return f"its audio track {info.audio_track} is to be heard, of {len(info.audio_tracks)}"
+    return (
+        "of its audio tracks players take another"
+        if info.audio_track != "mix"
+        else "of its audio tracks players take one"
+    )
 
 
 def _restarts(info: MediaInfo) -> str:

@@ -20,6 +20,7 @@ from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
     MOST_PIXELS,
+    INDEXED,
     UNTIMED,
     has_decoder,
     open_container,
@@ -291,7 +292,7 @@ def _picture_facts(
         rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
         sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
-    length, hidden = _length(stream), _hidden_frames(stream)
+    length, hidden = _length(stream), _hidden_frames(stream) if container.format.name == INDEXED else 0
     shown = stream.frames - hidden if stream.frames else None
     if hidden and shown and length:
         rate = shown / length

@@ -117,26 +117,30 @@ class _Walker:
         self._shapes: dict[int, int] = {}
         self._changed: dict[int, tuple[int, _Piece]] = {}
         self._position = 0
+        self._latest: dict[int, _Piece] = {}
 
     def add(self, packet: "Packet[Any]") -> None:
+        """Note one more packet, in the order of the file."""
         index = packet.stream.index
         self._packets[index] += 1
-        position = packet.pos
-        if position is not None:
-            self._position = max(self._position, position + packet.size)
         dts = packet.dts if packet.dts is not None else packet.pts
+        if packet.pos is not None:
+            self._position = max(self._position, packet.pos + packet.size)
         if dts is None:
             return
-        piece = self._piece_of(index, dts * self._rates[index], position)
+        seconds = dts * self._rates[index]
+        # Of several packets that were stored as one the first has a time; FFmpeg only counts on for those behind it.
+        counted = packet.pos is None and index in self._latest
+        piece = self._latest[index] if counted else self._piece_of(index, seconds, packet.pos)
         begin = dts if packet.pts is None else packet.pts
         end = begin + (packet.duration or 0)
-        span = piece.spans.get(index)
-        if span is None:
-            piece.spans[index] = _Span(begin, end, dts * self._rates[index])
-        else:
+        span = piece.spans.setdefault(index, _Span(begin, end, seconds))
+        if not counted or index not in self._changed:  # what is counted on has the first rate
             span.start, span.end = min(span.start, begin), max(span.end, end)
-            span.last = dts * self._rates[index]
-        piece.latest = max(dts * self._rates[index], piece.latest or 0.0)
+        if not counted:
+            self._latest[index] = piece
+            span.last = seconds
+            piece.latest = seconds if piece.latest is None else max(seconds, piece.latest)
         if index in self._headers:
             self._follow_shape(index, packet, begin, piece)
 

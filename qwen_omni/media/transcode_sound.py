@@ -53,7 +53,8 @@ class SoundStretch:
 
     `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
     decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no
-    use, and its samples are counted from the first one on.
+    use, and its samples are counted from the first one on. If `changing`, times that FFmpeg counted itself are of the
+    first rate, and only those of the file are used.
     """
 
     begin: Fraction
@@ -63,6 +64,7 @@ class SoundStretch:
     told: Fraction | None = None
     index: bool = False
     untimed: bool = False
+    changing: bool = False
 
     @property
     def wanted(self) -> Wanted:
@@ -104,7 +106,9 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
             told = None if info.breaks else _end_told(stream, stretch.begin)
             name = container.format.name
             untimed = name in UNTIMED and info.sound_changes is not None
-            wanted = replace(stretch, told=told, index=name == INDEXED, untimed=untimed)
+            wanted = replace(
+                stretch, told=told, index=name == INDEXED, untimed=untimed, changing=info.sound_changes is not None
+            )
             heard.append((wanted, read_sound(container, stream, wanted, watch, info.breaks)))
             if len(heard) == len(streams):
                 break
@@ -155,6 +159,8 @@ def _frames(
     begin = stretch.begin - _RUN_UP if sought else None
     for packet in next(read_from(container, stream, begin, breaks)).packets:
         watch.check()
+        if stretch.changing and packet.pos is None:
+            packet.pts = None
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError, EOFError):

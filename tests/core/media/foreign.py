@@ -1,0 +1,273 @@
+"""Odd sound and video files made by other programs than our encoder, and what must come of each.
+
+A recipe is a shell command in a folder with `a.mp4` (marked video of eight seconds, one key frame), `a.wav` and `b.wav`
+(marked recordings of four seconds). It writes the row's file. `NEW` stands for the newest ffmpeg of a wheel; programs
+that a machine lacks are skipped by name. The table in docs/formats.md is made of these rows.
+"""
+
+# ruff: noqa: E501 - one line per file reads as a table
+import re
+from dataclasses import dataclass
+
+VIDEO_SECONDS, AUDIO_SECONDS = 8, 4
+X264 = "-c:v libx264 -preset ultrafast"
+TS = f"{X264} -c:a aac -f mpegts"
+FF = "ffmpeg -v error -y"
+NEW = "$NEW_FFMPEG -v error -y"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One file: what it is, how it is made, and what must come of it.
+
+    Attributes:
+        what: it, in words.
+        file: its name.
+        recipe: the shell command that writes it.
+        picture: the seconds of `a.mp4` that it shows, in order; `None` for sound alone.
+        sound: the seconds heard, `a0` for the first one of `a.wav` (or of `a.mp4`, beside a picture), `b0` of `b.wav`.
+        refused: a pattern of the error, where it is one.
+        seconds: how long it plays, if not as long as its pictures or sound.
+        slack: seconds by which that may differ.
+        track: the audio track that is asked for.
+    """
+
+    what: str
+    file: str
+    recipe: str
+    picture: tuple[int, ...] | None = None
+    sound: tuple[str, ...] = ()
+    refused: str = ""
+    seconds: float | None = None
+    slack: float = 0.3
+    track: str | int = "auto"
+
+    @property
+    def programs(self) -> set[str]:
+        """The programs that make it."""
+        return set(re.findall(r"(?:^|(?<=[|;&])|(?<=[|;&] ))(\$NEW_FFMPEG|[a-z]+)(?= -| \w)", self.recipe)) - {
+            "cat",
+            "head",
+            "printf",
+            "mv",
+            "dd",
+            "python",
+        }
+
+
+def film(
+    what: str,
+    file: str,
+    recipe: str,
+    *,
+    first: int = 0,
+    last: int = VIDEO_SECONDS,
+    silent: bool = False,
+    **more: object,
+) -> Row:
+    """A video that shows and sounds a range of the seconds of `a.mp4`."""
+    seen = tuple(range(first, last))
+    return Row(
+        what=what, file=file, recipe=recipe, picture=seen, sound=() if silent else tuple(f"a{n}" for n in seen), **more
+    )  # type: ignore[arg-type]
+
+
+def joined(what: str, file: str, recipe: str, *parts: range, **more: object) -> Row:
+    """A video of several ranges, one behind the other."""
+    seen = tuple(second for part in parts for second in part)
+    return Row(what=what, file=file, recipe=recipe, picture=seen, sound=tuple(f"a{n}" for n in seen), **more)  # type: ignore[arg-type]
+
+
+def voice(what: str, file: str, recipe: str, *sounds: str, **more: object) -> Row:
+    """A recording of `a.wav`, or of `a.wav` and `b.wav`."""
+    heard = tuple(f"{name}{n}" for name in sounds or ("a",) for n in range(AUDIO_SECONDS))
+    return Row(what=what, file=file, recipe=recipe, sound=heard, **more)  # type: ignore[arg-type]
+
+
+def broken(what: str, file: str, recipe: str, refused: str) -> Row:
+    """A file that is refused."""
+    return Row(what=what, file=file, recipe=recipe, refused=refused)
+
+
+_MISSING, _TWO = r"\d bytes, so [\d,]+ are missing", "two files are joined in it"
+_HALVES = f"{FF} -t 4 -i a.mp4 -g 10 {TS} 1.ts; {FF} -i a.mp4 -vf trim=4,setpts=PTS-STARTPTS -af atrim=4,asetpts=PTS-STARTPTS -g 10 {TS} 2.ts; "
+_QUARTERS = "".join(
+    f"{FF} -i a.mp4 -vf trim={n}:{n + 2},setpts=PTS-STARTPTS -af atrim={n}:{n + 2},asetpts=PTS-STARTPTS -g 10 {TS} q{n}.ts; "
+    for n in (0, 2, 4, 6)
+)
+_H = (range(4), range(4, 8))
+
+VIDEO = (
+    film("MPEG-TS, one key frame", "a.ts", f"{FF} -i a.mp4 -c copy a.ts"),
+    film("MPEG-TS, a key frame every 2 s", "g.ts", f"{FF} -i a.mp4 -g 20 {TS} g.ts"),
+    film("MPEG-TS of the newest ffmpeg", "n.ts", f"{NEW} -i a.mp4 -g 20 {TS} n.ts"),
+    film("M2TS (Blu-ray, 192-byte packets)", "a.m2ts", f"{FF} -i a.mp4 {X264} -g 30 -c:a ac3 -f mpegts -mpegts_m2ts_mode 1 a.m2ts"),
+    film("MTS (camcorder)", "a.MTS", f"{FF} -i a.mp4 {X264} -bf 2 -c:a ac3 -f mpegts -mpegts_m2ts_mode 1 a.MTS"),
+    film("VOB (DVD, MPEG-2 with B frames)", "a.vob", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -bf 2 -c:a mp2 -f vob a.vob"),
+    film("SVCD", "svcd.mpg", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -c:a mp2 -f svcd svcd.mpg"),
+    film("MPEG-1 program stream", "a.mpg", f"{FF} -i a.mp4 -c:v mpeg1video -r 25 -c:a mp2 -f mpeg a.mpg"),
+    film("HEVC in TS, open groups of pictures", "hevc.ts", f"{FF} -i a.mp4 -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=20:open-gop=1:bframes=3 -c:a aac hevc.ts"),
+    film("H.264 in TS, open groups of pictures", "open.ts", f"{FF} -i a.mp4 -c:v libx264 -x264-params open-gop=1:keyint=20:bframes=3 -c:a aac open.ts"),
+    film("H.264 in TS that refreshes itself, no key frame but the first", "intra.ts", f"{FF} -i a.mp4 -c:v libx264 -x264-params intra-refresh=1:keyint=20:bframes=0 -c:a aac intra.ts"),
+    film("H.264 in MP4 that refreshes itself", "intra.mp4", f"{FF} -i a.mp4 -c:v libx264 -x264-params intra-refresh=1:keyint=20:bframes=0 -c:a aac intra.mp4"),
+    film("MPEG-2 in TS, open groups of pictures", "mpeg2.ts", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -bf 2 -g 40 -c:a mp2 mpeg2.ts"),
+    film("Interlaced MPEG-2 in TS", "inter.ts", f"{FF} -i a.mp4 -vf scale=640:480 -b:v 8M -c:v mpeg2video -r 25 -flags +ildct+ilme -top 1 -c:a mp2 inter.ts"),
+    film("TS whose clock wraps at 33 bits", "wrap.ts", f"{FF} -i a.mp4 -g 20 {TS} -output_ts_offset 95439 wrap.ts"),
+    film("TS whose clock begins late", "late.ts", f"{FF} -i a.mp4 -g 20 {TS} -output_ts_offset 7000 late.ts"),
+    joined("Two TS joined with cat", "two.ts", f"{_HALVES} cat 1.ts 2.ts > two.ts", *_H),
+    joined("Four TS joined with cat (dashcam)", "four.ts", f"{_QUARTERS} cat q0.ts q2.ts q4.ts q6.ts > four.ts", *_H),
+    joined("TS whose clock jumps ahead by two hours", "hours.ts", f"{_HALVES} {FF} -i 2.ts -c copy -output_ts_offset 7200 3.ts; cat 1.ts 3.ts > hours.ts", *_H),
+    joined("TS whose clock jumps ahead by 26 hours", "day.ts", f"{_HALVES} {FF} -i 2.ts -c copy -output_ts_offset 93000 3.ts; cat 1.ts 3.ts > day.ts", *_H),
+    joined("TS whose clock goes back by an hour", "back.ts", f"{_HALVES} {FF} -i 1.ts -c copy -output_ts_offset 3600 3.ts; cat 3.ts 2.ts > back.ts", *_H),
+    joined("Two VOB joined with cat", "two.vob", f"{_HALVES} {FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 2.vob; cat 1.vob 2.vob > two.vob", *_H),
+    joined("Two M2TS joined with cat", "two.m2ts", f"{_HALVES} {FF} -i 1.ts -c copy -mpegts_m2ts_mode 1 1.m2ts; {FF} -i 2.ts -c copy -mpegts_m2ts_mode 1 2.m2ts; cat 1.m2ts 2.m2ts > two.m2ts", *_H),
+    joined("Two TS of different sizes joined", "sizes.ts", f"{_HALVES} {FF} -i 2.ts -vf scale=256:192 {TS} 3.ts; cat 1.ts 3.ts > sizes.ts", *_H),
+    joined("Two TS of different audio rates joined", "rates.ts", f"{_HALVES} {FF} -i 2.ts -c:v copy -c:a aac -ar 48000 -ac 2 3.ts; cat 1.ts 3.ts > rates.ts", *_H),
+    joined("TS joined with itself", "again.ts", f"{_HALVES} cat 1.ts 1.ts > again.ts", range(4), range(4)),
+    film("TS with MP2 sound", "mp2.ts", f"{FF} -i a.mp4 {X264} -c:a mp2 -ar 48000 mp2.ts"),
+    film("TS with E-AC-3 sound", "eac3.ts", f"{FF} -i a.mp4 {X264} -c:a eac3 -ar 48000 eac3.ts"),
+    film("TS with Opus sound", "opus.ts", f"{FF} -i a.mp4 {X264} -c:a libopus opus.ts"),
+    film("TS without sound", "silent.ts", f"{FF} -i a.mp4 -an {X264} -g 20 silent.ts", silent=True),
+    film("TS with wide interleaving", "wide.ts", f"{FF} -i a.mp4 -g 20 {TS} -muxdelay 3 -muxpreload 2 wide.ts"),
+    film("TS cut in the middle of a packet", "cut.ts", f"{FF} -i a.mp4 -g 10 {TS} 1.ts; dd if=1.ts bs=1 skip=1000 of=cut.ts status=none", slack=1.1),
+    film("FLV", "a.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac a.flv"),
+    film("FLV with Sorenson video and MP3", "s.flv", f"{FF} -i a.mp4 -c:v flv -b:v 2M -r 25 -c:a libmp3lame -ar 44100 s.flv"),
+    film("FLV of a live stream, no duration", "live.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac -flvflags no_duration_filesize -f flv - | cat > live.flv"),
+    broken("Two FLV joined with cat", "two.flv", f"{FF} -i a.mp4 {X264} -c:a aac 1.flv; cat 1.flv 1.flv > two.flv", _TWO),
+    film("Matroska without an index (piped)", "pipe.mkv", f"{FF} -i a.mp4 {X264} -g 20 -c:a libvorbis -f matroska - | cat > pipe.mkv"),
+    film("Matroska of mkvmerge", "merge.mkv", "mkvmerge -q -o merge.mkv a.mp4"),
+    film("Matroska of mkvmerge without cues", "nocues.mkv", "mkvmerge -q --cues -1:none --no-cues -o nocues.mkv a.mp4 || mkvmerge -q --cues 0:none --cues 1:none -o nocues.mkv a.mp4"),
+    film("Matroska of mkvmerge, sound 0.5 s late", "sync.mkv", "mkvmerge -q --sync 1:500 -o sync.mkv a.mp4", seconds=8.5, slack=0.6),
+    joined("Matroska of mkvmerge, two parts appended", "append.mkv", f"{_HALVES} mkvmerge -q -o 1.mkv 1.ts; mkvmerge -q -o 2.mkv 2.ts; mkvmerge -q -o append.mkv 1.mkv + 2.mkv", *_H),
+    broken("Two Matroska joined with cat", "two.mkv", f"{FF} -i a.mp4 -c copy 1.mkv; cat 1.mkv 1.mkv > two.mkv", _TWO),
+    broken("Half a Matroska", "half.mkv", f"{FF} -i a.mp4 -c copy 1.mkv; head -c 60000 1.mkv > half.mkv", _MISSING),
+    film("WebM, VP8 and Vorbis, piped", "vp8.webm", f"{FF} -i a.mp4 -c:v libvpx -b:v 1M -cpu-used 8 -deadline realtime -c:a libvorbis -f webm - | cat > vp8.webm"),
+    film("WebM, VP9 and Opus", "vp9.webm", f"{FF} -i a.mp4 -c:v libvpx-vp9 -b:v 1M -cpu-used 8 -deadline realtime -c:a libopus vp9.webm"),
+    film("AVI, MPEG-4 and MP3", "a.avi", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -bf 2 -c:a libmp3lame a.avi"),
+    film("AVI without its index", "noidx.avi", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -g 20 -c:a pcm_s16le 1.avi; sed 's/idx1/JUNK/' 1.avi > noidx.avi"),
+    film("AVI, Motion JPEG and PCM", "mjpeg.avi", f"{FF} -i a.mp4 -c:v mjpeg -q:v 3 -c:a pcm_s16le mjpeg.avi"),
+    film("AVI, Huffyuv", "huff.avi", f"{FF} -i a.mp4 -c:v huffyuv -c:a pcm_s16le huff.avi"),
+    broken("Two AVI joined with cat", "two.avi", f"{FF} -i a.mp4 -c:v mpeg4 -c:a pcm_s16le 1.avi; cat 1.avi 1.avi > two.avi", _TWO),
+    film("MP4 trimmed without re-encoding (edit list)", "trim.mp4", f"{FF} -ss 2 -i a.mp4 -t 4 -c copy trim.mp4", first=2, last=6),
+    film("The same by the newest ffmpeg", "trimn.mp4", f"{NEW} -ss 2 -i a.mp4 -t 4 -c copy trimn.mp4", first=2, last=6),
+    film("MP4 trimmed twice", "twice.mp4", f"{FF} -ss 1 -i a.mp4 -c copy 1.mp4; {FF} -ss 2 -i 1.mp4 -t 3 -c copy twice.mp4", first=3, last=6, slack=0.5),
+    film("MOV trimmed without re-encoding", "trim.mov", f"{FF} -ss 3 -i a.mp4 -t 4 -c copy trim.mov", first=3, last=7),
+    Row(what="MP4 whose picture begins 2 s late (empty edit)", file="emptyv.mp4", recipe=f"{FF} -itsoffset 2 -i a.mp4 -i a.mp4 -map 0:v -map 1:a -c copy emptyv.mp4", picture=tuple(range(8)), sound=tuple(f"a{n}" for n in range(8)), seconds=10),
+    Row(what="MP4 whose sound begins 2 s late", file="emptya.mp4", recipe=f"{FF} -i a.mp4 -itsoffset 2 -i a.mp4 -map 0:v -map 1:a -c copy emptya.mp4", picture=tuple(range(8)), sound=tuple(f"a{n}" for n in range(8)), seconds=10),
+    film("MP4 in fragments", "frag.mp4", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac -movflags frag_keyframe+empty_moov+default_base_moof frag.mp4"),
+    film("MP4, open groups of pictures", "open.mp4", f"{FF} -i a.mp4 -c:v libx264 -x264-params open-gop=1:keyint=20:bframes=3 -c:a aac open.mp4"),
+    film("MP4, HEVC", "hevc.mp4", f"{FF} -i a.mp4 -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=20 -c:a aac hevc.mp4"),
+    film("MP4, variable frame rate", "vfr.mp4", f"{FF} -i a.mp4 -vf mpdecimate=max=8 -vsync vfr {X264} -c:a aac vfr.mp4"),
+    film("MOV, ProRes and PCM", "prores.mov", f"{FF} -i a.mp4 -c:v prores_ks -profile:v 0 -c:a pcm_s16le prores.mov"),
+    film("MOV, QuickTime animation", "rle.mov", f"{FF} -i a.mp4 -c:v qtrle -c:a pcm_s16be rle.mov"),
+    broken("Two MP4 joined with cat", "two.mp4", "cat a.mp4 a.mp4 > two.mp4", _TWO),
+    broken("Half an MP4 whose index comes first", "half.mp4", f"{FF} -i a.mp4 -c copy -movflags +faststart 1.mp4; head -c 60000 1.mp4 > half.mp4", _MISSING),
+    film("3GP, H.263", "a.3gp", f"{FF} -i a.mp4 -s 176x144 -r 25 -c:v h263 -b:v 1M -c:a aac -ar 16000 a.3gp"),
+    film("WMV with MP3", "a.wmv", f"{FF} -i a.mp4 -c:v wmv2 -q:v 3 -c:a libmp3lame a.wmv"),
+    film("Ogg, Theora and Vorbis", "a.ogv", f"{FF} -i a.mp4 -c:v libtheora -q:v 8 -g 20 -c:a libvorbis a.ogv"),
+    film("Screen recording whose first audio track is silent", "obs.mkv", f"{FF} -i a.mp4 -f lavfi -t 8 -i anullsrc=r=16000:cl=mono -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac obs.mkv"),
+    film("The same as MP4, the silent track the default", "obs.mp4", f"{FF} -i a.mp4 -f lavfi -t 8 -i anullsrc=r=16000:cl=mono -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac -disposition:a:0 default obs.mp4"),
+    film("The same as TS", "obs.ts", f"{FF} -i a.mp4 -f lavfi -t 8 -i anullsrc=r=16000:cl=mono -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac obs.ts"),
+    film("Two audio tracks, the second one asked for", "dub.mkv", f"{FF} -i a.mp4 -i b.wav -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac dub.mkv", track=1),
+    film("Two audio tracks, the second one the default", "dub.mp4", f"{FF} -i a.mp4 -i b.wav -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac -disposition:a:0 0 -disposition:a:1 default dub.mp4"),
+    film("A silent track and another, mixed", "mix.mkv", f"{FF} -i a.mp4 -f lavfi -t 8 -i anullsrc=r=16000:cl=mono -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac mix.mkv", track="mix"),
+)  # fmt: skip
+
+_STEREO = "-c:a pcm_s16le"
+_EIGHT = "|".join(f"c{n}=0*c0" for n in range(7))
+
+AUDIO = (
+    voice("WAV, 24 bits", "s24.wav", f"{FF} -i a.wav -c:a pcm_s24le s24.wav"),
+    voice("WAV, floating point", "f32.wav", f"{FF} -i a.wav -c:a pcm_f32le f32.wav"),
+    voice("WAV, A-law", "alaw.wav", f"{FF} -i a.wav -c:a pcm_alaw alaw.wav"),
+    voice("WAV, IMA ADPCM", "ima.wav", "sox a.wav -e ima-adpcm ima.wav"),
+    voice("WAV, unsigned 8 bits, of sox", "u8.wav", "sox a.wav -e unsigned -b 8 u8.wav"),
+    voice("WAV piped by ffmpeg (sizes 0xFFFFFFFF)", "pipe.wav", f"{FF} -i a.wav -f wav - | cat > pipe.wav"),
+    voice("WAV piped by sox", "soxpipe.wav", "sox a.wav -t wav - | cat > soxpipe.wav"),
+    voice("WAV whose header was never finished (sizes 0)", "zero.wav", "sox a.wav -t wav 1.wav; (head -c 40 1.wav; head -c 4 /dev/zero; tail -c +45 1.wav) > zero.wav"),
+    voice("RF64", "rf64.wav", f"{FF} -i a.wav -rf64 always rf64.wav"),
+    broken("Half a WAV", "half.wav", "head -c 70000 a.wav > half.wav", _MISSING),
+    broken("Half an RF64", "halfrf.wav", f"{FF} -i a.wav -rf64 always 1.wav; head -c 70000 1.wav > halfrf.wav", _MISSING),
+    broken("Two WAV joined with cat", "two.wav", "cat a.wav b.wav > two.wav", _TWO),
+    broken("WAV that goes on behind its header's end", "more.wav", "sox b.wav -t raw rest; cat a.wav rest > more.wav", "bytes more follow that are no part of it"),
+    voice("AIFF of sox", "a.aiff", "sox a.wav a.aiff"),
+    voice("AIFF-C", "a.aifc", "sox a.wav a.aifc"),
+    broken("Half an AIFF", "half.aiff", "sox a.wav 1.aiff; head -c 70000 1.aiff > half.aiff", _MISSING),
+    broken("Two AIFF joined with cat", "two.aiff", "sox a.wav 1.aiff; cat 1.aiff 1.aiff > two.aiff", _TWO),
+    voice("CAF", "a.caf", f"{FF} -i a.wav -c:a pcm_s16be a.caf"),
+    broken("Half a CAF", "half.caf", f"{FF} -i a.wav -c:a pcm_s16be 1.caf; head -c 70000 1.caf > half.caf", _MISSING),
+    voice("FLAC of flac", "a.flac", "flac -s -f -o a.flac a.wav"),
+    voice("FLAC piped, length unknown", "pipe.flac", "flac -s -c - < a.wav | cat > pipe.flac || flac -s -c --endian=little --sign=signed --channels=1 --bps=16 --sample-rate=16000 - < a.wav > pipe.flac"),
+    broken("Half a FLAC", "half.flac", "flac -s -f -o 1.flac a.wav; head -c 20000 1.flac > half.flac", "tell of 4.00 s of sound, and it ends after"),
+    broken("Two FLAC joined with cat", "two.flac", "flac -s -f -o 1.flac a.wav; flac -s -f -o 2.flac b.wav; cat 1.flac 2.flac > two.flac", _TWO),
+    voice("MP3 of lame, constant bit rate", "cbr.mp3", "lame --quiet -b 64 a.wav cbr.mp3"),
+    voice("MP3 of lame, variable bit rate", "vbr.mp3", "lame --quiet -V 5 a.wav vbr.mp3"),
+    voice("MP3 without a header of its length", "plain.mp3", "lame --quiet -V 5 -t a.wav plain.mp3"),
+    voice("MP3 with a large ID3 tag", "tag.mp3", f"lame --quiet -V 5 a.wav 1.mp3; {FF} -i 1.mp3 -c copy -id3v2_version 3 -metadata comment=\"$(head -c 9000 /dev/zero | tr '\\0' x)\" tag.mp3"),
+    broken("MP3, freeformat", "free.mp3", "lame --quiet --freeformat -b 96 a.wav free.mp3", "damaged or cut"),
+    broken("Half an MP3 with Xing's header", "half.mp3", "lame --quiet -V 2 a.wav 1.mp3; head -c 12000 1.mp3 > half.mp3", _MISSING),
+    voice("Two MP3 joined", "two.mp3", "lame --quiet -t -b 64 a.wav 1.mp3; lame --quiet -t -b 64 b.wav 2.mp3; cat 1.mp3 2.mp3 > two.mp3", "a", "b"),
+    voice("Two MP3 with Xing's headers joined", "xing.mp3", "lame --quiet -V 5 a.wav 1.mp3; lame --quiet -V 5 b.wav 2.mp3; cat 1.mp3 2.mp3 > xing.mp3", "a", "b", slack=0.4),
+    voice("MP3 whose rate and channels change", "mixed.mp3", f"{FF} -i a.wav -ar 44100 -ac 2 -write_xing 0 -id3v2_version 0 1.mp3; {FF} -i b.wav -ar 22050 -ac 1 -write_xing 0 -id3v2_version 0 2.mp3; cat 1.mp3 2.mp3 > mixed.mp3", "a", "b"),
+    voice("AAC (ADTS)", "a.aac", f"{FF} -i a.wav a.aac"),
+    voice("AAC whose rate and channels change", "mixed.aac", f"{FF} -i a.wav -ar 44100 -ac 2 1.aac; {FF} -i b.wav -ar 24000 -ac 1 2.aac; cat 1.aac 2.aac > mixed.aac", "a", "b"),
+    voice("M4A", "a.m4a", f"{FF} -i a.wav a.m4a"),
+    voice("M4A, ALAC", "alac.m4a", f"{FF} -i a.wav -c:a alac alac.m4a"),
+    voice("M4A of the newest ffmpeg, in fragments", "frag.m4a", f"{NEW} -i a.wav -movflags frag_keyframe+empty_moov frag.m4a"),
+    Row(what="M4A trimmed without re-encoding", file="trim.m4a", recipe=f"{FF} -i a.wav 1.m4a; {FF} -ss 1 -i 1.m4a -t 2 -c copy trim.m4a", sound=("a1", "a2"), slack=0.3, seconds=2),
+    broken("Half an M4A", "half.m4a", f"{FF} -i a.wav -movflags +faststart 1.m4a; head -c 15000 1.m4a > half.m4a", _MISSING),
+    voice("Opus of opusenc", "a.opus", "opusenc --quiet a.wav a.opus"),
+    voice("Two Opus voice notes joined (chained Ogg)", "two.opus", "opusenc --quiet a.wav 1.opus; opusenc --quiet b.wav 2.opus; cat 1.opus 2.opus > two.opus", "a", "b"),
+    voice("Three Opus joined", "three.opus", "opusenc --quiet a.wav 1.opus; opusenc --quiet b.wav 2.opus; cat 1.opus 2.opus 1.opus > three.opus", "a", "b", "a"),
+    voice("Vorbis", "a.ogg", f"{FF} -i a.wav -c:a libvorbis a.ogg"),
+    voice("Two Vorbis joined", "two.ogg", f"{FF} -i a.wav -c:a libvorbis 1.ogg; {FF} -i b.wav -c:a libvorbis 2.ogg; cat 1.ogg 2.ogg > two.ogg", "a", "b"),
+    broken("Two Vorbis of different rates joined", "rates.ogg", f"{FF} -i a.wav -ar 44100 -ac 2 -c:a libvorbis 1.ogg; {FF} -i b.wav -c:a libvorbis 2.ogg; cat 1.ogg 2.ogg > rates.ogg", "goes on in another way behind its beginning"),
+    voice("FLAC in Ogg", "a.oga", f"{FF} -i a.wav -c:a flac a.oga"),
+    voice("Two FLAC in Ogg joined", "two.oga", f"{FF} -i a.wav -c:a flac 1.oga; {FF} -i b.wav -c:a flac 2.oga; cat 1.oga 2.oga > two.oga", "a", "b"),
+    voice("Speex", "a.spx", f"{FF} -i a.wav -c:a libspeex a.spx"),
+    voice("WMA", "a.wma", f"{FF} -i a.wav -c:a wmav2 a.wma", slack=0.4),
+    voice("Matroska with sound alone", "a.mka", f"{FF} -i a.wav -c:a libopus a.mka"),
+    voice("WebM with sound alone, piped by a browser", "rec.webm", f"{FF} -i a.wav -c:a libopus -f webm - | cat > rec.webm"),
+    voice("Stereo of opposite phase", "phase.wav", f"{FF} -i a.wav -af 'pan=stereo|c0=c0|c1=-1*c0' -c:a aac phase.m4a; {FF} -i phase.m4a phase.wav"),
+    voice("Stereo of opposite phase as AAC", "phase.m4a", f"{FF} -i a.wav -af 'pan=stereo|c0=c0|c1=-1*c0' -c:a aac phase.m4a"),
+    voice("Stereo, the right channel alone", "right.m4a", f"{FF} -i a.wav -af 'pan=stereo|c0=0*c0|c1=c0' -c:a aac right.m4a"),
+    voice("5.1, the centre alone", "centre.m4a", f"{FF} -i a.wav -af 'pan=5.1|c0=0*c0|c1=0*c0|c2=c0|c3=0*c0|c4=0*c0|c5=0*c0' -c:a aac -b:a 300k centre.m4a"),
+    voice("7.1, a side alone", "side.flac", f"{FF} -i a.wav -af 'pan=7.1|{_EIGHT}|c7=c0' side.flac"),
+    voice("Six channels of no known layout, one alone", "six.wav", "sox a.wav six.wav remix 0 0 0 0 1 0"),
+    voice("Nine channels, one alone", "nine.wav", "sox a.wav nine.wav remix 0 0 0 0 0 0 0 0 1"),
+    voice("Six channels, two of opposite phase", "six2.wav", "sox a.wav six2.wav remix 0 1 0 1i 0 0"),
+    voice("Matroska with two audio tracks, the first silent", "two.mka", f"{FF} -f lavfi -t 4 -i anullsrc=r=16000:cl=mono -i a.wav -map 0 -map 1 -c:a flac two.mka"),
+)  # fmt: skip
+
+ROWS = (*VIDEO, *AUDIO)
+
+
+def table() -> str:
+    """Return the rows as a table in Markdown: the file, the programs that make it, what comes of it."""
+    lines = ["| File | Made with | Result |", "|---|---|---|"]
+    for row in ROWS:
+        programs = ", ".join(
+            sorted(
+                name.replace("$NEW_FFMPEG", "newest ffmpeg")
+                for name in row.programs
+                if name not in ("sed", "tail", "tr")
+            )
+        )
+        lines.append(f"| {row.what} | {programs or 'cat'} | {_result(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _result(row: Row) -> str:
+    if row.refused == _MISSING:
+        return "refused, with the number of missing bytes"
+    if row.refused == _TWO:
+        return "refused: two files in one, with both lengths"
+    if row.refused:
+        return "refused, with what is missing or too much"
+    return (
+        "read whole"
+        if row.picture is None
+        else "every second seen and heard, exact parts"
+        if row.sound
+        else "every second seen, exact parts"
+    )
