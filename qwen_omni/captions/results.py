@@ -13,7 +13,7 @@ from typing import IO, Any
 from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.errors import ConfigurationError, LocalResourceError
 from qwen_omni.work_store.migrations import read_lines
-from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.sqlite import SqliteStore, is_open
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken
 
 _AT_ONCE = 1 << 20
@@ -162,7 +162,7 @@ def _places(path: Path) -> tuple[Path, Path | None]:
 
 def _is_text(path: Path) -> bool:
     """Whether a file is there that is no database; one that is damaged as a database is."""
-    if path.suffix == _SUFFIX or not path.is_file():
+    if path.suffix == _SUFFIX or is_open(path) or not path.is_file():
         return False
     data = _read_bytes(path, most=1 << 16)
     return bool(data) and not data.startswith(_HEADER[:8]) and b"\x00" not in data

@@ -64,6 +64,11 @@ def _stores() -> "list[SqliteStore]":
     return [store for store in found if store is not None]
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has a store on a file; nobody else here may open and close it, for that ends its locks."""
+    return any(store.path == path for store in _stores())
+
+
 class SqliteStore:
     """A `WorkStore` in one SQLite file.
 

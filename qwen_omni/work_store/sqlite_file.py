@@ -23,6 +23,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 2.0
 """How long one attempt to write waits for others that write."""
 
+_SMALLEST = 512  # bytes; SQLite takes a shorter file for an empty one, and overwrites it
+_making = threading.Lock()
+
 
 class _Link:
     """One connection."""
@@ -142,17 +145,23 @@ def _close(*links: _Link) -> None:
 
 
 def _make_file(path: Path, use: StoreUse) -> None:
-    """Make the file for its owner alone, and its folders; raises `OSError`, or `UnusableStoreError` for a folder."""
-    _make_folder(path.parent, private=use.private_folder)
-    if path.exists() and not path.is_file():
-        raise UnusableStoreError("is not a file")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077 and hasattr(os, "fchmod"):
-            with contextlib.suppress(OSError):
-                os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    """Make the file for its owner alone, and its folders; raises `OSError`, or `UnusableStoreError` for a folder.
+
+    A file that exists is never opened here: closing it would end the locks of every connection of this process.
+    """
+    with _making:
+        _make_folder(path.parent, private=use.private_folder)
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+        except FileExistsError:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise UnusableStoreError("is not a file") from None
+            if 0 < found.st_size < _SMALLEST:
+                raise UnusableStoreError(f"is not a database: it has {found.st_size} bytes") from None
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                with contextlib.suppress(OSError):
+                    path.chmod(0o600)
 
 
 def _make_folder(folder: Path, *, private: bool) -> None:
