@@ -1,26 +1,34 @@
-"""A schema → what to bind to the model, and the parser of its answer. Pure.
+"""A schema → what to bind to the model, the parser of its answer, and the chain that asks once more if need be.
 
-`ChatQwenOmni.with_structured_output` puts the two together.
+`ChatQwenOmni.with_structured_output` and `caption_chain` put them together. When an answer is asked for again, and when
+it is an error, is decided in `qwen_omni.structured.ask`.
 """
+# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
 
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.base import BaseGenerationOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages.utils import convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables.config import patch_config, run_in_executor
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import BaseModel
 
-from langchain_qwen_omni.output_parsers import CaptionOutputParser
+from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni.output_parsers import CaptionOutputParser, ToolCallOutputParser
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.structured.ask import ObjectQuestion, adrive, ask_for_object, drive, warn_if_truncated
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 Schema = dict[str, Any] | type
+In = TypeVar("In")
 
+_ANY_OBJECT: dict[str, Any] = {"title": "answer", "type": "object", "additionalProperties": True}
 _TITLE = "answer"  # of a JSON schema that has none
 
 
@@ -29,7 +37,7 @@ class Structure:
     """How to ask for a schema: options to bind, and the parser of what comes."""
 
     options: dict[str, Any]
-    parser: Runnable[Any, Any]
+    parser: CaptionOutputParser
 
 
 def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None) -> Structure:
@@ -78,22 +86,88 @@ def _plan(schema: Schema | None, method: Method, *, strict: bool | None) -> Stru
     raise ConfigurationError(f"method={method!r}: pass 'json_schema', 'function_calling' or 'json_mode'.")
 
 
-def _text_parser(schema: Schema | None) -> BaseOutputParser[Any]:
-    if schema is None:
-        return JsonOutputParser()
-    if not isinstance(schema, type):
-        return CaptionOutputParser(schema=convert_to_json_schema(schema))
-    if issubclass(schema, BaseModel):
-        return CaptionOutputParser(schema=schema, partials=False)  # LangChain's rule: nothing but instances
-    if is_basemodel_subclass(schema):  # pydantic 1
-        return PydanticOutputParser(pydantic_object=schema)  # type: ignore[type-var]
-    return CaptionOutputParser(schema=convert_to_json_schema(schema))
+def _text_parser(schema: Schema | None) -> CaptionOutputParser:
+    return CaptionOutputParser(**_read_by(_ANY_OBJECT if schema is None else schema))
 
 
-def _call_parser(schema: Schema, name: str) -> BaseGenerationOutputParser[Any] | BaseOutputParser[Any]:
+def _call_parser(schema: Schema, name: str) -> ToolCallOutputParser:
+    return ToolCallOutputParser(tool=name, **_read_by(schema))
+
+
+def _read_by(schema: Schema) -> dict[str, Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+        return {"schema": schema, "partials": False}  # LangChain's rule: nothing but instances
+    return {"schema": schema if schema is _ANY_OBJECT else convert_to_json_schema(schema)}
+
+
+class StructuredChain(Runnable[In, Any], Generic[In]):
+    """A model and the parser of its answers, which asks once more when an answer breaks the schema. Streams do not."""
+
+    def __init__(
+        self, llm: Runnable[LanguageModelInput, AIMessage], parser: CaptionOutputParser, *, repair: bool = True
+    ) -> None:
+        self.llm = llm
+        self.parser = parser
+        self.repair = repair
+
+    def invoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Ask, and ask once more if the answer breaks the schema.
+
+        Raises:
+            CaptionSyntaxError: the second answer breaks the schema, too.
+            TruncatedAnswerError: an answer was cut.
+        """
+        return self._call_with_config(self._ask, input, config, **kwargs)
+
+    async def ainvoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Do the same in `asyncio`."""
+        return await self._acall_with_config(self._aask, input, config, **kwargs)
+
+    def stream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """Yield the object while it comes. An answer that breaks the schema raises: what was shown cannot go back."""
+        parser, messages = self._read(input, kwargs)
+        yield from (self.llm | parser).stream(messages, config, **kwargs)
+
+    async def astream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Do the same in `asyncio`."""
+        parser, messages = await run_in_executor(config, self._read, input, kwargs)
+        async for partial in (self.llm | parser).astream(messages, config, **kwargs):
+            yield partial
+
+    def _ask(self, given: In, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+        child = patch_config(config, callbacks=run_manager.get_child())
+        asking = self._asking(*self._read(given, kwargs))
+        with as_langchain_errors():
+            return drive(asking, lambda messages: self.llm.invoke(messages, child, **kwargs))
+
+    async def _aask(self, given: In, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+        child = patch_config(config, callbacks=run_manager.get_child())
+        asking = self._asking(*await run_in_executor(config, self._read, given, kwargs))
+        with as_langchain_errors():
+            return await adrive(asking, lambda messages: self.llm.ainvoke(messages, child, **kwargs))
+
+    def _asking(
+        self, parser: CaptionOutputParser, messages: list[BaseMessage]
+    ) -> Generator[list[BaseMessage], AIMessage, Any]:
+        asked = ObjectQuestion[list[BaseMessage], AIMessage](
+            question=messages, look=parser.look, again=_again, reading=parser.reading, repair=self.repair
+        )
+        parsed, _ = yield from ask_for_object(asked)
+        return warn_if_truncated(parsed)
+
+    def _read(self, given: In, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:  # noqa: ARG002
+        """Make messages of an input, and the parser of the answer."""
+        return self.parser, _messages(given)
+
+
+def _messages(given: Any) -> list[BaseMessage]:
+    if isinstance(given, PromptValue):
+        return given.to_messages()
+    return [HumanMessage(given)] if isinstance(given, str) else convert_to_messages(given)
+
+
+def _again(messages: list[BaseMessage], said: str, wrong: str) -> list[BaseMessage]:
+    return [*messages, AIMessage(said), HumanMessage(wrong)]
 
 
 def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[Any, Any]:

@@ -1,105 +1,45 @@
 """`caption_chain`: media in, a validated caption out, with everything that a parser alone cannot do.
 
 The chain writes the prompt, switches JSON mode on and thinking off, and asks once more when an answer breaks the
-schema. `output_parsers` reads the answers.
+schema (`_structured.StructuredChain`). `output_parsers` reads the answers.
 """
-# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
 
 import os
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
-from langchain_core.runnables.config import patch_config, run_in_executor
+from langchain_core.runnables import Runnable, RunnableBinding
 
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._structured import StructuredChain
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from langchain_qwen_omni.output_parsers import CaptionOutputParser, Schema
 from qwen_omni.ask import kind_of, look, source_of
 from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.prompt import TASK, TIMED_TASK, complaint, instructions
+from qwen_omni.captions.prompt import TASK, TIMED_TASK, instructions
+from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.captions.timed import TimedCaptions
-from qwen_omni.errors import CaptionSyntaxError
 from qwen_omni.options import Effort
 from qwen_omni.profiles import profile_for
+from qwen_omni.structured.ask import json_mode
 
 CaptionInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]
-_Asking = Generator[list[BaseMessage], AIMessage, Any]
 
 
-class CaptionChain(Runnable[CaptionInput, Any]):
+class CaptionChain(StructuredChain[CaptionInput]):
     """Media in, a validated caption out: what `caption_chain` makes."""
 
     def __init__(
         self, llm: Runnable[LanguageModelInput, AIMessage], parser: CaptionOutputParser, *, prompt: str, repair: bool
     ) -> None:
-        self.llm = llm
-        self.parser = parser
+        super().__init__(llm, parser, repair=repair)
         self.prompt = prompt
-        self.repair = repair
-
-    def invoke(self, input: CaptionInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Ask, and ask once more if the answer breaks the schema; raises `CaptionSyntaxError` after that."""
-        return self._call_with_config(self._ask, input, config, **kwargs)
-
-    async def ainvoke(self, input: CaptionInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Do the same in `asyncio`."""
-        return await self._acall_with_config(self._aask, input, config, **kwargs)
-
-    def stream(self, input: CaptionInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        """Give the caption while it comes. An answer that breaks the schema raises: what was shown cannot go back."""
-        parser, messages = self._read(input, kwargs)
-        yield from (self.llm | parser).stream(messages, config, **kwargs)
-
-    async def astream(
-        self,
-        input: CaptionInput,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """Do the same in `asyncio`."""
-        parser, messages = await run_in_executor(config, self._read, input, kwargs)
-        async for partial in (self.llm | parser).astream(messages, config, **kwargs):
-            yield partial
-
-    def _ask(self, given: CaptionInput, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        child = patch_config(config, callbacks=run_manager.get_child())
-        asking = self._asking(*self._read(given, kwargs))
-        messages = next(asking)
-        while True:
-            try:
-                messages = asking.send(self.llm.invoke(messages, child, **kwargs))
-            except StopIteration as done:
-                return done.value
-
-    async def _aask(self, given: CaptionInput, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        child = patch_config(config, callbacks=run_manager.get_child())
-        asking = self._asking(*await run_in_executor(config, self._read, given, kwargs))
-        messages = next(asking)
-        while True:
-            try:
-                messages = asking.send(await self.llm.ainvoke(messages, child, **kwargs))
-            except StopIteration as done:
-                return done.value
-
-    def _asking(self, parser: CaptionOutputParser, messages: list[BaseMessage]) -> _Asking:
-        """Yield what to ask, be sent the answers, return the caption."""
-        answer = yield messages
-        try:
-            return parser.parse(str(answer.text))
-        except OutputParserException as error:
-            if not self.repair or not isinstance(error, CaptionSyntaxError):
-                raise
-            told = HumanMessage(complaint(error))
-        second = yield [*messages, AIMessage(str(answer.text) or "(nothing)"), told]
-        return parser.parse(str(second.text))
 
     def _read(self, given: CaptionInput, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:
         """Look at the input; make the messages, and a parser that knows how long the media is."""
@@ -115,7 +55,7 @@ class CaptionChain(Runnable[CaptionInput, Any]):
         return parser, [rules, HumanMessage([*content, {"type": "text", "text": self.prompt}])]
 
 
-def caption_chain(
+def caption_chain(  # noqa: PLR0913  (one keyword per choice)
     llm: Runnable[LanguageModelInput, AIMessage],
     schema: Schema = VideoCaption,
     *,
@@ -123,6 +63,7 @@ def caption_chain(
     language: str | None = None,
     thinking: bool | Effort = False,
     repair: bool = True,
+    allow_truncated: bool = False,
 ) -> CaptionChain:
     """Make the chain that describes media as a value of a schema: prompt, JSON mode, parser, one repair.
 
@@ -136,20 +77,21 @@ def caption_chain(
         language: of the texts in the answer.
         thinking: whether the model thinks first; off, since it is billed as output and may spoil JSON.
         repair: ask once more, with the media, when the answer breaks the schema. Streams never do.
+        allow_truncated: accept a caption that was cut, if it satisfies the schema, with a `TruncatedAnswerWarning`;
+            otherwise that is `TruncatedAnswerError`.
 
     Example:
         from langchain_qwen_omni import ChatQwenOmni, VideoCaption, caption_chain
 
         print(caption_chain(ChatQwenOmni(), VideoCaption).invoke("promo.mp4").key_product_features)
     """
-    parser = CaptionOutputParser(schema=schema, language=language)
-    is_object = parser.schema_read.json_schema.get("type") != "array"  # JSON mode knows objects only
+    parser = CaptionOutputParser(schema=schema, language=language, allow_truncated=allow_truncated)
     task = prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
-    return CaptionChain(_told(llm, thinking, is_object=is_object), parser, prompt=task, repair=repair)
+    return CaptionChain(_told(llm, thinking, parser.schema_read), parser, prompt=task, repair=repair)
 
 
 def _told(
-    llm: Runnable[LanguageModelInput, AIMessage], thinking: bool | Effort, *, is_object: bool
+    llm: Runnable[LanguageModelInput, AIMessage], thinking: bool | Effort, schema: CaptionSchema
 ) -> Runnable[LanguageModelInput, AIMessage]:
     """Switch JSON mode on and thinking off, where the model is ours and has them."""
     inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
@@ -157,7 +99,7 @@ def _told(
         return llm
     chosen = llm.kwargs if isinstance(llm, RunnableBinding) else {}
     options: dict[str, Any] = {"thinking": thinking}
-    if is_object and profile_for(chosen.get("model", inner.model)).json_object:
+    if json_mode(profile_for(chosen.get("model", inner.model)), schema):
         options["response_format"] = {"type": "json_object"}
     return llm.bind(**options)
 

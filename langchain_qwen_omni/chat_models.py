@@ -206,6 +206,8 @@ class ChatQwenOmni(Cached):
         method: "Method" = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
+        repair: bool = True,
+        allow_truncated: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
         """Make a runnable that answers with objects of a schema. The model itself stays as it is.
@@ -219,24 +221,35 @@ class ChatQwenOmni(Cached):
 
         Partial objects are dictionaries, for a `TypedDict` or JSON schema; a class comes once, when it is whole.
 
+        An answer that breaks the schema is asked for once more (`invoke` and `ainvoke`; not with `include_raw`, and
+        not in streams, whose partials were seen). One that was cut raises `TruncatedAnswerError`.
+
         Thinking is off for such calls, unless `thinking=` is passed here.
 
         Args:
             schema: a pydantic class, a `TypedDict` or a JSON schema.
             method: how the model is brought to it.
-            include_raw: give `{"raw", "parsed", "parsing_error"}` rather than raise what cannot be parsed.
+            include_raw: return `{"raw", "parsed", "parsing_error"}` rather than raise what cannot be parsed.
             strict: for `function_calling` and `json_schema`, where the model can be held to it.
+            repair: ask once more when the answer breaks the schema.
+            allow_truncated: accept an object that was cut, if it satisfies the schema, with a
+                `TruncatedAnswerWarning`.
             kwargs: further options of the call.
 
         Raises:
             ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
         """
-        from langchain_qwen_omni._structured import plan_structure, with_raw  # noqa: PLC0415  (brings the parsers)
+        from langchain_qwen_omni import _structured  # noqa: PLC0415  (brings the parsers)
 
         with as_langchain_errors():
-            structure = plan_structure(schema, method, strict=strict)
+            structure = _structured.plan_structure(schema, method, strict=strict)
+        parser = structure.parser.model_copy(update={"allow_truncated": allow_truncated})
         llm = self.bind(**structure.options, **kwargs)
-        return with_raw(llm, structure.parser) if include_raw else llm | structure.parser
+        return (
+            _structured.with_raw(llm, parser)
+            if include_raw
+            else _structured.StructuredChain(llm, parser, repair=repair)
+        )
 
 
 def _result(response: Response, plan: Plan) -> ChatResult:

@@ -1,9 +1,9 @@
 """Answers of a schema: `StructuredPrediction`, the half of `QwenOmni` behind `structured_predict`.
 
 Two ways, chosen by `pydantic_program_mode`. By default, and for `LLM`, the schema goes into the prompt and JSON mode
-is used where the model has it; for `FUNCTION` the schema is a tool that must be called. Either way the answer is
-read by `qwen_omni.captions.parse`, which takes fences, prose and loose commas, and is validated. Deciding is in
-`plan_structure`; the four methods only ask.
+is used where the model has it; for `FUNCTION` the schema is a tool that must be called. `plan_structure` decides that.
+How an answer is read, when it is asked for again and when it is an error is decided in `qwen_omni.structured.ask`; the
+four methods only ask. `llm_kwargs={"allow_truncated": True}` accepts an object that was cut.
 """
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
 
@@ -29,10 +29,18 @@ from pydantic import BaseModel, ValidationError
 from llama_index_qwen_omni._parts import arguments_text
 from llama_index_qwen_omni._references import shown_prompt
 from llama_index_qwen_omni._tracing import Span, span, spans_itself
-from qwen_omni.captions.parse import CaptionStream, parse_caption
-from qwen_omni.captions.prompt import complaint
-from qwen_omni.captions.schema import CaptionSchema, read_schema
-from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
+from qwen_omni.captions.schema import read_schema
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.structured.ask import (
+    AnswerText,
+    ObjectQuestion,
+    ObjectStream,
+    ReadOptions,
+    adrive,
+    ask_for_object,
+    drive,
+    warn_if_truncated,
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _EVENTS = get_dispatcher("llama_index.core.llms.llm")  # where LlamaIndex's own come from
@@ -44,26 +52,34 @@ _OURS = ("tools", "tool_choice", "response_format", "tool_required", "allow_para
 class Structure:
     """How a schema is asked for: the options of the call, and what the answer is read by."""
 
-    schema: CaptionSchema
+    reading: ReadOptions
     options: dict[str, Any]
     calls: bool
 
+    def look(self, response: ChatResponse) -> AnswerText:
+        """Find what decides about an answer: the arguments of its call, or its words, and why it ended."""
+        call = _call_of(response) if self.calls else None
+        text = arguments_text(call) if call is not None else response.message.content or ""
+        return AnswerText(text, _finish_of(response))
 
-def plan_structure(output_cls: type[BaseModel], mode: PydanticProgramMode) -> Structure:
+
+def plan_structure(
+    output_cls: type[BaseModel], mode: PydanticProgramMode, *, allow_truncated: bool = False
+) -> Structure:
     """Decide how to ask for answers of a schema.
 
     Raises:
         ConfigurationError: a mode that is another class' own.
     """
-    schema = read_schema(output_cls)
+    reading = ReadOptions(schema=read_schema(output_cls), allow_truncated=allow_truncated)
     if mode == PydanticProgramMode.FUNCTION:
         tool = get_function_tool(output_cls).metadata.to_openai_tool(skip_length_check=True)
         options = {"tools": [tool], "tool_choice": tool["function"]["name"]}
-        return Structure(schema=schema, options=options, calls=True)
+        return Structure(reading=reading, options=options, calls=True)
     if mode not in (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM):
         raise ConfigurationError(f"pydantic_program_mode={mode.value!r} is not for QwenOmni; use default or function.")
     wanted = {"type": "json_schema", "json_schema": {"schema": output_cls.model_json_schema()}}
-    return Structure(schema=schema, options={"response_format": wanted}, calls=False)
+    return Structure(reading=reading, options={"response_format": wanted}, calls=False)
 
 
 class StructuredPrediction(FunctionCallingLLM):
@@ -81,16 +97,12 @@ class StructuredPrediction(FunctionCallingLLM):
 
         Raises:
             CaptionSyntaxError: the second answer breaks the schema, too.
+            TruncatedAnswerError: an answer was cut.
         """
         with self._predicting("structured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            asking = _asking(structure, messages)
-            asked = next(asking)
-            while True:
-                try:
-                    asked = asking.send(self.chat(asked, **options))
-                except StopIteration as done:
-                    return opened.done(_ended(done.value, output_cls))
+            value = drive(_asking(structure, messages), lambda asked: self.chat(asked, **options))
+            return opened.done(_ended(value, output_cls))
 
     @spans_itself
     async def astructured_predict(
@@ -103,13 +115,8 @@ class StructuredPrediction(FunctionCallingLLM):
         """Do the same in `asyncio`."""
         with self._predicting("astructured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            asking = _asking(structure, messages)
-            asked = next(asking)
-            while True:
-                try:
-                    asked = asking.send(await self.achat(asked, **options))
-                except StopIteration as done:
-                    return opened.done(_ended(done.value, output_cls))
+            value = await adrive(_asking(structure, messages), lambda asked: self.achat(asked, **options))
+            return opened.done(_ended(value, output_cls))
 
     @spans_itself
     def stream_structured_predict(
@@ -123,6 +130,7 @@ class StructuredPrediction(FunctionCallingLLM):
 
         Raises:
             CaptionSyntaxError: the answer breaks the schema; what was shown cannot be taken back.
+            TruncatedAnswerError: the answer was cut.
         """
         with self._predicting("stream_structured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
@@ -158,22 +166,27 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> tuple[Structure, list[ChatMessage], dict[str, Any]]:
-        structure = plan_structure(output_cls, self.pydantic_program_mode)
+        given = dict(llm_kwargs or {})
+        allow_truncated = bool(given.pop("allow_truncated", False))
+        structure = plan_structure(output_cls, self.pydantic_program_mode, allow_truncated=allow_truncated)
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        chosen = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OURS}
+        chosen = {name: value for name, value in given.items() if name not in _OURS}
         return structure, messages, {**chosen, **structure.options}
 
 
 def _asking(structure: Structure, messages: list[ChatMessage]) -> _Asking:
-    """Yield what to ask, be sent the answers, return the object: one question, and one more if need be."""
-    first = yield messages
-    try:
-        return _read(first, structure)
-    except CaptionSyntaxError as error:
-        told = ChatMessage(role=MessageRole.USER, content=complaint(error))
-        said = ChatMessage(role=MessageRole.ASSISTANT, content=error.text or "(nothing)")
-    second = yield [*messages, said, told]
-    return _read(second, structure)
+    """Yield what to ask, be sent the answers, return the object."""
+    asked = ObjectQuestion[list[ChatMessage], ChatResponse](
+        question=messages, look=structure.look, again=_again, reading=structure.reading
+    )
+    parsed, _ = yield from ask_for_object(asked)
+    value: BaseModel = warn_if_truncated(parsed)
+    return value
+
+
+def _again(messages: list[ChatMessage], said: str, wrong: str) -> list[ChatMessage]:
+    answer = ChatMessage(role=MessageRole.ASSISTANT, content=said)
+    return [*messages, answer, ChatMessage(role=MessageRole.USER, content=wrong)]
 
 
 def _ended(value: object, output_cls: type[_Model]) -> _Model:
@@ -183,15 +196,9 @@ def _ended(value: object, output_cls: type[_Model]) -> _Model:
     return value
 
 
-def _read(response: ChatResponse, structure: Structure) -> BaseModel:
-    value: BaseModel = parse_caption(_text_of(response, structure), structure.schema).value
-    return value
-
-
-def _text_of(response: ChatResponse, structure: Structure) -> str:
-    """Give the JSON of an answer: the arguments of its call, or its words."""
-    call = _call_of(response) if structure.calls else None
-    return arguments_text(call) if call is not None else response.message.content or ""
+def _finish_of(response: ChatResponse) -> str | None:
+    found = response.raw.get("finish_reason") if isinstance(response.raw, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _call_of(response: ChatResponse) -> ToolCallBlock | None:
@@ -205,17 +212,23 @@ class _Reading:
         self._structure = structure
         self._output_cls = output_cls
         self._flexible = create_flexible_model(output_cls)
-        self._stream = CaptionStream(structure.schema)
+        self._stream = ObjectStream(structure.reading)
         self._read = 0
+        self._called = False
+        self._finish: str | None = None
 
     def take(self, response: ChatResponse) -> BaseModel | None:
+        self._finish = _finish_of(response) or self._finish
         partial = self._stream.feed(new) if (new := self._new(response)) else None
         return None if not isinstance(partial, dict) else _told(self._made(partial))
 
     def _new(self, response: ChatResponse) -> str:
         call = _call_of(response) if self._structure.calls else None
         if call is None:
-            return response.delta or ""
+            return "" if self._called else response.delta or ""
+        if not self._called:
+            self._called = True
+            self._stream = ObjectStream(self._structure.reading)  # words before the call do not count
         if isinstance(call.tool_kwargs, dict):
             return ""  # the last response: nothing new
         new, self._read = call.tool_kwargs[self._read :], len(call.tool_kwargs)
@@ -228,7 +241,7 @@ class _Reading:
             return self._flexible.model_validate(partial)
 
     def last(self) -> BaseModel:
-        value: BaseModel = self._stream.end().value
+        value: BaseModel = warn_if_truncated(self._stream.end(self._finish))
         return value
 
 

@@ -1,6 +1,7 @@
 """`CaptionOutputParser` for LlamaIndex: captions of a schema out of the text of any LLM.
 
-Reading is `qwen_omni.captions`' work; this module turns it into LlamaIndex's words.
+Reading, and what a truncated answer is, is decided in `qwen_omni.structured.ask`; this module turns it into
+LlamaIndex's words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,9 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.types import BaseOutputParser
 
 from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.parse import parse_caption
 from qwen_omni.captions.prompt import instructions
 from qwen_omni.captions.schema import SchemaLike, read_schema
+from qwen_omni.structured.ask import AnswerText, ReadOptions, read_answer, warn_if_truncated
 
 
 class CaptionOutputParser(BaseOutputParser):
@@ -28,7 +29,12 @@ class CaptionOutputParser(BaseOutputParser):
     """
 
     def __init__(
-        self, schema: SchemaLike = VideoCaption, *, language: str | None = None, duration: float | None = None
+        self,
+        schema: SchemaLike = VideoCaption,
+        *,
+        language: str | None = None,
+        duration: float | None = None,
+        allow_truncated: bool = False,
     ) -> None:
         """Make a parser.
 
@@ -36,21 +42,25 @@ class CaptionOutputParser(BaseOutputParser):
             schema: a pydantic model, a `TypedDict` or a JSON schema.
             language: of the texts that the answer is asked for in.
             duration: seconds of the video, for `TimedCaptions`: times behind its end are cut.
+            allow_truncated: accept a caption that was cut, if it satisfies the schema, with a
+                `TruncatedAnswerWarning`.
 
         Raises:
             ConfigurationError: the schema is none.
         """
         self._schema = read_schema(schema)
         self._language = language
-        self._facts: Mapping[str, Any] = {} if duration is None else {"duration": duration}
+        facts: Mapping[str, Any] = {} if duration is None else {"duration": duration}
+        self._reading = ReadOptions(schema=self._schema, facts=facts, allow_truncated=allow_truncated)
 
     def parse(self, output: str) -> Any:  # noqa: ANN401  (whatever the schema says)
         """Read the whole answer.
 
         Raises:
             CaptionSyntaxError: no JSON, or JSON that breaks the schema.
+            TruncatedAnswerError: the text ends inside the JSON.
         """
-        return parse_caption(output, self._schema, facts=self._facts).value
+        return warn_if_truncated(read_answer(AnswerText(output), self._reading))
 
     def format(self, query: str) -> str:
         """Put what the answer must look like behind a question."""

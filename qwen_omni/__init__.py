@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.run import (
-        Captioned as Captioned,
         CaptionOptions as CaptionOptions,
         acaption as acaption,
         caption as caption,
@@ -139,6 +138,10 @@ if TYPE_CHECKING:
         Reservation as Reservation,
         SpendLimit as SpendLimit,
     )
+    from qwen_omni.structured.ask import (
+        Captioned as Captioned,
+        TruncatedAnswerWarning as TruncatedAnswerWarning,
+    )
     from qwen_omni.tools.media_tools import (
         MediaTools as MediaTools,
         ToolDefinition as ToolDefinition,
@@ -192,7 +195,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "qwen_omni.captions.models": "VideoCaption",
-    "qwen_omni.captions.run": "CaptionOptions Captioned acaption caption",
+    "qwen_omni.captions.run": "CaptionOptions acaption caption",
     "qwen_omni.captions.subtitles": "to_srt to_webvtt",
     "qwen_omni.captions.timed": "TimedCaption TimedCaptions",
     "qwen_omni.client": "AsyncOmniClient OmniClient",
@@ -238,6 +241,7 @@ _HOMES = {
     "qwen_omni.video.reading": "aiter_notes iter_notes",
     "qwen_omni.video.summarizing": "astream_summary asummarize stream_summary summarize",
     "qwen_omni.video.summary": "Chapter VideoSummary",
+    "qwen_omni.structured.ask": "Captioned TruncatedAnswerWarning",
     "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",
     "qwen_omni.tools.outcome": "ToolOutcome",
     "qwen_omni.transcription.many": "atranscribe_many transcribe_many",

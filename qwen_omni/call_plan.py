@@ -16,6 +16,7 @@ from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response
+from qwen_omni.structured.ask import json_mode
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
@@ -323,13 +324,13 @@ def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ..
         case None | {"type": "text"}:
             return _Form()
         case {"type": "json_object"}:
-            asked = profile.json_object and _says_json(conversation)  # without the mode, only words can ask for it
-            return _Form(json_mode=profile.json_object, instruction="" if asked else _JSON)
+            asked = json_mode(profile) and _says_json(conversation)  # without the mode, only words can ask for it
+            return _Form(json_mode=json_mode(profile), instruction="" if asked else _JSON)
         case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
             return _Form(json_schema=schema)
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             text = json.dumps(schema, ensure_ascii=False)
-            return _Form(json_mode=profile.json_object, instruction=_SCHEMA + text)
+            return _Form(json_mode=json_mode(profile), instruction=_SCHEMA + text)
         case _:
             raise ConfigurationError(
                 'response_format: pass {"type": "json_object"} or '

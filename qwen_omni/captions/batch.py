@@ -14,7 +14,7 @@ from typing import Any
 from qwen_omni.ask import source_of
 from qwen_omni.captions.parse import parse_caption
 from qwen_omni.captions.results import Results, content_digest, result_key
-from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, carry_out, plan_caption
+from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, plan_caption
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, UnreadableMediaError
@@ -22,10 +22,12 @@ from qwen_omni.media.local import open_local
 from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
+from qwen_omni.structured.ask import carry_out
 from qwen_omni.work_store.store import Taken
 
 _AGAIN_SECONDS = 0.2  # before looking again at a caption that somebody else asks for
 _TOLD_SECONDS = 1.0  # how long it is waited for without a word
+_NOT_ASKED = ("repair", "allow_truncated")  # options that say what becomes of an answer
 
 OnNotice = Callable[[str], None]
 
@@ -203,7 +205,8 @@ class _Job:
                 self.keys[media] = self._key(source)
             return self._once(media, source, self.results, (began, began if since is None else since))
         except QwenOmniError as error:
-            return FileCaption(media=media, error=error, seconds=time.monotonic() - began)
+            usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer was billed all the same
+            return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
 
     def _once(
         self, media: str, source: MediaSource, results: Results, times: tuple[float, float]
@@ -234,7 +237,7 @@ class _Job:
             content = source.url or self._digest(source)
         except OSError as error:
             raise UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
-        return result_key(content, self.read, {name: asked[name] for name in asked if name != "repair"})
+        return result_key(content, self.read, {name: asked[name] for name in asked if name not in _NOT_ASKED})
 
     @property
     def _root(self) -> Path:
@@ -245,7 +248,9 @@ class _Job:
             return content_digest(file)
 
     def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
-        """Read the answer that was kept, as it was read then; `None` if it cannot be read any more."""
+        """Read the answer that was kept, as it was read then; `None` if it cannot be read, or was cut and must not be."""
+        if entry.get("truncated") and not self.options.allow_truncated:
+            return None
         try:
             parsed = parse_caption(entry["answer"], self.read, facts=entry["facts"])
         except (CaptionSyntaxError, KeyError, TypeError, ValueError, AttributeError):

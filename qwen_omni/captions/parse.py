@@ -38,9 +38,11 @@ class Parsed:
         value: as the schema has it: an instance of a pydantic class, else a dictionary.
         truncated: the text ended before the JSON did. What is there is there; the last text may be cut short.
         mended: kinds of mistakes that were read over, sorted.
+        read: what the text holds, as plain values.
     """
 
     value: Any
+    read: Any = None
     truncated: bool = False
     mended: tuple[str, ...] = ()
 
@@ -67,7 +69,7 @@ def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] 
     exact = _exact(text, schema)
     if exact is not None:
         try:
-            return Parsed(value=schema.check(exact, facts or {}))
+            return Parsed(value=schema.check(exact, facts or {}), read=exact)
         except MismatchError as error:
             raise _wrong(error, text, exact, 1) from error
     stream = CaptionStream(schema, facts=facts, shows=False)
@@ -139,8 +141,9 @@ class CaptionStream:
     begins the answer or a code fence; if the model writes another answer after it all the same, the caption at the end
     is that one, as for the whole text.
 
-    Reading costs the length of the text, once. Giving out a partial means copying what is open, so partials of very long texts come less often than pieces do (copying never exceeds a fixed number of bytes
-    for each character), and pieces between two partials are read at once.
+    Reading costs the length of the text, once. Giving out a partial means copying what is open, so partials of very
+    long texts come less often than pieces do (copying never exceeds a fixed number of bytes for each character), and
+    pieces between two partials are read at once.
     """
 
     def __init__(self, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None, shows: bool = True) -> None:
@@ -250,7 +253,7 @@ class CaptionStream:
                 line = offset + text.count("\n", 0, one.start) + 1
                 first = first or _wrong(error, self.text, one.value, line, truncated=one.cut)
                 continue
-            return Parsed(value=checked, truncated=one.cut, mended=tuple(sorted(reader.mended)))
+            return Parsed(value=checked, read=one.value, truncated=one.cut, mended=tuple(sorted(reader.mended)))
         raise first or self._nothing()
 
     def _line(self, position: int) -> int:
@@ -354,7 +357,7 @@ def _wrong(
     line = _line_of(error.key, text, start)
     cut = " The text ends in the middle of the JSON; a larger max_tokens may help." if truncated else ""
     more = len(error.problems) - 1
-    told = f"{error.problems[0]}{f' (and {more} more)' if more else ''}"
+    told = error.problems[0].removesuffix(".") + (f" (and {more} more)" if more else "")
     return CaptionSyntaxError(
         f"The answer does not follow its schema, near line {line}: {told}.{cut}",
         line=line,

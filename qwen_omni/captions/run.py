@@ -1,30 +1,27 @@
-"""One file in, one validated caption out. `plan_caption` and `ask_until_valid` decide; `caption`, `acaption` do.
+"""One file in, one validated caption out. `plan_caption` decides what is asked; `caption` and `acaption` ask.
 
-The answer is asked for in JSON mode where the model has one, with the schema in the prompt everywhere. An answer
-that breaks the schema is asked for once more, with what was wrong; then `CaptionSyntaxError`.
+How an object is asked for, when it is asked for again and when it is an error is decided in `structured.ask`.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from qwen_omni.ask import as_part, kind_of, look, source_of
 from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.parse import Parsed, parse_caption
-from qwen_omni.captions.prompt import TASK, TIMED_TASK, complaint, instructions
+from qwen_omni.captions.prompt import TASK, TIMED_TASK
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import CaptionSyntaxError
 from qwen_omni.media.info import AudioTrackChoice, MediaKind
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import DEFAULT_SAMPLING, Message, Sampling, TextPart, user
-from qwen_omni.options import ChatOptions, ChatRequest, Effort
-from qwen_omni.profiles import DEFAULT_MODEL, profile_for
-from qwen_omni.responses import Response, Usage
+from qwen_omni.messages import DEFAULT_SAMPLING, Sampling, user
+from qwen_omni.options import Effort
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.structured.ask import Captioned, CaptionPlan, acarry_out, carry_out, object_request
 
 T = TypeVar("T")
 Media = str | Path | MediaSource
@@ -41,6 +38,8 @@ class CaptionOptions:
         thinking: whether the model thinks first. Off, because it is billed as output and may spoil JSON.
         sampling: how the service looks at the video.
         repair: ask once more if the answer breaks the schema. The media is sent and billed again.
+        allow_truncated: accept an object that was cut by the token limit or by content inspection, if it satisfies the
+            schema, with `truncated` set; otherwise that is `TruncatedAnswerError`.
         kind: what the media is, for links that do not tell.
         audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
     """
@@ -51,53 +50,12 @@ class CaptionOptions:
     thinking: bool | Effort = False
     sampling: Sampling = DEFAULT_SAMPLING
     repair: bool = True
+    allow_truncated: bool = False
     kind: MediaKind | None = None
     audio_track: AudioTrackChoice = "auto"
 
 
 DEFAULT_OPTIONS = CaptionOptions()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captioned(Generic[T]):
-    """A caption and how it came about.
-
-    Attributes:
-        value: the caption, validated.
-        truncated: the answer ended before its JSON did; the last text may be cut short.
-        mended: kinds of mistakes in the JSON that were read over.
-        responses: the model's answers; two if the first broke the schema.
-    """
-
-    value: T
-    truncated: bool = False
-    mended: tuple[str, ...] = ()
-    responses: tuple[Response, ...] = ()
-
-    @property
-    def repaired(self) -> bool:
-        """Whether the model had to be asked twice."""
-        return len(self.responses) > 1
-
-    @property
-    def usages(self) -> tuple[Usage, ...]:
-        """What each answer used, as far as the service told."""
-        return tuple(response.usage for response in self.responses if response.usage is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionPlan:
-    """What will be asked, and how the answer will be read."""
-
-    request: ChatRequest
-    schema: CaptionSchema
-    repair: bool = True
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def read(self, response: Response) -> Parsed:
-        """Read an answer; raises `CaptionSyntaxError`."""
-        parsed = parse_caption(response.text, self.schema, facts=self.facts)
-        return replace(parsed, truncated=parsed.truncated or response.finish_reason == "length")
 
 
 def plan_caption(
@@ -123,54 +81,14 @@ def plan_caption(
     question = user(as_part(source, kind, options.sampling, options.audio_track), task)
     duration = None if info is None or info.duration is None else float(info.duration)
     return CaptionPlan(
-        request=caption_request(wanted, question, options),
+        request=object_request(
+            wanted, question, model=options.model, language=options.language, thinking=options.thinking
+        ),
         schema=wanted,
         repair=options.repair,
+        allow_truncated=options.allow_truncated,
         facts={} if duration is None else {"duration": duration},
     )
-
-
-def caption_request(schema: CaptionSchema, question: Message, options: CaptionOptions) -> ChatRequest:
-    """Ask for an answer of a schema: JSON mode where there is one, the schema in the prompt, thinking off."""
-    profile = profile_for(options.model)
-    told = Message(role="system", parts=(TextPart(text=instructions(schema, language=options.language)),))
-    is_object = schema.json_schema.get("type") != "array"  # JSON mode knows objects only
-    return ChatRequest(
-        model=options.model,
-        messages=(told, question),
-        options=ChatOptions(thinking=options.thinking, json_mode=profile.json_object and is_object),
-    )
-
-
-def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Captioned[Any]]:
-    """Yield what to ask, be sent the answers, return the caption: one question, and one more if need be.
-
-    Raises:
-        CaptionSyntaxError: the last answer breaks the schema, too.
-    """
-    response = yield plan.request
-    try:
-        return _captioned(plan.read(response), response)
-    except CaptionSyntaxError as error:
-        if not plan.repair:
-            raise
-        again = repair_request(plan.request, error)
-    second = yield again
-    try:
-        return _captioned(plan.read(second), response, second)
-    except CaptionSyntaxError as error:
-        error.add_note("Asked twice: the first answer did not follow the schema either.")
-        raise
-
-
-def repair_request(request: ChatRequest, error: CaptionSyntaxError) -> ChatRequest:
-    """Ask again in the same conversation: with the media, so that what is missing can be seen and not made up."""
-    answer = Message(role="assistant", parts=(TextPart(text=error.text or "(nothing)"),))
-    return replace(request, messages=(*request.messages, answer, user(complaint(error))))
-
-
-def _captioned(parsed: Parsed, *responses: Response) -> Captioned[Any]:
-    return Captioned(value=parsed.value, truncated=parsed.truncated, mended=parsed.mended, responses=responses)
 
 
 @overload
@@ -202,6 +120,7 @@ def caption(
 
     Raises:
         CaptionSyntaxError: two answers broke the schema; `kept` holds what could be read of the last.
+        TruncatedAnswerError: the answer was cut; `partial` holds what arrived.
         QwenOmniError: see `qwen_omni.errors`.
 
     Example:
@@ -214,31 +133,6 @@ def caption(
         asker = client if client is not None else closing.enter_context(OmniClient())
         plan = plan_caption(media, schema, options, media_root=asker.settings.media_root)
         return carry_out(plan, asker)
-
-
-class Asker(Protocol):
-    """Whatever answers requests; `OmniClient` does."""
-
-    def complete(self, request: ChatRequest, /) -> Response:
-        """Give the whole answer."""
-
-
-class AsyncAsker(Protocol):
-    """The same for `asyncio`; `AsyncOmniClient` does."""
-
-    async def complete(self, request: ChatRequest, /) -> Response:
-        """Give the whole answer."""
-
-
-def carry_out(plan: CaptionPlan, client: Asker) -> Captioned[Any]:
-    """Ask what was planned; raises as `caption` does."""
-    asking = ask_until_valid(plan)
-    request = next(asking)
-    while True:
-        try:
-            request = asking.send(client.complete(request))
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
 
 
 @overload
@@ -266,14 +160,3 @@ async def acaption(
         root = asker.settings.media_root
         plan = await asyncio.to_thread(plan_caption, media, schema, options, media_root=root)
         return await acarry_out(plan, asker)
-
-
-async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> Captioned[Any]:
-    """Ask what was planned; raises as `caption` does."""
-    asking = ask_until_valid(plan)
-    request = next(asking)
-    while True:
-        try:
-            request = asking.send(await client.complete(request))
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]

@@ -1,12 +1,13 @@
 """Times as models write them → seconds. Pure.
 
 A spelling may have several readings ("5000" is seconds or milliseconds, "00:12:00" is twelve minutes or, in a clip of
-fifteen seconds, second twelve and no frames); `read_time` gives the first that lies inside the video.
+fifteen seconds, second twelve and no frames); `read_time` returns the first that lies inside the video. Whether the
+bare numbers of an answer are milliseconds is decided for all of them at once, by `counts_milliseconds`.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 _UNITS: dict[str, Fraction] = {
@@ -29,6 +30,11 @@ _DASH = r"(?<=[\w\"'″′\])])\s*-(?=\s*[\[(\d])"
 _RANGE = re.compile(rf"\s*(?:-->|->|→|–|—|−|~|～|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
 _SLACK = Fraction(1, 2)  # seconds beyond the end that a model may be off before another reading is tried
 _FAR = 10  # times the duration: nobody is off by that much, so it is another unit
+_OFF = Fraction(3, 2)  # times the duration: a model that is off by less is taken at its word, and cut at the end
+_LEAST_OFF = 2  # seconds that it may be off in a short clip
+_SURELY = 1000  # seconds that look like milliseconds, in a clip that is shorter
+_MOST_SECONDS = 10**9  # thirty years: no time in a video
+_MOST_BITS = 128  # of a whole number that may be a time
 _HUNDRED = 100
 _SIXTY = 60
 
@@ -37,41 +43,80 @@ class UnreadableTimeError(ValueError):
     """Nobody can tell what time this is."""
 
 
-def read_time(value: object, *, duration: float | None = None, milliseconds: bool = False) -> float:
-    """Give the seconds that a number or text stands for: the first reading that lies inside `duration`.
+def read_time(value: object, *, duration: float | None = None, milliseconds: bool | None = None) -> float:
+    """Return the seconds that a number or text stands for: the first reading that lies inside `duration`.
 
     Other readings than the usual one count only for times of ten times the duration or more, so that a model that
-    is off by a little is not taken for one that counts in another unit; `milliseconds=True` says that bare numbers
-    beside this one are milliseconds.
+    is off by a little is not taken for one that counts in another unit.
+
+    Args:
+        value: what the model wrote.
+        duration: of what it wrote about, in seconds.
+        milliseconds: the unit of bare numbers, if `counts_milliseconds` has decided it.
 
     Raises:
-        UnreadableTimeError: it is no time, or a negative one.
+        UnreadableTimeError: it is no time, a negative one, or one of more than thirty years.
 
     Example:
         >>> read_time("00:01:23,450"), read_time("1m30s"), read_time("１分３０秒"), read_time(5000, duration=15)
         (83.45, 90.0, 90.0, 5.0)
     """
     readings = list(_readings(value, _latest(duration), milliseconds=milliseconds))
-    if not readings:
-        raise UnreadableTimeError(f"{str(value)[:40]!r} is no time; write seconds, as in 83.5, or 00:01:23.5.")
+    if not readings or readings[0] > _MOST_SECONDS:
+        raise UnreadableTimeError(f"{_shown(value)} is not a time; write seconds, as in 83.5, or 00:01:23.5.")
     if duration is None:
         return float(readings[0])
     latest = _latest(duration) + _SLACK
     return float(next((reading for reading in readings if reading <= latest), readings[0]))
 
 
-def counts_milliseconds(value: object, *, duration: float) -> bool:
-    """Tell whether a bare number must be milliseconds, or smaller still: as seconds it lies far behind the end."""
-    number = _bare(value)
-    return number is not None and _plain(number, _latest(duration), milliseconds=False) != number
+def counts_milliseconds(values: Iterable[object], *, duration: float) -> bool:
+    """Whether the bare numbers of an answer are milliseconds: as seconds some lie far behind the end, so none do.
+
+    Numbers that are off by less than half the duration are seconds, and are cut at the end.
+
+    Raises:
+        UnreadableTimeError: they lie behind the end in either unit.
+
+    Example:
+        >>> counts_milliseconds([0, 5000, 14_500], duration=15), counts_milliseconds([0, "5", 16.5], duration=15)
+        (True, False)
+    """
+    numbers = [number for value in values if (number := _bare(value)) is not None]
+    latest = _latest(duration)
+    furthest = max(latest * _OFF, latest + _LEAST_OFF)
+    last: Fraction = max(numbers, default=Fraction(0))
+    if last <= furthest:
+        return False
+    whole = all(number.denominator == 1 for number in numbers)
+    if last <= furthest * 1000 and (last >= _SURELY or (whole and last >= latest * _FAR)):
+        return True
+    raise UnreadableTimeError(
+        f"The times go up to {float(min(last, Fraction(_MOST_SECONDS))):,g}, but this lasts {float(latest):g} s. "
+        "Count in seconds from its beginning."
+    )
+
+
+def is_bare(value: object) -> bool:
+    """Whether a value is a number without a unit, or the text of one."""
+    return _bare(value) is not None
 
 
 def _bare(value: object) -> Fraction | None:
     if isinstance(value, str):
         text = _cleaned(value) if len(value) <= _HUNDRED else ""
         return _fraction(text) if _PLAIN.fullmatch(text) else None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-    return Fraction(str(value)) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        return Fraction(value) if value >= 0 and value.bit_length() <= _MOST_BITS else None
+    return Fraction(str(value)) if 0 <= value < float("inf") else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"A number of {value.bit_length():,} bits"
+    return f"{str(value)[:40]!r}"
 
 
 def _latest(duration: float | None) -> Fraction:
@@ -79,7 +124,7 @@ def _latest(duration: float | None) -> Fraction:
 
 
 def split_range(text: str) -> tuple[str, str] | None:
-    """Take "00:12 - 00:15" apart; `None` if it is no range.
+    """Take "00:12 - 00:15" apart; `None` if it is not a range.
 
     Example:
         >>> split_range("[00:12 --> 00:15]"), split_range("00:12")
@@ -93,10 +138,12 @@ def split_range(text: str) -> tuple[str, str] | None:
     return parts[0].strip("[]() "), parts[1].strip("[]() ")
 
 
-def _readings(value: object, latest: Fraction, *, milliseconds: bool) -> Iterator[Fraction]:
+def _readings(value: object, latest: Fraction, *, milliseconds: bool | None) -> Iterator[Fraction]:
     number = _bare(value)
-    if number is not None:
-        yield _plain(number, latest, milliseconds=milliseconds)
+    if number is not None and milliseconds is not None:
+        yield number / 1000 if milliseconds else number
+    elif number is not None:
+        yield _plain(number, latest)
     elif isinstance(value, str) and len(value) <= _HUNDRED:
         yield from _text(_cleaned(value), latest)
 
@@ -119,15 +166,13 @@ def _text(text: str, latest: Fraction) -> Iterator[Fraction]:
         yield from _with_units(text, units["rest"])
 
 
-def _plain(number: Fraction, latest: Fraction, *, milliseconds: bool) -> Fraction:
+def _plain(number: Fraction, latest: Fraction) -> Fraction:
     """Choose the unit of a bare number: seconds, unless that lies impossibly far behind the end."""
     if number.denominator != 1:
         return number
     if number >= latest * _FAR * 1000:
         return number / 1_000_000  # microseconds, as some video tools print them
-    if number >= latest * _FAR or (milliseconds and number > latest + _SLACK):
-        return number / 1000
-    return number
+    return number / 1000 if number >= latest * _FAR else number
 
 
 def _fraction(text: str) -> Fraction:

@@ -1,10 +1,13 @@
 """Captions with times: what happens when, put right. Pure.
 
-Models write times in every spelling, out of order, twice, and behind the end of the video. What can be put right
-without inventing is; each change is told in `TimedCaptions.notes`, and nothing disappears without one.
+Models write times in every spelling and under every name, out of order, twice, and behind the end of the video. What
+can be put right without inventing is; each change is told in `TimedCaptions.notes`, and nothing disappears without
+one. `Timed` reads the times of one entry and `decide_unit` the unit of all of them, for captions and for the answers
+about long videos alike.
 """
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,14 +25,32 @@ from pydantic import (
 )
 
 from qwen_omni.captions.models import first_paragraph
-from qwen_omni.captions.timecode import counts_milliseconds, read_time, split_range
+from qwen_omni.captions.timecode import counts_milliseconds, is_bare, read_time, split_range
 
 NoteKind = Literal["moved", "swapped", "clamped", "outside", "repeat"]
 
-_START = ("start", "start_time", "startTime", "begin", "from", "start_seconds", "timestamp", "time", "开始", "开始时间")
-_END = ("end", "end_time", "endTime", "stop", "to", "until", "end_seconds", "结束", "结束时间")
-_TEXT = ("text", "caption", "description", "content", "subtitle", "字幕", "内容")
-_RANGES = ("time", "timestamp", "time_range", "timeRange", "range", "start", "时间")
+STARTS = (
+    "start", "start_time", "startTime", "begin", "from", "start_seconds", "timestamp", "time", "开始", "开始时间",
+    "startSeconds", "start_sec", "start_second", "begin_time", "from_time",
+)  # fmt: skip
+"""Names that models give to the time at which something begins."""
+ENDS = (
+    "end", "end_time", "endTime", "stop", "to", "until", "end_seconds", "结束", "结束时间",
+    "endSeconds", "end_sec", "end_second", "stop_time", "finish", "to_time",
+)  # fmt: skip
+"""Names of the time at which it ends."""
+TEXTS = ("text", "caption", "description", "content", "subtitle", "字幕", "内容", "event", "label", "what", "type")
+"""Names of what is said about it."""
+_RANGES = (
+    "time", "timestamp", "time_range", "timeRange", "range", "start", "时间", "timestamps", "interval", "span", "times",
+)  # fmt: skip
+_MILLISECONDS = {
+    **dict.fromkeys(("start_ms", "startMs", "start_milliseconds", "begin_ms", "from_ms"), "start"),
+    **dict.fromkeys(("end_ms", "endMs", "end_milliseconds", "stop_ms", "to_ms"), "end"),
+}
+_TIMES = frozenset((*STARTS, *ENDS, *_RANGES))
+_LINE = re.compile(r"\s*(?P<range>[\[(【][^\])】]{3,60}[\])】])\s*[:：\-–—]?\s*(?P<text>\S.*)", re.DOTALL)
+_BOTH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,42 +69,131 @@ class Note:
     text: str
 
 
-class TimedCaption(BaseModel):
-    """What happens between two moments, in seconds from the beginning."""
+def spread(data: object) -> object:
+    """Write the times of an entry under `start` and `end`, if they stand in one field; nulls are left out.
+
+    Takes "00:12 - 00:15", "[00:00:12.000-00:00:15.000]", [12, 15] and {"start": 12, "end": 15} in one field, a whole
+    line "[00:12 - 00:15] text", and times that are named as milliseconds.
+
+    Example:
+        >>> spread({"time": [12, 15], "text": "It opens."})
+        {'text': 'It opens.', 'start': 12, 'end': 15}
+    """
+    if isinstance(data, str):
+        line = _LINE.fullmatch(data) if len(data) < _LONGEST_LINE else None
+        return {"time": line["range"], "text": line["text"]} | _both(line["range"]) if line else data
+    if not isinstance(data, Mapping):
+        return data
+    entry = {name: one for name, one in data.items() if one is not None or name not in _TIMES}
+    for name, one in data.items():
+        if name in _MILLISECONDS and isinstance(one, int | float | str) and not isinstance(one, bool):
+            entry.setdefault(_MILLISECONDS[name], f"{one}ms")
+    if any(name in entry for name in ENDS):
+        return entry
+    for name in _RANGES:
+        both = _both(entry.get(name))
+        if both:
+            return {key: one for key, one in entry.items() if key != name} | both
+    return entry
+
+
+_LONGEST_LINE = 20_000
+
+
+def _both(value: object) -> dict[str, object]:
+    """Read a start and an end that stand in one value; empty if it holds no two times."""
+    if isinstance(value, str):
+        found = split_range(value)
+        return {"start": found[0], "end": found[1]} if found else {}
+    if isinstance(value, list | tuple) and len(value) == _BOTH:
+        return {"start": value[0], "end": value[1]}
+    if isinstance(value, Mapping):
+        start = next((value[name] for name in STARTS if value.get(name) is not None), None)
+        end = next((value[name] for name in ENDS if value.get(name) is not None), None)
+        return {"start": start, "end": end} if start is not None and end is not None else {}
+    return {}
+
+
+def decide_unit(data: object, facts: object) -> None:
+    """Decide whether the bare numbers of a whole answer are milliseconds, for validators below that read `facts`.
+
+    Pydantic has no other way to tell validators about the rest of an answer than its context.
+
+    Raises:
+        UnreadableTimeError: they lie behind the end in either unit.
+    """
+    duration = facts.get("duration") if isinstance(facts, dict) else None
+    if isinstance(facts, dict) and duration is not None:
+        facts["milliseconds"] = counts_milliseconds(_bare_times(data), duration=duration)
+
+
+def _bare_times(data: object) -> Iterator[object]:
+    """Find the times of an answer that are numbers without a unit, in whatever field they stand."""
+    waiting: list[object] = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, Mapping):
+            entry = spread(one)
+            assert isinstance(entry, Mapping)
+            for name, value in entry.items():
+                if name in _TIMES and is_bare(value):
+                    yield value
+                elif isinstance(value, list | tuple | Mapping):
+                    waiting.append(value)
+        elif isinstance(one, str):
+            entry = spread(one)
+            waiting += [entry] if isinstance(entry, Mapping) else []
+
+
+class Timed(BaseModel):
+    """Something between two moments, in seconds from the beginning.
+
+    Attributes:
+        may_lack_end: one that has no end is taken for one without length.
+    """
 
     model_config = ConfigDict(frozen=True)
+    may_lack_end: ClassVar[bool] = False
 
     start: float = Field(
         ge=0, description="When it begins: seconds from the beginning of the video, for example 12.5.",
-        validation_alias=AliasChoices(*_START),
+        validation_alias=AliasChoices(*STARTS),
     )  # fmt: skip
     end: float = Field(
         ge=0, description="When it ends: seconds from the beginning of the video.",
-        validation_alias=AliasChoices(*_END),
-    )  # fmt: skip
-    text: str = Field(
-        min_length=1, description="What is seen and heard meanwhile, in one sentence.",
-        validation_alias=AliasChoices(*_TEXT),
+        validation_alias=AliasChoices(*ENDS),
     )  # fmt: skip
 
     @model_validator(mode="before")
     @classmethod
-    def _split_range(cls, data: object) -> object:
-        """Take "00:12 - 00:15" in one field apart."""
-        if not isinstance(data, Mapping) or any(name in data for name in _END):
-            return data
-        for name in _RANGES:
-            both = split_range(data[name]) if isinstance(data.get(name), str) else None
-            if both is not None:
-                return {**{key: value for key, value in data.items() if key != name}, "start": both[0], "end": both[1]}
-        return data
+    def _spread(cls, data: object) -> object:
+        entry = spread(data)
+        if not cls.may_lack_end or not isinstance(entry, Mapping) or any(name in entry for name in ENDS):
+            return entry
+        start = next((entry[name] for name in STARTS if name in entry), None)
+        return entry if start is None else {**entry, "end": start}
 
     @field_validator("start", "end", mode="before")
     @classmethod
     def _read(cls, value: object, info: ValidationInfo) -> float:
-        facts = info.context if isinstance(info.context, Mapping) else {}
-        duration = facts.get("duration")
-        return read_time(value, duration=duration, milliseconds=bool(facts.get("milliseconds")))
+        return seconds_of(value, info)
+
+
+def seconds_of(value: object, info: ValidationInfo) -> float:
+    """Read a time in the unit that was decided for the whole answer."""
+    facts = info.context if isinstance(info.context, Mapping) else {}
+    return read_time(value, duration=facts.get("duration"), milliseconds=facts.get("milliseconds"))
+
+
+class TimedCaption(Timed):
+    """What happens between two moments, in seconds from the beginning."""
+
+    text: str = Field(
+        min_length=1, description="What is seen and heard meanwhile, in one sentence.",
+        validation_alias=AliasChoices(*TEXTS),
+    )  # fmt: skip
 
 
 class TimedCaptions(BaseModel):
@@ -111,31 +221,21 @@ class TimedCaptions(BaseModel):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What was put right, and what looks wrong."""
+        """What was corrected, and what looks wrong."""
         return self._notes
 
     @model_validator(mode="wrap")
     @classmethod
     def _put_right(cls, data: object, handler: Any, info: ValidationInfo) -> Self:  # noqa: ANN401  (pydantic's own)
-        facts = info.context if isinstance(info.context, dict) else {}
-        duration = facts.get("duration")
+        duration = info.context.get("duration") if isinstance(info.context, dict) else None
         if isinstance(data, list | tuple):
             data = {"captions": data}
-        if duration is not None:
-            # Validators below read the same context; pydantic has no other way to tell them.
-            facts["milliseconds"] = any(counts_milliseconds(time, duration=duration) for time in _bare_times(data))
+        decide_unit(data, info.context)
         made: Self = handler(data)
         captions, notes = arrange(made.captions, duration)
         right: Self = made.model_copy(update={"captions": captions})
         right._notes = notes
         return right
-
-
-def _bare_times(data: object) -> Iterator[object]:
-    entries = data.get("captions") if isinstance(data, Mapping) else None
-    for entry in entries if isinstance(entries, list | tuple) else ():
-        if isinstance(entry, Mapping):
-            yield from (entry[name] for name in (*_START, *_END) if name in entry)
 
 
 def arrange(

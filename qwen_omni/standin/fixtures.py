@@ -31,4 +31,12 @@ def standin(standin_server: Standin) -> Standin:
     """The session's stand-in with an empty log and an empty script."""
     standin_server.clear()
     standin_server.script = Script()
+    standin_server.nearly_right = None
     return standin_server
+
+
+@pytest.fixture(params=range(8))
+def nearly_right(request: pytest.FixtureRequest, standin: Standin) -> Standin:
+    """The stand-in, answering nearly right: a test that takes it runs eight times, with other mistakes each time."""
+    standin.nearly_right = request.param
+    return standin

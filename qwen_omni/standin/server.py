@@ -15,6 +15,7 @@ from qwen_omni.standin.app import make_app
 from qwen_omni.standin.asr import Tasks
 from qwen_omni.standin.intake import Intake
 from qwen_omni.standin.listener import Listener
+from qwen_omni.standin.nearly import NearlyRight
 from qwen_omni.standin.script import Script
 from qwen_omni.standin.service import State
 from qwen_omni.standin.signing import OssKey
@@ -49,6 +50,8 @@ class Standin:
         oss_region: The endpoint's region, which V4 signatures name.
         host: A loopback address.
         port: 0 takes a free one.
+        nearly_right: Spoil every answer that is not scripted, as real models do: a seed, or a `NearlyRight` that draws
+            from chosen ways.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -62,6 +65,7 @@ class Standin:
         oss_region: str = "cn-standin",
         host: str = _LOOPBACK,
         port: int = 0,
+        nearly_right: int | NearlyRight | None = None,
     ) -> None:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
@@ -71,6 +75,7 @@ class Standin:
         self._state = State(
             keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks
         )
+        self.nearly_right = nearly_right
         self._host = host
         self._port = port
         self._listener: Listener | None = None
@@ -109,6 +114,15 @@ class Standin:
     @script.setter
     def script(self, script: Script) -> None:
         self._state.script = script
+
+    @property
+    def nearly_right(self) -> NearlyRight | None:
+        """What spoils the answers; may be set to a seed, or to None, while running."""
+        return self._state.nearly
+
+    @nearly_right.setter
+    def nearly_right(self, chosen: int | NearlyRight | None) -> None:
+        self._state.nearly = NearlyRight(chosen) if isinstance(chosen, int) else chosen
 
     def clear(self) -> None:
         """Forget the logged requests."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qwen_omni.standin.asr import Tasks
     from qwen_omni.standin.facts import MediaFacts
     from qwen_omni.standin.limits import ModelLimits
+    from qwen_omni.standin.nearly import NearlyRight
     from qwen_omni.standin.script import FaultKind
 
 CHAT_PATH = "/compatible-mode/v1/chat/completions"
@@ -77,6 +78,7 @@ class State:
     requests: list[LoggedRequest] = field(default_factory=list)
     stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
     tasks: Tasks | None = None
+    nearly: NearlyRight | None = None
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -120,6 +122,8 @@ def _reply(
         answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
     except BadSchemaError as error:
         return _refused(invalid(f"Input should be a valid JSON schema: {error}"), streams=False)
+    if state.nearly is not None and scripted is None:
+        answer = state.nearly.spoil(answer)
     plain = not streams or (fault is not None and fault.kind == "plain_json")
     if plain:
         return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)

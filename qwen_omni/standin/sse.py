@@ -32,7 +32,10 @@ _AUDIO_LIFETIME = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """All that one turn says, ready to be written."""
+    """All that one turn says, ready to be written.
+
+    Text may come as a list of parts, and all tool calls under one index, as from other services of the kind.
+    """
 
     model: str
     text: str
@@ -45,6 +48,8 @@ class Answer:
     transcript_only: bool = False
     pcm: bytes = b""
     annotations: tuple[dict[str, str], ...] = ()
+    content_parts: bool = False
+    one_index: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4()}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -68,7 +73,7 @@ def events(answer: Answer) -> list[bytes]:
 
 def body(answer: Answer) -> bytes:
     """Return the answer to a request that did not stream."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    message: dict[str, Any] = {"role": "assistant", "content": _content(answer, answer.text)}
     message["reasoning_content"] = answer.reasoning or ""
     if answer.annotations:
         message["annotations"] = list(answer.annotations)
@@ -119,10 +124,15 @@ def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
         if answer.transcript_only and answer.pcm:
             yield {"audio": {"transcript": piece}}
         else:
-            yield {"content": piece, "reasoning_content": none} if thinks else {"content": piece}
+            content = _content(answer, piece)
+            yield {"content": content, "reasoning_content": none} if thinks else {"content": content}
     for index, call in enumerate(answer.tool_calls):
-        yield from _call_deltas(index, call, with_nulls=thinks)
+        yield from _call_deltas(0 if answer.one_index else index, call, with_nulls=thinks)
     yield from _sound_deltas(answer)
+
+
+def _content(answer: Answer, text: str) -> str | list[dict[str, str]]:
+    return [{"type": "text", "text": text}] if answer.content_parts else text
 
 
 def _call_deltas(index: int, call: ToolCall, *, with_nulls: bool) -> Iterator[dict[str, Any]]:

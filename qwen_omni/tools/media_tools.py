@@ -1,6 +1,7 @@
 """`MediaTools`: the tools of one folder, called by name, from threads or `asyncio`. Never raises what went wrong."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
+from qwen_omni.structured.ask import adrive, drive
 from qwen_omni.tools import steps
 from qwen_omni.tools.arguments import (
     Arguments,
@@ -162,13 +164,9 @@ class MediaTools:
         """
         meter = Meter(on_progress, clean=self._bench.told)
         try:
-            work = self._begin(name, arguments)
-            step = _go_on(work, None)
-            while not isinstance(step, ToolOutcome):
-                step = _go_on(work, self._do(step, meter))
+            return drive(self._begin(name, arguments), functools.partial(self._do, meter=meter))
         except Exception as error:  # noqa: BLE001  (a tool tells, it does not raise)
             return self._told(error)
-        return step
 
     async def acall(
         self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
@@ -176,13 +174,9 @@ class MediaTools:
         """Do what `call` does in `asyncio`. Cancelling it ends the work; what is finished is kept."""
         meter = Meter(on_progress, clean=self._bench.told)
         try:
-            work = self._begin(name, arguments)
-            step = _go_on(work, None)
-            while not isinstance(step, ToolOutcome):
-                step = _go_on(work, await self._ado(step, meter))
+            return await adrive(self._begin(name, arguments), functools.partial(self._ado, meter=meter))
         except Exception as error:  # noqa: BLE001
             return self._told(error)
-        return step
 
     def close(self) -> None:
         """Close the connection of `call`; the next call opens another."""
@@ -255,12 +249,3 @@ class MediaTools:
 
 def _rebuilt(root: Path, settings: Settings | None, model: str, transcriber: str | None) -> MediaTools:
     return MediaTools(root, settings=settings, model=model, transcriber=transcriber)
-
-
-def _go_on(work: Steps, result: object) -> Step | ToolOutcome:
-    """Give what is to be done next, or what came of it all."""
-    try:
-        return work.send(result)
-    except StopIteration as stop:
-        outcome: ToolOutcome = stop.value
-        return outcome

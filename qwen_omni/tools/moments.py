@@ -1,18 +1,19 @@
 """`find_moment`: when something is seen or heard. A long file goes through the engine for long videos."""
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
 
 from qwen_omni.ask import as_part
-from qwen_omni.captions.run import CaptionOptions, CaptionPlan, ask_until_valid, caption_request
 from qwen_omni.captions.schema import read_schema
+from qwen_omni.captions.timed import ENDS, STARTS, TEXTS, Timed, decide_unit
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import user
 from qwen_omni.profiles import profile_for
+from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.tools.arguments import FindMoment
 from qwen_omni.tools.outcome import ToolOutcome, bounded, line
 from qwen_omni.tools.steps import Bench, Local, Steps, Work
@@ -32,20 +33,29 @@ _TASK = (
 _QUESTION = "At which moments is this seen or heard: {query}"
 
 
-class Moment(BaseModel):
+class Moment(Timed):
     """A stretch of time in which something is seen or heard."""
 
-    model_config = ConfigDict(frozen=True)
+    may_lack_end: ClassVar[bool] = True
 
-    start: float = Field(ge=0, description="Second at which it begins.")
-    end: float = Field(ge=0, description="Second at which it ends.")
-    what: str = Field(description="What is seen or heard then, in a few words.")
+    start: float = Field(ge=0, description="Second at which it begins.", validation_alias=AliasChoices(*STARTS))
+    end: float = Field(ge=0, description="Second at which it ends.", validation_alias=AliasChoices(*ENDS))
+    what: str = Field(
+        description="What is seen or heard then, in a few words.",
+        validation_alias=AliasChoices("what", *(name for name in TEXTS if name != "what")),
+    )
 
 
 class Moments(BaseModel):
     """All moments that were found."""
 
     moments: list[Moment] = Field(description="In order of time; empty if there is none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
 
 
 def find_moment(bench: Bench, asked: FindMoment) -> Steps:
@@ -117,7 +127,8 @@ def _through(
 def _ask(bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
     question = user(as_part(source, info.kind), _TASK.format(query=asked.query))
-    request = caption_request(schema, question, CaptionOptions(model=bench.model))
-    captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
+    request = object_request(schema, question, model=bench.model)
+    facts = {} if info.duration is None else {"duration": float(info.duration)}
+    captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema, facts=facts))
     told: Moments = captioned.value
     return [one.model_copy(update={"end": max(one.start, one.end)}) for one in told.moments]

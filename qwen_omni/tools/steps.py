@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from qwen_omni.ask import as_part
 from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.prompt import TASK
-from qwen_omni.captions.run import CaptionOptions, CaptionPlan, ask_until_valid, caption_request
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import UnsupportedMediaError
@@ -21,6 +20,7 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Sampling, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.tools.arguments import AskVideo, CaptionVideo, ProbeMedia, TranscribeAudio
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.outcome import ToolOutcome, bounded, line, without_places
@@ -180,7 +180,7 @@ def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
     schema = read_schema(VideoCaption)
-    request = caption_request(schema, user(as_part(source, info.kind), TASK), CaptionOptions(model=bench.model))
+    request = object_request(schema, user(as_part(source, info.kind), TASK), model=bench.model)
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
     value: VideoCaption = captioned.value
     return ToolOutcome(

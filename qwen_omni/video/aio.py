@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from qwen_omni.calls import Outgoing
-from qwen_omni.captions.run import AsyncAsker, acarry_out
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
+from qwen_omni.structured.ask import AsyncAsker, acarry_out
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action
 from qwen_omni.video.threads import Payee, most_at_once, take_in

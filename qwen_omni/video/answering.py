@@ -209,6 +209,7 @@ class _Passes:
                 "findings": list(self._helpful.values()),
                 "looked_again": sorted(self._closer),
                 "gaps": gaps_of(gaps),
+                "truncated": answered.truncated or any(one.truncated for one in self._findings.values()),
                 "this_run": to_bill([one for run in self._runs for one in run.worker.paid], self._settings),
                 "notices": tuple(dict.fromkeys(text for run in self._runs for text in run.reports())),
             }

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeVar
 
-from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.media.segments import Segment
 from qwen_omni.messages import MediaPart, Message, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
+from qwen_omni.structured.ask import Captioned, CaptionPlan, json_mode
 from qwen_omni.video import prompts
 from qwen_omni.video.joining import JoinAnswer, Joined, notes_text
 from qwen_omni.video.notes import SegmentAnswer, SegmentNotes, VideoFacts, WholeAnswer, to_notes
@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 class Task(Protocol[T]):
     """One use of a long video."""
+
+    @property
+    def options(self) -> SummaryOptions:
+        """What was chosen."""
 
     @property
     def told(self) -> Mapping[str, Any]:
@@ -92,6 +96,7 @@ def plan_asking(
     return CaptionPlan(
         request=ChatRequest(model=model, messages=(told, question), options=_options(options, wanted, part)),
         schema=wanted,
+        allow_truncated=options.allow_truncated,
         facts={} if duration is None else {"duration": duration},
     )
 
@@ -100,8 +105,7 @@ def _options(options: SummaryOptions, schema: CaptionSchema, part: MediaPart | N
     if part is None and not isinstance(options.text_model, str):
         return ChatOptions()  # a model of the caller's own; it is told everything in words
     profile = profile_for(options.model if part is not None else options.text_model_name)
-    is_object = schema.json_schema.get("type") != "array"
-    return ChatOptions(thinking=options.thinking, json_mode=profile.json_object and is_object)
+    return ChatOptions(thinking=options.thinking, json_mode=json_mode(profile, schema))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,4 +190,7 @@ def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:
 def to_joined(captioned: Captioned[Any], model: str) -> Joined:
     """Keep what came of joining."""
     answer: JoinAnswer = captioned.value
-    return Joined(summary=answer.summary, chapters=answer.chapters, model=model, usages=captioned.usages)
+    return Joined(
+        summary=answer.summary, chapters=answer.chapters, model=model, usages=captioned.usages,
+        truncated=captioned.truncated,
+    )  # fmt: skip

@@ -1,11 +1,10 @@
 """Chapters as models write them, and times as people read them. Pure."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from qwen_omni.captions.timecode import read_time
+from qwen_omni.captions.timed import STARTS, seconds_of, spread
 
 MOST_CHAPTERS = 40
 
@@ -22,12 +21,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def _seconds(value: object, info: ValidationInfo) -> float:
-    facts = info.context if isinstance(info.context, Mapping) else {}
-    return read_time(value, duration=facts.get("duration"))
-
-
-ChapterTime = Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "string"})]
+ChapterTime = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema({"type": "string"})]
 """Seconds, that models read and write as a clock."""
 
 
@@ -36,11 +30,19 @@ class ChapterAnswer(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    start: ChapterTime = Field(description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes.")
+    start: ChapterTime = Field(
+        description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes.",
+        validation_alias=AliasChoices(*STARTS),
+    )
     title: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 80})] = Field(
         min_length=1, description="A title of a few words."
     )
     summary: str = Field(default="", description="What it is about, in one or two sentences.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: object) -> object:
+        return spread(data)
 
 
 def few_chapters(schema: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ back as clocks and become seconds.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from qwen_omni.captions.timed import decide_unit
 from qwen_omni.responses import Usage
 from qwen_omni.video.chapters import ChapterAnswer, clock, few_chapters
 from qwen_omni.video.notes import SegmentNotes, TimedNote
@@ -25,7 +26,8 @@ class JoinAnswer(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_list(cls, data: object) -> object:
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
         if isinstance(data, Mapping) and data.get("chapters", ()) is None:
             return {**data, "chapters": ()}
         return data
@@ -40,6 +42,7 @@ class Joined(BaseModel):
     chapters: tuple[ChapterAnswer, ...] = ()
     model: str = ""
     usages: tuple[Usage, ...] = ()
+    truncated: bool = False
     reused: bool = Field(default=False, exclude=True)
 
     @property

@@ -5,18 +5,16 @@ never dropped: a time outside of the segment is moved to its border and counted 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from qwen_omni.captions.timecode import counts_milliseconds, split_range
-from qwen_omni.captions.timed import TimedCaption
+from qwen_omni.captions.timed import ENDS, STARTS, TEXTS, TimedCaption, decide_unit
 from qwen_omni.responses import Usage
 from qwen_omni.video.chapters import ChapterAnswer, few_chapters
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?")
-_TIMES = ("start", "end")
 _LISTS = ("events", "on_screen_text", "speech")
 _ALL_LISTS = (*_LISTS, "chapters")
 
@@ -24,35 +22,17 @@ _ALL_LISTS = (*_LISTS, "chapters")
 class Moment(TimedCaption):
     """Something between two moments."""
 
+    may_lack_end: ClassVar[bool] = True
+
     start: float = Field(
         ge=0, description="When it begins: seconds from the beginning of this clip, for example 12.5.",
-        validation_alias=TimedCaption.model_fields["start"].validation_alias,
+        validation_alias=AliasChoices(*STARTS),
     )  # fmt: skip
     end: float = Field(
         ge=0, description="When it ends: seconds from the beginning of this clip.",
-        validation_alias=TimedCaption.model_fields["end"].validation_alias,
+        validation_alias=AliasChoices(*ENDS),
     )  # fmt: skip
-    text: str = Field(
-        min_length=1, description="What it is, in one sentence.",
-        validation_alias=TimedCaption.model_fields["text"].validation_alias,
-    )  # fmt: skip
-
-    @model_validator(mode="before")
-    @classmethod
-    def _give_an_end(cls, data: object) -> object:
-        """Take a moment without an end for one without length."""
-        if not isinstance(data, Mapping) or any(name in data for name in _names("end")):
-            return data
-        start = next((data[name] for name in _names("start") if name in data), None)
-        if start is None or (isinstance(start, str) and split_range(start)):
-            return data
-        return {**data, "end": start}
-
-
-def _names(field: str) -> list[str]:
-    """Give the spellings of a field that are read."""
-    alias = TimedCaption.model_fields[field].validation_alias
-    return [name for name in alias.choices if isinstance(name, str)] if isinstance(alias, AliasChoices) else [field]
+    text: str = Field(min_length=1, description="What it is, in one sentence.", validation_alias=AliasChoices(*TEXTS))
 
 
 class SegmentAnswer(BaseModel):
@@ -80,10 +60,7 @@ class SegmentAnswer(BaseModel):
         """Leave out entries without words, and find out whether bare numbers are milliseconds."""
         if not isinstance(data, Mapping):
             return data
-        facts = info.context if isinstance(info.context, dict) else {}
-        duration = facts.get("duration")
-        if duration is not None:
-            facts["milliseconds"] = any(counts_milliseconds(time, duration=duration) for time in _times(data))
+        decide_unit(data, info.context)
         return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
 
     @field_validator("language")
@@ -92,20 +69,21 @@ class SegmentAnswer(BaseModel):
         return told.strip() if _LANGUAGE.fullmatch(told.strip()) else ""
 
 
-def _times(data: Mapping[str, Any]) -> Iterator[object]:
-    for name in _LISTS:
-        for entry in data.get(name) or ():
-            if isinstance(entry, Mapping):
-                yield from (entry[time] for time in _TIMES if time in entry)
-
-
 def _with_words(entries: object) -> object:
     """Take a missing list for an empty one; entries that say nothing are none."""
     if entries is None:
         return []
     if not isinstance(entries, list | tuple):
         return entries
-    return [one for one in entries if not (isinstance(one, Mapping) and one.get("text", "…") in ("", None))]
+    return [one for one in entries if not _says_nothing(one)]
+
+
+def _says_nothing(entry: object) -> bool:
+    """Whether an entry has a field for its text, and nothing in it."""
+    if not isinstance(entry, Mapping):
+        return entry is None
+    texts = [entry[name] for name in TEXTS if name in entry]
+    return bool(texts) and all(text is None or text == "" for text in texts)
 
 
 class WholeAnswer(SegmentAnswer):

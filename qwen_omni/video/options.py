@@ -85,6 +85,8 @@ class SummaryOptions:
         reduce_tokens: how many tokens of notes are joined in one step; longer ones are joined in a tree.
         budget: how the file of a segment is made; by `detail` if not given.
         thinking: whether the models think first. Off, because it is billed as output and may spoil JSON.
+        allow_truncated: accept notes and joins that were cut by the token limit or by content inspection, with a
+            notice; otherwise a segment whose answer was cut is a gap, and a cut join ends the run.
         checkpoint: the folder of checkpoints; `True` is the usual one in the cache folder, `False` keeps none.
         reuse_unverified: whether answers count that an older version stored without recording who gave them.
         workers: threads that prepare segments; as many as there are cores, up to four, if not given.
@@ -111,6 +113,7 @@ class SummaryOptions:
     reduce_tokens: int = 60_000
     budget: MediaBudget | None = None
     thinking: bool | Effort = False
+    allow_truncated: bool = False
     checkpoint: bool | Path = True
     reuse_unverified: bool = False
     workers: int | None = None

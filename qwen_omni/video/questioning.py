@@ -3,17 +3,19 @@
 What was found is joined to one answer, in a tree where it is too much for one step.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.captions.schema import read_schema
+from qwen_omni.captions.timed import STARTS, TEXTS, decide_unit, spread
 from qwen_omni.media.segments import Segment
 from qwen_omni.messages import MediaPart
 from qwen_omni.responses import Usage
+from qwen_omni.structured.ask import Captioned, CaptionPlan
 from qwen_omni.video import prompts
 from qwen_omni.video.asking import Joining, plan_asking, with_material
 from qwen_omni.video.chapters import ChapterTime, clock
@@ -29,7 +31,9 @@ def _relevance(value: object) -> float:
     """Take numbers, percents and yes or no for how much a segment helps."""
     if isinstance(value, bool) or value is None:
         return float(bool(value))
-    number = float(str(value).strip().rstrip("%"))
+    number = float(str(value).strip().rstrip("%")) if isinstance(value, int | float | str) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{str(value)[:40]!r} is not a number from 0 to 1")
     return min(1.0, max(0.0, number / 100 if number > 1 else number))
 
 
@@ -44,6 +48,12 @@ class FindingsAnswer(BaseModel):
     found: str = Field(default="", description="What it holds for the answer, in one or two sentences; else empty.")
     evidence: tuple[Moment, ...] = Field(default=(), description="What shows it, with when it is seen or heard.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
+
 
 class Findings(BaseModel):
     """What one segment holds for the question; times are seconds of the whole."""
@@ -57,6 +67,7 @@ class Findings(BaseModel):
     found: str = ""
     evidence: tuple[TimedNote, ...] = ()
     usages: tuple[Usage, ...] = ()
+    truncated: bool = False
 
 
 class Evidence(BaseModel):
@@ -64,8 +75,16 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    time: ChapterTime = Field(description="When, as a clock h:mm:ss or mm:ss, taken from the findings.")
-    text: str = Field(min_length=1, description="What shows it.")
+    time: ChapterTime = Field(
+        description="When, as a clock h:mm:ss or mm:ss, taken from the findings.",
+        validation_alias=AliasChoices("time", *(name for name in STARTS if name != "time")),
+    )
+    text: str = Field(min_length=1, description="What shows it.", validation_alias=AliasChoices(*TEXTS))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: object) -> object:
+        return spread(data)
 
 
 class AnswerAnswer(BaseModel):
@@ -75,6 +94,12 @@ class AnswerAnswer(BaseModel):
 
     answer: str = Field(min_length=1, description="The answer, in a few sentences.")
     evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
 
 
 class Answered(BaseModel):
@@ -86,6 +111,7 @@ class Answered(BaseModel):
     evidence: tuple[Evidence, ...] = ()
     model: str = ""
     usages: tuple[Usage, ...] = ()
+    truncated: bool = False
     reused: bool = Field(default=False, exclude=True)
 
     @property
@@ -108,6 +134,7 @@ class VideoAnswer(BaseModel):
         looked_again: segments that were looked at again, at more frames a second; one whose closer look failed for
             good is not among them, and what was found of it from afar counts.
         gaps: segments that nothing is known of.
+        truncated: the answer, or what a segment holds, was cut short (`allow_truncated=True`).
         this_run: what this run has used and cost.
         notices: what somebody should know: answers that could not be kept, entries that could not be read.
     """
@@ -121,6 +148,7 @@ class VideoAnswer(BaseModel):
     findings: tuple[Findings, ...] = ()
     looked_again: tuple[int, ...] = ()
     gaps: tuple[FailedSegment, ...] = ()
+    truncated: bool = False
     this_run: Bill = Bill()
     notices: tuple[str, ...] = ()
 
@@ -161,7 +189,7 @@ class QuestionTask:
         ]
         return Findings(
             index=segment.index, start=start, end=float(segment.end), relevance=answer.relevance, found=answer.found,
-            evidence=tuple(evidence), usages=captioned.usages,
+            evidence=tuple(evidence), usages=captioned.usages, truncated=captioned.truncated,
         )  # fmt: skip
 
     def dump(self, answer: Findings) -> str:
@@ -194,7 +222,10 @@ class QuestionTask:
 def to_answered(captioned: Captioned[Any], model: str) -> Answered:
     """Keep an answer."""
     answer: AnswerAnswer = captioned.value
-    return Answered(answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages)
+    return Answered(
+        answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages,
+        truncated=captioned.truncated,
+    )  # fmt: skip
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:

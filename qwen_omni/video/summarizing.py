@@ -162,6 +162,6 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
             "text_model": options.text_model_name if whole is None else "",
             "this_run": to_bill(run.worker.paid, settings),
             "whole_run": to_bill(run.checkpoint.paid(), settings),
-            **told_by(notes, run.reports()),
+            **told_by(notes, run.reports(), summary_cut=isinstance(joined, Joined) and joined.truncated),
         }
     )

@@ -193,8 +193,10 @@ def gaps_of(gaps: Iterable[Gap]) -> tuple[FailedSegment, ...]:
     return tuple(FailedSegment(segment=gap.index, start=gap.start, end=gap.end, reason=gap.reason) for gap in told)
 
 
-def told_by(notes: Sequence[SegmentNotes], reports: Sequence[str] = ()) -> dict[str, object]:
-    """Give the fields of a summary that come from notes alone, with what else is to be reported."""
+def told_by(
+    notes: Sequence[SegmentNotes], reports: Sequence[str] = (), *, summary_cut: bool = False
+) -> dict[str, object]:
+    """Return the fields of a summary that come from notes alone, with what was cut and what else is to be reported."""
     timeline = to_timeline(notes)
     languages = [one.language for one in notes if one.language]
     notices = [
@@ -202,6 +204,8 @@ def told_by(notes: Sequence[SegmentNotes], reports: Sequence[str] = ()) -> dict[
         for one in notes
         if one.truncated
     ]
+    if summary_cut:
+        notices.append("The answer that joins the notes was cut short; the last chapters may be missing.")
     moved = sum(one.moved_times for one in notes)
     if moved:
         notices.append(f"{moved} times lay outside of their segment and were moved to its border.")

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from qwen_omni.calls import Outgoing
-from qwen_omni.captions.run import Asker, carry_out
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.watch import StoppedError
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
+from qwen_omni.structured.ask import Asker, carry_out
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action, Rules
 from qwen_omni.video.worker import Asking, Delivering, News, Worker

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from qwen_omni.calls import Outgoing
-from qwen_omni.captions.run import Captioned, CaptionPlan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import Segment
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
+from qwen_omni.structured.ask import Captioned, CaptionPlan
 from qwen_omni.video.asking import Joining, Task
 from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
 from qwen_omni.video.footage import Footage
@@ -162,6 +162,9 @@ class Worker(Generic[T]):
         tokens = self._tokens(prepared, segment)
         return lambda machine, _: machine.prepared(segment, tokens)
 
+    def _usable(self, kept: object) -> bool:
+        return self.task.options.allow_truncated or not getattr(kept, "truncated", False)
+
     def _tokens(self, prepared: Prepared, segment: Segment) -> int:
         planned = prepared.plan.tokens or 0
         share = segment.duration / self.footage.piece_seconds if prepared.plan is not self.footage.whole else 1
@@ -189,26 +192,30 @@ class Worker(Generic[T]):
         return self.checkpoint.claim(step, alive=self.alive)
 
     def _load(self, segment: Segment, written: str) -> T | None:
-        """Read a stored answer; one that is damaged, or about other seconds, is removed and counts for nothing."""
+        """Read a stored answer; one that is damaged, cut, or about other seconds, is removed and counts for nothing."""
         try:
             answer = self.task.load(written)
         except ValueError:
             self.checkpoint.discard(step_of(segment), written)
             return None
         placed: Any = answer
-        if (placed.index, placed.start, placed.end) != (segment.index, float(segment.start), float(segment.end)):
+        place = (segment.index, float(segment.start), float(segment.end))
+        if (placed.index, placed.start, placed.end) != place or not self._usable(answer):
             self.checkpoint.discard(step_of(segment), written)
             return None
         return answer
 
     def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
-        """Read a stored join; `None`, and removed, if it is damaged."""
+        """Read a stored join; `None`, and removed, if it is damaged, or was cut and must not be."""
         assert self._join is not None
         try:
-            return self._join.kind.model_validate_json(written).model_copy(update={"reused": True})
+            joined = self._join.kind.model_validate_json(written)
         except ValueError:
+            joined = None
+        if joined is None or not self._usable(joined):
             self.checkpoint.discard(step, written)
             return None
+        return joined.model_copy(update={"reused": True})
 
     def _before_join(self, action: Reduce) -> "Asking | News[T]":
         assert self._join is not None, "the machine joins only where there is something to ask"

@@ -232,11 +232,18 @@ def test_with_structured_output(schema: Any, llm: ChatQwenOmni, video: TruthMedi
 
 
 def test_with_structured_output_checks_a_json_schema(llm: ChatQwenOmni, standin: Standin) -> None:
-    """An answer that breaks a JSON schema raises; with `include_raw` it is told."""
+    """An answer that breaks a JSON schema is asked for once more, then it raises; with `include_raw` it is told."""
     schema = {"title": "Tent", "type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
-    standin.script.reply('{"colour": 3}').reply('{"color": "red"}')
+    standin.script.reply('{"colour": 3}').reply('{"colour": "red"}')
+    assert llm.with_structured_output(schema).invoke("A tent?") == {"colour": "red"}
+    assert "not of type" in standin.requests[1].body["messages"][-1]["content"]
+    for _ in range(3):
+        standin.script.reply('{"colour": 3}')
     with pytest.raises(OutputParserException, match="not of type"):
         llm.with_structured_output(schema).invoke("A tent?")
+    with pytest.raises(OutputParserException, match="not of type"):
+        llm.with_structured_output(schema, repair=False).invoke("A tent?")
+    standin.script.reply('{"color": "red"}')
     raw: Any = llm.with_structured_output(schema, include_raw=True).invoke("A tent?")
     assert raw["parsed"] is None
     assert isinstance(raw["parsing_error"], CaptionSyntaxError)

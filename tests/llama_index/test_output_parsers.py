@@ -66,7 +66,7 @@ def test_errors(parser_class) -> None:
 
 def test_duration(parser_class) -> None:
     """With `duration=` times behind the end of the video are cut."""
-    timed = parser_class(TimedCaptions, duration=5).parse('[{"start": 4, "end": 9, "text": "x"}]')
+    timed = parser_class(TimedCaptions, duration=5).parse('[{"start": 4, "end": 7, "text": "x"}]')
     assert timed.captions[0].end == 5
 
 

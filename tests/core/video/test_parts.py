@@ -127,8 +127,8 @@ READ = [
     ('{"summary": "s", "events": [{"start": 5, "text": "t"}]}', (95.0, 95.0)),
     ('{"summary": "s", "events": [{"time": "00:05 - 00:07", "text": "t"}]}', (95.0, 97.0)),
     ('{"summary": "s", "events": [{"start": 7, "end": 5, "text": "t"}]}', (95.0, 97.0)),
-    ('{"summary": "s", "events": [{"start": 29, "end": 400.5, "text": "t"}]}', (119.0, 120.0)),
-    ('{"summary": "s", "events": [{"start": 400.5, "end": 401.5, "text": "t"}]}', (120.0, 120.0)),
+    ('{"summary": "s", "events": [{"start": 29, "end": 40.5, "text": "t"}]}', (119.0, 120.0)),
+    ('{"summary": "s", "events": [{"start": 40.5, "end": 41.5, "text": "t"}]}', (120.0, 120.0)),
     ('{"summary": "s", "events": [{"start": 5000, "end": 7000, "text": "t"}]}', (95.0, 97.0)),
     (
         ('```json\n{"summary": "s", "events": [{"start": 5, "end": 7, "text": "t"}, '
@@ -150,6 +150,33 @@ def test_answers_are_read_as_models_write_them(text, times):
     notes = to_notes(answer, index=3, start=90, end=120)
     assert [(one.start, one.end) for one in notes.events] == [times]
     assert notes.language == ""
+
+
+FOREIGN = [
+    '{"summary": "s", "events": true}', '{"summary": "s", "events": [], "speech": 1.5}', '{"summary": {"a": 1}, "events": []}',
+    '{"summary": "s", "events": {"a": 1}}', '{"summary": "s", "events": [[1]]}', '{"summary": "s", "events": [7]}',
+    '{"summary": "s", "events": [{"start": %s, "end": 1, "text": "t"}]}' % ("9" * 400),
+    '{"summary": "s", "events": [{"start": 1e999, "end": 1, "text": "t"}]}',
+    '{"summary": "s", "events": [{"start": 400, "end": 500, "text": "t"}, {"start": 1, "end": 90000, "text": "t"}]}',
+    '{"summary": "s", "events": [{"start": true, "end": 1, "text": "t"}]}',
+    '{"summary": "s", "events": [{"start": [1], "end": 1, "text": "t"}]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FOREIGN, ids=range(len(FOREIGN)))
+def test_what_is_foreign_is_a_schema_error(text):
+    """Wrong types and numbers without end never raise anything bare: they are what the model is asked again about."""
+    with pytest.raises(CaptionSyntaxError) as caught:
+        parse_caption(text, read_schema(SegmentAnswer), facts={"duration": 30.0})
+    assert caught.value.problems
+    assert all(len(problem) < 400 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("field", ["on_screen_text", "speech", "language"])
+def test_null_means_the_default(field):
+    """A null in a field that has a default is the default."""
+    made = parse_caption('{"summary": "s", "events": [], "%s": null}' % field, read_schema(SegmentAnswer)).value
+    assert getattr(made, field) == SegmentAnswer.model_fields[field].default
 
 
 def test_an_answer_without_events_is_asked_for_again():

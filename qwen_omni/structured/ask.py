@@ -1,0 +1,384 @@
+"""Ask for an object: the request, JSON mode, one repair, truncation. Every door decides these here and nowhere else.
+
+The frameworks' words differ, so a question (`Q`) and an answer (`A`) are opaque here: `ObjectQuestion` knows how to
+look at an answer and how to put a question again. `ask_for_object` is a generator that yields what to ask and is sent
+the answers; `drive` and `adrive` do the asking.
+
+An answer is whole, or it is an error:
+
+- It breaks the schema: it is asked for once more, with what was wrong; then `CaptionSyntaxError`.
+- It was cut, by the token limit or by content inspection, or its text ends inside the object whatever the service says:
+  `TruncatedAnswerError` with what arrived. It is not asked for again: the next answer would be cut at the same place,
+  and billed. `allow_truncated=True` accepts a cut object that satisfies the schema, with a flag.
+"""
+
+import warnings
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from qwen_omni.captions.parse import CaptionStream, Parsed, parse_caption
+from qwen_omni.captions.prompt import complaint, instructions
+from qwen_omni.captions.schema import CaptionSchema
+from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
+from qwen_omni.messages import Message, TextPart, user
+from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.responses import Response, Usage
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_CUT = frozenset({"length", "content_filter", "max_tokens", "model_length"})
+"""Why an answer ends before it is complete, in the words of the service and of other models."""
+_WHY = {
+    "length": "at the limit of output tokens; allow more (max_tokens), or ask for less",
+    "content_filter": "because content inspection stopped it; asking in other words may help",
+    "incomplete": "although the service calls it complete; ask again, or ask for less",
+}
+_LONGEST_REPEATED = 4000
+"""Characters of a bad answer that are sent back with the repair; a runaway answer would be billed in full."""
+
+
+class TruncatedAnswerWarning(UserWarning):
+    """A truncated object was accepted, because `allow_truncated=True` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerText:
+    """What decides about an answer.
+
+    Attributes:
+        text: the words that hold the object, or the arguments of the tool call that does.
+        finish_reason: why the model stopped, as far as is known.
+    """
+
+    text: str
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How answers are read.
+
+    Attributes:
+        schema: what an answer must look like.
+        facts: what validators may want to know, such as `{"duration": 60.0}`.
+        allow_truncated: accept an object that was cut, if it satisfies the schema.
+    """
+
+    schema: CaptionSchema
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    allow_truncated: bool = False
+
+
+def read_answer(answer: AnswerText, options: ReadOptions) -> Parsed:
+    """Read an object out of a whole answer.
+
+    Raises:
+        TruncatedAnswerError: it was cut.
+        CaptionSyntaxError: it holds no JSON, or JSON that breaks the schema.
+    """
+    try:
+        parsed = parse_caption(answer.text, options.schema, facts=options.facts)
+    except CaptionSyntaxError as error:
+        raise _judged(error, answer) from error.__cause__
+    return _accepted(parsed, answer, options)
+
+
+class ObjectStream:
+    """Reads an object out of an answer while it comes: `feed` returns partials, `end` what `read_answer` returns."""
+
+    def __init__(self, options: ReadOptions, *, shows: bool = True) -> None:
+        self._options = options
+        self._stream = CaptionStream(options.schema, facts=options.facts, shows=shows)
+
+    @property
+    def text(self) -> str:
+        """Everything that was fed."""
+        return self._stream.text
+
+    def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
+        """Read on; return the new partial, or `None` if there is nothing new to show.
+
+        Raises:
+            CaptionSyntaxError: brackets lie too deep inside each other.
+        """
+        return self._stream.feed(piece)
+
+    def end(self, finish_reason: str | None = None) -> Parsed:
+        """Read the whole; raises as `read_answer` does."""
+        answer = AnswerText(self.text, finish_reason)
+        try:
+            parsed = self._stream.end()
+        except CaptionSyntaxError as error:
+            raise _judged(error, answer) from error.__cause__
+        return _accepted(parsed, answer, self._options)
+
+
+def _accepted(parsed: Parsed, answer: AnswerText, options: ReadOptions) -> Parsed:
+    reason = _reason(answer, ends_inside=parsed.truncated)
+    if reason is None:
+        return parsed
+    if options.allow_truncated:
+        return replace(parsed, truncated=True)
+    raise _truncated(answer, reason, parsed.read)
+
+
+def _judged(error: CaptionSyntaxError, answer: AnswerText) -> QwenOmniError:
+    """Choose the error of an answer that cannot be used."""
+    reason = _reason(answer, ends_inside=error.truncated)
+    return error if reason is None else _truncated(answer, reason, error.kept)
+
+
+def _reason(answer: AnswerText, *, ends_inside: bool) -> str | None:
+    """Name why an answer is not whole; `None` if it is."""
+    told = (answer.finish_reason or "").lower()
+    if told in _CUT:
+        return "content_filter" if told == "content_filter" else "length"
+    return "incomplete" if ends_inside else None
+
+
+def _truncated(answer: AnswerText, reason: str, partial: object) -> TruncatedAnswerError:
+    what = "The answer was cut" if reason != "incomplete" else "The answer ends inside the object"
+    return TruncatedAnswerError(
+        f"{what} after {len(answer.text):,} characters, {_WHY[reason]}. What arrived is in the error's `partial`.",
+        partial=partial,
+        text=answer.text,
+        reason=reason,
+    )
+
+
+def warn_if_truncated(parsed: Parsed) -> Any:  # noqa: ANN401  (whatever the schema says)
+    """Return the object alone, for doors that return nothing else; one that was cut is accepted with a warning."""
+    if parsed.truncated:
+        warnings.warn(
+            "The answer was truncated: the end of the object is missing (allow_truncated=True).",
+            TruncatedAnswerWarning,
+            stacklevel=3,
+        )
+    return parsed.value
+
+
+# --- Asking, and asking again ---
+
+
+@dataclass(frozen=True, kw_only=True)  # not slots: a frozen generic class cannot be called with its types then
+class ObjectQuestion(Generic[Q, A]):
+    """A question whose answer is an object.
+
+    Attributes:
+        question: what is asked, in the words of whoever asks.
+        look: what decides about an answer.
+        again: the question, once more: what was asked, what the model said, and what is wrong with that.
+        reading: how answers are read.
+        repair: ask once more if an answer breaks the schema.
+        usage: what an answer used, as far as is known.
+    """
+
+    question: Q
+    look: Callable[[A], AnswerText]
+    again: Callable[[Q, str, str], Q]
+    reading: ReadOptions
+    repair: bool = True
+    usage: Callable[[A], Usage | None] = lambda _: None
+
+
+def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed, tuple[A, ...]]]:
+    """Yield what to ask, be sent the answers, return the object and all answers: one question, one more if need be.
+
+    An error that whoever asks throws in ends it; where that is one that may pass, the repair is given up and what was
+    wrong with the first answer is raised, so that nobody asks the first question again, which was paid for.
+
+    Raises:
+        CaptionSyntaxError: the last answer breaks the schema.
+        TruncatedAnswerError: an answer was cut.
+    """
+    first = yield asked.question
+    try:
+        return _looked(asked, first), (first,)
+    except CaptionSyntaxError as error:
+        if not asked.repair:
+            raise
+        wrong = error
+    try:
+        second = yield asked.again(asked.question, shortened(wrong.text), complaint(wrong))
+    except QwenOmniError as failure:
+        if not failure.retryable:
+            raise
+        wrong.add_note(f"Asking again failed: {failure}")
+        raise wrong from failure
+    try:
+        return _looked(asked, second), (first, second)
+    except (CaptionSyntaxError, TruncatedAnswerError) as error:
+        error.usages = _usages(asked, first, second)
+        error.add_note("Asked twice: the first answer did not follow the schema either.")
+        raise
+
+
+def _looked(asked: ObjectQuestion[Q, A], answer: A) -> Parsed:
+    try:
+        return read_answer(asked.look(answer), asked.reading)
+    except (CaptionSyntaxError, TruncatedAnswerError) as error:
+        error.usages = _usages(asked, answer)
+        raise
+
+
+def _usages(asked: ObjectQuestion[Q, A], *answers: A) -> tuple[Usage, ...]:
+    return tuple(usage for answer in answers if (usage := asked.usage(answer)) is not None)
+
+
+def shortened(text: str) -> str:
+    """Shorten a bad answer for the turn that asks again: its beginning and its end.
+
+    Example:
+        >>> len(shortened("x" * 100_000)) < 5000, shortened("")
+        (True, '(nothing)')
+    """
+    if len(text) <= _LONGEST_REPEATED:
+        return text or "(nothing)"
+    half = _LONGEST_REPEATED // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"
+
+
+# --- The core's own requests ---
+
+
+def json_mode(profile: Profile, schema: CaptionSchema | None = None) -> bool:
+    """Whether JSON mode is switched on: where the model has it, for answers that are objects (it knows no others)."""
+    return profile.json_object and (schema is None or schema.json_schema.get("type") != "array")
+
+
+def object_request(
+    schema: CaptionSchema,
+    question: Message,
+    *,
+    model: str,
+    language: str | None = None,
+    thinking: bool | Effort = False,
+) -> ChatRequest:
+    """Write a request for an object: JSON mode where there is one, the schema in the prompt, thinking off."""
+    told = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
+    return ChatRequest(
+        model=model,
+        messages=(told, question),
+        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile_for(model), schema)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captioned(Generic[T]):
+    """An object and how it came about.
+
+    Attributes:
+        value: the object, validated.
+        truncated: the answer was cut (`allow_truncated=True`); the last text may be cut short.
+        mended: kinds of mistakes in the JSON that were read over.
+        responses: the model's answers; two if the first broke the schema.
+    """
+
+    value: T
+    truncated: bool = False
+    mended: tuple[str, ...] = ()
+    responses: tuple[Response, ...] = ()
+
+    @property
+    def repaired(self) -> bool:
+        """Whether the model had to be asked twice."""
+        return len(self.responses) > 1
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        """What each answer used, as far as the service reported it."""
+        return tuple(response.usage for response in self.responses if response.usage is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionPlan:
+    """What will be asked, and how the answer will be read."""
+
+    request: ChatRequest
+    schema: CaptionSchema
+    repair: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    allow_truncated: bool = False
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How answers are read."""
+        return ReadOptions(schema=self.schema, facts=self.facts, allow_truncated=self.allow_truncated)
+
+
+def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Captioned[Any]]:
+    """Yield what to ask, be sent the answers, return the object; raises as `ask_for_object` does."""
+    asked = ObjectQuestion[ChatRequest, Response](
+        question=plan.request,
+        look=lambda response: AnswerText(response.text, response.finish_reason),
+        again=_repair_request,
+        reading=plan.reading,
+        repair=plan.repair,
+        usage=lambda response: response.usage,
+    )
+    parsed, responses = yield from ask_for_object(asked)
+    return Captioned(value=parsed.value, truncated=parsed.truncated, mended=parsed.mended, responses=responses)
+
+
+def _repair_request(request: ChatRequest, said: str, wrong: str) -> ChatRequest:
+    """Ask again in the same conversation: with the media, so that what is missing can be seen and not made up."""
+    answer = Message(role="assistant", parts=(TextPart(text=said),))
+    return replace(request, messages=(*request.messages, answer, user(wrong)))
+
+
+class Asker(Protocol):
+    """Whatever answers requests; `OmniClient` does."""
+
+    def complete(self, request: ChatRequest, /) -> Response:
+        """Return the whole answer."""
+
+
+class AsyncAsker(Protocol):
+    """The same for `asyncio`; `AsyncOmniClient` does."""
+
+    async def complete(self, request: ChatRequest, /) -> Response:
+        """Return the whole answer."""
+
+
+def carry_out(plan: CaptionPlan, client: Asker) -> Captioned[Any]:
+    """Ask what was planned; raises as `ask_for_object` does."""
+    return drive(ask_until_valid(plan), client.complete)
+
+
+async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> Captioned[Any]:
+    """Ask what was planned, in `asyncio`."""
+    return await adrive(ask_until_valid(plan), client.complete)
+
+
+def drive(asking: Generator[Q, A, T], ask: Callable[[Q], A]) -> T:
+    """Ask what a generator yields until it returns; what asking raises is thrown into it."""
+    try:
+        question = next(asking)
+        while True:
+            try:
+                answer = ask(question)
+            except QwenOmniError as error:
+                question = asking.throw(error)
+            else:
+                question = asking.send(answer)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def adrive(asking: Generator[Q, A, T], ask: Callable[[Q], Awaitable[A]]) -> T:
+    """Ask what a generator yields, in `asyncio`; see `drive`."""
+    try:
+        question = next(asking)
+        while True:
+            try:
+                answer = await ask(question)
+            except QwenOmniError as error:
+                question = asking.throw(error)
+            else:
+                question = asking.send(answer)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
