@@ -65,13 +65,6 @@ def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] 
         >>> parse_caption("Sure! ```json\n{'tent': 'green',}\n```", schema).value
         {'tent': 'green'}
     """
-    text = whole_characters(text)
-    exact = _exact(text, schema)
-    if exact is not None:
-        try:
-            return Parsed(value=schema.check(exact, facts or {}), read=exact)
-        except MismatchError as error:
-            raise _wrong(error, text, exact, 1) from error
     stream = CaptionStream(schema, facts=facts, shows=False)
     stream.feed(text)
     return stream.end()
@@ -174,10 +167,10 @@ class CaptionStream:
         """
         self._pieces.append(whole_characters(piece))
         self._budget += _COPY_PER_CHARACTER * len(piece)
-        if self._budget < self._cost or self._complete:
+        if not self._shows or self._budget < self._cost or self._complete:
             return None  # nothing could be shown now, so this piece is read together with the next ones
         self._read_on()
-        return self._partial() if self._shows else None
+        return self._partial()
 
     def _read_on(self) -> None:
         waiting = self._pieces[self._taken :]
@@ -235,6 +228,12 @@ class CaptionStream:
         Raises:
             CaptionSyntaxError: there is no JSON, or it breaks the schema.
         """
+        exact = _exact(self.text, self._schema)
+        if exact is not None:
+            try:
+                return Parsed(value=self._schema.check(exact, self._facts), read=exact)
+            except MismatchError as error:
+                raise _wrong(error, self.text, exact, 1) from error
         self._read_on()
         self._reader.end()
         text, reader, offset = self.text, self._reader, 0

@@ -1,7 +1,7 @@
 """Answers that are *nearly right*, as those of real models are: one knob of the stand-in, seeded, for any test.
 
-`NearlyRight` takes a good answer and spoils it in one of the ways below. Every spoiled answer must end, in whatever reads
-it, in the right value or in an error that says so: never in a wrong value, and never in an error of Python's own.
+`NearlyRight` takes a good answer and spoils it in one of the ways below. Every spoiled answer must end, in whatever
+reads it, in the right value or in an error that says so: never in a wrong value, and never in an error of Python's own.
 """
 
 from __future__ import annotations
@@ -201,19 +201,18 @@ def _loose(answer: Answer, draw: random.Random) -> Answer | None:
         text.replace("{\n", "{ // an object\n", 1),
         json.dumps(text),
         f"```json\n{text}",
-        "{" + text[1:].replace('":', '"：', 1),
+        "{" + text[1:].replace('":', '"\uff1a', 1),
     )
     return _said(answer, draw.choice(told))
 
 
 def _twice(answer: Answer, draw: random.Random) -> Answer | None:
     """Say one thing twice, differently."""
-    return _changed(
-        answer,
-        lambda value: (
-            json.dumps(value, ensure_ascii=False)[:-1] + f', {json.dumps(draw.choice(list(value)))}: "twice"}}'
-        ),
-    )
+    value = _object_of(answer)
+    if value is None:
+        return None
+    again = json.dumps(draw.choice(list(value)))
+    return _said(answer, f'{json.dumps(value, ensure_ascii=False)[:-1]}, {again}: "twice"}}')
 
 
 def _halves(answer: Answer, draw: random.Random) -> Answer | None:

@@ -93,23 +93,25 @@ class ObjectStream:
     def __init__(self, options: ReadOptions, *, shows: bool = True) -> None:
         self._options = options
         self._stream = CaptionStream(options.schema, facts=options.facts, shows=shows)
-
-    @property
-    def text(self) -> str:
-        """Everything that was fed."""
-        return self._stream.text
+        self._pieces: list[str] = []
+        self._unreadable = False
 
     def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
-        """Read on; return the new partial, or `None` if there is nothing new to show.
-
-        Raises:
-            CaptionSyntaxError: brackets lie too deep inside each other.
-        """
-        return self._stream.feed(piece)
+        """Read on; return the new partial, or `None` if there is nothing new to show."""
+        self._pieces.append(piece)
+        if self._unreadable:
+            return None
+        try:
+            return self._stream.feed(piece)
+        except CaptionSyntaxError:
+            self._unreadable = True  # what is wrong is raised at the end, when it shows why the answer ended
+            return None
 
     def end(self, finish_reason: str | None = None) -> Parsed:
         """Read the whole; raises as `read_answer` does."""
-        answer = AnswerText(self.text, finish_reason)
+        answer = AnswerText("".join(self._pieces), finish_reason)
+        if self._unreadable:
+            return read_answer(answer, self._options)
         try:
             parsed = self._stream.end()
         except CaptionSyntaxError as error:

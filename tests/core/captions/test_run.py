@@ -22,13 +22,14 @@ from qwen_omni import (
     OmniClient,
     Settings,
     TimedCaptions,
+    TruncatedAnswerError,
     VideoCaption,
     acaption,
     caption,
 )
 from qwen_omni.captions.schema import MismatchError, read_schema
 from qwen_omni.standin import Standin
-from qwen_omni.standin.script import Turn
+from qwen_omni.standin.script import Fault, Turn
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_image, make_video
 
 
@@ -140,13 +141,64 @@ async def test_one_repair(ask, video: TruthMedia, standin: Standin) -> None:
     assert len(standin.requests) == 5
 
 
-async def test_truncated_answers_are_flagged(ask, video: TruthMedia, standin: Standin) -> None:
-    """An answer that was cut behind its last required field is given, and flagged."""
-    whole = json.dumps({"tags": [], "name": "Dome"})
-    standin.script.reply(Turn(text=whole[:-4], finish_reason="length"))
-    found = await ask(video.path, {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
-    assert found.truncated
-    assert found.value == {"tags": [], "name": "Do"}
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("length", "length"), ("content_filter", "content_filter"), ("stop", "incomplete")]
+)
+async def test_truncated_answers_are_errors(finish: str, reason: str, ask, video: TruthMedia, standin: Standin) -> None:
+    """An answer that was cut is no caption, and is not asked for again; what arrived and what it cost is in the error."""
+    cut = json.dumps({"tags": [], "name": "Dome"})[:-4]
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    for _ in range(2):
+        standin.script.reply(Turn(text=cut, finish_reason=finish))
+    with pytest.raises(TruncatedAnswerError) as caught:
+        await ask(video.path, schema)
+    error = caught.value
+    assert (error.partial, error.text, error.reason) == ({"tags": [], "name": "Do"}, cut, reason)
+    assert (len(error.usages), len(standin.requests)) == (1, 1)
+    found = await ask(video.path, schema, options=CaptionOptions(allow_truncated=True))
+    assert (found.truncated, found.value) == (True, {"tags": [], "name": "Do"})
+
+
+async def test_a_cut_answer_without_its_fields_is_an_error_all_the_same(
+    ask, video: TruthMedia, standin: Standin
+) -> None:
+    """`allow_truncated` accepts what satisfies the schema, and nothing else."""
+    standin.script.reply(Turn(text='{"scene_description": "A hand ope', finish_reason="length"))
+    with pytest.raises(TruncatedAnswerError) as caught:
+        await ask(video.path, options=CaptionOptions(allow_truncated=True))
+    assert caught.value.partial == {"scene_description": "A hand ope"}
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+async def test_a_whole_object_of_a_cut_answer_is_not_trusted(
+    finish: str, ask, video: TruthMedia, standin: Standin
+) -> None:
+    """What was cut may have been a draft: why the answer ended decides."""
+    standin.script.reply(Turn(text='{"name": "Dome"} But', finish_reason=finish))
+    with pytest.raises(TruncatedAnswerError) as caught:
+        await ask(video.path, {"type": "object", "properties": {"name": {"type": "string"}}})
+    assert caught.value.partial == {"name": "Dome"}
+
+
+async def test_a_long_bad_answer_is_shortened_in_the_repair(ask, video: TruthMedia, standin: Standin) -> None:
+    """What is sent back is its beginning and its end."""
+    standin.script.reply("I would rather chat. " * 20_000)
+    assert (await ask(video.path)).repaired
+    said, wrong = standin.requests[1].body["messages"][-2:]
+    assert len(said["content"]) < 5000
+    assert "characters left out" in said["content"]
+    assert len(wrong["content"]) < 3000
+
+
+async def test_a_repair_that_cannot_be_asked_is_the_schema_error(ask, video: TruthMedia, standin: Standin) -> None:
+    """The first question was paid for: the error is about its answer, so that nobody begins again with it."""
+    standin.script.reply("No.")
+    seen: list[object] = []
+    standin.script.fault(Fault.server_error(503), when=lambda request: bool(seen.append(request)) or len(seen) > 1)
+    with pytest.raises(CaptionSyntaxError, match="holds no JSON") as caught:
+        await ask(video.path)
+    assert any("Asking again failed" in note for note in caught.value.__notes__)
+    assert not caught.value.retryable
 
 
 async def test_timed_captions_know_the_duration(ask, video: TruthMedia, standin: Standin) -> None:

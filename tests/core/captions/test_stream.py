@@ -179,7 +179,7 @@ def test_two_halves_are_not_one_answer() -> None:
         people: int = 0
 
     for text in ('{"place": "kitchen"}{"people": 2}', '{"people": 2} and {"place": "kitchen"}'):
-        with pytest.raises(CaptionSyntaxError, match="place: Field required|people stands in an object of its own"):
+        with pytest.raises(CaptionSyntaxError, match=r"place: Field required|people stands in an object of its own"):
             parse_caption(text, read_schema(Kitchen))
     again = parse_caption('{"place": "draft"} {"place": "kitchen", "people": 2}', read_schema(Kitchen))
     assert again.value == Kitchen(place="kitchen", people=2)

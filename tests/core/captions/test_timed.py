@@ -9,7 +9,7 @@ import pysrt
 import pytest
 import webvtt
 from hypothesis import given, settings, strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel  # noqa: TC002
 
 from qwen_omni.captions.parse import parse_caption
 from qwen_omni.captions.schema import read_schema

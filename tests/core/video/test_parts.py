@@ -153,7 +153,8 @@ def test_answers_are_read_as_models_write_them(text, times):
 
 
 FOREIGN = [
-    '{"summary": "s", "events": true}', '{"summary": "s", "events": [], "speech": 1.5}', '{"summary": {"a": 1}, "events": []}',
+    '{"summary": "s", "events": true}', '{"summary": "s", "events": [], "speech": 1.5}',
+    '{"summary": {"a": 1}, "events": []}',
     '{"summary": "s", "events": {"a": 1}}', '{"summary": "s", "events": [[1]]}', '{"summary": "s", "events": [7]}',
     '{"summary": "s", "events": [{"start": %s, "end": 1, "text": "t"}]}' % ("9" * 400),
     '{"summary": "s", "events": [{"start": 1e999, "end": 1, "text": "t"}]}',
@@ -175,7 +176,7 @@ def test_what_is_foreign_is_a_schema_error(text):
 @pytest.mark.parametrize("field", ["on_screen_text", "speech", "language"])
 def test_null_means_the_default(field):
     """A null in a field that has a default is the default."""
-    made = parse_caption('{"summary": "s", "events": [], "%s": null}' % field, read_schema(SegmentAnswer)).value
+    made = parse_caption(f'{{"summary": "s", "events": [], "{field}": null}}', read_schema(SegmentAnswer)).value
     assert getattr(made, field) == SegmentAnswer.model_fields[field].default
 
 
