@@ -235,4 +235,6 @@ def _to_response(answer: Any) -> Response:
     usage = used and Usage(
         input_tokens=used["input_tokens"], output_tokens=used["output_tokens"], total_tokens=used["total_tokens"]
     )
-    return Response(text=str(answer.text), usage=usage or None, finish_reason="stop", id=answer.id)
+    from langchain_qwen_omni.output_parsers import finish_of  # noqa: PLC0415  (brings the parsers)
+
+    return Response(text=str(answer.text), usage=usage or None, finish_reason=finish_of(answer) or "stop", id=answer.id)

@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.llm import ToolSelection
 from pydantic_core import from_json
 
+from llama_index_qwen_omni.ledger import mapping_of
 from qwen_omni.call_estimate import estimated_beside
 from qwen_omni.errors import ToolArgumentsError
 from qwen_omni.responses import (
@@ -60,6 +61,15 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
     return CompletionResponse(
         text=response.message.content or "", delta=response.delta, raw=response.raw, additional_kwargs=more
     )
+
+
+def finish_of(response: ChatResponse) -> str | None:
+    """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
+    told = mapping_of(response.raw)
+    choices = told.get("choices")
+    first = mapping_of(choices[0]) if isinstance(choices, list | tuple) and choices else {}
+    found = (one.get(name) for one in (told, first) for name in (_END, "stop_reason", "done_reason"))
+    return next((one for one in found if isinstance(one, str)), None)
 
 
 class StreamedAnswer:

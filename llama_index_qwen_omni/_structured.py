@@ -28,6 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from llama_index_qwen_omni._parts import arguments_text
 from llama_index_qwen_omni._references import shown_prompt
+from llama_index_qwen_omni._responses import finish_of
 from llama_index_qwen_omni._tracing import Span, span, spans_itself
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import ConfigurationError
@@ -60,7 +61,7 @@ class Structure:
         """Find what decides about an answer: the arguments of its call, or its words, and why it ended."""
         call = _call_of(response) if self.calls else None
         text = arguments_text(call) if call is not None else response.message.content or ""
-        return AnswerText(text, _finish_of(response))
+        return AnswerText(text, finish_of(response))
 
 
 def plan_structure(
@@ -196,11 +197,6 @@ def _ended(value: object, output_cls: type[_Model]) -> _Model:
     return value
 
 
-def _finish_of(response: ChatResponse) -> str | None:
-    found = response.raw.get("finish_reason") if isinstance(response.raw, dict) else None
-    return found if isinstance(found, str) else None
-
-
 def _call_of(response: ChatResponse) -> ToolCallBlock | None:
     return next((block for block in response.message.blocks if isinstance(block, ToolCallBlock)), None)
 
@@ -218,7 +214,7 @@ class _Reading:
         self._finish: str | None = None
 
     def take(self, response: ChatResponse) -> BaseModel | None:
-        self._finish = _finish_of(response) or self._finish
+        self._finish = finish_of(response) or self._finish
         partial = self._stream.feed(new) if (new := self._new(response)) else None
         return None if not isinstance(partial, dict) else _told(self._made(partial))
 

@@ -17,6 +17,7 @@ from llama_index.core.workflow import Context, Event, StartEvent, StopEvent, Wor
 from pydantic import ConfigDict, field_validator
 
 from llama_index_qwen_omni._messages import to_messages
+from llama_index_qwen_omni._responses import finish_of
 from llama_index_qwen_omni.ledger import mapping_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
@@ -159,4 +160,8 @@ def _to_llama_index(messages: Sequence[Message]) -> list[ChatMessage]:
 
 def _to_response(answer: ChatResponse) -> Response:
     usage = mapping_of(mapping_of(answer.raw).get("usage"))
-    return Response(text=answer.message.content or "", usage=to_usage(usage) if usage else None, finish_reason="stop")
+    return Response(
+        text=answer.message.content or "",
+        usage=to_usage(usage) if usage else None,
+        finish_reason=finish_of(answer) or "stop",
+    )
