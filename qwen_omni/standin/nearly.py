@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qwen_omni.standin.sse import Answer
 
 _HUGE = ("9" * 400, "1e999", "-1e999", "NaN", "Infinity", "123456789012345678901234567890")
-_FOREIGN = (True, False, 7, -1.5, "x", [], {}, [[1]], {"a": {"b": None}}, [None])
+_FOREIGN: tuple[object, ...] = (True, False, 7, -1.5, "x", [], {}, [[1]], {"a": {"b": None}}, [None])
 _OTHER_NAMES = {
     "start": ("start_time", "start_seconds", "from", "begin", "timestamp"),
     "end": ("end_time", "end_seconds", "to", "until"),
