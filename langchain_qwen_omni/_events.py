@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, to_usage
 from langchain_qwen_omni._speech import WAV, Pieces, with_true_sizes
-from qwen_omni.call_estimate import estimated_beside
+from qwen_omni.call_estimate import estimated_beside, media_beside
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -93,6 +93,7 @@ class EventBuilder:
             case StartDelta():
                 named = {"model_name": delta.model, "id": delta.id}
                 self._metadata |= {name: value for name, value in named.items() if value}
+                self._metadata |= media_beside(delta.media)
             case FinishDelta():
                 self._metadata[FINISH_REASON] = delta.reason
             case UsageDelta():

@@ -17,7 +17,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_qwen_omni._speech import AUDIO_INDEX, WAV, Pieces, SpeechChunk, join_speech
-from qwen_omni.call_estimate import estimated_beside
+from qwen_omni.call_estimate import estimated_beside, media_beside
 from qwen_omni.responses import (
     AudioDelta,
     Delta,
@@ -46,7 +46,7 @@ def to_message(response: Response, *, model: str, notes: Mapping[str, str] | Non
         metadata["id"] = response.id
     if response.finish_reason:
         metadata["finish_reason"] = response.finish_reason
-    metadata |= estimated_beside(response.usage)
+    metadata |= estimated_beside(response.usage) | media_beside(response.media)
     return AIMessage(
         content=_to_content(response),
         tool_calls=calls,
@@ -127,6 +127,7 @@ class ChunkBuilder:
                 self._head = {"model_name": delta.model or self._head["model_name"]}
                 if delta.id:
                     self._head["id"] = delta.id
+                self._finish |= media_beside(delta.media)
             case FinishDelta():
                 self._finish["finish_reason"] = delta.reason
             case UsageDelta():

@@ -24,7 +24,7 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic_core import from_json
 
 from llama_index_qwen_omni.ledger import mapping_of
-from qwen_omni.call_estimate import estimated_beside
+from qwen_omni.call_estimate import estimated_beside, media_beside
 from qwen_omni.errors import ToolArgumentsError
 from qwen_omni.responses import (
     AudioDelta,
@@ -215,6 +215,7 @@ def _raw(response: Response, model: str) -> dict[str, Any]:
         "model": response.model or model,
         _END: response.finish_reason,
         "usage": None if response.usage is None else {**to_usage(response.usage), **estimated_beside(response.usage)},
+        **media_beside(response.media),
     }
 
 

@@ -112,6 +112,7 @@ if TYPE_CHECKING:
         FinishDelta as FinishDelta,
         Response as Response,
         ResponseBuilder as ResponseBuilder,
+        SentMedia as SentMedia,
         StartDelta as StartDelta,
         TextDelta as TextDelta,
         ThinkingDelta as ThinkingDelta,
@@ -223,7 +224,7 @@ _HOMES = {
     "qwen_omni.oss_settings": "OssCredentials OssSettings",
     "qwen_omni.profiles": "ExchangeRate Prices Profile known_models profile_for",
     "qwen_omni.responses": """
-        AudioDelta Delta FinishDelta Response ResponseBuilder StartDelta TextDelta ThinkingDelta
+        AudioDelta Delta FinishDelta Response ResponseBuilder SentMedia StartDelta TextDelta ThinkingDelta
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
     "qwen_omni.settings": "Settings",

@@ -7,6 +7,7 @@ import mimetypes
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
 from qwen_omni.media.local import open_local
@@ -17,13 +18,15 @@ from qwen_omni.messages import DEFAULT_SAMPLING, AudioPart, ImagePart, MediaPart
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 
 
-def question(
+def question(  # noqa: PLR0913 - each keyword is a choice of its own
     media: str,
     text: str,
     *,
     sampling: Sampling = DEFAULT_SAMPLING,
     kind: MediaKind | None = None,
     audio_track: AudioTrackChoice = "auto",
+    tile: bool = True,
+    frame: int | None = None,
 ) -> Message:
     """Make the message that asks `text` about `media`, a path or a URL chosen by the program's user.
 
@@ -33,13 +36,16 @@ def question(
         sampling: how the service looks at a picture or video.
         audio_track: which of several audio tracks is heard.
         kind: what the media is; found out by looking if it is local, by the link's ending if not.
+        tile: a tall or wide picture may be sent as several images.
+        frame: which frame of an animation, or page of a file, to show as a picture, from 0.
 
     Raises:
         UnreadableMediaError: the file is missing, empty, damaged or no media.
         UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
     """
     source = source_of(media)
-    return user(as_part(source, kind or kind_of(source), sampling, audio_track), text)
+    kind = "image" if frame is not None else kind or kind_of(source)
+    return user(as_part(source, kind, sampling, audio_track, tile=tile, frame=frame), text)
 
 
 def source_of(media: str) -> MediaSource:
@@ -70,11 +76,12 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     """Tell what kind of media a source is; a link is not fetched, its ending must tell.
 
     Raises:
-        UnsupportedMediaError: the link's ending does not tell.
+        UnsupportedMediaError: the link's ending does not tell, or it is a page of a video site.
     """
     info = look(source, media_root)
     if info is not None:
         return info.kind
+    check_page(source.url or "", name=source.label)
     told = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""
     kind = _KINDS.get(told.partition("/")[0])
     if kind is None:
@@ -87,8 +94,11 @@ def as_part(
     kind: MediaKind,
     sampling: Sampling = DEFAULT_SAMPLING,
     audio_track: AudioTrackChoice = "auto",
+    *,
+    tile: bool = True,
+    frame: int | None = None,
 ) -> MediaPart:
-    """Make the part that shows a source."""
+    """Make the part that shows a source; `tile` and `frame` are for pictures."""
     if audio_track != "auto" and (kind == "image" or source.url is not None):
         what = "an image" if kind == "image" else "a link, which the service takes as it is"
         raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
@@ -96,7 +106,7 @@ def as_part(
         case "image":
             if sampling.fps is not None:
                 raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.")
-            return ImagePart(source=source, sampling=sampling)
+            return ImagePart(source=source, sampling=sampling, tile=tile, frame=frame)
         case "video":
             return VideoPart(source=source, sampling=sampling, audio_track=audio_track)
         case "audio":

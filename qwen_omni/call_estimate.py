@@ -4,13 +4,13 @@
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwen_omni.call_plan import Plan
 from qwen_omni.messages import Message
 from qwen_omni.options import Tool
 from qwen_omni.profiles import profile_for
-from qwen_omni.responses import Usage
+from qwen_omni.responses import SentMedia, Usage
 from qwen_omni.spend import counting, words
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ESTIMATED = "estimated_input_tokens"
 """Where an answer's metadata tell what its input had been estimated at."""
+
+MEDIA = "media"
+"""Where they tell how each piece of media was sent."""
 
 
 def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
@@ -30,6 +33,15 @@ def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
 def estimated_beside(usage: Usage | None) -> dict[str, int]:
     """Give what joins an answer's metadata: what its input had been estimated at, if it was."""
     return {} if usage is None or usage.estimated_input is None else {ESTIMATED: usage.estimated_input}
+
+
+def media_beside(media: Sequence[SentMedia]) -> dict[str, Any]:
+    """Return what joins an answer's metadata: how each piece of media was sent, in order, if there was any.
+
+    Coordinates in an answer are those of the image as it was sent; `SentMedia(**entry).to_original(x, y)` finds them in
+    the original.
+    """
+    return {MEDIA: [one.as_dict() for one in media]} if media else {}
 
 
 def count_text(text: str, model: str) -> int:

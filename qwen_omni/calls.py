@@ -79,6 +79,7 @@ class Outgoing:
             )
             self._request = replace(request, messages=delivery.messages)
             self._delivered = delivery.media
+            self._media = delivery.sent
             self.call = self._written(self._profile)
             for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
                 warnings.warn(notice, UserWarning, stacklevel=2)
@@ -109,6 +110,7 @@ class Outgoing:
         self._account.begin(lambda: state.response)
         self._state = state
         self._state.estimated_input = self._account.estimated_input
+        self._state.media = self._media
         return self._state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:

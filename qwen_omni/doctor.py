@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin, urlsplit
 
 from qwen_omni.client import OmniClient
-from qwen_omni.delivery.links import expiry_of, is_private_host
+from qwen_omni.delivery.links import check_page, expiry_of, is_private_host
 from qwen_omni.delivery.temporary import Pace, ask_policy
 from qwen_omni.errors import (
     AccountError,
@@ -21,6 +21,7 @@ from qwen_omni.errors import (
     NotFoundError,
     PermissionDeniedError,
     QwenOmniError,
+    UnsupportedMediaError,
 )
 from qwen_omni.flow import Flow, Reply, Request, ask
 from qwen_omni.http.flows import run
@@ -183,6 +184,10 @@ def examine_link(
 
     A private address is connected to only with `allow_private`: the link may be a stranger's.
     """
+    try:
+        check_page(url, name=redact(url))
+    except UnsupportedMediaError as error:
+        return [Finding(name="address", verdict="bad", text=str(error), step="Download the video and pass the file.")]
     findings = [_scheme(url), _expiry(url, now)]
     for _ in range(_MOST_REDIRECTS + 1):
         findings += _host(url, resolve)

@@ -11,7 +11,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import AudioTrackChoice
 from qwen_omni.media.source import MediaSource
-from qwen_omni.ranges import END, FRAME_RATE, PIXELS, START, check_numbers, check_span
+from qwen_omni.ranges import COUNT, END, FRAME_RATE, PIXELS, START, check_numbers, check_span
 
 Role = Literal["system", "user", "assistant", "tool"]
 CacheTime = Literal["5m", "1h"]
@@ -22,6 +22,9 @@ SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS
 
 SPAN_RANGES = {"start": START, "end": END}
 """The seconds of a recording that a part shows."""
+
+FRAME_RANGES = {"frame": COUNT}
+"""The frame of an animation, or page of a file, that a part shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +64,27 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """A still picture; a local one is made to fit `budget` before it is sent."""
+    """A still picture; a local one is made to fit `budget` before it is sent.
+
+    Attributes:
+        source: where it is.
+        sampling: how the service looks at it.
+        budget: how large it may be sent.
+        tile: a local picture that is tall or wide beyond reading is sent as several images that overlap by a tenth,
+            in order; `False` sends it as one, shrunk. A file of several pages is sent as one image a page in any case.
+        frame: which frame of an animation, or page of a file, to send, from 0. Without it, an animation is refused
+            here: it is a video.
+    """
 
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
     budget: MediaBudget | BudgetName = "auto"
     cache: CacheTime | None = None
+    tile: bool = True
+    frame: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, FRAME_RANGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

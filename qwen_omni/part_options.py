@@ -16,6 +16,7 @@ from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.signatures import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
+    FRAME_RANGES,
     SAMPLING_RANGES,
     SPAN_RANGES,
     AudioPart,
@@ -39,7 +40,7 @@ SAMPLING: dict[MediaKind, tuple[str, ...]] = {
 """What the service is told about each kind."""
 
 FITTING: dict[MediaKind, tuple[str, ...]] = {
-    "image": ("budget",),
+    "image": ("budget", "tile", "frame"),
     "audio": ("start", "end", "audio_track"),
     "video": ("start", "end", "budget", "audio_track"),
 }
@@ -61,7 +62,7 @@ _SOUND_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a",
 
 _SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
 _FRAGMENT = re.compile(rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?")  # W3C Media Fragments
-_RANGES = {**SAMPLING_RANGES, **SPAN_RANGES}
+_RANGES = {**SAMPLING_RANGES, **SPAN_RANGES, **FRAME_RANGES}
 _LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
 
 
@@ -90,6 +91,9 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
             del found[name]
         elif name == "audio_track":
             found[name] = _read_track(value, place)
+        elif name == "tile":
+            if not isinstance(value, bool):
+                raise UnsupportedContentError(f"{place}: tile must be true or false, not {type(value).__name__}.")
         else:
             found[name] = checked(name, value, _RANGES[name], place=place, error=UnsupportedContentError)
     try:

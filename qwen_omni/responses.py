@@ -6,7 +6,7 @@ anybody who reads a stream by hand (`collect`).
 
 import json
 from collections.abc import AsyncIterable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 MAX_ANSWER_BYTES = 512 * 2**20
@@ -71,11 +71,79 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentMedia:
+    """One piece of media as it was sent, so that places and times in an answer can be found in the original.
+
+    A tall picture that was cut into tiles, or a file of several pages, has one of these for each image.
+
+    Attributes:
+        place: where it stands in the conversation as it was given, e.g. "message 0 part 1".
+        kind: image, audio or video.
+        link: it was sent as a link and never opened here, so nothing else is known.
+        original_size: width and height of the original (page), as shown.
+        sent_size: width and height as sent.
+        box: left, top, right and bottom of what was sent, in pixels of the original.
+        page: which page of a file, or frame of an animation, from 0.
+        start: the second of the original at which it begins; of sound and video.
+        seconds: how long it plays; of sound and video.
+        fps: frames per second as sent; of video.
+    """
+
+    place: str
+    kind: Literal["image", "audio", "video"]
+    link: bool = False
+    original_size: tuple[int, int] | None = None
+    sent_size: tuple[int, int] | None = None
+    box: tuple[int, int, int, int] | None = None
+    page: int = 0
+    start: float = 0.0
+    seconds: float | None = None
+    fps: float | None = None
+
+    def to_original(self, x: float, y: float, *, scale: float | None = None) -> tuple[float, float]:
+        """Map a point of the image as sent to the original picture, both in pixels from the top left.
+
+        Args:
+            x: from the left.
+            y: from the top.
+            scale: the width and height that the model counts in, where it does not count pixels: 1000 for models that
+                answer in thousandths.
+
+        Raises:
+            ValueError: its size is not known: sound, or a link.
+
+        Example:
+            >>> tile = SentMedia(place="", kind="image", original_size=(1080, 12000), sent_size=(540, 600),
+            ...                  box=(0, 1000, 1080, 2200))
+            >>> tile.to_original(270, 300), tile.to_original(500, 0, scale=1000)
+            ((540.0, 1600.0), (540.0, 1000.0))
+        """
+        if self.sent_size is None or self.box is None:
+            raise ValueError(f"{self.place} ({self.kind}) has no size; only local pictures and videos have one.")
+        left, top, right, bottom = self.box
+        width, height = (scale, scale) if scale is not None else self.sent_size
+        return left + x * (right - left) / width, top + y * (bottom - top) / height
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known in plain JSON types; what is not is left out."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.kind == "image":
+            told |= {"start": None}
+        else:
+            told |= {"page": None}
+        if self.link:
+            told = {"place": self.place, "kind": self.kind, "link": True}
+        known = {name: value for name, value in told.items() if value is not None and value is not False}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartDelta:
-    """The service has begun to answer: which answer, by which model."""
+    """The service has begun to answer: which answer, by which model, about which media."""
 
     id: str | None = None
     model: str | None = None
+    media: tuple[SentMedia, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +200,7 @@ class Response:
         finish_reason: why it stopped; `None` only in the partial answer of an error.
         usage: tokens, if the service told.
         annotations: what a transcribing model told beside the text, such as `language`.
+        media: how each piece of media was sent, in order.
     """
 
     text: str = ""
@@ -144,6 +213,7 @@ class Response:
     id: str | None = None
     model: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    media: tuple[SentMedia, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         shown = {"text": self.text, "tool_calls": self.tool_calls, "finish_reason": self.finish_reason}
@@ -182,7 +252,7 @@ class ResponseBuilder:
             case ToolCallDelta():
                 self._add_call(delta)
             case StartDelta():
-                self._facts |= {"id": delta.id, "model": delta.model}
+                self._facts |= {"id": delta.id, "model": delta.model, "media": delta.media}
             case FinishDelta():
                 self._facts["finish_reason"] = delta.reason
             case UsageDelta():

@@ -46,16 +46,38 @@ def image_tokens(
         sampling: what stands beside the part.
         high_resolution: the request asks for `vl_high_resolution_images`.
     """
+    width, height = image_size(profile, size, sampling, high_resolution=high_resolution)
+    return width * height // profile.tokens.factor**2 + _MARKERS
+
+
+def image_size(
+    profile: Profile,
+    size: tuple[int, int],
+    sampling: Sampling = DEFAULT_SAMPLING,
+    *,
+    high_resolution: bool = False,
+) -> tuple[int, int]:
+    """Return the width and height at which the service looks at one picture; arguments as for `image_tokens`."""
     rules = profile.tokens
-    area = rules.factor**2
-    least, most = rules.image_tokens[0] * area, rules.image_tokens[1] * area
+    least, most = rules.image_tokens[0] * rules.factor**2, image_pixels(profile, sampling)
     if profile.sampling_fields:
         least = max(least, sampling.min_pixels or 0)
-        most = min(sampling.max_pixels or most, _HIGHEST_IMAGE_PIXELS)
     if high_resolution and rules.image_tokens_high is not None:
-        most = rules.image_tokens_high * area
-    width, height = resized(size, rules.factor, least, most)
-    return width * height // area + _MARKERS
+        most = rules.image_tokens_high * rules.factor**2
+    return resized(size, rules.factor, least, most)
+
+
+def image_pixels(profile: Profile, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+    """Return how many pixels of one picture the service looks at, at most.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> image_pixels(profile_for("qwen3.8-omni-flash"))
+        1310720
+    """
+    rules = profile.tokens
+    most = rules.image_tokens[1] * rules.factor**2
+    return min(sampling.max_pixels or most, _HIGHEST_IMAGE_PIXELS) if profile.sampling_fields else most
 
 
 def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: Sampling = DEFAULT_SAMPLING) -> int:

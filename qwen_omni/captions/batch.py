@@ -231,8 +231,9 @@ class _Job:
 
     def _key(self, source: MediaSource) -> str:
         asked = asdict(self.options)
-        if self.options.audio_track == "auto":
-            del asked["audio_track"]  # captions that were kept before there was a choice are still theirs
+        for name, usual in (("audio_track", "auto"), ("tile", True), ("frame", None)):
+            if asked[name] == usual:
+                del asked[name]  # captions that were kept before there was a choice are still theirs
         try:
             content = source.url or self._digest(source)
         except OSError as error:

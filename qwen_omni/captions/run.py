@@ -42,6 +42,8 @@ class CaptionOptions:
             schema, with `truncated` set; otherwise that is `TruncatedAnswerError`.
         kind: what the media is, for links that do not tell.
         audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
+        tile: a tall or wide picture may be sent as several images.
+        frame: which frame of an animation, or page of a file, to describe as a picture, from 0.
     """
 
     model: str = DEFAULT_MODEL
@@ -53,6 +55,8 @@ class CaptionOptions:
     allow_truncated: bool = False
     kind: MediaKind | None = None
     audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    frame: int | None = None
 
 
 DEFAULT_OPTIONS = CaptionOptions()
@@ -76,10 +80,16 @@ def plan_caption(
     wanted = read_schema(schema)
     source = media if isinstance(media, MediaSource) else source_of(str(media))
     info = look(source, media_root)
-    kind = options.kind or (info.kind if info is not None else kind_of(source, media_root))
+    kind = (
+        "image"
+        if options.frame is not None
+        else options.kind or (info.kind if info is not None else kind_of(source, media_root))
+    )
     task = options.prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
-    question = user(as_part(source, kind, options.sampling, options.audio_track), task)
-    duration = None if info is None or info.duration is None else float(info.duration)
+    part = as_part(source, kind, options.sampling, options.audio_track, tile=options.tile, frame=options.frame)
+    question = user(part, task)
+    lasts = None if info is None or kind == "image" else info.duration
+    duration = None if lasts is None else float(lasts)
     return CaptionPlan(
         request=object_request(
             wanted, question, model=options.model, language=options.language, thinking=options.thinking

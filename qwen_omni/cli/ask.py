@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qwen_omni.ask import question
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, Frame, Tile, choose
 from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage, write_text
 from qwen_omni.client import OmniClient
 from qwen_omni.media.info import read_audio_track
@@ -26,6 +26,8 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    tile: Tile = True,
+    frame: Frame = None,
     thinking: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; the model's default else.")
     ] = None,
@@ -51,7 +53,12 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     )
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
     about = question(
-        media, text, sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track)
+        media,
+        text,
+        sampling=Sampling(fps=fps, max_pixels=max_pixels),
+        audio_track=read_audio_track(audio_track),
+        tile=tile,
+        frame=frame,
     )
     rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
     request = ChatRequest(model=model, messages=(*rules, about), options=options)

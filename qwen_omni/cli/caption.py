@@ -18,7 +18,7 @@ from qwen_omni.captions.run import CaptionOptions
 from qwen_omni.captions.schema import SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.cli.caption_output import Form, print_captions, subtitle_paths, write_subtitles
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, Frame, Tile, choose
 from qwen_omni.cli.display import show_error, show_note, show_usage, with_progress
 from qwen_omni.cli.files import check_targets
 from qwen_omni.client import OmniClient
@@ -57,6 +57,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    tile: Tile = True,
+    frame: Frame = None,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.")] = 4,
     results: Annotated[Path, typer.Option(help="Where finished captions are kept; they are not asked again.")] = Path(
         _KEPT
@@ -85,6 +87,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         thinking=choose("thinking", thinking, EFFORTS) or False,
         sampling=Sampling(fps=fps, max_pixels=max_pixels),
         audio_track=read_audio_track(audio_track),
+        tile=tile,
+        frame=frame,
     )
     kept = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))

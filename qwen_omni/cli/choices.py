@@ -1,7 +1,9 @@
 """Options that several commands have: their words, and what they stand for."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.errors import ConfigurationError
@@ -9,6 +11,13 @@ from qwen_omni.options import Effort
 from qwen_omni.profiles import Region
 
 _Choice = TypeVar("_Choice")
+
+Tile = Annotated[
+    bool, typer.Option("--tile/--no-tile", help="Send a tall or wide picture as several images that overlap.")
+]
+Frame = Annotated[
+    int | None, typer.Option(min=0, help="One frame of an animation, or page of a file, as a picture; from 0.")
+]
 
 EFFORTS: dict[str, bool | Effort] = {
     "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, choose
+from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, Frame, Tile, choose
 from qwen_omni.cli.display import show_note, show_table, write_json, write_text
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import read_audio_track
@@ -29,6 +29,8 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model; several with commas.")] = None,
     budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; several with commas.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    tile: Tile = True,
+    frame: Frame = None,
     answer: Annotated[int | None, typer.Option(help="Tokens of answer to expect.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
     region: Annotated[str | None, typer.Option(help="Whose prices: cn, intl, us or hk.")] = None,
@@ -40,7 +42,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
-    asked = message_of(media, settings.media_root, audio_track=read_audio_track(audio_track))
+    asked = message_of(media, settings.media_root, audio_track=read_audio_track(audio_track), tile=tile, frame=frame)
     message = Message(role="user", parts=(*asked.parts, *user(question).parts))
     models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
     budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))

@@ -14,27 +14,36 @@ from pathlib import Path
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.choose import Ways, choose_route, is_link
 from qwen_omni.delivery.delivered import Delivered, Route
-from qwen_omni.delivery.fit import Fitted, Fitter, audio_track_of, is_whole, room_inline
+from qwen_omni.delivery.fit import Fitted, Fitter, audio_track_of, is_whole, room_inline, sent_as
 from qwen_omni.delivery.formats import linked_format
 from qwen_omni.delivery.links import names_seconds
 from qwen_omni.errors import QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.local import resolve_local
 from qwen_omni.media.look import USUAL
-from qwen_omni.media.rules import check_conversation, check_inline, media_parts
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.rules import check_conversation, check_inline, media_parts, modality_of
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, MediaPart, Message, Part, VideoPart, media_of
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Profile
+from qwen_omni.responses import SentMedia
 
 _USUAL = ChatOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A conversation whose media are ready: the messages as they are sent, and how each of their media travels."""
+    """A conversation whose media are ready.
+
+    Attributes:
+        messages: as they are sent.
+        media: how each of their media travels.
+        sent: what each piece of media became, in order.
+    """
 
     messages: tuple[Message, ...]
     media: dict[MediaSource, Delivered]
+    sent: tuple[SentMedia, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +99,19 @@ def deliver(  # noqa: PLR0913 - each keyword is a choice of its own
         uplink_mbps=uplink_mbps,
         high_resolution=bool(options.high_resolution_images),
         multichannel=bool(options.multichannel),
+        stores=carrier is not None and carrier.stores,
     )
     fitting = _Fitting(fitter=fitter, carrier=carrier, allow_private=allow_private_urls, now=datetime.now(UTC))
     fitted = {id(part): fitting.fit(part, place) for place, part in media_parts(messages)}
     planned = fitting.planned
     check_inline(fitting.inside, profile)
     sent = tuple(_with(message, fitted) for message in messages)
+    check_conversation(sent, profile, stores=True)  # tiles and pages count as images, too
     if approve is not None:
         approve(Delivery(messages=sent, media={source: plan.ready for source, plan in planned.items()}))
     # All is checked before anything is uploaded.
     media = _all_carried(planned, model or profile.name, carrier)
-    return Delivery(messages=sent, media=media)
+    return Delivery(messages=sent, media=media, sent=tuple(fitting.sent))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +121,7 @@ class _Fitting:
     Attributes:
         planned: each of their media, and the way it will go.
         inside: the parts that travel inside the request, with their places.
+        sent: what each became.
     """
 
     fitter: Fitter
@@ -118,9 +130,24 @@ class _Fitting:
     now: datetime
     planned: dict[MediaSource, _Planned] = field(default_factory=dict)
     inside: list[tuple[str, MediaPart]] = field(default_factory=list)
+    sent: list[SentMedia] = field(default_factory=list)
 
-    def fit(self, part: MediaPart, place: str) -> MediaPart:
-        """Give a part as it is sent."""
+    def fit(self, part: MediaPart, place: str) -> tuple[MediaPart, ...]:
+        """Return a part as it is sent: several images where a picture is cut into tiles or has pages."""
+        if isinstance(part, FramesPart) or part.source.url is not None:
+            self.sent.append(SentMedia(place=place, kind=modality_of(part), link=not isinstance(part, FramesPart)))
+            return (self._linked_or_frames(part, place),)
+        name = f"{place}: {part.source.label}"
+        made = self.fitter.fit(part, place)
+        for one in made:
+            if isinstance(one.ready.held, Prepared):
+                self.sent.append(sent_as(one.ready.held, place))
+            self.planned[one.source] = _plan(one, self.fitter.profile, name, self.carrier)
+            if self.planned[one.source].route == "inline":
+                self.inside.append((place, part))
+        return tuple(one.part for one in made)
+
+    def _linked_or_frames(self, part: MediaPart, place: str) -> MediaPart:
         kept = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
@@ -129,10 +156,8 @@ class _Fitting:
                 self.planned[source] = _Planned(ready=_linked(source), route="link", name=name)
                 kept = self.fitter.asked(kept)
                 continue
-            if isinstance(kept, FramesPart):
-                made = self.fitter.fit_frame(kept, source, place)
-            else:
-                made = self.fitter.fit(part, place)
+            assert isinstance(kept, FramesPart)
+            made = self.fitter.fit_frame(kept, source, place)
             kept = made.part
             self.planned[made.source] = _plan(made, self.fitter.profile, name, self.carrier)
         if any(self.planned[source].route == "inline" for source in media_of(kept)):
@@ -204,6 +229,6 @@ def _carried(plan: _Planned, model: str, carrier: Carrier | None) -> Delivered:
     return carrier.carry(plan.ready, plan.route, model=model, name=plan.name)
 
 
-def _with(message: Message, fitted: dict[int, MediaPart]) -> Message:
-    parts: tuple[Part, ...] = tuple(fitted.get(id(part), part) for part in message.parts)
+def _with(message: Message, fitted: dict[int, tuple[MediaPart, ...]]) -> Message:
+    parts: tuple[Part, ...] = tuple(one for part in message.parts for one in fitted.get(id(part), (part,)))
     return replace(message, parts=parts)

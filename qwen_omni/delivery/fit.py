@@ -7,6 +7,7 @@ from pathlib import Path
 from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import version_of
+from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.local import open_plain
@@ -15,13 +16,14 @@ from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.plan_channels import AS_IT_IS, check_channels, loses_channels
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.rules import check_part
+from qwen_omni.media.rules import check_images, check_part
 from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
 from qwen_omni.profiles import Profile
+from qwen_omni.responses import SentMedia
 
 _LONGEST_PREFIX = 64  # characters of a data URI before its base64
-_Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice]
+_Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Fitter:
     Attributes:
         high_resolution: images are looked at with as many pixels as the model can.
         multichannel: sound is to be heard by channel, so what has several is not made anew.
+        stores: local media may travel through a store, so that more images than fit inside a request can be sent.
     """
 
     profile: Profile
@@ -53,12 +56,13 @@ class Fitter:
     uplink_mbps: float = USUAL.uplink_mbps
     high_resolution: bool = False
     multichannel: bool = False
-    _looks: dict[tuple[MediaSource, AudioTrackChoice], Look] = field(default_factory=dict)
-    _done: dict[_Key, tuple[Fitted, Plan]] = field(default_factory=dict)
+    stores: bool = False
+    _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], Look] = field(default_factory=dict)
+    _done: dict[_Key, tuple[tuple[Fitted, ...], Plan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
-    def fit(self, part: MediaPart, place: str) -> Fitted:
-        """Give a part as it is sent, made to fit.
+    def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
+        """Return a part as it is sent, made to fit: several where a picture is sent as tiles or pages.
 
         Raises:
             MediaError: it is unreadable, of another kind than its part, or breaks a limit that nothing can mend.
@@ -68,7 +72,8 @@ class Fitter:
         if key not in self._done:
             self._done[key] = self._prepare(part, place)
         made, plan = self._done[key]
-        return replace(made, part=_sent(part, made.source, plan))
+        sent = tuple(replace(one, part=_sent(part, one.source, plan)) for one in made)
+        return (*(replace(one, part=_unmarked(one.part)) for one in sent[:-1]), sent[-1])
 
     def fit_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         """Make one frame of a list fit, like an image, and give the list with it in its place.
@@ -97,24 +102,41 @@ class Fitter:
         )
         return replace(part, sampling=asked)
 
-    def look(self, source: MediaSource, name: str, audio_track: AudioTrackChoice = "auto") -> Look:
-        """Look at a source, once."""
-        key = source, audio_track
+    def look(
+        self, source: MediaSource, name: str, audio_track: AudioTrackChoice = "auto", frame: int | None = None
+    ) -> Look:
+        """Look at a source, or at one frame of it, once."""
+        key = source, audio_track, frame
         if key not in self._looks:
-            choices = Choices(media_root=self.media_root, audio_track=audio_track)
+            choices = Choices(model=self.profile, media_root=self.media_root, audio_track=audio_track, frame=frame)
             self._looks[key] = look_at(source, choices=choices, name=name)
         return self._looks[key]
 
     def _prepare_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         name = f"{place}: {source.label}"
-        look = self.look(source, name)
-        check_part(part, source, replace(look.info, size_bytes=0), self.profile, place)
-        choices = self._choices(part)
-        plan = plan_for(look, budget=part.budget, choices=choices)
-        prepared = carry_out(look, plan, choices=choices)
+        look, plan = self.plan_frame(part, source, place)
+        prepared = carry_out(look, plan, choices=self._choices(part))
         check_part(part, source, prepared.info, self.profile, place)
         sent = source if plan.action == "pass" else _source_of(prepared)
         return Fitted(part=part, source=sent, ready=_ready(prepared, look, name), seconds=None)
+
+    def plan_frame(
+        self, part: FramesPart, source: MediaSource, place: str, *, checked: bool = True
+    ) -> tuple[Look, Plan]:
+        """Decide what will be done with one frame of a list.
+
+        Raises:
+            MediaError: it is unreadable, or (`checked`) not a single picture.
+        """
+        look = self.look(source, f"{place}: {source.label}")
+        if checked:
+            check_part(part, source, replace(look.info, size_bytes=0), self.profile, place)
+        if checked and len(look.info.pages) > 1:
+            raise UnsupportedMediaError(
+                f"{place}: {source.label} has {len(look.info.pages):,} pages and cannot be one frame. Send it as "
+                "ImagePart, which sends every page, or save one page as a picture."
+            )
+        return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 
     def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[Look, Plan]:
         """Decide what will be done with a part.
@@ -124,12 +146,15 @@ class Fitter:
                 is to be heard by channel and cannot go as it is.
         """
         assert not isinstance(part, FramesPart)
-        look = self.look(part.source, f"{place}: {part.source.label}", audio_track_of(part))
+        frame = part.frame if isinstance(part, ImagePart) else None
+        look = self.look(part.source, f"{place}: {part.source.label}", audio_track_of(part), frame)
         start, end, budget = range_and_budget(part)
         if checked:
-            check_part(part, part.source, _as_if_small(look.info, start, end), self.profile, place)
+            check_part(part, part.source, self._at_best(look.info, part, start, end), self.profile, place)
         choices = self._choices(part)
         plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
+        if checked and plan.action == "images":
+            check_images(len(plan.pieces), self.profile, f"{place}: {part.source.label}", inline=not self.stores)
         if checked and self.multichannel and loses_channels(look.info, plan):
             plan = self._by_channel(look, plan, choices)
         if isinstance(part, ImagePart) and self.high_resolution:  # the request says that, not what stands beside it
@@ -151,7 +176,17 @@ class Fitter:
             room_bytes=self.room_bytes,
             uplink_mbps=self.uplink_mbps,
             audio_track=audio_track_of(part),
+            tile=part.tile if isinstance(part, ImagePart) else False,
+            listed=isinstance(part, FramesPart),
         )
+
+    def _at_best(self, info: MediaInfo, part: MediaPart, start: float | None, end: float | None) -> MediaInfo:
+        """Return the facts as they will be at best: bytes and shape can be mended, a wrong kind or length cannot."""
+        small = _as_if_small(info, start, end)
+        if not isinstance(part, ImagePart) or not part.tile or not info.width or not info.height:
+            return small
+        longest = int(self.profile.limits.max_aspect * min(info.width, info.height))
+        return replace(small, width=min(info.width, longest), height=min(info.height, longest))
 
     def _sampling(self, part: MediaPart) -> Sampling:
         """Give what the service is asked to look at: high resolution is the highest `max_pixels`, and overrules any."""
@@ -164,15 +199,19 @@ class Fitter:
             case _:
                 return part.sampling
 
-    def _prepare(self, part: MediaPart, place: str) -> tuple[Fitted, Plan]:
+    def _prepare(self, part: MediaPart, place: str) -> tuple[tuple[Fitted, ...], Plan]:
         assert not isinstance(part, FramesPart)
         look, plan = self.plan(part, place)
         prepared = carry_out(look, plan, choices=self._choices(part))
+        return tuple(self._fitted(part, one, look, place) for one in prepared.images or (prepared,)), plan
+
+    def _fitted(self, part: MediaPart, prepared: Prepared, look: Look, place: str) -> Fitted:
+        assert not isinstance(part, FramesPart)
         check_part(part, part.source, prepared.info, self.profile, place)
-        source = part.source if plan.action == "pass" else _source_of(prepared)
+        source = part.source if prepared.plan.action == "pass" else _source_of(prepared)
         seconds = None if prepared.info.duration is None else float(prepared.info.duration)
         ready = _ready(prepared, look, f"{place}: {part.source.label}")
-        return Fitted(part=part, source=source, ready=ready, seconds=seconds), plan
+        return Fitted(part=part, source=source, ready=ready, seconds=seconds)
 
 
 def _ready(prepared: Prepared, look: Look, name: str) -> Delivered:
@@ -187,6 +226,28 @@ def _ready(prepared: Prepared, look: Look, name: str) -> Delivered:
         media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
         content_type=prepared.info.media_type,
         held=prepared,
+    )
+
+
+def sent_as(prepared: Prepared, place: str) -> SentMedia:
+    """Tell what became of a piece of media, in numbers: sizes, the part of the original that it shows, seconds."""
+    was, now, plan = prepared.source_info, prepared.info, prepared.plan
+    size = None if not was.width or not was.height else (was.width, was.height)
+    piece = plan.pieces[0] if len(plan.pieces) == 1 else None
+    page = was.page or 0 if piece is None else piece.page
+    if page < len(was.pages):
+        size = was.pages[page]
+    box = piece.box if piece is not None else None if size is None else (0, 0, *size)
+    return SentMedia(
+        place=place,
+        kind=now.kind,
+        original_size=size,
+        sent_size=None if not now.width or not now.height else (now.width, now.height),
+        box=box,
+        page=page,
+        start=float(plan.start),
+        seconds=None if now.duration is None else float(now.duration),
+        fps=None if now.fps is None else round(float(now.fps), 3),
     )
 
 
@@ -226,7 +287,8 @@ def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, Media
 def _key(part: MediaPart) -> _Key:
     assert not isinstance(part, FramesPart)
     sampling = None if isinstance(part, AudioPart) else part.sampling
-    return part.source, *range_and_budget(part), sampling, audio_track_of(part)
+    shape = (part.tile, part.frame) if isinstance(part, ImagePart) else (None, None)
+    return part.source, *range_and_budget(part), sampling, audio_track_of(part), *shape
 
 
 def audio_track_of(part: MediaPart) -> AudioTrackChoice:
@@ -235,7 +297,7 @@ def audio_track_of(part: MediaPart) -> AudioTrackChoice:
 
 
 def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> MediaInfo:
-    """Give the facts as they will be at best: too many bytes can be mended, a wrong kind or length cannot."""
+    """Return the facts of the wanted range without the bytes that can be saved."""
     if info.duration is None:
         return replace(info, size_bytes=0)
     first, last = Fraction(start or 0), info.duration if end is None else min(Fraction(end), info.duration)
@@ -252,8 +314,14 @@ def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
 
 
 def _source_of(prepared: Prepared) -> MediaSource:
-    assert prepared.path is not None
+    if prepared.path is None:
+        return MediaSource.from_bytes(prepared.read(), media_type=prepared.info.media_type)
     return MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
+
+
+def _unmarked(part: MediaPart) -> MediaPart:
+    """Leave the mark of explicit caching to the last of several images: it holds up to there."""
+    return replace(part, cache=None)
 
 
 def _sent(part: MediaPart, source: MediaSource, plan: Plan) -> MediaPart:

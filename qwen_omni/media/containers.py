@@ -24,25 +24,46 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# FFmpeg's demuxer names → our short names. Whatever follows references or playlists is left out on purpose:
-# hls, dash, concat, imf, image2, sdp, rtp, rtsp, ffmetadata, tty, lavfi, subtitles.
-DEMUXERS = {
-    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
-    "matroska,webm": "mkv",
-    "avi": "avi",
-    "flv": "flv",
-    "asf": "wmv",
-    "mpegts": "mpegts",
-    "mpeg": "mpeg",
-    "wav": "wav",
-    "mp3": "mp3",
-    "aac": "aac",
-    "ogg": "ogg",
-    "flac": "flac",
-    "amr": "amr",
-    "caf": "caf",
-    "aiff": "aiff",
-}
+# FFmpeg's demuxers of single plain files. Whatever follows references or playlists, reads devices or text is left out
+# on purpose: hls, dash, concat, imf, image2, sdp, rtp, rtsp, sap, mlv, vobsub, ffmetadata, tty, lavfi, subtitles.
+_MORE = (
+    "3dostr 4xm aax ac3 ace adp ads adx aea afc alp amrnb amrwb anm apac apc ape apm argo_asf argo_brp ast au av1 "
+    "avr avs avs2 avs3 bethsoftvid bfi bfstm bink binka bit bmv boa bonk brstm c93 cavsvideo cdxl cine codec2 "
+    "daud derf dfa dhav dirac dnxhd dsf dsicin dss dts dtshd dv dxa ea eac3 film_cpk filmstrip flic frm fsb fwse "
+    "g729 gdv genh gsm gxf h261 h263 h264 hca hcom hevc hnm hxvs iamf idcin iff ifv ipmovie ipu ircam iss iv8 ivf "
+    "ivr jv kux kvag laf live_flv lmlm4 loas luodat lvf lxf m4v mca mgsts mjpeg mjpeg_2000 mlp mm mmf mods moflex "
+    "mpc mpc8 mpegvideo msf mtaf mtv musx mv mvi mxf mxg nc nistsphere nsp nsv nut nuv obu oma osq paf pdv pmp "
+    "pp_bnk pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m scd sdns sdr2 sds sdx ser sga shn siff "
+    "simbiosis_imx smjpeg smk smush sol sox spdif svag svs swf tak thp tiertexseq tmv truehd tta txd ty usm vag "
+    "vc1 vc1test vividas vivo vmd voc vpk vqf vvc w64 wady wavarc wc3movie wsaud wsd wsvqa wtv wv wve xa xmd xmv "
+    "xvag xwma yop "
+)
+# Single pictures that Pillow does not read.
+_PICTURES = "brender_pix cri dpx exr gem hdr jpegls jpegxs pfm pgx phm photocd qdraw sgi sunrast vbn xwd"
+PICTURES = {f"{name}_pipe": name for name in _PICTURES.split()}
+# FFmpeg's names → our short names.
+DEMUXERS = (
+    {name: name for name in _MORE.split()}
+    | PICTURES
+    | {
+        "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
+        "matroska,webm": "mkv",
+        "avi": "avi",
+        "flv": "flv",
+        "asf": "wmv",
+        "mpegts": "mpegts",
+        "mpeg": "mpeg",
+        "wav": "wav",
+        "mp3": "mp3",
+        "aac": "aac",
+        "ogg": "ogg",
+        "flac": "flac",
+        "amr": "amr",
+        "caf": "caf",
+        "aiff": "aiff",
+        "yuv4mpegpipe": "y4m",
+    }
+)
 INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 """FFmpeg's name of the demuxer whose index names every picture and piece of sound."""
 

@@ -86,6 +86,9 @@ class AudioTrack:
         return f"{self.index} ({', '.join(each for each in told if each)})"
 
 
+Colours = Literal["plain", "transparent", "deep", "print"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
     """The facts of one image, sound recording or video.
@@ -101,7 +104,7 @@ class MediaInfo:
         width: pixels as shown, after rotation; `None` for sound.
         height: pixels as shown, after rotation; `None` for sound.
         fps: pictures per second on average; `None` for images and sound.
-        frame_count: number of pictures that are shown, where the file says it.
+        frame_count: number of pictures that are shown, where the file says it; of an animation always.
         hidden_frames: number of pictures that an edit list hides.
         video_codec: FFmpeg's name of the picture coding; `None` for images and sound.
         audio_codec: FFmpeg's name of the sound coding, of the track that is heard.
@@ -110,6 +113,12 @@ class MediaInfo:
         rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
         pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
         interlaced: whether each picture is made of two half pictures taken one after the other.
+        colours: how a picture's colours are stored where its readers may disagree: partly `transparent`, `deep` (more
+            than eight bits of grey), for `print` (CMYK, Lab); `plain` is everything else.
+        page: which page of a file or frame of an animation this is, from 0; `None` if nobody chose one.
+        pages: width and height, as shown, of each page of a file of several.
+        unpacked: nothing here reads the file as it is, so it was unpacked first: it cannot be sent as it is.
+        held: seconds that the last frame of an animation is held longer than the file says, for the model's minimum.
         origin: the instant that viewers call zero, in seconds of the file's own clock; few files begin it elsewhere.
         audio_tracks: all audio tracks.
         audio_track: the one that is heard, by its place among them; `"mix"` for all together.
@@ -136,6 +145,11 @@ class MediaInfo:
     rotation: int = 0
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
+    colours: Colours = "plain"
+    page: int | None = None
+    pages: tuple[tuple[int, int], ...] = ()
+    unpacked: bool = False
+    held: Fraction = Fraction(0)
     origin: Fraction = Fraction(0)
     audio_tracks: tuple[AudioTrack, ...] = ()
     audio_track: int | Literal["mix"] = 0

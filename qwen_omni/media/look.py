@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
@@ -16,18 +17,24 @@ from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
-from qwen_omni.media.segments import exact_range
+from qwen_omni.media.segments import exact_range, exact_seconds
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch, usual_limit
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
-from qwen_omni.ranges import COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, check_numbers
+from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, check_numbers
 
 Anything = MediaSource | str | os.PathLike[str] | bytes
 Seconds = float | Fraction
 
-_RANGES = {"room_bytes": COUNT_OF_BYTES, "uplink_mbps": RATE, "workers": PARALLEL, "limit_seconds": TIMEOUT}
+_RANGES = {
+    "room_bytes": COUNT_OF_BYTES,
+    "uplink_mbps": RATE,
+    "workers": PARALLEL,
+    "limit_seconds": TIMEOUT,
+    "frame": COUNT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,9 @@ class Choices:
         workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
         audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
             silent if that one is; its number, from 0; `"mix"` for all together.
+        tile: a tall or wide picture may become several images that overlap, rather than one that is unreadable.
+        listed: a picture is one frame of a list, a silent video.
+        frame: which frame of an animation, or page of a file, to take as a picture, from 0; the whole if not given.
         limit_seconds: how long the work may take; generous and by the length of the media, if not given.
     """
 
@@ -53,6 +63,9 @@ class Choices:
     uplink_mbps: float = 20.0
     workers: int | None = None
     audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    listed: bool = False
+    frame: int | None = None
     limit_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -71,11 +84,19 @@ _LOOKED_AT = 12.0  # seconds of a video that `media.motion` looks at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A source after one look: what it is, and how it is opened again."""
+    """A source after one look.
+
+    Attributes:
+        source: where it is.
+        info: what it is.
+        reopenable: opens it again; what was unpacked, where it had to be.
+        original: opens the untouched file, where `reopenable` does not.
+    """
 
     source: MediaSource
     info: MediaInfo
     reopenable: Reopenable
+    original: Reopenable | None = None
 
     @property
     def label(self) -> str:
@@ -103,13 +124,28 @@ def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None =
         MediaError: it is a link, or not readable media.
     """
     if source.url is not None:
+        check_page(source.url, name=source.label)
         raise UnsupportedMediaError(
             f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
         )
     label = name or source.label
     with first_opening(source, choices.media_root, label=label) as (file, reopenable):
-        info = probe(file, label=label, media_type_hint=source.media_type, audio_track=choices.audio_track)
+        info = probe(
+            file,
+            label=label,
+            media_type_hint=source.media_type,
+            audio_track=choices.audio_track,
+            frame=choices.frame,
+        )
+    if not info.unpacked:
         return Look(source=source, info=info, reopenable=reopenable)
+    from qwen_omni.media.unpack import unpack  # noqa: PLC0415 - PyAV loads on first use
+
+    seconds = None if info.duration is None else float(info.duration)
+    watch = Watch(choices.limit_seconds or usual_limit(seconds, info.size_bytes), label=label)
+    shortest = exact_seconds(choices.profile.limits.min_video_seconds)
+    made, opened = unpack(reopenable, info, watch, shortest=shortest)
+    return Look(source=source, info=made, reopenable=opened, original=reopenable)
 
 
 def plan_for(
@@ -136,6 +172,8 @@ def plan_for(
         room_bytes=choices.room_bytes,
         uplink_mbps=choices.uplink_mbps,
         cores=choices.workers or usual_workers(),
+        tile=choices.tile,
+        listed=choices.listed,
     )
     plan = plan_media(look.info, wish, label=look.label)
     if plan.action in ("video", "frames") and wish.budget.fps is None:

@@ -10,7 +10,7 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.pictures import make_picture
+from qwen_omni.media.pictures import make_images
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.remux import remux
@@ -44,8 +44,8 @@ def make(
                 info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size, origin=Fraction(0),
                 audio_tracks=(), audio_track=0,
             ), ()  # fmt: skip
-        case "image":
-            return make_picture(source, plan, path), ()
+        case "image" | "images":
+            return _images(source, info, plan, path, watch)
         case "frames":
             stills = make_stills(source, info, plan, watch, workers=workers)
             return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
@@ -53,6 +53,17 @@ def make(
             return info, ()
         case _:
             assert_never(plan.action)
+
+
+def _images(
+    source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch
+) -> tuple[MediaInfo, tuple[Still, ...]]:
+    """Write one JPEG, or hold several."""
+    made, images = make_images(source, info, plan, watch)
+    if plan.action == "images":
+        return made, images
+    path.write_bytes(images[0].data)
+    return made, ()
 
 
 def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:

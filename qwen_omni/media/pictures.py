@@ -1,86 +1,132 @@
-"""Make one still picture fit, with Pillow: upright, eight bits, red-green-blue, no larger than planned, JPEG."""
+"""Make the images that a picture is sent as, with Pillow: upright, eight bits, red-green-blue, on white, JPEG."""
 
 import io
-from pathlib import Path
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
+from qwen_omni.errors import QwenOmniError, UnreadableMediaError
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Plan
+from qwen_omni.media.plan import Piece, Plan
+from qwen_omni.media.prepared import Still
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.scratch import machine_fault
+from qwen_omni.media.stills import check_pixels, is_see_through, open_still, pages_of
+from qwen_omni.media.watch import Watch
 
 _QUALITY = 90
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
-_DEEPEST = 255
-_BOMB_PIXELS = 89_478_485  # as many as `stills` decodes
+_WHITE = 255
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that grey values are stored with
+_MAX_SAMPLE_VALUE = 281  # TIFF 6.0: the value of white, where the file tells
 
 
-def make_picture(source: Reopenable, plan: Plan, path: Path) -> MediaInfo:
-    """Write the JPEG that a plan describes. Of an animation the first picture is taken.
+def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -> tuple[MediaInfo, tuple[Still, ...]]:
+    """Make the JPEG images that a plan describes: one, tiles of a tall picture, or pages of a file.
 
     Raises:
         UnreadableMediaError: it is damaged or cut.
     """
-    assert plan.picture is not None
-    size = plan.picture.size
+    made: list[Still] = []
     try:
-        with source.open() as file, Image.open(file) as image:
-            _check(image, source.label)
-            stored = size[::-1] if plan.picture.rotation in (90, 270) else size
-            image.draft("RGB", stored)  # JPEG decodes straight to a half, quarter or eighth where that is enough
-            upright = ImageOps.exif_transpose(image)
-            plain = _plain(upright)
-            if plain.size != size:
-                plain = plain.resize(size, Image.Resampling.LANCZOS)
-            jpeg = io.BytesIO()
-            plain.save(jpeg, "JPEG", quality=_QUALITY, optimize=True)
-            path.write_bytes(jpeg.getbuffer())  # Pillow itself does not notice that a full disk took only a part
+        with source.open() as file, open_still(file, info.container, source.label) as image:
+            places = pages_of(image, info.container)
+            tiles = Counter(piece.page for piece in plan.pieces)
+            open_page, shown = -1, image
+            for piece in plan.pieces:
+                watch.check()
+                whole = tiles[piece.page] == 1
+                if piece.page != open_page:
+                    image.seek(places[piece.page] if len(places) > 1 else 0)
+                    check_pixels(image, source.label)
+                    open_page, shown = piece.page, _upright(image, info, piece, whole=whole)
+                part = shown if whole else shown.crop(piece.box)
+                made.append(Still(time=Fraction(0), data=_jpeg(part, piece.size), piece=piece))
+    except QwenOmniError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError) as error:
-        fault = machine_fault(error, f"prepare {source.label}", path=path)
+        fault = machine_fault(error, f"prepare {source.label}")
         if fault is not None:
             raise fault from error
         raise UnreadableMediaError(f"{source.label} is damaged or cut: {str(error) or type(error).__name__}.") from None
+    width, height = made[0].piece.size if len(made) == 1 and made[0].piece else (info.width, info.height)
+    size = sum(len(still.data) for still in made)
+    return image_info(replace(info, width=width, height=height, size_bytes=size)), tuple(made)
+
+
+def image_info(info: MediaInfo) -> MediaInfo:
+    """Return the facts of a JPEG that was made of a picture."""
     return MediaInfo(
         kind="image",
         container="jpeg",
         media_type="image/jpeg",
-        size_bytes=path.stat().st_size,
-        width=size[0],
-        height=size[1],
+        size_bytes=info.size_bytes,
+        width=info.width,
+        height=info.height,
     )
 
 
-def _check(image: Image.Image, label: str) -> None:
-    pixels = image.width * image.height
-    if pixels > _BOMB_PIXELS:
-        raise MediaDoesNotFitError(
-            f"{label} has {pixels:,} pixels; at most {_BOMB_PIXELS:,} are decoded. Make it smaller.",
-            limit=_BOMB_PIXELS,
-            actual=pixels,
-        )
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Give eight-bit RGB; what is see-through lies on white."""
+def plain_colours(image: Image.Image) -> Image.Image:
+    """Return a decoded picture in eight-bit RGB; what is see-through lies on white."""
     if image.mode in _DEEP:
         return _eight_bits(image).convert("RGB")
-    if image.mode in _CLEAR or "transparency" in image.info:
+    if is_see_through(image):
         clear = image.convert("RGBA")
         ground = Image.new("RGBA", clear.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, clear).convert("RGB")
+    if image.mode == "LAB":
+        return _from_lab(image)
     return image.convert("RGB")
+
+
+def _upright(image: Image.Image, info: MediaInfo, piece: Piece, *, whole: bool) -> Image.Image:
+    """Decode a page as it is shown, in plain colours."""
+    if whole and image.format == "JPEG":
+        stored = piece.size[::-1] if info.rotation in (90, 270) else piece.size
+        image.draft("RGB", stored)  # JPEG decodes straight to a half, quarter or eighth where that is enough
+    return plain_colours(ImageOps.exif_transpose(image))
+
+
+def _jpeg(part: Image.Image, size: tuple[int, int]) -> bytes:
+    fitting = part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    fitting.save(held, "JPEG", quality=_QUALITY, optimize=True)
+    return held.getvalue()
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    turned = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, rgb, "LAB", "RGB"))
+    assert turned is not None
+    return turned
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Bring deep grey values into 0 to 255; Pillow's own conversion would cut everything above 255 to white."""
+    wide = image if image.mode == "F" else image.convert("I")
+    low, high = (float(value) for value in wide.getextrema())  # type: ignore[arg-type]  # one channel
+    black, white = _range(image, low, high)
+    scale = _WHITE / (white - black or 1.0)
+    return wide.convert("F").point(lambda value: value * scale + (0.5 - black * scale)).convert("L")
+
+
+def _range(image: Image.Image, low: float, high: float) -> tuple[float, float]:
+    """Return which values are black and white.
+
+    White is what the file says, else the largest value of the smallest depth that holds all values: a scanner or
+    camera of 12 bits stores them in 16. A picture of one value says nothing of its depth and is taken to have 16 bits.
+    """
+    told = getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE)
+    told = told[0] if isinstance(told, tuple) and told else told
     if image.mode == "F":
-        low, high = image.getextrema()
-        span = (float(high) - float(low)) or 1.0  # type: ignore[arg-type]
-        return image.point(lambda value: (value - float(low)) * (255 / span)).convert("L")  # type: ignore[arg-type]
-    wide = image.convert("I")
-    deepest = wide.getextrema()[1]
-    eight_bits = isinstance(deepest, (int, float)) and deepest <= _DEEPEST
-    return wide if eight_bits else wide.point(lambda value: value * (1 / 257))
+        if low >= 0 and high <= 1:
+            return 0.0, 1.0
+        return (0.0, float(_WHITE)) if low >= 0 and high <= _WHITE else (low, high)
+    if low < 0 or high >= 1 << 16:
+        return low, high
+    if isinstance(told, int | float) and high <= told < 1 << 16:
+        return 0.0, float(told)
+    depth = 16 if low == high > _WHITE else next(bits for bits in _DEPTHS if high < 1 << bits)
+    return 0.0, float((1 << depth) - 1)

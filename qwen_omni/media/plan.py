@@ -8,8 +8,9 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import Profile
 
-Action = Literal["pass", "remux", "video", "audio", "image", "frames"]
-"""Send as it is; pack the same streams into MP4; make an MP4, an MP3, a JPEG picture, a list of JPEG pictures."""
+Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
+"""Send as it is; pack the same streams into MP4; make an MP4, an MP3, a JPEG picture, several (tiles of a tall picture,
+pages of a file), a list of JPEG pictures as a silent video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,21 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One of the images that a picture is sent as.
+
+    Attributes:
+        size: width and height as sent.
+        box: left, top, right and bottom of the shown part, in pixels of the upright original (page).
+        page: which page of a file, or frame of an animation, from 0.
+    """
+
+    size: tuple[int, int]
+    box: tuple[int, int, int, int]
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is done with one piece of media, and why.
 
@@ -34,6 +50,7 @@ class Plan:
         reason: one line for people.
         sampling: what the service is asked for beside the part.
         picture: how pictures are made, for `video`, `frames` and `image`.
+        pieces: the images that a picture is sent as, in order, for `image` and `images`.
         sound: whether sound is made.
         start: where the wanted range begins, in seconds of the source; `end` where it ends.
         partial: whether the range is less than the whole.
@@ -48,6 +65,7 @@ class Plan:
     budget: MediaBudget
     sampling: Sampling
     picture: Picture | None = None
+    pieces: tuple[Piece, ...] = ()
     sound: bool = False
     start: Fraction = Fraction(0)
     end: Fraction | None = None
@@ -72,6 +90,8 @@ class Wish:
         room_bytes: a larger file cannot be delivered.
         uplink_mbps: megabits per second that can be sent.
         cores: processor cores that work.
+        tile: a tall or wide picture may become several images.
+        listed: a picture is one frame of a list, which the service looks at as it looks at a video's.
     """
 
     budget: MediaBudget
@@ -83,6 +103,8 @@ class Wish:
     room_bytes: int | None = None
     uplink_mbps: float = 20.0
     cores: int = 2
+    tile: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

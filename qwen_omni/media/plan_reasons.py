@@ -6,6 +6,7 @@ from qwen_omni.delivery.formats import VIDEO_CONTAINERS
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.plan_costs import room_for
+from qwen_omni.media.signatures import ANIMATED
 
 Reason = Callable[[MediaInfo], str]
 
@@ -22,6 +23,24 @@ def only_a_part(_: MediaInfo) -> str:
 def turned(info: MediaInfo) -> str:
     """It is stored turned."""
     return f"its picture has to be turned by {info.rotation} degrees"
+
+
+def colours_differ(info: MediaInfo) -> str:
+    """Readers of pictures disagree on what its colours are."""
+    told = {
+        "transparent": "it is partly transparent, and is laid on white",
+        "deep": "its grey has more than eight bits",
+        "print": "its colours are for print",
+    }
+    return told[info.colours]
+
+
+def unpacked(info: MediaInfo) -> str:
+    """It was unpacked, since nothing reads it as it is."""
+    if info.container not in ANIMATED:
+        return f"a bare {info.video_codec} stream has no times"
+    held = f"; its last frame is held for {float(info.held):g} s more, as long as a video must be" * bool(info.held)
+    return f"an animation of {info.frame_count:,} frames is sent as a video{held}"
 
 
 def undocumented(info: MediaInfo) -> str:
@@ -91,6 +110,7 @@ def _odd_sound(info: MediaInfo) -> str:
 def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
     """Tell why a video must be made anew; `None` if it could go as it is. That its container is odd comes last."""
     told = (
+        (info.unpacked, unpacked),
         (partial, only_a_part),
         *((holds(info), reason) for holds, reason in BROKEN),
         (info.rotation != 0, turned),

@@ -17,11 +17,12 @@ def allowed(size: tuple[Side, Side], wish: Wish) -> Fraction:
     """
     within = fit_sides(size, wish.budget)
     asked = wish.sampling.max_pixels or wish.budget.max_pixels
-    if not asked or not wish.profile.sampling_fields or _has_own_sides(wish.budget):
+    if not asked or not wish.profile.sampling_fields or has_own_sides(wish.budget):
         return within
     return max(within, min(Fraction(1), Fraction(math.sqrt(asked / Fraction(size[0] * size[1])))))
 
 
-def _has_own_sides(budget: MediaBudget) -> bool:
+def has_own_sides(budget: MediaBudget) -> bool:
+    """Whether the caller chose the sides of pictures; the presets leave them as they are."""
     usual = PRESETS["auto"]
     return (budget.long_side, budget.short_side) != (usual.long_side, usual.short_side)

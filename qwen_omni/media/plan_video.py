@@ -42,7 +42,7 @@ def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
     if not info.width or not info.height:
         raise UnreadableMediaError(f"{label} does not tell how large its pictures are; it is probably damaged.")
     untouched = _untouched(info, wish, span)
-    if wish.budget.keep and not span.partial:
+    if wish.budget.keep and not span.partial and not info.unpacked:
         return untouched
     made = _made(info, wish, span, untouched.tokens)
     why = why_not_as_is(info, wish, partial=span.partial)

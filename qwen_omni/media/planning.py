@@ -2,31 +2,21 @@
 
 A file is sent as it is whenever that bills no more and is allowed and quicker; it is made smaller only where that
 gains something. `auto` never bills more tokens than the untouched original would. `media.prepare` does what is
-decided here; videos have their own module, `media.plan_video`.
+decided here; `media.plan_video` and `media.plan_image` decide about videos and pictures.
 """
 
 from dataclasses import replace
 from fractions import Fraction
 
-from qwen_omni.delivery.formats import IMAGE_CONTAINERS, documented_format
+from qwen_omni.delivery.formats import documented_format
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import whole_sides
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Picture, Plan, Span, Wish
+from qwen_omni.media.plan import Plan, Span, Wish
 from qwen_omni.media.plan_costs import USUAL_SECONDS, WORTH_SECONDS, room_for, sound_seconds, upload_seconds
-from qwen_omni.media.plan_reasons import (
-    BROKEN,
-    Reason,
-    only_a_part,
-    other_track,
-    takes_other_track,
-    too_large,
-    turned,
-    undocumented,
-)
-from qwen_omni.media.plan_sides import allowed
-from qwen_omni.media.plan_video import plan_video, sampling_for
-from qwen_omni.tokens import audio_tokens, image_tokens
+from qwen_omni.media.plan_image import plan_image
+from qwen_omni.media.plan_reasons import BROKEN, Reason, only_a_part, other_track, takes_other_track, too_large
+from qwen_omni.media.plan_video import plan_video
+from qwen_omni.tokens import audio_tokens
 
 _SOUND_SLACK = 1.05  # a file hardly larger than ours would be is left alone
 
@@ -45,7 +35,7 @@ def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
     """
     match info.kind:
         case "image":
-            return _plan_image(info, wish)
+            return plan_image(info, wish)
         case "audio":
             return _with_track(_plan_sound(info, wish, _span(info, wish, label)), info)
         case "video":
@@ -94,7 +84,7 @@ def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
         size_bytes=info.size_bytes,
         seconds=upload_seconds(info.size_bytes, wish),
     )
-    if wish.budget.keep and not span.partial:
+    if wish.budget.keep and not span.partial and not info.unpacked:
         return plan
     size = int(wish.budget.sound_bitrate * seconds / 8)
     made = replace(plan, action="audio", sound=True, size_bytes=size)
@@ -134,40 +124,3 @@ def sound_is_documented(info: MediaInfo) -> bool:
     except UnsupportedMediaError:
         return False
     return True
-
-
-def _plan_image(info: MediaInfo, wish: Wish) -> Plan:
-    size = (info.width or 1, info.height or 1)
-    asked = replace(sampling_for(wish), fps=wish.sampling.fps)
-    tokens = image_tokens(wish.profile, size, asked)
-    plan = Plan(
-        action="pass",
-        reason="sent as it is: the budget says so",
-        budget=wish.budget,
-        sampling=asked,
-        tokens=tokens,
-        tokens_as_is=image_tokens(wish.profile, size, wish.sampling),
-        size_bytes=info.size_bytes,
-        seconds=upload_seconds(info.size_bytes, wish),
-    )
-    if wish.budget.keep:
-        return plan
-    small = whole_sides(*size, allowed(size, wish))
-    made = image_tokens(wish.profile, small, asked)
-    why = _why_not_this_image(info, wish)
-    if why is None and small == size:
-        return replace(plan, reason="sent as it is: it already fits the budget")
-    if why is None and made > tokens:
-        return replace(plan, reason=f"sent as it is: made smaller it would bill {made:,} tokens instead of {tokens:,}")
-    picture = Picture(size=small, period=Fraction(1), rotation=info.rotation)
-    reason = why(info) if why else f"the budget allows no more, {made:,} tokens instead of {tokens:,}"
-    return replace(plan, action="image", picture=picture, tokens=made, reason=f"made {small[0]}x{small[1]}: {reason}")
-
-
-def _why_not_this_image(info: MediaInfo, wish: Wish) -> Reason | None:
-    told = (
-        (info.rotation != 0, turned),
-        (info.container not in IMAGE_CONTAINERS, undocumented),
-        (info.size_bytes > room_for(wish.profile.limits.image_bytes, wish), too_large),
-    )
-    return next((reason for holds, reason in told if holds), None)

@@ -214,7 +214,7 @@ def carry_out(
     )
 
 
-_SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "frames": ".none"}
+_SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "images": ".none", "frames": ".none"}
 
 
 def _threads(look: Look, choices: Choices) -> int:

@@ -2,23 +2,30 @@
 
 import os
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Plan
+from qwen_omni.media.plan import Piece, Plan
 from qwen_omni.media.scratch import remove_file
 from qwen_omni.media.segments import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
-    """One picture of a frame list: JPEG bytes, and the second of the source that it shows."""
+    """One JPEG image that was made of a source.
+
+    Attributes:
+        time: the second of the source that it shows, in a frame list.
+        data: the JPEG.
+        piece: which part of which page of a picture it shows; `None` in a frame list.
+    """
 
     time: Fraction
     data: bytes = field(repr=False)
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
@@ -32,7 +39,7 @@ class Prepared:
     Attributes:
         path: where it lies, if it is a file.
         data: the bytes, if it is in memory.
-        stills: the pictures, if it is a frame list.
+        stills: the JPEG images, if it is a frame list, or a picture that became several images.
         info: what it is now.
         source_info: what it was made of.
         plan: what was done and why.
@@ -68,8 +75,29 @@ class Prepared:
         """Where it ends in the source, in seconds; `None` if nobody knows."""
         return self.plan.end
 
+    @property
+    def images(self) -> "tuple[Prepared, ...]":
+        """The images that a picture is sent as, in order: itself, or its tiles or pages; none of anything else."""
+        if self.info.kind != "image":
+            return ()
+        if not self.stills:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                info=replace(
+                    self.info, width=still.piece.size[0], height=still.piece.size[1], size_bytes=len(still.data)
+                ),
+                plan=replace(self.plan, pieces=(still.piece,)),
+                data=still.data,
+                stills=(),
+            )
+            for still in self.stills
+            if still.piece is not None
+        )
+
     def read(self) -> bytes:
-        """Give its bytes; a frame list has none."""
+        """Return its bytes; a frame list, or a picture that became several images, has none (see `images`)."""
         if self.data is not None:
             return self.data
         return b"" if self.path is None else self.path.read_bytes()

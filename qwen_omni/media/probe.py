@@ -7,14 +7,33 @@ so that `import qwen_omni` stays cheap. Nothing outside the given file object is
 import io
 from typing import IO
 
-from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.scans import bounded_still
-from qwen_omni.media.signatures import HEAD_BYTES, as_text, describe, recognise
+from qwen_omni.media.signatures import (
+    HEAD_BYTES,
+    SILK_RATE,
+    Signature,
+    describe,
+    is_motion_jpeg,
+    is_targa,
+    recognise,
+    refused,
+    silk_seconds,
+)
+
+_FOOTER = 26  # bytes at the end of a TGA picture
+_MANY_JPEGS = 8 * 2**20  # bytes that hold several frames of a camera
+_LOOKED_FOR = 2**20  # bytes; FFmpeg gives up there, too
 
 
 def probe(
-    file: IO[bytes], *, label: str, media_type_hint: str | None = None, audio_track: AudioTrackChoice = "auto"
+    file: IO[bytes],
+    *,
+    label: str,
+    media_type_hint: str | None = None,
+    audio_track: AudioTrackChoice = "auto",
+    frame: int | None = None,
 ) -> MediaInfo:
     """Find out what an open, seekable binary file holds.
 
@@ -26,10 +45,12 @@ def probe(
         label: how to name the media in errors.
         media_type_hint: what the caller believes it to be; told in errors, never trusted.
         audio_track: which of several audio tracks is heard.
+        frame: which frame of an animation, or page of a file, to take as a picture, from 0.
 
     Raises:
         UnreadableMediaError: empty, damaged, or no media; says what it looks like.
-        UnsupportedMediaError: a picture whose codec is not installed here, or no such audio track.
+        UnsupportedMediaError: a picture whose codec is not installed here, no such audio track, or a frame of something
+            without frames.
         MediaDoesNotFitError: a picture with so many pixels that decoding it would be dangerous.
     """
     size_bytes = file.seek(0, io.SEEK_END)
@@ -38,14 +59,18 @@ def probe(
     file.seek(0)
     if size_bytes == 0:
         raise UnreadableMediaError(f"{label} is empty (0 bytes).")
-    signature = recognise(head)
-    if signature is None and (as_text(head) is not None or not head.strip(b"\0")):
+    signature = _second_look(file, size_bytes, recognise(head))
+    if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
     if signature is not None and signature.group == "still":
         from qwen_omni.media.stills import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
         file = bounded_still(file, container=signature.container, label=label)
-        return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label)
+        return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
+    if frame is not None:
+        raise UnsupportedMediaError(f"{label} is no picture; frame= chooses one of an animation or of several pages.")
+    if signature is not None and signature.group == "packed":
+        return _silk(file, size_bytes, label)
     from qwen_omni.media.streams import probe_stream  # noqa: PLC0415 - PyAV loads on first use
 
     begins_as = None if signature is None else signature.container
@@ -55,6 +80,41 @@ def probe(
         if signature is None:
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None
         raise
+
+
+def _second_look(file: IO[bytes], size_bytes: int, signature: Signature | None) -> Signature | None:
+    """Look further into a file whose first bytes do not tell all."""
+    if signature is None and size_bytes > _FOOTER:
+        file.seek(size_bytes - _FOOTER)
+        signature = Signature("tga", "still") if is_targa(file.read()) else None
+    elif signature is not None and signature.container == "jpeg" and is_motion_jpeg(file.read(_MANY_JPEGS)):
+        signature = Signature("mjpeg", "stream")
+    file.seek(0)
+    return signature
+
+
+def _is_zero(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether there are only zero bytes where FFmpeg looks for a beginning; some recordings begin with a few."""
+    found = any(file.read(HEAD_BYTES).strip(b"\0") for _ in range(0, min(size_bytes, _LOOKED_FOR), HEAD_BYTES))
+    file.seek(0)
+    return not found
+
+
+def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
+    seconds = silk_seconds(file.read())
+    if seconds is None:
+        raise UnreadableMediaError(f"{label} begins like a SILK recording but is cut ({size_bytes:,} bytes).")
+    return MediaInfo(
+        kind="audio",
+        container="silk",
+        media_type="audio/silk",
+        size_bytes=size_bytes,
+        duration=seconds,
+        audio_codec="silk",
+        sample_rate=SILK_RATE,
+        channels=1,
+        unpacked=True,
+    )
 
 
 def _not_media(label: str, head: bytes, size_bytes: int, hint: str | None) -> str:

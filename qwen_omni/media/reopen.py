@@ -3,13 +3,15 @@
 import contextlib
 import io
 import os
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.local import open_local, open_plain, resolve_local
+from qwen_omni.media.scratch import remove_file
 from qwen_omni.media.source import FileVersion, MediaSource
 
 
@@ -22,6 +24,8 @@ class Reopenable:
     data: bytes | None = None
     path: Path | None = None
     version: FileVersion | None = None
+    owner: object = field(default=None, compare=False)
+    """Keeps a temporary file as long as somebody may open it."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -55,6 +59,22 @@ def first_opening(source: MediaSource, root: Path, *, label: str) -> Iterator[tu
         path = resolve_local(source, root, name=label)
         version = _version(file)
         yield file, Reopenable(label=label, size_bytes=version.size, path=path, version=version)
+
+
+def temporary(path: Path, *, label: str) -> Reopenable:
+    """Refer to a temporary file of ours, which goes when nothing refers to it any more."""
+    with open_plain(path, name=label) as file:
+        version = _version(file)
+    return Reopenable(label=label, size_bytes=version.size, path=path, version=version, owner=Owned(path))
+
+
+class Owned:
+    """Removes a temporary file as soon as nothing holds this value."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, path: Path) -> None:
+        weakref.finalize(self, remove_file, path)
 
 
 def _version(file: IO[bytes]) -> FileVersion:

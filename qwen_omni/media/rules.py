@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo, MediaKind
+from qwen_omni.media.signatures import ANIMATED
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, VideoPart, media_of
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
@@ -71,6 +72,22 @@ def check_conversation(messages: Sequence[Message], profile: Profile, *, stores:
             _check_frames(part, profile, place)
 
 
+def check_images(count: int, profile: Profile, place: str, *, inline: bool) -> None:
+    """Check how many images one picture becomes: the tiles of a tall one, the pages of a file.
+
+    Raises:
+        MediaDoesNotFitError: more than a request may hold.
+    """
+    limit = profile.limits.images_inline if inline else profile.limits.images
+    if count > limit:
+        raise MediaDoesNotFitError(
+            f"{place}: it would be sent as {count:,} images (pages, or tiles of a tall picture), and {profile.name} "
+            f"takes at most {limit:,} per request. Choose a page with frame=0, pass tile=False, or send a part of it.",
+            limit=limit,
+            actual=count,
+        )
+
+
 def check_inline(inside: Sequence[tuple[str, MediaPart]], profile: Profile) -> None:
     """Count the parts whose media travel inside the request.
 
@@ -99,9 +116,14 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
     """
     expected: MediaKind = "image" if isinstance(part, FramesPart) else modality_of(part)
     if info.kind != expected:
+        if expected == "image" and info.container in ANIMATED:
+            raise UnsupportedMediaError(_is_animation(part, source, info, place))
         as_part = "a frame" if isinstance(part, FramesPart) else f"a {_PART_NAMES[expected]}"
+        what = _KIND_NAMES[info.kind]
+        if info.kind == "image" and info.container in ANIMATED:
+            what = f"{what} of a single frame"
         raise UnsupportedMediaError(
-            f"{place}: {source.label} is {_KIND_NAMES[info.kind]} ({info.container}) and cannot be {as_part}. "
+            f"{place}: {source.label} is {what} ({info.container}) and cannot be {as_part}. "
             f"Send it as {_PART_NAMES[info.kind]}."
         )
     name = f"{place}: {source.label}"
@@ -117,6 +139,16 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
             _check_seconds(name, info, profile.limits.min_video_seconds, profile.limits.video_seconds, profile)
         case _:
             assert_never(info.kind)
+
+
+def _is_animation(part: MediaPart, source: MediaSource, info: MediaInfo, place: str) -> str:
+    told = f"{place}: {source.label} is an animation of {info.frame_count:,} frames ({info.container})"
+    if isinstance(part, FramesPart):
+        return f"{told} and cannot be a frame. Send it as VideoPart, or save one of its frames as a picture."
+    return (
+        f"{told}, and one image would show the first alone. Send it as VideoPart (type 'video') to show all of them, "
+        "or choose one with frame=0."
+    )
 
 
 def modality_of(part: MediaPart) -> MediaKind:

@@ -7,7 +7,17 @@ refused before a media library sees it.
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
+
+SILK_MARK = b"#!SILK_V3"
+"""Begins a SILK recording; WeChat and QQ put one byte (0x02) before it."""
+
+SILK_RATE = 24_000
+"""Samples per second that SILK is decoded to: its own highest."""
+
+ANIMATED = frozenset({"gif", "png", "webp", "avif"})
+"""Kinds of pictures that may be animations."""
 
 HEAD_BYTES = 4096
 """How many bytes from the start are enough for both functions."""
@@ -15,10 +25,10 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A known beginning: pictures are read as `still`, sound and video as `stream`."""
+    """A known beginning: pictures are read as `still`, sound and video as `stream`, `packed` is unpacked first."""
 
     container: str
-    group: Literal["still", "stream"]
+    group: Literal["still", "stream", "packed"]
 
 
 _STILLS = (
@@ -27,6 +37,14 @@ _STILLS = (
     (b"GIF8", "gif"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),  # BigTIFF
+    (b"MM\0+", "tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"qoif", "qoi"),
+    (b"icns", "icns"),
+    (b"DDS ", "dds"),
+    (b"8BPS\0\x01", "psd"),
 )
 _STREAMS = (
     (b"FLV\x01", "flv"),
@@ -38,6 +56,10 @@ _STREAMS = (
     (b"RF64", "wav"),
     (b"\0\0\x01\xba", "mpeg"),
     (b"ID3", "mp3"),
+    (b"YUV4MPEG2 ", "y4m"),
+    (b"#?RADIANCE\n", "hdr"),
+    (b"NIST_1A\n", "nistsphere"),
+    (b"\xff\xd8\xff\xf7", "jpegls"),
 )
 _OTHER = (
     (b"%PDF", "a PDF document"),
@@ -46,7 +68,21 @@ _OTHER = (
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"SQLite format 3", "a database"),
-    (b"8BPS", "a Photoshop picture"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"(\xb5/\xfd", "a Zstandard archive"),
+    (b"\xca\xfe\xba\xbe", "a program"),
+    (b"\xcf\xfa\xed\xfe", "a program"),
+    (b"\xd0\xcf\x11\xe0", "an old office document"),
+    (b"SIMPLE  =", "a FITS table"),
+    (b"%!PS", "a PostScript document"),
+    (b"!<arch>", "an archive of object files or a Debian package"),
+    (b"wOFF", "a font"),
+    (b"OTTO", "a font"),
 )
 _TEXTS = (
     (r"#EXTM3U", "an HLS playlist, which only names other files"),
@@ -64,17 +100,57 @@ _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 _MP4_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the known bitmap headers
 _TS_PACKET = 188
+_SILK_PACKET = Fraction(20, 1000)  # seconds
+_SILK_END = 0xFFFF  # length of a packet that ends the recording
+_PNM = re.compile(rb"P[1-6]\s")
+_PCX = re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", re.DOTALL)
+_MOST_ICONS = 256
+_NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # one ends, the next begins
+_FEWEST_JPEGS = 2
+_MPF = b"MPF\0"
 
 
 def recognise(head: bytes) -> Signature | None:
     """Name the media format that begins with these bytes; `None` if no known one does."""
-    for start, container in _STILLS:
-        if head.startswith(start):
-            return Signature(container, "still")
     for start, container in _STREAMS:
         if head.startswith(start):
             return Signature(container, "stream")
-    return _boxed(head) or _chunked(head) or _synchronised(head)
+    for start, container in _STILLS:
+        if head.startswith(start):
+            return Signature(container, "still")
+    if head.startswith((SILK_MARK, b"\x02" + SILK_MARK)):
+        return Signature("silk", "packed")
+    return _boxed(head) or _chunked(head) or _synchronised(head) or _drawn(head)
+
+
+def is_motion_jpeg(start: bytes) -> bool:
+    """Whether a file that begins with a JPEG goes on with others: a video, not a photo.
+
+    Photos of several views or of high dynamic range (MPF) hold others, too, and say so.
+
+    Args:
+        start: the first part of the file, the longer the surer.
+    """
+    return _MPF not in start and start.count(_NEXT_JPEG) >= _FEWEST_JPEGS
+
+
+def is_targa(end: bytes) -> bool:
+    """Whether a file that ends with these bytes is a TGA picture, which has its mark there."""
+    return end.endswith(b"TRUEVISION-XFILE.\0")
+
+
+def refused(head: bytes) -> str | None:
+    """Name what begins with these bytes if no media library shall see it: lists of other files, text, programs.
+
+    Everything else is left to FFmpeg, which knows more kinds of media than any table.
+
+    Example:
+        >>> refused(b"#EXTM3U"), refused(b"ADIF")
+        ('an HLS playlist, which only names other files', None)
+    """
+    if any(head.startswith(start) for start, _ in _OTHER) or as_text(head) is not None:
+        return describe(head)
+    return None
 
 
 def describe(head: bytes) -> str:
@@ -104,6 +180,19 @@ def as_text(head: bytes) -> str | None:
     return text if text and odd == 0 and lost <= 1 else None  # one character may be cut at the end of the head
 
 
+def silk_seconds(data: bytes) -> Fraction | None:
+    """Return how long a SILK recording is, by its packets; `None` if its bytes end inside a packet."""
+    at = data.find(SILK_MARK) + len(SILK_MARK)
+    packets = 0
+    while at + 2 <= len(data):
+        length = int.from_bytes(data[at : at + 2], "little")
+        if length == _SILK_END:
+            break
+        at += 2 + length
+        packets += 1
+    return packets * _SILK_PACKET if packets and at <= len(data) else None
+
+
 def _boxed(head: bytes) -> Signature | None:
     """MP4, QuickTime, 3GP, HEIC, AVIF: the first box tells its kind at byte 4."""
     if head[4:8] in _MP4_BOXES:
@@ -129,6 +218,17 @@ def _chunked(head: bytes) -> Signature | None:
         return Signature("aiff", "stream")
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return Signature("webm" if b"\x42\x82\x84webm" in head[:80] else "mkv", "stream")
+    return None
+
+
+def _drawn(head: bytes) -> Signature | None:
+    """Pictures whose mark is short, so that a second look at their header is needed."""
+    if _PNM.match(head):
+        return Signature("pnm", "still")
+    if _PCX.match(head):
+        return Signature("pcx", "still")
+    if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < _MOST_ICONS and head[9:10] == b"\0":
+        return Signature("ico", "still")
     return None
 
 

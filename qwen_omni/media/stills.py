@@ -1,11 +1,14 @@
-"""Look at one picture with Pillow. The only module of the core that imports it; `media.probe` loads it when needed."""
+"""Look at one picture with Pillow: a single one, a file of several pages, or an animation. `media.probe` loads it."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import IO
 
 from PIL import ExifTags, Image
 
 from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import Colours, MediaInfo
 from qwen_omni.media.scratch import machine_fault
 
 _PLUGINS = {
@@ -15,28 +18,53 @@ _PLUGINS = {
     "gif": "GIF",
     "tiff": "TIFF",
     "webp": "WEBP",
-    "heic": "HEIF",  # registered by the package pillow-heif, if the program has it
+    "heic": "HEIF",  # registered by the package pillow-heif: the extra `heic`
     "avif": "AVIF",
+    "jpeg2000": "JPEG2000",
+    "qoi": "QOI",
+    "pnm": "PPM",
+    "pcx": "PCX",
+    "tga": "TGA",
+    "ico": "ICO",
+    "icns": "ICNS",
+    "dds": "DDS",
+    "psd": "PSD",
 }
+_ANIMATED = frozenset({"gif", "png", "webp", "avif"})
+_PAGED = frozenset({"tiff"})
 _CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
 _BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
+_MOST_FRAMES = 20_000
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_PRINT = ("CMYK", "LAB", "YCbCr", "HSV")
+_CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+_OPAQUE = 255
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255  # TIFF 6.0, section 8
+_NOT_A_PAGE = 0b101  # bits of the first: a smaller copy of another page, a mask
+_SMALLER_COPY = 2  # of the second
+# Browsers show a frame that claims 10 ms or less for 100 ms (Blink and Gecko alike; AVIF is exempt as real video).
+_SHORTEST_DELAY, _USUAL_DELAY = Fraction(10), Fraction(100)  # milliseconds
 
 
-def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str) -> MediaInfo:
+def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
     """Decode one picture wholly, so that a cut one is found here and not by the service.
+
+    An animation is a video, unless `frame` chooses one of its frames; a TIFF of several pages tells their sizes.
 
     Raises:
         UnreadableMediaError: damaged or cut.
         UnsupportedMediaError: no codec for it is installed.
-        MediaDoesNotFitError: more pixels than are safe to decode.
+        MediaDoesNotFitError: more pixels than are safe to decode, or fewer frames than `frame` asks for.
     """
-    plugin = _plugin(container, label)
     try:
-        with Image.open(file, formats=(plugin,)) as image:
-            _check_pixels(image.width, image.height, label)
-            image.load()
-            rotation = _CLOCKWISE.get(image.getexif().get(ExifTags.Base.Orientation, 1), 0)
-            width, height = image.size
+        with open_still(file, container, label) as image:
+            shape = _Shape(image, container)
+            if frame is None and shape.animated:
+                return _animation(image, shape, size_bytes, label)
+            if frame is not None:
+                shape.check(frame, label)
+                image.seek(shape.frames[frame])
+            return _picture(image, shape, size_bytes, label, frame)
     except QwenOmniError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -48,33 +76,200 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str)
         raise UnreadableMediaError(
             f"{label} begins like a {container} picture but is damaged or cut: {str(error) or type(error).__name__}."
         ) from None
-    if rotation in (90, 270):
-        width, height = height, width
+
+
+def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
+    """Open a picture of a known kind, and no other; nothing is decoded yet.
+
+    Raises:
+        UnsupportedMediaError: no codec for it is installed.
+        MediaDoesNotFitError: more pixels than are safe to decode.
+    """
+    image = Image.open(file, formats=(_plugin(container, label),))
+    check_pixels(image, label)
+    return image
+
+
+def check_pixels(image: Image.Image, label: str) -> None:
+    """Refuse a picture that could ask for all memory.
+
+    Raises:
+        MediaDoesNotFitError: more pixels than are safe to decode.
+    """
+    if image.width * image.height > _BOMB_PIXELS:
+        raise _bomb(label, image.width * image.height)
+
+
+def pages_of(image: Image.Image, container: str) -> tuple[int, ...]:
+    """Return where the pages or frames of a picture lie in its file, in order; 0 alone for most."""
+    return _Shape(image, container).frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One whole frame of an animation, and when it is shown, in seconds from the start."""
+
+    image: Image.Image
+    begin: Fraction
+    end: Fraction
+
+
+def frames_of(image: Image.Image, container: str) -> Iterator[Frame]:
+    """Decode the frames of an animation in order, each as a whole picture, once through."""
+    begin = Fraction(0)
+    for at in pages_of(image, container):
+        image.seek(at)
+        image.load()
+        end = begin + _delay(image, container) / 1000
+        yield Frame(image=image, begin=begin, end=end)
+        begin = end
+
+
+def _delay(image: Image.Image, container: str) -> Fraction:
+    """Return for how many milliseconds the present frame is shown."""
+    told = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+    return told if told > _SHORTEST_DELAY or (container == "avif" and told > 0) else _USUAL_DELAY
+
+
+class _Shape:
+    """What a file of one or several pictures holds: pages, frames of an animation, or one picture."""
+
+    def __init__(self, image: Image.Image, container: str) -> None:
+        self.container = container
+        count = getattr(image, "n_frames", 1) if container in _ANIMATED | _PAGED else 1
+        first = 0
+        if container == "png" and image.info.get("default_image"):
+            first = 1  # shown only by readers that cannot animate
+        if container in _PAGED and count > 1:
+            self.frames = tuple(at for at in range(min(count, _MOST_FRAMES)) if _is_page(image, at)) or (0,)
+            image.seek(self.frames[0])
+        else:
+            self.frames = tuple(range(first, count)) if count > first + 1 else (0,)
+
+    @property
+    def animated(self) -> bool:
+        return self.container in _ANIMATED and len(self.frames) > 1
+
+    def check(self, frame: int, label: str) -> None:
+        if not 0 <= frame < len(self.frames):
+            raise MediaDoesNotFitError(
+                f"{label} has {len(self.frames):,} frame{'s' * (len(self.frames) > 1)}; there is no frame={frame}. "
+                f"Choose one from 0 to {len(self.frames) - 1}.",
+                limit=len(self.frames) - 1,
+                actual=frame,
+            )
+
+
+def _is_page(image: Image.Image, at: int) -> bool:
+    image.seek(at)
+    tags = getattr(image, "tag_v2", {})
+    return not (int(tags.get(_NEW_SUBFILE_TYPE, 0)) & _NOT_A_PAGE or tags.get(_OLD_SUBFILE_TYPE) == _SMALLER_COPY)
+
+
+def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
+    check_pixels(image, label)
+    image.load()
+    pages: tuple[tuple[int, int], ...] = ()
+    rotation = _rotation(image)
+    width, height = _shown(image)
+    colours = _colours(image)
+    if frame is None and shape.container in _PAGED and len(shape.frames) > 1:
+        pages = tuple(_page(image, at, label) for at in shape.frames)
     return MediaInfo(
         kind="image",
-        container=container,
-        media_type=f"image/{container}",
+        container=shape.container,
+        media_type=f"image/{shape.container}",
         size_bytes=size_bytes,
         width=width,
         height=height,
         rotation=rotation,
+        colours=colours,
+        page=frame if len(shape.frames) > 1 else None,
+        pages=pages,
     )
+
+
+def _page(image: Image.Image, at: int, label: str) -> tuple[int, int]:
+    image.seek(at)
+    check_pixels(image, label)
+    return _shown(image)
+
+
+def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -> MediaInfo:
+    if len(shape.frames) > _MOST_FRAMES:
+        raise MediaDoesNotFitError(
+            f"{label} has {len(shape.frames):,} frames; at most {_MOST_FRAMES:,} are decoded. Convert it to MP4 first.",
+            limit=_MOST_FRAMES,
+            actual=len(shape.frames),
+        )
+    duration, shortest = Fraction(0), Fraction(3600)
+    for frame in frames_of(image, shape.container):
+        duration, shortest = frame.end, min(shortest, frame.end - frame.begin)
+    return MediaInfo(
+        kind="video",
+        container=shape.container,
+        media_type=f"image/{shape.container}",
+        size_bytes=size_bytes,
+        duration=duration,
+        picture_duration=duration,
+        width=image.width,
+        height=image.height,
+        fps=1 / shortest,  # the rate at which none of them is left out
+        frame_count=len(shape.frames),
+        video_codec=shape.container,
+        unpacked=True,
+    )
+
+
+def _rotation(image: Image.Image) -> int:
+    return _CLOCKWISE.get(image.getexif().get(ExifTags.Base.Orientation, 1), 0)
+
+
+def _shown(image: Image.Image) -> tuple[int, int]:
+    """Return the size of a picture as it is shown."""
+    return image.size[::-1] if _rotation(image) in (90, 270) else image.size
+
+
+def _colours(image: Image.Image) -> Colours:
+    if image.mode in _DEEP:
+        return "deep"
+    if image.mode in _PRINT and image.format != "JPEG":
+        return "print"
+    if image.mode == "CMYK":
+        return "print"
+    return "transparent" if is_see_through(image) else "plain"
+
+
+def is_see_through(image: Image.Image) -> bool:
+    """Whether some of a decoded picture is transparent; a picture may have an alpha channel that is full everywhere."""
+    if image.mode not in _CLEAR and "transparency" not in image.info:
+        return False
+    clear = image.convert("RGBA")
+    lowest = clear.getchannel("A").getextrema()[0]
+    return isinstance(lowest, (int, float)) and lowest < _OPAQUE
 
 
 def _plugin(container: str, label: str) -> str:
     plugin = _PLUGINS[container]
     Image.init()
+    if container == "heic" and plugin not in Image.OPEN:
+        _register_heif(label)
     if plugin not in Image.OPEN:
-        package = " Install pillow-heif and call its register_heif_opener(), or" if container == "heic" else ""
         raise UnsupportedMediaError(
-            f"{label} is a {container.upper()} picture and no codec for it is installed.{package} save it as JPEG."
+            f"{label} is a {container.upper()} picture and no codec for it is installed. Save it as JPEG."
         )
     return plugin
 
 
-def _check_pixels(width: int, height: int, label: str) -> None:
-    if width * height > _BOMB_PIXELS:
-        raise _bomb(label, width * height)
+def _register_heif(label: str) -> None:
+    try:
+        from pillow_heif import register_heif_opener  # noqa: PLC0415 - an extra; loads on first use
+    except ImportError:
+        raise UnsupportedMediaError(
+            f"{label} is a HEIC picture and its codec (pillow-heif) is not installed. Run "
+            "`pip install 'qwen-omni[heic]'`, or save it as JPEG."
+        ) from None
+    register_heif_opener()
 
 
 def _bomb(label: str, pixels: int) -> MediaDoesNotFitError:

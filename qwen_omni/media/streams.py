@@ -19,8 +19,9 @@ from qwen_omni.media.boxes import check_boxes, is_upright
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
-    MOST_PIXELS,
     INDEXED,
+    MOST_PIXELS,
+    PICTURES,
     UNTIMED,
     has_decoder,
     open_container,
@@ -68,6 +69,9 @@ _THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
 _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
 _UNREAD = 0.02  # of a file, behind the last packet
 _NEAR = 65_536  # bytes around a join in which the head of the second file is looked for
+_BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
+_BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
+_USUAL_RATE = 25  # frames per second, as FFmpeg assumes
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
@@ -104,7 +108,12 @@ def probe_stream(
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
             facts |= {"origin": _origin(container, track), "duration": _told_duration(container)}
             format_name = container.format.name
-        if _must_walk(file, format_name, facts, size_bytes):
+        if format_name in _BARE:
+            with open_container(file, size_bytes, watch=watch) as container:
+                facts |= _counted(container, watch)
+        elif format_name in PICTURES:
+            facts = _single(facts)
+        elif _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, watch=watch) as container:
                 facts |= _walked(file, container, facts, watch, size_bytes)
         if format_name in UNTIMED and facts.get("sound_changes") is not None:
@@ -205,6 +214,25 @@ def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: W
     for frame in frames_of(container, stream, watch):
         samples[frame.sample_rate] += frame.samples
     return sum((Fraction(count, rate) for rate, count in samples.items() if rate), Fraction(0))
+
+
+def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
+    """Count the pictures of a bare video stream, which tells no times: each lasts as long as its rate says."""
+    stream = picture_stream(container)
+    assert stream is not None  # it was found a moment ago
+    count = 0
+    for packet in packets_of(container, stream):
+        watch.check()
+        count += packet.size > 0
+    rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    lasts = count / rate
+    return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
+
+
+def _single(facts: dict[str, Any]) -> dict[str, Any]:
+    """Keep what counts of a picture that FFmpeg takes for a video of one frame."""
+    kept = {name: facts[name] for name in ("container", "width", "height")}
+    return {"kind": "image", "unpacked": True, **kept}
 
 
 def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:

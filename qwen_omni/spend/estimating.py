@@ -221,7 +221,12 @@ def _messages(
 
 
 def message_of(
-    media: Sequence[Anything], media_root: Path = Path(), *, audio_track: AudioTrackChoice = "auto"
+    media: Sequence[Anything],
+    media_root: Path = Path(),
+    *,
+    audio_track: AudioTrackChoice = "auto",
+    tile: bool = True,
+    frame: int | None = None,
 ) -> Message:
     """Make one message of media that the program's user named; local files are looked at to learn what they are.
 
@@ -229,15 +234,27 @@ def message_of(
         media: paths (they may lie anywhere), URLs, bytes or sources.
         media_root: the folder that `file://` URLs, and sources out of messages, must lie in.
         audio_track: which audio track of videos and recordings is heard.
+        tile: tall or wide pictures may be sent as several images.
+        frame: which frame of an animation, or page of a file, to show as a picture, from 0.
 
     Raises:
         MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
     """
-    parts = (_part(one, {}, media_root) for one in media)
-    heard = (
-        replace(part, audio_track=audio_track) if isinstance(part, VideoPart | AudioPart) else part for part in parts
-    )
-    return Message(role="user", parts=tuple(heard))
+    if frame is not None:
+        images: tuple[Part, ...] = tuple(ImagePart(source=as_source(one), tile=tile, frame=frame) for one in media)
+        return Message(role="user", parts=images)
+    parts = tuple(_part(one, {}, media_root) for one in media)
+    return Message(role="user", parts=tuple(_chosen(part, audio_track, tile=tile) for part in parts))
+
+
+def _chosen(part: Part, audio_track: AudioTrackChoice, *, tile: bool) -> Part:
+    match part:
+        case VideoPart() | AudioPart():
+            return replace(part, audio_track=audio_track)
+        case ImagePart():
+            return replace(part, tile=tile)
+        case _:
+            return part
 
 
 def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], media_root: Path) -> Part:

@@ -42,6 +42,10 @@ def outcome_of(info: MediaInfo, plan: Plan) -> MediaInfo:
             # The plan does not know how well the picture will compress: it is taken to compress as it does now.
             share = Fraction((width or 1) * (height or 1), (info.width or 1) * (info.height or 1))
             return replace(info, width=width, height=height, rotation=0, size_bytes=round(plan.size_bytes * share))
+        case "images":
+            (width, height), one = plan.pieces[0].size, plan.size_bytes // len(plan.pieces)  # of each of them
+            made = replace(info, container="jpeg", media_type="image/jpeg", rotation=0, pages=(), size_bytes=one)
+            return replace(made, width=width, height=height)
         case "audio":
             return replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
         case "video" | "frames":

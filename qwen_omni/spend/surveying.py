@@ -63,6 +63,7 @@ class Surveyor:
             uplink_mbps=self.settings.uplink_mbps,
             high_resolution=self.high_resolution,
             multichannel=self.multichannel,
+            stores=ways_of(self.settings, self.profile).bucket or ways_of(self.settings, self.profile).temporary,
         )
 
     def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:
@@ -102,8 +103,14 @@ class Surveyor:
         source = made.source_info
         untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
         as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
-        if made.stills:
+        if made.stills and made.info.kind == "image":
+            tokens = TokenCounts(image=made.plan.tokens or 0)
+            upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
+            told = replace(told, tokens=tokens, most=tokens, upload_bytes=upload)
+        elif made.stills:
             return self._stills(told, made, as_is)
+        if made.plan.action == "images" and not _is_first(made.plan):
+            as_is = TokenCounts()  # counted with the first of its tiles or pages
         return replace(told, as_is=as_is, original_bytes=source.size_bytes, exact=True)
 
     def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
@@ -120,6 +127,9 @@ class Surveyor:
             high_resolution=self.high_resolution,
         )
         tokens = media_tokens(info, self.profile, asked)
+        count = len(plan.pieces) if plan.action == "images" and part.source not in self.ready else 1
+        if count > 1:
+            tokens = TokenCounts(image=plan.tokens or 0)
         if tokens is not None and plan.action == "frames" and info.frame_count:
             tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
         kind = modality_of(part)
@@ -133,8 +143,8 @@ class Surveyor:
             tokens=tokens or TokenCounts(),
             most=most_tokens(kind, self.profile, asked) if tokens is None else tokens,
             seconds=seconds,
-            size_bytes=info.size_bytes,
-            upload_bytes=_delivered(info).encoded_bytes if route == "inline" else info.size_bytes,
+            size_bytes=info.size_bytes * count,
+            upload_bytes=(_delivered(info).encoded_bytes if route == "inline" else info.size_bytes) * count,
             route=route,
             problem=problem,
             unknown=_ENDLESS if tokens is None else "",
@@ -193,8 +203,7 @@ class Surveyor:
         made = self.ready.get(source)
         if made is not None:
             return _Frame(was=made.source_info, will=made.info, exact=True)
-        image = ImagePart(source=source, budget=part.budget, sampling=part.sampling)
-        look, plan = self._fitter.plan(image, place, checked=False)
+        look, plan = self._fitter.plan_frame(part, source, place, checked=False)
         return _Frame(was=look.info, will=outcome_of(look.info, plan), exact=plan.action == "pass")
 
     def _route(self, info: MediaInfo, seconds: float | None, name: str) -> tuple[Route | None, str]:
@@ -219,6 +228,10 @@ class _Frame:
     was: MediaInfo
     will: MediaInfo
     exact: bool
+
+
+def _is_first(plan: Plan) -> bool:
+    return plan.pieces[0].page == 0 and plan.pieces[0].box[:2] == (0, 0)
 
 
 def _sides(info: MediaInfo) -> tuple[int, int]:

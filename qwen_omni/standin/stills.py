@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -12,8 +13,15 @@ from PIL import Image, UnidentifiedImageError
 from qwen_omni.standin.opening import UnreadableMediaError
 from qwen_omni.standin.pictures import colour_name, read_codes
 
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+_FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
 _THUMB = (32, 18)
+
+
+with contextlib.suppress(ImportError):  # the service takes HEIC; here that depends on what is installed
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    _FORMATS.append("HEIF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

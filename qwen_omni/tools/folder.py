@@ -9,11 +9,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_folder, open_local, resolve_local
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
+from qwen_omni.redact import redact
 from qwen_omni.tools.outcome import line
 
 
@@ -36,9 +38,11 @@ class MediaFolder:
 
         Raises:
             UnreadableMediaError: it is a link to somewhere, or no path at all.
+            UnsupportedMediaError: it is a page of a video site.
             MediaOutsideRootError: it leads out of the folder.
         """
         if "://" in path or path.startswith("data:"):
+            check_page(path, name=redact(path))
             raise UnreadableMediaError("That is a link; this tool takes paths of files in the media folder.")
         source = MediaSource.from_path(self.root / path)
         resolve_local(source, self.root, name=repr(path))

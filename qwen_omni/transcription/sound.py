@@ -183,7 +183,8 @@ def sound_of(info: MediaInfo) -> MediaInfo:
 
 def _fitted(part: AudioPart, settings: Settings, profile: TranscriptionProfile) -> Fitted:
     fitter = Fitter(profile=_limits(profile), media_root=settings.media_root, room_bytes=profile.max_bytes)
-    return fitter.fit(part, _PLACE)
+    (fitted,) = fitter.fit(part, _PLACE)  # sound stays in one piece
+    return fitted
 
 
 def _limits(profile: TranscriptionProfile) -> Profile:

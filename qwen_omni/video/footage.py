@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at, plan_for
@@ -123,7 +124,7 @@ class Footage:
     def digest(self) -> str:
         """Digest the content, a piece at a time."""
         found = hashlib.sha256()
-        with self.look.reopenable.open() as file:
+        with (self.look.original or self.look.reopenable).open() as file:
             while piece := file.read(_AT_ONCE):
                 self.watch.check()
                 found.update(piece)
@@ -196,6 +197,7 @@ def look_over(
     """
     asked = as_source(source)
     if asked.url is not None:
+        check_page(asked.url, name=asked.label)
         raise UnsupportedMediaError(
             f"{asked.label} is a link, and long videos are cut on this machine. Download it first, or ask about the "
             "link as it is in one call."

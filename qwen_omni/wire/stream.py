@@ -19,6 +19,7 @@ from qwen_omni.responses import (
     FinishDelta,
     Response,
     ResponseBuilder,
+    SentMedia,
     StartDelta,
     TextDelta,
     ThinkingDelta,
@@ -85,6 +86,8 @@ class StreamState:
         self._started = self._finished = self._used = self._has_content = False
         self.estimated_input: int | None = None
         """The estimate of the tokens in; kept beside what the service reports."""
+        self.media: tuple[SentMedia, ...] = ()
+        """How the media of the question were sent; kept beside the answer."""
         self.done = False
         """The service has said `[DONE]`: nothing more will come."""
 
@@ -293,7 +296,7 @@ class StreamState:
         """
         deltas: list[Delta] = []
         if self._start is None:
-            self._start = StartDelta(id=as_name(value.get("id")), model=as_name(value.get("model")))
+            self._start = StartDelta(id=as_name(value.get("id")), model=as_name(value.get("model")), media=self.media)
         for choice in as_objects(value.get("choices"), "choices"):
             reason = choice.get("finish_reason")
             if reason == "error_finish":

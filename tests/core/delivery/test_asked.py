@@ -117,7 +117,7 @@ def test_what_is_too_large_is_refused(media):
 
 @pytest.mark.parametrize(
     ("high", "most", "seen"),
-    [(None, None, (1280, 720, 882)), (True, None, (3840, 2160, 8_162)), (True, 500_000, (3840, 2160, 8_162)),
+    [(None, None, (1526, 859, 1224)), (True, None, (3840, 2160, 8_162)), (True, 500_000, (3840, 2160, 8_162)),
      (None, 16_777_216, (3840, 2160, 8_162))],
 )  # fmt: skip
 def test_pixels_of_a_picture_arrive(standin, media, ask, high, most, seen):

@@ -1,10 +1,11 @@
 """`delivery.links` refuses what the service cannot fetch, without asking the network."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qwen_omni.delivery.links import check_link, expiry_of, is_private_host
+from qwen_omni.delivery.links import check_link, expiry_of, is_private_host, video_site
 from qwen_omni.errors import DeliveryError, UnsupportedMediaError
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -117,3 +118,54 @@ def test_links_that_the_service_cannot_follow(url, error, says):
 def test_links_that_pass(url, allow_private):
     """Public links pass, and private ones where the service is private itself."""
     check_link(url, name="clip", now=NOW, allow_private=allow_private)
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "YouTube"),
+        ("https://m.youtube.com/shorts/abc", "YouTube"),
+        ("https://youtu.be/dQw4w9WgXcQ?si=track", "YouTube"),
+        ("http://www.bilibili.com/video/BV1xx411c7mD?p=2", "Bilibili"),
+        ("https://b23.tv/abc", "Bilibili"),
+        ("https://vimeo.com/76979871", "Vimeo"),
+        ("https://v.douyin.com/abc/", "Douyin"),
+        ("https://www.tiktok.com/@a/video/7", "TikTok"),
+        ("https://v.youku.com/v_show/id_XNA.html", "Youku"),
+        ("https://x.com/a/status/1", "X"),
+        ("https://v.qq.com/x/page/a.html", "Tencent Video"),
+        ("HTTPS://WWW.YouTube.COM/watch?v=a", "YouTube"),
+    ],
+)
+def test_pages_of_video_sites_are_named(url, site):
+    """The service would download HTML; the error says how to get the video first."""
+    assert video_site(url) == site
+    with pytest.raises(UnsupportedMediaError, match=rf"is a web page of {site}, not a media file.*yt-dlp .*video\.mp4"):
+        check_link(url, name="message 0 part 0", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/a.mp4", "https://cdn.bilibili.com/a.mp4?sig=x", "https://i.redd.it/a.jpg",
+        "https://notyoutube.com/watch?v=a", "https://youtube.com.example.org/watch", "https://box.com/x",
+        "https://pbs.twimg.com/media/a?format=jpg", "https://rr1---sn.googlevideo.com/videoplayback?id=1",
+        "https://bucket.oss-cn-beijing.aliyuncs.com/youtube.com/a", "oss://youtube.com/a",
+    ],
+)  # fmt: skip
+def test_files_are_no_pages(url):
+    """Files, other hosts and what the sites themselves serve bytes from pass."""
+    assert video_site(url) is None
+    check_link(url, name="it", now=NOW)
+
+
+def test_the_command_holds_the_video_and_nothing_that_signs():
+    """What tracks or signs is left out, and a shell reads the address as one word."""
+    with pytest.raises(UnsupportedMediaError, match=r"https://youtu\.be/abc-1_2$") as caught:
+        check_link("https://www.youtube.com/watch?v=abc-1_2&si=SECRET", name="it", now=NOW)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(UnsupportedMediaError) as caught:
+        check_link("https://vimeo.com/1';rm%20-rf%20~;'?token=SECRET", name="it", now=NOW)
+    command = shlex.split(str(caught.value).partition("pass video.mp4: ")[2])
+    assert command[-1] == "https://vimeo.com/1';rm%20-rf%20~;'"
+    assert "SECRET" not in str(caught.value)

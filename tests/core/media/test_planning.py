@@ -1,5 +1,6 @@
 """What is done with a file, and that it never costs more than leaving it alone."""
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.messages import Sampling
 from qwen_omni.profiles import profile_for
+from qwen_omni.tokens import image_pixels, image_size, image_tokens
 
 OMNI = profile_for("qwen3.8-omni-flash")
 MODELS = [
@@ -76,6 +78,38 @@ def test_auto_never_bills_more_for_a_picture(width, height, profile):
     assert made.tokens <= made.tokens_as_is
 
 
+@given(width=st.integers(11, 9000), height=st.integers(11, 9000), profile=st.sampled_from(MODELS))
+def test_a_picture_is_never_shrunk_below_what_the_service_looks_at(width, height, profile):
+    """Sent as one image, it is seen exactly as the original would be."""
+    info = replace(PHOTO, width=width, height=height)
+    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile), label="it")
+    sent = made.picture.size if made.picture else (width, height)
+
+    assert image_size(profile, sent) == image_size(profile, (width, height))
+
+
+@given(
+    long=st.integers(300, 60_000), short=st.integers(11, 3000), upright=st.booleans(), profile=st.sampled_from(MODELS)
+)
+def test_tiles_cover_a_picture(long, short, upright, profile):
+    """Whatever its shape, tiles lie in order, leave nothing out, and are each within what the model takes."""
+    info = replace(PHOTO, width=short if upright else long, height=long if upright else short)
+    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile, tile=True), label="it")
+    if made.action != "images":
+        return
+    if info.width > info.height:
+        spans = [(piece.box[0], piece.box[2]) for piece in made.pieces]
+    else:
+        spans = [(piece.box[1], piece.box[3]) for piece in made.pieces]
+    assert spans[0][0] == 0
+    assert spans[-1][1] == max(long, short)
+    assert all(before[1] > after[0] >= before[0] for before, after in itertools.pairwise(spans))
+    for piece in made.pieces:
+        assert piece.size[0] * piece.size[1] <= image_pixels(profile)
+        assert max(piece.size) <= profile.limits.max_aspect * min(piece.size)
+    assert made.tokens == sum(image_tokens(profile, piece.size) for piece in made.pieces)
+
+
 @given(info=films)
 def test_a_planned_size_is_within_the_budget(info):
     """Sides are even, within the budget, and never larger than the source but for rounding to even."""
@@ -110,7 +144,7 @@ def test_a_planned_size_is_within_the_budget(info):
         (SOUND, "static", {}, "audio", "mono MP3"),
         (replace(SOUND, container="ogg", audio_codec="opus"), "auto", {}, "audio", "opus in ogg"),
         (replace(SOUND, size_bytes=200_000), "static", {}, "pass", "already small"),
-        (PHOTO, "auto", {}, "image", "960x720"),
+        (PHOTO, "auto", {}, "image", "made 1335x1001: the service looks at no more, 1,232 tokens either way"),
         (replace(PHOTO, width=640, height=480), "auto", {}, "pass", "already fits"),
         (replace(PHOTO, width=480, height=640, rotation=90), "auto", {}, "image", "turned"),
         (replace(PHOTO, width=64, height=48, container="gif"), "auto", {}, "image", "gif"),
@@ -144,7 +178,7 @@ def test_static_shows_what_its_sampling_costs():
     [
         (PHOTO, "auto", 4_000_000, (2309, 1732)),
         (PHOTO, "static", 4_000_000, (2309, 1732)),
-        (PHOTO, "auto", 300_000, (960, 720)),
+        (PHOTO, "auto", 300_000, (632, 474)),
         (PHOTO, MediaBudget(long_side=640, short_side=640), 4_000_000, (640, 480)),
         (FILM, "static", 300_000, (1280, 720)),
         (FILM, "static", 1_500_000, (1632, 918)),
