@@ -147,7 +147,8 @@ class SqliteStore:
             self._let_go(key)
             return row.value
         counts = self._stored(key, row)
-        self._let_go(key)
+        if counts is not None or self._locked_since is None:
+            self._let_go(key)  # else it stays claimed until it is written, which is soon
         return row.value if counts is None else counts.value
 
     def _stored(self, key: StepKey, row: _Row) -> Found | None:
@@ -219,7 +220,10 @@ class SqliteStore:
     def _claim(self, key: StepKey, *, unverified: bool) -> Found | Claim | Taken:
         while self._file is not None:
             try:
+                asked = time.monotonic()
                 with self._file.writing() as base:
+                    if time.monotonic() - asked > self._lease / 8:
+                        self._seen.clear()  # no owner could renew its lease meanwhile
                     return self._claim_in_file(base, key, unverified=unverified)
             except (sqlite3.Error, OSError, UnusableStoreError) as error:
                 self._failed(error)
@@ -432,6 +436,8 @@ class SqliteStore:
         if not self._write(add, now=now):
             return False
         with self._state:
+            for key in finished:
+                self.held.pop(key, None)
             self.pending = {key: row for key, row in self.pending.items() if finished.get(key) is not row}
             self._unspent = {name: one for name, one in self._unspent.items() if name not in spent}
         return True
@@ -441,7 +447,7 @@ class SqliteStore:
         now = time.monotonic()
         with self._state:
             self.trouble = reason_of(error)
-            self._retry_at = now + _PAUSE_SECONDS
+            self._retry_at = now + min(_PAUSE_SECONDS, self._lease / 4)
             locked = resource_of(error) == "lock"
             self._locked_since = (now if self._locked_since is None else self._locked_since) if locked else None
             self._seen.clear()  # who could not write did not necessarily stand still

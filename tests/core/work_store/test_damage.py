@@ -1,4 +1,4 @@
-"""Damaged, foreign, newer and older files: one error or notice that names the file and the way out, never a bare one."""
+"""Damaged, foreign, newer and older files: one error or notice that names the file and the way out."""
 
 import contextlib
 import json
@@ -261,7 +261,8 @@ def test_a_cut_that_cannot_be_read_is_decided_anew(path, kind):
 
 
 USAGES = ['"x"', "[]", '{"model": 1}', '{"model": "m", "usage": {"input_tokens": "many"}}', "{",
-          '{"model": "m", "usage": {"input_tokens": -1}}', '{"model": "m", "usage": {"input_tokens": 1' + "0" * 400 + "}}",
+          '{"model": "m", "usage": {"input_tokens": -1}}',
+          '{"model": "m", "usage": {"input_tokens": 1' + "0" * 400 + "}}",
           '{"model": "m", "usage": null}']  # fmt: skip
 
 

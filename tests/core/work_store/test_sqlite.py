@@ -62,7 +62,8 @@ store = SqliteStore(Path({str(path)!r}), lease_seconds={lease})
 key = StepKey("run", "step", "dashscope")
 {code}
 """
-    return subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
 
 
 # --- Answers and origins ---
