@@ -22,12 +22,18 @@ from qwen_omni.media.watch import Watch, usual_limit
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
-from qwen_omni.ranges import COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, check_numbers
+from qwen_omni.ranges import COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
 
 Anything = MediaSource | str | os.PathLike[str] | bytes
 Seconds = float | Fraction
 
-_RANGES = {"room_bytes": COUNT_OF_BYTES, "uplink_mbps": RATE, "workers": PARALLEL, "limit_seconds": TIMEOUT}
+_RANGES = {
+    "room_bytes": COUNT_OF_BYTES,
+    "uplink_mbps": RATE,
+    "workers": PARALLEL,
+    "limit_seconds": TIMEOUT,
+    "audio_track": Range(least=0, most=1000, whole=True, names=("auto", "mix")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
