@@ -140,6 +140,10 @@ class Outgoing:
         self.settle()
         self._release()
 
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the books when `loop` is closed, whatever becomes of the call."""
+        self._account.belongs_to(loop)
+
     def settle(self) -> None:
         """Close the books. An answer that its reader left early is billed by what had come."""
         try:
@@ -203,9 +207,11 @@ class Making:
         self._lock = threading.Lock()
         self._unwanted = False
         self._made: Outgoing | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ready(self) -> Outgoing:
         """Give it; raises as `Outgoing` does."""
+        self._loop = asyncio.get_running_loop()
         try:
             return await asyncio.to_thread(self._make)
         except asyncio.CancelledError:
@@ -219,6 +225,8 @@ class Making:
 
     def _make(self) -> Outgoing:
         made = Outgoing(*self._arguments)
+        if self._loop is not None:
+            made.belongs_to(self._loop)
         with self._lock:
             self._made, unwanted = made, self._unwanted
         if unwanted:

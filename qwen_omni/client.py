@@ -172,6 +172,7 @@ class AsyncOmniClient:
 
     async def answer(self, outgoing: Outgoing) -> Response:
         """Send a request whose media were delivered, and give the whole answer; see `OmniClient.answer`."""
+        outgoing.belongs_to(asyncio.get_running_loop())
         async with outgoing:
             if outgoing.stored:
                 await asyncio.to_thread(outgoing.freshen)

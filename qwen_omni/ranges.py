@@ -31,6 +31,7 @@ class Range:
         whole: only whole numbers.
         endless: infinity is allowed and means "no limit".
         switch: `True` and `False` are allowed beside numbers.
+        names: texts that are allowed beside numbers.
     """
 
     least: float | None = None
@@ -40,6 +41,7 @@ class Range:
     whole: bool = False
     endless: bool = False
     switch: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -122,13 +124,14 @@ def checked(
         qwen_omni.errors.ConfigurationError: uplink_mbps must be greater than 0, got 0.
     """
     plain = _plain(value, allowed)
-    if isinstance(plain, bool) or (plain is not None and _finite(plain, allowed) and allowed.holds(plain)):
+    if isinstance(plain, bool | str) or (plain is not None and _finite(plain, allowed) and allowed.holds(plain)):
         return plain
     what = allowed.words or "a number"
     if not allowed.whole and (plain is None or not _finite(plain, allowed)):
         what = f"a number {allowed.words}".rstrip() if "number" not in what else what
-    if allowed.switch:
-        what = f"True, False or {what}"
+    beside = (("True", "False") if allowed.switch else ()) + tuple(map(repr, allowed.names))
+    if beside:
+        what = f"{', '.join(beside)} or {what}"
     head = f"{place}: " if place else ""
     raise error(f"{head}{name} must be {what}, got {_shown(value)}.")
 
@@ -178,8 +181,8 @@ def check_span(start: float | None, end: float | None) -> None:
 
 def _plain(value: Any, allowed: Range) -> Any:
     """Return a number as a type that JSON and arithmetic know; `None` if it is not one."""
-    if isinstance(value, bool):
-        return value if allowed.switch else None
+    if isinstance(value, bool | str):
+        return value if value in allowed.names or (allowed.switch and not isinstance(value, str)) else None
     if isinstance(value, numbers.Integral):
         return operator.index(value)
     if allowed.whole or not isinstance(value, numbers.Real | Decimal):

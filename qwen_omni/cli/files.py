@@ -79,16 +79,19 @@ def writing(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():  # a pipe or a device has no place to take
             yield path
             return
-        path.touch()  # refuses a name that cannot be one, and gives the file the permissions that the user wants
+        made = not path.exists()
+        with path.open("ab"):  # refuses a name that cannot be one, and gives a new file the usual permissions
+            pass
         arriving = path.parent / f".qwen-omni-{secrets.token_hex(8)}"
         try:
             yield arriving
             arriving.chmod(stat.S_IMODE(path.stat().st_mode))
             arriving.replace(path.resolve())
+            made = False
         finally:
             arriving.unlink(missing_ok=True)
-            if not path.stat().st_size:
-                path.unlink()
+            if made:
+                path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         if isinstance(error, QwenOmniError):
             raise

@@ -23,7 +23,7 @@ from qwen_omni.media.watch import Watch, usual_limit
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
-from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, check_numbers
+from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
 
 Anything = MediaSource | str | os.PathLike[str] | bytes
 Seconds = float | Fraction
@@ -34,6 +34,7 @@ _RANGES = {
     "workers": PARALLEL,
     "limit_seconds": TIMEOUT,
     "frame": COUNT,
+    "audio_track": Range(least=0, most=1000, whole=True, names=("auto", "mix")),
 }
 
 

@@ -6,6 +6,8 @@ A try is billed as the service reports. Where it reports nothing: an answer that
 estimated, with what had come of the answer; a request that was refused before any answer is taken to be free.
 """
 
+import asyncio
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ class Account:
         self._estimate: Estimate | None = None
         self._held: Reservation | None = None
         self._came: Callable[[], Response] | None = None
+        self._is_dropped: Callable[[], bool] | None = None
 
     @property
     def estimated_input(self) -> int | None:
@@ -55,7 +58,18 @@ class Account:
         """
         if self._limit is not None and self._estimate is not None and (self._held is None or not self._held.is_open):
             self._held = self._limit.reserve(self._estimate)
+            self._watch()
         self._came = came
+
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the call with its event loop: one that is closed runs nothing any more, and may keep its tasks."""
+        found = weakref.ref(loop)
+        self._is_dropped = lambda: (there := found()) is None or there.is_closed()
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._held is not None and self._is_dropped is not None:
+            self._held.watch(self._is_dropped, self.abandon)
 
     def end(self, error: QwenOmniError | None = None) -> None:
         """Note how a try ended, with as much of its answer as came; only the first word about a try counts."""

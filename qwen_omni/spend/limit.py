@@ -8,7 +8,7 @@ money is gone then, and the next call is refused.
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -168,6 +168,8 @@ class SpendLimit:
             self._spent = Spent.sum((self._spent, spent))
 
     def _close_abandoned(self) -> None:
+        for held in [one for one in self._open if one.is_dropped()]:
+            held.drop()
         while self._abandoned:
             self._close(*self._abandoned.popleft())
 
@@ -208,6 +210,27 @@ class Reservation:
     def __init__(self, limit: SpendLimit, cost: Cost) -> None:
         self._limit = limit
         self.cost = cost
+        self._is_dropped: Callable[[], bool] | None = None
+        self._drop: Callable[[], None] | None = None
+
+    def watch(self, is_dropped: Callable[[], bool], drop: Callable[[], None]) -> None:
+        """Have the limit find out by itself that the call can never end, as where its event loop was closed.
+
+        Args:
+            is_dropped: whether it is so; asked whenever the limit is.
+            drop: calls `abandon`.
+        """
+        self._is_dropped, self._drop = is_dropped, drop
+
+    def is_dropped(self) -> bool:
+        """Whether the call can never end."""
+        return self._is_dropped is not None and self._is_dropped()
+
+    def drop(self) -> None:
+        """Abandon it as `watch` was told to."""
+        self._is_dropped = None
+        if self._drop is not None:
+            self._drop()
 
     @property
     def is_open(self) -> bool:

@@ -1,6 +1,8 @@
 """`qwen-omni summarize`: the command, its files, its dry run."""
 
+import errno
 import json
+import os
 import re
 import shutil
 
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import make_video
+from qwen_omni.video.summary import VideoSummary
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +123,48 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(run, 
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_a_summary_whose_file_cannot_be_written_is_printed(film, service, tmp_path, monkeypatch):
-    """What was paid for is shown in any case; what went wrong is one line. Here a name is longer than names may be."""
+def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, service, tmp_path, monkeypatch):
+    """The video's own name just fits; with the page's ending it is longer than names may be."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
     long = tmp_path / f"{'a' * 251}.mp4"
     shutil.copyfile(film.path, long)
-    arguments = [str(long), "--base-url", service.base_url, "--detail", "low", "--html"]
-    done = CliRunner().invoke(build_app(), ["summarize", *arguments])
-    assert isinstance(done.exception, SystemExit)
+    before, sent = sorted(tmp_path.iterdir()), len(service.requests)
+    done = CliRunner().invoke(build_app(), ["summarize", str(long), "--base-url", service.base_url, "--html"])
+    assert done.exit_code == 1
+    assert "cannot be written: File name too long" in done.stderr
+    assert (done.stdout, len(service.requests), sorted(tmp_path.iterdir())) == ("", sent, before)
+
+
+FAULTS = [(errno.ENOSPC, "No space left on device. Make room"), (errno.EACCES, "Permission denied. Choose a place")]
+
+
+@pytest.mark.parametrize(("number", "told"), FAULTS, ids=["disk", "permission"])
+def test_a_summary_whose_file_cannot_be_written_is_printed(run, film, tmp_path, monkeypatch, number, told):
+    """What was paid for is shown in any case; what went wrong is one line, and the older page is still there."""
+    (tmp_path / f"{film.path.stem}.html").write_text("older")
+
+    def fail(_, path):
+        path.write_text("half")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(VideoSummary, "to_html", fail)
+    done = run("--html", "--out", str(tmp_path))
     assert done.exit_code == 1
     assert "[stand-in]" in done.stdout
-    assert "cannot be written" in done.stderr
+    assert f"cannot be written: {told}" in " ".join(done.stderr.split())
+    assert [one.read_text() for one in tmp_path.glob("*.html")] == ["older"]
+    assert not list(tmp_path.glob(".qwen-omni-*"))
+
+
+def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, monkeypatch):
+    """Also for root, whom no permission stops."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("qwen_omni.cli.files.tempfile.TemporaryFile", full)
+    sent = len(service.requests)
+    done = run("--srt", "--out", str(tmp_path / "new"))
+    assert done.exit_code == 1
+    assert "cannot be written: No space left on device. Make room" in " ".join(done.stderr.split())
+    assert (len(service.requests), list(tmp_path.iterdir())) == (sent, [])

@@ -52,8 +52,8 @@ def test_some_of_the_limits_are_enough() -> None:
         ({"fps": True}, "fps of the budget cannot be of type bool"),
         ({"keep": 1}, "keep of the budget cannot be of type int"),
         ({"long_side": 2.5}, "long_side of the budget cannot be of type float"),
-        ({"fps": 1000}, "here: budget: fps=1000 is outside"),
-        ({"long_side": 0}, "here: budget: A side of at most 0 pixels"),
+        ({"fps": 1000}, "here: budget: fps must be from 0.1 to 60, got 1000"),
+        ({"long_side": 0}, "here: budget: long_side must be a whole number from 2 to 1,000,000, got 0"),
     ],
 )
 def test_wrong_budgets_are_named(budget: Any, match: str) -> None:
