@@ -13,11 +13,37 @@ from urllib.parse import urlsplit
 
 from llama_index.core.base.llms.types import AudioBlock, VideoBlock
 from llama_index.core.schema import BaseNode, Document, MediaResource
+from pydantic import SerializationInfo, SerializerFunctionWrapHandler, model_serializer
 
 from qwen_omni.ranges import Range, checked
 from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage, fragment_url, kind_of, stretch_of
 
+_RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
 _FPS = Range(least=1, most=1000, whole=True)  # LlamaIndex's blocks hold whole numbers alone
+
+
+class MediaDocument(Document):
+    """A document that can be written as JSON, with the medium it is about.
+
+    LlamaIndex keeps the address of a medium as an object that `json` refuses, so stores could not be persisted. Here it
+    is written as text, which `Document.from_dict` and `from_json` read.
+    """
+
+    @model_serializer(mode="wrap")
+    def custom_model_dump(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Write the fields; LlamaIndex's own serializer adds the class and the text."""
+        data = super().custom_model_dump(handler, info)
+        for name in _RESOURCES:
+            resource = data.get(name)
+            if isinstance(resource, dict) and resource.get("url") is not None:
+                data[name] = {**resource, "url": str(resource["url"])}
+        return data
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another document, read back from JSON as a plain one perhaps, holds the same."""
+        return isinstance(other, Document) and self.model_dump(mode="json") == other.model_dump(mode="json")
+
+    __hash__ = None  # type: ignore[assignment]  # as every model that is compared by its fields
 
 
 def to_document(passage: Passage, extra: Mapping[str, Any]) -> Document:
@@ -36,14 +62,15 @@ def to_document(passage: Passage, extra: Mapping[str, Any]) -> Document:
             "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
         }
     )
-    return Document(
-        id_=passage.id,
-        text=passage.text,
-        metadata={**extra, **told},
-        excluded_embed_metadata_keys=list(EXCLUDED_FROM_EMBEDDING),
-        excluded_llm_metadata_keys=list(EXCLUDED),
-        **{f"{kind}_resource": medium},
-    )
+    fields: dict[str, Any] = {
+        "id_": passage.id,
+        "text": passage.text,
+        "metadata": {**extra, **told},
+        "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
+        "excluded_llm_metadata_keys": list(EXCLUDED),
+        f"{kind}_resource": medium,
+    }
+    return MediaDocument(**fields)
 
 
 def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> VideoBlock | AudioBlock:

@@ -14,7 +14,13 @@ import pytest
 pytest.importorskip("llama_index.core")
 
 import fsspec
-from llama_index.core import SimpleDirectoryReader, VectorStoreIndex, get_response_synthesizer
+from llama_index.core import (
+    SimpleDirectoryReader,
+    StorageContext,
+    VectorStoreIndex,
+    get_response_synthesizer,
+    load_index_from_storage,
+)
 from llama_index.core.base.llms.types import AudioBlock, ChatMessage, TextBlock, VideoBlock
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
@@ -22,8 +28,10 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.query_engine import CustomQueryEngine, RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import Document, MetadataMode, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
 
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
+from llama_index_qwen_omni._documents import to_document
 from qwen_omni import TranscriptionOptions, downloads
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.media.budget import PRESETS, MediaBudget
@@ -31,6 +39,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.passages import Passage
 from tests import minilm
 from tests.shelves import llama_index_minilm
 
@@ -389,3 +398,35 @@ def test_index_and_query_engine(reader: Make, llm: QwenOmni, talk: TruthMedia, s
     start, end = (int(documents[1].metadata[name]) for name in ("start", "end"))
     assert standin.requests[-1].media[0].picture_codes == talk.codes[start:end]
     assert any(code in str(answer) for code in talk.codes[start:end])
+
+
+async def test_documents_are_kept_as_json(reader: Make, talk: TruthMedia, tmp_path: Path) -> None:
+    """By themselves, in a document store and in an index on disk, and read back as LlamaIndex's own documents."""
+    documents = reader().load_data(talk.path)
+    for document in documents:
+        again = Document.from_json(document.to_json())
+        assert again == document
+        assert document == again
+        assert again.hash == document.hash
+        assert Document.from_dict(json.loads(json.dumps(document.to_dict()))).metadata == document.metadata
+        assert str(again.video_resource.url) == document.metadata["url"]
+        assert passage_of(again) == passage_of(document)
+        assert document.model_copy(deep=True) == document
+    store = SimpleDocumentStore()
+    store.add_documents(documents)
+    store.persist(str(tmp_path / "documents.json"))
+    loaded = SimpleDocumentStore.from_persist_path(str(tmp_path / "documents.json"))
+    loaded.persist(str(tmp_path / "again.json"))
+    assert loaded.get_document(documents[0].id_) == documents[0]
+    index = VectorStoreIndex.from_documents(documents, embed_model=MockEmbedding(8))
+    index.storage_context.persist(str(tmp_path / "index"))
+    context = StorageContext.from_defaults(persist_dir=str(tmp_path / "index"))
+    kept = load_index_from_storage(context, embed_model=MockEmbedding(8)).docstore.docs.values()
+    assert {one.metadata["url"] for one in kept} == {one.metadata["url"] for one in documents}
+
+
+def test_a_document_of_a_link_is_kept_as_json() -> None:
+    told = {"source": "https://example.com/a.mp4", "url": "https://example.com/a.mp4#t=0,9", "start": 0.0, "end": 9.0}
+    document = to_document(Passage(id="1", text="A tent.", metadata=told), {})
+    assert Document.from_json(document.to_json()) == document
+    assert document.to_dict()["video_resource"]["url"] == told["url"]
