@@ -39,7 +39,7 @@ def make_picture(source: Reopenable, plan: Plan, path: Path) -> MediaInfo:
             plain.save(jpeg, "JPEG", quality=_QUALITY, optimize=True)
             path.write_bytes(jpeg.getbuffer())  # Pillow itself does not notice that a full disk took only a part
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError) as error:
-        fault = machine_fault(error, f"prepare {source.label}", path=path)
+        fault = machine_fault(error, f"prepare {source.label}")
         if fault is not None:
             raise fault from error
         raise UnreadableMediaError(f"{source.label} is damaged or cut: {str(error) or type(error).__name__}.") from None
