@@ -12,7 +12,7 @@ EXTRAS := langchain,cli,standin
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-openai2 check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-openai2 test-newest test-lowest check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -57,13 +57,19 @@ WITH_SDK := tests/core/test_client.py tests/core/test_quirks.py tests/core/test_
 test-openai2: $(VENV2)/.test  ## the tests of whatever touches the openai SDK, on its version 2
 	$(VENV2)/bin/python -m pytest $(SPREAD) -m 'not slow' $(WITH_SDK)
 
+test-newest: $(VENV)/.check  ## the fast suite on the newest Python installed, with the newest of every dependency
+	$(BIN)/python scripts/versions.py newest $(SPREAD) -m 'not slow'
+
+test-lowest: $(VENV)/.check  ## the core suite on the lowest versions that pyproject.toml allows
+	$(BIN)/python scripts/versions.py lowest $(SPREAD) -m 'not slow' tests/core tests/cli
+
 test-slow: $(VENV)/.test  ## what moves much, takes long, or kills processes
 	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long'
 
 test-long: $(VENV)/.test  ## hours of media and hundreds of megabytes; not part of CI
 	$(BIN)/python -m pytest $(SPREAD) -m long
 
-check: lint types contracts test test-slow test-openai2 mutants docs wheels  ## all that CI runs
+check: lint types contracts test test-newest test-lowest test-slow test-openai2 mutants docs wheels  ## all that CI runs
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
@@ -134,4 +140,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV2) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

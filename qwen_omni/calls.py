@@ -23,6 +23,7 @@ from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
 from qwen_omni.http.connection import Call
 from qwen_omni.media.source import MediaSource
+from qwen_omni.media.watch import Watch
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.retry import Attempts, RetryPolicy
@@ -210,10 +211,11 @@ class Making:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ready(self) -> Outgoing:
-        """Give it; raises as `Outgoing` does."""
+        """Give it; raises as `Outgoing` does. Where nobody waits any more, encoding ends at the next packet."""
         self._loop = asyncio.get_running_loop()
         try:
-            return await asyncio.to_thread(self._make)
+            with Watch().governing():
+                return await asyncio.to_thread(self._make)
         except asyncio.CancelledError:
             with self._lock:
                 self._unwanted, made = True, self._made

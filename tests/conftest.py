@@ -1,6 +1,7 @@
 """What every test gets: an empty environment, no network but this machine, a stand-in on request."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,11 @@ from qwen_omni.standin import Standin
 # How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
 profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 profiles.load_profile("suite")
+
+# A shell starts what runs in the background with SIGINT ignored, and children inherit that: those of the tests that are
+# sent a SIGINT would never end. Any handler is reset in children; this one keeps ignoring it here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 LOOPBACK = ["127.0.0.1", "::1"]
 _OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")

@@ -113,14 +113,12 @@ async def aprepare(
     end: Seconds | None = None,
     choices: Choices = USUAL,
 ) -> Prepared:
-    """Do what `prepare` does, on a thread; cancelling it ends the work."""
-    exact_range(start, end)
+    """Do what `prepare` does, on a thread; cancelling it ends the work within a few frames."""
     watch = Watch()
 
     def work() -> Prepared:
-        look = look_at(as_source(source), choices=choices)
-        plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
-        return carry_out(look, plan, choices=choices, parent=watch)
+        with watch.governing():
+            return prepare(source, budget=budget, start=start, end=end, choices=choices)
 
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:
@@ -142,21 +140,32 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     end: Seconds | None = None,
     choices: Choices = USUAL,
 ) -> AsyncIterator[Prepared]:
-    """Do what `split` does, on threads. Use `contextlib.aclosing` to stop early without delay."""
+    """Do what `split` does, on threads. Cancelling ends the work within a few frames.
+
+    Use `contextlib.aclosing` to stop early without delay.
+    """
     segments = split(source, seconds=seconds, overlap=overlap, budget=budget, start=start, end=end, choices=choices)
     running: asyncio.Future[Prepared | None] | None = None
-    loop = asyncio.get_running_loop()
+    loop, watch = asyncio.get_running_loop(), Watch()
+
+    def step() -> Prepared | None:
+        with watch.governing():
+            return next(segments, None)
+
     try:
         while True:
-            running = loop.run_in_executor(None, next, segments, None)
+            running = loop.run_in_executor(None, step)
             prepared = await asyncio.shield(running)
             if prepared is None:
                 return
             yield prepared
     finally:
+        watch.stop()
         if running is not None and not running.done():
             with contextlib.suppress(Exception):
-                await running
+                unseen = await running
+                if unseen is not None:
+                    unseen.close()
         await loop.run_in_executor(None, segments.close)
 
 

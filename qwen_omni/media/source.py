@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -16,6 +17,7 @@ from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.redact import clean, redact
 
 SourceKind = Literal["path", "bytes", "url"]
+_DRIVE = re.compile(r"([A-Za-z])[:|](?=[/\\\\]|$)")
 _URL_SCHEMES = ("http", "https", "oss")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LONGEST_LABEL = 200  # characters
@@ -167,9 +169,24 @@ def _path_of(url: str) -> str:
         split = urlsplit(url)
     except ValueError as error:
         raise UnsupportedMediaError(f"{_shown(url)!r} is not a file:// path: {error}.") from None
-    if split.netloc.lower() not in ("", "localhost"):
+    windows = os.name == "nt"
+    if split.netloc.lower() not in ("", "localhost") and not (windows and _DRIVE.fullmatch(split.netloc)):
         raise UnsupportedMediaError(f"{redact(url)!r} names another host; only local file:// paths can be read.")
-    return unquote(split.path)
+    return local_path(split.netloc if _DRIVE.fullmatch(split.netloc) else "", unquote(split.path), windows=windows)
+
+
+def local_path(drive: str, path: str, *, windows: bool) -> str:
+    """Return the local path that the parts of a file:// URL name. Pure.
+
+    Example:
+        >>> local_path("", "/C:/films/a.mp4", windows=True), local_path("", "/C:/films/a.mp4", windows=False)
+        ('C:/films/a.mp4', '/C:/films/a.mp4')
+    """
+    if not windows:
+        return path
+    whole = drive + path
+    found = _DRIVE.match(whole.lstrip("/"))
+    return whole if found is None else found[1] + ":" + whole.lstrip("/")[found.end() :]
 
 
 def _from_data_uri(uri: str, media_type: str | None) -> MediaSource:

@@ -3,8 +3,11 @@
 Decoding foreign bytes is bounded here for every module that does it: they call `Watch.check` between packets.
 """
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from qwen_omni.errors import UnreadableMediaError
 
@@ -25,12 +28,27 @@ class Watch:
     def __init__(
         self, seconds: float | None = None, *, label: str = "The media", parent: "Watch | None" = None
     ) -> None:
-        """Allow so many seconds, or any time; what stops the parent stops this too."""
-        self._parent = parent
+        """Allow so many seconds, or any time; what stops the parent, or the watch that governs here, stops this too."""
+        self._parent = parent or _governing.get()
         self.label = label
         self.seconds = seconds
         self._until = None if seconds is None else time.monotonic() + seconds
         self._stopped = threading.Event()
+
+    @contextlib.contextmanager
+    def governing(self) -> Iterator[None]:
+        """Stop every watch that is made in the `with` block, its calls of `asyncio.to_thread` included, with this one.
+
+        An exception that leaves the block, above all the cancellation of a task, stops this one at once.
+        """
+        token = _governing.set(self)
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            _governing.reset(token)
 
     def stop(self) -> None:
         """Call the work off."""
@@ -70,6 +88,9 @@ class Watch:
                 f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a whole file of its length "
                 "takes; it is probably damaged. If this machine is just slow, pass a larger limit_seconds."
             )
+
+
+_governing: ContextVar[Watch | None] = ContextVar("qwen_omni_watch", default=None)
 
 
 def usual_limit(duration: float | None, size_bytes: int) -> float:

@@ -2,11 +2,12 @@
 
 import base64
 import io
+from pathlib import PureWindowsPath
 
 import pytest
 
 from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import MediaSource, local_path
 from tests.core.media.watching import opened_by_python
 
 
@@ -74,3 +75,28 @@ def test_what_is_shown_holds_neither_media_nor_secrets():
     assert len(MediaSource.from_path("x" * 4000).label) <= 200
     assert MediaSource.from_path("a\nb\x1b[1m").label.isprintable()
     assert MediaSource.from_path("видео.mp4").label == "видео.mp4"
+
+
+@pytest.mark.parametrize(
+    ("drive", "path", "windows", "posix"),
+    [
+        ("", "/C:/films/a b.mp4", "C:/films/a b.mp4", "/C:/films/a b.mp4"),
+        ("", "/c:/a.mp4", "c:/a.mp4", "/c:/a.mp4"),
+        ("", "/C|/a.mp4", "C:/a.mp4", "/C|/a.mp4"),
+        ("", "C:/a.mp4", "C:/a.mp4", "C:/a.mp4"),
+        ("", "/C:\\films\\a.mp4", "C:\\films\\a.mp4", "/C:\\films\\a.mp4"),
+        ("C:", "/a.mp4", "C:/a.mp4", None),
+        ("", "/films/a.mp4", "/films/a.mp4", "/films/a.mp4"),
+        ("", "/CD:/a.mp4", "/CD:/a.mp4", "/CD:/a.mp4"),
+        ("", "/C:a.mp4", "/C:a.mp4", "/C:a.mp4"),
+    ],
+)
+def test_a_drive_of_windows_is_kept(drive, path, windows, posix):
+    """A file:// URL names its drive behind the third slash; elsewhere the same text is an ordinary path."""
+    named = PureWindowsPath(local_path(drive, path, windows=True))
+    assert named == PureWindowsPath(windows)
+    if windows[1:2] == ":":
+        assert named.drive.upper() == "C:"
+        assert named.is_absolute()
+    if posix is not None:
+        assert local_path("", path, windows=False) == posix
