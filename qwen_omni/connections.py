@@ -30,6 +30,7 @@ CONNECTION_RANGES = {
     "timeout": SETTINGS_RANGES["read_timeout"],
     "connect_timeout": SETTINGS_RANGES["connect_timeout"],
     "max_retries": SETTINGS_RANGES["max_retries"],
+    "max_answer_bytes": SETTINGS_RANGES["max_answer_bytes"],
 }
 """What the numbers of a chat model's connection may be."""
 
@@ -47,6 +48,7 @@ class ConnectionOptions:
     timeout: float | None = None
     connect_timeout: float | None = None
     max_retries: int | None = None
+    max_answer_bytes: int | None = None
     media_root: str | Path | None = None
     delivery: Delivery | None = None
     oss: OssSettings | None = None
@@ -71,6 +73,7 @@ class ConnectionOptions:
             read_timeout=self.timeout,
             connect_timeout=self.connect_timeout,
             max_retries=self.max_retries,
+            max_answer_bytes=self.max_answer_bytes,
             media_root=None if self.media_root is None else Path(self.media_root),
             delivery=self.delivery,
             oss=self.oss,

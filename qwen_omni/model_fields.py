@@ -49,6 +49,8 @@ class ModelFields(BaseModel):
     """Seconds to wait for a connection."""
     max_retries: int | None = None
     """How often a request that failed in passing is repeated."""
+    max_answer_bytes: int | None = None
+    """The most bytes of one answer that are read, after decoding; 512 MiB by default, two hours of speech."""
     media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
     """The folder that local paths in messages must lie in."""
     delivery: Delivery | None = None

@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,7 +119,8 @@ class OssStore:
         while True:
             failure: QwenOmniError
             try:
-                return action()
+                with _unlogged():
+                    return action()
             except _errors() as error:
                 failure = to_delivery_error(_refused(error), what, self.settings, time.time())
             wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers
@@ -282,16 +283,17 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     auth = (_signer_v4() if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
     # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
     try:
-        return oss2.Bucket(
-            auth,
-            with_scheme(endpoint),
-            settings.bucket,
-            session=session,
-            region=settings.region_name,
-            connect_timeout=timeout,
-            enable_crc=False,
-            app_name="qwen-omni",
-        )
+        with _unlogged():
+            return oss2.Bucket(
+                auth,
+                with_scheme(endpoint),
+                settings.bucket,
+                session=session,
+                region=settings.region_name,
+                connect_timeout=timeout,
+                enable_crc=False,
+                app_name="qwen-omni",
+            )
     except oss2.exceptions.ClientError as error:
         raise ConfigurationError(
             f"No bucket is named {settings.bucket!r} at {endpoint!r} ({error.body}). Check bucket= and endpoint= of "
@@ -333,13 +335,15 @@ def _session(endpoint: str) -> Any:  # noqa: ANN401  (oss2's Session)
         def get_redirect_target(self, _: Any) -> None:  # noqa: ANN401
             return None
 
+        def merge_environment_settings(self, *arguments: Any) -> Any:  # noqa: ANN401
+            merged = super().merge_environment_settings(*arguments)  # certificates of the environment, for one
+            return {**merged, "proxies": proxies}  # requests sends loopback through a proxy, too
+
+    proxy = proxy_for(endpoint, socks_package="socks")
+    proxies = {} if proxy is None else {"http": proxy.url, "https": proxy.url}
     session = Session()
     adapters, session.session = session.session.adapters, Plain()
     session.session.adapters = adapters
-    session.session.trust_env = False  # requests sends loopback through a proxy, too
-    proxy = proxy_for(endpoint, socks_package="socks")
-    if proxy is not None:
-        session.session.proxies = {"http": proxy.url, "https": proxy.url}
     return session
 
 
@@ -358,15 +362,28 @@ class _Provider:
 
 
 def _hush() -> None:
-    """Keep oss2 from logging signed requests: at DEBUG it writes keys and tokens out."""
+    """Keep oss2 from logging our signed requests: at DEBUG it writes keys and tokens out. Those of others stay."""
     for name in _TALKATIVE:
         logger = logging.getLogger(name)
         if _is_quiet not in logger.filters:
             logger.addFilter(_is_quiet)
 
 
+_ours = threading.local()
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Mark what this thread does with oss2 as ours."""
+    _ours.depth = getattr(_ours, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _ours.depth -= 1
+
+
 def _is_quiet(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG
+    return record.levelno > logging.DEBUG or not getattr(_ours, "depth", 0)
 
 
 def _headers(ready: Delivered) -> dict[str, str]:

@@ -104,7 +104,7 @@ class StreamState:
         self._left -= len(piece)
         if self._left < 0:
             raise self._refused(
-                f"the answer has more than {self._limit:,} bytes; raise max_answer_bytes in Settings if that is right"
+                f"the answer has more than {self._limit:,} bytes; raise max_answer_bytes if it may be so long"
             )
         if self._head is not None:
             piece = self._sniff(piece, self._head)
