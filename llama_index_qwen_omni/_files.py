@@ -15,6 +15,7 @@ from fsspec import AbstractFileSystem
 
 from qwen_omni.downloads import is_link, shown
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.redact import redact
 from qwen_omni.video.sources import MEDIA_SUFFIXES, Sources, find_media, named_apart
 
@@ -79,9 +80,12 @@ def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], N
     """
     with tempfile.TemporaryDirectory(prefix="qwen-omni-") as folder:
         copy = Path(folder) / PurePath(urlsplit(source).path if is_link(source) else source).name
-        with copy.open("wb") as here:
-            for piece in _pieces(source, fs):
-                here.write(piece)
+        try:
+            with copy.open("wb") as here:
+                for piece in _pieces(source, fs):
+                    here.write(piece)
+        except OSError as error:
+            raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
         name = str(fs.unstrip_protocol(source))
         yield copy, shown(name) if is_link(name) else name
 

@@ -17,7 +17,7 @@ from qwen_omni.delivery.links import check_link
 from qwen_omni.errors import APIConnectionError, DeliveryError, QwenOmniError, StoreUnavailableError
 from qwen_omni.flow import Flow, Reply, Request, ask, repeating
 from qwen_omni.http.flows import run
-from qwen_omni.media.scratch import remove_file, scratch
+from qwen_omni.media.scratch import machine_fault, remove_file, scratch
 from qwen_omni.redact import redact
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings
@@ -87,14 +87,18 @@ def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> 
         UnsupportedMediaError: not a link that can be fetched.
         DeliveryError: refused by its server, of a private host, too large, or the server does not give parts.
         APIConnectionError: its server cannot be reached.
+        LocalResourceError: there is no room for it.
     """
     suffix = Path(urlsplit(url).path).suffix
     path = scratch.new_path(suffix if suffix.isascii() and len(suffix) < 8 else "")  # noqa: PLR2004 - no real one is longer
     try:
-        with path.open("xb") as file:
-            policy = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-            allowed = allow_private or settings.private_links
-            run(download(url, file, policy, allow_private=allowed), settings)
+        policy = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+        allowed = allow_private or settings.private_links
+        try:
+            with path.open("xb") as file:
+                run(download(url, file, policy, allow_private=allowed), settings)
+        except OSError as error:
+            raise machine_fault(error, f"download {redact(url)}", writing=True) or error from error
         yield path
     finally:
         remove_file(path)

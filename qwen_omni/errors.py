@@ -41,6 +41,9 @@ QwenOmniError
 happened, the numbers, and the next step. Keys, signed queries and media never appear in them.
 """
 
+import errno
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qwen_omni.redact import clean, redact
@@ -146,6 +149,23 @@ class StoreUnavailableError(DeliveryError):
     """A store for media could not be reached, failed on its own side, or cut the connection."""
 
     retryable = True
+
+
+RESOURCES: Mapping[int, str] = MappingProxyType(
+    {
+        errno.ENOSPC: "disk",
+        errno.EDQUOT: "disk",
+        errno.EIO: "disk",
+        errno.EFBIG: "file size",
+        errno.EACCES: "permission",
+        errno.EPERM: "permission",
+        errno.EROFS: "permission",
+        errno.EMFILE: "open files",
+        errno.ENFILE: "open files",
+        errno.ENOMEM: "memory",
+    }
+)
+"""What the system's error numbers say is missing, in the words of `LocalResourceError.resource`."""
 
 
 class LocalResourceError(QwenOmniError, OSError):

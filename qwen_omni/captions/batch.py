@@ -19,6 +19,7 @@ from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.local import open_local
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
@@ -237,7 +238,8 @@ class _Job:
         try:
             content = source.url or self._digest(source)
         except OSError as error:
-            raise UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
+            fault = machine_fault(error, f"read {source.label}")
+            raise fault or UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
         return result_key(content, self.read, {name: asked[name] for name in asked if name not in _NOT_ASKED})
 
     @property

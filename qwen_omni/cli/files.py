@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from qwen_omni.errors import ConfigurationError, LocalResourceError, QwenOmniError
+from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError, QwenOmniError
 
-_RESOURCES = {
-    errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EFBIG: "disk", errno.EIO: "disk",
-    errno.EACCES: "permission", errno.EPERM: "permission", errno.EROFS: "permission",
-    errno.EMFILE: "open files", errno.ENFILE: "open files",
-}  # fmt: skip
+_ADVICE = {
+    "disk": "Make room, or choose another place.",
+    "file size": "Raise this process's limit (ulimit -f), or write less at once.",
+    "open files": "Raise this process's limit (ulimit -n).",
+    "memory": "Free some memory.",
+}
 _TRIED_BYTES = 4096  # a full disk may still take an empty file
 
 
@@ -59,10 +60,10 @@ def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
         folder = next((one for one in path.absolute().parents if os.path.exists(one) and not one.is_dir()), path)  # noqa: PTH110
         reason = f"{folder} is no folder"
     told = f"{path} cannot be written: {reason}."
-    resource = _RESOURCES.get(number or 0)
+    resource = RESOURCES.get(number or 0)
     if resource is None:
         return ConfigurationError(f"{told} Name another place with --out or --to.")
-    advice = "Make room, or choose another place." if resource == "disk" else "Choose a place that you may write to."
+    advice = _ADVICE.get(resource, "Choose a place that you may write to.")
     return LocalResourceError(f"{told} {advice}", resource=resource, path=str(path))
 
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from qwen_omni.errors import LocalResourceError
+from qwen_omni.errors import RESOURCES, LocalResourceError
 
 try:
     import fcntl
@@ -33,20 +33,7 @@ _PREFIX = "qwen-omni-"
 _LOCK = "lock"
 _TRIES = 20  # folders that other processes took for abandoned before they were locked
 _LIBRARIES = ("av", "PIL")
-_RESOURCES = {
-    errno.ENOSPC: "disk",
-    errno.EDQUOT: "disk",
-    errno.EFBIG: "file size",
-    errno.EMFILE: "open files",
-    errno.ENFILE: "open files",
-    errno.ENOMEM: "memory",
-    errno.EACCES: "permission",
-    errno.EPERM: "permission",
-    errno.EROFS: "permission",
-    errno.EIO: "disk",
-    errno.ENOENT: "folder",
-    errno.ENOTDIR: "folder",
-}
+_RESOURCES = {**RESOURCES, errno.ENOENT: "folder", errno.ENOTDIR: "folder"}
 _ALWAYS_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
 """What damaged bytes never lead to. FFmpeg uses the other numbers for them, too."""
 _WRONG_CALL = re.compile(
@@ -89,7 +76,10 @@ class Scratch:
             else:
                 raise FileExistsError(errno.EAGAIN, "other processes keep removing new folders")
         except OSError as error:
-            raise machine_fault(error, "make a folder for temporary files", writing=True) from error
+            fault = machine_fault(error, "make a folder for temporary files", writing=True)
+            if fault is None:
+                raise
+            raise fault from error
         self._folder, self._held = folder, held
         self._process = os.getpid()  # a forked child must not use or remove its parent's folder
 
@@ -211,7 +201,7 @@ def _lacking(error: BaseException, path: Path | None, *, writing: bool) -> str |
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def _advice(lacking: str, place: Path, needed: int | None, *, own: bool) -> str:

@@ -1,18 +1,12 @@
 """What is wrong with a store file: this machine, or the file itself, with the way out. Pure, but for looking at it."""
 
-import errno
 import sqlite3
 from pathlib import Path
 
-from qwen_omni.errors import ConfigurationError, LocalResourceError, QwenOmniError
+from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError, QwenOmniError
 from qwen_omni.work_store.migrations import UnusableStoreError
 from qwen_omni.work_store.store import StoreUse
 
-_FILES = {
-    errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EFBIG: "disk", errno.EIO: "disk",
-    errno.EACCES: "permission", errno.EPERM: "permission", errno.EROFS: "permission",
-    errno.EMFILE: "open files", errno.ENFILE: "open files", errno.ENOMEM: "memory",
-}  # fmt: skip
 _CODES = {
     sqlite3.SQLITE_FULL: "disk", sqlite3.SQLITE_IOERR: "disk", sqlite3.SQLITE_READONLY: "permission",
     sqlite3.SQLITE_PERM: "permission", sqlite3.SQLITE_AUTH: "permission", sqlite3.SQLITE_CANTOPEN: "permission",
@@ -25,7 +19,7 @@ _LOCKED = "it is locked by another program"
 def resource_of(error: Exception) -> str:
     """Return what this machine lacks, as `LocalResourceError.resource` names it; empty if it lacks nothing."""
     if isinstance(error, OSError):
-        return _FILES.get(error.errno or 0, "")
+        return RESOURCES.get(error.errno or 0, "")
     code = _code(error)
     if code is None and isinstance(error, sqlite3.OperationalError):
         return "lock"  # made by this package: a lock could not be had in time
