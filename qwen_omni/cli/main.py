@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ParamSpec
 
 from qwen_omni.errors import QwenOmniError
+from qwen_omni.media.heap import allow_trimming
 
 if TYPE_CHECKING:
     import typer
@@ -22,6 +23,7 @@ def run(arguments: list[str] | None = None) -> None:
     if any(find_spec(name) is None for name in ("typer", "rich")):
         sys.stderr.write("The command line needs more packages: pip install 'qwen-omni[cli]'\n")
         sys.exit(WRONG_USE)
+    allow_trimming()  # the process is ours
     build_app()(args=arguments, prog_name="qwen-omni")
 
 
