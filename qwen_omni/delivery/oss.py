@@ -28,6 +28,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailable
 from qwen_omni.oss_settings import OssSettings, with_scheme
 from qwen_omni.proxies import proxy_for
 from qwen_omni.retry import Attempts, RetryPolicy
+from qwen_omni.wire.errors import parse_retry_after
 
 T = TypeVar("T")
 _PART = 4 * 2**20
@@ -123,6 +124,8 @@ class OssStore:
                     return action()
             except _errors() as error:
                 failure = to_delivery_error(_refused(error), what, self.settings, time.time())
+                headers = getattr(error, "headers", None) or {}
+                failure.retry_after = parse_retry_after(headers.get("Retry-After"), headers.get("Date"))
             wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers
             time.sleep(wait)
 

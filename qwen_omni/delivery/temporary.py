@@ -18,7 +18,7 @@ from qwen_omni.delivery.form import FormBody
 from qwen_omni.delivery.oss_errors import Refused, parse_xml
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.flow import Flow, Request, Sleep, ask
-from qwen_omni.wire.errors import to_error
+from qwen_omni.wire.errors import parse_retry_after, to_error
 from qwen_omni.wire.values import MalformedValueError, as_name, as_number, as_object, decode_json
 
 # Model Studio, "Temporary file URL", read 2026-05-30.
@@ -170,7 +170,9 @@ def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[i
     if reply.status in _REDIRECTS:
         raise DeliveryError(str(to_error(reply.status, b"", reply.headers, url=reply.url)))
     if reply.status not in _OK:
-        raise _not_posted(parse_xml(reply.status, reply.body), label)
+        error = _not_posted(parse_xml(reply.status, reply.body), label)
+        error.retry_after = parse_retry_after(reply.headers.get("retry-after"), reply.headers.get("date"))
+        raise error
     return f"oss://{key}"
 
 

@@ -107,7 +107,14 @@ def _close_all(values: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, wea
 
 
 def _close_soon(loop: asyncio.AbstractEventLoop, value: object) -> None:
-    closing = _owned(loop).pop(value, None)
-    if closing is not None:
-        task = asyncio.ensure_future(closing(), loop=loop)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    owned = _owned(loop)
+    closing = owned.get(value)
+    if closing is None:
+        return
+
+    def closed(done: "asyncio.Future[None]") -> None:
+        if not done.cancelled():  # else the loop is ending, and closes what it still owns
+            done.exception()
+            owned.pop(value, None)
+
+    asyncio.ensure_future(closing(), loop=loop).add_done_callback(closed)

@@ -1,17 +1,23 @@
 """Which statuses are tried again, and how long a server may ask to wait."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Settings, errors, user
+from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.oss import OssStore
 from qwen_omni.delivery.oss_errors import Refused, parse_xml, to_delivery_error
+from qwen_omni.delivery.temporary import Policy, post_file
+from qwen_omni.http.flows import run
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.standin import Standin
 from qwen_omni.wire.errors import parse_retry_after, to_error
 from tests.core.delivery.conftest import credentials
+from tests.core.http.rawserver import RawServer, answer
 
 HELLO = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
 
@@ -170,3 +176,36 @@ def test_an_odd_refusal_of_a_bucket_is_an_error_of_ours(body, date):
     oss = OssSettings(bucket="b", endpoint="https://oss-cn-beijing.aliyuncs.com", credentials=credentials())
     for one in (refused, skewed):
         assert len(str(to_delivery_error(one, "write", oss, 0.0))) < 1000
+
+
+def busy(times: list[int], *, status: str = "503 Busy") -> RawServer:
+    """A server that is busy once, and asks to be left alone for seven seconds."""
+
+    def reply() -> list[bytes]:
+        times.append(1)
+        if len(times) > 1:
+            return answer(b"", headers=[("ETag", '"x"')])()
+        return answer(b"<Error/>", status=status, headers=[("Retry-After", "7")])()
+
+    return RawServer(reply)
+
+
+def test_a_bucket_may_ask_to_wait(monkeypatch):
+    """Its uploads wait as told."""
+    times, waited = [], []
+    clock = SimpleNamespace(sleep=waited.append, time=time.time)
+    monkeypatch.setattr("qwen_omni.delivery.oss.time", clock)
+    with busy(times) as server:
+        oss = OssSettings(bucket="media-one", endpoint=f"http://{server.host}", region="x", credentials=credentials())
+        OssStore(oss, retry=RetryPolicy(), timeout=5.0).write("a.txt", b"a")
+    assert (len(times), waited) == (2, [7])
+
+
+def test_the_temporary_store_may_ask_to_wait(settings):
+    """The error tells the number, by which uploads are repeated."""
+    media = Delivered(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
+    with busy([]) as server:
+        policy = Policy(host=f"http://{server.host}/", folder="f", fields={}, until=1e12, limit_bytes=None)
+        with pytest.raises(errors.StoreUnavailableError) as caught:
+            run(post_file(policy, media, label="a.mp4", sent=lambda _: None), settings)
+    assert RetryPolicy().wait(caught.value, 0, shown=False) == 7
