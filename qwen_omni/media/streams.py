@@ -19,8 +19,8 @@ from qwen_omni.media.boxes import check_boxes, is_upright
 from qwen_omni.media.containers import (
     CODEC_OPTIONS,
     DEMUXERS,
-    MOST_PIXELS,
     INDEXED,
+    MOST_PIXELS,
     UNTIMED,
     has_decoder,
     open_container,
