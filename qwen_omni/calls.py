@@ -97,6 +97,11 @@ class Outgoing:
         """Whether its media lie in a store, so that their links may end."""
         return any(delivered.upload is not None for delivered in self._delivered.values())
 
+    def once(self) -> Self:
+        """Try once only: whoever asks has tried before, and retries by itself."""
+        self._attempts = Attempts(RetryPolicy(max_retries=0))
+        return self
+
     def freshen(self) -> None:
         """Sign links anew that end soon: the request may have waited for its turn. May ask for a key, and take long."""
         self._renew(gone=False)

@@ -251,7 +251,7 @@ class _Job:
             return content_digest(file)
 
     def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
-        """Read the answer that was kept, as it was read then; `None` if it cannot be read, or was cut and must not be."""
+        """Read the answer that was kept, as it was read then; `None` if it cannot be used."""
         if entry.get("truncated") and not self.options.allow_truncated:
             return None
         try:

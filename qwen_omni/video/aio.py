@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from qwen_omni.calls import Outgoing
+from qwen_omni.client import AsyncOmniClient
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.structured.ask import AsyncAsker, acarry_out
@@ -121,6 +122,8 @@ async def _worked(
     if not isinstance(begun, Asking):
         return begun
     asker = askers[1] if begun.outgoing is None else Underway(askers[0], begun.outgoing)
+    if begun.again and isinstance(asker, AsyncOmniClient):
+        asker = Underway(asker, (await asker.deliver(begun.plan.request)).once())
     captioned = await acarry_out(begun.plan, Paying(asker, worker, pool))
     # An answer that is here is kept, whatever is cancelled.
     return await asyncio.shield(loop.run_in_executor(pool, worker.end, action, captioned))

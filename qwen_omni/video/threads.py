@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from qwen_omni.calls import Outgoing
+from qwen_omni.client import OmniClient
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.watch import StoppedError
 from qwen_omni.options import ChatRequest
@@ -128,6 +129,8 @@ def _work(action: Action, worker: Worker[T], askers: tuple[Sender, Asker], news:
             begun = worker.sent(action, begun, askers[0].deliver(begun.plan.request))
         elif isinstance(begun, Asking):
             asker = askers[1] if begun.outgoing is None else Underway(askers[0], begun.outgoing)
+            if begun.again and isinstance(asker, OmniClient):
+                asker = Underway(asker, asker.deliver(begun.plan.request).once())
             begun = worker.end(action, carry_out(begun.plan, Paying(asker, worker)))
         news.put((action, begun))
     except BaseException as error:  # noqa: BLE001 - handed to whoever drives

@@ -48,6 +48,8 @@ class Asking:
 
     plan: CaptionPlan
     outgoing: Outgoing | None = None
+    again: bool = False
+    """It has failed before, after all tries of the client: this time one try has to do."""
 
 
 class Worker(Generic[T]):
@@ -64,6 +66,9 @@ class Worker(Generic[T]):
         self._prepared: dict[int, Prepared] = {}
         self._sent: dict[int, tuple[CaptionPlan, Outgoing]] = {}
         self._joins: dict[str, str] = {}
+        self._failed: set[str] = (
+            set()
+        )  # steps whose requests have failed before
         self._lock = threading.Lock()
         self.paid: list[tuple[str, Any]] = []
         """Model and usage of every answer of this run."""
@@ -90,7 +95,8 @@ class Worker(Generic[T]):
         assert isinstance(action, Deliver)
         segment = action.segment
         with self._lock:
-            self._sent[segment.index] = (begun.plan, outgoing)
+            again = step_of(segment) in self._failed
+            self._sent[segment.index] = (begun.plan, outgoing.once() if again else outgoing)
         return lambda machine, _: machine.delivered(segment)
 
     def end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
@@ -113,8 +119,10 @@ class Worker(Generic[T]):
     def failed(self, action: Action) -> None:
         """Give up what a step held, at once, so that it or another process can begin it again."""
         if isinstance(action, Reduce) and action.name in self._joins:
+            self._failed.add(self._joins[action.name])
             self.checkpoint.release(self._joins[action.name])
         elif isinstance(action, Ask):
+            self._failed.add(step_of(action.segment))
             self.checkpoint.release(step_of(action.segment))
             self._call_off(action.segment.index)
 
@@ -231,7 +239,7 @@ class Worker(Generic[T]):
             return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
         if stands is not None:
             self._claim(step)
-        return Asking(plan)
+        return Asking(plan, again=step in self._failed)
 
     def _call_off(self, index: int) -> None:
         with self._lock:

@@ -85,8 +85,14 @@ def doors(llm: ChatQwenOmni, video: TruthMedia) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "door",
     [
-        "json_schema", "function_calling", "function_calling, streamed", "json_mode", "streamed", "json schema",
-        "parser", "parser, streamed", "chain", "chain, streamed", "timed",
+        "json_schema", "function_calling, streamed",
+        *(
+            pytest.param(door, marks=pytest.mark.slow)
+            for door in (
+                "function_calling", "json_mode", "streamed", "json schema", "parser", "parser, streamed", "chain",
+                "chain, streamed", "timed",
+            )
+        ),
     ],
 )  # fmt: skip
 async def test_objects(door: str, way: str, llm: ChatQwenOmni, service: Standin, video: TruthMedia) -> None:

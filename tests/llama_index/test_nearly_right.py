@@ -75,7 +75,9 @@ WAYS_IN = {
 @pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("schema", [Clip, Log], ids=lambda schema: schema.__name__)
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("door", ["astructured_predict", "astream_structured_predict"])
+@pytest.mark.parametrize(
+    "door", ["astructured_predict", pytest.param("astream_structured_predict", marks=pytest.mark.slow)]
+)
 async def test_objects(door: str, mode: str, schema: Any, way: str, llm: QwenOmni, standin: Standin) -> None:
     """The right value, or an error of ours."""
     chosen = llm.model_copy(update={"pydantic_program_mode": MODES[mode]})

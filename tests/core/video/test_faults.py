@@ -18,7 +18,7 @@ from dataclasses import replace
 import pytest
 
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import SpendLimitError
+from qwen_omni.errors import QwenOmniError, SpendLimitError
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.script import Fault, Turn
 from qwen_omni.video.options import SummaryOptions
@@ -64,6 +64,37 @@ def test_joining_that_fails_twice(fresh, client, film):
     found = summarize(film.path, client=client, options=OPTIONS)
     assert len(failed) == 2
     assert found.summary
+
+
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen-plus"], ids=["segment", "join"])
+def test_retries_of_steps_and_of_requests_are_added_not_multiplied(fresh, client, film, model):
+    """A service that stays down is asked 1 + max_retries + step_retries times about a step."""
+    options = replace(OPTIONS, concurrency=1, max_gaps=0, step_retries=2)
+    fresh.script.fault(Fault.server_error(), when=lambda request: request.body["model"] == model)
+    with pytest.raises(QwenOmniError):
+        summarize(film.path, client=client, options=options)
+    failed = [request for request in fresh.requests if request.body["model"] == model]
+    assert len(failed) == 1 + client.settings.max_retries + options.step_retries
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_a_segment_whose_answer_was_cut_is_a_gap_or_is_flagged(fresh, client, film, finish):
+    """Asked once; with `allow_truncated` its notes count, with a notice, and later runs that want all ask again."""
+    cut = '{"summary": "A film.", "events": [{"start": 1, "end": 2, "text": "code 1234"}], "speech": [{"start": 3'
+    fresh.script.reply(Turn(text=cut, finish_reason=finish))
+    found = summarize(film.path, client=client, options=replace(OPTIONS, concurrency=1, checkpoint=False))
+    assert len(found.gaps) == 1
+    assert "TruncatedAnswerError" in found.gaps[0].reason
+    assert len(fresh.requests) == found.segments + 1
+    fresh.script.reply(Turn(text=cut.replace(', "speech": [{"start": 3', "}"), finish_reason=finish))
+    accepting = replace(OPTIONS, concurrency=1, allow_truncated=True)
+    flagged = summarize(film.path, client=client, options=accepting)
+    assert not flagged.gaps
+    assert any("cut short" in notice for notice in flagged.notices)
+    fresh.clear()
+    whole = summarize(film.path, client=client, options=replace(accepting, allow_truncated=False))
+    assert len(asked_segments(fresh)) == 1
+    assert not any("cut short" in notice for notice in whole.notices)
 
 
 def test_an_answer_that_breaks_its_schema_is_asked_again_and_paid(fresh, client, film):
