@@ -109,11 +109,14 @@ def test_two_batches_at_once_pay_once(
     paths = [str(video.path) for video in videos]
     shared = Results(tmp_path / "done.sqlite3")
     found: list[list[str]] = []
+    heard: list[str] = []
 
     def batch(media: list[str]) -> None:
         results = Results(tmp_path / "done.sqlite3") if apart else shared
         with OmniClient(settings) as client:
-            coming = caption_many(media, VideoCaption, client=client, concurrency=2, results=results)
+            coming = caption_many(
+                media, VideoCaption, client=client, concurrency=2, results=results, on_notice=heard.append
+            )
             found.append(sorted(one.value.scene_description for one in coming))
 
     threads = [threading.Thread(target=batch, args=(media,)) for media in (paths, paths[::-1], [*paths, *paths])]
