@@ -2,7 +2,7 @@
 
     python examples/core/batch_captions.py [a.mp4 b.mp4] [--offline]
 
-Writes captions.csv and prints one line a file. Finished captions are kept in captions.jsonl at once: run it again after
+Writes captions.csv and prints one line a file. Finished captions are kept in captions.sqlite3 at once: run it again after
 a crash, and only the missing ones are asked. In the shell `qwen-omni caption *.mp4 --csv` does the same.
 """
 
@@ -19,7 +19,7 @@ from qwen_omni.standin.example import start
 def main(films: Sequence[Path]) -> None:
     """Ask about every film, and write what comes."""
     columns = ["file", "error", *VideoCaption.model_fields]
-    kept = Results(Path("captions.jsonl"))
+    kept = Results(Path("captions.sqlite3"))
     with OmniClient() as client, Path("captions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns, restval="")
         table.writeheader()

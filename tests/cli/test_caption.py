@@ -1,12 +1,14 @@
 """`qwen-omni caption`: many files, results kept, one failing alone."""
 
 import base64
+import contextlib
 import csv
 import io
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -87,6 +89,88 @@ def test_nothing_is_paid_twice(command, videos: list[TruthMedia], standin: Stand
         assert len(standin.requests) == number, change
 
 
+def stored(path: Path) -> list[dict[str, object]]:
+    """Read the captions of a results file, as any other program would."""
+    if not path.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        try:
+            return [json.loads(value) for (value,) in base.execute("SELECT value FROM results")]
+        except sqlite3.OperationalError:  # its tables are not made yet
+            return []
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["two results", "one results"])
+def test_two_batches_at_once_pay_once(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path, apart: bool
+) -> None:
+    """Each has every caption; what one is asking for, the other waits for, and goes on with the rest meanwhile."""
+    standin.script.fault(Fault.slow(first_byte_delay=0.5), when=lambda _: True)
+    paths = [str(video.path) for video in videos]
+    shared = Results(tmp_path / "done.sqlite3")
+    found: list[list[str]] = []
+    heard: list[str] = []
+
+    def batch(media: list[str]) -> None:
+        results = Results(tmp_path / "done.sqlite3") if apart else shared
+        with OmniClient(settings) as client:
+            coming = caption_many(
+                media, VideoCaption, client=client, concurrency=2, results=results, on_notice=heard.append
+            )
+            found.append(sorted(one.value.scene_description for one in coming))
+
+    threads = [threading.Thread(target=batch, args=(media,)) for media in (paths, paths[::-1], [*paths, *paths])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(standin.requests) == 3
+    assert found[0] == found[1] or {*found[0]} == {*found[1]}
+    assert len(found) == 3
+
+
+def test_a_batch_that_waits_for_another_says_so(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Once, within two seconds, by name; and it takes over when the other gives up."""
+    other = Results(tmp_path / "done.sqlite3")
+    held = {"key": "", "told": 0.0}
+    real = Results.claim
+
+    class Watched(Results):
+        def claim(self, key: str, origin: str = "local"):
+            if not held["key"]:
+                held["key"] = key
+                assert real(other, key, origin) is None
+            return super().claim(key, origin)
+
+    def heard(text: str) -> None:
+        notices.append(text)
+        other.release(held["key"], settings.origin)
+
+    notices: list[str] = []
+    with OmniClient(settings) as client:
+        results = Watched(tmp_path / "done.sqlite3")
+        coming = caption_many([str(videos[0].path)], VideoCaption, client=client, results=results, on_notice=heard)
+        (one,) = coming
+    assert one.value is not None
+    assert len(notices) == 1
+    assert notices[0].startswith("Waiting for another run in this process, which asks for the caption of ")
+
+
+def test_captions_of_the_stand_in_are_not_given_out_as_real(
+    videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Another server is asked itself, with the same file of results."""
+    results = Results(tmp_path / "done.sqlite3")
+    with Standin(keys=("sk-real",)) as other:
+        real = Settings.load(api_key="sk-real", base_url=other.base_url, cache_dir=tmp_path / "cache")
+        for one in (settings, real, real):
+            with OmniClient(one) as client:
+                list(caption_many([str(videos[0].path)], VideoCaption, client=client, results=results))
+        assert (len(standin.requests), len(other.requests)) == (1, 1)
+
+
 LOOP = "from qwen_omni.cli.main import run; run()"
 
 
@@ -106,18 +190,18 @@ def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) 
         "QWEN_OMNI_CACHE_DIR": str(tmp_path / "cache"),
     }  # fmt: skip
     command = [sys.executable, "-c", LOOP, "caption", *(f"{code}.mp4" for code in codes), "--json", "-j", "2"]
-    kept = tmp_path / "qwen-omni-captions.jsonl"
+    kept = tmp_path / "qwen-omni-captions.sqlite3"
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as killed:
-        while not kept.exists() or kept.read_bytes().count(b"\n") < 3 or len(standin.requests) < 5:
+        while len(stored(kept)) < 3 or len(standin.requests) < 5:
             assert killed.poll() is None
             time.sleep(0.01)
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
     held.set()
     asked = [request.media[0].picture_codes[0] for request in standin.requests]
-    finished = {code for code in codes if f"/{code}.mp4" in kept.read_text() or f'"{code}.mp4' in kept.read_text()}
+    finished = {Path(entry["media"]).stem for entry in stored(kept)}
     assert len(finished) == 3
 
     again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -308,9 +308,7 @@ def test_settings_and_the_environment_allow_private_links(server, settings, monk
     assert Settings.load(api_key="sk-x").private_links
 
 
-@pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl is not installed"
-)
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["run", "arun"])
 @pytest.mark.parametrize("named", [NAME, "other.example"])
 def test_a_certificate_is_still_checked_by_name(server, settings, monkeypatch, tmp_path, named, asynchronous):

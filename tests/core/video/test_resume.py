@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -338,6 +338,44 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
     base.close()
     with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 2\)"):
         Checkpoint(tmp_path / "a.sqlite3")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['{"index": 0}', '{"index": 1, "start": 0, "end": 12}', '{"index": 0, "start": 3, "end": 12}', "[]", "{"],
+)
+def test_an_answer_that_cannot_be_read_is_asked_for_again_once(fresh, client, short, value):
+    """Notes of another segment, of other seconds, of another version or none at all: told, replaced, and then sound."""
+    summarize(short.path, client=client, options=OPTIONS)
+    (path,) = (client.settings.cache_dir / "video").glob("*.sqlite3")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("UPDATE results SET value = ? WHERE step = 'segment:0'", (value,))
+        base.execute("UPDATE results SET value = ? WHERE step LIKE 'join:%'", (value,))
+    fresh.clear()
+    again = summarize(short.path, client=client, options=OPTIONS)
+    assert len(fresh.requests) == 2
+    assert codes_of(again.events) == list(short.codes)
+    assert any(f"unreadable entries in {path}" in notice for notice in again.notices)
+    fresh.clear()
+    assert summarize(short.path, client=client, options=OPTIONS).notices == ()
+    assert fresh.requests == []
+
+
+def test_answers_of_an_older_version_are_kept_and_used_on_request(fresh, client, short):
+    """Who gave them is not known: they are counted in the result, and reused with `reuse_unverified` alone."""
+    first = summarize(short.path, client=client, options=OPTIONS)
+    (path,) = (client.settings.cache_dir / "video").glob("*.sqlite3")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("UPDATE results SET origin = '' WHERE origin != 'local'")
+        base.execute("UPDATE spend SET origin = ''")
+    fresh.clear()
+    reused = summarize(short.path, client=client, options=replace(OPTIONS, reuse_unverified=True))
+    assert fresh.requests == []
+    assert same(first, reused)
+    assert reused.whole_run == first.whole_run
+    asked = summarize(short.path, client=client, options=OPTIONS)
+    assert len(fresh.requests) == first.segments + 1
+    assert any(f"recording who gave them: {first.segments + 1}." in notice for notice in asked.notices)
 
 
 @pytest.mark.slow

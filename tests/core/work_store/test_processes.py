@@ -108,9 +108,11 @@ class Struggle:
         self.pids, self.stopped, self.flying = [], {}, collections.Counter()
 
     def add(self):
+        """Start another worker."""
         self.pids.append(int(ask(self.workers, self.draw.randrange(self.steps))))
 
     def rows(self, sql, *values):
+        """Read the store, as any other program would."""
         if not self.path.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as base:
@@ -135,13 +137,15 @@ class Struggle:
             self.stopped[pid] = time.monotonic() + 1.5 * LEASE
         return True
 
-    def go_on(self, *, now=False):
+    def go_on(self):
+        """Let those go on whose lease has been over for a while."""
         for pid, until in list(self.stopped.items()):
-            if now or time.monotonic() > until:
+            if time.monotonic() > until:
                 os.kill(pid, signal.SIGCONT)
                 del self.stopped[pid]
 
     def wait(self):
+        """Wait until every worker has ended."""
         until = time.monotonic() + 60
         while any(lives(pid) for pid in self.pids):
             assert time.monotonic() < until
