@@ -1,19 +1,39 @@
 """The MCP server, over standard input and output, with the SDK's own client."""
 
 import json
+import os
+import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import anyio
 import pytest
 
-from qwen_omni import ChatOptions, ChatRequest, Message, OmniClient, Settings, Tool, ToolCallPart, ToolResultPart, user
-from qwen_omni.standin import Standin
+from qwen_omni import (
+    ChatOptions,
+    ChatRequest,
+    MediaTools,
+    Message,
+    OmniClient,
+    Settings,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    user,
+)
+from qwen_omni.spend.limit import SpendLimit
+from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 from tests.core.media.watching import watched
 from tests.core.tools.places import Place
 from tests.policy import QUESTION, Detective
 
 mcp = pytest.importorskip("mcp")
+types = pytest.importorskip("mcp_types")
 
 
 def server(root: Path, standin: Standin, settings: Settings):
@@ -86,3 +106,206 @@ async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Stand
                 told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
                 messages.append(Message(role="tool", parts=(told,)))
     assert answer.text == f"{code} is in two.mp4 at second 3."
+
+
+# --- progress, cancellation, limits ---
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A folder with a video of three segments."""
+    make_video(tmp_path / "a.mp4", seconds=200, size=(64, 48), fps=2, sound=False, seed=13)
+    return tmp_path
+
+
+STEPS = {
+    "summarize_video": ({}, ("segment 3 of 3", "joined the notes", "done")),
+    "find_moment": ({"query": "a number"}, ("looked at the file", "segment 3 of 3", "joined")),
+    "ask_video": ({"question": "What is shown?", "end": 5}, ("looked at the file", "prepared", "the answer is there")),
+    "caption_video": ({}, ("looked at the file", "prepared", "the answer is there")),
+}
+
+
+@pytest.mark.parametrize("tool", STEPS)
+async def test_every_step_of_a_tool_is_told(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Every number is above the one before and below the total, and no place of this machine is in the words."""
+    told: list[tuple[float, float | None, str]] = []
+
+    async def hear(progress, total, message):
+        told.append((progress, total, message))
+
+    arguments, words = STEPS[tool]
+    async with mcp.Client(server(long, standin, settings)) as client:
+        result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
+    assert not result.is_error, result.content[0].text
+    assert len(told) >= 3
+    assert all(first[0] < second[0] for first, second in pairwise(told))
+    assert all(total is None or done <= total for done, total, _ in told)
+    text = "\n".join(message for *_, message in told)
+    assert [word for word in words if word not in text] == []
+    assert str(long) not in text
+
+
+async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: Standin, settings: Settings) -> None:
+    """Prepared, submitted, there."""
+    told = []
+
+    async def hear(_, __, message):
+        told.append(message.partition(" the task ")[0])
+
+    async with mcp.Client(server(place.root, standin, settings)) as client:
+        await client.call_tool("transcribe_audio", {"path": "talks/monday.mp4"}, progress_callback=hear)
+    assert told[:1] == ["prepared the recording"]
+    assert {"submitted", "the transcript is there"} <= set(told) or len(told) == 1  # a silent film has no task
+
+
+async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, settings: Settings, monkeypatch) -> None:
+    """Clients give up after a minute without a word; here a heartbeat is a fifth of a second."""
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415  (an extra)
+
+    monkeypatch.setattr(mcp_server, "HEARTBEAT", 0.2)
+    standin.script.fault(Fault.slow(first_byte_delay=1.5), times=9)
+    told: list[tuple[float, str]] = []
+
+    async def report(progress, _, message):
+        told.append((progress, message))
+
+    tools = MediaTools(long, settings=settings)
+    asked = types.CallToolRequestParams(name="ask_video", arguments={"path": "a.mp4", "question": "What?", "end": 5})
+    outcome = await mcp_server._carried_out(tools, asked, report)
+    await tools.aclose()
+    assert outcome.error is None
+    assert sum("still working" in message for _, message in told) >= 3
+    assert all(first[0] < second[0] for first, second in pairwise(told))
+
+
+@pytest.mark.parametrize("tool", ["summarize_video", "ask_video", "find_moment"])
+async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Whatever cancels, and however often: nothing more is asked, and nothing stays set aside."""
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415
+
+    limit = SpendLimit(tokens=10_000_000)
+    tools = MediaTools(long, settings=replace(settings, spend_limit=limit))
+    standin.script.fault(Fault.slow(first_byte_delay=20), times=9)
+    arguments = {"path": "a.mp4", **STEPS[tool][0]}
+
+    async def ignored(*_):
+        pass
+
+    call = mcp_server._carried_out(tools, types.CallToolRequestParams(name=tool, arguments=arguments), ignored)
+    with anyio.CancelScope() as scope:  # as the SDK cancels a request: again at every step of the cleaning up
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: call)
+            while not (standin.requests and limit.reserved.tokens):  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            scope.cancel()
+    sent = len(standin.requests)
+    assert limit.reserved.tokens == 0
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("qwen-omni-video")]
+    await tools.aclose()
+    assert len(standin.requests) == sent
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_server_whose_client_goes_away(how, long: Path, standin: Standin, settings: Settings) -> None:
+    """`notifications/cancelled` ends the call, a closed standard input ends the server; nothing more is asked."""
+    standin.script.fault(Fault.slow(first_byte_delay=60), times=9)
+    parameters = server(long, standin, settings)
+    process = subprocess.Popen(
+        [parameters.command, *parameters.args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, **parameters.env},
+    )  # fmt: skip
+    try:
+        client = {"name": "test", "version": "1"}
+        say(process, id=1, method="initialize", params={
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client})  # fmt: skip
+        assert json.loads(process.stdout.readline())["id"] == 1
+        say(process, method="notifications/initialized")
+        say(process, id=2, method="tools/call", params={"name": "summarize_video", "arguments": {"path": "a.mp4"}})
+        while not standin.requests:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        if how == "cancelled":
+            say(process, method="notifications/cancelled", params={"requestId": 2})
+            say(process, id=3, method="tools/call", params={"name": "probe_media", "arguments": {"path": "."}})
+            while (answer := json.loads(process.stdout.readline())).get("id") != 3:
+                assert answer.get("id") != 2 or "error" in answer
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0, process.stderr.read()
+        assert len(standin.requests) <= 3
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
+def say(process, **message) -> None:
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    process.stdin.flush()
+
+
+LIMITS = [
+    (["--max-tokens", "50"], {}, "50 tokens"),
+    (["--max-cny", "0.00001"], {}, "CNY 1e-05"),
+    ([], {"QWEN_OMNI_MAX_TOKENS": "60"}, "60 tokens"),
+    ([], {"QWEN_OMNI_MAX_CNY": "0.00002"}, "CNY 2e-05"),
+]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda one: one[2])
+async def test_a_limit_is_kept(limit, place: Place, standin: Standin, settings: Settings) -> None:
+    """A call that would break it is text that an agent can act on; nothing was sent."""
+    options, variables, refused = limit
+    parameters = server(place.root, standin, settings)
+    parameters.args.extend(options)
+    parameters.env.update(variables)
+    async with mcp.Client(parameters) as client:
+        result = await client.call_tool("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+        free = await client.call_tool("probe_media", {"path": "."})
+    assert not free.is_error
+    assert result.is_error
+    text = result.content[0].text
+    assert refused in text
+    assert "shorter piece (start, end)" in text
+    assert "probe_media is free" in text
+    assert not standin.requests
+
+
+TOLD = [
+    ([], "Spend limit of this run: 5,000,000 tokens (CNY 4 as text to qwen3.8-omni-flash"),
+    (["--max-cny", "2.5", "--max-tokens", "900"], "Spend limit of this run: 900 tokens and CNY 2.5"),
+    (["--no-limit"], "No spend limit"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), TOLD, ids=["default", "both", "none"])
+def test_the_limit_is_printed_at_the_start(options, told, place: Place, standin: Standin, settings: Settings) -> None:
+    """On standard error: standard output is the protocol's."""
+    done = started(options, {}, server(place.root, standin, settings))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert told in " ".join(done.stderr.split())
+
+
+def started(options, variables, parameters):
+    """Start the server and hang up at once."""
+    return subprocess.run(
+        [parameters.command, *parameters.args, *options], env={**os.environ, **parameters.env, **variables},
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False,
+    )  # fmt: skip
+
+
+WRONG = [
+    (["--max-tokens", "-1"], {}, "tokens must be"),
+    (["--max-cny", "nan"], {}, "cny must be"),
+    (["--no-limit", "--max-cny", "1"], {}, "--no-limit excludes"),
+    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, "--no-limit excludes"),
+]
+
+
+@pytest.mark.parametrize(("options", "variables", "told"), WRONG, ids=lambda one: str(one)[:30])
+def test_a_limit_that_is_none_is_refused(options, variables, told, place: Place, standin: Standin, settings) -> None:
+    """Before the server starts."""
+    done = started(options, variables, server(place.root, standin, settings))
+    assert done.returncode == 1
+    assert told in done.stderr
