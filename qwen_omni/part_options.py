@@ -154,7 +154,7 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
         return None
     if found.group == "still":
         return "image"
-    return "audio" if found.container in _SOUND_CONTAINERS else "video"
+    return "audio" if found.group == "packed" or found.container in _SOUND_CONTAINERS else "video"
 
 
 def seconds_of(address: str, place: str) -> PartOptions:

@@ -19,7 +19,7 @@ from qwen_omni.captions.schema import SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.cli.caption_output import Form, print_captions, subtitle_paths, write_subtitles
 from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, Frame, Tile, choose
-from qwen_omni.cli.display import show_error, show_note, show_usage, with_progress
+from qwen_omni.cli.display import one_line, show_error, show_note, show_usage, with_progress
 from qwen_omni.cli.files import check_targets
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -183,6 +183,6 @@ def _end(finished: list[FileCaption]) -> None:
     """Tell what failed, and end with the status for it."""
     failed = [one for one in finished if one.error is not None]
     for one in failed:
-        show_error(f"{one.media}: {one.error}")
+        show_error(f"{one_line(one.media)}: {one.error}")
     if failed:
         raise typer.Exit(_FAILED)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from qwen_omni.captions.batch import FileCaption, plain
 from qwen_omni.captions.subtitles import to_srt, to_webvtt
 from qwen_omni.captions.timed import TimedCaptions
-from qwen_omni.cli.display import show_note, show_table, write_json, write_text
+from qwen_omni.cli.display import one_line, show_note, show_table, write_json, write_text
 from qwen_omni.cli.files import writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.redact import clean
@@ -94,6 +94,6 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         else:
             with writing(paths[one.media]) as file:
                 file.write_text(text, encoding="utf-8")
-            show_note(f"wrote {paths[one.media]}")
+            show_note(f"wrote {one_line(str(paths[one.media]))}")
         for note in one.value.notes:
-            show_note(f"{one.media}: caption {note.index + 1} {note.text}")
+            show_note(f"{one_line(one.media)}: caption {note.index + 1} {note.text}")

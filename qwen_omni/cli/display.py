@@ -29,6 +29,11 @@ def escape(text: str) -> str:
     return escape_markup(clean(text, "terminal"))
 
 
+def one_line(text: str) -> str:
+    """Write a name that others chose as a part of one line."""
+    return clean(text, "terminal", one_line=True)
+
+
 def write_text(text: str) -> None:
     """Write text on standard output, as it comes."""
     sys.stdout.write(clean(text, "terminal"))
@@ -106,7 +111,7 @@ def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T
         task = progress.add_task("captions", total=total)
         for number, (told, item) in enumerate(finished, start=1):
             progress.advance(task)
-            _err.print(f"[dim]{number}/{total} {escape(told)}[/]")
+            _err.print(f"[dim]{number}/{total} {escape(one_line(told))}[/]")
             yield item
 
 
@@ -123,8 +128,10 @@ def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("[dim]{task.fields[words]}[/]"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=_err, disable=not _err.is_terminal) as bar:
-        task = bar.add_task(escape(name), total=1, words="")
-        yield lambda done, total, words: bar.update(task, completed=done, total=max(total, 1), words=escape(words))
+        task = bar.add_task(escape(one_line(name)), total=1, words="")
+        yield lambda done, total, words: bar.update(
+            task, completed=done, total=max(total, 1), words=escape(one_line(words))
+        )
 
 
 @contextlib.contextmanager
@@ -132,5 +139,5 @@ def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[floa
     """Show a bar on standard error while a block runs; give what tells it how far the work has come."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=_err, disable=not shown, transient=True) as bar:
-        task = bar.add_task(escape(name), total=total)
+        task = bar.add_task(escape(one_line(name)), total=total)
         yield lambda done: bar.update(task, completed=done)

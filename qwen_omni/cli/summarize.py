@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_note, show_table, show_text, steps_bar, write_json, write_text
+from qwen_omni.cli.display import one_line, show_note, show_table, show_text, steps_bar, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -173,7 +173,7 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
                     file.write_text(found.to_markdown(), encoding="utf-8")
                 case _:
                     found.to_html(file)
-        show_note(f"wrote {path}")
+        show_note(f"wrote {one_line(str(path))}")
 
 
 def _show_summary(found: VideoSummary, form: Form) -> None:

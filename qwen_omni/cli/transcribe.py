@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_error, with_progress, write_json, write_text
+from qwen_omni.cli.display import one_line, show_error, with_progress, write_json, write_text
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
@@ -150,7 +150,7 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
             except QwenOmniError as raised:
                 error = raised
         if error is not None:
-            yield f"{one.media}: {error}"
+            yield f"{one_line(one.media)}: {error}"
 
 
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
@@ -158,9 +158,9 @@ def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, ti
     if path is not None:
         with writing(path) as file:
             file.write_text(text, encoding="utf-8")
-        write_text(f"{path}\n")
+        write_text(f"{one_line(str(path))}\n")
         return
-    head = f"== {media}\n" if titled else ""
+    head = f"== {one_line(media)}\n" if titled else ""
     write_text(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
 
 

@@ -17,6 +17,7 @@ from qwen_omni.media.containers import has_decoder, packets_of
 from qwen_omni.media.downmix import levels_of
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice
 from qwen_omni.media.watch import Watch
+from qwen_omni.redact import clean
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -27,6 +28,7 @@ _HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound w
 _EVERY, _EACH = Fraction(30), Fraction(1)  # seconds behind that: so often, so long
 _MOST_BROKEN = 500  # packets in a row
 _PIECE = 8192  # samples
+_LONGEST_TAG = 80  # characters
 
 Opening = Callable[[], contextlib.AbstractContextManager["InputContainer"]]
 """Opens a file anew for the audio in it."""
@@ -40,12 +42,17 @@ def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
             codec=stream.codec_context.codec.canonical_name if has_decoder(stream) else None,
             sample_rate=(stream.codec_context.sample_rate or None) if has_decoder(stream) else None,
             channels=(stream.codec_context.layout.nb_channels or None) if has_decoder(stream) else None,
-            language=stream.metadata.get("language"),
-            title=stream.metadata.get("title"),
+            language=_tag(stream.metadata.get("language")),
+            title=_tag(stream.metadata.get("title")),
             default=bool(stream.disposition & Disposition.default),
         )
         for index, stream in enumerate(container.streams.audio)
     )
+
+
+def _tag(told: str | None) -> str | None:
+    """Write a tag, which whoever made the file chose, as a part of one line."""
+    return None if told is None else clean(told[:_LONGEST_TAG], "terminal", one_line=True)
 
 
 def choose_track(

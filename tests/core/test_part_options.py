@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, MediaBudget
 from qwen_omni.media.source import MediaSource
-from qwen_omni.part_options import check_options, media_part, seconds_of
+from qwen_omni.part_options import check_options, media_part, seconds_of, sniffed_kind
 from qwen_omni.video.passages import fragment_url
 
 BUDGETS = st.builds(
@@ -96,3 +96,21 @@ def test_seconds_in_other_words(fragment: str) -> None:
     """Seconds that cannot be read raise, with their place and how they are written."""
     with pytest.raises(UnsupportedContentError, match=r"here: #t=.* names no seconds; write them as #t=60,90"):
         seconds_of(f"file:///a.mp4#{fragment}", "here")
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x02#!SILK_V3", "audio"),
+        (b"#!SILK_V3", "audio"),
+        (b"OggS", "audio"),
+        (b"\0\0\0\x18ftypM4A ", "audio"),
+        (b"\0\0\0\x18ftypisom", "video"),
+        (b"\x1a\x45\xdf\xa3\x42\x82\x84webm", "video"),
+        (b"GIF89a", "image"),
+        (b"%PDF", None),
+        (b"", None),
+    ],
+)
+def test_the_kind_of_media_by_its_first_bytes(head: bytes, kind: str | None) -> None:
+    assert sniffed_kind(head) == kind
