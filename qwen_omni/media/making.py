@@ -84,7 +84,7 @@ def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
         media_type="video/mp4",
         size_bytes=path.stat().st_size,
         duration=duration,
-        picture_duration=made.duration,
+        picture_duration=made.picture_duration,
         width=plan.picture.size[0],
         height=plan.picture.size[1],
         fps=made.fps,

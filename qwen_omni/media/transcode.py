@@ -47,10 +47,11 @@ _WAITING_SOUND = 256  # packets; about 16 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was written: how many pictures, how many a second, and how many seconds pictures and sound last."""
+    """What was written: how many pictures, how many a second, and how many seconds they and all of it last."""
 
     frames: int
     fps: Fraction
+    picture_duration: Fraction
     duration: Fraction
 
 
@@ -285,7 +286,8 @@ def _mux(
         heard = _end_of(waiting)
         output.mux(_carried(waiting, sounds))
         waiting = next(sound, None)
-    return Made(frames=frames, fps=1 / period, duration=max((last + 1) * period, heard))
+    shown = (last + 1) * period
+    return Made(frames=frames, fps=1 / period, picture_duration=shown, duration=max(shown, heard))
 
 
 def _end_of(packet: "Packet[AudioStream]") -> Fraction:

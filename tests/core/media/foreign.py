@@ -129,7 +129,7 @@ VIDEO = (
     film("TS with Opus sound", "opus.ts", f"{FF} -i a.mp4 {X264} -c:a libopus opus.ts"),
     film("TS without sound", "silent.ts", f"{FF} -i a.mp4 -an {X264} -g 20 silent.ts", silent=True),
     film("TS with wide interleaving", "wide.ts", f"{FF} -i a.mp4 -g 20 {TS} -muxdelay 3 -muxpreload 2 wide.ts"),
-    film("TS cut in the middle of a packet", "cut.ts", f"{FF} -i a.mp4 -g 10 {TS} 1.ts; dd if=1.ts bs=1 skip=1000 of=cut.ts status=none", slack=1.1),
+    Row(what="TS whose first key frame is damaged", file="cut.ts", recipe=f"{FF} -i a.mp4 -g 10 {TS} 1.ts; dd if=1.ts bs=1 skip=1000 of=cut.ts status=none", picture=tuple(range(1, 8)), sound=tuple(f"a{n}" for n in range(8)), seconds=8),
     film("FLV", "a.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac a.flv"),
     film("FLV with Sorenson video and MP3", "s.flv", f"{FF} -i a.mp4 -c:v flv -b:v 2M -r 25 -c:a libmp3lame -ar 44100 s.flv"),
     film("FLV of a live stream, no duration", "live.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac -flvflags no_duration_filesize -f flv - | cat > live.flv"),
