@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -204,45 +203,6 @@ async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("qwen-omni-video")]
     await tools.aclose()
     assert len(standin.requests) == sent
-
-
-@pytest.mark.parametrize("how", ["cancelled", "closed"])
-def test_a_server_whose_client_goes_away(how, long: Path, standin: Standin, settings: Settings) -> None:
-    """`notifications/cancelled` ends the call, a closed standard input ends the server; nothing more is asked."""
-    standin.script.fault(Fault.slow(first_byte_delay=60), times=9)
-    parameters = server(long, standin, settings)
-    process = subprocess.Popen(
-        [parameters.command, *parameters.args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, **parameters.env},
-    )  # fmt: skip
-    try:
-        client = {"name": "test", "version": "1"}
-        say(process, id=1, method="initialize", params={
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client})  # fmt: skip
-        assert json.loads(process.stdout.readline())["id"] == 1
-        say(process, method="notifications/initialized")
-        say(process, id=2, method="tools/call", params={"name": "summarize_video", "arguments": {"path": "a.mp4"}})
-        while not standin.requests:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.02)
-        if how == "cancelled":
-            say(process, method="notifications/cancelled", params={"requestId": 2})
-            say(process, id=3, method="tools/call", params={"name": "probe_media", "arguments": {"path": "."}})
-            while (answer := json.loads(process.stdout.readline())).get("id") != 3:
-                assert answer.get("id") != 2 or "error" in answer
-        process.stdin.close()
-        assert process.wait(timeout=30) == 0, process.stderr.read()
-        assert len(standin.requests) <= 3
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
-
-
-def say(process, **message) -> None:
-    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-    process.stdin.flush()
 
 
 LIMITS = [
