@@ -39,7 +39,8 @@ def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -
                 watch.check()
                 whole = tiles[piece.page] == 1
                 if piece.page != open_page:
-                    image.seek(places[piece.page] if len(places) > 1 else 0)
+                    if len(places) > 1:
+                        image.seek(places[piece.page])
                     check_pixels(image, source.label)
                     open_page, shown = piece.page, _upright(image, info, piece, whole=whole)
                 part = shown if whole else shown.crop(piece.box)

@@ -59,7 +59,7 @@ def probe(
     file.seek(0)
     if size_bytes == 0:
         raise UnreadableMediaError(f"{label} is empty (0 bytes).")
-    signature = _second_look(file, size_bytes, recognise(head))
+    signature = _second_look(file, head, size_bytes)
     if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
     if signature is not None and signature.group == "still":
@@ -82,11 +82,12 @@ def probe(
         raise
 
 
-def _second_look(file: IO[bytes], size_bytes: int, signature: Signature | None) -> Signature | None:
-    """Look further into a file whose first bytes do not tell all."""
+def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | None:
+    """Recognise a file, and look further into one whose first bytes do not tell all."""
+    signature = recognise(head)
     if signature is None and size_bytes > _FOOTER:
         file.seek(size_bytes - _FOOTER)
-        signature = Signature("tga", "still") if is_targa(file.read()) else None
+        signature = Signature("tga", "still") if is_targa(head, file.read()) else None
     elif signature is not None and signature.container == "jpeg" and is_motion_jpeg(file.read(_MANY_JPEGS)):
         signature = Signature("mjpeg", "stream")
     file.seek(0)

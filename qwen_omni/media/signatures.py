@@ -104,6 +104,8 @@ _SILK_PACKET = Fraction(20, 1000)  # seconds
 _SILK_END = 0xFFFF  # length of a packet that ends the recording
 _PNM = re.compile(rb"P[1-6]\s")
 _PCX = re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", re.DOTALL)
+# No text, a palette or none, a known coding, begun at the corner, whole bytes a pixel.
+_TARGA = re.compile(rb"\0[\0\1][\1-\3\x09-\x0b].{5}\0{4}.{4}[\x08\x10\x18\x20][\0-\x3f]", re.DOTALL)
 _MOST_ICONS = 256
 _NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # one ends, the next begins
 _FEWEST_JPEGS = 2
@@ -134,9 +136,9 @@ def is_motion_jpeg(start: bytes) -> bool:
     return _MPF not in start and start.count(_NEXT_JPEG) >= _FEWEST_JPEGS
 
 
-def is_targa(end: bytes) -> bool:
-    """Whether a file that ends with these bytes is a TGA picture, which has its mark there."""
-    return end.endswith(b"TRUEVISION-XFILE.\0")
+def is_targa(head: bytes, end: bytes) -> bool:
+    """Whether a file is a TGA picture: newer ones have their mark at the end, older ones only a plausible header."""
+    return end.endswith(b"TRUEVISION-XFILE.\0") or bool(_TARGA.match(head))
 
 
 def refused(head: bytes) -> str | None:
