@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # its table of costs is shown, too
+sys.path.append(str(Path(__file__).parents[1]))  # and the files that tests make with other programs
 
 from cost_table import cost_table
 from docs_help import help_texts
 from docs_tables import code_table, error_table, limit_table, price_table, token_table, tool_table
+
+from tests.core.media.foreign import table as format_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
@@ -29,6 +32,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "prices": price_table,
     "tokens": token_table,
     "tools": tool_table,
+    "formats": format_table,
 }
 _PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")

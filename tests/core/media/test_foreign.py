@@ -26,7 +26,10 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("foreign")
     encoding = Encoding(options=(("preset", "veryfast"), ("crf", "20"), ("bf", "0")))
     film = make_video(folder / "a.mp4", seconds=VIDEO_SECONDS, size=(192, 144), fps=10, seed=31, encoding=encoding)
-    voices = {name: make_audio(folder / f"{name}.wav", seconds=AUDIO_SECONDS, seed=seed).codes for name, seed in (("a", 32), ("b", 33))}  # fmt: skip
+    voices = {
+        name: make_audio(folder / f"{name}.wav", seconds=AUDIO_SECONDS, seed=seed).codes
+        for name, seed in (("a", 32), ("b", 33))
+    }
     return folder, film.codes, voices
 
 

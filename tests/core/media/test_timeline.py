@@ -1,4 +1,4 @@
-"""One timeline over clocks that restart, and parts of files without an index: pure walks, and real files of our encoder."""
+"""One timeline over clocks that restart, and exact parts without an index: pure walks, and files of our encoder."""
 
 from dataclasses import dataclass
 from fractions import Fraction
