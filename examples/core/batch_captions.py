@@ -2,8 +2,8 @@
 
     python examples/core/batch_captions.py [a.mp4 b.mp4] [--offline]
 
-Writes captions.csv and prints one line a file. Finished captions are kept in captions.sqlite3 at once: run it again after
-a crash, and only the missing ones are asked. In the shell `qwen-omni caption *.mp4 --csv` does the same.
+Writes captions.csv and prints one line a file. Each finished caption is stored in captions.sqlite3 at once: run it again
+after a crash, and only the missing ones are requested. In the shell `qwen-omni caption *.mp4 --csv` does the same.
 """
 
 import csv

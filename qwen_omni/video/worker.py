@@ -66,9 +66,7 @@ class Worker(Generic[T]):
         self._prepared: dict[int, Prepared] = {}
         self._sent: dict[int, tuple[CaptionPlan, Outgoing]] = {}
         self._joins: dict[str, str] = {}
-        self._failed: set[str] = (
-            set()
-        )  # steps whose requests have failed before
+        self._failed: set[str] = set()  # steps whose requests have failed before
         self._lock = threading.Lock()
         self.paid: list[tuple[str, Any]] = []
         """Model and usage of every answer of this run."""
