@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import Colours, MediaInfo
@@ -73,6 +73,11 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
         fault = machine_fault(error, f"read {label}")
         if fault is not None:
             raise fault from error
+        if isinstance(error, UnidentifiedImageError):
+            raise UnreadableMediaError(
+                f"{label} begins like a {container} picture but is damaged or cut, or of a kind that is "
+                "not read here. Save it as PNG or JPEG."
+            ) from None
         raise UnreadableMediaError(
             f"{label} begins like a {container} picture but is damaged or cut: {str(error) or type(error).__name__}."
         ) from None
