@@ -147,7 +147,7 @@ def refused(head: bytes) -> str | None:
     Everything else is left to FFmpeg, which knows more kinds of media than any table.
 
     Example:
-        >>> refused(b"#EXTM3U"), refused(b"ADIF")
+        >>> refused(b"#EXTM3U"), refused(bytes([1, 2, 3]))
         ('an HLS playlist, which only names other files', None)
     """
     if any(head.startswith(start) for start, _ in _OTHER) or as_text(head) is not None:
