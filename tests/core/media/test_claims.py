@@ -68,8 +68,8 @@ def test_a_length_of_thirty_years_is_not_believed(workers):
     data[at : at + 8] = struct.pack(">d", 1e12)
 
     with prepare(bytes(data), budget="static", choices=Choices(workers=workers)) as made:
-        assert made.source_info.duration == 6
-        assert made.info.duration == 6
+        assert float(made.source_info.duration) == pytest.approx(6, abs=0.1)
+        assert float(made.info.duration) == pytest.approx(6, abs=0.1)
 
 
 def test_the_time_for_a_file_does_not_grow_with_its_claims():
