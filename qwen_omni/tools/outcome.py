@@ -83,16 +83,19 @@ def line(text: str) -> str:
     return clean(text, "model", one_line=True)
 
 
+_SHORTEST = 64  # letters; texts are cut below that only once the lists are empty
+
+
 def bounded_value(value: Any, most: int = MOST_LETTERS) -> tuple[Any, bool]:  # noqa: ANN401  (any JSON value)
-    """Shorten the lists and texts of a JSON value until it has at most so many letters; whether anything was cut.
+    """Return a JSON value whose lists and texts are short enough for `most` letters, and whether anything was cut.
 
     Example:
         >>> bounded_value({"path": "a.mp4", "moments": [{"start": n} for n in range(9)]}, most=80)
-        ({'path': 'a.mp4', 'moments': [{'start': 0}, {'start': 1}, {'start': 2}, {'start': 3}]}, True)
+        ({'path': 'a.mp4', 'moments': [{'start': 0}, {'start': 1}]}, True)
     """
     cut, items, letters = value, 512, most
-    while len(json.dumps(cut, ensure_ascii=False)) > most and items:
-        items, letters = items // 2, letters // 2
+    while len(json.dumps(cut, ensure_ascii=False)) > most and letters:
+        items, letters = items // 2, letters // 2 if letters > _SHORTEST or not items else letters
         cut = _cut(value, items, letters)
     return cut, cut != value
 
