@@ -32,6 +32,7 @@ from qwen_omni.spend.account import Account
 from qwen_omni.spend.estimating import estimate_delivery
 from qwen_omni.wire.request import encode_headers, encode_request, notices
 from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.vllm import unopened_tags
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
@@ -54,7 +55,7 @@ class Outgoing:
             UnsupportedContentError: a message holds something that has no place there.
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
-        self._settings, self._carrier = settings, carrier
+        self._settings, self._carrier, self._request = settings, carrier, request
         self._profile = profile_for(request.model)
         self._account = Account(settings, self._profile.tokens)
         # An event loop that is closed drops its generators without running their `finally`.
@@ -90,7 +91,9 @@ class Outgoing:
             raise
 
     def _new_state(self) -> StreamState:
-        return StreamState(max_answer_bytes=self._settings.max_answer_bytes)
+        settings = self._settings
+        unopened = unopened_tags(self._request) if settings.dialect_used == "vllm" else "text"
+        return StreamState(max_answer_bytes=settings.max_answer_bytes, unopened_thinking=unopened)
 
     @property
     def stored(self) -> bool:

@@ -30,7 +30,7 @@ from qwen_omni.responses import (
 from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
 from qwen_omni.wire.sse import DamagedStreamError, Event, EventParser, EventTooLongError
-from qwen_omni.wire.thinktags import ThinkTags
+from qwen_omni.wire.thinktags import ThinkTags, Unopened
 from qwen_omni.wire.tools import ToolCallReader
 from qwen_omni.wire.values import (
     HalfCharacters,
@@ -70,7 +70,7 @@ class StreamState:
         ([], [])
     """
 
-    def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES, unopened_thinking: Unopened = "text") -> None:
         self._parser = EventParser()
         self._builder = ResponseBuilder()
         self._head: bytes | None = b""
@@ -78,7 +78,7 @@ class StreamState:
         self._is_page = False
         self._left, self._limit = max_answer_bytes, max_answer_bytes
         self._speech = PcmDecoder()
-        self._tags = ThinkTags()
+        self._tags = ThinkTags(unopened=unopened_thinking)
         self._calls = ToolCallReader()
         self._halves = HalfCharacters()
         self._text_from: str | None = None
@@ -163,7 +163,9 @@ class StreamState:
     @property
     def response(self) -> Response:
         """The answer as far as it has come; the whole one after `end`."""
-        return self._builder.build()
+        built = self._builder.build()
+        thinking, text = self._tags.split(built.text + self._tags.held_text)
+        return built if text == built.text else replace(built, thinking=built.thinking + thinking, text=text)
 
     def _sniff(self, piece: bytes, head: bytes) -> bytes:
         # A plain JSON answer starts with a brace, a web page with an angle; an event stream with neither.
@@ -319,9 +321,9 @@ class StreamState:
     def _finish(self, reason: object) -> list[Delta]:
         if not isinstance(reason, str):
             raise MalformedValueError("finish_reason is not text")
-        self._calls.close()
+        ends = self._calls.close()
         self._finished = True
-        return [*self._tags.close(), FinishDelta(whole_characters(reason))]
+        return [*self._tags.close(), *ends, FinishDelta(whole_characters(reason))]
 
     def _error_finish(self, choice: Mapping[str, Any]) -> Exception:
         # The error's text comes where the answer's text would be.
@@ -337,6 +339,7 @@ class StreamState:
         else:
             thinking = _thinking(delta)
             if thinking:
+                self._tags.is_separate()
                 deltas.append(ThinkingDelta(thinking))
             if content:
                 deltas += self._text("content", content if type(content) is str else as_text(content, "content"))

@@ -11,7 +11,15 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import ChatOptions, Tool
 from qwen_omni.profiles import Profile
 from qwen_omni.responses import ToolCallDelta
-from qwen_omni.wire.values import MalformedValueError, as_count, as_json_text, as_name, as_object, as_objects
+from qwen_omni.wire.values import (
+    EscapedHalves,
+    MalformedValueError,
+    as_count,
+    as_json_text,
+    as_name,
+    as_object,
+    as_objects,
+)
 
 _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
 
@@ -114,6 +122,7 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
     brackets: int = 0
     nesting: "_Nesting | None" = None
+    escapes: EscapedHalves = field(default_factory=EscapedHalves)
 
     @property
     def is_whole(self) -> bool:
@@ -187,14 +196,16 @@ class ToolCallReader:
         deltas = [self._piece(piece, at, alone=len(pieces) == 1) for at, piece in enumerate(pieces)]
         return [delta for delta in deltas if delta is not None]
 
-    def close(self) -> None:
-        """Check, at the end of an answer, that every call names its tool.
+    def close(self) -> list[ToolCallDelta]:
+        """Check, at the end of an answer, that every call names its tool; return what was held back of arguments.
 
         Raises:
             MalformedValueError: one does not.
         """
         if any(call.name is None and call.arguments for call in self._calls):
             raise MalformedValueError("a tool call names no tool")
+        ends = [(call.number, call.escapes.close()) for call in self._calls]
+        return [ToolCallDelta(index=number, arguments=end) for number, end in ends if end]
 
     def _piece(self, piece: Mapping[str, Any], at: int, *, alone: bool) -> ToolCallDelta | None:
         function = as_object(piece.get("function", piece), "the function of a tool call")
@@ -238,6 +249,7 @@ class ToolCallReader:
             call.wire_id = call_id
             self._by_id.setdefault(call_id, call)
         call.add(arguments)
+        arguments = call.escapes.join(arguments)
         if call.name is None and name is not None:
             call.name = name
             return ToolCallDelta(index=call.number, id=self._own_id(call), name=name, arguments=arguments)

@@ -15,6 +15,13 @@ from pydantic_core import from_json
 MAX_COUNT = 10**9
 """No request holds more tokens than this, so a larger count is damage."""
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_ESCAPE = re.compile(
+    r"(?P<whole>\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})"
+    r"|(?P<open>(?:\\u[dD][89abAB][\da-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][\da-fA-F]?)?)?)?)?"
+    r"|\\(?:u[\da-fA-F]{0,3})?)\Z)"
+    r"|(?P<half>\\u[dD][89a-fA-F][\da-fA-F]{2})|\\.",
+    re.DOTALL,
+)  # in JSON text: a pair of halves, an escape that may go on, half a character, any other escape
 _HALF = re.compile("[\ud800-\udfff]")
 _HIGH_HALF = re.compile("[\ud800-\udbff]\\Z")
 _NOTHING: Mapping[str, Any] = {}
@@ -141,6 +148,31 @@ class HalfCharacters:
         sources = list(self._held)
         self._held.clear()
         return sources
+
+
+class EscapedHalves:
+    r"""Replaces `\ud83d` in JSON text by `\ufffd` where the other half does not follow, as no tool can hold it."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def join(self, piece: str) -> str:
+        """Return the next piece of JSON text; an escape that may go on waits for the next."""
+        if "\\" not in piece and not self._held:
+            return piece
+        text, self._held = self._held + piece, ""
+        return _ESCAPE.sub(self._whole, text)
+
+    def close(self) -> str:
+        """Return what waited; the text has ended."""
+        held, self._held = self._held, ""
+        return re.sub(r"\\u[dD][\da-fA-F]{3}", r"\\ufffd", held)
+
+    def _whole(self, found: re.Match[str]) -> str:
+        if found["open"]:
+            self._held = found[0]
+            return ""
+        return r"\ufffd" if found["half"] else found[0]
 
 
 def _text_part(value: object, place: str) -> str:

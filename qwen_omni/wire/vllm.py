@@ -12,6 +12,7 @@ from qwen_omni.messages import AudioPart, ImagePart, Message, Sampling, VideoPar
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.wire.media import Look
+from qwen_omni.wire.thinktags import Unopened
 
 _ONLY_DASHSCOPE = {
     "search": "search=",
@@ -51,6 +52,21 @@ def _thinking(options: ChatOptions) -> dict[str, Any]:
     if options.thinking is None:
         return {}
     return {"chat_template_kwargs": {"enable_thinking": options.thinking not in (False, "none")}}
+
+
+def unopened_tags(request: ChatRequest) -> Unopened:
+    """Decide what text before a `</think>` that was never opened is: a server without a reasoning parser writes it.
+
+    Example:
+        >>> from qwen_omni.messages import user
+        >>> unopened_tags(ChatRequest(model="Qwen3-Omni-30B-A3B-Thinking", messages=(user("Hi"),)))
+        'hold'
+    """
+    if "thinking" in request.model.lower():
+        return "hold"  # its template opens the tag in the prompt, whatever is asked for
+    if request.options.thinking is None:
+        return "split"
+    return "text" if request.options.thinking in (False, "none") else "hold"
 
 
 def _speech(options: ChatOptions) -> dict[str, Any]:

@@ -231,3 +231,30 @@ def test_errors_name_the_place_in_the_conversation():
     bad = Message(role="assistant", parts=(ToolResultPart(tool_call_id="x", text=""),))
     with pytest.raises(errors.UnsupportedContentError, match=r"message 3 \(assistant\)"):
         sent(user("q"), called("{"), user("again"), bad)
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        (r'{"city": "\ud83d"}', "\ufffd"),
+        (r'{"city": "\ude00"}', "\ufffd"),
+        (r'{"city": "\ud83d\ude00"}', "\U0001f600"),
+        (r'{"city": "\ud83d\ud83d\ude00!"}', "\ufffd\U0001f600!"),
+        (r'{"city": "\uD83Dx\uDE00\n\u00e9"}', "\ufffdx\ufffd\n\u00e9"),
+        (r'{"city": "C:\\ud83d"}', r"C:\ud83d"),
+        (r'{"city": "\\\ud83d\\"}', "\\\ufffd\\"),
+    ],
+)
+def test_half_a_character_in_arguments(arguments, right, size):
+    """Escaped in the JSON of the arguments, it is no character that a tool could take."""
+    pieces = [piece(arguments[at : at + size], ..., ..., 0) for at in range(0, len(arguments), size)]
+    response, deltas = read(piece("", "c1", "weather", 0), *pieces)
+    assert json.loads(response.tool_calls[0].arguments) == {"city": right}
+    assert "".join(delta.arguments for delta in deltas) == response.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize(("cut", "right"), [('{"a": "\\ud83d', '{"a": "\\ufffd'), ('{"a": "\\', '{"a": "\\')])
+def test_arguments_that_end_inside_an_escape(cut, right):
+    """What came is kept, whole characters alone."""
+    assert read(piece(cut, "c1", "weather", 0))[0].tool_calls[0].arguments == right

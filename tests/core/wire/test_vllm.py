@@ -9,15 +9,16 @@ import pytest
 
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.delivered import Delivered
-from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
-from qwen_omni.responses import AudioDelta
+from qwen_omni.responses import AudioDelta, TextDelta
 from qwen_omni.settings import Settings, dialect_of
 from qwen_omni.wire.request import encode_request, notices
 from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.vllm import unopened_tags
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
 MODEL = "qwen3-omni-flash"
@@ -235,3 +236,79 @@ def test_the_audio_of_videos_is_asked_for_where_it_is_in_all_of_them(parts, aske
     told = notices(request, profile_for(MODEL), hearing, "vllm")
     assert ["is not heard by this server" in one for one in told] == ([True] if lost else [])
     assert notices(request, profile_for(MODEL), hearing, "dashscope") == []
+
+
+UNOPENED = ["hm {\n</think>\n\nYes.", "hm {</think>Yes.", "</think>Yes.", "hm {\n</think>\n\nYes. </think>"]
+WHOLE = ["Yes.", "Write `</think>` last.", 'It is "</think>".', "So <think>hm</think> it is.", "", "\n\n", "Yes.</thin"]
+
+
+def read_text(text, size, unopened, **delta):
+    """What a stream shows as text while it comes, and the whole answer."""
+    state = StreamState(unopened_thinking=unopened)
+    pieces = [{"content": text[at : at + size]} for at in range(0, len(text), size)]
+    chunks = [{"choices": [{"delta": piece}]} for piece in ([delta] if delta else []) + pieces]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}})
+    shown, per_piece = "", []
+    for chunk in chunks:
+        new = state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        shown += "".join(delta.text for delta in new if isinstance(delta, TextDelta))
+        per_piece.append(shown)
+    state.end()
+    return per_piece, state.response
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("text", UNOPENED)
+def test_thinking_whose_tag_was_never_opened(text, size):
+    """It is no text of the whole answer; where thinking is to be expected, no stream shows it either."""
+    thinking, _, answer = text.partition("</think>")
+    for unopened in ("split", "hold"):
+        per_piece, response = read_text(text, size, unopened)
+        assert (response.thinking, response.text) == (thinking, answer.lstrip())
+        assert per_piece[-1] == (text if unopened == "split" else answer.lstrip())
+    assert read_text(text, size, "text")[1].text == text
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("unopened", ["text", "split", "hold"])
+@pytest.mark.parametrize("text", WHOLE)
+def test_an_answer_that_only_names_the_tag_stays_as_it_is(text, unopened, size):
+    """Whatever is expected; and it streams, except where thinking may come first."""
+    per_piece, response = read_text(text, size, unopened)
+    assert (response.thinking, response.text, per_piece[-1]) == ("", text, text)
+    if text and text.strip() and unopened != "hold":
+        assert per_piece[len(per_piece) - 2].strip()
+
+
+def test_text_streams_where_thinking_comes_in_a_field_of_its_own():
+    """A server with a reasoning parser writes no tags."""
+    per_piece, response = read_text("Yes. </think> No.", 4, "hold", reasoning="hm")
+    assert per_piece[1] == "Yes."
+    assert (response.thinking, response.text) == ("hm", "Yes. </think> No.")
+
+
+def test_what_is_held_back_is_in_the_partial_answer():
+    """An answer that breaks off loses no text."""
+    state = StreamState(unopened_thinking="hold")
+    state.feed(b'data: {"choices":[{"delta":{"content":"Not a tag so far"}}]}\n\n')
+    with pytest.raises(StreamInterruptedError) as caught:
+        state.end(broken="the connection broke")
+    assert caught.value.partial.text == "Not a tag so far"
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "expected"),
+    [
+        ("Qwen3-Omni-30B-A3B-Instruct", None, "split"),
+        ("Qwen3-Omni-30B-A3B-Instruct", False, "text"),
+        ("Qwen3-Omni-30B-A3B-Instruct", "none", "text"),
+        ("Qwen3-Omni-30B-A3B-Instruct", True, "hold"),
+        ("Qwen3-Omni-30B-A3B-Instruct", "low", "hold"),
+        ("Qwen3-Omni-30B-A3B-Thinking", None, "hold"),
+        ("Qwen3-Omni-30B-A3B-Thinking", False, "hold"),
+    ],
+)
+def test_when_thinking_is_expected(model, thinking, expected):
+    """By the model and by what was asked for."""
+    request = ChatRequest(model=model, messages=(user("?"),), options=ChatOptions(thinking=thinking))
+    assert unopened_tags(request) == expected
