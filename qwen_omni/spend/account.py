@@ -192,7 +192,7 @@ class AudioAccount:
         self._sent = True
 
     def settle(self, seconds: float | None) -> None:
-        """Note the seconds billed (`None`, where the service does not tell: as reserved). Only the first call counts."""
+        """Note the seconds billed (`None`, where it does not tell: as reserved). Only the first call counts."""
         if not self._sent:
             return
         self._sent = False
