@@ -10,6 +10,7 @@ _M35 = "Model Studio, qwen3.5-omni model pages, read 2026-05-30"
 _GATEWAY = "gateways' price lists, September 2026; not seen on the official page"
 _ONE_PROJECT = "one public project's configuration, September 2026; not seen on the official page"
 _CARDS = "Model Studio, model cards of 2026-05-27"
+_ASR = "Model Studio, speech recognition pages, CNY 0.00022 / 0.00026 a second; November 2026"
 _K = 1_000
 
 PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
@@ -98,6 +99,10 @@ PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
     },
     "qwen3.8-flash": {
         "intl": (Prices(currency="USD", text_in=0.15, text_out=0.47, cached_in=0.016, source=_GATEWAY),),
+    },
+    "qwen3-asr-flash": {  # billed by the second, which it reports as 25 tokens of audio
+        "cn": (Prices(currency="CNY", text_in=0, audio_in=0.00022 / 25 * 1e6, text_out=0, source=_ASR),),
+        "intl": (Prices(currency="CNY", text_in=0, audio_in=0.00026 / 25 * 1e6, text_out=0, source=_ASR),),
     },
     "qwen-flash": {"intl": (Prices(currency="USD", text_in=0.05, text_out=0.4, source=_GATEWAY),)},
 }  # fmt: skip

@@ -13,6 +13,8 @@ _ASR = "Model Studio, speech recognition pages, read 2026-05-30"
 _MAINLAND: frozenset[Region] = frozenset({"cn"})
 _BOTH: frozenset[Region] = frozenset({"cn", "intl"})
 
+AUDIO_TOKENS_PER_SECOND = 25
+"""What a second of audio counts as in tokens, as qwen3-asr-flash reports it (the same pages); tasks report seconds."""
 RESULT_SECONDS = 24 * 3600  # how long a finished task and its result can be read (the same pages)
 DEFAULT_TRANSCRIPTION_MODEL = "paraformer-v2"
 """The cheapest; of the mainland alone."""
@@ -60,11 +62,12 @@ TRANSCRIBERS: dict[str, TranscriptionProfile] = {
         ),
         TranscriptionProfile(
             name="qwen3-asr-flash-filetrans", route="task", many=False, regions=_BOTH, words="asked", speakers=False,
-            prices={"cn": 0.00022}, source=_ASR,
+            prices={"cn": 0.00022, "intl": 0.00026}, source=_ASR + "; 2026-11",
         ),
         TranscriptionProfile(
             name="qwen3-asr-flash", route="chat", many=False, regions=_BOTH, max_bytes=10 * 2**20, max_seconds=300,
-            times=False, words="never", speakers=False, source=_ASR + "; clients, 2026-09",
+            times=False, words="never", speakers=False,
+            prices={"cn": 0.00022, "intl": 0.00026}, source=_ASR + "; clients, 2026-09",
         ),
     )
 }  # fmt: skip

@@ -7,15 +7,17 @@ estimated, with what had come of the answer; a request that was refused before a
 """
 
 import asyncio
+import math
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qwen_omni.errors import APIError, QwenOmniError, StreamInterruptedError
-from qwen_omni.profiles import TokenRules
+from qwen_omni.errors import APIError, QwenOmniError, SpendLimitError, StreamInterruptedError
+from qwen_omni.profiles import Region, TokenRules
+from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings
-from qwen_omni.spend.costs import TokenCounts
+from qwen_omni.spend.costs import Cost, TokenCounts, audio_cost
 from qwen_omni.spend.estimates import Estimate
 from qwen_omni.spend.words import nearly
 
@@ -63,8 +65,7 @@ class Account:
 
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the call with its event loop: one that is closed runs nothing any more, and may keep its tasks."""
-        found = weakref.ref(loop)
-        self._is_dropped = lambda: (there := found()) is None or there.is_closed()
+        self._is_dropped = _closed(loop)
         self._watch()
 
     def _watch(self) -> None:
@@ -133,6 +134,106 @@ class Account:
             thinking_out=nearly(came.thinking, self._rules.vocabulary),
             audio_out=round(seconds * (self._rules.audio_out or 0)),
         )
+
+
+class AudioAccount:
+    """Keeps the books of one transcription that is billed by the second, through all its submissions.
+
+    What may cost money is reserved before anything is uploaded. A submission that the service may have taken counts
+    as reserved until its task tells the seconds; one that was refused, or whose task failed, costs nothing.
+
+    Args:
+        settings: whose limit and ledger are used.
+        profile: the model.
+        region: whose price counts.
+        seconds: how long the audio plays; `None` reserves the most that the model takes.
+        loop: ends the account when it is closed, as an event loop that runs nothing any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        profile: TranscriptionProfile,
+        region: Region | None,
+        *,
+        seconds: float | None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._settings, self._profile, self._region, self._known = settings, profile, region, seconds is not None
+        self._seconds = math.ceil(profile.max_seconds if seconds is None else seconds)
+        self._is_dropped = None if loop is None else _closed(loop)
+        self._held: Reservation | None = None
+        self._sent = False
+
+    def open(self) -> None:
+        """Reserve what a submission may cost.
+
+        Raises:
+            SpendLimitError: it may not cost so much.
+            ConfigurationError: money is limited, and the price is not known.
+        """
+        limit = self._settings.spend_limit
+        if limit is None:
+            return
+        try:
+            self._held = limit.reserve(self._cost(self._seconds))
+        except SpendLimitError as error:
+            if not self._known:
+                error.with_hint(
+                    f"How long it plays is not known, so the most that {self._profile.name} takes is reserved: "
+                    f"{self._seconds:,} s. Pass a local file, which is looked at first."
+                )
+            raise
+        if self._is_dropped is not None:
+            self._held.watch(self._is_dropped, self.abandon)
+
+    def sending(self) -> None:
+        """Note that the submission is about to be sent: from here on it may be billed."""
+        self._sent = True
+
+    def settle(self, seconds: float | None) -> None:
+        """Note the seconds billed (`None`, where it does not tell: as reserved). Only the first call counts."""
+        if not self._sent:
+            return
+        self._sent = False
+        cost = self._cost(self._seconds if seconds is None else seconds)
+        if self._held is not None:
+            self._held.settle(cost)
+        self._record(seconds, cost)
+
+    def release(self) -> None:
+        """Note that the submission cost nothing."""
+        self._sent = False
+        if self._held is not None:
+            self._held.release()
+
+    def close(self) -> None:
+        """End the account: what may have been taken and is not known to have ended counts as reserved."""
+        self.settle(None)
+        self.release()
+
+    def abandon(self) -> None:
+        """Close it without a lock, so that a finalizer may call it anywhere."""
+        sent, self._sent = self._sent, False
+        cost = self._cost(self._seconds)
+        if self._held is not None:
+            self._held.abandon(cost if sent else None)
+        if sent:
+            self._record(None, cost, late=True)
+
+    def _record(self, seconds: float | None, cost: Cost, *, late: bool = False) -> None:
+        if self._settings.ledger is not None:
+            heard = self._seconds if seconds is None else seconds
+            self._settings.ledger.record_audio(heard, cost=cost, cut=seconds is None, late=late)
+
+    def _cost(self, seconds: float) -> Cost:
+        settings = self._settings
+        return audio_cost(seconds, self._profile, self._region, prices=settings.prices, rate=settings.exchange_rate)
+
+
+def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
+    found = weakref.ref(loop)
+    return lambda: (there := found()) is None or there.is_closed()
 
 
 def _is_billed(error: QwenOmniError, came: Response) -> bool:

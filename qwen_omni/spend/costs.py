@@ -6,11 +6,13 @@ answer at the price for that; where it has speech, its text is free. Lists are i
 converted at one dated rate, which `Cost.rate` names.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Prices, Profile, Region, profile_for
+from qwen_omni.profiles.transcription import AUDIO_TOKENS_PER_SECOND, TranscriptionProfile
 from qwen_omni.responses import Usage
 
 Currency = Literal["CNY", "USD"]
@@ -200,6 +202,47 @@ def cost_of(
         0.0519
     """
     return pricing_for(model, region, prices=prices, rate=rate, batch=batch).cost(tokens)
+
+
+def audio_cost(
+    seconds: float,
+    profile: TranscriptionProfile,
+    region: Region | None = None,
+    *,
+    prices: PriceOverride | None = None,
+    rate: ExchangeRate = USUAL_RATE,
+) -> Cost:
+    """Return what a transcription that is billed by the second costs.
+
+    In tokens a second counts as `AUDIO_TOKENS_PER_SECOND`, so that limits in tokens bound transcriptions too.
+
+    Args:
+        seconds: of audio.
+        profile: the model.
+        region: whose price counts; `None` for the mainland's. A region without a price borrows another's.
+        prices: lists by model name; one under the name of this model wins, its `audio_in` counted in those tokens.
+        rate: what a dollar is worth.
+
+    Example:
+        >>> from qwen_omni.profiles.transcription import transcriber
+        >>> cost = audio_cost(3600, transcriber("paraformer-v2"))
+        >>> round(cost.cny, 6), cost.tokens
+        (0.288, 90000)
+    """
+    counts = TokenCounts(audio=math.ceil(seconds * AUDIO_TOKENS_PER_SECOND))
+    if isinstance(prices, Mapping) and profile.name in prices:
+        return own_pricing(profile.name, prices=prices, rate=rate).cost(counts)
+    wanted: Region = region or "cn"
+    found = next((name for name in (wanted, *_NEXT[wanted]) if name in profile.prices), None)
+    if found is None:
+        notes = (f"no price of {profile.name} is known; pass prices=",)
+        return Cost(tokens=counts.total, pricing=Pricing(model=profile.name, rate=rate, notes=notes))
+    borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {found!r} is taken"
+    amount = seconds * profile.prices[found]
+    return Cost(
+        tokens=counts.total, cny=amount, usd=amount / rate.cny_per_usd, currency="CNY", source=profile.source,
+        pricing=Pricing(model=profile.name, rate=rate, notes=() if found == wanted else (borrowed,)),
+    )  # fmt: skip
 
 
 def own_pricing(model: str, *, prices: PriceOverride | None, rate: ExchangeRate = USUAL_RATE) -> Pricing:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
 from qwen_omni.responses import Usage
-from qwen_omni.spend.costs import PriceOverride, Pricing, TokenCounts, pricing_for
+from qwen_omni.spend.costs import Cost, PriceOverride, Pricing, TokenCounts, pricing_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Entry:
         cut: calls whose answer was cut before the service told what it used; they count as estimated.
         estimated: tokens in of the calls that were estimated, as estimated.
         compared: tokens in of the same calls, as billed.
+        seconds: of audio, of the transcriptions that are billed by the second; they report no tokens.
     """
 
     calls: int = 0
@@ -34,6 +35,7 @@ class Entry:
     cut: int = 0
     estimated: int = 0
     compared: int = 0
+    seconds: float = 0.0
 
     @property
     def ratio(self) -> float | None:
@@ -50,6 +52,7 @@ class Entry:
             cut=self.cut + other.cut,
             estimated=self.estimated + other.estimated,
             compared=self.compared + other.compared,
+            seconds=self.seconds + other.seconds,
         )
 
 
@@ -130,6 +133,24 @@ class UsageLedger:
         )
         if estimated is not None and not cut:
             entry = replace(entry, estimated=estimated, compared=counts.input)
+        self._keep(model, entry, late=late)
+
+    def record_audio(self, seconds: float, *, cost: Cost, cut: bool = False, late: bool = False) -> None:
+        """Add one transcription that is billed by the second.
+
+        Args:
+            seconds: of audio.
+            cost: what they cost.
+            cut: the service did not tell; `seconds` is an estimate.
+            late: as in `record`.
+        """
+        entry = Entry(
+            calls=1, seconds=seconds, cny=cost.cny or 0.0, usd=cost.usd or 0.0, unpriced=int(cost.cny is None),
+            cut=int(cut),
+        )  # fmt: skip
+        self._keep(cost.pricing.model, entry, late=late)
+
+    def _keep(self, model: str, entry: Entry, *, late: bool) -> None:
         if late:
             self._late.append((model, entry))
             return
@@ -169,7 +190,8 @@ def _line(name: str, entry: Entry) -> str:
     ratio = "" if entry.ratio is None else f", estimated at {entry.ratio:.3f} of what was billed"
     unknown = f", {entry.unpriced:,} without a known price" if entry.unpriced else ""
     cut = f", {entry.cut:,} cut" if entry.cut else ""
+    heard = f"{entry.seconds:,.0f} s of audio, " if entry.seconds else ""
     return (
-        f"{name}: {entry.calls:,} calls{cut}, {entry.tokens.input:,} tokens in, {entry.tokens.output:,} out, "
+        f"{name}: {entry.calls:,} calls{cut}, {heard}{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out, "
         f"CNY {entry.cny:.4g} = USD {entry.usd:.4g}{unknown}{ratio}"
     )

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import (
     APIConnectionError,
+    APIError,
     DeliveryError,
     InvalidRequestError,
     NotFoundError,
     QwenOmniError,
-    RateLimitError,
     ServerError,
     TaskUnfinishedError,
 )
@@ -61,9 +61,20 @@ class Desk:
 
     def resubmits(self, error: Exception, failed: int) -> float | None:
         """Tell whether to submit again: only if nothing can have been accepted."""
-        unsent = isinstance(error, APIConnectionError) and not error.sent
-        refused = isinstance(error, ServerError) and error.status_code in _REFUSING
-        return self.repeats(error, failed) if unsent or refused or isinstance(error, RateLimitError) else None
+        return self.repeats(error, failed) if isinstance(error, QwenOmniError) and was_refused(error) else None
+
+
+def was_refused(error: QwenOmniError) -> bool:
+    """Whether the service certainly took nothing of a submission that ended so."""
+    match error:
+        case APIConnectionError():
+            return not error.sent
+        case ServerError():
+            return error.status_code in _REFUSING
+        case APIError():
+            return error.status_code is not None
+        case _:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def transcribe(
         MediaError: the file is missing, damaged, without sound, or longer than the model takes.
         TaskFailedError: the service could not transcribe it.
         TaskUnfinishedError: the service is still at it; the same call finds the task again.
+        SpendLimitError: it may cost more than `settings.spend_limit` allows; nothing was uploaded.
         QwenOmniError: see `qwen_omni.errors`.
 
     Example:

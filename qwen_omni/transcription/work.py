@@ -20,12 +20,14 @@ from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.responses import Response
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, pause, submit
+from qwen_omni.spend.account import AudioAccount
+from qwen_omni.transcription.flow import Desk, ResultGoneError, await_end, fetch, look, pause, submit, was_refused
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.sound import Recording, prepare_recording
 from qwen_omni.transcription.tasks import Submitted, Tasks, task_key
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.wire.transcription import TaskState, encode_chat_wishes, encode_task, is_silence
+from qwen_omni.work_store.owners import LoopPulse
 from qwen_omni.work_store.store import Alive
 
 _PATIENCE = 0.1  # seconds between two looks at a task that another submits
@@ -92,6 +94,10 @@ class _Errand:
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
         self._tasks = Tasks(settings.cache_dir, alive=alive)
+        loop = alive.loop if isinstance(alive, LoopPulse) else None
+        self._account = AudioAccount(
+            settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop
+        )
         retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
         self._desk = Desk(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
         wishes = encode_task(profile, options, "").decode()
@@ -106,6 +112,7 @@ class _Errand:
         try:
             return (yield from self._stages())
         finally:
+            self._account.close()
             if not self._under_way:  # else the service may still read it; whoever finds the task's end deletes it
                 self._release(self._delivered)
 
@@ -121,11 +128,19 @@ class _Errand:
             self._under_way = False
             if task is found and task.left:
                 self._release(Delivered(upload=Upload(store="oss", location=task.left, link_until=0)))
+            self._settle(state)
             if state.state in ("done", "silent"):
                 return (yield from self._read(task, state))
             self._tasks.forget(self._key, task)
             if not self._mended(state, known=task is found):
                 raise self._failure(task.task_id, state)
+
+    def _settle(self, state: TaskState) -> None:
+        """Book what a task cost: a failed one is not billed; what is lost counts as reserved."""
+        if state.state == "failed":
+            self._account.release()
+        else:
+            self._account.settle(state.seconds)
 
     def _found(self, *, fresh: bool) -> Generator[Flow[None], None, Submitted | Claim]:
         """Give the task that was submitted, or leave to submit; `fresh` takes no task. Waits while another submits."""
@@ -140,7 +155,15 @@ class _Errand:
 
     def _submitted(self, claim: Claim) -> Generator[Flow[str], str, Submitted]:
         with self._tasks.submitting(claim):
-            task_id = yield submit(self._desk, self._profile, self._options, self._link())
+            self._account.open()
+            link = self._link()
+            self._account.sending()
+            try:
+                task_id = yield submit(self._desk, self._profile, self._options, link)
+            except QwenOmniError as error:
+                if was_refused(error):
+                    self._account.release()
+                raise
             upload = None if self._delivered is None else self._delivered.upload
             own = upload is not None and upload.store == "oss" and self._carrier.deletes
             task = Submitted(task_id, left=upload.location if upload is not None and own else "")

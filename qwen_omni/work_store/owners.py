@@ -69,17 +69,20 @@ class LoopPulse:
 
     What an `asyncio` program awaits makes no progress while its loop is stopped or blocked, so claims on it are renewed
     only while this returns `True`.
+
+    Attributes:
+        loop: the event loop.
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._last = 0.0
         self._beat()
 
     def _beat(self) -> None:
         self._last = time.monotonic()
-        self._timer = self._loop.call_later(_PULSE_SECONDS, self._beat)
+        self._timer = self.loop.call_later(_PULSE_SECONDS, self._beat)
 
     def __call__(self) -> bool:
         """Whether the loop still runs."""

@@ -1,5 +1,6 @@
 """The MCP server, over standard input and output, with the SDK's own client."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from qwen_omni import (
     ChatOptions,
     ChatRequest,
+    MediaSource,
     MediaTools,
     Message,
     OmniClient,
@@ -22,6 +24,7 @@ from qwen_omni import (
     Tool,
     ToolCallPart,
     ToolResultPart,
+    VideoPart,
     user,
 )
 from qwen_omni.spend.limit import SpendLimit
@@ -269,3 +272,102 @@ def test_a_limit_that_is_none_is_refused(options, variables, told, place: Place,
     done = started(options, variables, server(place.root, standin, settings))
     assert done.returncode == 1
     assert told in done.stderr
+
+
+# --- a process of its own, spoken to line by line ---
+
+
+class Spoken:
+    """A running `qwen-omni mcp`, without the SDK's client: what it is sent is exactly what a test writes."""
+
+    def __init__(self, parameters, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [parameters.command, *parameters.args, *options], env={**os.environ, **parameters.env}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        self.tell("initialize", about, id=1)
+
+    def tell(self, method: str, params=None, **more) -> None:
+        """Send a request (`id=`) or a notification."""
+        assert self.process.stdin is not None
+        said = {"jsonrpc": "2.0", "method": method, **more, **({} if params is None else {"params": params})}
+        self.process.stdin.write(json.dumps(said) + "\n")
+        self.process.stdin.flush()
+
+    def heard(self):
+        """Read the next message; an end of the stream fails."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def asks(self, number: int) -> None:
+        """Call `ask_video`."""
+        arguments = {"path": "a.mp4", "question": "What is shown?", "end": 5}
+        self.tell("tools/call", {"name": "ask_video", "arguments": arguments}, id=number)
+
+    def __enter__(self):
+        try:
+            assert self.heard()["id"] == 1
+            self.tell("notifications/initialized")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def until_asked(standin: Standin, count: int = 1) -> None:
+    """Wait until so many requests have reached the service."""
+    while len(standin.requests) < count:
+        threading.Event().wait(0.02)
+
+
+def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, settings: Settings) -> None:
+    """`notifications/cancelled`: the call ends at once although its answer is ten minutes away; no answer is sent.
+
+    The limit lets one call run, and a second only when the output that the first had set aside is given back.
+    """
+    whole, into = 0, 0
+    with OmniClient(replace(settings, media_root=long)) as client:
+        part = VideoPart(source=MediaSource.from_path(long / "a.mp4"), end=5)
+        options = ChatOptions(thinking=False)
+        question = "What is shown?\n\n(This is a piece of a longer file; count times from its beginning.)"
+        asked = ChatRequest(model="qwen3.8-omni-flash", messages=(user(part, question),), options=options)
+        estimate = client.estimate(asked)
+        whole, into = estimate.cost.tokens, estimate.tokens.input
+    assert whole - into > 200
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=1)
+    with Spoken(server(long, standin, settings), "--max-tokens", str(whole + into + 100)) as spoken:
+        spoken.asks(2)
+        until_asked(standin)
+        spoken.asks(3)
+        refused = spoken.heard()
+        assert (refused["id"], refused["result"]["isError"]) == (3, True)
+        spoken.tell("notifications/cancelled", {"requestId": 2, "reason": "not wanted"})
+        answers = []
+        for number in range(4, 104):
+            spoken.asks(number)
+            answers.append(spoken.heard())
+            if not answers[-1]["result"]["isError"]:
+                break
+        assert not answers[-1]["result"]["isError"], answers[-1]
+        assert 2 not in [one["id"] for one in answers]
+    assert len(standin.requests) == 2
+
+
+@pytest.mark.parametrize("tool", ["ask_video", "summarize_video", "find_moment"])
+def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=9)
+    with Spoken(server(long, standin, settings)) as spoken:
+        spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=2)
+        until_asked(standin)
+        spoken.process.stdin.close()
+        assert spoken.process.wait(120) == 0
