@@ -25,7 +25,7 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._responses import ChunkBuilder, to_message
 from langchain_qwen_omni._telling import atold, listens, told
 from qwen_omni import insisting
-from qwen_omni.call_plan import Plan
+from qwen_omni.call_plan import Plan, without_pickled_secrets
 from qwen_omni.responses import Response, acollect, collect
 
 if TYPE_CHECKING:
@@ -167,6 +167,10 @@ class ChatQwenOmni(Cached):
 
     # --- Runnables made of this one ---
 
+    def bind(self, **kwargs: Any) -> Any:
+        """Bind options of a call. A bound key and bound headers are left out of reprs and pickles."""
+        return super().bind(**without_pickled_secrets(kwargs))
+
     def bind_tools(
         self,
         tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]",
@@ -197,7 +201,8 @@ class ChatQwenOmni(Cached):
             choice = plan_tools(converted, tool_choice).wanted
         options = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
         given = {name: value for name, value in options.items() if value is not None}
-        return self.bind(tools=converted, **given, **kwargs)
+        bound: Runnable[LanguageModelInput, AIMessage] = self.bind(tools=converted, **given, **kwargs)
+        return bound
 
     def with_structured_output(
         self,

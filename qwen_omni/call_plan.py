@@ -10,8 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from qwen_omni.connections import ConnectionOptions
+from pydantic import SecretStr
+
+from qwen_omni.connections import CallKey, ConnectionOptions
 from qwen_omni.errors import ConfigurationError, NoToolCallError
+from qwen_omni.headers import HiddenHeaders
 from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.profiles import Profile, profile_for
@@ -183,6 +186,16 @@ def _name(named: dict[str, Any], name: str, value: object, known: Collection[str
         named[ours] = value  # "think, and so much"
     elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
         raise ConfigurationError(f"{ours} is given twice, as {before!r} and ({name}=) as {value!r}; give it once.")
+
+
+def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a call that a framework keeps: their key and headers are in no repr and no pickle."""
+    hidden = {
+        name: CallKey(value.get_secret_value()) if isinstance(value, SecretStr) else HiddenHeaders(value)
+        for name, value in options.items()
+        if name in SECRET_NAMES and isinstance(value, (SecretStr, Mapping))
+    }
+    return {**options, **hidden}
 
 
 def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:

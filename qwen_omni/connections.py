@@ -5,12 +5,13 @@ lock or key travels with them. The environment is read here, through `Settings.l
 in the model.
 """
 
+import functools
 import os
 import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
@@ -38,6 +39,23 @@ _Client = TypeVar("_Client")
 _MOST = 32  # clients of one kind; a program that makes up new options for every call must not collect connections
 
 
+class CallKey(SecretStr):
+    """The key of a call that frameworks keep and may pickle: there it becomes `None`, so the environment's is used."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _no_key, ()
+
+
+def _no_key() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
     """What the caller chose about the connection; `None` leaves it to the environment or the default."""
@@ -58,6 +76,17 @@ class ConnectionOptions:
 
     def __post_init__(self) -> None:
         check_numbers(self, CONNECTION_RANGES)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # No key travels in a pickle; the other end takes its own from the environment.
+        kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return functools.partial(ConnectionOptions, **{**kept, "api_key": None}), ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # nothing of it changes, and its key would be lost on the way of a pickle
 
     def load(self, *, needs_key: bool = True) -> Settings:
         """Fill the gaps from the environment; see `Settings.load`.

@@ -23,22 +23,54 @@ _DATA_URI = re.compile(
     r"(?i)(?<![a-z0-9])data(?::|%3A)[^\s,<>]{0,200}?(?:;|%3B)\s{0,4}base64\s{0,4}(?:,|%2C)\s{0,8}"
     r"(?:[a-z0-9+/=_%-]|\\[rn/])*+(?:\s{1,8}[a-z0-9+/_%-]{16,}+={0,2})*+(?:\s{1,8}[a-z0-9+/_-]{0,76}={1,2})?"
 )
-_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/){2}[^\s\"'<>]*+")
-_HALF_URL = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,30}+%3A%2F%2F)([^\s\"'<>]*+)", re.IGNORECASE)
+_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/|\\u002[Ff]){2}[^\s\"'<>]*+")
+_ENCODED = "%(?:25){0,3}"  # of a text that was percent-encoded up to four times
+_HALF_URL = re.compile(
+    rf"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{{0,30}}+{_ENCODED}3A(?:{_ENCODED}2F){{2}})([^\s\"'<>]*+)"
+)
+_QUERY_START = re.compile(rf"(?i){_ENCODED}3F|{_ENCODED}23|[?#]")
+_PATH_START = re.compile(rf"(?i)({_ENCODED}2F|\Z)")
+_LOGIN_END = re.compile(rf"(?i){_ENCODED}40|@")
 _AUTH = re.compile(r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%20|\+)[^\s\"',<>\\]++")
 _LABEL = (
-    r"authorization|(?:proxy-)?authorization|api[_-]?key(?:[_-]?id)?|(?:[a-z0-9]{1,20}[_-]){0,4}"
-    r"(?:access[_-]?key(?:[_-]?(?:id|secret))?|secret|token|password|passwd|credentials?|signature|api[_-]?key)"
-    r"|(?:oss)?accesskey(?:id|secret)|securitytoken|sessiontoken|awsaccesskeyid|googleaccessid"
+    r"authorization|(?:[a-z0-9]{1,40}[_-]){0,4}(?:[a-z0-9]{0,40}?"
+    r"(?:access[_-]?key(?:[_-]?(?:id|secret))?|secret(?:[_-]?(?:access)?[_-]?key)?|token|password|passwd|passphrase"
+    r"|credentials?|signature(?:provided)?|api[_-]?key(?:[_-]?id)?|private[_-]?key|auth[_-]?key)|sig|pwd)"
+    r"|(?:api|access|secret)[ -]key(?: id| secret)?(?: provided)?"
+    r"|awsaccesskeyid|googleaccessid|密码|密钥|口令"
     r"|x-(?:oss|amz|goog)-(?!request-id|id-2)[a-z-]{2,40}|(?:set-)?cookie"
 )
+_WORD = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f]{2})|(?<=\\u00[0-9a-f]{2})|(?<=\\[nrt]))"  # where a label may begin
+_EQUALS = rf"=|{_ENCODED}3D|\\u003d|&(?:\#61|\#x3d|equals);|\uff1d"
 _LABELLED = re.compile(
-    rf"(?i)(?<![a-z0-9])(?P<label>{_LABEL})(?P<quote>\\{{0,4}}[\"'])?"
-    r"(?P<mark>(?(quote)\s{0,8}[:=]\s{0,8}|(?:=|%3D|:\s{1,8}(?=\S{12})|:(?=\S{12})|%3A)))"
-    r"(?:(?P<open>\\{0,4}[\"'])(?P<inner>[^\"'\\\n]{0,4096}+)|(?P<bare>[^\s\"'&,;<>(){}\\]{3,}+))"
+    rf"(?i){_WORD}(?P<label>{_LABEL})(?P<quote>\\{{0,7}}[\"'])?"
+    rf"(?P<mark>(?(quote)\s{{0,8}}[:=]\s{{0,8}}"
+    rf"|(?:\s{{1,8}}=\s{{1,8}}|=\s{{1,8}}(?=[\"'\[(])|(?:{_EQUALS})|[:\uff1a]\s{{0,8}}|{_ENCODED}3A)))"
+    r"(?P<within>[\[({]{0,2}[bfru]{0,2}(?=\\{0,7}[\"']))?"
+    r"(?:(?P<open>\\{0,7}[\"'])(?P<inner>(?:(?!(?P=open))(?:\\.|[^\n])){0,4096}+)"
+    r"|(?P<bare>[^\s\"'&,;<>(){}\\]{3,}+))"
+)
+_PAIR = re.compile(
+    rf"(?i)(?P<start>\(b?(?P<quote>[\"'])(?:{_LABEL})(?P=quote),\s{{0,8}}b?(?P<open>[\"']))"
+    r"(?!<)(?:(?!(?P=open))(?:\\.|[^\n])){1,4096}+"
+)
+_ELEMENT = re.compile(rf"(?i)(<(?:{_LABEL})>)[^<]{{1,4096}}+")
+_OPTION = re.compile(
+    r"(?i)(?P<mark>(?<![a-z0-9-])--(?:[a-z0-9]{1,20}-){0,3}(?:key|secret|token|password)\s{1,4})(?P<bare>[^\s\"'<-]\S{2,}+)"
+)
+# A header's value has spaces, commas and semicolons: it ends with its line, at a bracket, or with a text around it.
+_HEADER = re.compile(
+    rf"(?i){_WORD}((?:[a-z]{{1,20}}-){{0,3}}authorization|(?:set-)?cookie)(:[ \t]{{0,8}})(?!\w{{1,20}}\s{{0,2}}<key>)"
+    r"(?:[^\r\n\\\"'<>(){}\[\]\s](?:[^\r\n\\\"'<>(){}\[\]]|(?<==)\"[^\"\r\n]{0,400}+\")*+)"
 )
 _NO_SECRETS = frozenset({"None", "null", "True", "true", "False", "false"})
-_KEY = re.compile(r"(?<![A-Za-z0-9])sk(?:-|%2D)[A-Za-z0-9_*-]{4,}+(?:\.[A-Za-z0-9_*-]{4,}+)*+")
+_OF_PROSE = frozenset(": \uff1a")  # in a mark: what follows may be a sentence
+_PLAIN = re.compile(r"[A-Za-z]?[a-z]{0,10}[.:!?]?|[A-Z_]{0,40}[.:!?]?|[0-9.,]{1,9}")  # a word of a sentence, or a name
+_KEY = re.compile(
+    r"(?<![A-Za-z0-9])sk(?:[-\u2010-\u2015\u2212\uff0d]|%2D)[A-Za-z0-9_*-]{4,}+(?:\.[A-Za-z0-9_*-]{4,}+)*+"
+    r"|(?<![A-Za-z0-9])(?:gh[pousr]_|hf_|lsv2_(?:pt|sk)_|AIza|llx-|xox[abprs]-|glpat-)[A-Za-z0-9_-]{16,}+"
+)
+_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]{1,20000}+")
 _KEY_ID = re.compile(r"(?<![A-Za-z0-9])(?:LTAI|AKIA|ASIA|STS\.|TMP\.)[A-Za-z0-9_-]{6,}+")  # ids of object stores' keys
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){1,4}")
 _BYTES = re.compile(r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)")
@@ -80,11 +112,16 @@ def _redacted(text: str) -> str:
     text = _DATA_URI.sub("<inline media>", text)
     text = _URL.sub(_without_query, text)  # before the keys: their marks would end a query too early
     text = _HALF_URL.sub(_without_encoded_query, text)
+    text = _PEM.sub(r"\1 <key> ", text)
     text = _AUTH.sub(r"\1 <key>", text)
+    text = _HEADER.sub(_without_header, text)
     text = _KEY.sub("<key>", text)
     text = _KEY_ID.sub("<key id>", text)
     text = _JWT.sub("<key>", text)
     text = _LABELLED.sub(_without_value, text)
+    text = _PAIR.sub(r"\g<start><key>", text)
+    text = _ELEMENT.sub(r"\1<key>", text)
+    text = _OPTION.sub(_without_option, text)
     text = _BYTES.sub(_without_binary, text)
     return _BASE64.sub(_without_data, text)
 
@@ -118,9 +155,9 @@ def clean(text: str, to: Destination, *, one_line: bool = False) -> str:
 
 
 def _without_query(found: re.Match[str]) -> str:
-    scheme, slashes, rest = found[0].partition("//") if "//" in found[0] else found[0].partition(r"\/\/")
+    scheme, slashes, rest = re.split(r"((?:\\?/|\\u002[Ff]){2})", found[0], maxsplit=1)
     place = re.split(r"[?#]", rest, maxsplit=1)
-    host, slash, path = place[0].partition("/")
+    host, slash, path = re.split(r"(/|\\u002[Ff]|\Z)", place[0], maxsplit=1)
     if "@" in host:
         host = f"<user>@{host.rpartition('@')[2]}"
     query = "" if len(place) == 1 else "?<query>" if place[1] else rest[len(place[0])]
@@ -128,19 +165,31 @@ def _without_query(found: re.Match[str]) -> str:
 
 
 def _without_encoded_query(found: re.Match[str]) -> str:
-    place = re.split(r"(?i)%3F|%23|[?#]", found[2], maxsplit=1)
-    host, slash, path = re.split(r"(?i)(%2F|\Z)", place[0], maxsplit=1)
-    host = re.sub(r"(?i)\A.*(?:%40|@)", "<user>%40", host)
+    place = _QUERY_START.split(found[2], maxsplit=1)
+    host, slash, path = _PATH_START.split(place[0], maxsplit=1)
+    login = _LOGIN_END.split(host)
+    host = f"<user>%40{login[-1]}" if len(login) > 1 else host
     query = "" if len(place) == 1 else "?<query>" if place[1] else found[2][len(place[0]) :]
     return f"{found[1]}{host}{slash}{path}{query}"
 
 
 def _without_value(found: re.Match[str]) -> str:
-    label = f"{found['label']}{found['quote'] or ''}{found['mark']}"
+    label = f"{found['label']}{found['quote'] or ''}{found['mark']}{found['within'] or ''}"
     value = found["inner"] if found["open"] else found["bare"]
     if not value or value in _NO_SECRETS or value.startswith(("<", "*", "SecretStr")):
         return found[0]
+    if not found["open"] and set(found["mark"]) & _OF_PROSE and _PLAIN.fullmatch(value):
+        return found[0]  # a sentence goes on
     return f"{label}{found['open'] or ''}<key>"
+
+
+def _without_header(found: re.Match[str]) -> str:
+    space = " " if found[0].endswith(" ") else ""
+    return f"{found[1]}{found[2]}<key>{space}"
+
+
+def _without_option(found: re.Match[str]) -> str:
+    return found[0] if _PLAIN.fullmatch(found["bare"]) else f"{found['mark']}<key>"
 
 
 def _without_binary(found: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from langchain_core.load import dumpd, dumps
 from langchain_core.messages import HumanMessage
 from langchain_core.tracers.base import BaseTracer
+from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from llama_index_qwen_omni import QwenOmni
@@ -329,6 +330,25 @@ def used(held):
             assert held.settings.with_key()
         case _:
             held.invoke("Hi")
+
+
+def test_a_bound_key_is_not_pickled(monkeypatch, service):
+    """A key that is bound for a call, or chosen for a connection, stays in its process."""
+    bound = ChatQwenOmni(base_url=service.base_url).bind(api_key=SecretStr(KEY), extra_headers={"X-Token": "hidden-1"})
+    assert "hidden-1" not in repr(bound)
+    assert copy.deepcopy(bound).kwargs["api_key"].get_secret_value() == KEY
+    options = ConnectionOptions(api_key=SecretStr(KEY), base_url=service.base_url)
+    assert copy.deepcopy(options) is copy.copy(options) is options
+    with pytest.warns(UserWarning, match="X-Token are left out"):
+        written = [pickle.dumps(bound), pickle.dumps(options)]
+    for one in written:
+        assert KEY.encode() not in one
+        assert b"hidden-1" not in one
+    loaded, connection = map(pickle.loads, written)
+    assert (connection.api_key, connection.base_url) == (None, service.base_url)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    assert loaded.invoke("Hi").text
+    assert bound.invoke("Hi").text
 
 
 def test_headers_do_not_travel_in_silence():

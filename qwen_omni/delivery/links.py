@@ -14,14 +14,21 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from qwen_omni.errors import DeliveryError, UnsupportedMediaError
 
-_PRIVATE_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa")
-_ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
+_PRIVATE_NAMES = (
+    "localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa", "home", "corp", "private", "svc",
+    "onion",
+)  # fmt: skip
+_ODD = re.compile(r"[\s\\\x00-\x1f\x7f\xad\u200b-\u200f\u2060\ufeff]")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _NOWHERE = ipaddress.IPv4Address(0)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_CARRIERS = tuple(ipaddress.ip_network(one) for one in ("64:ff9b::/96", "::ffff:0:0:0/96"))  # NAT64, SIIT
 _NOT_GLOBAL = tuple(
-    ipaddress.ip_network(one) for one in ("64:ff9b:1::/48", "fec0::/10")
-)  # old Pythons call them global
+    ipaddress.ip_network(one)
+    for one in (
+        "64:ff9b:1::/48", "fec0::/10", "3fff::/20", "5f00::/16", "192.88.99.0/24",  # old Pythons call them global
+        "168.63.129.16/32",  # answers to virtual machines of Azure alone
+    )
+)  # fmt: skip
 _PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a path or bytes)."
 # Name of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
@@ -140,7 +147,7 @@ def is_private_host(host: str) -> bool:
     address = _address(host)
     if address is not None:
         return any(_is_private(one) for one in _meant(address))
-    if "." not in host:
+    if "." not in host or ":" in host:
         return True  # a name without a dot is found only by the machines beside it
     return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
 
@@ -178,7 +185,8 @@ def _split(url: str, name: str) -> SplitResult:
     except ValueError as error:
         raise UnsupportedMediaError(f"{name}: the link cannot be read: {error}.") from None
     # Programs disagree on what these mean, so the host checked here might not be the host fetched.
-    if _ODD.search(url) or "%" in split.netloc.rpartition("@")[2]:
+    at = split.netloc.rpartition("@")[2]
+    if _ODD.search(url) or "%" in at or at.lower().startswith("[v"):  # an address of the future has no meaning yet
         raise UnsupportedMediaError(f"{name}: the link holds characters that must be percent-encoded, or odd ones.")
     if not split.hostname:
         raise UnsupportedMediaError(f"{name}: the link names no host.")
@@ -217,7 +225,7 @@ def _meant(
         yield address
         return
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
+    if any(address in network for network in _CARRIERS) or int(address) >> 32 == 0:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     carried = [one for one in inner if one is not None]
     yield from carried or [address]

@@ -172,6 +172,8 @@ _TEXT: frozenset[Modality] = frozenset({"text"})
 _CARDS = "Model Studio, model cards of 2026-05-27"
 _SCHEMA_PAGE = "Model Studio, Structured output, September 2026"
 
+# Explicit caching: Model Studio, Context Cache page, 2026-10-11 (five minutes; a lifetime of an hour belongs to Qwen4:
+# Explicit Cache (Qwen4) page, 2026-11-16). The page of qwen3.8-omni-flash names implicit caching alone.
 SUMMARISERS = (
     Profile(
         name="qwen-plus",
@@ -185,7 +187,7 @@ SUMMARISERS = (
         tools=True,
         web_search=True,
         json_object=True,
-        explicit_cache=True,  # Model Studio, Context Cache page, 2026-10-11; omni models cache implicitly alone
+        explicit_cache=True,
         source=_CARDS,
     ),
     Profile(
@@ -251,7 +253,7 @@ SUMMARISERS = (
         thinking="switch",
         tools=True,
         json_object=True,
-        explicit_cache=True,  # Model Studio, Context Cache page, 2026-10-11; omni models cache implicitly alone
+        explicit_cache=True,
         source="sizes taken from qwen-plus; not checked",
     ),
 )

@@ -127,7 +127,7 @@ class Profile:
         json_object: JSON mode by `response_format`; `json_schema`: a schema there too.
         tool_regions: regions in which tools work; `None` for all.
         voices: names known to work. The list grows, so it advises and never refuses.
-        explicit_cache: `cache_control` marks what is kept for later requests. (Implicit caching needs no mark.)
+        explicit_cache: `cache_control` marks what is kept for five minutes. (Implicit caching needs no mark.)
         rpm: requests a minute; tpm: tokens a minute. `None` where nothing is published.
     """
 

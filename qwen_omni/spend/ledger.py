@@ -180,7 +180,7 @@ class UsageLedger:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self._region, self._prices, self._rate = state["region"], state["prices"], state["rate"]
-        self._lock, self._entries = threading.Lock(), dict(state["entries"])
+        self._lock, self._entries, self._late = threading.Lock(), dict(state["entries"]), deque()
 
     def __repr__(self) -> str:
         return f"UsageLedger({'; '.join(self.lines())})"

@@ -3,7 +3,7 @@
 One function per kind of part; each returns a value. Whatever cannot be encoded raises and names its place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from qwen_omni.delivery.delivered import Delivered
@@ -51,6 +51,7 @@ _KINDS = {
     "audio": "audio",
     "frames": "a list of frames",
 }
+_MOST_MARKS = 4  # Model Studio, Context Cache page, 2026-10-11
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
@@ -93,16 +94,23 @@ def encode_request(
 
 def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
     """Say what of a request this model or server has no use for, so that nothing is left out in silence."""
-    told = []
-    parts = [part for message in request.messages for part in message.parts]
-    if not profile.explicit_cache or dialect == "vllm":
-        marked = any(getattr(part, "cache", None) for part in parts)
-        advice = "it caches equal beginnings of conversations by itself, if at all"
-        told += [f"cache_control has no effect: {request.model} has no explicit cache; {advice}."] if marked else []
-    elif any(isinstance(part, ToolResultPart) and part.cache for part in parts):
-        told.append("cache_control has no effect in a tool's result: mark a user's or system message.")
+    explicit = profile.explicit_cache and dialect == "dashscope"
+    marked = [part for message in request.messages for part in message.parts if getattr(part, "cache", None)]
     lost = lost_sound(request.messages, look) if dialect == "vllm" else ""
-    return [*told, lost] if lost else told
+    return [*_cache_notices(marked, request.model, explicit=explicit), *([lost] if lost else [])]
+
+
+def _cache_notices(marked: Sequence[Part], model: str, *, explicit: bool) -> Iterator[str]:
+    if marked and not explicit:
+        advice = "it caches equal beginnings of conversations by itself, if at all"
+        yield f"cache_control has no effect: {model} has no explicit cache; {advice}."
+        return
+    if any(isinstance(part, ToolResultPart) for part in marked):
+        yield "cache_control has no effect in a tool's result: mark a user's or system message."
+    if any(getattr(part, "cache", None) == "1h" for part in marked):
+        yield f'cache_control: {model} keeps a marked conversation for 5 minutes; "ttl": "1h" is not sent.'
+    if len(marked) > _MOST_MARKS:
+        yield f"cache_control: {len(marked)} parts are marked; the service takes {_MOST_MARKS} marks in a request."
 
 
 def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> None:
@@ -212,8 +220,7 @@ def _is_marked(parts: Iterable[Part], how: _Encoding) -> bool:
 def _marked(encoded: dict[str, Any], part: Part, how: _Encoding) -> dict[str, Any]:
     if not _is_marked((part,), how):
         return encoded
-    longer = {"ttl": "1h"} if getattr(part, "cache", None) == "1h" else {}
-    return {**encoded, "cache_control": {"type": "ephemeral", **longer}}
+    return {**encoded, "cache_control": {"type": "ephemeral"}}
 
 
 def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | list[dict[str, Any]]:

@@ -22,7 +22,8 @@ OSS4 = "x-oss-date=20261123T110000Z&x-oss-expires="
         "255.255.255.255", "224.0.0.1", "192.0.2.1", "1.2.3.4.5", "99999999999", "0x", "08.1.1.1",
         "::1", "[::1]", "::", "fe80::1", "fe80::1%25eth0", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1",
         "::ffff:7f00:1", "::127.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2001:0:7f00:1::",
-        "①②⑦.⓪.⓪.①", "127。0。0。1", "\uff4cocalhost",
+        "::ffff:0:127.0.0.1", "5f00::1", "3fff::1", "192.88.99.1", "168.63.129.16", "nas.home", "wiki.corp", "a.onion",
+        "kubernetes.default.svc", "a:b.c", "①②⑦.⓪.⓪.①", "127。0。0。1", "\uff4cocalhost",
     ],
 )  # fmt: skip
 def test_private_hosts_in_any_spelling(host):
@@ -35,7 +36,7 @@ def test_private_hosts_in_any_spelling(host):
     [
         "example.com", "example.com.", "bucket.oss-cn-beijing.aliyuncs.com", "8.8.8.8", "134744072", "172.32.0.1",
         "2606:4700::1111", "::ffff:8.8.8.8", "localhost.example.com", "local.com", "1e100.net", "0xdeadbeef.io",
-        "видео.рф",
+        "видео.рф", "v1.example.com", "svc.example.com",
     ],
 )  # fmt: skip
 def test_public_hosts(host):
@@ -90,6 +91,8 @@ def test_the_expiry_of_signed_links(url, expiry):
         pytest.param("https://[h.com/a", UnsupportedMediaError, "cannot be read", id="bracket"),
         pytest.param("http://h.com\\@127.0.0.1/a", UnsupportedMediaError, "odd", id="backslash"),
         pytest.param("http://127%2e0.0.1/a", UnsupportedMediaError, "percent", id="encoded-host"),
+        pytest.param("http://127.0.0.1\u200b/a", UnsupportedMediaError, "odd", id="no-width"),
+        pytest.param("http://[v1.a]/a", UnsupportedMediaError, "odd", id="future-address"),
         pytest.param("http://h.com/a b", UnsupportedMediaError, "percent-encoded", id="space"),
         pytest.param("http://h.com/a\nHost: x", UnsupportedMediaError, "odd", id="line-break"),
         pytest.param("oss:///key", UnsupportedMediaError, "no host", id="oss-without-bucket"),

@@ -167,11 +167,27 @@ def test_marks_are_sent_where_the_model_has_explicit_caching():
     """On texts of every role, as lists of parts; without a mark a text stays a string."""
     system, first, answer, last = encode(*MARKED, model="qwen-plus")["messages"]
     assert system["content"] == [{"type": "text", "text": "rules"}, {"type": "text", "text": "more", **MARK}]
-    assert first["content"] == [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    assert first["content"] == [{"type": "text", "text": "hi", **MARK}]
     assert answer["content"] == [{"type": "text", "text": "a", **MARK}]
     assert last["content"] == "so?"
-    request = ChatRequest(model="qwen-plus", messages=MARKED)
-    assert notices(request, profile_for("qwen-plus"), link, "dashscope") == []
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["5m"], []),
+        (["5m"] * 4, []),
+        (["5m", "1h"], ["for 5 minutes"]),
+        (["5m"] * 5, ["5 parts are marked; .* 4 marks"]),
+    ],
+)
+def test_marks_that_the_service_does_not_take_are_told(times, words):
+    """It keeps a mark for five minutes, and takes four of them in a request."""
+    marked = Message(role="user", parts=tuple(TextPart(text="hi", cache=time) for time in times))
+    request = ChatRequest(model="qwen-plus", messages=(marked,))
+    found = notices(request, profile_for("qwen-plus"), link, "dashscope")
+    assert len(found) == len(words)
+    assert all(re.search(word, notice) for word, notice in zip(words, found, strict=True))
 
 
 def test_marks_on_media_are_sent():
