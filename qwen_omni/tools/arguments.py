@@ -1,6 +1,6 @@
 """What each tool takes, as pydantic models: the JSON schema that a model sees, and the check of what it wrote."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -28,6 +28,20 @@ Start = Annotated[
 ]
 End = Annotated[
     float | None, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False, description="Second to end at."), _Number
+]
+
+
+def _usual_track(value: Any) -> Any:  # noqa: ANN401  (what a model wrote)
+    """Read no choice as the usual one, and names in any case."""
+    if value is None:
+        return "auto"
+    return value.strip().lower() if isinstance(value, str) else _no_switch(value)
+
+
+AudioTrack = Annotated[
+    Literal["auto", "mix"] | Annotated[int, Field(ge=0, le=1000)],
+    Field(description="Which audio track is heard: 'auto', its number from 0 (probe_media lists them), or 'mix'."),
+    BeforeValidator(_usual_track),
 ]
 
 
@@ -60,12 +74,14 @@ class AskVideo(Arguments):
         Field(ge=0.1, le=10, allow_inf_nan=False, description="Frames per second to look at; 2 else."),
         _Number,
     ] = None
+    audio_track: AudioTrack = "auto"
 
 
 class CaptionVideo(Arguments):
     """What `caption_video` takes."""
 
     path: Path
+    audio_track: AudioTrack = "auto"
 
 
 class SummarizeVideo(Arguments):
@@ -74,6 +90,7 @@ class SummarizeVideo(Arguments):
     path: Path
     start: Start = None
     end: End = None
+    audio_track: AudioTrack = "auto"
     focus: Annotated[
         str | None,
         Field(max_length=_MOST_TEXT, description="What to look out for; leave it out for a general summary."),
@@ -86,6 +103,7 @@ class TranscribeAudio(Arguments):
     path: Path
     start: Start = None
     end: End = None
+    audio_track: AudioTrack = "auto"
 
 
 class FindMoment(Arguments):
@@ -93,3 +111,4 @@ class FindMoment(Arguments):
 
     path: Path
     query: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for.")]
+    audio_track: AudioTrack = "auto"

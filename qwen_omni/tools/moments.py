@@ -113,7 +113,10 @@ def _through(
     bench: Bench, asked: FindMoment, source: MediaSource
 ) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
     """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
-    question, options = _QUESTION.format(query=asked.query), SummaryOptions(model=bench.model)
+    question, options = (
+        _QUESTION.format(query=asked.query),
+        SummaryOptions(model=bench.model, audio_track=asked.audio_track),
+    )
     answer: VideoAnswer = yield Work(
         sync=lambda client, meter: ask_video(source, question, client=client, options=options, on_progress=meter.video),
         asynchronous=lambda client, meter: aask_video(
@@ -126,7 +129,7 @@ def _through(
 
 def _ask(bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
-    question = user(as_part(source, info.kind), _TASK.format(query=asked.query))
+    question = user(as_part(source, info.kind, audio_track=asked.audio_track), _TASK.format(query=asked.query))
     request = object_request(schema, question, model=bench.model)
     facts = {} if info.duration is None else {"duration": float(info.duration)}
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema, facts=facts))

@@ -180,7 +180,9 @@ def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
     schema = read_schema(VideoCaption)
-    request = object_request(schema, user(as_part(source, info.kind), TASK), model=bench.model)
+    request = object_request(
+        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=bench.model
+    )
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
     value: VideoCaption = captioned.value
     return ToolOutcome(
@@ -192,7 +194,9 @@ def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
 def transcribe_audio(bench: Bench, asked: TranscribeAudio) -> Steps:
     """Write down what is said in a recording or a video."""
     source = bench.folder.source(asked.path)
-    options = TranscriptionOptions(model=bench.transcriber, start=asked.start, end=asked.end)
+    options = TranscriptionOptions(
+        model=bench.transcriber, start=asked.start, end=asked.end, audio_track=asked.audio_track
+    )
     said: Transcript = yield Work(
         sync=lambda client, meter: transcribe(source, client=client, options=options, on_progress=meter.step),
         asynchronous=lambda client, meter: atranscribe(source, client=client, options=options, on_progress=meter.step),
@@ -203,7 +207,8 @@ def transcribe_audio(bench: Bench, asked: TranscribeAudio) -> Steps:
 
 
 def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
-    part = as_part(source, info.kind, Sampling(fps=asked.fps if info.kind == "video" else None))
+    sampling = Sampling(fps=asked.fps if info.kind == "video" else None)
+    part = as_part(source, info.kind, sampling, asked.audio_track)
     match part:
         case VideoPart() | AudioPart():
             return replace(part, start=asked.start, end=asked.end)
@@ -232,6 +237,7 @@ def _facts(info: MediaInfo) -> dict[str, Any]:
         "duration": None if info.duration is None else float(info.duration), "width": info.width,
         "height": info.height, "fps": None if info.fps is None else float(info.fps),
         "video_codec": info.video_codec, "audio_codec": info.audio_codec,
+        "audio_tracks": [asdict(track) for track in info.audio_tracks] if len(info.audio_tracks) > 1 else None,
     }  # fmt: skip
     return {name: value for name, value in told.items() if value is not None}
 
@@ -246,4 +252,6 @@ def _told(info: MediaInfo) -> str:
         told.append(f"{float(info.fps):.3g} frames per second")
     if info.kind != "image":
         told.append(f"sound {info.audio_codec}" if info.has_sound else "no sound")
+    if len(info.audio_tracks) > 1:
+        told.append(f"audio tracks {', '.join(line(str(track)) for track in info.audio_tracks)}")
     return ", ".join([*told, f"{info.container}{_size(info.size_bytes)}"])

@@ -22,7 +22,9 @@ def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
     if info.kind == "image":
         raise UnsupportedMediaError("That is a picture. Use ask_video or caption_video.")
-    options = SummaryOptions(model=bench.model, start=asked.start, end=asked.end, wish=asked.focus)
+    options = SummaryOptions(
+        model=bench.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
+    )
     found: VideoSummary = yield Work(
         sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
         asynchronous=lambda client, meter: asummarize(source, client=client, options=options, on_progress=meter.video),

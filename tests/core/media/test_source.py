@@ -46,7 +46,7 @@ def test_urls_of_every_kind(url, kind, value):
         pytest.param("data:video/mp4;base64", UnreadableMediaError, id="data-without-comma"),
         pytest.param("data:text/plain,hello", UnreadableMediaError, id="data-not-base64"),
         pytest.param("data:;base64,???", UnreadableMediaError, id="data-damaged"),
-        pytest.param("data:;base64,YWJ", UnreadableMediaError, id="data-cut"),
+        pytest.param("data:;base64,YWJjZ", UnreadableMediaError, id="data-cut"),
         pytest.param("data:;base64,йй", UnreadableMediaError, id="data-not-ascii"),
         pytest.param("", UnsupportedMediaError, id="nothing"),
     ],
