@@ -2,7 +2,7 @@
 
     python examples/core/batch_captions.py [a.mp4 b.mp4] [--offline]
 
-Writes captions.csv and prints one line a file. Each finished caption is stored in captions.sqlite3 at once: run it again
+Writes captions.csv and prints one line a file. Each caption is stored in captions.sqlite3 as it arrives: run it again
 after a crash, and only the missing ones are requested. In the shell `qwen-omni caption *.mp4 --csv` does the same.
 """
 
