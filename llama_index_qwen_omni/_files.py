@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fsspec import AbstractFileSystem
 
 from qwen_omni.downloads import is_link, shown
-from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.scratch import machine_fault
 from qwen_omni.redact import redact
 from qwen_omni.video.sources import MEDIA_SUFFIXES, Sources, find_media, named_apart
@@ -47,12 +47,14 @@ def _found(told: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequen
     try:
         if _is_folder(told, fs):
             found = [str(one) for one in fs.find(told) if _is_media(PurePosixPath(one), suffixes)]
+            if not found:
+                fs.ls(told)  # `find` skips a folder that cannot be listed without a word
         elif any(sign in told for sign in "*?["):
             found = [str(one) for one, about in fs.glob(told, detail=True).items() if about.get("type") == "file"]
         else:
             return (told,)  # the error about a missing file is told by whoever opens it
     except OSError as error:
-        raise _unreadable(told, error) from None  # it may name a signed link
+        raise _not_read(told, error, "list") from None  # it may name a signed link
     if not found:
         raise ConfigurationError(
             f"{redact(told)} holds no video or recording. Name a file, a folder that has some, or a pattern."
@@ -77,8 +79,9 @@ def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], N
 
     Raises:
         UnreadableMediaError: there is no such file, or it cannot be read.
+        LocalResourceError: this machine has no room for the copy, or lacks something else.
     """
-    with tempfile.TemporaryDirectory(prefix="qwen-omni-") as folder:
+    with _folder(source) as folder:
         copy = Path(folder) / PurePath(urlsplit(source).path if is_link(source) else source).name
         try:
             with copy.open("wb") as here:
@@ -97,15 +100,25 @@ def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[list
         yield [held.enter_context(copied(source, fs)) for source in sources]
 
 
+def _folder(source: str) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="qwen-omni-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
+
+
 def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:
     try:
         with fs.open(source, "rb") as there:
             while piece := there.read(_PIECE):
                 yield piece
     except OSError as error:
-        raise _unreadable(source, error) from None  # it may name a signed link
+        raise _not_read(source, error, "read") from None  # it may name a signed link
 
 
-def _unreadable(source: str, error: OSError) -> UnreadableMediaError:
+def _not_read(source: str, error: OSError, task: str) -> QwenOmniError:
+    fault = machine_fault(error, f"{task} {redact(source)}")
+    if fault is not None:
+        return fault
     reason = f"{type(error).__name__} {redact(str(error))}".strip()
     return UnreadableMediaError(f"{redact(source)} cannot be read from its file system: {reason}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from qwen_omni.captions.schema import CaptionSchema
-from qwen_omni.errors import ConfigurationError, LocalResourceError
+from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError
 from qwen_omni.work_store.migrations import read_lines
 from qwen_omni.work_store.sqlite import SqliteStore, is_open
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken
@@ -175,7 +175,7 @@ def _read_bytes(path: Path, *, most: int = -1) -> bytes:
     except OSError as error:
         raise LocalResourceError(
             f"The results file {path} cannot be read: {error.strerror}. {_WAY_OUT}",
-            resource="permission",
+            resource=RESOURCES.get(error.errno or 0, "disk"),
             path=str(path),
         ) from error
 

@@ -22,6 +22,7 @@ from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
 from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
 from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, read_up_to, tls
 from qwen_omni.http.flows import package_version
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.proxies import proxy_for
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
@@ -66,6 +67,9 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         if isinstance(ours, QwenOmniError):
             return ours.with_traceback(None)
     cause = error.__cause__ or error
+    fault = machine_fault(error, f"connect to {settings.base_url}")
+    if fault is not None:
+        return fault.with_traceback(None)
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
         return APIError(
             f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
@@ -81,6 +85,15 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     proxy = proxy_for(settings.base_url)
     through = f" through the proxy {proxy.shown} ({proxy.variable})" if proxy is not None else ""
     return APIConnectionError(f"The connection to {settings.base_url}{through} failed ({words}).")
+
+
+@contextlib.contextmanager
+def _faults_named(settings: Settings) -> Iterator[None]:
+    """Raise `LocalResourceError` where this machine lacks what a client needs: its certificates are files."""
+    try:
+        yield
+    except OSError as error:
+        raise machine_fault(error, f"connect to {settings.base_url}") or error from error
 
 
 def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
@@ -164,9 +177,10 @@ class Connection:
     def _connect(self) -> "openai.OpenAI":
         import openai  # noqa: PLC0415
 
-        plug = openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal))
-        weakref.finalize(self, plug.close)
-        client = openai.OpenAI(**_client_arguments(self._settings), http_client=plug)
+        with _faults_named(self._settings):
+            plug = openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal))
+            weakref.finalize(self, plug.close)
+            client = openai.OpenAI(**_client_arguments(self._settings), http_client=plug)
         return _forget_openai_account(client, self._settings)
 
     @property
@@ -281,8 +295,9 @@ class AsyncConnection:
         with self._lock:
             client: openai.AsyncOpenAI | None = self._kept.get(loop)
             if client is None:
-                plug = openai.DefaultAsyncHttpxClient(**_plug_arguments(self._settings, _araise_refusal))
-                client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
+                with _faults_named(self._settings):
+                    plug = openai.DefaultAsyncHttpxClient(**_plug_arguments(self._settings, _araise_refusal))
+                    client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
                 self._kept.put(loop, _forget_openai_account(client, self._settings), plug.aclose)
             return client
 

@@ -17,6 +17,7 @@ from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationE
 from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
 from qwen_omni.http.clients import aread_up_to, read_up_to, tls
 from qwen_omni.http.public import PUBLIC, PublicHosts, at_address
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.proxies import ProxyChoice, proxy_for
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
@@ -116,10 +117,10 @@ def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | Qw
         request = httpx2.Request(**_web_arguments(step, settings))
         with contextlib.closing(_bound(send(request), request)) as response:
             return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
-    except _WEB as error:
-        return _web_error(error, step, settings)
     except QwenOmniError as error:  # raised by the body while it was being sent
         return error
+    except (*_WEB, OSError) as error:
+        return _web_error(error, step, settings)
 
 
 async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
@@ -133,10 +134,10 @@ async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -
         request = httpx2.Request(**arguments)
         async with contextlib.aclosing(_bound(await send(request), request)) as response:
             return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
-    except _WEB as error:
-        return _web_error(error, step, settings)
     except QwenOmniError as error:
         return error
+    except (*_WEB, OSError) as error:
+        return _web_error(error, step, settings)
 
 
 def _bound(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
@@ -176,6 +177,11 @@ def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
     where = redact(step.url).partition("?")[0]
+    fault = machine_fault(error, f"connect to {where}")
+    if fault is not None:
+        return fault
+    if not isinstance(error, _WEB):
+        raise error  # of what reads the body: not the connection's
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     failure = APIConnectionError(f"The connection to {where} failed ({words}).")
     if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):

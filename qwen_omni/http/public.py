@@ -13,6 +13,7 @@ import httpx2
 
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import DeliveryError
+from qwen_omni.media.scratch import machine_fault
 
 PUBLIC = "qwen_omni.public"
 """The extension of a request that may not go to a private address."""
@@ -22,10 +23,17 @@ _MOST_TRIED = 4  # addresses of one host
 
 
 def resolve_host(host: str) -> list[str]:
-    """Ask the name service for the addresses of a host; empty if it has none."""
+    """Ask the name service for the addresses of a host; empty if it has none.
+
+    Raises:
+        LocalResourceError: this machine has too many files open to ask.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, UnicodeError) as error:
+        fault = machine_fault(error, f"look up {host}")
+        if fault is not None:
+            raise fault from error
         return []
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 from qwen_omni.errors import ConfigurationError
 
@@ -11,6 +11,25 @@ AudioTrackChoice = Literal["auto", "mix"] | int
 """`"auto"`: the default audio track, or the first that is not silent if that one is; a track's number, from 0; `"mix"`:
 all of them together."""
 _MOST_DIGITS = 5
+
+
+class Ratio(Protocol):
+    """A rational number, of whatever class: up to 18, PyAV has fractions, and a class of its own from 19 on."""
+
+    @property
+    def numerator(self) -> int: ...  # noqa: D102
+    @property
+    def denominator(self) -> int: ...  # noqa: D102
+
+
+def exact(told: Ratio) -> Fraction:
+    """Return a rational of PyAV, or a whole number, as a fraction.
+
+    Example:
+        >>> exact(25)
+        Fraction(25, 1)
+    """
+    return Fraction(told.numerator, told.denominator)
 
 
 def read_audio_track(value: object) -> AudioTrackChoice:

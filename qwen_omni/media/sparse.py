@@ -4,6 +4,8 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from qwen_omni.media.info import exact
+
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
@@ -32,7 +34,7 @@ def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tu
 
 def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) -> int:
     """Count the key frames that the index of a file names between two instants of its own time."""
-    base = Fraction(stream.time_base or 1)
+    base = exact(stream.time_base or 1)
     first, last = begin / base, (begin + length) / base
     return sum(entry.is_keyframe and first <= entry.timestamp < last for entry in stream.index_entries)
 
@@ -41,4 +43,5 @@ def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
     """Give how long there are pictures at most; sound may go on longer."""
     if not stream.duration or not stream.time_base:
         return length
-    return min(length, max(stream.duration * Fraction(stream.time_base), Fraction(stream.time_base)))
+    tick = exact(stream.time_base)
+    return min(length, max(stream.duration * tick, tick))

@@ -29,7 +29,7 @@ from qwen_omni.media.containers import (
     picture_stream,
     sound_streams,
 )
-from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, exact
 from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.timeline import Walk, walk
 from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
@@ -224,7 +224,7 @@ def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
     for packet in packets_of(container, stream):
         watch.check()
         count += packet.size > 0
-    rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    rate = exact(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     lasts = count / rate
     return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
 
@@ -319,7 +319,8 @@ def _picture_facts(
         interlaced = bool(frame.interlaced_frame)
         rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
         sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
-    rate = stream.average_rate or stream.guessed_rate
+    told = stream.average_rate or stream.guessed_rate
+    rate = exact(told) if told else None
     length, hidden = _length(stream), _hidden_frames(stream) if container.format.name == INDEXED else 0
     shown = stream.frames - hidden if stream.frames else None
     if hidden and shown and length:
@@ -327,7 +328,7 @@ def _picture_facts(
     return {
         "width": sides[0],
         "height": sides[1],
-        "fps": Fraction(rate) if rate else None,
+        "fps": rate,
         "frame_count": shown,
         "hidden_frames": hidden,
         "picture_duration": length,
@@ -367,8 +368,8 @@ def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
 
 
 def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:
-    told = stream.sample_aspect_ratio or Fraction(1)
-    aspect = Fraction(told) if told > 0 and Fraction(1, 16) < told < _ODDEST_PIXEL else Fraction(1)
+    told = exact(stream.sample_aspect_ratio or 1)
+    aspect = told if Fraction(1, 16) < told < _ODDEST_PIXEL else Fraction(1)
     return 1 / aspect if turned else aspect
 
 
@@ -424,7 +425,7 @@ def _told_duration(container: "InputContainer") -> Fraction | None:
 def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
     """Tell how long one stream is, where the file says it: in its own field, or in Matroska's tag."""
     if stream.duration and stream.time_base:
-        return max(Fraction(0), stream.duration * Fraction(stream.time_base)) or None
+        return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
     told = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
     if told is None:
         return None

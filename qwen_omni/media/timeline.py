@@ -19,7 +19,7 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import packets_of
-from qwen_omni.media.info import ClockBreak
+from qwen_omni.media.info import ClockBreak, exact
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class _Walker:
 
 
 def _base(stream: "Stream") -> Fraction:
-    return Fraction(stream.time_base or Fraction(1, av.time_base))
+    return exact(stream.time_base or Fraction(1, av.time_base))
 
 
 def _codec_of(stream: "Stream") -> str:
@@ -289,8 +289,7 @@ def timed_packets(
     places: dict[int, int] = {}
     reached: dict[int, int] = {}
     shifts = {
-        stream.index: [0]
-        + [round(one.shift / Fraction(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
+        stream.index: [0] + [round(one.shift / exact(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
         for stream in streams
     }
     for packet in packets_of(container, *streams):

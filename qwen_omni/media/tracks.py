@@ -15,7 +15,7 @@ from av.stream import Disposition
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.containers import has_decoder, packets_of
 from qwen_omni.media.downmix import levels_of
-from qwen_omni.media.info import AudioTrack, AudioTrackChoice
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact
 from qwen_omni.media.watch import Watch
 from qwen_omni.redact import clean
 
@@ -100,7 +100,7 @@ def is_audible(opening: Opening, index: int, watch: Watch) -> bool:
         for frame in frames_of(container, stream, watch):
             if levels_of([frame]).audible:
                 return True
-            at = Fraction(frame.pts or 0) * Fraction(frame.time_base or 0)
+            at = Fraction(frame.pts or 0) * exact(frame.time_base or 0)
             begin = at if begin is None else begin
             if at - begin > _HEARD_WHOLE:
                 break
@@ -112,20 +112,20 @@ def is_audible(opening: Opening, index: int, watch: Watch) -> bool:
 def _places(stream: "AudioStream", at: Fraction) -> Iterator[Fraction]:
     if not stream.duration or not stream.time_base:
         return
-    end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
+    end = ((stream.start_time or 0) + stream.duration) * exact(stream.time_base)
     while (at := at + _EVERY) < end:
         yield at
 
 
 def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction, watch: Watch) -> bool:
     try:
-        container.seek(int(at / Fraction(stream.time_base or 1)), stream=stream)
+        container.seek(int(at / exact(stream.time_base or 1)), stream=stream)
     except (av.FFmpegError, ValueError):
         return False
     for frame in frames_of(container, stream, watch):
         if levels_of([frame]).audible:
             return True
-        if Fraction(frame.pts or 0) * Fraction(frame.time_base or 0) > at + _EACH:
+        if Fraction(frame.pts or 0) * exact(frame.time_base or 0) > at + _EACH:
             break
     return False
 

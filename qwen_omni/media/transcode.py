@@ -17,7 +17,7 @@ import av
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import INDEXED, open_for_work, packets_of, picture_stream
 from qwen_omni.media.heap import trim_heap
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.pipe import piped
 from qwen_omni.media.plan import Picture, Plan
@@ -115,7 +115,7 @@ def _cut(
 ) -> list[Stretch]:
     pieces = workers * max(1, -(-length // (_PIECE * workers)))
     step = max(length / int(pieces), _LEAST_PIECE)
-    base = Fraction(stream.time_base or Fraction(1, av.time_base))
+    base = exact(stream.time_base or Fraction(1, av.time_base))
     firsts: list[tuple[int, Fraction | None]] = [(0, whole.seek)]
     at, missed = step, 0
     while at < length - step / 2 and missed < _MOST_MISSED:

@@ -20,7 +20,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.containers import MOST_PIXELS
-from qwen_omni.media.info import ClockBreak
+from qwen_omni.media.info import ClockBreak, exact
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.picking import Grid, Picker
 from qwen_omni.media.plan import Picture
@@ -150,7 +150,7 @@ def _most_pixels(stream: "VideoStream") -> int:
 
 
 def _base(stream: "VideoStream") -> Fraction:
-    return Fraction(stream.time_base or Fraction(1, av.time_base))
+    return exact(stream.time_base or Fraction(1, av.time_base))
 
 
 def _decode(
@@ -253,7 +253,7 @@ def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, str
     held: VideoFrame | None = None
     number = end = 0
     longest = max(1, int(_LONGEST_HOLD / stretch.period))
-    usual = 1 / Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
+    usual = 1 / exact(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
     ticks = max(1, int(usual / grid_base(stream)))
     expected: int | None = None
     for frame in frames:

@@ -17,7 +17,7 @@ import av
 from qwen_omni.media.containers import INDEXED, UNTIMED, open_for_work, sound_streams
 from qwen_omni.media.downmix import one_channel_at_a_time
 from qwen_omni.media.heap import trim_heap
-from qwen_omni.media.info import ClockBreak, MediaInfo
+from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.timeline import read_from
@@ -126,7 +126,7 @@ def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
     """Return where a file says that its sound ends, in seconds from `begin`."""
     if not stream.duration or not stream.time_base:
         return None
-    return ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base) - begin
+    return ((stream.start_time or 0) + stream.duration) * exact(stream.time_base) - begin
 
 
 def read_sound(

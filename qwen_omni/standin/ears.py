@@ -146,8 +146,8 @@ def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
     channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
     mixed: NDArray[np.float32] = channels.mean(axis=1)
     power = np.square(channels, dtype=np.float64).mean(axis=0) if len(channels) else np.zeros(1)
-    if np.square(mixed, dtype=np.float64).sum() < _CANCELLED * len(mixed) * power.max():
-        return np.ascontiguousarray(channels[:, int(power.argmax())])
+    if np.square(mixed, dtype=np.float64).sum() < _CANCELLED * len(mixed) * np.max(power):
+        return np.ascontiguousarray(channels[:, int(np.argmax(power))])
     return mixed
 
 

@@ -47,7 +47,7 @@ def colour_name(rgb: NDArray[np.uint8]) -> str:
     nearest = np.argmin(((pixels[:, None, :] - _VALUES[None, :, :]) ** 2).sum(axis=2), axis=1)
     counts = np.bincount(nearest, minlength=len(_NAMES))
     counts[:2] //= 2  # codes, subtitles and letterboxes are black and white: not what a picture is "mostly"
-    return _NAMES[int(counts.argmax())]
+    return _NAMES[int(np.argmax(counts))]
 
 
 def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

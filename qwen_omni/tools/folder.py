@@ -14,6 +14,7 @@ from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.local import open_folder, open_local, resolve_local
 from qwen_omni.media.probe import probe
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.source import MediaSource
 from qwen_omni.redact import redact
 from qwen_omni.tools.outcome import line
@@ -69,13 +70,17 @@ class MediaFolder:
 
         Raises:
             UnreadableMediaError: it cannot be read.
+            LocalResourceError: this machine lacks something to read it.
         """
         with open_folder(source, self.root, name=self.name_of(source)) as descriptor:
             try:
                 with os.scandir(descriptor) as found:
                     entries = [one for one in map(_entry, found) if one is not None]
             except OSError as error:
-                raise UnreadableMediaError(f"{self.name_of(source)} cannot be listed: {error.strerror}.") from None
+                fault = machine_fault(error, f"list {self.name_of(source)}")
+                raise fault or UnreadableMediaError(
+                    f"{self.name_of(source)} cannot be listed: {error.strerror}."
+                ) from None
         return sorted(entries, key=lambda one: (one.size_bytes is not None, one.name))
 
     def name_of(self, source: MediaSource) -> str:

@@ -5,11 +5,13 @@ program, not by a message.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
+from qwen_omni.media.scratch import machine_fault
 from qwen_omni.redact import redact
 
 Source = str | os.PathLike[str]
@@ -34,8 +36,11 @@ def named_apart(sources: Sources) -> tuple[Source, ...]:
 def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
     """Give every file and link that sources name, in order; folders are searched, patterns expanded.
 
+    A folder inside that cannot be listed is left out with a warning.
+
     Raises:
         ConfigurationError: a folder or a pattern names no media.
+        LocalResourceError: the folder that was named cannot be listed, or no more files can be opened.
     """
     for source in named_apart(sources):
         told = os.fspath(source)
@@ -44,7 +49,7 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
             yield source
             continue
         if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if _is_media(one, suffixes))
+            found = sorted(one for one in _below(path) if _is_media(one, suffixes))
         elif any(sign in told for sign in "*?["):
             found = sorted(one for one in _expanded(path) if one.is_file())
         else:
@@ -55,6 +60,20 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
                 f"{told} holds no video or recording. Name a file, a folder that has some, or a pattern."
             )
         yield from found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder; `Path.rglob` skips what it cannot list without a word."""
+
+    def unlisted(error: OSError) -> None:
+        top = error.filename == os.fspath(folder)
+        fault = machine_fault(error, f"list {error.filename}", path=folder if top else None)
+        if fault is not None:
+            raise fault
+        warnings.warn(f"{error.filename} is left out: it cannot be listed ({error.strerror}).", stacklevel=4)
+
+    for place, _, names in os.walk(folder, onerror=unlisted):
+        yield from (Path(place, name) for name in names)
 
 
 def _is_media(path: Path, suffixes: Sequence[str]) -> bool:
