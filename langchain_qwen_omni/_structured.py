@@ -7,20 +7,21 @@ it is an error, is decided in `qwen_omni.structured.ask`.
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Generic, Literal, TypeVar
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap
 from langchain_core.runnables.config import patch_config, run_in_executor
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni.output_parsers import CaptionOutputParser, ToolCallOutputParser
+from langchain_qwen_omni.output_parsers import AnswerReading, CaptionOutputParser, ToolCallOutputParser
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.structured.ask import ObjectQuestion, adrive, ask_for_object, drive, warn_if_truncated
 
@@ -170,8 +171,68 @@ def _again(messages: list[BaseMessage], said: str, wrong: str) -> list[BaseMessa
     return [*messages, AIMessage(said), HumanMessage(wrong)]
 
 
-def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[Any, Any]:
+def with_raw(llm: Runnable[Any, Any], parser: CaptionOutputParser) -> Runnable[Any, Any]:
     """Join model and parser so that both the message and its parse come out, and errors of parsing do not raise."""
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+    return RunnableMap(raw=llm) | RawParser(parser)
+
+
+class RawParser(Runnable[dict[str, Any], dict[str, Any]]):
+    """Puts `parsed` and `parsing_error` beside a message, whole or in chunks."""
+
+    def __init__(self, parser: CaptionOutputParser) -> None:
+        self.parser = parser
+
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Parse a message."""
+        return self._call_with_config(self._parse, input, config, **kwargs)
+
+    def transform(
+        self, input: Iterator[dict[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Pass the chunks of a message on, with what has been parsed so far."""
+        yield from self._transform_stream_with_config(input, self._parts, config, **kwargs)
+
+    async def atransform(
+        self, input: AsyncIterator[dict[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Do the same in `asyncio`."""
+        async for part in self._atransform_stream_with_config(input, self._aparts, config, **kwargs):
+            yield part
+
+    def _parse(self, given: dict[str, Any], run_manager: Any, config: RunnableConfig) -> dict[str, Any]:
+        child = patch_config(config, callbacks=run_manager.get_child())
+        try:
+            return {**given, "parsed": self.parser.invoke(given["raw"], child), "parsing_error": None}
+        except OutputParserException as error:
+            return {**given, "parsed": None, "parsing_error": error}
+
+    def _parts(self, chunks: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        reading = AnswerReading(self.parser)
+        for chunk in chunks:
+            yield AddableDict(chunk)
+            yield from _parsed_parts(reading.take(chunk["raw"]))
+        yield from _end_parts(reading)
+
+    async def _aparts(self, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        reading = AnswerReading(self.parser)
+        async for chunk in chunks:
+            yield AddableDict(chunk)
+            for part in _parsed_parts(reading.take(chunk["raw"])):
+                yield part
+        for part in _end_parts(reading):
+            yield part
+
+
+def _parsed_parts(values: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    yield from (AddableDict(parsed=value) for value in values)
+
+
+def _end_parts(reading: AnswerReading) -> Iterator[dict[str, Any]]:
+    try:
+        with as_langchain_errors():
+            yield from _parsed_parts(reading.last())
+    except OutputParserException as error:
+        yield AddableDict(parsed=None)
+        yield AddableDict(parsing_error=error)
+    else:
+        yield AddableDict(parsing_error=None)

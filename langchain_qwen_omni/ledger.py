@@ -7,7 +7,7 @@ It reads `usage_metadata` of answers, so it counts any chat model whose name has
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 
@@ -42,15 +42,21 @@ class UsageLedgerHandler(BaseCallbackHandler):
                 self._add(generation.message)
 
     def _add(self, message: AIMessage) -> None:
-        used = message.usage_metadata
-        if used is None or not _was_paid(used):
+        used = usage_of(message)
+        if used is None:
             return
         told = message.response_metadata
         self.ledger.record(
-            from_usage(used),
+            used,
             model=str(told.get("model_name") or "unknown"),
             estimated=told.get(ESTIMATED),
         )
+
+
+def usage_of(message: BaseMessage) -> Usage | None:
+    """Read what an answer used; `None` where the model does not say, or the answer came out of LangChain's cache."""
+    used = message.usage_metadata if isinstance(message, AIMessage) else None
+    return from_usage(used) if used is not None and _was_paid(used) else None
 
 
 def _was_paid(used: UsageMetadata) -> bool:

@@ -9,7 +9,7 @@ words. A parser cannot switch a model's JSON mode on: `caption_chain` (in `capti
 import json
 from collections.abc import AsyncIterator, Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseTransformOutputParser
@@ -17,10 +17,14 @@ from langchain_core.outputs import ChatGeneration, Generation
 from pydantic import ConfigDict, Field
 
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni.ledger import usage_of
 from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.prompt import instructions
 from qwen_omni.captions.schema import CaptionSchema, read_schema
 from qwen_omni.structured.ask import AnswerText, ObjectStream, ReadOptions, read_answer, warn_if_truncated
+
+if TYPE_CHECKING:
+    from qwen_omni.responses import Usage
 
 Schema = type[Any] | dict[str, Any]
 
@@ -67,8 +71,8 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
         return ReadOptions(schema=self.schema_read, facts=facts, allow_truncated=self.allow_truncated)
 
     def look(self, message: BaseMessage) -> AnswerText:
-        """Find what decides about an answer: its words, and why it ended."""
-        return AnswerText(str(message.text), finish_of(message))
+        """Find what decides about an answer: its words, why it ended, and what it used."""
+        return AnswerText(str(message.text), finish_of(message), usage_of(message))
 
     def parse(self, text: str) -> Any:
         """Read the whole answer.
@@ -94,14 +98,14 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
             return warn_if_truncated(read_answer(answer, self.reading))
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
-        reading = _Reading(self)
+        reading = AnswerReading(self)
         with as_langchain_errors():
             for chunk in input:
                 yield from reading.take(chunk)
             yield from reading.last()
 
     async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
-        reading = _Reading(self)
+        reading = AnswerReading(self)
         with as_langchain_errors():
             async for chunk in input:
                 for partial in reading.take(chunk):
@@ -136,7 +140,8 @@ class ToolCallOutputParser(CaptionOutputParser):
     def look(self, message: BaseMessage) -> AnswerText:
         """Find the arguments of the call, also where they are not JSON."""
         arguments = _arguments_of(message, self.tool)
-        return AnswerText(str(message.text) if arguments is None else arguments, finish_of(message))
+        text = str(message.text) if arguments is None else arguments
+        return AnswerText(text, finish_of(message), usage_of(message))
 
     def pieces(self) -> "Pieces":
         """Make what finds the pieces of the arguments."""
@@ -201,8 +206,8 @@ def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class _Reading:
-    """Turns chunks into partials, for both loops."""
+class AnswerReading:
+    """Reads the chunks of one streamed answer, for both loops: `take` yields partials, `last` the object."""
 
     def __init__(self, parser: CaptionOutputParser) -> None:
         self._parser = parser
@@ -210,10 +215,13 @@ class _Reading:
         self._pieces = parser.pieces()
         self._last: object = None
         self._finish: str | None = None
+        self._usage: Usage | None = None
 
     def take(self, chunk: str | BaseMessage) -> Iterator[Any]:
+        """Read on; yield the new partial, if there is one."""
         if isinstance(chunk, BaseMessage):
             self._finish = finish_of(chunk) or self._finish
+            self._usage = usage_of(chunk) or self._usage
             chunk = self._pieces.take(chunk)
             if self._pieces.restarted:
                 self._stream = ObjectStream(self._parser.reading, shows=self._parser.partials)
@@ -223,6 +231,7 @@ class _Reading:
             yield partial
 
     def last(self) -> Iterator[Any]:
-        value = warn_if_truncated(self._stream.end(self._finish))
+        """Yield the object, unless the last partial was it; raises as `read_answer` does."""
+        value = warn_if_truncated(self._stream.end(self._finish, self._usage))
         if not (isinstance(value, dict) and value == self._last):
             yield value

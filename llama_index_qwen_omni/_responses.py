@@ -63,7 +63,7 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
     )
 
 
-def finish_of(response: ChatResponse) -> str | None:
+def finish_of(response: ChatResponse | CompletionResponse) -> str | None:
     """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
     told = mapping_of(response.raw)
     choices = told.get("choices")

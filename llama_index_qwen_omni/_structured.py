@@ -10,7 +10,7 @@ four methods only ask. `llm_kwargs={"allow_truncated": True}` accepts an object 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.instrumentation.events.llm import (
@@ -30,6 +30,7 @@ from llama_index_qwen_omni._parts import arguments_text
 from llama_index_qwen_omni._references import shown_prompt
 from llama_index_qwen_omni._responses import finish_of
 from llama_index_qwen_omni._tracing import Span, span, spans_itself
+from llama_index_qwen_omni.ledger import usage_of
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.structured.ask import (
@@ -42,6 +43,9 @@ from qwen_omni.structured.ask import (
     drive,
     warn_if_truncated,
 )
+
+if TYPE_CHECKING:
+    from qwen_omni.responses import Usage
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _EVENTS = get_dispatcher("llama_index.core.llms.llm")  # where LlamaIndex's own come from
@@ -61,7 +65,7 @@ class Structure:
         """Find what decides about an answer: the arguments of its call, or its words, and why it ended."""
         call = _call_of(response) if self.calls else None
         text = arguments_text(call) if call is not None else response.message.content or ""
-        return AnswerText(text, finish_of(response))
+        return AnswerText(text, finish_of(response), usage_of(response))
 
 
 def plan_structure(
@@ -212,9 +216,11 @@ class _Reading:
         self._read = 0
         self._called = False
         self._finish: str | None = None
+        self._usage: Usage | None = None
 
     def take(self, response: ChatResponse) -> BaseModel | None:
         self._finish = finish_of(response) or self._finish
+        self._usage = usage_of(response) or self._usage
         partial = self._stream.feed(new) if (new := self._new(response)) else None
         return None if not isinstance(partial, dict) else _told(self._made(partial))
 
@@ -237,7 +243,7 @@ class _Reading:
             return self._flexible.model_validate(partial)
 
     def last(self) -> BaseModel:
-        value: BaseModel = warn_if_truncated(self._stream.end(self._finish))
+        value: BaseModel = warn_if_truncated(self._stream.end(self._finish, self._usage))
         return value
 
 

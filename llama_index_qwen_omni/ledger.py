@@ -13,8 +13,9 @@ from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMComp
 from pydantic import Field
 
 from qwen_omni.call_estimate import ESTIMATED
+from qwen_omni.responses import Usage
 from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.wire.stream import to_usage
+from qwen_omni.wire.stream import parse_usage, to_usage
 
 
 class UsageLedgerHandler(BaseEventHandler):
@@ -47,6 +48,11 @@ class UsageLedgerHandler(BaseEventHandler):
         if usage:
             model = str(raw.get("model") or "unknown")
             self.ledger.record(to_usage(usage), model=model, estimated=usage.get(ESTIMATED))
+
+
+def usage_of(response: object) -> Usage | None:
+    """Read what an answer used; `None` where the model does not say."""
+    return parse_usage(mapping_of(mapping_of(getattr(response, "raw", None)).get("usage")))
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:

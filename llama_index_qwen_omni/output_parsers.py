@@ -7,9 +7,11 @@ LlamaIndex's words.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, MessageRole, TextBlock
 from llama_index.core.types import BaseOutputParser
 
+from llama_index_qwen_omni._responses import finish_of
+from llama_index_qwen_omni.ledger import usage_of
 from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.prompt import instructions
 from qwen_omni.captions.schema import SchemaLike, read_schema
@@ -53,14 +55,16 @@ class CaptionOutputParser(BaseOutputParser):
         facts: Mapping[str, Any] = {} if duration is None else {"duration": duration}
         self._reading = ReadOptions(schema=self._schema, facts=facts, allow_truncated=allow_truncated)
 
-    def parse(self, output: str) -> Any:  # noqa: ANN401  (whatever the schema says)
+    def parse(self, output: str | ChatResponse | CompletionResponse) -> Any:  # noqa: ANN401  (whatever the schema says)
         """Read the whole answer.
+
+        Pass the response itself where you have it: why an answer ended stands in no text.
 
         Raises:
             CaptionSyntaxError: no JSON, or JSON that breaks the schema.
-            TruncatedAnswerError: the text ends inside the JSON.
+            TruncatedAnswerError: the answer was cut, or its text ends inside the JSON.
         """
-        return warn_if_truncated(read_answer(AnswerText(output), self._reading))
+        return warn_if_truncated(read_answer(_answer(output), self._reading))
 
     def format(self, query: str) -> str:
         """Put what the answer must look like behind a question."""
@@ -87,3 +91,11 @@ class CaptionOutputParser(BaseOutputParser):
             text = blocks[last]
             blocks[last] = TextBlock(text=self.format(text.text if isinstance(text, TextBlock) else ""))
         return message.model_copy(update={"blocks": blocks})
+
+
+def _answer(output: str | ChatResponse | CompletionResponse) -> AnswerText:
+    if isinstance(output, ChatResponse):
+        return AnswerText(output.message.content or "", finish_of(output), usage_of(output))
+    if isinstance(output, CompletionResponse):
+        return AnswerText(output.text, finish_of(output), usage_of(output))
+    return AnswerText(output)

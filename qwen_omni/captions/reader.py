@@ -111,6 +111,7 @@ class JsonReader:
         self._ended = False
         self._inside = False  # of a string
         self._string = strings.StringReader()
+        self._long: list[str] = []  # pieces of a long value without quotes
         self._step: Callable[[], bool] = self._prose
 
     def feed(self, piece: str) -> None:
@@ -138,6 +139,8 @@ class JsonReader:
         self.truncated = bool(self._stack)
         if self._step == self._in_string:
             self._end_string()
+        if self._step == self._in_long_bare and self._long[-1] != self._long[-1].rstrip():
+            self._put_long()
         while self._stack:
             self._close()
 
@@ -292,7 +295,7 @@ class JsonReader:
             return self._open()
         end = self._end_of_bare(self._at)
         if end is None or (not self._ended and self._buffer[end:] in ("", "/")):
-            return self._too_long(len(self._buffer) if end is None else end)
+            return self._wait_for_bare(len(self._buffer) if end is None else end)
         word = self._buffer[self._at : end]
         if end == len(self._buffer) and word == word.rstrip():
             return self._skip(end)  # cut in the middle: nobody knows how it would have gone on
@@ -317,8 +320,28 @@ class JsonReader:
             end = found.end() if found else group.end()
         return None if not self._ended and _OPEN_COMMA.match(self._buffer, end) else end
 
+    def _wait_for_bare(self, end: int) -> bool:
+        if end - self._at < _LONGEST_BARE:
+            return False
+        self._long, self._step = [], self._in_long_bare
+        return True
+
+    def _in_long_bare(self) -> bool:
+        """Read on in a bare value that is longer than any number: looked at once, however many pieces it comes in."""
+        found = _BARE.match(self._buffer, self._at)
+        end = found.end() if found else self._at
+        self._long.append(self._buffer[self._at : end])
+        self._skip(end)
+        if end < len(self._buffer):
+            self._put_long()
+        return True
+
+    def _put_long(self) -> None:
+        word, self._long, self._step = "".join(self._long), [], self._between
+        self._put_bare(word.strip())
+
     def _too_long(self, end: int) -> bool:
-        """Wait for the end of a bare word, but not for ever: waiting costs a look at all of it every time."""
+        """Wait for the end of a bare key, but not for ever: waiting costs a look at all of it every time."""
         if end - self._at < _LONGEST_BARE:
             return False
         self.mended.add("an endless bare word")

@@ -52,10 +52,12 @@ class AnswerText:
     Attributes:
         text: the words that hold the object, or the arguments of the tool call that does.
         finish_reason: why the model stopped, as far as is known.
+        usage: what the answer used, as far as is known; an error tells it, since a bad answer is billed all the same.
     """
 
     text: str
     finish_reason: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def read_answer(answer: AnswerText, options: ReadOptions) -> Parsed:
         CaptionSyntaxError: it holds no JSON, or JSON that breaks the schema.
     """
     try:
-        parsed = parse_caption(answer.text, options.schema, facts=options.facts)
+        parsed = parse_caption(answer.text or "", options.schema, facts=options.facts)
     except CaptionSyntaxError as error:
         raise _judged(error, answer) from error.__cause__
     return _accepted(parsed, answer, options)
@@ -107,9 +109,9 @@ class ObjectStream:
             self._unreadable = True  # what is wrong is raised at the end, when it shows why the answer ended
             return None
 
-    def end(self, finish_reason: str | None = None) -> Parsed:
+    def end(self, finish_reason: str | None = None, usage: Usage | None = None) -> Parsed:
         """Read the whole; raises as `read_answer` does."""
-        answer = AnswerText("".join(self._pieces), finish_reason)
+        answer = AnswerText("".join(self._pieces), finish_reason, usage)
         if self._unreadable:
             return read_answer(answer, self._options)
         try:
@@ -130,6 +132,7 @@ def _accepted(parsed: Parsed, answer: AnswerText, options: ReadOptions) -> Parse
 
 def _judged(error: CaptionSyntaxError, answer: AnswerText) -> QwenOmniError:
     """Choose the error of an answer that cannot be used."""
+    error.usages = _known(answer.usage)
     reason = _reason(answer, ends_inside=error.truncated)
     return error if reason is None else _truncated(answer, reason, error.kept)
 
@@ -144,12 +147,18 @@ def _reason(answer: AnswerText, *, ends_inside: bool) -> str | None:
 
 def _truncated(answer: AnswerText, reason: str, partial: object) -> TruncatedAnswerError:
     what = "The answer was cut" if reason != "incomplete" else "The answer ends inside the object"
-    return TruncatedAnswerError(
+    error = TruncatedAnswerError(
         f"{what} after {len(answer.text):,} characters, {_WHY[reason]}. What arrived is in the error's `partial`.",
         partial=partial,
         text=answer.text,
         reason=reason,
     )
+    error.usages = _known(answer.usage)
+    return error
+
+
+def _known(*usages: Usage | None) -> tuple[Usage, ...]:
+    return tuple(usage for usage in usages if usage is not None)
 
 
 def warn_if_truncated(parsed: Parsed) -> Any:  # noqa: ANN401  (whatever the schema says)
@@ -176,7 +185,6 @@ class ObjectQuestion(Generic[Q, A]):
         again: the question, once more: what was asked, what the model said, and what is wrong with that.
         reading: how answers are read.
         repair: ask once more if an answer breaks the schema.
-        usage: what an answer used, as far as is known.
     """
 
     question: Q
@@ -184,7 +192,6 @@ class ObjectQuestion(Generic[Q, A]):
     again: Callable[[Q, str, str], Q]
     reading: ReadOptions
     repair: bool = True
-    usage: Callable[[A], Usage | None] = lambda _: None
 
 
 def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed, tuple[A, ...]]]:
@@ -198,8 +205,9 @@ def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed,
         TruncatedAnswerError: an answer was cut.
     """
     first = yield asked.question
+    seen = asked.look(first)
     try:
-        return _looked(asked, first), (first,)
+        return read_answer(seen, asked.reading), (first,)
     except CaptionSyntaxError as error:
         if not asked.repair:
             raise
@@ -212,23 +220,11 @@ def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed,
         wrong.add_note(f"Asking again failed: {failure}")
         raise wrong from failure
     try:
-        return _looked(asked, second), (first, second)
+        return read_answer(asked.look(second), asked.reading), (first, second)
     except (CaptionSyntaxError, TruncatedAnswerError) as error:
-        error.usages = _usages(asked, first, second)
+        error.usages = _known(seen.usage) + error.usages
         error.add_note("Asked twice: the first answer did not follow the schema either.")
         raise
-
-
-def _looked(asked: ObjectQuestion[Q, A], answer: A) -> Parsed:
-    try:
-        return read_answer(asked.look(answer), asked.reading)
-    except (CaptionSyntaxError, TruncatedAnswerError) as error:
-        error.usages = _usages(asked, answer)
-        raise
-
-
-def _usages(asked: ObjectQuestion[Q, A], *answers: A) -> tuple[Usage, ...]:
-    return tuple(usage for answer in answers if (usage := asked.usage(answer)) is not None)
 
 
 def shortened(text: str) -> str:
@@ -316,11 +312,10 @@ def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Capti
     """Yield what to ask, be sent the answers, return the object; raises as `ask_for_object` does."""
     asked = ObjectQuestion[ChatRequest, Response](
         question=plan.request,
-        look=lambda response: AnswerText(response.text, response.finish_reason),
+        look=lambda response: AnswerText(response.text, response.finish_reason, response.usage),
         again=_repair_request,
         reading=plan.reading,
         repair=plan.repair,
-        usage=lambda response: response.usage,
     )
     parsed, responses = yield from ask_for_object(asked)
     return Captioned(value=parsed.value, truncated=parsed.truncated, mended=parsed.mended, responses=responses)

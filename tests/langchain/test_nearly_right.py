@@ -13,10 +13,11 @@ from langchain_qwen_omni import (
     ChatQwenOmni,
     LongVideoChain,
     TimedCaptions,
+    UsageLedgerHandler,
     VideoCaption,
     caption_chain,
 )
-from qwen_omni import TruncatedAnswerError, TruncatedAnswerWarning
+from qwen_omni import CaptionSyntaxError, TruncatedAnswerError, TruncatedAnswerWarning
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
 from qwen_omni.standin.nearly import NearlyRight
@@ -179,3 +180,49 @@ async def test_no_door_is_silent_about_a_refusal(method: Any, llm: ChatQwenOmni,
     with pytest.raises(QwenOmniError, match="holds no JSON"):
         await llm.with_structured_output(Clip, method=method).ainvoke("Cats, as json.")
     assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("schema", [Clip, Clip.model_json_schema()], ids=["class", "JSON schema"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("answer", ["cut", "wrong"])
+async def test_the_raw_answer_streams_with_its_error(
+    answer: str, method: Any, schema: Any, asynchronous: bool, llm: ChatQwenOmni, service: Standin
+) -> None:
+    """`include_raw` raises nothing in a stream either: the message comes whole, and the error stands beside it."""
+    text = CUT if answer == "cut" else '{"title": ["Cats"]}'
+    finish = "length" if answer == "cut" else "stop"
+    call = Turn(tool_calls=(ToolCall(name="Clip", arguments=text),), finish_reason=finish)
+    service.script.reply(call if method == "function_calling" else Turn(text=text, finish_reason=finish))
+    raw: Any = llm.with_structured_output(schema, method=method, include_raw=True)
+    if asynchronous:
+        chunks = [one async for one in raw.astream("Cats, as json.")]
+    else:
+        chunks = list(raw.stream("Cats, as json."))
+    last: dict[str, Any] = {}
+    for chunk in chunks:
+        last |= {key: value for key, value in chunk.items() if key != "raw"}
+    whole = chunks[0]["raw"]
+    for chunk in chunks[1:]:
+        whole = whole + chunk["raw"] if "raw" in chunk else whole
+    assert last["parsed"] is None
+    assert isinstance(last["parsing_error"], TruncatedAnswerError if answer == "cut" else CaptionSyntaxError)
+    assert last["parsing_error"].text == text
+    assert whole.response_metadata["finish_reason"] == finish
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+async def test_a_bad_answer_tells_what_it_cost(
+    method: Any, streamed: bool, llm: ChatQwenOmni, service: Standin
+) -> None:
+    """Each answer that was billed is in the error: two where it was asked for again, one in a stream."""
+    ledger = UsageLedgerHandler()
+    runnable = llm.with_structured_output(Clip, method=method).with_config(callbacks=[ledger])
+    for _ in range(2):
+        service.script.reply("No.")
+    with pytest.raises(CaptionSyntaxError) as wrong:
+        await (_last(runnable, "Cats, as json.") if streamed else runnable.ainvoke("Cats, as json."))
+    assert len(wrong.value.usages) == len(service.requests) == (1 if streamed else 2)
+    spent = sum(usage.output_tokens for usage in wrong.value.usages)
+    assert spent == ledger.ledger.total.tokens.text_out > 0

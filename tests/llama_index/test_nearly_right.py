@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("llama_index.core")
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 from pydantic import SecretStr
 
 from llama_index_qwen_omni import CaptionOutputParser, LongVideoWorkflow, QwenOmni
-from qwen_omni import TruncatedAnswerError, TruncatedAnswerWarning
+from qwen_omni import CaptionSyntaxError, TruncatedAnswerError, TruncatedAnswerWarning
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.nearly import NearlyRight
@@ -143,3 +143,31 @@ def test_a_parser_knows_a_text_that_ends_too_early() -> None:
     assert caught.value.reason == "incomplete"
     with pytest.warns(TruncatedAnswerWarning):
         assert CaptionOutputParser(Clip, allow_truncated=True).parse(CUT) == Clip(title="Cats", places=["a ki"])
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_a_parser_looks_at_why_a_response_ended(finish: str, llm: QwenOmni, standin: Standin) -> None:
+    """A complete object of an answer that was cut may be a draft; its text alone does not show that."""
+    whole = '{"title": "Cats", "places": ["a kitchen"]}'
+    for _ in range(2):
+        standin.script.reply(Turn(text=whole, finish_reason=finish))
+    parser = CaptionOutputParser(Clip)
+    for response in (llm.complete("Cats, please."), llm.chat([ChatMessage(content="Cats, please.")])):
+        with pytest.raises(TruncatedAnswerError) as caught:
+            parser.parse(response)
+        assert (caught.value.reason, len(caught.value.usages)) == (finish, 1)
+    assert parser.parse(whole) == Clip(title="Cats", places=["a kitchen"])
+    with pytest.raises(CaptionSyntaxError, match="empty"):
+        parser.parse(ChatResponse(message=ChatMessage(role="assistant", blocks=[])))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("door", WAYS_IN)
+async def test_a_bad_answer_tells_what_it_cost(door: str, mode: str, llm: QwenOmni, standin: Standin) -> None:
+    """Each answer that was billed is in the error: two where it was asked for again, one in a stream."""
+    for _ in range(2):
+        standin.script.reply("No.")
+    with pytest.raises(CaptionSyntaxError) as wrong:
+        await WAYS_IN[door](llm.model_copy(update={"pydantic_program_mode": MODES[mode]}), Clip)
+    assert len(wrong.value.usages) == len(standin.requests) == (1 if "stream" in door else 2)
+    assert all(usage.total_tokens > 0 for usage in wrong.value.usages)

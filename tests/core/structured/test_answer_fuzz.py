@@ -193,3 +193,16 @@ def test_the_good_answers_are_good() -> None:
     for schema, good in SCHEMAS.values():
         options = ReadOptions(schema=read_schema(schema), facts={"duration": 90.0})
         assert read_answer(AnswerText(json.dumps(good), "stop"), options).mended == ()
+
+
+@pytest.mark.parametrize("size", [1, 7, 200, 5000])
+@pytest.mark.parametrize("behind", ['", "b": 1}', ', "b": 1}', "\n}", "]}", "", " "])
+def test_a_value_without_quotes_is_the_same_in_pieces(behind: str, size: int) -> None:
+    """However long it is: it is not given up half-way, and its rest is no value of its own."""
+    schema = {"title": "T", "type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}
+    options = ReadOptions(schema=read_schema(schema))
+    text = '{"a": ' + "9" * 9_000 + behind
+    stream = ObjectStream(options)
+    for at in range(0, len(text), size):
+        stream.feed(text[at : at + size])
+    assert outcome(lambda: stream.end("stop")) == outcome(lambda: read_answer(AnswerText(text, "stop"), options))
