@@ -67,6 +67,9 @@ class LongVideoWorkflow(Workflow):
     The result of a run is a `VideoSummary`, or a `VideoAnswer` where something was asked. What is finished is kept in
     a checkpoint: a run that was cancelled, timed out or died goes on where it was when it is started again.
 
+    Cancelling the task that awaits a run does not end the run, as with every workflow of LlamaIndex: it goes on, and is
+    paid for. `await handler.cancel_run()` ends it; what is finished by then is kept, what was reserved is given back.
+
     Args:
         llm: its connection and model name are used.
         text_model: joins the notes: a model of the service, or any other LLM of LlamaIndex.

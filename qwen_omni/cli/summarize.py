@@ -108,15 +108,15 @@ def _form(*, as_json: bool, youtube: bool) -> Form:
 
 def _answer(media: str, question: str, settings: Settings, options: SummaryOptions, form: Form) -> None:
     with OmniClient(settings) as client:
-        found = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
-    _show_answer(found, form)
+        found, told = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
+    _show_answer(found, form, told)
 
 
 def _sum_up(media: str, settings: Settings, options: SummaryOptions, form: Form, targets: dict[str, Path]) -> None:
     with OmniClient(settings) as client:
-        found = _watched(stream_summary(media, client=client, options=options), VideoSummary)
+        found, told = _watched(stream_summary(media, client=client, options=options), VideoSummary)
     try:
-        _show_summary(found, form)
+        _show_summary(found, form, told)
     finally:  # also where nobody reads what is printed
         write_files(found, targets)
 
@@ -135,16 +135,18 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
         )
 
 
-def _watched(coming: Iterator[Any], kind: type[T]) -> T:
-    """Show how far a run has come, and give what comes last."""
+def _watched(coming: Iterator[Any], kind: type[T]) -> tuple[T, set[str]]:
+    """Show how far a run has come; return what comes last, and the notes that were shown meanwhile."""
+    told: set[str] = set()
     with contextlib.ExitStack() as closing:
         show = closing.enter_context(steps_bar("segments"))
         for news in coming:
             if isinstance(news, kind):
-                return news
+                return news, told
             assert isinstance(news, Progress)
             if news.kind in ("planned", "notice") or (news.kind == "gap"):
                 show_note(news.text)
+                told.add(news.text)
             show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
     raise AssertionError("a run ends with its result or an error")
 
@@ -176,7 +178,7 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
         show_note(f"wrote {one_line(str(path))}")
 
 
-def _show_summary(found: VideoSummary, form: Form) -> None:
+def _show_summary(found: VideoSummary, form: Form, told: set[str]) -> None:
     if form == "json":
         write_json(found.model_dump(mode="json"), indent=2)
         return
@@ -190,19 +192,21 @@ def _show_summary(found: VideoSummary, form: Form) -> None:
     for gap in found.gaps:
         show_note(f"gap from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
     for notice in (*found.notices, *found.this_run.notes):
-        show_note(notice)
+        if notice not in told:
+            show_note(notice)
     for bill in bill_texts(found):
         show_note(bill)
 
 
-def _show_answer(found: VideoAnswer, form: Form) -> None:
+def _show_answer(found: VideoAnswer, form: Form, told: set[str]) -> None:
     if form == "json":
         write_json(found.model_dump(mode="json"), indent=2)
         return
     show_text(found.answer)
     show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)
     for notice in found.notices:
-        show_note(notice)
+        if notice not in told:
+            show_note(notice)
     show_note(f"this run: {bill_text(found.this_run)}")
 
 

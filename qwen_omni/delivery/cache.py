@@ -17,9 +17,16 @@ from qwen_omni.work_store.store import Alive, Claim as StoreClaim, Found, StepKe
 
 _FILE = "uploads.sqlite3"
 _WAY_OUT = (
-    "Uploads are remembered in memory until this process ends. Free some space, remove that file if it is damaged, or "
+    "{} are remembered in memory until this process ends. Free some space, remove that file if it is damaged, or "
     "set cache_dir (QWEN_OMNI_CACHE_DIR) to a folder that can be written."
 )
+UPLOADS = StoreUse(name="upload cache", way_out=_WAY_OUT.format("Uploads"))
+TASKS = StoreUse(name="record of transcription tasks", way_out=_WAY_OUT.format("Tasks"))
+
+# What could not be written outlives the caches that hold it: it was paid for.
+_shared = threading.RLock()
+_in_memory: dict[Path, SqliteStore] = {}
+_unwritten: set[SqliteStore] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +57,11 @@ class UploadCache:
     Its keys name the store and the account, so they tell who answered; see `cache_key`.
     """
 
-    def __init__(self, folder: Path, *, file: str = _FILE, lease_seconds: float | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, file: str = _FILE, use: StoreUse = UPLOADS, lease_seconds: float | None = None
+    ) -> None:
         self._path = folder / file
+        self._use = use
         self._lease = lease_seconds
         self._lock = threading.Lock()
         self._opened: SqliteStore | None = None
@@ -100,23 +110,37 @@ class UploadCache:
         """Open the file when it is first needed; keep everything in memory where that fails."""
         with self._lock:
             if self._opened is None:
-                use = StoreUse(name="upload cache", way_out=_WAY_OUT)
                 try:
-                    self._opened = SqliteStore(self._path, use, lease_seconds=self._lease)
+                    self._opened = SqliteStore(self._path, self._use, lease_seconds=self._lease)
                 except (ConfigurationError, LocalResourceError) as error:
-                    self._opened = SqliteStore(None)
                     self._warn(str(error))
+                    with _shared:
+                        self._opened = _in_memory.setdefault(self._path, SqliteStore(None))
+                else:
+                    _move(self._path, self._opened)
             return self._opened
 
     def _warn_of_trouble(self) -> None:
-        trouble = self._store().trouble
-        if trouble:
-            self._warn(f"The upload cache {self._path} cannot be used: {trouble}. {_WAY_OUT}")
+        store = self._store()
+        if store.trouble:
+            self._warn(f"The {self._use.name} {self._path} cannot be used: {store.trouble}. {self._use.way_out}")
+        with _shared:
+            _unwritten.difference_update([one for one in _unwritten if not one.pending])
+            if store.path is not None and store.pending:
+                _unwritten.add(store)
 
     def _warn(self, text: str) -> None:
         if not self._warned:
             self._warned = True
             warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def _move(path: Path, store: SqliteStore) -> None:
+    """Write what was remembered in memory while a file could not be opened."""
+    with _shared:
+        remembered = _in_memory.pop(path, None)
+    for key, row in list(remembered.pending.items()) if remembered is not None else ():
+        store.finish(key, row.value, expires_at=row.expires_at)
 
 
 def _held(found: Found) -> Held | None:

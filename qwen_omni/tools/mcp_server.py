@@ -68,7 +68,7 @@ async def serve_stdio(tools: MediaTools) -> None:
 
 async def _carried_out(tools: MediaTools, asked: types.CallToolRequestParams, report: Report) -> ToolOutcome:
     """Carry out a call and report its progress; cancelled, it ends the work before it ends itself."""
-    loop, news = asyncio.get_running_loop(), asyncio.Queue[ToolProgress]()
+    loop, news = asyncio.get_running_loop(), asyncio.Queue[ToolProgress | None]()
 
     def told(progress: ToolProgress) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
@@ -78,22 +78,28 @@ async def _carried_out(tools: MediaTools, asked: types.CallToolRequestParams, re
     work = asyncio.create_task(tools.acall(asked.name, asked.arguments or {}, on_progress=told))
     telling = asyncio.create_task(_reported(news, report))
     try:
-        return await asyncio.shield(work)
+        outcome = await asyncio.shield(work)
     except asyncio.CancelledError:
         work.cancel()
         with anyio.CancelScope(shield=True):
             await asyncio.wait([work])
         raise
+    else:
+        news.put_nowait(None)
+        await telling  # the last steps are reported before the result, which ends the call for the client
+        return outcome
     finally:
         telling.cancel()
 
 
-async def _reported(news: asyncio.Queue[ToolProgress], report: Report) -> None:
-    """Report progress as it comes, and that the work goes on where nothing comes; every number is above the last."""
+async def _reported(news: asyncio.Queue[ToolProgress | None], report: Report) -> None:
+    """Report progress as it comes, and that work goes on where nothing comes, until `None`; numbers only grow."""
     began, sent, total = time.monotonic(), 0.0, None
     while True:
         try:
             progress = await asyncio.wait_for(news.get(), HEARTBEAT)
+            if progress is None:
+                return
             done, total, text = progress.done, progress.total, progress.text
         except TimeoutError:
             done, text = sent, f"still working, {time.monotonic() - began:,.0f} s so far"

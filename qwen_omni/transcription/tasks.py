@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen_omni.delivery.cache import Claim, Held, UploadCache
+from qwen_omni.delivery.cache import TASKS, Claim, Held, UploadCache
 from qwen_omni.profiles.transcription import RESULT_SECONDS
 from qwen_omni.work_store.store import Alive
 
@@ -46,7 +46,7 @@ class Tasks:
 
     def __init__(self, folder: Path, *, alive: Alive | None = None) -> None:
         """Name the folder; `alive` tells whether whoever submits makes progress, and keeps its claims as long."""
-        self._rows = UploadCache(folder, file=_FILE)
+        self._rows = UploadCache(folder, file=_FILE, use=TASKS)
         self._alive = alive
 
     def look(self, key: str) -> Submitted | Claim | None:

@@ -184,7 +184,7 @@ class Checkpoint:
             return ""
         return (
             f"Answers in the checkpoint {self.path} that an older version stored without recording who gave them: "
-            f"{count}. They are kept and not used; reuse_unverified=True uses them."
+            f"{count}. They are kept and not used; reuse_unverified=True (--reuse-unverified) uses them."
         )
 
     def again(self) -> "Checkpoint":

@@ -25,6 +25,7 @@ from qwen_omni import (
     ToolCallPart,
     ToolResultPart,
     VideoPart,
+    estimate,
     user,
 )
 from qwen_omni.spend.limit import SpendLimit
@@ -334,14 +335,13 @@ def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, 
 
     The limit lets one call run, and a second only when the output that the first had set aside is given back.
     """
-    whole, into = 0, 0
-    with OmniClient(replace(settings, media_root=long)) as client:
-        part = VideoPart(source=MediaSource.from_path(long / "a.mp4"), end=5)
-        options = ChatOptions(thinking=False)
-        question = "What is shown?\n\n(This is a piece of a longer file; count times from its beginning.)"
-        asked = ChatRequest(model="qwen3.8-omni-flash", messages=(user(part, question),), options=options)
-        estimate = client.estimate(asked)
-        whole, into = estimate.cost.tokens, estimate.tokens.input
+    part = VideoPart(source=MediaSource.from_path(long / "a.mp4"), end=5)
+    question = "What is shown?\n\n(This is a piece of a longer file; count times from its beginning.)"
+    asked = ChatRequest(
+        model="qwen3.8-omni-flash", messages=(user(part, question),), options=ChatOptions(thinking=False)
+    )
+    reckoned = estimate(asked, settings=replace(settings, media_root=long))
+    whole, into = reckoned.cost.tokens, reckoned.tokens.input
     assert whole - into > 200
     standin.script.fault(Fault.slow(first_byte_delay=600), times=1)
     with Spoken(server(long, standin, settings), "--max-tokens", str(whole + into + 100)) as spoken:

@@ -1,10 +1,15 @@
 """Several transcriptions at once: each recording is submitted once, and nobody holds up another, or the program."""
 
 import asyncio
+import contextlib
+import dataclasses
+import gc
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +27,7 @@ from qwen_omni import (
 )
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.truth import TruthMedia
-from tests.core.transcription.conftest import options, words
+from tests.core.transcription.conftest import Ask, options, words
 
 
 def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settings: Settings) -> None:
@@ -84,7 +89,7 @@ async def test_none_at_a_time_is_refused(
 ) -> None:
     """Both ways name the number and what can be chosen, whatever there is to do, before anything is sent."""
     sources = [recording.path] * count
-    told = f"concurrency={concurrency}: choose 1 or more"
+    told = f"concurrency must be a whole number from 1 to 64, got {concurrency}"
     with OmniClient(settings) as client, pytest.raises(ConfigurationError, match=told):
         list(transcribe_many(sources, client=client, concurrency=concurrency))
     async with AsyncOmniClient(settings) as aclient:
@@ -92,3 +97,57 @@ async def test_none_at_a_time_is_refused(
             _ = [said async for said in atranscribe_many(sources, client=aclient, concurrency=concurrency)]
     assert standin.requests == []
     assert standin.tasks.submitted == 0
+
+
+def spoiled(folder: Path, how: str) -> None:
+    """Make the record of tasks unusable."""
+    path = folder / "tasks.sqlite3"
+    folder.mkdir(parents=True, exist_ok=True)
+    if how == "foreign":
+        path.write_bytes(b"no database" * 500)
+    elif how == "newer":
+        with contextlib.closing(sqlite3.connect(path)) as base:
+            base.execute("PRAGMA user_version = 99")
+            base.execute("CREATE TABLE results (a)")
+            base.commit()
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("how", ["foreign", "newer", "folder"])
+def test_a_task_whose_record_cannot_be_used_is_paid_once(
+    ask: Ask, how: str, recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """It is remembered in memory, for every later call of this process; and written once the file can be used."""
+    used = dataclasses.replace(settings, cache_dir=tmp_path / "cache")
+    spoiled(used.cache_dir, how)
+    with pytest.warns(UserWarning, match=r"record of transcription tasks .*Tasks are remembered in memory"):
+        first, again = [ask(recording.path, client_settings=used) for _ in range(2)]
+    assert first == again
+    assert standin.tasks.submitted == 1
+    path = used.cache_dir / "tasks.sqlite3"
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink()
+    assert ask(recording.path, client_settings=used) == first
+    assert standin.tasks.submitted == 1
+    assert path.stat().st_size > 0
+
+
+def test_a_task_whose_record_is_locked_is_paid_once(
+    ask: Ask, recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """A foreign program holds the file while the recording is submitted; afterwards the task is found."""
+    used = dataclasses.replace(settings, cache_dir=tmp_path / "cache")
+    ask(recording.path, client_settings=used, language="zh")  # makes the file
+    with contextlib.closing(sqlite3.connect(used.cache_dir / "tasks.sqlite3", isolation_level=None)) as base:
+        base.execute("BEGIN EXCLUSIVE")
+        with pytest.warns(UserWarning, match="locked"):
+            first = ask(recording.path, client_settings=used, language="en")
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert ask(recording.path, client_settings=used, language="en") == first
+    assert ask(recording.path, client_settings=used, language="en") == first
+    assert standin.tasks.submitted == 2

@@ -313,7 +313,7 @@ WISHES = {
     "no list of words there": ({"model": "qwen3-asr-flash-filetrans", "vocabulary_id": "v"}, "vocabulary_id="),
     "no context there": ({"context": "Qwen"}, "context="),
     "not a transcriber": ({"model": "qwen-plus"}, "not known to transcribe"),
-    "negative": ({"wait_seconds": -1}, "negative"),
+    "negative": ({"wait_seconds": -1}, "at least 0, got -1"),
 }
 
 

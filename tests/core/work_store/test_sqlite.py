@@ -66,6 +66,22 @@ key = StepKey("run", "step", "dashscope")
     return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
 
 
+def suspend(owner, path):
+    """Stop a process at a moment when it does not hold the file's lock, as a beat that is being written does."""
+    for _ in range(100):
+        os.kill(owner.pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
+            try:
+                base.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(owner.pid, signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                base.execute("ROLLBACK")
+                return
+    raise AssertionError("the file is locked whenever the process is stopped")
+
+
 # --- Answers and origins ---
 
 
@@ -199,7 +215,7 @@ def test_a_stopped_process_loses_its_claim_and_its_late_answer_does_not_count(pa
         assert isinstance(store.claim(KEY), Taken)
         time.sleep(1.6)
         assert isinstance(store.claim(KEY), Taken)  # alive: its lease is renewed
-        os.kill(owner.pid, signal.SIGSTOP)
+        suspend(owner, path)
         until = time.monotonic() + 30
         while isinstance(store.claim(KEY), Taken):
             assert time.monotonic() < until
