@@ -9,7 +9,7 @@ from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.media.info import AudioTrackChoice
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.source import MediaSource
 from qwen_omni.ranges import COUNT, END, FRAME_RATE, PIXELS, START, check_numbers, check_span
 
@@ -100,6 +100,7 @@ class AudioPart:
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)
         check_span(self.start, self.end)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,7 @@ class VideoPart:
     def __post_init__(self) -> None:
         check_numbers(self, SPAN_RANGES)
         check_span(self.start, self.end)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,12 @@ from qwen_omni.captions.prompt import TASK, TIMED_TASK
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.info import AudioTrackChoice, MediaKind
+from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling, user
+from qwen_omni.messages import DEFAULT_SAMPLING, FRAME_RANGES, Sampling, user
 from qwen_omni.options import Effort
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.ranges import check_numbers
 from qwen_omni.structured.ask import Captioned, CaptionPlan, acarry_out, carry_out, object_request
 
 T = TypeVar("T")
@@ -57,6 +58,10 @@ class CaptionOptions:
     audio_track: AudioTrackChoice = "auto"
     tile: bool = True
     frame: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, FRAME_RANGES)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
 
 DEFAULT_OPTIONS = CaptionOptions()

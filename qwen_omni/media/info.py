@@ -49,7 +49,7 @@ def read_audio_track(value: object) -> AudioTrackChoice:
         if name == "mix":
             return "mix"
         value = int(name) if name.isascii() and name.isdigit() and len(name) < _MOST_DIGITS else value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10 ** (_MOST_DIGITS - 1):
         return value
     raise ConfigurationError(
         f"audio_track must be 'auto', 'mix' or the number of a track from 0, got {value!r:.60}. "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.info import AudioTrackChoice
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import (
     DEFAULT_TRANSCRIPTION_MODEL,
@@ -59,6 +59,7 @@ class TranscriptionOptions:
     def __post_init__(self) -> None:
         check_numbers(self, _RANGES)
         check_span(self.start, self.end)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
 
 DEFAULT_OPTIONS = TranscriptionOptions()

@@ -18,9 +18,11 @@ from pydantic import SecretStr, ValidationError
 import qwen_omni
 from qwen_omni import (
     AudioPart,
+    CaptionOptions,
     ChatOptions,
     Choices,
     ExchangeRate,
+    ImagePart,
     MediaBudget,
     MediaSource,
     OssCredentials,
@@ -47,14 +49,15 @@ NEEDED = {
     OssSettings: {"bucket": "b", "endpoint": "oss-cn-beijing.aliyuncs.com"},
     VideoPart: {"source": NOWHERE},
     AudioPart: {"source": NOWHERE},
+    ImagePart: {"source": NOWHERE},
 }
 OPTIONS = (
     ChatOptions, Choices, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices, Sampling,
-    Settings, SummaryOptions, TranscriptionOptions, VideoPart, AudioPart,
+    Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart, ImagePart,
 )  # fmt: skip
 FOUND_OUT = {
     "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Foresight", "MediaEstimate", "MediaInfo",
-    "Plan", "Prepared", "Profile", "Progress", "Response", "Still", "TokenCounts", "ToolCallDelta",
+    "Plan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still", "TokenCounts", "ToolCallDelta",
     "Usage", "UsageDelta",
 }  # fmt: skip
 """Public values with numbers that this package finds out itself; nobody passes them in."""
@@ -78,6 +81,10 @@ ALLOWED = {
     (TranscriptionOptions, "speakers"): (True,),
     (ChatOptions, "top_k"): (-1,),
     (ChatOptions, "seed"): (-1,),
+    **{
+        (kind, "audio_track"): ("3",)
+        for kind in (SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart)
+    },
     (ChatOptions, "presence_penalty"): (-1, -0.5),
 }
 """What is hostile elsewhere, and means something here."""

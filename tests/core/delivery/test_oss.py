@@ -344,7 +344,7 @@ def test_settings_that_cannot_work_are_refused():
     """V4 needs a region, and links have a longest life."""
     with pytest.raises(ConfigurationError, match="region"):
         OssSettings(bucket="b", endpoint="https://media.example.com")
-    with pytest.raises(ConfigurationError, match="7 days"):
+    with pytest.raises(ConfigurationError, match="604,800"):
         OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", link_seconds=8 * 86400)
     internal = OssSettings(bucket="b", endpoint="https://oss-ap-southeast-1-internal.aliyuncs.com")
     assert internal.region_name == "ap-southeast-1"

@@ -46,7 +46,7 @@ def waits(monkeypatch):
         told.append(seconds)
 
     monkeypatch.setattr("qwen_omni.client.time", SimpleNamespace(sleep=told.append))
-    monkeypatch.setattr("qwen_omni.client.asyncio", SimpleNamespace(sleep=note, to_thread=asyncio.to_thread))
+    monkeypatch.setattr("qwen_omni.client.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": note}))
     return told
 
 
