@@ -13,12 +13,12 @@ from typing import Any, get_args
 from pydantic import SecretStr
 
 from qwen_omni.connections import CallKey, ConnectionOptions
-from qwen_omni.errors import ConfigurationError, NoToolCallError
+from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
 from qwen_omni.headers import HiddenHeaders
 from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.responses import Response
+from qwen_omni.responses import Response, read_arguments
 from qwen_omni.structured.ask import json_mode
 
 CALL_FIELDS = (
@@ -83,8 +83,18 @@ class Plan:
     notes: dict[str, str] = field(default_factory=dict)
 
     def check(self, response: Response) -> Response:
-        """Give the answer back, or raise `NoToolCallError` if a tool had to be called and none was."""
-        if self.must_call and not response.tool_calls:
+        """Return an answer in which a tool is called, where one must be.
+
+        Raises:
+            NoToolCallError: none was called.
+            TruncatedAnswerError: the answer was cut before the arguments of a call were complete.
+            ToolArgumentsError: no call has arguments that can be read.
+        """
+        if not self.must_call:
+            return response
+        if response.tool_calls:
+            _check_arguments(response)
+        else:
             names = ", ".join(tool.name for tool in self.request.options.tools)
             raise NoToolCallError(
                 f"The model was to call one of its tools ({names}) and called none, asked twice. Ask more plainly, "
@@ -92,6 +102,29 @@ class Plan:
                 partial=response,
             )
         return response
+
+
+def _check_arguments(response: Response) -> None:
+    """Raise if no call can be carried out: agents take such an answer for their last, and end without a result."""
+    wrong = [read for call in response.tool_calls if isinstance(read := read_arguments(call.arguments), str)]
+    if len(wrong) < len(response.tool_calls):
+        return
+    first = response.tool_calls[0]
+    if response.finish_reason in ("length", "content_filter"):
+        error = TruncatedAnswerError(
+            f"The answer was cut ({response.finish_reason}) inside the arguments of {first.name!r}, after "
+            f"{len(first.arguments):,} characters. Allow more (max_tokens), or ask for less.",
+            partial=response,
+            text=first.arguments,
+            reason=response.finish_reason,
+        )
+        error.usages = () if response.usage is None else (response.usage,)
+        raise error
+    raise ToolArgumentsError(
+        f"The model called {first.name!r} with arguments that cannot be read. {wrong[0]}",
+        name=first.name,
+        arguments=first.arguments,
+    )
 
 
 def plan_call(

@@ -31,6 +31,7 @@ class Insisting:
     def __init__(self) -> None:
         self._held: list[Delta] = []
         self._before: Usage | None = None
+        self._answer = ResponseBuilder()
         self.called = False
         """Whether a tool call has come."""
 
@@ -38,6 +39,7 @@ class Insisting:
         """Take one delta in and give those that may be seen."""
         if isinstance(delta, UsageDelta) and self._before is not None:
             delta = UsageDelta(add_usage(self._before, delta.usage))
+        self._answer.add(delta)
         if self.called:
             return [delta]
         self._held.append(delta)
@@ -46,13 +48,14 @@ class Insisting:
         self.called = True
         return self._held
 
+    @property
+    def answer(self) -> Response:
+        """The answer as far as it has come."""
+        return self._answer.build()
+
     def again(self) -> Response:
         """Forget an answer that called nothing, but not what it used; gives that answer."""
-        refused = ResponseBuilder()
-        for delta in self._held:
-            refused.add(delta)
-        self._held = []
-        answer = refused.build()
+        answer, self._answer, self._held = self.answer, ResponseBuilder(), []
         self._before = answer.usage or self._before
         return answer
 
@@ -83,6 +86,7 @@ def stream(client: "OmniClient", plan: Plan) -> Generator[Delta, None, None]:
         for delta in client.stream(plan.request):
             yield from insisting.take(delta)
         if insisting.called:
+            plan.check(insisting.answer)
             return
         refused = insisting.again()
     plan.check(refused)
@@ -99,7 +103,10 @@ async def astream(client: "AsyncOmniClient", plan: Plan) -> AsyncGenerator[Delta
                     continue
                 for shown in insisting.take(delta):
                     yield shown
-        if insisting.called or not plan.must_call:
+        if not plan.must_call:
+            return
+        if insisting.called:
+            plan.check(insisting.answer)
             return
         refused = insisting.again()
     plan.check(refused)

@@ -18,7 +18,7 @@ from langchain_qwen_omni import (
     caption_chain,
 )
 from qwen_omni import CaptionSyntaxError, TruncatedAnswerError, TruncatedAnswerWarning
-from qwen_omni.errors import QwenOmniError
+from qwen_omni.errors import QwenOmniError, ToolArgumentsError
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
 from qwen_omni.standin.nearly import NearlyRight
 from qwen_omni.standin.truth import TruthMedia, make_video
@@ -226,3 +226,23 @@ async def test_a_bad_answer_tells_what_it_cost(
     assert len(wrong.value.usages) == len(service.requests) == (1 if streamed else 2)
     spent = sum(usage.output_tokens for usage in wrong.value.usages)
     assert spent == ledger.ledger.total.tokens.text_out > 0
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("tools", [[Clip], [Clip, Log]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("finish", "error"),
+    [("length", TruncatedAnswerError), ("content_filter", TruncatedAnswerError), ("tool_calls", ToolArgumentsError)],
+)
+async def test_a_call_that_must_come_and_cannot_be_read_is_an_error(
+    finish: str, error: type[Exception], tools: list[Any], streamed: bool, llm: ChatQwenOmni, service: Standin
+) -> None:
+    """An agent takes a message without a readable call for its last, and would end without a result."""
+    service.script.reply(cut_call(finish))
+    bound = llm.bind_tools(tools, tool_choice="any")
+    with pytest.raises(error, match="'Clip'"):
+        await (_last(bound, "Cats, as json.") if streamed else bound.ainvoke("Cats, as json."))
+    assert len(service.requests) == 1
+    service.script.reply(cut_call(finish))
+    free = await llm.bind_tools(tools).ainvoke("Cats, as json.")
+    assert [call["args"] for call in free.invalid_tool_calls] == [CUT]
