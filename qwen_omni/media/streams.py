@@ -63,6 +63,7 @@ _MEDIA_TYPES = {
 _INDEXED = frozenset({
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "wav", "w64", "aiff", "caf", "au", "mxf",
 })  # fmt: skip
+_UNSIGNED = "matroska,webm"  # FFmpeg reads no times below zero there
 _PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
 _PROMISE = Fraction(1, 2)  # seconds that may be missing of them
 _THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
@@ -108,6 +109,11 @@ def probe_stream(
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
             facts |= {"origin": _origin(container, track), "duration": _told_duration(container)}
             format_name = container.format.name
+        if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
+            raise UnreadableMediaError(
+                f"its clock begins at {float(facts['origin']):,.2f} s, and what lies before zero has no times in "
+                "Matroska; repair it with `ffmpeg -i FILE -c copy -avoid_negative_ts make_zero repaired.mkv`"
+            )
         if format_name in _BARE:
             with open_container(file, size_bytes, watch=watch) as container:
                 facts |= _counted(container, watch)
@@ -145,6 +151,8 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
     if format_name == "mp3":
         return not ends_as_told(file, size_bytes)
     if format_name not in _INDEXED or duration is None:
+        return True
+    if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file tells where it ends
         return True
     return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
 

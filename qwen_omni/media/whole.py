@@ -95,20 +95,31 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
 
 
 def _mp4_end(file: IO[bytes], size_bytes: int) -> int:
-    """Tell where the payloads of an MP4 end that its index tells of.
+    """Return where the payloads of an MP4 end that its index tells of; each fragment has an index of its own.
 
-    Where fragments follow the index there is no such promise: each has an index of its own.
+    Raises:
+        UnreadableMediaError: a fragment is cut, as of a recorder that crashed; or another file is joined to it.
     """
-    indexed = False
+    indexed = fragments = False
     for kind, begin, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST):
         if indexed and kind == b"ftyp":
             refuse_second(begin - 8, size_bytes)
         indexed = indexed or kind == b"moov"
+        fragments = fragments or kind == b"moof"
         if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
+            if fragments:
+                _refuse_cut_fragment(end - size_bytes)
             return end
-        if kind == b"moof" or end >= size_bytes:
+        if end >= size_bytes:
             break
     return 0
+
+
+def _refuse_cut_fragment(missing: int) -> NoReturn:
+    raise UnreadableMediaError(
+        f"its last fragment lacks {missing:,} bytes; copy or download it again, whole, or keep what is there with "
+        "`ffmpeg -i FILE -c copy whole.mp4`"
+    )
 
 
 def _matroska_end(file: IO[bytes], size_bytes: int) -> int:

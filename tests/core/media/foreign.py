@@ -97,7 +97,14 @@ _QUARTERS = "".join(
 )
 _H = (range(4), range(4, 8))
 
+_PIECES = f"{FF} -i a.mp4 {X264} -g 20 -c:a copy -f hls -hls_time 2 -hls_segment_type fmp4 -hls_segment_filename 'fs%d.m4s' l.m3u8; "
+_FRAGMENTS = f"{FF} -i a.mp4 {X264} -g 20 -c:a copy -movflags frag_keyframe+empty_moov"
+
 VIDEO = (
+    film("MP4 of fragments (OBS, streaming)", "dash.mp4", f"{_FRAGMENTS}+default_base_moof dash.mp4"),
+    broken("MP4 of fragments, cut (a recorder that crashed)", "crash.mp4", f"{_FRAGMENTS} 1.mp4; head -c 30000 1.mp4 > crash.mp4", r"its last fragment lacks [\d,]+ bytes"),
+    film("MP4 of fragments, the second piece of a stream", "piece.mp4", f"{_PIECES} cat init.mp4 fs1.m4s > piece.mp4", first=2, last=4),
+    broken("Matroska whose clock begins before zero", "neg.mkv", f"{FF} -ss 2.33 -i a.mp4 -c copy -avoid_negative_ts disabled neg.mkv", "its clock begins at -2.33 s"),
     film("MPEG-TS, one key frame", "a.ts", f"{FF} -i a.mp4 -c copy a.ts"),
     film("MPEG-TS, a key frame every 2 s", "g.ts", f"{FF} -i a.mp4 -g 20 {TS} g.ts"),
     film("MPEG-TS of the newest ffmpeg", "n.ts", f"{NEW} -i a.mp4 -g 20 {TS} n.ts"),
@@ -262,6 +269,8 @@ def _result(row: Row) -> str:
         return "refused, with the number of missing bytes"
     if row.refused == _TWO:
         return "refused: two files in one, with both lengths"
+    if row.refused.startswith("its clock"):
+        return "refused, with the second and the command that repairs it"
     if row.refused:
         return "refused, with what is missing or too much"
     return (
