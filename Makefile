@@ -3,7 +3,6 @@
 
 PYTHON ?= python3
 VENV := .venv
-VENV2 := .venv-openai2
 PEERS := .venv-peers
 PEERS2 := .venv-peers-llama-index
 BIN := $(VENV)/bin
@@ -12,7 +11,7 @@ EXTRAS := langchain,cli,standin
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-openai2 test-newest test-lowest check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
 
 help:  ## what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -37,31 +36,21 @@ $(VENV)/.docs: $(VENV)/.check
 	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
-$(VENV2)/.test: pyproject.toml
-	$(PYTHON) -m venv $(VENV2)
-	$(VENV2)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV2)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group test --group test-llama-index 'openai<3'
-	@touch $@
-
 demo: $(VENV)/.demo  ## make a video of five minutes, summarise it, check what comes back
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test  ## the fast suite
 	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
-# The connection, the adapters that hand the SDK's errors on, and everything that must not leak through it. LlamaIndex's
-# own packages for OpenAI ask for version 2.
-WITH_SDK := tests/core/test_client.py tests/core/test_quirks.py tests/core/test_retry.py tests/langchain \
-  tests/llama_index tests/test_hostile.py tests/test_secrets.py
-
-test-openai2: $(VENV2)/.test  ## the tests of whatever touches the openai SDK, on its version 2
-	$(VENV2)/bin/python -m pytest $(SPREAD) -m 'not slow' $(WITH_SDK)
+# Version 2 of the openai SDK, which LlamaIndex's own packages for OpenAI ask for, is the lowest that is allowed: with
+# the core come the adapters, which hand its errors on, and everything that must not leak through it.
+LOWEST := tests/core tests/cli tests/langchain tests/llama_index tests/test_hostile.py tests/test_secrets.py
 
 test-newest: $(VENV)/.check  ## the fast suite on the newest Python installed, with the newest of every dependency
 	$(BIN)/python scripts/versions.py newest $(SPREAD) -m 'not slow'
 
-test-lowest: $(VENV)/.check  ## the core suite on the lowest versions that pyproject.toml allows
-	$(BIN)/python scripts/versions.py lowest $(SPREAD) -m 'not slow' tests/core tests/cli
+test-lowest: $(VENV)/.check  ## the core suite and the adapters on the lowest versions that pyproject.toml allows
+	$(BIN)/python scripts/versions.py lowest $(SPREAD) -m 'not slow' $(LOWEST)
 
 test-slow: $(VENV)/.test  ## what moves much, takes long, or kills processes
 	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long'
@@ -69,7 +58,7 @@ test-slow: $(VENV)/.test  ## what moves much, takes long, or kills processes
 test-long: $(VENV)/.test  ## hours of media and hundreds of megabytes; not part of CI
 	$(BIN)/python -m pytest $(SPREAD) -m long
 
-check: lint types contracts test test-newest test-lowest test-slow test-openai2 mutants docs wheels  ## all that CI runs
+check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## all that CI runs
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
@@ -140,4 +129,4 @@ fix: $(VENV)/.check  ## put the style right
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and what was made
-	rm -rf $(VENV) $(VENV2) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
