@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from langchain_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
     from langchain_qwen_omni.long_video import LongVideoChain as LongVideoChain
     from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
-    from langchain_qwen_omni.tools import QwenOmniToolkit as QwenOmniToolkit
+    from langchain_qwen_omni.tools import (
+        TOOL_PROGRESS_EVENT as TOOL_PROGRESS_EVENT,
+        QwenOmniToolkit as QwenOmniToolkit,
+    )
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
@@ -38,6 +41,7 @@ _HOMES = {
     "QwenOmniMediaParser": "langchain_qwen_omni.document_loaders",
     "QwenOmniToolkit": "langchain_qwen_omni.tools",
     "QwenOmniVideoLoader": "langchain_qwen_omni.document_loaders",
+    "TOOL_PROGRESS_EVENT": "langchain_qwen_omni.tools",
     "TimedCaptions": "qwen_omni.captions.timed",
     "UsageLedgerHandler": "langchain_qwen_omni.ledger",
     "VideoCaption": "qwen_omni.captions.models",

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     )
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
     from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
-    from llama_index_qwen_omni.tool_spec import QwenOmniToolSpec as QwenOmniToolSpec
+    from llama_index_qwen_omni.tool_spec import (
+        QwenOmniToolProgress as QwenOmniToolProgress,
+        QwenOmniToolSpec as QwenOmniToolSpec,
+    )
     from qwen_omni.captions.models import VideoCaption as VideoCaption
     from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
@@ -35,6 +38,7 @@ _HOMES = {
     "NoToolCallError": "qwen_omni.errors",
     "QwenOmni": "llama_index_qwen_omni.llm",
     "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",
+    "QwenOmniToolProgress": "llama_index_qwen_omni.tool_spec",
     "QwenOmniToolSpec": "llama_index_qwen_omni.tool_spec",
     "QwenOmniVideoReader": "llama_index_qwen_omni.readers",
     "TimedCaptions": "qwen_omni.captions.timed",

@@ -28,7 +28,7 @@ class QwenOmniToolProgress(BaseEvent):
     Example:
         from llama_index.core.instrumentation import get_dispatcher
         from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-        from llama_index_qwen_omni.tool_spec import QwenOmniToolProgress
+        from llama_index_qwen_omni import QwenOmniToolProgress
 
         class Shown(BaseEventHandler):
             def handle(self, event, **kwargs):
