@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni import (
+    APIConnectionError,
     AsyncOmniClient,
     ChatOptions,
     ChatRequest,
@@ -330,6 +331,24 @@ def used(held):
             assert held.settings.with_key()
         case _:
             held.invoke("Hi")
+
+
+@pytest.mark.parametrize("model", [ChatQwenOmni, QwenOmni])
+def test_locals_of_a_traceback_tell_no_header(model):
+    """Loggers of errors write the locals of every frame."""
+    llm = model(
+        api_key=KEY,
+        base_url="http://127.0.0.1:9/v1",
+        extra_headers={"X-Token": "hidden-1"},
+        max_retries=0,
+        thinking=False,
+    )
+    with pytest.raises(APIConnectionError) as caught:
+        llm.invoke("Hi") if isinstance(llm, ChatQwenOmni) else llm.complete("Hi")
+    told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "_connection.post(call)" in told
+    assert "hidden-1" not in told
+    assert KEY not in told
 
 
 def test_a_bound_key_is_not_pickled(monkeypatch, service):

@@ -13,7 +13,7 @@ import socket
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
@@ -42,7 +42,7 @@ class Call:
     """One request, ready to be sent."""
 
     body: RequestBody
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # they may hold secrets, and tracebacks may show locals
 
 
 @functools.cache
