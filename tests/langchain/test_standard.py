@@ -57,6 +57,7 @@ class TestUnit(ChatModelUnitTests):
         super().test_serdes(model, snapshot)
 
 
+@pytest.mark.filterwarnings("ignore:cache_control has no effect")  # the suite marks a message, as for Anthropic
 class Suite(VideoInputTests, ChatModelIntegrationTests):
     """Every answer that a program can ask for, through every entry point, for the profile named by `profiled`."""
 
