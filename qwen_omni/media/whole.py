@@ -55,7 +55,7 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
     """
     file.seek(0)
     head = file.read(16)
-    slack = 0
+    slack, in_fragments = 0, False
     if head.startswith(_EBML):
         end = _matroska_end(file, size_bytes)
     elif head.startswith(b"RIFF") and head[8:12] == b"AVI ":
@@ -65,12 +65,13 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
     elif (audio := _audio_end(file, head, size_bytes)) is not None:
         end, slack = audio
     else:
-        end = _mp4_end(file, size_bytes)
+        end, in_fragments = _mp4_end(file, size_bytes)
     file.seek(0)
     if end > size_bytes + slack:
+        rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
         raise UnreadableMediaError(
             f"its headers are of a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
-            "copy or download it again, whole"
+            f"copy or download it again, whole{rest}"
         )
 
 
@@ -94,11 +95,11 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
     )
 
 
-def _mp4_end(file: IO[bytes], size_bytes: int) -> int:
-    """Return where the payloads of an MP4 end that its index tells of; each fragment has an index of its own.
+def _mp4_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool]:
+    """Return where the indexed payloads of an MP4 end, and whether they lie in fragments, each with its own index.
 
     Raises:
-        UnreadableMediaError: a fragment is cut, as of a recorder that crashed; or another file is joined to it.
+        UnreadableMediaError: another file is joined to it.
     """
     indexed = fragments = False
     for kind, begin, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST):
@@ -107,19 +108,10 @@ def _mp4_end(file: IO[bytes], size_bytes: int) -> int:
         indexed = indexed or kind == b"moov"
         fragments = fragments or kind == b"moof"
         if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
-            if fragments:
-                _refuse_cut_fragment(end - size_bytes)
-            return end
+            return end, fragments
         if end >= size_bytes:
             break
-    return 0
-
-
-def _refuse_cut_fragment(missing: int) -> NoReturn:
-    raise UnreadableMediaError(
-        f"its last fragment lacks {missing:,} bytes; copy or download it again, whole, or keep what is there with "
-        "`ffmpeg -i FILE -c copy whole.mp4`"
-    )
+    return 0, False
 
 
 def _matroska_end(file: IO[bytes], size_bytes: int) -> int:

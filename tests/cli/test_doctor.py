@@ -42,8 +42,8 @@ LINK_LINES = (
     "address", "expiry", "host", "redirect", "connection", "answer", "Content-Length", "Content-Type", "range",
 )  # fmt: skip
 ACCOUNT_LINES = (
-    "key", "model", "service", "temporary store", "bucket: write", "bucket: link", "bucket: delete", "bucket: private",
-    "bucket",
+    "proxy", "key", "model", "service", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
+    "bucket: private", "bucket",
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_a_good_account(doctor: Said, account: Standin) -> None:
     assert status == 0
     assert {verdict for verdict, _, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "address", "key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
+        "address", "proxy", "key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
         "bucket: private",
     ]  # fmt: skip
     assert "files up to 1,024 MiB for qwen3.8-omni-flash" in found["temporary store"][1]

@@ -44,4 +44,4 @@ def test_schema_as_dictionary_by_function_calling() -> None:
     schema = {"title": "Fact", "description": "A fact.", "type": "object", "properties": {"fact": {"type": "string"}}}
     structure = plan_structure(schema, "function_calling", strict=None)
     assert structure.options["tool_choice"] == "Fact"
-    assert type(structure.parser).__name__ == "JsonOutputKeyToolsParser"
+    assert type(structure.parser).__name__ == "ToolCallOutputParser"

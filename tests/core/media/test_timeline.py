@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import av
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.look import as_source, look_at
@@ -57,6 +57,7 @@ def test_whatever_the_clocks_are_joined_pieces_last_as_long_as_all_of_them(piece
     for begin, count in pieces:
         hole = 0 if last is None else begin - last
         broken = last is not None and (begin > last - 100 + 10_000 or begin < last - 200)
+        assume(broken or hole >= 0)  # a small step back is an overlap, not a break
         expected += count * 100 + (0 if broken or last is None else hole)
         packets += run(begin, count, at)
         at, last = at + 10 * count, begin + 100 * count

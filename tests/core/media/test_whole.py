@@ -62,7 +62,7 @@ WHOLENESS = {  # and how many bytes are missing
     "MP4, something else cut behind its payload": (INDEX + PAYLOAD + box("uuid", bytes(9), size=2**30), 0),
     "MP4, payload up to the end": (INDEX + numbers(0) + b"mdat" + bytes(50), 0),
     "MP4, fragments of a live recording, the last one cut": (
-        box("moov", track(0)) + fragment(0, 3) + PAYLOAD[:-50], 0,
+        box("moov", track(0)) + fragment(0, 3) + PAYLOAD[:-50], 50,
     ),
     "MP4, no index yet": (PAYLOAD[:-50], 0),
     "Matroska": (matroska(FILM, element(CUES, bytes(9))), 0),

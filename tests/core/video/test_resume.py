@@ -95,7 +95,7 @@ OTHER = {
 SAME = {
     "text_model": "qwen-flash", "concurrency": 3, "max_gaps": 4, "step_retries": 1, "retry_seconds": 1.0, "rpm": 5,
     "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1, "reuse_unverified": True,
-    "allow_truncated": True,
+    "allow_truncated": True, "audio_track": "mix",  # of one track
 }  # fmt: skip
 
 
