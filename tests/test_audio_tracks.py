@@ -28,6 +28,8 @@ from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import make_audio, make_video
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is said?"
 SHORT = {"single_call_seconds": 0, "segment_seconds": 8, "overlap": 0, "checkpoint": False}
 TRACKS = ["auto", 1, "mix"]

@@ -24,6 +24,8 @@ from qwen_omni.standin.nearly import NearlyRight
 from qwen_omni.standin.truth import TruthMedia, make_video
 from tests.contracts.nearly_right import EVERY_WAY, Clip, Log, check_door
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "A clip about cats, please, as JSON."
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("llama_index.core")
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse

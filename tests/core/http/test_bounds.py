@@ -20,6 +20,8 @@ from qwen_omni.wire.stream import StreamState
 from tests.core.http.rawserver import RawServer, answer, endless
 from tests.core.quirks.frames import ROLE, STOP, USAGE, events, speech, text
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-0123456789abcdef"
 HELLO = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
 MB = 2**20

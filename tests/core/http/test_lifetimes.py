@@ -20,6 +20,8 @@ from qwen_omni.flow import Request, ask
 from qwen_omni.http.flows import arun, run
 from tests.core.http.rawserver import RawServer, answer
 
+pytestmark = pytest.mark.slow
+
 HELLO = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
 ROOT = Path(__file__).parents[3]
 

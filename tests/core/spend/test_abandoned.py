@@ -18,6 +18,8 @@ from qwen_omni.spend.ledger import UsageLedger
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin import Fault
 
+pytestmark = pytest.mark.slow
+
 MODEL = "qwen3.5-omni-flash"
 HELLO = ChatRequest(model=MODEL, messages=(user("Say hello."),), options=ChatOptions(max_tokens=100))
 

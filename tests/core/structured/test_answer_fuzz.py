@@ -19,6 +19,8 @@ from qwen_omni.video.joining import JoinAnswer
 from qwen_omni.video.notes import SegmentAnswer, WholeAnswer, to_notes
 from qwen_omni.video.questioning import AnswerAnswer, FindingsAnswer
 
+pytestmark = pytest.mark.slow
+
 
 class Loose(TypedDict, total=False):
     """What a caller may ask for."""

@@ -129,6 +129,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", STEPS)
 async def test_every_step_of_a_tool_is_told(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Every number is above the one before and below the total, and no place of this machine is in the words."""
@@ -330,6 +331,7 @@ def until_asked(standin: Standin, count: int = 1) -> None:
         threading.Event().wait(0.02)
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, settings: Settings) -> None:
     """`notifications/cancelled`: the call ends at once although its answer is ten minutes away; no answer is sent.
 
@@ -362,6 +364,7 @@ def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, 
     assert len(standin.requests) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["ask_video", "summarize_video", "find_moment"])
 def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""

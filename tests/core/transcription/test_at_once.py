@@ -135,6 +135,7 @@ def test_a_task_whose_record_cannot_be_used_is_paid_once(
     assert path.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_task_whose_record_is_locked_is_paid_once(
     ask: Ask, recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
 ) -> None:

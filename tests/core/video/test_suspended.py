@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
@@ -23,6 +25,8 @@ from qwen_omni.video.reading import aiter_notes, iter_notes
 from qwen_omni.video.summarizing import stream_summary, summarize
 from qwen_omni.work_store import owners, sqlite
 from tests.core.video.conftest import asked_segments, codes_of
+
+pytestmark = pytest.mark.slow
 
 OPTIONS = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", retry_seconds=0.0, concurrency=2)
 HALF = """
