@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 pytest.importorskip("llama_index.core")
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -22,6 +20,8 @@ from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.nearly import NearlyRight
 from qwen_omni.standin.truth import TruthMedia, make_video
 from tests.contracts.nearly_right import EVERY_WAY, Clip, Log, check_door
+
+pytestmark = pytest.mark.slow
 
 ABOUT = PromptTemplate("A clip about cats, please.")
 CUT = '{"title": "Cats", "places": ["a ki'
