@@ -189,8 +189,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _lacking(error: BaseException, path: Path | None, *, writing: bool) -> str | None:
-    if isinstance(error, MemoryError):
-        return "memory"
+    if isinstance(error, MemoryError) and getattr(error, "errno", None) is None:
+        return "memory"  # FFmpeg's own, which has a number, also stands for sizes that a damaged file claims
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "threads"
     number = getattr(error, "errno", None)

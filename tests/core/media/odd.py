@@ -232,11 +232,11 @@ def recording(name: str, codec: str, *, rate=24_000, layout="mono", container=No
 
 
 def gif(folder: Path) -> TruthMedia:
-    """Make an animation of three pictures."""
-    codes = truth.draw_codes(3, 7)
+    """Make an animation of a picture a second."""
+    codes = truth.draw_codes(SECONDS, 7)
     pictures = [Image.fromarray(truth.draw_picture(code, at, (320, 180))) for at, code in enumerate(codes)]
-    pictures[0].save(folder / "a.gif", save_all=True, append_images=pictures[1:], duration=500)
-    return TruthMedia(path=folder / "a.gif", codes=codes[:1], duration=0, size=(320, 180))
+    pictures[0].save(folder / "a.gif", save_all=True, append_images=pictures[1:], duration=1000)
+    return TruthMedia(path=folder / "a.gif", codes=codes, duration=SECONDS, size=(320, 180))
 
 
 def surround(folder: Path) -> TruthMedia:
