@@ -6,6 +6,7 @@ seed 7 on the whole files of a folder. The same seed and files always give the s
 
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import queue
@@ -204,6 +205,7 @@ def main(folder: str, first: str, stop: str, step: str) -> None:
             _tell({"seed": seed, "refused": refused, "memory": most_memory(), "cpu": round(cpu, 3)})
     fine = (str(allowed), "/dev/", "/proc/")
     outside = [name for name in names if not name.isdigit() and not name.startswith(fine)]
+    gc.collect()  # an error whose traceback refers to itself holds a temporary file until then
     left = sorted({path.name for path in allowed.iterdir()} - {"lock"})
     outside = [name for name in outside if not name.endswith((".py", ".pyc", ".so"))]
     _tell({"opened": outside + left})
