@@ -5,24 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from qwen_omni import MediaTools, Settings
-from qwen_omni.standin import Script, Standin
+from qwen_omni.standin import Standin
 from tests.core.tools.places import Place, make_place
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[Standin]:
+@pytest.fixture
+def standin() -> Iterator[Standin]:
+    """A stand-in of the test's own: a request that a cancelled call left on its way must not reach the next test."""
     with Standin() as service:
         service.tasks.polls_until_done = 0
         yield service
-
-
-@pytest.fixture
-def standin(running: Standin) -> Standin:
-    """A stand-in with empty logs."""
-    running.clear()
-    running.tasks.clear()
-    running.script = Script()
-    return running
 
 
 @pytest.fixture(scope="session")
