@@ -7,6 +7,8 @@ PEERS := .venv-peers
 PEERS2 := .venv-peers-llama-index
 BIN := $(VENV)/bin
 EXTRAS := langchain,cli,standin
+# Tests start hundreds of Python processes: bytecode is cached even where the shell turns that off.
+export PYTHONDONTWRITEBYTECODE :=
 # One more than there are cores: some tests wait for a process or a connection.
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
