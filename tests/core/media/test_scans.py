@@ -3,6 +3,7 @@
 import io
 import subprocess
 
+import PIL
 import pytest
 from PIL import Image
 
@@ -68,6 +69,8 @@ def test_a_large_picture_may_have_fewer_scans(monkeypatch):
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"])  # AVIF is read in one piece
 def test_decoding_ends_when_the_time_is_up(monkeypatch, form):
     """Each decoder reads through the clock: one that is late is stopped at its next read."""
+    if form == "WEBP" and PIL.__version__ < "12":
+        pytest.skip("Pillow 11 reads WebP in one piece")
     file = io.BytesIO()
     try:
         Image.effect_noise((640, 480), 60).convert("RGB").save(file, form)
