@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ContextOverflowError as ContextOverflowError,
         DeliveryError as DeliveryError,
         InvalidRequestError as InvalidRequestError,
+        LocalNetworkError as LocalNetworkError,
         LocalResourceError as LocalResourceError,
         MediaDoesNotFitError as MediaDoesNotFitError,
         MediaDownloadTimeoutError as MediaDownloadTimeoutError,
@@ -203,8 +204,8 @@ _HOMES = {
     "qwen_omni.errors": """
         APIConnectionError APIError APITimeoutError AccountError AuthenticationError
         CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
-        LocalResourceError MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
-        MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
+        LocalNetworkError LocalResourceError MediaDoesNotFitError MediaDownloadTimeoutError MediaError
+        MediaOutsideRootError MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
         ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError
         TooManyGapsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError UnsupportedMediaError
         NoToolCallError ToolArgumentsError

@@ -23,7 +23,7 @@ from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, Qwen
 from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, read_up_to, tls
 from qwen_omni.http.flows import package_version
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.proxies import proxy_for
+from qwen_omni.proxies import network_fault, proxy_for, through_proxy
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -67,7 +67,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         if isinstance(ours, QwenOmniError):
             return ours.with_traceback(None)
     cause = error.__cause__ or error
-    fault = machine_fault(error, f"connect to {settings.base_url}")
+    fault = machine_fault(error, f"connect to {settings.base_url}") or network_fault(error, settings.base_url)
     if fault is not None:
         return fault.with_traceback(None)
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
@@ -79,12 +79,13 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
         return APITimeoutError(
             f"No answer: nothing came for {settings.read_timeout:g} s (read_timeout) or no connection was made within "
-            f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}"
+            f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}{through_proxy(settings.base_url)}"
         )
     words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    proxy = proxy_for(settings.base_url)
-    through = f" through the proxy {proxy.shown} ({proxy.variable})" if proxy is not None else ""
-    return APIConnectionError(f"The connection to {settings.base_url}{through} failed ({words}).")
+    return APIConnectionError(
+        f"The connection to {settings.base_url}{through_proxy(settings.base_url)} failed ({words}). Check the network "
+        "and base_url, or try again later."
+    )
 
 
 @contextlib.contextmanager

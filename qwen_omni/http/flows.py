@@ -18,7 +18,7 @@ from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advanc
 from qwen_omni.http.clients import aread_up_to, read_up_to, tls
 from qwen_omni.http.public import PUBLIC, PublicHosts, at_address
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.proxies import ProxyChoice, proxy_for
+from qwen_omni.proxies import ProxyChoice, network_fault, proxy_for, through_proxy
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 
@@ -177,16 +177,21 @@ def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
     where = redact(step.url).partition("?")[0]
-    fault = machine_fault(error, f"connect to {where}")
+    fault = machine_fault(error, f"connect to {where}") or network_fault(error, step.url)
     if fault is not None:
         return fault
     if not isinstance(error, _WEB):
         raise error  # of what reads the body: not the connection's
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    failure = APIConnectionError(f"The connection to {where} failed ({words}).")
+    through = through_proxy(step.url)
+    failure = APIConnectionError(
+        f"The connection to {where}{through} failed ({words}). Check the network, or try again later."
+    )
     if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
-        failure = APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
+        failure = APITimeoutError(f"{where} gave no answer{through} for {settings.read_timeout:g} s (read_timeout).")
     elif isinstance(error, httpx2.TimeoutException):
-        failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
+        failure = APITimeoutError(
+            f"{where} could not be reached{through} in {settings.connect_timeout:g} s (connect_timeout)."
+        )
     failure.sent = not isinstance(error, _UNSENT)
     return failure

@@ -170,7 +170,7 @@ def recorded() -> list[bytes]:
     return [body for body in found if body.startswith(b"data:") and len(body) < 20_000]
 
 
-def mutated(stream: bytes, draw: random.Random) -> bytes:
+def mutated(stream: bytes, draw: random.Random) -> bytes:  # noqa: PLR0911  (a way each)
     """Damage a stream: a payload, its prefix, or where it is cut into lines."""
     at = draw.randrange(len(stream))
     before, after = stream[:at], stream[at + 1 :]
