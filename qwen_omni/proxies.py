@@ -100,11 +100,11 @@ def _is_of_proxy(found: list[BaseException]) -> bool:
 
 
 def _words(found: list[BaseException]) -> str:
-    """Return the words of the first cause that has any; the system's own are the clearest."""
+    """Return the system's own words, else those of the innermost cause that has any."""
     told = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
-    return (
-        told.strerror or "" if told is not None else next((str(one) for one in found if str(one)), "no further words")
-    )
+    if told is not None:
+        return str(told.strerror)
+    return next((str(one) for one in reversed(found) if str(one)), "no further words")
 
 
 def is_loopback(host: str) -> bool:

@@ -222,37 +222,37 @@ def no_server(*_: object, **__: object) -> None:
     raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
-async def outcome(door: str, settings: Settings) -> errors.QwenOmniError:
-    """Ask by one of the ways to the service; return the error."""
+async def go(door: str, settings: Settings) -> None:
+    """Ask by one of the ways to the service, or to a link."""
     link = ask(Request(method="GET", url="http://model.invalid/x"))
     public = ask(Request(method="GET", url="http://model.invalid/x", public=True))
+    client, aclient = OmniClient(settings), AsyncOmniClient(settings)
+    oss = OssSettings(bucket="bucket", endpoint="http://model.invalid", region="cn-x", credentials=credentials())
+    match door:
+        case "chat":
+            client.complete(HELLO)
+        case "chat, streamed":
+            list(client.stream(HELLO))
+        case "asynchronous chat":
+            await aclient.complete(HELLO)
+        case "asynchronous chat, streamed":
+            assert not [delta async for delta in aclient.stream(HELLO)]
+        case "native route":
+            run(link, settings)
+        case "asynchronous native route":
+            await arun(link, settings)
+        case "link":
+            run(public, settings)
+        case "asynchronous link":
+            await arun(public, settings)
+        case "bucket":
+            OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=1.0).write("p/a.txt", b"a")
+
+
+async def outcome(door: str, settings: Settings) -> errors.QwenOmniError:
+    """Ask; return the error."""
     with pytest.raises(errors.QwenOmniError) as caught:
-        match door:
-            case "chat":
-                with OmniClient(settings) as client:
-                    client.complete(HELLO)
-            case "chat, streamed":
-                with OmniClient(settings) as client:
-                    list(client.stream(HELLO))
-            case "asynchronous chat":
-                async with AsyncOmniClient(settings) as client:
-                    await client.complete(HELLO)
-            case "asynchronous chat, streamed":
-                async with AsyncOmniClient(settings) as client:
-                    assert not [delta async for delta in client.stream(HELLO)]
-            case "native route":
-                run(link, settings)
-            case "asynchronous native route":
-                await arun(link, settings)
-            case "link":
-                run(public, settings)
-            case "asynchronous link":
-                await arun(public, settings)
-            case "bucket":
-                oss = OssSettings(
-                    bucket="bucket", endpoint="http://model.invalid", region="cn-x", credentials=credentials()
-                )
-                OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=1.0).write("p/a.txt", b"a")
+        await go(door, settings)
     return caught.value
 
 
