@@ -116,7 +116,7 @@ class LongVideoWorkflow(Workflow):
     def run(self, *arguments: Any, **others: Any) -> WorkflowHandler:
         """Start a run, see `Workflow.run`; it ends when the task that starts it is cancelled."""
         handler: Any = super().run(*arguments, **others)
-        if type(handler) is WorkflowHandler and not isinstance(handler, asyncio.Future):
+        if not isinstance(handler, asyncio.Future) and type(handler) is WorkflowHandler:
             handler.__class__ = _Handler
         caller = asyncio.current_task()
         for owner in (caller, handler):  # older versions' handlers are futures

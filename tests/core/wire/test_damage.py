@@ -317,3 +317,60 @@ def test_odd_values_raise_nothing_foreign():
 def test_many_odd_values_raise_nothing_foreign():
     """20,000 chunks and plain answers with a value of another type, size or name: sense, or an error of ours."""
     fuzz_values(20_000, seed=7)
+
+
+# --- Answers in other shapes ---
+
+
+def several(*contents: str) -> dict:
+    return {"choices": [{"index": at, "delta": {"content": content}} for at, content in enumerate(contents)]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(events(ROLE, several("one", "two"), STOP, USAGE), id="in one chunk"),
+        pytest.param(
+            events(ROLE, text("one"), {"choices": [{"index": 1, "delta": {"content": "two"}}]}, STOP, USAGE),
+            id="in chunks of their own",
+        ),
+        pytest.param(
+            b'{"choices":[{"index":0,"message":{"content":"one"},"finish_reason":"stop"},'
+            b'{"index":1,"message":{"content":"two"},"finish_reason":"stop"}]}',
+            id="in a plain answer",
+        ),
+    ],
+)
+def test_several_answers_are_not_mixed(body):
+    """Their texts would come out as one; one answer is asked for."""
+    with pytest.raises(errors.APIError, match="more than one answer"):
+        read(body)
+
+
+@pytest.mark.parametrize("index", [None, 0, 1, "0", "x"])
+def test_one_answer_may_have_any_number(index):
+    """Some gateways count from 1, or write no number."""
+    chunks = ({"choices": [{"index": index, "delta": {"content": piece}}]} for piece in ("a", "b"))
+    end = {"choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]}
+    assert read(events(*chunks, end, USAGE)).text == "ab"
+
+
+def test_a_refusal_is_what_the_model_says():
+    """OpenAI's field beside the content; null in every other answer."""
+    assert read(events(ROLE, chunk({"content": None, "refusal": "No."}), STOP, USAGE)).text == "No."
+    assert read(events(ROLE, chunk({"content": "a", "refusal": None}), STOP, USAGE)).text == "a"
+
+
+def test_the_former_way_to_call_a_function_is_read():
+    """As old gateways stream it: name, then arguments in pieces, no id."""
+    pieces = ({"name": "f", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ": 1}"})
+    answer = read(events(ROLE, *(chunk({"function_call": one}) for one in pieces), chunk({}, "function_call"), USAGE))
+    assert [(one.name, one.arguments, bool(one.id)) for one in answer.tool_calls] == [("f", '{"a": 1}', True)]
+
+
+@pytest.mark.parametrize("function", [None, {}, {"name": None}, {"name": "", "arguments": None}])
+def test_a_call_of_no_function_is_an_error(function):
+    """It was announced by its id, and would be missing without a word."""
+    body = events(ROLE, chunk({"tool_calls": [{"index": 0, "id": "c1", "function": function}]}), STOP, USAGE)
+    with pytest.raises(errors.APIError, match="names no tool"):
+        read(body)
