@@ -172,6 +172,10 @@ class ChunkBuilder:
         return ChatGenerationChunk(message=message)
 
 
+_MISMATCHES = ("", "]", "}", '"]', '"}', '""]', '""}')
+"""Ends that fit nothing: behind an open object or list, inside a text, and behind a backslash in one."""
+
+
 def _unreadable_end(arguments: str) -> str:
     """Return what is put behind arguments that were cut, so that LangChain does not complete them; mostly nothing.
 
@@ -179,7 +183,7 @@ def _unreadable_end(arguments: str) -> str:
     """
     if isinstance(read_arguments(arguments), dict):
         return ""
-    return next((end for end in ("", "]", '"]', '""]') if not _is_completed(arguments + end)), "")
+    return next((end for end in _MISMATCHES if not _is_completed(arguments + end)), "")
 
 
 def _is_completed(arguments: str) -> bool:
