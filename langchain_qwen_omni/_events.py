@@ -5,7 +5,6 @@ LangChain's own bridge makes events out of chunks and keeps only the last piece 
 that of the bridge: all blocks finish when the answer does.
 """
 
-import json
 from typing import Any
 
 from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, to_usage
@@ -20,6 +19,7 @@ from qwen_omni.responses import (
     ThinkingDelta,
     ToolCallDelta,
     UsageDelta,
+    read_arguments,
 )
 
 Event = dict[str, Any]
@@ -49,15 +49,10 @@ class _Block:
 
 def _finished_call(start: dict[str, Any], arguments: str) -> dict[str, Any]:
     named = {"id": start["id"], "name": start["name"]}
-    try:
-        read = json.loads(arguments) if arguments.strip() else {}
-    except ValueError as error:
-        wrong = f"The arguments are not JSON: {error}"
-    else:
-        if isinstance(read, dict):
-            return {"type": "tool_call", **named, "args": read}
-        wrong = "The arguments are not a JSON object."
-    return {"type": "invalid_tool_call", **named, "args": arguments, "error": wrong}
+    read = read_arguments(arguments)
+    if isinstance(read, dict):
+        return {"type": "tool_call", **named, "args": read}
+    return {"type": "invalid_tool_call", **named, "args": arguments, "error": read}
 
 
 class EventBuilder:

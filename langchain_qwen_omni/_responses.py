@@ -15,6 +15,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils.json import parse_partial_json
 
 from langchain_qwen_omni._speech import AUDIO_INDEX, WAV, Pieces, SpeechChunk, join_speech
 from qwen_omni.call_estimate import estimated_beside, media_beside
@@ -110,6 +111,7 @@ class ChunkBuilder:
         self._usage: UsageMetadata | None = None
         self._speech = Pieces()
         self._spoken = False
+        self._arguments: dict[int, list[str]] = {}
 
     def take(self, delta: Delta) -> ChatGenerationChunk | None:
         """Give the chunk of one delta, or `None` if it shows nothing."""
@@ -122,6 +124,7 @@ class ChunkBuilder:
                 self._blocks = True
                 return self._chunk([{"type": "reasoning", "reasoning": delta.text, "index": _THINKING}])
             case ToolCallDelta():
+                self._arguments.setdefault(delta.index, []).append(delta.arguments)
                 return self._chunk([] if self._blocks else "", call=delta)
             case StartDelta():
                 self._head = {"model_name": delta.model or self._head["model_name"]}
@@ -140,8 +143,13 @@ class ChunkBuilder:
         rest = self._speech.rest()
         content: str | list[Any] = _audio(rest) if rest else [] if self._blocks else ""
         metadata = {"model_provider": PROVIDER, **self._head, **self._finish, **(notes or {})}
+        ends = [(index, _unreadable_end("".join(pieces))) for index, pieces in self._arguments.items()]
         message = self._kind(
-            content=content, response_metadata=metadata, usage_metadata=self._usage, chunk_position="last"
+            content=content,
+            response_metadata=metadata,
+            usage_metadata=self._usage,
+            tool_call_chunks=[tool_call_chunk(args=end, index=index) for index, end in ends if end],
+            chunk_position="last",
         )
         return ChatGenerationChunk(message=message)
 
@@ -162,6 +170,27 @@ class ChunkBuilder:
         piece = tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
         message = self._kind(content=content, response_metadata=metadata, tool_call_chunks=[piece])
         return ChatGenerationChunk(message=message)
+
+
+_MISMATCHES = ("", "]", "}", '"]', '"}', '""]', '""}')
+"""Ends that fit nothing: behind an open object or list, inside a text, and behind a backslash in one."""
+
+
+def _unreadable_end(arguments: str) -> str:
+    """Return what is put behind arguments that were cut, so that LangChain does not complete them; mostly nothing.
+
+    It closes what is open and calls the result valid, at the end of a stream too: a tool would run with half of them.
+    """
+    if isinstance(read_arguments(arguments), dict):
+        return ""
+    return next((end for end in _MISMATCHES if not _is_completed(arguments + end)), "")
+
+
+def _is_completed(arguments: str) -> bool:
+    try:
+        return isinstance(parse_partial_json(arguments), dict)
+    except ValueError:
+        return False
 
 
 def _text(text: str) -> list[Any]:

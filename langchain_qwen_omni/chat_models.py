@@ -9,18 +9,18 @@ This module holds the entry points. The fields are in `qwen_omni.model_fields`, 
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict
 
 from langchain_qwen_omni._caching import Cached
-from langchain_qwen_omni._calls import plan_tools
+from langchain_qwen_omni._calls import BoundModel, plan_tools
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._responses import ChunkBuilder, to_message
 from langchain_qwen_omni._telling import atold, listens, told
@@ -169,7 +169,11 @@ class ChatQwenOmni(Cached):
 
     def bind(self, **kwargs: Any) -> Any:
         """Bind options of a call. A bound key and bound headers are left out of reprs and pickles."""
-        return super().bind(**without_pickled_secrets(kwargs))
+        return BoundModel(bound=self, kwargs=without_pickled_secrets(kwargs), config={})
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Bind a configuration, such as tags and callbacks."""
+        return BoundModel(bound=self, kwargs={}, config=cast("RunnableConfig", {**(config or {}), **kwargs}))
 
     def bind_tools(
         self,

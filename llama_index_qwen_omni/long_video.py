@@ -5,16 +5,19 @@ stream of the run, so `handler.stream_events()` shows it.
 """
 # ruff: noqa: ANN401  (any field of SummaryOptions may be a keyword)
 
+import asyncio
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.base.llms.types import AudioBlock, ChatMessage, ChatResponse, MessageRole, VideoBlock
 from llama_index.core.llms import LLM
 from llama_index.core.workflow import Context, Event, StartEvent, StopEvent, Workflow, step
 from pydantic import ConfigDict, field_validator
+from workflows.handler import WorkflowHandler
 
 from llama_index_qwen_omni._messages import to_messages
 from llama_index_qwen_omni._responses import finish_of
@@ -67,8 +70,9 @@ class LongVideoWorkflow(Workflow):
     The result of a run is a `VideoSummary`, or a `VideoAnswer` where something was asked. What is finished is kept in
     a checkpoint: a run that was cancelled, timed out or died goes on where it was when it is started again.
 
-    Cancelling the task that awaits a run does not end the run, as with every workflow of LlamaIndex: it goes on, and is
-    paid for. `await handler.cancel_run()` ends it; what is finished by then is kept, what was reserved is given back.
+    Cancelling the task that started a run or awaits it ends the run, as `await handler.cancel_run()` does; other
+    workflows of LlamaIndex would go on, and be paid for. What is finished by then is kept, what was reserved is given
+    back.
 
     Args:
         llm: its connection and model name are used.
@@ -109,6 +113,17 @@ class LongVideoWorkflow(Workflow):
         self.llm = llm
         self.question = question
 
+    def run(self, *arguments: Any, **others: Any) -> WorkflowHandler:
+        """Start a run, see `Workflow.run`; it ends when the task that starts it is cancelled."""
+        handler: Any = super().run(*arguments, **others)
+        if not isinstance(handler, asyncio.Future) and type(handler) is WorkflowHandler:
+            handler.__class__ = _Handler
+        caller = asyncio.current_task()
+        for owner in (caller, handler):  # older versions' handlers are futures
+            if isinstance(owner, asyncio.Future):
+                owner.add_done_callback(functools.partial(_end_with, handler))
+        return cast("WorkflowHandler", handler)
+
     @step
     async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
         """Work on the video until there is a result; raises what the core raises, see `qwen_omni.summarize`."""
@@ -120,6 +135,43 @@ class LongVideoWorkflow(Workflow):
                     return StopEvent(result=news)
                 ctx.write_event_to_stream(LongVideoProgress(progress=news))
         raise AssertionError("a run ends with its result or an error")
+
+
+class _Handler(WorkflowHandler):
+    """Ends its run when whoever awaits it is cancelled; LlamaIndex's own leaves the run going on by itself."""
+
+    async def stop_event_result(self) -> StopEvent:
+        """Wait for the end of the run."""
+        async with _ending(self):
+            return await asyncio.shield(asyncio.ensure_future(super().stop_event_result()))
+
+    async def stream_events(self, *arguments: Any, **others: Any) -> AsyncGenerator[Event, None]:
+        """Yield the events of the run."""
+        async with _ending(self), contextlib.aclosing(super().stream_events(*arguments, **others)) as events:
+            async for event in events:
+                yield event
+
+
+@contextlib.asynccontextmanager
+async def _ending(handler: WorkflowHandler) -> AsyncIterator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # else the run itself was cancelled
+            await handler.cancel_run()
+        raise
+
+
+_endings: set[asyncio.Task[None]] = set()
+
+
+def _end_with(handler: WorkflowHandler, done: "asyncio.Future[Any]") -> None:
+    """End a run whose owner was cancelled."""
+    if done.cancelled() and not done.get_loop().is_closed():
+        ending = done.get_loop().create_task(handler.cancel_run())
+        _endings.add(ending)  # a loop holds its tasks weakly
+        ending.add_done_callback(_endings.discard)
 
 
 def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions) -> tuple[Anything, SummaryOptions]:

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
         ConfigurationError as ConfigurationError,
         ContentFilterError as ContentFilterError,
         ContextOverflowError as ContextOverflowError,
+        DeadlineExceededError as DeadlineExceededError,
         DeliveryError as DeliveryError,
         InvalidRequestError as InvalidRequestError,
+        LocalNetworkError as LocalNetworkError,
         LocalResourceError as LocalResourceError,
         MediaDoesNotFitError as MediaDoesNotFitError,
         MediaDownloadTimeoutError as MediaDownloadTimeoutError,
@@ -201,13 +203,13 @@ _HOMES = {
     "qwen_omni.captions.timed": "TimedCaption TimedCaptions",
     "qwen_omni.client": "AsyncOmniClient OmniClient",
     "qwen_omni.errors": """
-        APIConnectionError APIError APITimeoutError AccountError AuthenticationError
-        CaptionSyntaxError ConfigurationError ContentFilterError ContextOverflowError DeliveryError InvalidRequestError
-        LocalResourceError MediaDoesNotFitError MediaDownloadTimeoutError MediaError MediaOutsideRootError
-        MediaRefusedError NotFoundError PermissionDeniedError QwenOmniError RateLimitError
-        ServerError SpendLimitError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError
-        TooManyGapsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError UnsupportedMediaError
-        NoToolCallError ToolArgumentsError
+        APIConnectionError APIError APITimeoutError AccountError AuthenticationError CaptionSyntaxError
+        ConfigurationError ContentFilterError ContextOverflowError DeadlineExceededError DeliveryError
+        InvalidRequestError LocalNetworkError LocalResourceError MediaDoesNotFitError
+        MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NotFoundError
+        PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError StoreUnavailableError
+        StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError TruncatedAnswerError
+        UnreadableMediaError UnsupportedContentError UnsupportedMediaError NoToolCallError ToolArgumentsError
     """,
     "qwen_omni.media.budget": "MediaBudget",
     "qwen_omni.media.info": "MediaInfo",

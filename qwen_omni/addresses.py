@@ -4,6 +4,8 @@ import hashlib
 import re
 from urllib.parse import urlsplit
 
+from qwen_omni.profiles.values import SHARED_HOST_SECONDS, WORKSPACE_HOST_SECONDS
+
 CHAT_PATH = "/compatible-mode/v1"
 """Where the OpenAI-compatible routes are (Model Studio, Chat API reference, September 2026)."""
 _NATIVE_PATH = "/api/v1"
@@ -11,6 +13,10 @@ _NATIVE_PATH = "/api/v1"
 _VENDOR_HOST = re.compile(
     r"(?:.+\.)?(?:dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com|maas\.aliyuncs\.com|qwencloudapi\.com)"
 )
+_SHARED_HOST = re.compile(
+    r"(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com|trial\.[a-z0-9-]+\.maas\.aliyuncs\.com"
+)
+_WAITING_HOST = "batch.dashscope.aliyuncs.com"
 _STANDIN_KEY = "sk-standin"
 _PORTS = {"http": 80, "https": 443}
 VENDOR, STANDIN = "dashscope", "standin"
@@ -29,6 +35,20 @@ def native_url(base_url: str, route: str) -> str:
     path = split.path.rstrip("/")
     before = path.removesuffix(CHAT_PATH) if path.endswith(CHAT_PATH) else ""
     return f"{split.scheme}://{split.netloc}{before}{_NATIVE_PATH}{route}"
+
+
+def most_seconds(base_url: str) -> float:
+    """Return how long a request may last at an address, in seconds.
+
+    Example:
+        >>> most_seconds("https://dashscope.aliyuncs.com/compatible-mode/v1")
+        600.0
+        >>> most_seconds("https://ws-1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1")
+        3600.0
+    """
+    host = (urlsplit(base_url.strip()).hostname or "").rstrip(".")
+    shared = _SHARED_HOST.fullmatch(host) and host != _WAITING_HOST
+    return SHARED_HOST_SECONDS if shared else WORKSPACE_HOST_SECONDS
 
 
 def origin_of(base_url: str, api_key: str) -> str:

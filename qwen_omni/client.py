@@ -12,7 +12,13 @@ from typing import Any, Self
 
 from qwen_omni.calls import Making, Outgoing
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.errors import APIConnectionError, APIError, QwenOmniError
+from qwen_omni.errors import (
+    APIConnectionError,
+    APIError,
+    DeadlineExceededError,
+    QwenOmniError,
+    StreamInterruptedError,
+)
 from qwen_omni.http.connection import AsyncConnection, Call, Connection
 from qwen_omni.http.flows import run
 from qwen_omni.options import ChatRequest
@@ -28,6 +34,16 @@ def make_carrier(settings: Settings) -> Carrier:
 
 def _with_partial(error: APIError, state: StreamState) -> APIError:
     return error if error.partial is not None else error.with_partial(state.response)
+
+
+def _end(state: StreamState, broken: APIConnectionError | None) -> list[Delta]:
+    """Return the last deltas, or raise what says why the answer is not whole; one that is may end in any way."""
+    try:
+        return state.end(broken=None if broken is None else str(broken))
+    except StreamInterruptedError:
+        if not isinstance(broken, DeadlineExceededError):
+            raise
+    raise broken.with_partial(state.response)
 
 
 class OmniClient:
@@ -106,7 +122,7 @@ class OmniClient:
                 time.sleep(wait)
 
     def _exchange(self, call: Call, state: StreamState) -> Generator[Delta, None, None]:
-        broken = None
+        broken: APIConnectionError | None = None
         with self._connection.post(call) as answer:
             try:
                 for piece in answer:
@@ -115,10 +131,10 @@ class OmniClient:
                         answer.drain()
                         break
             except APIConnectionError as error:
-                broken = str(error)
+                broken = error
             except APIError as error:
                 raise _with_partial(error, state) from None
-        yield from state.end(broken=broken)
+        yield from _end(state, broken)
 
     def close(self) -> None:
         """Close the connection."""
@@ -188,7 +204,7 @@ class AsyncOmniClient:
                 await asyncio.sleep(wait)
 
     async def _exchange(self, call: Call, state: StreamState) -> AsyncGenerator[Delta, None]:
-        broken = None
+        broken: APIConnectionError | None = None
         async with self._connection.post(call) as answer, aclosing(answer.pieces()) as pieces:
             try:
                 async for piece in pieces:
@@ -198,10 +214,10 @@ class AsyncOmniClient:
                         await answer.drain()
                         break
             except APIConnectionError as error:
-                broken = str(error)
+                broken = error
             except APIError as error:
                 raise _with_partial(error, state) from None
-        for delta in state.end(broken=broken):
+        for delta in _end(state, broken):
             yield delta
 
     async def aclose(self) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adap
 
 CONNECTION_RANGES = {
     "timeout": SETTINGS_RANGES["read_timeout"],
+    "total_timeout": SETTINGS_RANGES["total_timeout"],
     "connect_timeout": SETTINGS_RANGES["connect_timeout"],
     "max_retries": SETTINGS_RANGES["max_retries"],
     "max_answer_bytes": SETTINGS_RANGES["max_answer_bytes"],
@@ -64,6 +65,7 @@ class ConnectionOptions:
     base_url: str | None = None
     region: Region | None = None
     timeout: float | None = None
+    total_timeout: float | None = None
     connect_timeout: float | None = None
     max_retries: int | None = None
     max_answer_bytes: int | None = None
@@ -100,6 +102,7 @@ class ConnectionOptions:
             region=self.region,
             needs_key=needs_key,
             read_timeout=self.timeout,
+            total_timeout=self.total_timeout,
             connect_timeout=self.connect_timeout,
             max_retries=self.max_retries,
             max_answer_bytes=self.max_answer_bytes,

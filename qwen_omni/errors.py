@@ -26,7 +26,9 @@ QwenOmniError
 │   ├─ RateLimitError                429, passes within about a minute                retryable
 │   ├─ ServerError                   5xx, 408, 409, 425                               retryable
 │   └─ APIConnectionError            no connection, or it broke before an answer      retryable
-│       └─ APITimeoutError           nothing came for too long                        retryable
+│       ├─ APITimeoutError           nothing came for too long                        retryable
+│       │   └─ DeadlineExceededError no complete answer within the total deadline (partial)
+│       └─ LocalNetworkError         this machine's name service or proxy; also a LocalResourceError  retryable
 ├─ TaskFailedError                   an asynchronous job of the service ended badly (task_id, code)
 ├─ TaskUnfinishedError               it had not ended when our patience had (task_id); it goes on
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
@@ -286,6 +288,29 @@ class APIConnectionError(APIError):
 
 class APITimeoutError(APIConnectionError):
     """Nothing came from the service for longer than the settings allow."""
+
+
+class DeadlineExceededError(APITimeoutError):
+    """No complete answer came within the total deadline, though bytes may have kept coming; `partial` holds them.
+
+    It is not asked again by itself: the next answer would take as long, and be billed again.
+    """
+
+    retryable = False
+
+
+class LocalNetworkError(APIConnectionError, LocalResourceError):
+    """This machine did not get as far as the service: no name server answers, or its proxy cannot be used.
+
+    Attributes:
+        resource: "dns" or "proxy".
+    """
+
+    def __init__(self, message: str, *, resource: str) -> None:
+        QwenOmniError.__init__(self, message)
+        self.status_code = self.code = self.request_id = self.body = self.path = None
+        self.resource = resource
+        self.sent = False
 
 
 class TaskFailedError(QwenOmniError):

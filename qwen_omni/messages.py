@@ -87,6 +87,12 @@ class ImagePart:
         check_numbers(self, FRAME_RANGES)
 
 
+def _check_recording(part: "AudioPart | VideoPart") -> None:
+    check_numbers(part, SPAN_RANGES)
+    check_span(part.start, part.end)
+    object.__setattr__(part, "audio_track", read_audio_track(part.audio_track))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPart:
     """A sound recording, or of a local one the seconds from `start` to `end`, and of several tracks `audio_track`."""
@@ -98,9 +104,7 @@ class AudioPart:
     cache: CacheTime | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, SPAN_RANGES)
-        check_span(self.start, self.end)
-        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+        _check_recording(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +124,7 @@ class VideoPart:
     cache: CacheTime | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, SPAN_RANGES)
-        check_span(self.start, self.end)
-        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+        _check_recording(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class ModelFields(BaseModel):
     """Short name of an address: cn, intl, us or hk. Keys belong to a region."""
     timeout: float | None = None
     """Seconds to wait for the next byte; minutes by default, since the service downloads media in silence."""
+    total_timeout: float | None = None
+    """Seconds to wait for a whole answer; 600 on DashScope's shared hosts and 3,600 elsewhere by default."""
     connect_timeout: float | None = None
     """Seconds to wait for a connection."""
     max_retries: int | None = None

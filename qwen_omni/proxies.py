@@ -1,4 +1,4 @@
-"""Which proxy requests to an address go through. Reads the environment; asks nobody.
+"""Which proxy requests to an address go through, and whether it failed. Reads the environment; asks nobody.
 
 Proxies are chosen here because the HTTP libraries send loopback through a proxy, too, and fail with errors of their own
 where a variable names what they cannot use.
@@ -7,12 +7,15 @@ where a variable names what they cannot use.
 import importlib.util
 import ipaddress
 import os
+import socket
+import ssl
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, LocalNetworkError
+from qwen_omni.media.scratch import causes
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,6 +58,53 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
     if name is None or _is_excluded(target, known.get("no", "")):
         return None
     return _usable(known[name].strip(), _variable(name), socks_package)
+
+
+def through_proxy(url: str) -> str:
+    """Name the proxy that requests to an address go through, for a message; empty without one."""
+    proxy = proxy_for(url)
+    return "" if proxy is None else f" through the proxy {proxy.shown} ({proxy.variable})"
+
+
+def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
+    """Return what an error of an HTTP library says about this machine's name service or proxy; `None` if nothing.
+
+    Args:
+        error: of httpx, httpx2, requests or the system.
+        url: what was to be reached.
+    """
+    host = urlsplit(url).hostname or url
+    proxy = proxy_for(url)
+    found = list(causes(error))
+    if proxy is not None and _is_of_proxy(found):
+        return LocalNetworkError(
+            f"Could not reach {host}{through_proxy(url)}: {_words(found)}. Check that the "
+            f"proxy runs and admits you, correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
+            resource="proxy",
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in found):
+        return LocalNetworkError(
+            f"Could not look up the address of {host}: {_words(found)}. Check the name of the host, and this machine's "
+            "network and name server (DNS).",
+            resource="dns",
+        )
+    return None
+
+
+def _is_of_proxy(found: list[BaseException]) -> bool:
+    """Whether the proxy refused, or was not reached; certificates behind it are not its own."""
+    names = {type(cause).__name__ for cause in found}
+    if any(isinstance(cause, ssl.SSLError) for cause in found):
+        return False
+    return bool(names & {"ProxyError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"})
+
+
+def _words(found: list[BaseException]) -> str:
+    """Return the system's own words, else those of the innermost cause that has any."""
+    told = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
+    if told is not None:
+        return str(told.strerror)
+    return next((str(one) for one in reversed(found) if str(one)), "no further words")
 
 
 def is_loopback(host: str) -> bool:

@@ -19,25 +19,27 @@ LONGEST = 20_000
 _HEAD, _TAIL = 15_000, 4_000
 _CUT_WORDS = 3
 
+_ENCODED = "%(?:25){0,3}"  # of a text that was percent-encoded up to four times
 _DATA_URI = re.compile(
-    r"(?i)(?<![a-z0-9])data(?::|%3A)[^\s,<>]{0,200}?(?:;|%3B)\s{0,4}base64\s{0,4}(?:,|%2C)\s{0,8}"
+    rf"(?i)(?:(?<![a-z0-9])data(?::|{_ENCODED}3A)[^\s,<>]{{0,200}}?(?:;|{_ENCODED}3B)\s{{0,4}}|(?<![a-z0-9]))"
+    rf"base64\s{{0,4}}(?:,|{_ENCODED}2C)\s{{0,8}}"
     r"(?:[a-z0-9+/=_%-]|\\[rn/])*+(?:\s{1,8}[a-z0-9+/_%-]{16,}+={0,2})*+(?:\s{1,8}[a-z0-9+/_-]{0,76}={1,2})?"
+    rf"|(?<![a-z0-9])data(?::|{_ENCODED}3A)[a-z]{{1,20}}(?:/|{_ENCODED}2F)[^\s,<>\"']{{1,120}},[^\s<>\"']{{24,}}+"
 )
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/|\\u002[Ff]){2}[^\s\"'<>]*+")
-_ENCODED = "%(?:25){0,3}"  # of a text that was percent-encoded up to four times
 _HALF_URL = re.compile(
     rf"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{{0,30}}+{_ENCODED}3A(?:{_ENCODED}2F){{2}})([^\s\"'<>]*+)"
 )
 _QUERY_START = re.compile(rf"(?i){_ENCODED}3F|{_ENCODED}23|[?#]")
 _PATH_START = re.compile(rf"(?i)({_ENCODED}2F|\Z)")
 _LOGIN_END = re.compile(rf"(?i){_ENCODED}40|@")
-_AUTH = re.compile(r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%20|\+)[^\s\"',<>\\]++")
+_AUTH = re.compile(r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%(?:25){0,3}20|\+)[^\s\"',<>\\]++")
 _LABEL = (
     r"authorization|(?:[a-z0-9]{1,40}[_-]){0,4}(?:[a-z0-9]{0,40}?"
     r"(?:access[_-]?key(?:[_-]?(?:id|secret))?|secret(?:[_-]?(?:access)?[_-]?key)?|token|password|passwd|passphrase"
     r"|credentials?|signature(?:provided)?|api[_-]?key(?:[_-]?id)?|private[_-]?key|auth[_-]?key)|sig|pwd)"
     r"|(?:api|access|secret)[ -]key(?: id| secret)?(?: provided)?"
-    r"|awsaccesskeyid|googleaccessid|密码|密钥|口令"
+    r"|awsaccesskeyid|googleaccessid|密码|密钥|口令|令牌|bearer"
     r"|x-(?:oss|amz|goog)-(?!request-id|id-2)[a-z-]{2,40}|(?:set-)?cookie"
 )
 _WORD = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f]{2})|(?<=\\u00[0-9a-f]{2})|(?<=\\[nrt]))"  # where a label may begin
@@ -51,9 +53,39 @@ _LABELLED = re.compile(
     r"|(?P<bare>[^\s\"'&,;<>(){}\\]{3,}+))"
 )
 _PAIR = re.compile(
-    rf"(?i)(?P<start>\(b?(?P<quote>[\"'])(?:{_LABEL})(?P=quote),\s{{0,8}}b?(?P<open>[\"']))"
+    rf"(?i)(?P<start>[(\[]b?(?P<quote>[\"'])(?P<label>{_LABEL})(?P=quote),\s{{0,8}}b?(?P<open>[\"'])"
+    r"(?:(?P=label)(?P=open),\s{0,8}b?(?P=open))?+)"
     r"(?!<)(?:(?!(?P=open))(?:\\.|[^\n])){1,4096}+"
 )
+# As templates, logs and forms write a label and its value: quotes, spaces and marks may be encoded, or odd.
+_QUOTE = (
+    rf"(?:\\{{0,7}}[\"'`]|{_ENCODED}2[27]|&(?:quot|apos|\#34|\#39|\#x2[27]);|\\u002[27]|\\x2[27]|[\u2018-\u201d]|\*\*)"
+)
+_GAP = rf"(?:\s|\\[nrt]|{_ENCODED}(?:20|0[ad])|\+)"
+_SPELLED = re.compile(
+    rf"(?i)(?P<start>{_WORD}(?:{_LABEL}){_QUOTE}{{0,3}}"
+    rf"(?:{_GAP}{{0,8}}(?:[:=-]?>|:?=|[:\uff1a\uff1d]|\u2192|{_ENCODED}3[ad]|\\u003[ad]|&(?:\#58|colon|\#61|equals);)"
+    rf"(?:\s{{1,4}}[>|][+-]?)?{_GAP}{{0,8}}"
+    rf"|\s{{0,4}}[,(]\s{{0,4}}(?:{_QUOTE}(?:value|val){_QUOTE}\s{{0,4}}[:=]\s{{0,4}})?[bfru]?(?={_QUOTE})"
+    rf"|(?P<prose>\s{{1,4}}(?:(?:is|was)\s{{1,4}})?)|(?=[{{(]))"
+    rf"[{{(]?{_QUOTE}{{0,3}})(?P<value>(?:[a-z0-9+/=_.~*-]|%[0-9a-f]{{2}}){{6,}}+)"
+)
+_REVERSED = re.compile(
+    rf"(?i)(?P<start>{_QUOTE}val(?:ue)?{_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE})(?P<value>[^\s\"'<>]{{1,4096}}+)"
+    rf"(?={_QUOTE}\s{{0,4}},\s{{0,4}}{_QUOTE}(?:name|key){_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE}(?:{_LABEL}){_QUOTE})"
+)
+# A key that was broken into lines, or written as strings that stand beside each other.
+_CONTINUED = re.compile(
+    r"(?i)<key>(?:[\"']{0,1}(?:\s{0,4}\+\s{0,4}|\s{1,8}|\\n)[bfru]?[\"']|\s{0,4}(?:\n|\\n)[ \t]{0,8})"
+    r"(?=[a-z_-]{0,80}+[0-9])(?=[0-9_-]{0,80}+[a-z])[a-z0-9+/=_-]{6,}+(?![:\w])"
+)
+_LOGIN = re.compile(
+    r"(?<![\w@.%-])(?:(?P<slashes>//))?[\w.%-]{1,60}+:[^\s:@/\"'<>]{3,200}+@(?(slashes)(?=\w)|(?=[\w-]{1,60}+[.:]\w))"
+)
+_USER_OPTION = re.compile(r"(?<![\w-])(-u|--(?:proxy-)?user)([ =])(?!<)[^\s:\"'<>]{1,100}+:[^\s\"'<>]{1,200}+")
+_NUMBERS = re.compile(r"\d{1,3}(?:,\s?\d{1,3}){63,}+")
+_MIXED = re.compile(r"(?=[^0-9]{0,200}+[0-9])(?=[^A-Za-z]{0,200}+[A-Za-z]).{12,}+", re.DOTALL)
+_IDENTIFIER = re.compile(r"[a-z]{1,30}(?:[_.-][a-z]{1,30}){0,6}")
 _ELEMENT = re.compile(rf"(?i)(<(?:{_LABEL})>)[^<]{{1,4096}}+")
 _OPTION = re.compile(
     r"(?i)(?P<mark>(?<![a-z0-9-])--(?:[a-z0-9]{1,20}-){0,3}(?:key|secret|token|password)\s{1,4})(?P<bare>[^\s\"'<-]\S{2,}+)"
@@ -66,15 +98,19 @@ _HEADER = re.compile(
 _NO_SECRETS = frozenset({"None", "null", "True", "true", "False", "false"})
 _OF_PROSE = frozenset(": \uff1a")  # in a mark: what follows may be a sentence
 _PLAIN = re.compile(r"[A-Za-z]?[a-z]{0,10}[.:!?]?|[A-Z_]{0,40}[.:!?]?|[0-9.,]{1,9}")  # a word of a sentence, or a name
+_DASH = rf"(?:[-\u2010-\u2015\u2212\uff0d]|{_ENCODED}2[Dd]|\\u002[Dd]|\\x2[Dd]|&(?:#45|#[xX]2[dD]|hyphen);)"
 _KEY = re.compile(
-    r"(?<![A-Za-z0-9])sk(?:[-\u2010-\u2015\u2212\uff0d]|%2D)[A-Za-z0-9_*-]{4,}+(?:\.[A-Za-z0-9_*-]{4,}+)*+"
+    rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\u00[0-9A-Fa-f]{{2}})|(?<=\\[nrt]))"
+    rf"(?:sk{_DASH}[A-Za-z0-9_*-]{{4,}}+(?:\.[A-Za-z0-9_*-]{{4,}}+)*+|[sS][kK]{_DASH}(?=[A-Za-z_-]{{0,80}}+[0-9])[A-Za-z0-9_*-]{{8,}}+"
+    rf"|[sS][kK]_[A-Za-z0-9_]{{16,}}+|sk{_DASH}(?:[\"']|\s{{0,4}}(?:\n|\\n)\s{{0,8}})(?=[a-z]{{0,80}}+[A-Z0-9])[A-Za-z0-9_*-]{{6,}}+)"
     r"|(?<![A-Za-z0-9])(?:gh[pousr]_|hf_|lsv2_(?:pt|sk)_|AIza|llx-|xox[abprs]-|glpat-)[A-Za-z0-9_-]{16,}+"
 )
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]{1,20000}+")
 _KEY_ID = re.compile(r"(?<![A-Za-z0-9])(?:LTAI|AKIA|ASIA|STS\.|TMP\.)[A-Za-z0-9_-]{6,}+")  # ids of object stores' keys
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){1,4}")
 _BYTES = re.compile(r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)")
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{200,}+={0,2}")
+_BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_=-])(?:[A-Za-z0-9+/_-]|{_ENCODED}(?:2[BbFf]|3[Dd])){{200,}}+={{0,2}}")
+_HEX = frozenset("0123456789abcdef")
 
 Destination = Literal["model", "terminal", "csv", "markdown", "html"]
 """Where a text goes: to a model, a terminal, a cell of a CSV file, a Markdown file or a web page."""
@@ -120,9 +156,15 @@ def _redacted(text: str) -> str:
     text = _JWT.sub("<key>", text)
     text = _LABELLED.sub(_without_value, text)
     text = _PAIR.sub(r"\g<start><key>", text)
+    text = _REVERSED.sub(r"\g<start><key>", text)
+    text = _SPELLED.sub(_without_spelled, text)
     text = _ELEMENT.sub(r"\1<key>", text)
     text = _OPTION.sub(_without_option, text)
+    text = _USER_OPTION.sub(r"\1\2<user>", text)
+    text = _LOGIN.sub(r"\g<slashes><user>@", text)
+    text = _CONTINUED.sub("<key>", text)
     text = _BYTES.sub(_without_binary, text)
+    text = _NUMBERS.sub("<bytes>", text)
     return _BASE64.sub(_without_data, text)
 
 
@@ -156,7 +198,7 @@ def clean(text: str, to: Destination, *, one_line: bool = False) -> str:
 
 def _without_query(found: re.Match[str]) -> str:
     scheme, slashes, rest = re.split(r"((?:\\?/|\\u002[Ff]){2})", found[0], maxsplit=1)
-    place = re.split(r"[?#]", rest, maxsplit=1)
+    place = re.split(r"[?#]|;(?=[^;?#]{0,200}=)", rest, maxsplit=1)
     host, slash, path = re.split(r"(/|\\u002[Ff]|\Z)", place[0], maxsplit=1)
     if "@" in host:
         host = f"<user>@{host.rpartition('@')[2]}"
@@ -183,6 +225,20 @@ def _without_value(found: re.Match[str]) -> str:
     return f"{label}{found['open'] or ''}<key>"
 
 
+def _without_spelled(found: re.Match[str]) -> str:
+    value = found["value"]
+    if found["prose"] is not None:  # a sentence goes on, unless this is no word
+        return f"{found['start']}<key>" if _MIXED.fullmatch(value) else found[0]
+    if (
+        value in _NO_SECRETS
+        or value.startswith(("*", "SecretStr"))
+        or _PLAIN.fullmatch(value)
+        or _IDENTIFIER.fullmatch(value)
+    ):
+        return found[0]
+    return f"{found['start']}<key>"
+
+
 def _without_header(found: re.Match[str]) -> str:
     space = " " if found[0].endswith(" ") else ""
     return f"{found[1]}{found[2]}<key>{space}"
@@ -199,4 +255,4 @@ def _without_binary(found: re.Match[str]) -> str:
 def _without_data(found: re.Match[str]) -> str:
     run = found[0]
     mixed = any(map(str.islower, run)) and any(map(str.isupper, run)) and any(map(str.isdigit, run))
-    return "<data>" if mixed else run
+    return "<data>" if mixed or set(run.lower()) <= _HEX else run

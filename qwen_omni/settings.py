@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from qwen_omni.addresses import CHAT_PATH, origin_of
+from qwen_omni.addresses import CHAT_PATH, most_seconds, origin_of
 from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
@@ -42,6 +42,7 @@ MAX_TOKENS_VARIABLE = "QWEN_OMNI_MAX_TOKENS"
 SETTINGS_RANGES = {
     "connect_timeout": TIMEOUT,
     "read_timeout": TIMEOUT,
+    "total_timeout": TIMEOUT,
     "max_retries": COUNT,
     "retry_wait": WAIT,
     "uplink_mbps": RATE,
@@ -77,6 +78,8 @@ class Settings:
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next byte. Minutes, on purpose: the service may be silent for a
             minute while it downloads a video.
+        total_timeout: seconds to wait for an answer in all, however its bytes come; sending and the reader's own time
+            do not count. `None` is what the host allows: 600 s on DashScope's shared hosts, 3,600 s elsewhere.
         max_retries: how often a request that failed in passing is repeated.
         retry_wait: seconds before the first repetition; later ones wait longer.
         media_root: the folder that local paths in messages must lie in.
@@ -100,6 +103,7 @@ class Settings:
     base_url: str
     connect_timeout: float = 10
     read_timeout: float = 600
+    total_timeout: float | None = None
     max_retries: int = 3
     retry_wait: float = 1.0
     media_root: Path = field(default_factory=Path)
@@ -153,6 +157,11 @@ class Settings:
                 "dataclasses.replace(settings, api_key=SecretStr(...))."
             )
         return self
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long an answer may take in all: `total_timeout`, or what the host allows."""
+        return self.total_timeout or most_seconds(self.base_url)
 
     @property
     def dialect_used(self) -> Dialect:

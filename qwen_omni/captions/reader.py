@@ -32,7 +32,7 @@ _BETWEEN = re.compile(r"[\s,，;；\ufeff]*")
 _PLAIN = frozenset('"{}[]0123456789-tfn')  # what mostly stands between separators; `_BETWEEN` need not look for more
 _BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
 _BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?")
 _GROUP = re.compile(r"[,，]\s*\d[\d.]*")
 _OPEN_GROUP = re.compile(r"[,，]\s*\d[\d.]*\s*$")
 _OPEN_COMMA = re.compile(r"[,，]\s*$")

@@ -32,7 +32,8 @@ _MOST_TOLD = 10  # problems told at once
 _LONGEST_PROBLEM = 300  # characters: messages of validators quote values of any length
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What code of other hands raises over a value it did not expect."""
-_ENDLESS = re.compile(r"\s*[+-]?(?:inf(?:inity)?|nan|[\d._]*e\+?[\d_]{3,}|\d{300,}[\d._]*)\s*", re.IGNORECASE)
+# Possessive, since two repeats of digits beside each other would share them out in every way.
+_ENDLESS = re.compile(r"\s*+[+-]?(?:inf(?:inity)?|nan|[\d._]*+e\+?[\d_]{3,}+|\d{300,}+[\d._]*+)\s*+", re.IGNORECASE)
 _LARGEST = 2**1023
 _MOST_REFERENCES = 50
 

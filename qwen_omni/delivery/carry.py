@@ -27,7 +27,7 @@ from qwen_omni.delivery.temporary import (
     pace_of,
     post_file,
 )
-from qwen_omni.errors import APIConnectionError, QwenOmniError, StoreUnavailableError
+from qwen_omni.errors import APIConnectionError, LocalNetworkError, QwenOmniError, StoreUnavailableError
 from qwen_omni.flow import Flow, Runner, T, repeating
 from qwen_omni.profiles import Profile
 from qwen_omni.retry import RetryPolicy
@@ -199,6 +199,8 @@ class Carrier:
     def _ran(self, attempt: Callable[[], Flow[T]], name: str) -> T:
         try:
             return self._run(repeating(attempt, self._wait))
+        except LocalNetworkError:
+            raise
         except APIConnectionError as error:
             text = str(error)
         raise StoreUnavailableError(

@@ -26,7 +26,7 @@ from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
 from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailableError, UnreadableMediaError
 from qwen_omni.oss_settings import OssSettings, with_scheme
-from qwen_omni.proxies import proxy_for
+from qwen_omni.proxies import network_fault, proxy_for
 from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.wire.errors import parse_retry_after
 
@@ -123,7 +123,10 @@ class OssStore:
                 with _unlogged():
                     return action()
             except _errors() as error:
-                failure = to_delivery_error(_refused(error), what, self.settings, time.time())
+                endpoint = with_scheme(self.settings.endpoint)
+                failure = network_fault(error, endpoint) or to_delivery_error(
+                    _refused(error), what, self.settings, time.time()
+                )
                 headers = getattr(error, "headers", None) or {}
                 failure.retry_after = parse_retry_after(headers.get("Retry-After"), headers.get("Date"))
             wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers

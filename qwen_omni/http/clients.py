@@ -1,14 +1,18 @@
-"""What all HTTP clients share: certificates, a bound on what is read, and an end together with their event loop."""
+"""What all HTTP clients share: certificates, bounds in bytes and seconds, and an end together with their event loop."""
 
 import asyncio
 import contextlib
 import functools
 import ssl
+import time
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any
+from contextvars import ContextVar, Token
+from typing import Any, TypeVar
 
 import httpx2
+
+from qwen_omni.errors import DeadlineExceededError
 
 ERROR_BYTES = 2**20
 """Of an answer that is an error, after decoding: more says nothing more."""
@@ -41,6 +45,168 @@ async def aread_up_to(pieces: AsyncIterable[bytes], limit: int) -> bytes:
         if len(kept) >= limit:
             break
     return bytes(kept)
+
+
+# --- The total deadline ---
+
+_Transport = TypeVar("_Transport")
+
+
+class Deadline:
+    """How long a server may take for one answer, in all; the read timeout bounds the silence between two bytes.
+
+    Only waiting for the server counts, which is done inside `with deadline:`; neither sending does, nor what the reader
+    of a stream does between its pieces.
+    """
+
+    def __init__(self, seconds: float, where: str) -> None:
+        self._seconds, self._where = seconds, where
+        self._waited = self._since = 0.0
+        self._token: Token[Deadline | None] | None = None
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+        self._token = _running.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        _running.reset(self._token)
+        self._waited += time.monotonic() - self._since
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, while it runs."""
+        return self._seconds - self._waited - (time.monotonic() - self._since)
+
+    def sent(self, seconds: float) -> None:
+        """Take out seconds that went by with sending."""
+        self._waited -= seconds
+
+    def wait(self, timeout: float | None) -> float:
+        """Return how long the next read may take.
+
+        Raises:
+            DeadlineExceededError: there is no time left.
+        """
+        left = self.left
+        if left <= 0:
+            raise self.error()
+        return left if timeout is None or left < timeout else timeout
+
+    def error(self) -> DeadlineExceededError:
+        """Return the error of an answer that is not complete in time."""
+        return DeadlineExceededError(
+            f"No complete answer of {self._where} within {self._seconds:g} s (total_timeout). Ask for less: a shorter "
+            "clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts after "
+            "3,600 s; total_timeout= sets another limit."
+        )
+
+
+_EARLY = 0.05  # seconds that a timer may go off too soon
+_running: ContextVar[Deadline | None] = ContextVar("qwen_omni_deadline", default=None)
+
+
+def with_deadlines(transport: _Transport) -> _Transport:
+    """Make the connections of a transport of httpx or httpx2 end what is read at the running `Deadline`, byte by byte.
+
+    The libraries bound each read alone, so a server that drips holds a request for ever; there is no public way to the
+    sockets before the head of an answer has come.
+    """
+    pool: Any = getattr(transport, "_pool", None)
+    if hasattr(pool, "_network_backend"):
+        pool._network_backend = _TimedBackend(pool._network_backend)  # noqa: SLF001
+    return transport
+
+
+class _TimedBackend:
+    """A network backend of httpcore, for threads or `asyncio`, whose streams know the running deadline."""
+
+    def __init__(self, backend: Any) -> None:  # noqa: ANN401  (of httpcore or httpcore2)
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._backend, name)
+
+    def connect_tcp(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
+        """Connect; a coroutine where the backend is asynchronous."""
+        return _timed(self._backend.connect_tcp(*arguments, **others))
+
+
+class _Stream:
+    """A connected socket, as httpcore knows it."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._stream, name)
+
+    def start_tls(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
+        """Encrypt the connection; a coroutine where the stream is asynchronous."""
+        return _timed(self._stream.start_tls(*arguments, **others))
+
+
+class _TimedStream(_Stream):
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what has come, waiting no longer than the deadline lets."""
+        deadline = _running.get()
+        if deadline is None:
+            return self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
+        seconds = deadline.wait(timeout)
+        try:
+            return self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
+            raise _in_time(error, deadline) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send; the deadline waits meanwhile."""
+        begun = time.monotonic()
+        try:
+            self._stream.write(buffer, timeout)
+        finally:
+            _sent_since(begun)
+
+
+class _AsyncTimedStream(_Stream):
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  (as httpcore calls it)
+        """Read what has come, waiting no longer than the deadline lets."""
+        deadline = _running.get()
+        if deadline is None:
+            return await self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
+        seconds = deadline.wait(timeout)
+        try:
+            return await self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
+            raise _in_time(error, deadline) from None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Send; the deadline waits meanwhile."""
+        begun = time.monotonic()
+        try:
+            await self._stream.write(buffer, timeout)
+        finally:
+            _sent_since(begun)
+
+
+def _timed(stream: Any) -> Any:  # noqa: ANN401
+    if not asyncio.iscoroutine(stream):
+        return _TimedStream(stream)
+
+    async def timed() -> _AsyncTimedStream:
+        return _AsyncTimedStream(await stream)
+
+    return timed()
+
+
+def _in_time(error: Exception, deadline: Deadline) -> Exception:
+    """Choose the error of a read that failed: a time-out of httpcore may be the deadline's."""
+    return deadline.error() if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY else error
+
+
+def _sent_since(begun: float) -> None:
+    deadline = _running.get()
+    if deadline is not None:
+        deadline.sent(time.monotonic() - begun)
 
 
 # --- Event loops ---

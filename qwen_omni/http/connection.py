@@ -20,10 +20,10 @@ import httpx2
 
 from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
 from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
-from qwen_omni.http.clients import ERROR_BYTES, PerLoop, aread_up_to, read_up_to, tls
+from qwen_omni.http.clients import ERROR_BYTES, Deadline, PerLoop, aread_up_to, read_up_to, tls, with_deadlines
 from qwen_omni.http.flows import package_version
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.proxies import proxy_for
+from qwen_omni.proxies import network_fault, proxy_for, through_proxy
 from qwen_omni.settings import Settings
 from qwen_omni.wire.errors import to_error
 
@@ -34,6 +34,7 @@ _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK hand out the answ
 _CHAT = "/chat/completions"
 _OK = range(200, 300)
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
+_Plug = TypeVar("_Plug", bound=Any)
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
 
 
@@ -67,7 +68,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         if isinstance(ours, QwenOmniError):
             return ours.with_traceback(None)
     cause = error.__cause__ or error
-    fault = machine_fault(error, f"connect to {settings.base_url}")
+    fault = machine_fault(error, f"connect to {settings.base_url}") or network_fault(error, settings.base_url)
     if fault is not None:
         return fault.with_traceback(None)
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
@@ -79,12 +80,13 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
         return APITimeoutError(
             f"No answer: nothing came for {settings.read_timeout:g} s (read_timeout) or no connection was made within "
-            f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}"
+            f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}{through_proxy(settings.base_url)}"
         )
     words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    proxy = proxy_for(settings.base_url)
-    through = f" through the proxy {proxy.shown} ({proxy.variable})" if proxy is not None else ""
-    return APIConnectionError(f"The connection to {settings.base_url}{through} failed ({words}).")
+    return APIConnectionError(
+        f"The connection to {settings.base_url}{through_proxy(settings.base_url)} failed ({words}). Check the network "
+        "and base_url, or try again later."
+    )
 
 
 @contextlib.contextmanager
@@ -138,6 +140,16 @@ def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str,
     }
 
 
+def _with_deadlines(plug: _Plug) -> _Plug:
+    for transport in (plug._transport, *plug._mounts.values()):  # noqa: SLF001  (each proxy has one of its own)
+        with_deadlines(transport)
+    return plug
+
+
+def _deadline_of(settings: Settings) -> Deadline:
+    return Deadline(settings.answer_seconds, settings.base_url)
+
+
 def _client_arguments(settings: Settings) -> dict[str, Any]:
     import openai  # noqa: PLC0415
 
@@ -178,7 +190,7 @@ class Connection:
         import openai  # noqa: PLC0415
 
         with _faults_named(self._settings):
-            plug = openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal))
+            plug = _with_deadlines(openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal)))
             weakref.finalize(self, plug.close)
             client = openai.OpenAI(**_client_arguments(self._settings), http_client=plug)
         return _forget_openai_account(client, self._settings)
@@ -199,13 +211,15 @@ class Connection:
             APIConnectionError: it could not be reached.
         """
         failure: QwenOmniError
+        deadline = _deadline_of(self._settings)
         try:
-            raw: Any = self._client.post(_CHAT, content=call.body, **_request_arguments(call))
+            with deadline:
+                raw: Any = self._client.post(_CHAT, content=call.body, **_request_arguments(call))
         except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             try:
-                yield Answer(raw.http_response, self._settings)
+                yield Answer(raw.http_response, self._settings, deadline)
             finally:
                 raw.close()
             return
@@ -219,20 +233,25 @@ class Connection:
 class Answer:
     """The bytes of one answer, as they come."""
 
-    def __init__(self, response: Any, settings: Settings) -> None:  # noqa: ANN401  (httpx's or httpx2's)
+    def __init__(self, response: Any, settings: Settings, deadline: Deadline) -> None:  # noqa: ANN401  (of httpx or httpx2)
         self._response = response
-        self._settings = settings
+        self._settings, self._deadline = settings, deadline
         self._pieces = response.iter_bytes()
 
     def __iter__(self) -> Iterator[bytes]:
         failure: QwenOmniError
         try:
-            yield from self._pieces
+            while (piece := self._next()) is not None:
+                yield piece
         except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             return
         raise failure
+
+    def _next(self) -> bytes | None:
+        with self._deadline:
+            return next(self._pieces, None)
 
     def drain(self) -> None:
         """Read what is left, so that the connection can serve the next call; give up after two seconds."""
@@ -270,17 +289,19 @@ class AsyncConnection:
     async def post(self, call: Call) -> AsyncIterator["AsyncAnswer"]:
         """Send a chat request and give its answer as bytes; raises as `Connection.post` does."""
         failure: QwenOmniError
+        deadline = _deadline_of(self._settings)
         try:
             body: Any = AsyncRequestBody(call.body)
             import openai  # noqa: PLC0415
 
             arguments = {**_request_arguments(call), "stream_cls": openai.AsyncStream[object]}
-            raw: Any = await self._client().post(_CHAT, content=body, **arguments)
+            with deadline:
+                raw: Any = await self._client().post(_CHAT, content=body, **arguments)
         except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             try:
-                yield AsyncAnswer(raw.http_response, self._settings)
+                yield AsyncAnswer(raw.http_response, self._settings, deadline)
             finally:
                 await raw.close()
             return
@@ -296,7 +317,8 @@ class AsyncConnection:
             client: openai.AsyncOpenAI | None = self._kept.get(loop)
             if client is None:
                 with _faults_named(self._settings):
-                    plug = openai.DefaultAsyncHttpxClient(**_plug_arguments(self._settings, _araise_refusal))
+                    arguments = _plug_arguments(self._settings, _araise_refusal)
+                    plug = _with_deadlines(openai.DefaultAsyncHttpxClient(**arguments))
                     client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
                 self._kept.put(loop, _forget_openai_account(client, self._settings), plug.aclose)
             return client
@@ -309,21 +331,25 @@ class AsyncConnection:
 class AsyncAnswer:
     """The bytes of one answer, as they come."""
 
-    def __init__(self, response: Any, settings: Settings) -> None:  # noqa: ANN401  (httpx's or httpx2's)
-        self._settings = settings
+    def __init__(self, response: Any, settings: Settings, deadline: Deadline) -> None:  # noqa: ANN401  (of httpx or httpx2)
+        self._settings, self._deadline = settings, deadline
         self._pieces = response.aiter_bytes()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes; close it where they are not read to their end."""
         failure: QwenOmniError
         try:
-            async for piece in self._pieces:
+            while (piece := await self._next()) is not None:
                 yield piece
         except _caught() as error:
             failure = _translate(error, self._settings)
         else:
             return
         raise failure
+
+    async def _next(self) -> bytes | None:
+        with self._deadline:
+            return await anext(self._pieces, None)
 
     async def drain(self) -> None:
         """Read what is left, so that the connection can serve the next call; give up after two seconds."""

@@ -15,10 +15,10 @@ import httpx2
 
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
 from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
-from qwen_omni.http.clients import aread_up_to, read_up_to, tls
+from qwen_omni.http.clients import Deadline, aread_up_to, read_up_to, tls, with_deadlines
 from qwen_omni.http.public import PUBLIC, PublicHosts, at_address
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.proxies import ProxyChoice, proxy_for
+from qwen_omni.proxies import ProxyChoice, network_fault, proxy_for, through_proxy
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 
@@ -47,7 +47,7 @@ def run(flow: Flow[T], settings: Settings) -> T:
         def send(request: httpx2.Request) -> httpx2.Response:
             way = _way_of(request)
             if way not in ways:
-                ways[way] = stack.enter_context(httpx2.HTTPTransport(**_transport_arguments(way[0])))
+                ways[way] = stack.enter_context(with_deadlines(httpx2.HTTPTransport(**_transport_arguments(way[0]))))
             if way[1] is None:
                 return ways[way].handle_request(request)
             tries = _tries(request, way, hosts.addresses(way[1], proxied=way[0] is not None))
@@ -71,7 +71,7 @@ async def arun(flow: Flow[T], settings: Settings) -> T:
         async def send(request: httpx2.Request) -> httpx2.Response:
             way = _way_of(request)
             if way not in ways:
-                transport = httpx2.AsyncHTTPTransport(**_transport_arguments(way[0]))
+                transport = with_deadlines(httpx2.AsyncHTTPTransport(**_transport_arguments(way[0])))
                 ways[way] = await stack.enter_async_context(transport)
             if way[1] is None:
                 return await ways[way].handle_async_request(request)
@@ -115,7 +115,7 @@ def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | Qw
         return None
     try:
         request = httpx2.Request(**_web_arguments(step, settings))
-        with contextlib.closing(_bound(send(request), request)) as response:
+        with _deadline_of(step, settings), contextlib.closing(_bound(send(request), request)) as response:
             return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
     except QwenOmniError as error:  # raised by the body while it was being sent
         return error
@@ -132,12 +132,21 @@ async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -
         if step.content is not None:
             arguments["content"] = _pieces(step.content)
         request = httpx2.Request(**arguments)
-        async with contextlib.aclosing(_bound(await send(request), request)) as response:
-            return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
+        with _deadline_of(step, settings):
+            async with contextlib.aclosing(_bound(await send(request), request)) as response:
+                return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
     except QwenOmniError as error:
         return error
     except (*_WEB, OSError) as error:
         return _web_error(error, step, settings)
+
+
+def _deadline_of(step: Request, settings: Settings) -> Deadline:
+    return Deadline(settings.answer_seconds, _where(step))
+
+
+def _where(step: Request) -> str:
+    return redact(step.url).partition("?")[0]
 
 
 def _bound(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
@@ -176,17 +185,22 @@ def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
 
 
 def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
-    where = redact(step.url).partition("?")[0]
-    fault = machine_fault(error, f"connect to {where}")
+    where = _where(step)
+    fault = machine_fault(error, f"connect to {where}") or network_fault(error, step.url)
     if fault is not None:
         return fault
     if not isinstance(error, _WEB):
         raise error  # of what reads the body: not the connection's
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    failure = APIConnectionError(f"The connection to {where} failed ({words}).")
+    through = through_proxy(step.url)
+    failure = APIConnectionError(
+        f"The connection to {where}{through} failed ({words}). Check the network, or try again later."
+    )
     if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
-        failure = APITimeoutError(f"{where} gave no answer for {settings.read_timeout:g} s (read_timeout).")
+        failure = APITimeoutError(f"{where} gave no answer{through} for {settings.read_timeout:g} s (read_timeout).")
     elif isinstance(error, httpx2.TimeoutException):
-        failure = APITimeoutError(f"{where} could not be reached in {settings.connect_timeout:g} s (connect_timeout).")
+        failure = APITimeoutError(
+            f"{where} could not be reached{through} in {settings.connect_timeout:g} s (connect_timeout)."
+        )
     failure.sent = not isinstance(error, _UNSENT)
     return failure

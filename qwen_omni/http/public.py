@@ -12,8 +12,9 @@ from collections.abc import Callable
 import httpx2
 
 from qwen_omni.delivery.links import is_private_host
-from qwen_omni.errors import DeliveryError
+from qwen_omni.errors import DeliveryError, LocalNetworkError
 from qwen_omni.media.scratch import machine_fault
+from qwen_omni.proxies import network_fault
 
 PUBLIC = "qwen_omni.public"
 """The extension of a request that may not go to a private address."""
@@ -26,12 +27,14 @@ def resolve_host(host: str) -> list[str]:
     """Ask the name service for the addresses of a host; empty if it has none.
 
     Raises:
-        LocalResourceError: this machine has too many files open to ask.
+        LocalResourceError: this machine has too many files open to ask, or no name server answers.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         fault = machine_fault(error, f"look up {host}")
+        if fault is None and getattr(error, "errno", None) == socket.EAI_AGAIN:
+            fault = network_fault(error, f"https://{host}")
         if fault is not None:
             raise fault from error
         return []
@@ -53,10 +56,16 @@ class PublicHosts:
             proxied: a proxy connects instead of this machine, and asks the name service itself.
 
         Raises:
+            LocalResourceError: this machine cannot ask.
             DeliveryError: it has none but private ones, or none at all and no proxy that may know better.
         """
         if host not in self._found:
-            self._found[host] = self._resolve(host)
+            try:
+                self._found[host] = self._resolve(host)
+            except LocalNetworkError:
+                if not proxied:
+                    raise
+                return []
         found = self._found[host]
         public = [address for address in found if not is_private_host(address)]
         if found and not public:

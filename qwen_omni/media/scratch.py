@@ -158,7 +158,7 @@ def machine_fault(
         writing: nothing but files of ours was touched, so that any failure of the system is the machine's.
         needed: bytes that the file would have taken, if that is known.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, LocalResourceError):
             return cause
         if is_wrong_call(cause):
@@ -178,7 +178,7 @@ def is_wrong_call(error: BaseException) -> bool:
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Walk from an error to what it was raised from, or while handling."""
     seen: set[int] = set()
     current: BaseException | None = error

@@ -43,6 +43,11 @@ class MediaLimits:
     most_frame_pixels: int = 2_073_600
 
 
+SHARED_HOST_SECONDS = 600.0
+WORKSPACE_HOST_SECONDS = 3600.0
+"""How long a request may last on DashScope's shared and trial hosts, and on workspace hosts and the batch host (Model
+Studio, base URLs and Batch Chat, late September 2026). Servers of others say nothing, and get the longer time."""
+
 ANSWER_RANGES: dict[str, Range] = {
     "temperature": Range(least=0, below=2),
     "top_k": Range(least=0, most=1_000_000_000, whole=True),

@@ -16,6 +16,7 @@ class Node:
     tokens: int
     state: str = "ready"
     failures: int = 0
+    last_error: str = ""
     not_before: float = float("-inf")
 
 

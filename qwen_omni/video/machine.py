@@ -55,6 +55,7 @@ class _Place:
     state: str = "cut"
     tokens: int = 0
     failures: Counter[type[Action]] = field(default_factory=Counter)
+    last_error: str = ""
     not_before: float = float("-inf")
 
 
@@ -243,8 +244,9 @@ class Machine(Generic[T]):
     def _give_up_or_repeat(
         self, step: "_Place | Node | None", action: Action, error: QwenOmniError, now: float
     ) -> None:
-        if step is not None and error.retryable and (failures := _failures(step, action)) < self.rules.step_retries:
-            step.not_before = now + self.rules.retry_seconds * 2**failures
+        if step is not None and self._may_pass(step, error) and _failures(step, action) < self.rules.step_retries:
+            failures = _failures(step, action)
+            step.not_before, step.last_error = now + self.rules.retry_seconds * 2**failures, _in_words(error)
             if isinstance(step, Node):
                 step.state, step.failures = "ready", failures + 1
             else:
@@ -254,6 +256,14 @@ class Machine(Generic[T]):
             self._gap(step, error)
         else:
             self.stop(error)
+
+    @staticmethod
+    def _may_pass(step: "_Place | Node", error: QwenOmniError) -> bool:
+        """Whether another try may end otherwise: an error that repeats word for word will not pass.
+
+        A rate limit always has the same words, and passes with time.
+        """
+        return error.retryable and (isinstance(error, RateLimitError) or _in_words(error) != step.last_error)
 
     def _try_the_short(self) -> None:
         """Let those that a spend limit kept back try again: others have told what they did cost."""
@@ -297,7 +307,7 @@ class Machine(Generic[T]):
 
     def _gap(self, place: _Place, error: QwenOmniError) -> None:
         segment = self._open.pop(place.segment.index).segment
-        told = f"{type(error).__name__}: {error}"
+        told = _in_words(error)
         self.gaps[segment.index] = Gap(
             index=segment.index, start=float(segment.start), end=float(segment.end), reason=told
         )
@@ -371,3 +381,7 @@ class Machine(Generic[T]):
 
 def _failures(step: _Place | Node, action: Action) -> int:
     return step.failures if isinstance(step, Node) else step.failures[type(action)]
+
+
+def _in_words(error: QwenOmniError) -> str:
+    return f"{type(error).__name__}: {error}"

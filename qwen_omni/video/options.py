@@ -78,7 +78,8 @@ class SummaryOptions:
             silent if that one is; its number, from 0; `"mix"` for all together.
         concurrency: requests in flight at once.
         max_gaps: segments that may fail for good; a tenth of them, at least one, if not given.
-        step_retries: how often a step that failed in passing is begun again, beside the client's own repetitions.
+        step_retries: how often a step that failed in passing is begun again, beside the client's own retries; an error
+            that repeats word for word is final.
         retry_seconds: before a step is begun again; doubles.
         rpm: requests a minute; the profile's if not given.
         tpm: tokens a minute; the profile's if not given.

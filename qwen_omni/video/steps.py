@@ -71,7 +71,7 @@ class Rules:
         preparers: segments prepared at once.
         deliverers: segments uploaded at once; two keep a link full, and more gain nothing.
         max_gaps: segments that may fail for good.
-        step_retries: how often a step that failed in passing is begun again.
+        step_retries: how often a step that failed in passing is begun again; an error that repeats is final.
         retry_seconds: before a step is begun again; doubles.
         wanted: numbers of the segments to ask about; `None` for all.
     """

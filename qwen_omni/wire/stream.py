@@ -82,6 +82,7 @@ class StreamState:
         self._calls = ToolCallReader()
         self._halves = HalfCharacters()
         self._text_from: str | None = None
+        self._choice: int | None = None
         self._start: StartDelta | None = None
         self._started = self._finished = self._used = self._has_content = False
         self.estimated_input: int | None = None
@@ -300,6 +301,8 @@ class StreamState:
         if self._start is None:
             self._start = StartDelta(id=as_name(value.get("id")), model=as_name(value.get("model")), media=self.media)
         for choice in as_objects(value.get("choices"), "choices"):
+            if choice.get("index", self._choice) != self._choice:
+                self._check_choice(choice["index"])
             reason = choice.get("finish_reason")
             if reason == "error_finish":
                 raise self._error_finish(choice)
@@ -318,6 +321,13 @@ class StreamState:
             deltas.insert(0, self._start)
         return deltas
 
+    def _check_choice(self, index: object) -> None:
+        # The texts of several answers come mixed, and an answer holds one.
+        count = as_count(index) or 0
+        if self._choice is not None and count != self._choice:
+            raise MalformedValueError("it holds more than one answer (choices); ask for one, without n in extra_body")
+        self._choice = count
+
     def _finish(self, reason: object) -> list[Delta]:
         if not isinstance(reason, str):
             raise MalformedValueError("finish_reason is not text")
@@ -333,7 +343,7 @@ class StreamState:
 
     def _payload(self, delta: Mapping[str, Any], *, speech: bool) -> list[Delta]:
         deltas: list[Delta] = []
-        content = delta.get("content")
+        content = delta.get("content") or delta.get("refusal")
         if speech and isinstance(content, str):
             deltas = self._spoken(content)
         else:
@@ -349,7 +359,7 @@ class StreamState:
             annotations = delta.get("annotations")
             if annotations:
                 self._annotate(annotations)
-            calls = delta.get("tool_calls")
+            calls = delta.get("tool_calls") or _former_call(delta)
             if calls:
                 deltas += self._calls.read(calls)
         if deltas:
@@ -418,6 +428,12 @@ def _thinking(delta: Mapping[str, Any]) -> str:
         return thought if type(thought) is str else as_text(thought, "reasoning_content")
     thought = delta.get("reasoning")
     return thought if type(thought) is str else ""
+
+
+def _former_call(delta: Mapping[str, Any]) -> object:
+    # What `tool_calls` was before 2023-11; old gateways still send it.
+    call = delta.get("function_call")
+    return {"function": call} if call else None
 
 
 def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any], delta: Mapping[str, Any]) -> bool:

@@ -202,7 +202,7 @@ class ToolCallReader:
         Raises:
             MalformedValueError: one does not.
         """
-        if any(call.name is None and call.arguments for call in self._calls):
+        if any(call.name is None for call in self._calls):
             raise MalformedValueError("a tool call names no tool")
         ends = [(call.number, call.escapes.close()) for call in self._calls]
         return [ToolCallDelta(index=number, arguments=end) for number, end in ends if end]

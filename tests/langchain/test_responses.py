@@ -4,6 +4,7 @@ import base64
 import functools
 import io
 import itertools
+import json
 import operator
 import wave
 from collections.abc import Sequence
@@ -179,3 +180,31 @@ def test_speech_plays(whole_answer: bool) -> None:
     with wave.open(io.BytesIO(data)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
         assert file.readframes(len(PCM)) == PCM
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=4), st.text(max_size=6) | st.integers() | st.lists(st.text(max_size=3)), max_size=3
+    ),
+    st.data(),
+)
+def test_cut_arguments_are_invalid_in_streams_too(arguments: dict[str, Any], data: st.DataObject) -> None:
+    """LangChain completes what is open, and an agent that streams would run a tool with half of its arguments."""
+    text = json.dumps(arguments, ensure_ascii=data.draw(st.booleans()))
+    cut = text[: data.draw(st.integers(1, len(text) - 1))]
+    deltas = [ToolCallDelta(index=0, id="c1", name="f", arguments=cut[:2]), ToolCallDelta(index=0, arguments=cut[2:])]
+    chunks = ChunkBuilder(model="m", speaks=False)
+    made = [chunk for delta in (START, *deltas, FinishDelta("length")) if (chunk := chunks.take(delta))]
+    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, chunks.last())])
+    assert whole.tool_calls == []
+    assert [(call["name"], call["id"]) for call in whole.invalid_tool_calls] == [("f", "c1")]
+    assert whole.invalid_tool_calls[0]["args"].startswith(cut)
+    chunks = ChunkBuilder(model="m", speaks=False)
+    made = [
+        chunk
+        for delta in (START, ToolCallDelta(index=0, id="c1", name="f", arguments=text))
+        if (chunk := chunks.take(delta))
+    ]
+    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, chunks.last())])
+    assert [call["args"] for call in whole.tool_calls] == [arguments]
+    assert whole.tool_call_chunks[0]["args"] == text

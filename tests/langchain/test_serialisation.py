@@ -12,7 +12,7 @@ from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers.base import BaseTracer
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.errors import ConfigurationError
@@ -225,3 +225,45 @@ async def test_handlers_hear_words(standin: Standin, asynchronous: bool) -> None
     assert "".join(words.heard) == answer.text
     llm.close()
     await llm.aclose()
+
+
+def _rebound(llm: ChatQwenOmni, key: SecretStr) -> dict[str, Any]:
+    """Name every order in which a key is bound."""
+    return {
+        "alone": llm.bind(api_key=key),
+        "after options": llm.bind(stop=["x"]).bind(api_key=key),
+        "before options": llm.bind(api_key=key).bind(stop=["x"]),
+        "after a configuration": llm.with_config(tags=["a"]).bind(api_key=key),
+        "before a configuration": llm.bind(api_key=key).with_config({"tags": ["a"]}),
+        "before tools": llm.bind(api_key=key).bind_tools([]),
+        "with tools": llm.bind_tools([], api_key=key),
+        "after tools": llm.bind_tools([]).bind(api_key=key),
+        "before a schema": llm.bind(api_key=key, extra_headers={"X-Token": KEY}).with_structured_output(Place),
+        "before a schema, with raw": llm.bind(api_key=key).with_structured_output(Place, include_raw=True),
+        "after a configuration, before a schema": llm.with_config(tags=["a"]).bind(api_key=key).with_structured_output(
+            Place, method="function_calling"
+        ),
+    }  # fmt: skip
+
+
+class Place(BaseModel):
+    """Somewhere."""
+
+    name: str = "x"
+
+
+@pytest.mark.parametrize("order", list(_rebound(ChatQwenOmni(), SecretStr(KEY))))
+@pytest.mark.filterwarnings("ignore:The headers")
+def test_a_key_that_is_bound_in_any_order_is_sent_and_shown_nowhere(order: str) -> None:
+    """The bound key reaches the service, whatever is bound before or after; no repr, dump, pickle or trace has it."""
+    with Standin(keys=(KEY,)) as standin:
+        llm = ChatQwenOmni(base_url=standin.base_url, api_key=SecretStr("sk-wrong-00000000"), max_retries=0)
+        runnable = _rebound(llm, SecretStr(KEY))[order]
+        trace = Trace()
+        runnable.invoke("Hi. Answer as JSON.", config={"callbacks": [trace]})
+        assert len(standin.requests) == 1
+    shown = [repr(runnable), json.dumps(dumpd(runnable), default=repr)]
+    shown.append(trace.sent)
+    assert not [text for text in shown if KEY in text]
+    if "schema" not in order:  # what checks an answer cannot be pickled
+        assert KEY.encode() not in pickle.dumps(runnable)

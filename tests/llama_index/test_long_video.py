@@ -19,7 +19,14 @@ from llama_index.core.workflow import StopEvent
 from workflows.errors import WorkflowCancelledByUser
 
 from llama_index_qwen_omni import LongVideoProgress, LongVideoStart, LongVideoWorkflow, QwenOmni, clip
-from qwen_omni import ConfigurationError, MediaOutsideRootError, UnsupportedContentError, VideoAnswer, VideoSummary
+from qwen_omni import (
+    ConfigurationError,
+    MediaOutsideRootError,
+    SpendLimit,
+    UnsupportedContentError,
+    VideoAnswer,
+    VideoSummary,
+)
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 
@@ -182,6 +189,72 @@ async def test_a_cancelled_run_goes_on(
     check(await events, film)
     assert len([one for one in told if one.reused]) == 1  # whichever was ready first
     assert [bool(request.media) for request in standin.requests] == [True, True, True, False]
+
+
+async def _awaits(handler: Any) -> None:
+    await handler
+
+
+async def _streams(handler: Any) -> None:
+    async for _ in handler.stream_events():
+        pass
+
+
+async def _does_something_else(_: Any) -> None:
+    await asyncio.sleep(60)
+
+
+async def _waits_for(handler: Any) -> None:
+    await asyncio.wait_for(handler, 60)
+
+
+@pytest.mark.parametrize("watching", [_awaits, _streams, _does_something_else, _waits_for])
+async def test_cancelling_the_task_around_a_run_ends_it(
+    llm: QwenOmni, film: TruthMedia, standin: Standin, choices: dict[str, Any], watching: Any
+) -> None:
+    """As `cancel_run` does: nothing more is asked, nothing stays reserved, no task is left; what is done is kept."""
+    asked = itertools.count()
+    standin.script.fault(Fault.slow(first_byte_delay=20), when=lambda _: next(asked) == 1)
+    limit = SpendLimit(tokens=10_000_000)
+    llm = llm.model_copy(update={"spend_limit": limit})
+    workflow = LongVideoWorkflow(llm, **choices, concurrency=1)
+    before = asyncio.all_tasks()
+
+    async def around() -> None:
+        await watching(workflow.run(video=film.path))
+
+    task = asyncio.create_task(around())
+    while len(standin.requests) < 2:  # noqa: ASYNC110  (the stand-in tells of no arrival)
+        await asyncio.sleep(0.01)
+    assert limit.reserved.tokens > 0
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(500):
+        if asyncio.all_tasks() <= before:
+            break
+        await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() <= before
+    assert limit.reserved.tokens == 0
+    assert len(standin.requests) == 2
+    check(await workflow.run(video=film.path), film)
+    assert [bool(request.media) for request in standin.requests] == [True, True, True, False]
+
+
+async def test_a_handler_that_is_handed_over_is_awaited_to_its_end(
+    llm: QwenOmni, film: TruthMedia, choices: dict[str, Any]
+) -> None:
+    """The task that started it ended well; leaving the events early changes nothing."""
+
+    async def begin() -> Any:
+        handler = LongVideoWorkflow(llm, **choices).run(video=film.path)
+        async for event in handler.stream_events():
+            if isinstance(event, LongVideoProgress):
+                break
+        return handler
+
+    handler = await asyncio.create_task(begin())
+    check(await handler, film)
 
 
 async def test_wrong_use(llm: QwenOmni, film: TruthMedia, tmp_path: Path, choices: dict[str, Any]) -> None:

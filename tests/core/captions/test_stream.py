@@ -204,3 +204,22 @@ def test_cost_is_linear(shape: str) -> None:
 
     small = min(seconds(2_000) for _ in range(3))
     assert min(seconds(16_000) for _ in range(3)) < small * 8 * 3
+
+
+@pytest.mark.parametrize("unit", ["9", "9.", "9_", "1,", "9e", " ", "1 ", "-9", "\\u", "//", "```\n", "<think>"])
+@pytest.mark.parametrize("before", ["", '{"a": ', '{"a": "', '[{"start": '])
+def test_a_run_of_one_thing_is_read_in_linear_time(unit: str, before: str) -> None:
+    """Two hundred thousand characters, whole and in pieces; repeats that share them out would take half an hour."""
+    schema = read_schema({"title": "T", "type": "object", "properties": {"a": {"type": "number"}}})
+    text = before + unit * (200_000 // len(unit)) + " x"
+    for number in range(2):
+        stream = CaptionStream(schema)
+        try:
+            if number:
+                parse_caption(text, schema)
+            else:
+                for at in range(0, len(text), 20_000):
+                    stream.feed(text[at : at + 20_000])
+                stream.end()
+        except CaptionSyntaxError as error:
+            assert len(str(error)) < 2_000

@@ -1,6 +1,9 @@
 """Which proxy is used: never for loopback, as curl does elsewhere; what cannot be used says so, by its variable."""
 
+import functools
 import os
+import pickle
+import socket
 import urllib.request
 from datetime import UTC, datetime
 
@@ -207,3 +210,111 @@ def test_the_doctor_tells_the_proxy(environment):
     environment(HTTPS_PROXY="socks://x:1")
     found = {finding.name: finding for finding in examine(settings)}
     assert found["proxy"].verdict == "bad"
+
+
+def no_name(*_: object, **__: object) -> None:
+    """Answer as a machine does whose name server does not know a host."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def no_server(*_: object, **__: object) -> None:
+    """Answer as a machine does whose name server does not answer."""
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+async def go(door: str, settings: Settings) -> None:
+    """Ask by one of the ways to the service, or to a link."""
+    link = ask(Request(method="GET", url="http://model.invalid/x"))
+    public = ask(Request(method="GET", url="http://model.invalid/x", public=True))
+    client, aclient = OmniClient(settings), AsyncOmniClient(settings)
+    oss = OssSettings(bucket="bucket", endpoint="http://model.invalid", region="cn-x", credentials=credentials())
+    match door:
+        case "chat":
+            client.complete(HELLO)
+        case "chat, streamed":
+            list(client.stream(HELLO))
+        case "asynchronous chat":
+            await aclient.complete(HELLO)
+        case "asynchronous chat, streamed":
+            assert not [delta async for delta in aclient.stream(HELLO)]
+        case "native route":
+            run(link, settings)
+        case "asynchronous native route":
+            await arun(link, settings)
+        case "link":
+            run(public, settings)
+        case "asynchronous link":
+            await arun(public, settings)
+        case "bucket":
+            OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=1.0).write("p/a.txt", b"a")
+
+
+async def outcome(door: str, settings: Settings) -> errors.QwenOmniError:
+    """Ask; return the error."""
+    with pytest.raises(errors.QwenOmniError) as caught:
+        await go(door, settings)
+    return caught.value
+
+
+DOORS = ("chat", "chat, streamed", "asynchronous chat", "asynchronous chat, streamed", "native route",
+         "asynchronous native route", "link", "asynchronous link", "bucket")  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_name_that_is_not_found_is_the_machines(environment, monkeypatch, door):
+    """Who was looked up, by which words it failed, and what to look at; also an `OSError` and a connection error."""
+    environment()
+    monkeypatch.setattr(socket, "getaddrinfo", no_server)
+    settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0, dialect="dashscope")
+    error = await outcome(door, settings)
+    assert isinstance(error, errors.LocalResourceError)
+    assert isinstance(error, errors.APIConnectionError)
+    assert (error.resource, error.retryable, error.sent) == ("dns", True, False)
+    assert "model.invalid" in str(error)
+    assert "Temporary failure in name resolution" in str(error)
+    assert "name server (DNS)" in str(error)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.resource) == (type(error), str(error), "dns")
+
+
+async def test_a_link_to_no_host_is_the_links_fault(environment, monkeypatch):
+    """The name server answered: there is no such host."""
+    environment()
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)
+    settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0)
+    for door in ("link", "asynchronous link"):
+        assert isinstance(await outcome(door, settings), errors.DeliveryError)
+    assert isinstance(await outcome("chat", settings), errors.LocalResourceError)
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_proxy_that_does_not_answer_is_the_machines(environment, door):
+    """The message names the proxy, its variable, what was to be reached, and the next step; no password."""
+    environment(HTTP_PROXY="http://me:secret-word@127.0.0.1:9")
+    settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0, dialect="dashscope")
+    error = await outcome(door, settings)
+    assert isinstance(error, errors.LocalResourceError)
+    assert isinstance(error, errors.APIConnectionError)
+    assert error.resource == "proxy"
+    assert "model.invalid through the proxy http://127.0.0.1:9 (HTTP_PROXY)" in str(error)
+    assert "NO_PROXY" in str(error)
+    assert "secret-word" not in f"{error!r} {error.__cause__} {error.__context__} {pickle.dumps(error)!r}"
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden"])
+@pytest.mark.parametrize("door", ["chat", "asynchronous chat", "native route", "asynchronous native route"])
+async def test_a_proxy_that_opens_no_tunnel_is_the_machines(environment, monkeypatch, door, status):
+    """`CONNECT` is refused: the proxy's words are in the message."""
+    with RawServer(answer(b"no", status=status)) as proxy:
+        environment(HTTPS_PROXY=f"http://{proxy.host}")
+        settings = Settings.load(api_key="sk-x", base_url="https://model.invalid/v1", max_retries=0)
+        monkeypatch.setattr(f"{__name__}.Request", functools.partial(secured, Request))
+        error = await outcome(door, settings)
+    assert isinstance(error, errors.LocalResourceError)
+    assert error.resource == "proxy"
+    assert status in str(error)
+
+
+def secured(kind, *, url, **others):
+    """Make a request over TLS."""
+    return kind(url=url.replace("http:", "https:"), **others)

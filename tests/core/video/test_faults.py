@@ -12,17 +12,19 @@
 | a limit on spending | ends before the request; the next run goes on |
 """
 
+import asyncio
+import functools
 import time
 from dataclasses import replace
 
 import pytest
 
-from qwen_omni.client import OmniClient
+from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import QwenOmniError, SpendLimitError
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.script import Fault, Turn
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.summarizing import stream_summary, summarize
+from qwen_omni.video.summarizing import asummarize, stream_summary, summarize
 from tests.core.video.conftest import asked_segments, codes_of
 
 OPTIONS = SummaryOptions(
@@ -66,22 +68,39 @@ def test_joining_that_fails_twice(fresh, client, film):
     assert found.summary
 
 
+@pytest.mark.parametrize("door", ["threads", "asyncio"])
+@pytest.mark.parametrize("words", ["the same", "others"])
 @pytest.mark.parametrize("step", ["segment", "join"])
-def test_retries_of_steps_and_of_requests_are_added_not_multiplied(fresh, client, film, step):
-    """A service that stays down is asked 1 + max_retries + step_retries times about a step."""
+def test_retries_of_steps_and_of_requests_are_added_not_multiplied(fresh, client, film, step, words, door):
+    """A service that stays down is asked 1 + max_retries + step_retries times about a step; 1 more if it repeats."""
     options = replace(OPTIONS, concurrency=1, max_gaps=0, step_retries=2)
     down = []
 
-    def concerned(request):
+    def concerned(request, number):
         first = bool(request.media) and request.media[0].picture_codes[0] == film.codes[0]
         wanted = first if step == "segment" else request.body["model"] == "qwen-plus"
+        wanted = wanted and len(down) == number
         down.extend([1] * wanted)
         return wanted
 
-    fresh.script.fault(Fault.server_error(), when=concerned)
+    for number in range(20):
+        fault = Fault.server_error(message=f"Worker {number if words == 'others' else 0} is down.")
+        fresh.script.fault(fault, when=functools.partial(concerned, number=number))
     with pytest.raises(QwenOmniError):
-        summarize(film.path, client=client, options=options)
-    assert len(down) == 1 + client.settings.max_retries + options.step_retries
+        run(film.path, client, options, door)
+    again = options.step_retries if words == "others" else 1
+    assert len(down) == 1 + client.settings.max_retries + again
+
+
+def run(path, client, options, door):
+    async def in_asyncio():
+        async with AsyncOmniClient(client.settings) as other:
+            await asummarize(path, client=other, options=options)
+
+    if door == "threads":
+        summarize(path, client=client, options=options)
+    else:
+        asyncio.run(in_asyncio())
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])

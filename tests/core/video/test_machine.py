@@ -54,12 +54,42 @@ def test_what_failed_in_passing_is_asked_again_without_preparing_again():
     """A retryable error is tried three times in all; what was prepared is kept for that."""
     run = Simulation(
         machine(retry_seconds=5), 4,
-        fault=lambda action, attempt: ServerError("down") if is_ask(action, 2) and attempt < 3 else None,
+        fault=lambda action, attempt: ServerError(f"down: {attempt}") if is_ask(action, 2) and attempt < 3 else None,
     ).run()  # fmt: skip
     assert run.asked.count(2) == 3
     assert run.prepared.count(2) == 1
     assert not run.machine.gaps
     assert run.machine.error is None
+
+
+@pytest.mark.parametrize("step", [Prepare, Deliver, Ask, Reduce])
+@pytest.mark.parametrize(
+    ("words", "tries"),
+    [(("down",) * 9, 2), (("a", "b", "b"), 3), (("a", "b", "a"), 3), (("a", "b", "c", "d"), 4), (("a", "b"), 3)],
+)
+def test_an_error_that_repeats_word_for_word_is_final(step, words, tries):
+    """The same words again are no passing fault; other words get the tries that are allowed."""
+    begun = []
+
+    def fault(action, _):
+        if not isinstance(action, step) or getattr(action, "segment", segment(1)).index != 1:
+            return None
+        begun.append(action)
+        return ServerError(words[len(begun) - 1]) if len(begun) <= len(words) else None
+
+    run = Simulation(machine(step_retries=3, max_gaps=1, retry_seconds=0.0), 3, fault=fault).run()
+    assert len(begun) == tries
+    failed = isinstance(run.machine.error, ServerError) if step is Reduce else 1 in run.machine.gaps
+    assert failed == (words not in (("a", "b"), ("a", "b", "a")))
+
+
+def test_a_rate_limit_that_repeats_passes_all_the_same():
+    """It has the same words every time, and says nothing about the request."""
+    run = Simulation(
+        machine(), 3, fault=lambda action, n: RateLimitError("slow down") if is_ask(action, 1) and n < 3 else None
+    ).run()
+    assert run.asked.count(1) == 3
+    assert sorted(run.machine.answers) == [0, 1, 2]
 
 
 def test_what_fails_for_good_becomes_a_gap():
@@ -174,7 +204,9 @@ def test_an_upload_that_fails_for_good_stops_the_run_and_keeps_the_rest():
 def test_an_answer_that_failed_is_delivered_again():
     """Its money was given back and its link may have ended; what was uploaded is known to the cache."""
     run = Simulation(
-        machine(), 3, fault=lambda action, attempt: ServerError("down") if is_ask(action, 1) and attempt < 3 else None
+        machine(),
+        3,
+        fault=lambda action, attempt: ServerError(f"no {attempt}") if is_ask(action, 1) and attempt < 3 else None,
     ).run()
     assert (run.prepared.count(1), run.delivered.count(1), run.asked.count(1)) == (1, 3, 3)
 
@@ -268,7 +300,7 @@ def test_known_answers_are_not_asked():
 def test_joining_that_fails_twice_is_done_the_third_time():
     """A failing step of joining is begun again, too."""
     run = Simulation(
-        machine(), 3, fault=lambda a, n: ServerError("down") if isinstance(a, Reduce) and n < 3 else None
+        machine(), 3, fault=lambda a, n: ServerError(f"down: {n}") if isinstance(a, Reduce) and n < 3 else None
     ).run()
     assert len(run.joined) == 3
     assert run.machine.joined is not None

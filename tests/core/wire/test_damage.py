@@ -170,27 +170,33 @@ def recorded() -> list[bytes]:
     return [body for body in found if body.startswith(b"data:") and len(body) < 20_000]
 
 
-def mutated(stream: bytes, draw: random.Random) -> bytes:
+def mutated(stream: bytes, draw: random.Random) -> bytes:  # noqa: PLR0911  (a way each)
     """Damage a stream: a payload, its prefix, or where it is cut into lines."""
     at = draw.randrange(len(stream))
-    spans = [found.span() for found in PREFIX.finditer(stream)]
-    begin, end = draw.choice(spans)
-    place = draw.randrange(begin, end)
-    lines = stream.split(b"\n\n")
-    left_out = draw.randrange(len(lines) - 1)
-    breaks = draw.choice((b"\n", b"\r\n", b"\n\n", b"\r"))
-    odd = draw.choice((b"\x00", b"\xff", b"\xed\xa0\xbd", b'"', b"\\", b"\\ud83d"))
-    return draw.choice((
-        stream[:at] + bytes([draw.randrange(256)]) + stream[at + 1 :],
-        stream[:at] + stream[at + 1 :],
-        stream[:at] + breaks + stream[at:],
-        stream[:at] + odd + stream[at:],
-        stream[:at] + stream[min(len(stream), at + draw.randrange(1, 200)) :],
-        stream[:at],
-        stream[:place] + bytes([draw.randrange(33, 127)]) + stream[place + 1 :],
-        b"\n\n".join(lines[:left_out] + lines[left_out + 1 :]),
-        stream[:at] + stream[at : at + 1] * 2 + stream[at + 1 :],
-    ))  # fmt: skip
+    before, after = stream[:at], stream[at + 1 :]
+    match draw.randrange(9):
+        case 0:
+            return before + bytes([draw.randrange(256)]) + after
+        case 1:
+            return before + after
+        case 2:
+            return before + draw.choice((b"\n", b"\r\n", b"\n\n", b"\r")) + stream[at:]
+        case 3:
+            return before + draw.choice((b"\x00", b"\xff", b"\xed\xa0\xbd", b'"', b"\\", b"\\ud83d")) + stream[at:]
+        case 4:
+            return before + stream[at + draw.randrange(1, 200) :]
+        case 5:
+            return before
+        case 6:
+            begin, end = draw.choice([found.span() for found in PREFIX.finditer(stream)])
+            place = draw.randrange(begin, end)
+            return stream[:place] + bytes([draw.randrange(33, 127)]) + stream[place + 1 :]
+        case 7:
+            lines = stream.split(b"\n\n")
+            left_out = draw.randrange(len(lines) - 1)
+            return b"\n\n".join(lines[:left_out] + lines[left_out + 1 :])
+        case _:
+            return before + stream[at : at + 1] * 2 + after
 
 
 def is_damaged(stream: bytes) -> bool:
@@ -216,6 +222,10 @@ def told(answer: Response) -> tuple:
     return answer.text, answer.thinking, answer.audio, answer.tool_calls, answer.finish_reason
 
 
+SIZES = (None, None, None, 257, 64, 64, 64, 11)
+"""Bytes of a piece. Small ones cost most: each is a call of its own."""
+
+
 def fuzz(streams: list[bytes], rounds: int, seed: int) -> dict[str, int]:
     """Mutate streams at random; count the outcomes."""
     draw, counts = random.Random(seed), {"same": 0, "error": 0, "other": 0}
@@ -224,7 +234,7 @@ def fuzz(streams: list[bytes], rounds: int, seed: int) -> dict[str, int]:
         stream = draw.choice(streams)
         damaged = mutated(stream, draw)
         try:
-            answer = told(read(damaged, draw.choice((None, None, 7, 64))))
+            answer = told(read(damaged, draw.choice(SIZES)))
         except errors.QwenOmniError:
             counts["error"] += 1
             continue
@@ -307,3 +317,60 @@ def test_odd_values_raise_nothing_foreign():
 def test_many_odd_values_raise_nothing_foreign():
     """20,000 chunks and plain answers with a value of another type, size or name: sense, or an error of ours."""
     fuzz_values(20_000, seed=7)
+
+
+# --- Answers in other shapes ---
+
+
+def several(*contents: str) -> dict:
+    return {"choices": [{"index": at, "delta": {"content": content}} for at, content in enumerate(contents)]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(events(ROLE, several("one", "two"), STOP, USAGE), id="in one chunk"),
+        pytest.param(
+            events(ROLE, text("one"), {"choices": [{"index": 1, "delta": {"content": "two"}}]}, STOP, USAGE),
+            id="in chunks of their own",
+        ),
+        pytest.param(
+            b'{"choices":[{"index":0,"message":{"content":"one"},"finish_reason":"stop"},'
+            b'{"index":1,"message":{"content":"two"},"finish_reason":"stop"}]}',
+            id="in a plain answer",
+        ),
+    ],
+)
+def test_several_answers_are_not_mixed(body):
+    """Their texts would come out as one; one answer is asked for."""
+    with pytest.raises(errors.APIError, match="more than one answer"):
+        read(body)
+
+
+@pytest.mark.parametrize("index", [None, 0, 1, "0", "x"])
+def test_one_answer_may_have_any_number(index):
+    """Some gateways count from 1, or write no number."""
+    chunks = ({"choices": [{"index": index, "delta": {"content": piece}}]} for piece in ("a", "b"))
+    end = {"choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]}
+    assert read(events(*chunks, end, USAGE)).text == "ab"
+
+
+def test_a_refusal_is_what_the_model_says():
+    """OpenAI's field beside the content; null in every other answer."""
+    assert read(events(ROLE, chunk({"content": None, "refusal": "No."}), STOP, USAGE)).text == "No."
+    assert read(events(ROLE, chunk({"content": "a", "refusal": None}), STOP, USAGE)).text == "a"
+
+
+def test_the_former_way_to_call_a_function_is_read():
+    """As old gateways stream it: name, then arguments in pieces, no id."""
+    pieces = ({"name": "f", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ": 1}"})
+    answer = read(events(ROLE, *(chunk({"function_call": one}) for one in pieces), chunk({}, "function_call"), USAGE))
+    assert [(one.name, one.arguments, bool(one.id)) for one in answer.tool_calls] == [("f", '{"a": 1}', True)]
+
+
+@pytest.mark.parametrize("function", [None, {}, {"name": None}, {"name": "", "arguments": None}])
+def test_a_call_of_no_function_is_an_error(function):
+    """It was announced by its id, and would be missing without a word."""
+    body = events(ROLE, chunk({"tool_calls": [{"index": 0, "id": "c1", "function": function}]}), STOP, USAGE)
+    with pytest.raises(errors.APIError, match="names no tool"):
+        read(body)
