@@ -21,8 +21,9 @@ def only_a_part(_: MediaInfo) -> str:
 
 
 def turned(info: MediaInfo) -> str:
-    """It is stored turned."""
-    return f"its picture has to be turned by {info.rotation} degrees"
+    """It is stored turned or mirrored."""
+    told = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
+    return f"its picture has to be {' and '.join(one for one in told if one)}"
 
 
 def colours_differ(info: MediaInfo) -> str:

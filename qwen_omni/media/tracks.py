@@ -15,7 +15,7 @@ from av.stream import Disposition
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.containers import has_decoder, packets_of
 from qwen_omni.media.downmix import levels_of
-from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact, no_such_track
 from qwen_omni.media.watch import Watch
 from qwen_omni.redact import clean
 
@@ -85,8 +85,7 @@ def choose_track(
 
 def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
     if not 0 <= choice < len(tracks):
-        have = ", ".join(str(track) for track in tracks) or "none"
-        raise UnsupportedMediaError(f"has no audio track {choice}; its audio tracks: {have}")
+        raise UnsupportedMediaError(no_such_track(tracks, choice))
     if tracks[choice].codec is None:
         raise UnsupportedMediaError(f"has an audio track {choice} for which there is no decoder")
     return choice
