@@ -190,6 +190,11 @@ class MediaInfo:
     sound_changes: Fraction | None = None
 
     @property
+    def track_heard(self) -> int | Literal["mix"] | None:
+        """Which audio track is heard, where there are several."""
+        return self.audio_track if len(self.audio_tracks) > 1 else None
+
+    @property
     def has_sound(self) -> bool:
         """Whether there is a sound track."""
         return self.audio_codec is not None
