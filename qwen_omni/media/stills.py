@@ -3,14 +3,14 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.info import Colours, MediaInfo
+from qwen_omni.media.info import Colours, MediaInfo, MediaKind
 from qwen_omni.media.scratch import machine_fault
 
 _PLUGINS = {
@@ -197,17 +197,11 @@ def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, fra
     orientation = _orientation(image)  # before Pillow decodes: it turns a TIFF then, and forgets how it was stored
     image.load()
     pages: tuple[tuple[int, int], ...] = ()
-    width, height = _shown(image)
-    colours = _colours(image)
+    size, colours = _shown(image), _colours(image)
     if frame is None and shape.container in _PAGED and len(shape.frames) > 1:
         pages = tuple(_page(image, at, label) for at in shape.frames)
-    return MediaInfo(
-        kind="image",
-        container=shape.container,
-        media_type=f"image/{shape.container}",
-        size_bytes=size_bytes,
-        width=width,
-        height=height,
+    return replace(
+        _facts("image", shape, size_bytes, size),
         rotation=_CLOCKWISE.get(orientation, 0),
         mirrored=orientation in _MIRRORED,
         colours=colours,
@@ -242,19 +236,25 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
                 actual=len(shape.frames),
             )
         duration, shortest = frame.end, min(shortest, delay)
-    return MediaInfo(
-        kind="video",
-        container=shape.container,
-        media_type=f"image/{shape.container}",
-        size_bytes=size_bytes,
+    return replace(
+        _facts("video", shape, size_bytes, image.size),
         duration=duration,
         picture_duration=duration,
-        width=image.width,
-        height=image.height,
         fps=1 / shortest,  # the rate at which none of them is left out
         frame_count=len(shape.frames),
         video_codec=shape.container,
         unpacked=True,
+    )
+
+
+def _facts(kind: MediaKind, shape: _Shape, size_bytes: int, size: tuple[int, int]) -> MediaInfo:
+    return MediaInfo(
+        kind=kind,
+        container=shape.container,
+        media_type=f"image/{shape.container}",
+        size_bytes=size_bytes,
+        width=size[0],
+        height=size[1],
     )
 
 
