@@ -34,7 +34,8 @@ class QwenOmniVideoLoader(BaseLoader):
 
     Documents come lazily and in order, while later segments are still being worked on. Their metadata: `source`,
     `start`, `end`, `duration` (of the whole), `segment`, `segments`, `width`, `height`, `fps`, `video_codec`,
-    `audio_codec`, `model`, `language`, `url` (with `#t=start,end`); times in seconds. Their `id` is stable.
+    `audio_codec`, `audio_track` (of several), `model`, `language`, `url` (with `#t=start,end`); times in seconds. Their
+    `id` is stable.
 
     Args:
         source: a path, a folder, a pattern such as `talks/**/*.mp4`, an http link, or a list of these. All chosen by
@@ -160,8 +161,9 @@ class QwenOmniMediaParser(BaseBlobParser):
 
 
 def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -> dict[str, Any]:
-    """Give the stretch of video that a document is about, as a content block to ask about again, closer.
+    """Return the stretch of video that a document is about, as a content block to ask about again, closer.
 
+    Of a file with several audio tracks, the one that the document is of is heard again.
     Nothing is cut here: the model's range does it when it is asked. The path must lie inside the model's `media_root`.
 
     Args:
@@ -179,7 +181,9 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     with as_langchain_errors():
         stretch = stretch_of(document.metadata, margin=margin)
         fps = None if fps is None else checked("fps", fps, FRAME_RATE)
-    extras = {"start": stretch.start, "end": stretch.end}
+    extras: dict[str, Any] = {"start": stretch.start, "end": stretch.end}
+    if stretch.audio_track is not None:
+        extras["audio_track"] = stretch.audio_track
     if fps is not None and stretch.kind == "video":
         extras["fps"] = fps
     where = "url" if stretch.source.startswith("file:") else "path"

@@ -74,8 +74,9 @@ def to_document(passage: Passage, extra: Mapping[str, Any]) -> Document:
 
 
 def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> VideoBlock | AudioBlock:
-    """Give the stretch of video or sound that a node is about, as a block to ask about again, closer.
+    """Return the stretch of video or sound that a node is about, as a block to ask about again, closer.
 
+    Of a file with several audio tracks, the one that the node is of is heard again.
     Nothing is cut here: the model's range does it when it is asked. The path must lie inside the model's `media_root`.
     It works for nodes that a splitter made of a document, too: the times are in the metadata.
 
@@ -95,5 +96,5 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
     """
     fps = None if fps is None else checked("fps", fps, _FPS)
     stretch = stretch_of(node.metadata, margin=margin)
-    url = fragment_url(stretch.source, stretch.start, stretch.end)
+    url = fragment_url(stretch.source, stretch.start, stretch.end, stretch.audio_track)
     return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)

@@ -5,6 +5,7 @@ Looks at the media only to learn what kind it is; the client looks again, at eve
 
 import mimetypes
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.links import check_page
@@ -89,6 +90,16 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     return kind
 
 
+def refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
+    """Refuse an audio track of what has none to choose from.
+
+    Raises:
+        UnsupportedMediaError: always.
+    """
+    what = "an image" if kind == "image" else "a link, which the service takes as it is"
+    raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
+
+
 def as_part(
     source: MediaSource,
     kind: MediaKind,
@@ -100,8 +111,7 @@ def as_part(
 ) -> MediaPart:
     """Make the part that shows a source; `tile` and `frame` are for pictures."""
     if audio_track != "auto" and (kind == "image" or source.url is not None):
-        what = "an image" if kind == "image" else "a link, which the service takes as it is"
-        raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
+        refuse_track(source, kind)
     match kind:
         case "image":
             if sampling.fps is not None:

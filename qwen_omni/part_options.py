@@ -61,7 +61,9 @@ _DETAIL: dict[object, PartOptions] = {"low": {"max_pixels": 512 * 512}, "high": 
 _SOUND_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a", "caf", "aiff"})
 
 _SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
-_FRAGMENT = re.compile(rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?")  # W3C Media Fragments
+_FRAGMENT = re.compile(  # W3C Media Fragments
+    rf"t=(?P<start>{_SECONDS})?(?:,(?P<end>{_SECONDS}))?(?:&track=(?P<track>mix|\d{{1,4}}))?"
+)
 _RANGES = {**SAMPLING_RANGES, **SPAN_RANGES, **FRAME_RANGES}
 _LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
 
@@ -158,13 +160,15 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
 
 
 def seconds_of(address: str, place: str) -> PartOptions:
-    """Read `start` and `end` from the address of a local file: documents of loaders and readers name passages so.
+    """Read `start`, `end` and `audio_track` from the address of a local file: clips of documents are named so.
 
     Those of a link are not read: the service takes it as a whole, and whoever sends it says so.
 
     Example:
         >>> seconds_of("file:///talk.mp4#t=60,90", "message 0")
         {'start': 60.0, 'end': 90.0}
+        >>> seconds_of("file:///talk.mp4#t=60,90&track=1", "message 0")["audio_track"]
+        1
 
     Raises:
         UnsupportedContentError: the address names seconds in another way; names the place.
@@ -173,7 +177,11 @@ def seconds_of(address: str, place: str) -> PartOptions:
     if not fragment.startswith("t="):
         return {}
     times = _FRAGMENT.fullmatch(fragment)
-    found = {name: float(value) for name, value in times.groupdict().items() if value} if times else {}
+    told = {} if times is None else {name: value for name, value in times.groupdict().items() if value}
+    track = told.pop("track", None)
+    found: PartOptions = {name: float(value) for name, value in told.items()}
+    if track is not None and found:
+        found["audio_track"] = read_audio_track(track)
     if not found:
         raise UnsupportedContentError(f"{place}: #{fragment[:40]} names no seconds; write them as #t=60,90.")
     return found

@@ -21,6 +21,7 @@ from docs_help import help_texts
 from docs_tables import code_table, error_table, limit_table, price_table, token_table, tool_table
 
 from tests.core.media.foreign import table as format_table
+from tests.core.media.test_pictures_odd import table as picture_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
@@ -33,6 +34,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "tokens": token_table,
     "tools": tool_table,
     "formats": format_table,
+    "pictures": picture_table,
 }
 _PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")

@@ -10,8 +10,10 @@ import pytest
 from langchain_core.messages import HumanMessage
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, VideoBlock
 
+import langchain_qwen_omni
+import llama_index_qwen_omni
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain, QwenOmniAudioLoader, QwenOmniVideoLoader
-from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni, QwenOmniVideoReader
+from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni, QwenOmniAudioReader, QwenOmniVideoReader
 from qwen_omni import (
     CaptionOptions,
     MediaTools,
@@ -126,6 +128,47 @@ async def test_blocks_workflows_and_readers_of_llama_index(film, model: QwenOmni
     _check(standin, film, track)
     reader = QwenOmniVideoReader(llm=model, options=SummaryOptions(**SHORT, **said))
     await asyncio.to_thread(reader.load_data, path)
+    _check(standin, film, track)
+
+
+def _ask_langchain(llm: ChatQwenOmni, _: QwenOmni, path: Path, track: object) -> None:
+    documents = QwenOmniVideoLoader(path, llm, options=SummaryOptions(**SHORT, audio_track=track)).load()
+    block = langchain_qwen_omni.clip(documents[0])
+    assert block["extras"]["audio_track"] == (0 if track == "auto" else track)
+    llm.invoke([HumanMessage([block, {"type": "text", "text": QUESTION}])])
+
+
+def _ask_langchain_about_speech(llm: ChatQwenOmni, _: QwenOmni, path: Path, track: object) -> None:
+    documents = QwenOmniAudioLoader(path, llm, options=TranscriptionOptions(audio_track=track)).load()
+    llm.invoke([HumanMessage([langchain_qwen_omni.clip(documents[0], margin=4), {"type": "text", "text": QUESTION}])])
+
+
+def _ask_llama_index(_: ChatQwenOmni, model: QwenOmni, path: Path, track: object) -> None:
+    documents = QwenOmniVideoReader(llm=model, options=SummaryOptions(**SHORT, audio_track=track)).load_data(path)
+    block = llama_index_qwen_omni.clip(documents[0])
+    assert str(block.url).endswith(f"&track={0 if track == 'auto' else track}")
+    model.chat([ChatMessage(blocks=[block, TextBlock(text=QUESTION)])])
+
+
+def _ask_llama_index_about_speech(_: ChatQwenOmni, model: QwenOmni, path: Path, track: object) -> None:
+    documents = QwenOmniAudioReader(llm=model, options=TranscriptionOptions(audio_track=track)).load_data(path)
+    model.chat([ChatMessage(blocks=[llama_index_qwen_omni.clip(documents[0], margin=4), TextBlock(text=QUESTION)])])
+
+
+CLIPS = [
+    *((ask, track) for ask in (_ask_langchain, _ask_llama_index) for track in TRACKS),
+    # nothing is understood of two voices at once, so there is no document of a mix
+    *((ask, track) for ask in (_ask_langchain_about_speech, _ask_llama_index_about_speech) for track in ("auto", 1)),
+]
+
+
+@pytest.mark.parametrize(("ask", "track"), CLIPS)
+async def test_a_clip_of_a_document_hears_its_track(film, model: QwenOmni, standin: Standin, ask, track) -> None:
+    """A document is asked about again with the audio track that it was made of, in both frameworks."""
+    llm = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url, media_root=film[0].parent, thinking=False)
+    await asyncio.to_thread(ask, llm, model, film[0], track)
+    llm.close()
+    del standin.requests[:-1]
     _check(standin, film, track)
 
 

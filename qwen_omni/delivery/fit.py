@@ -16,7 +16,7 @@ from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.plan_channels import AS_IT_IS, check_channels, loses_channels
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.rules import check_images, check_part
+from qwen_omni.media.rules import check_images, check_part, check_pieces
 from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
 from qwen_omni.profiles import Profile
@@ -154,7 +154,9 @@ class Fitter:
         choices = self._choices(part)
         plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
         if checked and plan.action == "images":
-            check_images(len(plan.pieces), self.profile, f"{place}: {part.source.label}", inline=not self.stores)
+            name = f"{place}: {part.source.label}"
+            check_images(len(plan.pieces), self.profile, name, inline=not self.stores)
+            check_pieces(plan.pieces, look.info, self.profile, name)
         if checked and self.multichannel and loses_channels(look.info, plan):
             plan = self._by_channel(look, plan, choices)
         if isinstance(part, ImagePart) and self.high_resolution:  # the request says that, not what stands beside it

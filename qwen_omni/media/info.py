@@ -57,6 +57,18 @@ def read_audio_track(value: object) -> AudioTrackChoice:
     )
 
 
+def no_such_track(tracks: "tuple[AudioTrack, ...]", choice: int) -> str:
+    """Return what an error says of a track that a file does not have.
+
+    Example:
+        >>> no_such_track((), 2)
+        'has no audio track 2; its audio tracks: none. Leave audio_track out'
+    """
+    have = ", ".join(str(track) for track in tracks)
+    step = "Choose one of them, 'auto' or 'mix'" if have else "Leave audio_track out"
+    return f"has no audio track {choice}; its audio tracks: {have or 'none'}. {step}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockBreak:
     """A place where a file's clock restarts or jumps.
@@ -130,6 +142,7 @@ class MediaInfo:
         sample_rate: samples per second of the track that is heard.
         channels: channels of the track that is heard.
         rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
+        mirrored: whether a stored picture is shown mirrored as well.
         pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
         interlaced: whether each picture is made of two half pictures taken one after the other.
         colours: how a picture's colours are stored where its readers may disagree: partly `transparent`, `deep` (more
@@ -162,6 +175,7 @@ class MediaInfo:
     sample_rate: int | None = None
     channels: int | None = None
     rotation: int = 0
+    mirrored: bool = False
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     colours: Colours = "plain"
@@ -174,6 +188,11 @@ class MediaInfo:
     audio_track: int | Literal["mix"] = 0
     breaks: tuple[ClockBreak, ...] = ()
     sound_changes: Fraction | None = None
+
+    @property
+    def track_heard(self) -> int | Literal["mix"] | None:
+        """Which audio track is heard, where there are several."""
+        return self.audio_track if len(self.audio_tracks) > 1 else None
 
     @property
     def has_sound(self) -> bool:

@@ -30,9 +30,10 @@ def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -
         UnreadableMediaError: it is damaged or cut.
     """
     made: list[Still] = []
+    piece: Piece | None = None
     try:
         with source.open() as file, open_still(file, info.container, source.label) as image:
-            places = pages_of(image, info.container)
+            places = pages_of(image, info.container, source.label)
             tiles = Counter(piece.page for piece in plan.pieces)
             open_page, shown = -1, image
             for piece in plan.pieces:
@@ -51,10 +52,19 @@ def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -
         fault = machine_fault(error, f"prepare {source.label}")
         if fault is not None:
             raise fault from error
-        raise UnreadableMediaError(f"{source.label} is damaged or cut: {str(error) or type(error).__name__}.") from None
+        raise UnreadableMediaError(_damaged(source.label, piece, info, error)) from None
     width, height = made[0].piece.size if len(made) == 1 and made[0].piece else (info.width, info.height)
     size = sum(len(still.data) for still in made)
     return image_info(replace(info, width=width, height=height, size_bytes=size)), tuple(made)
+
+
+def _damaged(label: str, piece: Piece | None, info: MediaInfo, error: Exception) -> str:
+    """Say what is damaged: of a file of several pages which one, and how to go on without it."""
+    page = step = ""
+    if piece is not None and len(info.pages) > 1:
+        page = f": page {piece.page} of {len(info.pages):,} (counted from 0)"
+        step = " Send the others one by one with frame=."
+    return f"{label}{page} is damaged or cut: {str(error) or type(error).__name__}.{step}"
 
 
 def image_info(info: MediaInfo) -> MediaInfo:

@@ -178,7 +178,7 @@ def _why_not_as_is(info: MediaInfo, wish: Wish) -> Reason | None:
     told = (
         (info.unpacked, _not_pictured),
         (info.page is not None, _one_frame),
-        (info.rotation != 0, turned),
+        (info.rotation != 0 or info.mirrored, turned),
         (info.colours != "plain", colours_differ),
         (info.container not in IMAGE_CONTAINERS, undocumented),
         (info.size_bytes > room_for(wish.profile.limits.image_bytes, wish), too_large),

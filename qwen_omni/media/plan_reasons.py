@@ -21,8 +21,9 @@ def only_a_part(_: MediaInfo) -> str:
 
 
 def turned(info: MediaInfo) -> str:
-    """It is stored turned."""
-    return f"its picture has to be turned by {info.rotation} degrees"
+    """It is stored turned or mirrored."""
+    told = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
+    return f"its picture has to be {' and '.join(one for one in told if one)}"
 
 
 def colours_differ(info: MediaInfo) -> str:
@@ -62,14 +63,6 @@ def other_track(info: MediaInfo) -> str:
     )
 
 
-def _restarts(info: MediaInfo) -> str:
-    return f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
-
-
-def _sound_changes(info: MediaInfo) -> str:
-    return f"its audio changes its rate or channels at second {float(info.sound_changes or 0):,.2f}"
-
-
 def _hides_frames(info: MediaInfo) -> str:
     total = (info.frame_count or 0) + info.hidden_frames
     return f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every reader honours"
@@ -84,27 +77,33 @@ def takes_other_track(info: MediaInfo) -> bool:
 
 
 BROKEN: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
-    (lambda info: bool(info.breaks), _restarts),
-    (lambda info: info.sound_changes is not None, _sound_changes),
+    (
+        lambda info: bool(info.breaks),
+        lambda info: f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}",
+    ),
+    (
+        lambda info: info.sound_changes is not None,
+        lambda info: f"its audio changes its rate or channels at second {float(info.sound_changes or 0):,.2f}",
+    ),
     (lambda info: info.hidden_frames > 0, _hides_frames),
 )
 """What readers disagree about, so that a file is made anew."""
 
 
-def _interlaced(_: MediaInfo) -> str:
-    return "it is interlaced"
-
-
-def _not_square(info: MediaInfo) -> str:
-    return f"its pixels are not square ({info.pixel_aspect})"
-
-
-def _odd_picture(info: MediaInfo) -> str:
-    return f"its codec ({info.video_codec}) is not one that every reader has"
-
-
-def _odd_sound(info: MediaInfo) -> str:
-    return f"its sound ({info.audio_codec}) is not one that every reader has"
+_ODD: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
+    (lambda info: info.rotation != 0, turned),
+    (lambda info: info.interlaced, lambda _: "it is interlaced"),
+    (lambda info: info.pixel_aspect != 1, lambda info: f"its pixels are not square ({info.pixel_aspect})"),
+    (
+        lambda info: info.video_codec not in _USUAL_PICTURES,
+        lambda info: f"its codec ({info.video_codec}) is not one that every reader has",
+    ),
+    (
+        lambda info: info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS),
+        lambda info: f"its sound ({info.audio_codec}) is not one that every reader has",
+    ),
+)
+"""What not every reader of video can show or play."""
 
 
 def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
@@ -113,11 +112,7 @@ def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | Non
         (info.unpacked, unpacked),
         (partial, only_a_part),
         *((holds(info), reason) for holds, reason in BROKEN),
-        (info.rotation != 0, turned),
-        (info.interlaced, _interlaced),
-        (info.pixel_aspect != 1, _not_square),
-        (info.video_codec not in _USUAL_PICTURES, _odd_picture),
-        (info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS), _odd_sound),
+        *((holds(info), reason) for holds, reason in _ODD),
         (info.size_bytes > room_for(wish.profile.limits.video_bytes, wish), too_large),
         (takes_other_track(info), other_track),
         (info.container not in VIDEO_CONTAINERS, undocumented),

@@ -31,10 +31,12 @@ def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
 
     Raises:
         MediaDoesNotFitError: the range is empty or lies outside of it.
+        UnsupportedMediaError: a range of a picture.
         UnreadableMediaError: a video does not tell how large its pictures are.
     """
     match info.kind:
         case "image":
+            _check_no_seconds(wish, label)
             return plan_image(info, wish)
         case "audio":
             return _with_track(_plan_sound(info, wish, _span(info, wish, label)), info)
@@ -50,6 +52,11 @@ def _with_track(plan: Plan, info: MediaInfo) -> Plan:
         "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
     )
     return replace(plan, reason=f"{plan.reason}; {heard} of {len(info.audio_tracks)}")
+
+
+def _check_no_seconds(wish: Wish, label: str) -> None:
+    if wish.start or wish.end is not None:
+        raise UnsupportedMediaError(f"{label} is a picture and has no seconds; leave start and end out.")
 
 
 def _span(info: MediaInfo, wish: Wish, label: str) -> Span:

@@ -8,7 +8,7 @@ import io
 from typing import IO
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.info import AudioTrackChoice, MediaInfo
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
 from qwen_omni.media.scans import bounded_still
 from qwen_omni.media.signatures import (
     HEAD_BYTES,
@@ -22,6 +22,7 @@ from qwen_omni.media.signatures import (
     silk_seconds,
 )
 
+_SILK = AudioTrack(index=0, codec="silk", sample_rate=SILK_RATE, channels=1)
 _FOOTER = 26  # bytes at the end of a TGA picture
 _MANY_JPEGS = 8 * 2**20  # bytes that hold several frames of a camera
 _LOOKED_FOR = 2**20  # bytes; FFmpeg gives up there, too
@@ -63,6 +64,8 @@ def probe(
     if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
     if signature is not None and signature.group == "still":
+        if isinstance(audio_track, int):
+            raise UnsupportedMediaError(f"{label} {no_such_track((), audio_track)}.")
         from qwen_omni.media.stills import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
         file = bounded_still(file, container=signature.container, label=label)
@@ -70,6 +73,8 @@ def probe(
     if frame is not None:
         raise UnsupportedMediaError(f"{label} is no picture; frame= chooses one of an animation or of several pages.")
     if signature is not None and signature.group == "packed":
+        if isinstance(audio_track, int) and audio_track != 0:
+            raise UnsupportedMediaError(f"{label} {no_such_track((_SILK,), audio_track)}.")
         return _silk(file, size_bytes, label)
     from qwen_omni.media.streams import probe_stream  # noqa: PLC0415 - PyAV loads on first use
 

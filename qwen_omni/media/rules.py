@@ -6,10 +6,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo, MediaKind
+from qwen_omni.media.plan import Piece
 from qwen_omni.media.signatures import ANIMATED
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, VideoPart, media_of
@@ -254,6 +256,17 @@ def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profil
         limit=limit,
         actual=seconds,
     )
+
+
+def check_pieces(pieces: Iterable[Piece], info: MediaInfo, profile: Profile, name: str) -> None:
+    """Check the images that a picture is sent as: tiles of it, or the pages of a file.
+
+    Raises:
+        MediaDoesNotFitError: one is too small or too narrow; names the page.
+    """
+    for piece in pieces:
+        which = f": page {piece.page} of {len(info.pages):,} (counted from 0)" if len(info.pages) > 1 else ""
+        _check_sides(f"{name}{which}", replace(info, width=piece.size[0], height=piece.size[1]), profile)
 
 
 def _check_sides(name: str, info: MediaInfo, profile: Profile) -> None:

@@ -1,14 +1,16 @@
 """Look at one picture with Pillow: a single one, a file of several pages, or an animation. `media.probe` loads it."""
 
+import re
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.info import Colours, MediaInfo
+from qwen_omni.media.info import Colours, MediaInfo, MediaKind
 from qwen_omni.media.scratch import machine_fault
 
 _PLUGINS = {
@@ -33,8 +35,12 @@ _PLUGINS = {
 _ANIMATED = frozenset({"gif", "png", "webp", "avif"})
 _PAGED = frozenset({"tiff"})
 _CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
+_MIRRORED = (2, 4, 5, 7)
 _BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
+_MOST_CANVAS = 7680 * 4320  # of an animation, of which several frames are held at once
 _MOST_FRAMES = 20_000
+_ANIMATION_SECONDS = 50.0  # before `scans.TimedFile` ends the reading, whose words are those for a single picture
+_LONGEST_DELAY = 3600  # seconds; `transcode_picture` holds no picture longer
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _PRINT = ("CMYK", "LAB", "YCbCr", "HSV")
 _CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -58,7 +64,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
     """
     try:
         with open_still(file, container, label) as image:
-            shape = _Shape(image, container)
+            shape = _Shape(image, container, label)
             if frame is None and shape.animated:
                 return _animation(image, shape, size_bytes, label)
             if frame is not None:
@@ -67,8 +73,8 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
             return _picture(image, shape, size_bytes, label, frame)
     except QwenOmniError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _bomb(label, 2 * _BOMB_PIXELS) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(label, _claimed_pixels(error)) from None
     except Exception as error:  # Pillow's plugins raise anything for damaged bytes
         fault = machine_fault(error, f"read {label}")
         if fault is not None:
@@ -105,9 +111,13 @@ def check_pixels(image: Image.Image, label: str) -> None:
         raise _bomb(label, image.width * image.height)
 
 
-def pages_of(image: Image.Image, container: str) -> tuple[int, ...]:
-    """Return where the pages or frames of a picture lie in its file, in order; 0 alone for most."""
-    return _Shape(image, container).frames
+def pages_of(image: Image.Image, container: str, label: str) -> tuple[int, ...]:
+    """Return where the pages or frames of a picture lie in its file, in order; 0 alone for most.
+
+    Raises:
+        MediaDoesNotFitError: more than are decoded.
+    """
+    return _Shape(image, container, label).frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +129,10 @@ class Frame:
     end: Fraction
 
 
-def frames_of(image: Image.Image, container: str) -> Iterator[Frame]:
+def frames_of(image: Image.Image, container: str, label: str) -> Iterator[Frame]:
     """Decode the frames of an animation in order, each as a whole picture, once through."""
     begin = Fraction(0)
-    for at in pages_of(image, container):
+    for at in pages_of(image, container, label):
         image.seek(at)
         image.load()
         end = begin + _delay(image, container) / 1000
@@ -139,17 +149,28 @@ def _delay(image: Image.Image, container: str) -> Fraction:
 class _Shape:
     """What a file of one or several pictures holds: pages, frames of an animation, or one picture."""
 
-    def __init__(self, image: Image.Image, container: str) -> None:
+    def __init__(self, image: Image.Image, container: str, label: str) -> None:
         self.container = container
         count = getattr(image, "n_frames", 1) if container in _ANIMATED | _PAGED else 1
         first = 0
         if container == "png" and image.info.get("default_image"):
             first = 1  # shown only by readers that cannot animate
         if container in _PAGED and count > 1:
-            self.frames = tuple(at for at in range(min(count, _MOST_FRAMES)) if _is_page(image, at)) or (0,)
+            self._check_count(count, "pages", label, "Split it, or choose one with frame=0.")
+            self.frames = tuple(at for at in range(count) if _is_page(image, at)) or (0,)
             image.seek(self.frames[0])
         else:
             self.frames = tuple(range(first, count)) if count > first + 1 else (0,)
+            self._check_count(len(self.frames), "frames", label, "Convert it to MP4 first.")
+
+    @staticmethod
+    def _check_count(count: int, what: str, label: str, step: str) -> None:
+        if count > _MOST_FRAMES:
+            raise MediaDoesNotFitError(
+                f"{label} has {count:,} {what}; at most {_MOST_FRAMES:,} are decoded. {step}",
+                limit=_MOST_FRAMES,
+                actual=count,
+            )
 
     @property
     def animated(self) -> bool:
@@ -173,21 +194,16 @@ def _is_page(image: Image.Image, at: int) -> bool:
 
 def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
     check_pixels(image, label)
+    orientation = _orientation(image)  # before Pillow decodes: it turns a TIFF then, and forgets how it was stored
     image.load()
     pages: tuple[tuple[int, int], ...] = ()
-    rotation = _rotation(image)
-    width, height = _shown(image)
-    colours = _colours(image)
+    size, colours = _shown(image), _colours(image)
     if frame is None and shape.container in _PAGED and len(shape.frames) > 1:
         pages = tuple(_page(image, at, label) for at in shape.frames)
-    return MediaInfo(
-        kind="image",
-        container=shape.container,
-        media_type=f"image/{shape.container}",
-        size_bytes=size_bytes,
-        width=width,
-        height=height,
-        rotation=rotation,
+    return replace(
+        _facts("image", shape, size_bytes, size),
+        rotation=_CLOCKWISE.get(orientation, 0),
+        mirrored=orientation in _MIRRORED,
         colours=colours,
         page=frame if len(shape.frames) > 1 else None,
         pages=pages,
@@ -201,24 +217,29 @@ def _page(image: Image.Image, at: int, label: str) -> tuple[int, int]:
 
 
 def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -> MediaInfo:
-    if len(shape.frames) > _MOST_FRAMES:
-        raise MediaDoesNotFitError(
-            f"{label} has {len(shape.frames):,} frames; at most {_MOST_FRAMES:,} are decoded. Convert it to MP4 first.",
-            limit=_MOST_FRAMES,
-            actual=len(shape.frames),
-        )
-    duration, shortest = Fraction(0), Fraction(3600)
-    for frame in frames_of(image, shape.container):
-        duration, shortest = frame.end, min(shortest, frame.end - frame.begin)
-    return MediaInfo(
-        kind="video",
-        container=shape.container,
-        media_type=f"image/{shape.container}",
-        size_bytes=size_bytes,
+    _check_canvas(image, label)
+    duration, shortest, until = Fraction(0), Fraction(_LONGEST_DELAY), time.monotonic() + _ANIMATION_SECONDS
+    for number, frame in enumerate(frames_of(image, shape.container, label)):
+        delay = frame.end - frame.begin
+        if delay > _LONGEST_DELAY:
+            raise MediaDoesNotFitError(
+                f"{label} is an animation that shows frame {number} for {float(delay):,.0f} s; at most "
+                f"{_LONGEST_DELAY:,} s are taken. Correct that delay, or choose one frame with frame=0.",
+                limit=_LONGEST_DELAY,
+                actual=float(delay),
+            )
+        if time.monotonic() > until and number + 1 < len(shape.frames):
+            raise MediaDoesNotFitError(
+                f"{label} is an animation of {image.width:,} by {image.height:,} pixels; only {number + 1:,} of its "
+                f"{len(shape.frames):,} frames were decoded in {_ANIMATION_SECONDS:g} s. Convert it to MP4 first.",
+                limit=number + 1,
+                actual=len(shape.frames),
+            )
+        duration, shortest = frame.end, min(shortest, delay)
+    return replace(
+        _facts("video", shape, size_bytes, image.size),
         duration=duration,
         picture_duration=duration,
-        width=image.width,
-        height=image.height,
         fps=1 / shortest,  # the rate at which none of them is left out
         frame_count=len(shape.frames),
         video_codec=shape.container,
@@ -226,13 +247,39 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
     )
 
 
-def _rotation(image: Image.Image) -> int:
-    return _CLOCKWISE.get(image.getexif().get(ExifTags.Base.Orientation, 1), 0)
+def _facts(kind: MediaKind, shape: _Shape, size_bytes: int, size: tuple[int, int]) -> MediaInfo:
+    return MediaInfo(
+        kind=kind,
+        container=shape.container,
+        media_type=f"image/{shape.container}",
+        size_bytes=size_bytes,
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _check_canvas(image: Image.Image, label: str) -> None:
+    pixels = image.width * image.height
+    if pixels > _MOST_CANVAS:
+        raise MediaDoesNotFitError(
+            f"{label} is an animation of {image.width:,} by {image.height:,} pixels, {pixels:,} in all; at most "
+            f"{_MOST_CANVAS:,} (8K) are decoded. Make it smaller, convert it to MP4 first, or choose one frame with "
+            "frame=0.",
+            limit=_MOST_CANVAS,
+            actual=pixels,
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how a picture that is not decoded yet is stored, in EXIF's numbers."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if isinstance(found, int) else 1
 
 
 def _shown(image: Image.Image) -> tuple[int, int]:
-    """Return the size of a picture as it is shown."""
-    return image.size[::-1] if _rotation(image) in (90, 270) else image.size
+    """Return the size of a picture as it is shown; Pillow gives that of a TIFF by itself."""
+    sideways = image.format != "TIFF" and _CLOCKWISE.get(_orientation(image)) in (90, 270)
+    return image.size[::-1] if sideways else image.size
 
 
 def _colours(image: Image.Image) -> Colours:
@@ -275,6 +322,12 @@ def _register_heif(label: str) -> None:
             "`pip install 'qwen-omni[heic]'`, or save it as JPEG."
         ) from None
     register_heif_opener()
+
+
+def _claimed_pixels(error: Exception) -> int:
+    """Read the number of pixels out of Pillow's refusal: "Image size (900000000 pixels) exceeds limit of ..."."""
+    told = re.search(r"\d+", str(error))
+    return int(told[0]) if told else 2 * _BOMB_PIXELS
 
 
 def _bomb(label: str, pixels: int) -> MediaDoesNotFitError:

@@ -5,9 +5,9 @@ FFmpeg's `0:a:1`.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 from av.stream import Disposition
@@ -15,7 +15,7 @@ from av.stream import Disposition
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.containers import has_decoder, packets_of
 from qwen_omni.media.downmix import levels_of
-from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact, no_such_track
 from qwen_omni.media.watch import Watch
 from qwen_omni.redact import clean
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
 
 _HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound without a hole
 _EVERY, _EACH = Fraction(30), Fraction(1)  # seconds behind that: so often, so long
@@ -85,8 +86,7 @@ def choose_track(
 
 def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
     if not 0 <= choice < len(tracks):
-        have = ", ".join(str(track) for track in tracks) or "none"
-        raise UnsupportedMediaError(f"has no audio track {choice}; its audio tracks: {have}")
+        raise UnsupportedMediaError(no_such_track(tracks, choice))
     if tracks[choice].codec is None:
         raise UnsupportedMediaError(f"has an audio track {choice} for which there is no decoder")
     return choice
@@ -132,18 +132,24 @@ def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction
 
 def frames_of(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Iterator["AudioFrame"]:
     """Decode a track from where the container stands; broken packets are passed over, but not for ever."""
+    frames = decoded(packets_of(container, stream), watch, most_broken=_MOST_BROKEN)
+    return (frame for frame in frames if frame.samples)
+
+
+def decoded(packets: "Iterable[Packet[Any]]", watch: Watch, *, most_broken: int) -> Iterator["AudioFrame"]:
+    """Decode packets of sound, and end once more than `most_broken` in a row are broken."""
     broken = 0
-    for packet in packets_of(container, stream):
+    for packet in packets:
         watch.check()
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError, EOFError):
             broken += 1
-            if broken > _MOST_BROKEN:
+            if broken > most_broken:
                 return
             continue
         broken = 0
-        yield from (frame for frame in frames if frame.samples)
+        yield from cast("list[AudioFrame]", frames)
 
 
 def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFrame]":

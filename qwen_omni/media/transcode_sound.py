@@ -7,7 +7,7 @@ in time as its beginning.
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -21,7 +21,7 @@ from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.narrow import Wanted
 from qwen_omni.media.reopen import Reopenable
 from qwen_omni.media.timeline import read_from
-from qwen_omni.media.tracks import mixed
+from qwen_omni.media.tracks import decoded, mixed
 from qwen_omni.media.watch import Watch
 
 if TYPE_CHECKING:
@@ -154,22 +154,18 @@ def _frames(
     watch: Watch,
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["AudioFrame"]:
-    broken = 0
     sought = stretch.seek and stretch.begin > _RUN_UP and not stretch.untimed
     begin = stretch.begin - _RUN_UP if sought else None
-    for packet in next(read_from(container, stream, begin, breaks)).packets:
-        watch.check()
-        if stretch.changing and packet.pos is None:
+    packets = next(read_from(container, stream, begin, breaks)).packets
+    return decoded(_believed(packets) if stretch.changing else packets, watch, most_broken=_MOST_BROKEN)
+
+
+def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
+    """Drop the times that FFmpeg counted itself, which are of the first rate; the file's own packets keep theirs."""
+    for packet in packets:
+        if packet.pos is None:
             packet.pts = None
-        try:
-            frames = packet.decode()
-        except (av.FFmpegError, ValueError, EOFError):
-            broken += 1
-            if broken > _MOST_BROKEN:
-                return
-            continue
-        broken = 0
-        yield from cast("list[AudioFrame]", frames)
+        yield packet
 
 
 class _Line:

@@ -7,6 +7,7 @@ door sees one plain file.
 
 import contextlib
 import io
+import math
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _MILLISECOND = Fraction(1, 1000)
 _CODING = {"preset": "ultrafast", "crf": "4", "bf": "0", "tune": "zerolatency", "g": "50"}
 _USUAL_RATE = Fraction(25)
+_MOST_PIXELS = 3840 * 2160  # of a frame of an animation; several times what the service looks at
 
 
 def unpack(source: Reopenable, info: MediaInfo, watch: Watch, *, shortest: Fraction) -> tuple[MediaInfo, Reopenable]:
@@ -106,24 +108,30 @@ def _write_animation(source: Reopenable, info: MediaInfo, path: Path, watch: Wat
     with (
         source.open() as file,
         open_still(file, info.container, source.label) as image,
-        _Writer.opened(path, image.size, "yuv444p") as writer,
+        _Writer.opened(path, size := _unpacked_size(image.size), "yuv444p") as writer,
     ):
-        for frame in frames_of(image, info.container):
+        for frame in frames_of(image, info.container, source.label):
             watch.check()
-            writer.show(_whole(frame.image), frame.begin)
+            writer.show(_whole(frame.image, size), frame.begin)
             end = frame.end
         held = max(Fraction(0), shortest - end)
         writer.end(end + held)
     return replace(info, duration=end + held, picture_duration=end + held, held=held)
 
 
-def _whole(image: Any) -> "VideoFrame":  # noqa: ANN401  (Pillow loads on first use)
-    """Return a frame of an animation as FFmpeg knows frames, laid on white."""
+def _unpacked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size in which the frames of an animation are written: no more pixels than anything later needs."""
+    share = Fraction(math.sqrt(_MOST_PIXELS / (size[0] * size[1])))
+    return size if share >= 1 else (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
+
+
+def _whole(image: Any, size: tuple[int, int]) -> "VideoFrame":  # noqa: ANN401  (Pillow loads on first use)
+    """Return a frame of an animation as FFmpeg knows frames, in this size and laid on white."""
     import av  # noqa: PLC0415 - loads on first use
 
     from qwen_omni.media.pictures import plain_colours  # noqa: PLC0415 - Pillow loads on first use
 
-    plain = plain_colours(image)
+    plain = plain_colours(image if image.size == size else image.convert("RGBA").resize(size))
     frame = av.VideoFrame(plain.width, plain.height, "rgb24")
     line, plane = plain.width * 3, frame.planes[0]
     data = plain.tobytes()

@@ -240,10 +240,15 @@ def message_of(
     Raises:
         MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
     """
-    if frame is not None:
-        images: tuple[Part, ...] = tuple(ImagePart(source=as_source(one), tile=tile, frame=frame) for one in media)
-        return Message(role="user", parts=images)
-    parts = tuple(_part(one, {}, media_root) for one in media)
+    if frame is None:
+        parts: tuple[Part, ...] = tuple(_part(one, {}, media_root) for one in media)
+    else:
+        parts = tuple(ImagePart(source=as_source(one), tile=tile, frame=frame) for one in media)
+    pictures = [part for part in parts if isinstance(part, ImagePart)]
+    if audio_track != "auto" and pictures and len(pictures) == len(parts):
+        from qwen_omni.ask import refuse_track  # noqa: PLC0415 - a neighbour above
+
+        refuse_track(pictures[0].source, "image")
     return Message(role="user", parts=tuple(_chosen(part, audio_track, tile=tile) for part in parts))
 
 

@@ -71,6 +71,6 @@ def _speakers(group: list[Sentence]) -> str:
 def _facts(said: Transcript, number: int, count: int) -> dict[str, Value]:
     told = {
         "source": said.source, "duration": said.duration, "segment": number, "segments": count, "model": said.model,
-        "language": said.language, "kind": "speech",
+        "language": said.language, "kind": "speech", "audio_track": said.audio_track,
     }  # fmt: skip
     return {name: value for name, value in told.items() if value is not None}

@@ -5,7 +5,7 @@ What the models take is decided by their profiles; the work is done by `media` a
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.carry import Carrier
@@ -44,6 +44,7 @@ class Recording:
         seconds: how long the wanted part plays; `None` for links.
         start: where it begins in the file, in seconds.
         whole: how long the whole file plays, in seconds; `None` where that is not known.
+        audio_track: the one that is heard, where the file has several.
         ready: local sound, as it would travel.
         held: keeps a temporary file as long as this is.
     """
@@ -54,6 +55,7 @@ class Recording:
     seconds: float | None = None
     start: float = 0.0
     whole: float | None = None
+    audio_track: int | Literal["mix"] | None = None
     ready: Delivered | None = field(default=None, repr=False)
     held: Prepared | None = field(default=None, repr=False)
 
@@ -86,7 +88,7 @@ class Recording:
     def placed(self, said: Transcript, **about: object) -> Transcript:
         """Count the times of a transcript from the beginning of the file, and say what it is of."""
         length = self.whole or said.duration or self.seconds  # the service knows only the part that it was sent
-        told = {"source": self.source, "duration": length, **about}
+        told = {"source": self.source, "duration": length, "audio_track": self.audio_track, **about}
         moved = tuple(_moved(one, self.start) for one in said.sentences) if self.start else said.sentences
         return said.model_copy(update={**told, "sentences": moved})
 
@@ -125,7 +127,8 @@ def prepare_recording(
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
     return Recording(
         label=source.label, source=source.name, part=kept, seconds=seconds, start=start,
-        whole=None if look.info.duration is None else float(look.info.duration), ready=made.ready, held=held,
+        whole=None if look.info.duration is None else float(look.info.duration), audio_track=look.info.track_heard,
+        ready=made.ready, held=held,
     )  # fmt: skip
 
 

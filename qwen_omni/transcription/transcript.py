@@ -4,6 +4,7 @@ Subtitles are written by `captions.subtitles`; here is decided only where a long
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,6 +62,9 @@ class Transcript(BaseModel):
     billed_seconds: float | None = Field(default=None, description="Seconds that the service counted, if it told.")
     model: str = ""
     source: str = ""
+    audio_track: int | Literal["mix"] | None = Field(
+        default=None, description="The audio track that was heard, where the file has several."
+    )
     task_id: str | None = None
 
     @property

@@ -119,6 +119,7 @@ class Footage:
             fps=None if info.fps is None else round(float(info.fps), 3),
             video_codec=info.video_codec,
             audio_codec=info.audio_codec,
+            audio_track=info.track_heard,
         )
 
     def digest(self) -> str:
@@ -137,8 +138,8 @@ class Footage:
             "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
         }  # fmt: skip
         info = self.look.info
-        if len(info.audio_tracks) > 1:
-            told["audio_track"] = info.audio_track
+        if info.track_heard is not None:
+            told["audio_track"] = info.track_heard
         if info.container not in _ALWAYS_EXACT:
             told["exact"] = True  # answers about parts that were cut less exactly stay with those
         return told

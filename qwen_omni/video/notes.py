@@ -6,7 +6,7 @@ never dropped: a time outside of the segment is moved to its border and counted 
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -108,7 +108,11 @@ class TimedNote(BaseModel):
 
 
 class VideoFacts(BaseModel):
-    """The facts of the video that notes are about: `source` is its path as it was given, `duration` is in seconds."""
+    """The facts of the video that notes are about.
+
+    `source` is its path as it was given, `duration` is in seconds; `audio_track` is the one that was heard, where the
+    file has several.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -120,6 +124,7 @@ class VideoFacts(BaseModel):
     fps: float | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
+    audio_track: int | Literal["mix"] | None = None
 
 
 class SegmentNotes(BaseModel):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.ranges import START, checked
 from qwen_omni.redact import redact
 from qwen_omni.video.chapters import clock
@@ -23,7 +24,8 @@ Mode = Literal["segments", "captions", "single"]
 Value = str | int | float | bool
 
 EXCLUDED = (
-    "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "model", "url", "kind",
+    "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "audio_track", "model",
+    "url", "kind",
     "truncated", "transcriber",
 )  # fmt: skip
 """Facts that neither a prompt nor an embedding needs; a prompt keeps the source and the times, to cite them."""
@@ -43,8 +45,8 @@ class Passage:
         id: the same for the same stretch of the same source, so that indexing twice does not double it.
         text: what it says.
         metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
-            fps, video_codec, audio_codec, model, transcriber, language, kind, speakers, url`; times in seconds.
-            What is not known is left out.
+            fps, video_codec, audio_codec, audio_track, model, transcriber, language, kind, speakers, url`; times in
+            seconds. What is not known is left out.
     """
 
     id: str
@@ -60,12 +62,14 @@ class Stretch:
         source: its path, or its address as a `file:` URL.
         kind: whether it shows something.
         start: in seconds of the file; `end` likewise.
+        audio_track: the one that was heard, where the file has several.
     """
 
     source: str
     kind: Literal["video", "audio"]
     start: float
     end: float
+    audio_track: AudioTrackChoice | None = None
 
 
 def check_mode(mode: str) -> None:
@@ -164,15 +168,16 @@ def video_metadata(source: str, video: VideoFacts | None) -> dict[str, Value]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def fragment_url(source: str, start: float, end: float) -> str:
-    """Name a stretch of a source in the way players know (W3C Media Fragments: `#t=start,end`).
+def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackChoice | None = None) -> str:
+    """Name a stretch of a source in the way players know (W3C Media Fragments: `#t=start,end&track=1`).
 
     Example:
         >>> fragment_url("https://example.com/a.mp4", 90, 120.5)
         'https://example.com/a.mp4#t=90,120.5'
     """
     base = source if "://" in source else Path(source).absolute().as_uri()
-    return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}"
+    track = "" if audio_track is None else f"&track={audio_track}"
+    return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}{track}"
 
 
 def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
@@ -183,7 +188,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
         margin: seconds before and after, since what one looks for may begin a little earlier.
 
     Raises:
-        ConfigurationError: the metadata do not name a stretch of a local file.
+        ConfigurationError: the metadata do not name a stretch of a local file, or no audio track.
 
     Example:
         >>> told = {"source": "talk.mp4", "start": 1.0, "end": 30.0, "duration": 31.0, "video_codec": "h264"}
@@ -211,7 +216,14 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
         raise ConfigurationError(
             f"The passage starts at {start:g} s and ends at {end:g} s, so there is nothing to show; choose a margin."
         )
-    return Stretch(source=source, kind=kind_of(metadata), start=first, end=last)
+    track = metadata.get("audio_track")
+    return Stretch(
+        source=source,
+        kind=kind_of(metadata),
+        start=first,
+        end=last,
+        audio_track=None if track is None else read_audio_track(track),
+    )
 
 
 def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:

@@ -69,6 +69,8 @@ def test_wrong_budgets_are_named(budget: Any, match: str) -> None:
         ("FILE:///talk.mp4#t=60", {"start": 60}),
         ("file:///talk.mp4#t=,9.5", {"end": 9.5}),
         ("file:///talk.mp4?x#t=0,1", {"start": 0, "end": 1}),
+        ("file:///talk.mp4#t=60,90&track=1", {"start": 60, "end": 90, "audio_track": 1}),
+        ("file:///talk.mp4#t=60&track=mix", {"start": 60, "audio_track": "mix"}),
         ("file:///talk.mp4", {}),
         ("file:///talk.mp4#chapter", {}),
         ("file:///a%23t=1.mp4", {}),
@@ -91,7 +93,21 @@ def test_the_seconds_of_a_passage_are_read_again(start: float, end: float) -> No
     assert (told["start"], told["end"]) == pytest.approx((start, end), rel=1e-9, abs=1e-90)
 
 
-@pytest.mark.parametrize("fragment", ["t=1:30,2:00", "t=", "t=,", "t=60,90&xywh=1", "t=npt:3", "t=-1", "t=1e+999"])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "t=1:30,2:00",
+        "t=",
+        "t=,",
+        "t=60,90&xywh=1",
+        "t=1,2&track=-1",
+        "t=1,2&track=x",
+        "t=&track=1",
+        "t=npt:3",
+        "t=-1",
+        "t=1e+999",
+    ],
+)
 def test_seconds_in_other_words(fragment: str) -> None:
     """Seconds that cannot be read raise, with their place and how they are written."""
     with pytest.raises(UnsupportedContentError, match=r"here: #t=.* names no seconds; write them as #t=60,90"):

@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from tests.core.media.watching import opened_by_python
 ROOT = Path(__file__).parents[3]
 LONGEST = 120.0  # seconds of a file until it counts as hung; the work is given 5, the rest is for busy machines
 
+_STEP = re.compile(r"\d{6}\.\w+")
+"""A temporary file's own name, when it is opened from the folder's descriptor."""
 _LEAST_SAMPLES = narrow.LEAST_SAMPLES  # as it is for users
 
 
@@ -45,7 +48,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of many: each file, names opened beside the input, files left in the folder for temporary ones."""
+    """What became of many: each file, what was opened or left beside the input, what is left when the process ends."""
 
     tried: list[Tried]
     opened: list[str]
@@ -192,22 +195,26 @@ def main(folder: str, first: str, stop: str, step: str) -> None:
     """Try seeds and write what became of each."""
     wholes = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     allowed = scratch.new_path("").parent
+    left: list[str] = []
+    known: set[str] = set()
     with opened_by_python() as names:
         for seed in range(int(first), int(stop), int(step)):
             data = damaged(wholes, seed)
             _tell({"begins": seed})
             faulthandler.dump_traceback_later(LONGEST - 5)
             used = resource.getrusage(resource.RUSAGE_SELF)
+            gc.disable()  # a file that only the collector would remove is a file left behind
             refused = try_one(data, seed)
+            left += [f"{path.name} of seed {seed}" for path in allowed.iterdir() if path.name not in (*known, "lock")]
+            known.update(path.name for path in allowed.iterdir())
+            gc.enable()
             after = resource.getrusage(resource.RUSAGE_SELF)
             cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
             faulthandler.cancel_dump_traceback_later()
             _tell({"seed": seed, "refused": refused, "memory": most_memory(), "cpu": round(cpu, 3)})
     fine = (str(allowed), "/dev/", "/proc/")
     outside = [name for name in names if not name.isdigit() and not name.startswith(fine)]
-    gc.collect()  # an error whose traceback refers to itself holds a temporary file until then
-    left = sorted({path.name for path in allowed.iterdir()} - {"lock"})
-    outside = [name for name in outside if not name.endswith((".py", ".pyc", ".so"))]
+    outside = [name for name in outside if not name.endswith((".py", ".pyc", ".so")) and not _STEP.fullmatch(name)]
     _tell({"opened": outside + left})
 
 

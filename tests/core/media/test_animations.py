@@ -1,6 +1,7 @@
 """Animations become videos in which each frame is shown at its own time; as one picture they are refused."""
 
 import io
+import struct
 from fractions import Fraction
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.look import Choices
+from qwen_omni.media.look import Choices, look_at
 from qwen_omni.media.prepare import prepare, split
 from qwen_omni.media.probe import probe
 from qwen_omni.media.rules import check_part
@@ -176,3 +177,49 @@ def test_a_cut_animation_is_refused(kind):
     data = held.getvalue()
     with pytest.raises(UnreadableMediaError, match="damaged or cut"):
         prepare(data[: len(data) * 2 // 3])
+
+
+def test_a_frame_of_hours_is_refused_with_its_number():
+    """WebP counts up to four hours and a half for one frame; nothing here holds a picture longer than one."""
+    with pytest.raises(MediaDoesNotFitError, match=r"frame 1 for 16,777 s; at most 3,600 s"):
+        prepare(animation("WEBP", [100, 16_777_215, 100]))
+
+
+def claiming(data: bytes, width: int, height: int) -> bytes:
+    """Write another canvas into a GIF."""
+    return data[:6] + struct.pack("<HH", width, height) + data[10:]
+
+
+@pytest.mark.parametrize("shape", [(9000, 9000), (8000, 4321)])
+def test_a_canvas_beyond_8k_is_refused_before_it_is_decoded(shape):
+    """Several of them are held at once; a frame alone can be sent."""
+    data = claiming(animation("GIF", [100] * 3), *shape)
+    with pytest.raises(MediaDoesNotFitError, match=rf"{shape[0]:,} by {shape[1]:,}.*at most 33,177,600.*frame=0"):
+        look(data)
+
+
+def test_a_large_animation_is_unpacked_smaller(monkeypatch):
+    """The service looks at far fewer pixels; coordinates still count those of the file."""
+    monkeypatch.setattr("qwen_omni.media.unpack._MOST_PIXELS", 96 * 64 // 4)
+    data = animation("GIF", [500] * 5, size=(96, 64))
+    seen = look_at(MediaSource.from_bytes(data))
+    with seen.reopenable.open() as file:
+        inside = probe(file, label="it")
+
+    assert (seen.info.width, seen.info.height) == (96, 64)
+    assert (inside.width, inside.height) == (48, 32)
+    assert shown(data) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5 + [0] * 5
+
+
+def test_an_animation_that_takes_too_long_is_refused_with_how_far_it_came(monkeypatch):
+    """Decoders that hold the whole file are not ended by reading."""
+    monkeypatch.setattr("qwen_omni.media.stills._ANIMATION_SECONDS", 0)
+    with pytest.raises(MediaDoesNotFitError, match="only 1 of its 4 frames"):
+        look(animation("WEBP", [100] * 4))
+
+
+def test_an_animation_of_three_tall_lines_is_a_video():
+    """One pixel wide, as long as a canvas may be, with every way of disposal."""
+    for disposal in range(4):
+        with prepare(animation("GIF", [900] * 3, size=(1, 2000), disposal=disposal)) as prepared:
+            assert (prepared.info.kind, prepared.source_info.frame_count) == ("video", 3)

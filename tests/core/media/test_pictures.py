@@ -2,14 +2,19 @@
 
 import io
 import itertools
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
+from qwen_omni.delivery.fit import Fitter
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.look import Choices
 from qwen_omni.media.prepare import prepare
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import ImagePart
 from qwen_omni.profiles import profile_for
 from qwen_omni.tokens import image_pixels, image_tokens
 from tests.core.media import making
@@ -41,6 +46,69 @@ def test_a_turned_photo_is_upright(orientation):
 
     assert out.size == ((905, 1448) if orientation >= 5 else (1448, 905))
     assert out.getexif().get(0x0112, 1) == 1
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a picture is stored so that it is upright again once the orientation of EXIF is applied."""
+CORNERS = ((250, 20, 20), (20, 250, 20), (20, 20, 250), (250, 250, 250))
+
+
+def quarters(size=(100, 60)) -> Image.Image:
+    """Draw a picture of four colours, none of which stands where another would after any turn."""
+    image, (across, down) = Image.new("RGB", size), (size[0] // 2, size[1] // 2)
+    for at, colour in enumerate(CORNERS):
+        image.paste(colour, (at % 2 * across, at // 2 * down, (at % 2 + 1) * across, (at // 2 + 1) * down))
+    return image
+
+
+def corners(image: Image.Image) -> list[int]:
+    """Tell which of the four colours stands in each corner."""
+    right, bottom = image.width - 4, image.height - 4
+    seen = [image.convert("RGB").getpixel(at) for at in ((3, 3), (right, 3), (3, bottom), (right, bottom))]
+    return [
+        next(n for n, one in enumerate(CORNERS) if max(abs(a - b) for a, b in zip(one, it, strict=True)) < 60)
+        for it in seen
+    ]
+
+
+def turned(orientation: int) -> tuple[Image.Image, bytes]:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return quarters().transpose(TURNS[orientation]), exif.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", list(TURNS))
+def test_a_small_turned_picture_is_upright(orientation, kind):
+    """Also one that is only mirrored, or a TIFF, which Pillow turns by itself: not every reader does."""
+    image, exif = turned(orientation)
+    out = made_of(image, kind, exif=exif)
+
+    assert (out.format, out.size, corners(out)) == ("JPEG", (100, 60), [0, 1, 2, 3])
+    assert out.getexif().get(0x0112, 1) == 1
+
+
+def test_turned_pages_are_upright():
+    """Each page of a TIFF has an orientation of its own."""
+    images = [turned(orientation)[0] for orientation in TURNS]
+    for image, orientation in zip(images, TURNS, strict=True):
+        image.encoderinfo = {"tiffinfo": {0x0112: orientation}}
+    held = io.BytesIO()
+    quarters().save(held, "TIFF", save_all=True, append_images=images)
+
+    with prepare(held.getvalue()) as prepared:
+        assert prepared.source_info.pages == ((100, 60),) * 8
+        for still in prepared.stills:
+            image = Image.open(io.BytesIO(still.data))
+            assert (image.size, corners(image)) == ((100, 60), [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -279,3 +347,68 @@ def test_a_cut_picture_is_refused():
     data = making.picture("JPEG", (2000, 1500))
     with pytest.raises(UnreadableMediaError, match="damaged or cut"):
         prepare(data[: len(data) // 2])
+
+
+def test_a_damaged_page_is_named():
+    """The error says which page it is, of how many, and how to send another one."""
+    noise = [Image.effect_noise((200, 300), 90).convert("RGB") for _ in range(3)]
+    held = io.BytesIO()
+    noise[0].save(held, "TIFF", save_all=True, append_images=noise[1:], compression="tiff_deflate")
+    data = bytearray(held.getvalue())
+    with Image.open(io.BytesIO(data)) as seen:
+        seen.seek(1)
+        begin = seen.tag_v2[273][0]  # where the page's first strip lies
+    data[begin : begin + 600] = b"\xaa" * 600
+
+    with pytest.raises(UnreadableMediaError, match=r"page 1 of 3 \(counted from 0\).*frame="):
+        prepare(bytes(data))
+    with prepare(bytes(data), choices=Choices(frame=2)) as prepared:
+        assert prepared.info.width == 200
+
+
+def test_more_pages_than_are_read_are_refused_with_their_number(monkeypatch):
+    """None is left out in silence."""
+    monkeypatch.setattr("qwen_omni.media.stills._MOST_FRAMES", 2)
+    data = pages((60, 40), (50, 30), (30, 50))
+    with pytest.raises(MediaDoesNotFitError, match="has 3 pages; at most 2 are decoded"):
+        prepare(data)
+
+
+@pytest.mark.parametrize("claimed", [(9500, 9500), (30_000, 30_000), (65_535, 65_535)])
+def test_a_huge_claim_is_refused_with_its_pixels(claimed):
+    """The number is that of the file, not one of Pillow's limits."""
+    data = bytearray(making.picture("BMP"))
+    data[18:26] = struct.pack("<ii", *claimed)
+    with pytest.raises(MediaDoesNotFitError, match=f"has {claimed[0] * claimed[1]:,} pixels; at most 89,478,485"):
+        prepare(bytes(data))
+
+
+@pytest.mark.parametrize("span", [{"start": 1}, {"end": 2}, {"start": 0, "end": 1.5}])
+def test_a_picture_has_no_seconds(span):
+    """A range is refused rather than dropped; the beginning of it is the whole of it."""
+    with pytest.raises(UnsupportedMediaError, match="is a picture and has no seconds; leave start and end out"):
+        prepare(making.picture("PNG"), **span)
+    assert prepare(making.picture("PNG"), start=0).plan.action == "pass"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_picture_has_no_audio_tracks(kind):
+    """A number is refused; all tracks together are none."""
+    held = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(held, kind, save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
+    with pytest.raises(UnsupportedMediaError, match="has no audio track 1; its audio tracks: none"):
+        prepare(held.getvalue(), choices=Choices(audio_track=1))
+    prepare(held.getvalue(), choices=Choices(audio_track="mix")).close()
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_page_too_small_for_the_model_is_named(place):
+    """The service takes no image of ten pixels, wherever in a file it stands."""
+    sizes = [(60, 40), (50, 30), (30, 50)]
+    sizes[place] = (30, 8)
+    part = ImagePart(source=MediaSource.from_bytes(pages(*sizes)))
+    with pytest.raises(MediaDoesNotFitError, match="30 by 8 pixels; each side needs at least 11") as caught:
+        Fitter(profile=profile_for("qwen3.8-omni-flash"), media_root=Path(), room_bytes=2**20).plan(
+            part, "message 0 part 0"
+        )
+    assert (f"page {place}" in str(caught.value)) == (place > 0)

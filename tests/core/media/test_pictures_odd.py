@@ -118,6 +118,18 @@ GREY = {
 }  # fmt: skip
 
 
+def table() -> str:
+    """Return the kinds of pictures that are tried, for `docs/formats.md`."""
+    rows = [(name, "looks as it did") for name in COLOURED]
+    rows += [(name, "readable" if wanted is None else "keeps its brightness") for name, (_, wanted) in GREY.items()]
+    lines = ["| Picture | Made with | Result |", "|---|---|---|"]
+    for name, result in rows:
+        program, _, what = name.partition(" ")
+        told = f"`{what.removeprefix('a.')}`" if what.startswith("a.") else what
+        lines.append(f"| {told} | {'ImageMagick' if program == 'magick' else program} | {result} |")
+    return "\n".join(lines) + "\n"
+
+
 def seen(path: Path) -> tuple[Image.Image, bool]:
     """Prepare a picture and open what is sent; tell whether it went as it was."""
     with prepare(path) as prepared:
