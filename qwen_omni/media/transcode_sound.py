@@ -103,8 +103,10 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
             if len(heard) >= len(streams):
                 break
             stream = streams[len(heard)]
-            told = None if info.breaks else _end_told(stream, stretch.begin)
             name = container.format.name
+            told = None if info.breaks else _end_told(stream, stretch.begin)
+            if len(streams) == 1 and name != INDEXED and info.sound_duration is not None and info.sound_end is not None:
+                told = info.origin + info.sound_end - stretch.begin  # headers were corrected by reading all packets
             untimed = name in UNTIMED and info.sound_changes is not None
             wanted = replace(
                 stretch, told=told, index=name == INDEXED, untimed=untimed, changing=info.sound_changes is not None
