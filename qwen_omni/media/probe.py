@@ -21,6 +21,7 @@ from qwen_omni.media.signatures import (
     refused,
     silk_seconds,
 )
+from qwen_omni.media.whole import BrokenPromiseError
 
 _FOOTER = 26  # bytes at the end of a TGA picture
 _MANY_JPEGS = 8 * 2**20  # bytes that hold several frames of a camera
@@ -76,8 +77,8 @@ def probe(
     begins_as = None if signature is None else signature.container
     try:
         return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track)
-    except UnreadableMediaError:
-        if signature is None:
+    except UnreadableMediaError as error:
+        if signature is None and not isinstance(error, BrokenPromiseError):
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None
         raise
 

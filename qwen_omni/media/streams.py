@@ -34,7 +34,7 @@ from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.timeline import Walk, walk
 from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
 from qwen_omni.media.watch import Watch
-from qwen_omni.media.whole import check_whole, ends_as_told, refuse_second
+from qwen_omni.media.whole import BrokenPromiseError, check_whole, ends_as_told, refuse_second
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -108,7 +108,8 @@ def probe_stream(
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, watch), watch) or 0
             facts = _facts(container, watch, track, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
-            facts |= {"origin": _origin(container, track), "duration": _told_duration(container)}
+            facts |= {"origin": _origin(container, track)}
+            facts |= {"duration": _told_duration(container, facts["origin"])}
             facts |= _begins(container, track, facts["origin"])
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
@@ -124,7 +125,7 @@ def probe_stream(
         elif _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, watch=watch) as container:
                 facts |= _walked(file, container, facts, watch, size_bytes)
-        if format_name in UNTIMED and facts.get("sound_changes") is not None:
+        if _must_decode(format_name, facts):
             with open_container(file, size_bytes, watch=watch) as container:
                 length = _decoded_length(container, sound_streams(container, track)[0], watch)
                 facts |= {"duration": length, "sound_duration": length}
@@ -145,6 +146,13 @@ def _for_listening(file: IO[bytes], size_bytes: int, watch: Watch) -> "Iterator[
             yield container
     finally:
         file.seek(at)
+
+
+def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
+    """Whether only decoding tells how long a recording is: its packets' times do not, or its last one is not full."""
+    if format_name == "caf":
+        return not str(facts["audio_codec"]).startswith("pcm_")
+    return format_name in UNTIMED and facts.get("sound_changes") is not None
 
 
 def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
@@ -176,7 +184,7 @@ def _walked(
     if found.end is not None and found.end > origin:
         corrected["duration"] = found.end - origin
         if container.format.name in _PROMISING and told and told - corrected["duration"] > _PROMISE:
-            raise UnreadableMediaError(
+            raise BrokenPromiseError(
                 f"its headers tell of {float(told):,.2f} s of sound, and it ends after "
                 f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
             )
@@ -241,7 +249,8 @@ def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
     for packet in packets_of(container, stream):
         watch.check()
         count += packet.size > 0
-    rate = exact(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    # FFmpeg takes 25 a second for the average where the container tells none; the pictures themselves often tell.
+    rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     lasts = count / rate
     return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
 
@@ -278,7 +287,9 @@ def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
             raise fault from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         kind = f"begins like {begins_as} but" if begins_as else "is no media or"
-        raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
+        kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
+        told = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
+        raise told(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
@@ -450,9 +461,11 @@ def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
         context.flush_buffers()
 
 
-def _told_duration(container: "InputContainer") -> Fraction | None:
+def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
     if container.duration is not None and container.duration > 0:
-        return Fraction(container.duration, av.time_base)
+        told = Fraction(container.duration, av.time_base)
+        # Matroska tells when it ends, by a clock that need not begin at zero.
+        return told - origin if container.format.name == _UNSIGNED and _RUN_UP < origin < told else told
     told = [stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base]
     return max(told, default=None)
 
