@@ -131,7 +131,10 @@ class MediaInfo:
         size_bytes: size of the file.
         duration: seconds from the first to the end of the last frame; `None` for images and where nobody can tell.
         picture_duration: seconds of the picture alone, where the file says it.
+        picture_start: seconds from zero until the first picture; not 0 in files whose picture begins late.
         sound_duration: seconds of the audio that is heard, where the file says it.
+        sound_start: seconds from zero until the audio that is heard begins; below 0 where a codec's run-up precedes the
+            picture.
         width: pixels as shown, after rotation; `None` for sound.
         height: pixels as shown, after rotation; `None` for sound.
         fps: pictures per second on average; `None` for images and sound.
@@ -164,7 +167,9 @@ class MediaInfo:
     size_bytes: int
     duration: Fraction | None = None
     picture_duration: Fraction | None = None
+    picture_start: Fraction = Fraction(0)
     sound_duration: Fraction | None = None
+    sound_start: Fraction = Fraction(0)
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None
@@ -198,3 +203,13 @@ class MediaInfo:
     def has_sound(self) -> bool:
         """Whether there is a sound track."""
         return self.audio_codec is not None
+
+    @property
+    def picture_end(self) -> Fraction | None:
+        """The second at which the last picture ends; `None` if the file does not say."""
+        return self.duration if self.picture_duration is None else self.picture_start + self.picture_duration
+
+    @property
+    def sound_end(self) -> Fraction | None:
+        """The second at which the audio that is heard ends; `None` if the file does not say."""
+        return self.duration if self.sound_duration is None else self.sound_start + self.sound_duration

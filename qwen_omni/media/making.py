@@ -35,7 +35,7 @@ def make(
     match plan.action:
         case "video":
             made = _video(source, info, plan, path, watch, workers)
-            return replace(made, sound_duration=_sound_within(info, plan) if plan.sound else None), ()
+            return replace(made, sound_duration=plan.heard(info) if plan.sound else None), ()
         case "audio":
             return _sound(source, info, plan, path, watch), ()
         case "remux":
@@ -94,13 +94,6 @@ def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
         sample_rate=plan.budget.sample_rate if plan.sound else None,
         channels=1 if plan.sound else None,
     )
-
-
-def _sound_within(info: MediaInfo, plan: Plan) -> Fraction | None:
-    """Tell how much of the sound lies in the wanted range, where the source says how long it is."""
-    if info.sound_duration is None or not plan.partial or plan.end is None:
-        return info.sound_duration
-    return max(Fraction(0), min(info.sound_duration, plan.end) - plan.start)
 
 
 def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch) -> MediaInfo:

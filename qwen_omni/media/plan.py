@@ -1,10 +1,12 @@
 """What is done with one piece of media, and what that is decided from. Values only; `media.planning` decides."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.info import MediaInfo
 from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import Profile
 
@@ -74,6 +76,28 @@ class Plan:
     tokens_as_is: int | None = None
     size_bytes: int = 0
     seconds: float = 0.0
+
+    def shown(self, info: MediaInfo, period: Fraction | None = None) -> Fraction | None:
+        """Return how many seconds of picture are sent; `None` if the file does not say how long it is.
+
+        What is made shows its first picture from the beginning on and, of a part, the last one to the end, each for
+        whole steps of `period`.
+        """
+        end = self.end if self.partial else info.picture_end
+        if end is None:
+            return None
+        length = max(Fraction(0), end - self.start)
+        return length if period is None else max(1, math.ceil(length / period)) * period
+
+    def heard(self, info: MediaInfo) -> Fraction | None:
+        """Return how many seconds of audio are sent; `None` if the file does not say how long it is.
+
+        What is made is silent until the audio begins; what is sent as it is holds no more than its audio.
+        """
+        if self.action in ("pass", "remux") and not self.partial:
+            return info.duration if info.sound_duration is None else info.sound_duration
+        ends = [end for end in (info.sound_end, self.end) if end is not None]
+        return max(Fraction(0), min(ends) - self.start) if ends else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from qwen_omni.media.plan_costs import (
     video_bytes,
     video_seconds,
 )
-from qwen_omni.media.plan_reasons import Reason, other_track, undocumented, why_not_as_is
+from qwen_omni.media.plan_reasons import Reason, other_track, takes_other_track, undocumented, why_not_as_is
 from qwen_omni.media.plan_sides import allowed
 from qwen_omni.messages import Sampling
 from qwen_omni.tokens import audio_tokens, video_tokens
@@ -28,6 +28,8 @@ _PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
 _SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
 _SLOWEST = Fraction(1, 1001)  # frames per second; a damaged file may claim a picture a day
 _NARROWEST = 80  # percent that a picture is made smaller at most, only to bill no more
+_FEWER = 4  # frames that a video is made with less at most, only to bill no more
+_FINEST = 1_000_000  # ticks a second of an MP4's clock; many more are not kept exactly
 _RATE_SLACK = Fraction(21, 20)  # 4.1 frames a second are still "4"
 
 Size = tuple[int, int]
@@ -43,7 +45,10 @@ def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
         raise UnreadableMediaError(f"{label} does not tell how large its pictures are; it is probably damaged.")
     untouched = _untouched(info, wish, span)
     if wish.budget.keep and not span.partial and not info.unpacked:
-        return untouched
+        if takes_other_track(info) and _can_remux(info, other_track):
+            return replace(untouched, action="remux", reason=f"packed into MP4 unchanged: {other_track(info)}")
+        if not takes_other_track(info):
+            return untouched
     made = _made(info, wish, span, untouched.tokens)
     why = why_not_as_is(info, wish, partial=span.partial)
     if wish.budget.frames:
@@ -58,7 +63,7 @@ def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
 def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reason | None) -> Plan | None:
     """Give a plan that decodes nothing, if one is good enough."""
     if _fits(info, wish):
-        tokens = _bill(info, wish, (info.width or 0, info.height or 0), untouched, info.fps, made.sampling)
+        tokens = _bill(info, wish, (info.width or 0, info.height or 0), untouched, None, made.sampling)
         same = replace(untouched, sampling=made.sampling, tokens=tokens)
         if why is None:
             return replace(same, reason="sent as it is: it already fits the budget")
@@ -81,16 +86,15 @@ def _untouched(info: MediaInfo, wish: Wish, span: Span) -> Plan:
         size_bytes=info.size_bytes,
         seconds=upload_seconds(info.size_bytes, wish),
     )
-    tokens = _bill(info, wish, (info.width or 0, info.height or 0), plan, info.fps, wish.sampling)
+    tokens = _bill(info, wish, (info.width or 0, info.height or 0), plan, None, wish.sampling)
     return replace(plan, tokens=tokens, tokens_as_is=tokens)
 
 
 def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
     """Plan the MP4 that the budget wants."""
     budget = wish.budget
-    rate = _rate(info, wish)
     plan = replace(_untouched(info, wish, span), action="video", sampling=sampling_for(wish), sound=info.has_sound)
-    size, tokens = _size(info, wish, plan, rate, as_is if budget.weigh else None)
+    rate, size, tokens = _rate_and_size(info, wish, plan, as_is if budget.weigh else None)
     seconds = float(span.length or USUAL_SECONDS)
     pixels = size[0] * size[1] * float(rate) * seconds
     made_bytes = video_bytes(info, wish, pixels, seconds)
@@ -111,6 +115,27 @@ def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
         size_bytes=made_bytes,
         seconds=video_seconds(info, wish, pixels, seconds) + upload_seconds(made_bytes, wish),
     )
+
+
+def _rate_and_size(info: MediaInfo, wish: Wish, plan: Plan, most: int | None) -> tuple[Fraction, Size, int | None]:
+    """Choose the rate, and the largest size of which it bills no more tokens than `most`.
+
+    A last frame that sticks out behind the end may bill a pair of frames more; a slightly lower rate has none.
+    """
+    rate = _rate(info, wish)
+    size, tokens = _size(info, wish, plan, rate, most)
+    length = plan.shown(info)
+    if most is None or tokens is None or tokens <= most or not length:
+        return rate, size, tokens
+    frames = int(length * rate)
+    for fewer in range(frames, max(0, frames - _FEWER), -1):
+        slower = fewer / length
+        if slower < _SLOWEST or slower.numerator > _FINEST:
+            break
+        other, bill = _size(info, wish, plan, slower, most)
+        if bill is not None and bill <= most:
+            return slower, other, bill
+    return rate, size, tokens
 
 
 def _rate(info: MediaInfo, wish: Wish) -> Fraction:
@@ -155,11 +180,12 @@ def sampling_for(wish: Wish) -> Sampling:
 
 
 def _bill(info: MediaInfo, wish: Wish, size: Size, plan: Plan, rate: Fraction | None, sampling: Sampling) -> int | None:
-    if plan.end is None:
+    """Count the tokens of what a plan makes at this rate, or of the untouched file if there is none."""
+    shown, heard = plan.shown(info, None if rate is None else 1 / rate), plan.heard(info)
+    if shown is None or heard is None or plan.end is None:
         return None
-    length = plan.end - plan.start
-    sound = audio_tokens(wish.profile, length) if info.has_sound else 0
-    return video_tokens(wish.profile, size, length, rate or Fraction(USUAL_FPS), sampling) + sound
+    sound = audio_tokens(wish.profile, heard) if info.has_sound else 0
+    return video_tokens(wish.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + sound
 
 
 def _fits(info: MediaInfo, wish: Wish) -> bool:

@@ -21,6 +21,7 @@ from qwen_omni.media.signatures import (
     refused,
     silk_seconds,
 )
+from qwen_omni.media.whole import BrokenPromiseError
 
 _SILK = AudioTrack(index=0, codec="silk", sample_rate=SILK_RATE, channels=1)
 _FOOTER = 26  # bytes at the end of a TGA picture
@@ -81,8 +82,8 @@ def probe(
     begins_as = None if signature is None else signature.container
     try:
         return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track)
-    except UnreadableMediaError:
-        if signature is None:
+    except UnreadableMediaError as error:
+        if signature is None and not isinstance(error, BrokenPromiseError):
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None
         raise
 

@@ -34,7 +34,7 @@ from qwen_omni.media.scratch import machine_fault
 from qwen_omni.media.timeline import Walk, walk
 from qwen_omni.media.tracks import choose_track, frames_of, tracks_of
 from qwen_omni.media.watch import Watch
-from qwen_omni.media.whole import check_whole, ends_as_told, refuse_second
+from qwen_omni.media.whole import BrokenPromiseError, check_whole, ends_as_told, refuse_second
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -61,7 +61,7 @@ _MEDIA_TYPES = {
 # FFmpeg's names of containers whose index or header tells the times of all that is in them. Those of others are guessed
 # from the first seconds and the last, or from the bit rate; only reading all of their packets tells.
 _INDEXED = frozenset({
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "wav", "w64", "aiff", "caf", "au", "mxf",
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au", "mxf",
 })  # fmt: skip
 _UNSIGNED = "matroska,webm"  # FFmpeg reads no times below zero there
 _PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
@@ -75,6 +75,7 @@ _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: the
 _USUAL_RATE = 25  # frames per second, as FFmpeg assumes
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
+_STATISTICS = "_STATISTICS_"  # tags of mkvmerge
 _MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
 _MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
 _RUN_UP = Fraction(1, 10)  # seconds of sound before the first picture
@@ -107,7 +108,9 @@ def probe_stream(
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, watch), watch) or 0
             facts = _facts(container, watch, track, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
-            facts |= {"origin": _origin(container, track), "duration": _told_duration(container)}
+            facts |= {"origin": _origin(container, track)}
+            facts |= {"duration": _told_duration(container, facts["origin"])}
+            facts |= _begins(container, track, facts["origin"])
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
             raise UnreadableMediaError(
@@ -122,7 +125,7 @@ def probe_stream(
         elif _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, watch=watch) as container:
                 facts |= _walked(file, container, facts, watch, size_bytes)
-        if format_name in UNTIMED and facts.get("sound_changes") is not None:
+        if _must_decode(format_name, facts):
             with open_container(file, size_bytes, watch=watch) as container:
                 length = _decoded_length(container, sound_streams(container, track)[0], watch)
                 facts |= {"duration": length, "sound_duration": length}
@@ -143,6 +146,13 @@ def _for_listening(file: IO[bytes], size_bytes: int, watch: Watch) -> "Iterator[
             yield container
     finally:
         file.seek(at)
+
+
+def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
+    """Whether only decoding tells how long a recording is: its packets' times do not, or its last one is not full."""
+    if format_name == "caf":
+        return not str(facts["audio_codec"]).startswith("pcm_")
+    return format_name in UNTIMED and facts.get("sound_changes") is not None
 
 
 def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
@@ -174,11 +184,12 @@ def _walked(
     if found.end is not None and found.end > origin:
         corrected["duration"] = found.end - origin
         if container.format.name in _PROMISING and told and told - corrected["duration"] > _PROMISE:
-            raise UnreadableMediaError(
+            raise BrokenPromiseError(
                 f"its headers tell of {float(told):,.2f} s of sound, and it ends after "
                 f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
             )
-    return corrected | _walked_picture(picture, found, facts) | _walked_sound(sounds, found, origin)
+    earliest = origin if picture is None else None  # decoders pass over a recording's run-up
+    return corrected | _walked_picture(picture, found, facts, origin) | _walked_sound(sounds, found, origin, earliest)
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
@@ -196,24 +207,30 @@ def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: in
                 refuse_second(begin + place, size_bytes)
 
 
-def _walked_picture(picture: "VideoStream | None", found: Walk, facts: dict[str, Any]) -> dict[str, Any]:
+def _walked_picture(
+    picture: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction
+) -> dict[str, Any]:
     if picture is None:
         return {}
     count = found.packets[picture.index]
     if picture.index not in found.ends:  # raw streams have no times: each picture lasts as long as the others
         length = count / facts["fps"] if facts["fps"] else None
         return {"frame_count": count, "picture_duration": length} | ({"duration": length} if length else {})
-    length = found.ends[picture.index] - found.starts[picture.index]
-    return {"frame_count": count, "picture_duration": length if length > 0 else facts["picture_duration"]}
+    begins, length = found.starts[picture.index], found.ends[picture.index] - found.starts[picture.index]
+    told = {"frame_count": count, "picture_start": max(Fraction(0), begins - origin)}
+    return told | {"picture_duration": length if length > 0 else facts["picture_duration"]}
 
 
-def _walked_sound(sounds: "list[AudioStream]", found: Walk, origin: Fraction) -> dict[str, Any]:
+def _walked_sound(
+    sounds: "list[AudioStream]", found: Walk, origin: Fraction, earliest: Fraction | None
+) -> dict[str, Any]:
     timed = [stream.index for stream in sounds if stream.index in found.ends]
     if not timed:
         return {}
     first, last = min(found.starts[index] for index in timed), max(found.ends[index] for index in timed)
+    first = first if earliest is None else max(first, earliest)
     changes = [found.changes[index] - origin for index in timed if index in found.changes]
-    return {"sound_duration": last - first, "sound_changes": min(changes, default=None)}
+    return {"sound_start": first - origin, "sound_duration": last - first, "sound_changes": min(changes, default=None)}
 
 
 def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Fraction:
@@ -232,7 +249,8 @@ def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
     for packet in packets_of(container, stream):
         watch.check()
         count += packet.size > 0
-    rate = exact(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    # FFmpeg takes 25 a second for the average where the container tells none; the pictures themselves often tell.
+    rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     lasts = count / rate
     return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
 
@@ -269,7 +287,9 @@ def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
             raise fault from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         kind = f"begins like {begins_as} but" if begins_as else "is no media or"
-        raise UnreadableMediaError(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
+        kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
+        told = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
+        raise told(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
@@ -285,9 +305,9 @@ def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fractio
     """
     picture = picture_stream(container)
     starts = [
-        stream.start_time * stream.time_base
+        begins
         for stream in (picture, *sound_streams(container, track))
-        if stream is not None and stream.start_time is not None and stream.time_base
+        if stream is not None and (begins := _begin(stream)) is not None
     ]
     if not starts:
         return Fraction(container.start_time or 0, av.time_base)
@@ -295,6 +315,24 @@ def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fractio
     if picture is not None and starts[0] - first < _RUN_UP:
         return starts[0]
     return first
+
+
+def _begins(container: "InputContainer", track: int | Literal["mix"], origin: Fraction) -> dict[str, Any]:
+    """Tell when picture and audio begin, in seconds from zero."""
+    picture = picture_stream(container)
+    begins = None if picture is None else _begin(picture)
+    sounds = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
+    return {
+        "picture_start": Fraction(0) if begins is None else max(Fraction(0), begins - origin),
+        "sound_start": Fraction(0) if not sounds else min(sounds) - origin,
+    }
+
+
+def _begin(stream: "AudioStream | VideoStream") -> Fraction | None:
+    """Return when a stream begins, in the file's own time; `None` if that is not known."""
+    if stream.start_time is None or not stream.time_base:
+        return None
+    return stream.start_time * exact(stream.time_base)
 
 
 def _facts(container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool) -> dict[str, Any]:
@@ -423,9 +461,11 @@ def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
         context.flush_buffers()
 
 
-def _told_duration(container: "InputContainer") -> Fraction | None:
+def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
     if container.duration is not None and container.duration > 0:
-        return Fraction(container.duration, av.time_base)
+        told = Fraction(container.duration, av.time_base)
+        # Matroska tells when it ends, by a clock that need not begin at zero.
+        return told - origin if container.format.name == _UNSIGNED and _RUN_UP < origin < told else told
     told = [stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base]
     return max(told, default=None)
 
@@ -438,7 +478,10 @@ def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
     if told is None:
         return None
     hours, minutes, seconds = told.groups()
-    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds) or None
+    ends = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    # mkvmerge tells the length there, FFmpeg and what is made with it the second at which the track ends.
+    begins = Fraction(0) if any(name.startswith(_STATISTICS) for name in stream.metadata) else _begin(stream)
+    return ends - max(Fraction(0), begins or Fraction(0)) or None
 
 
 def _timed(container: "InputContainer") -> "list[Stream]":

@@ -123,14 +123,16 @@ class _Walker:
         """Note one more packet, in the order of the file."""
         index = packet.stream.index
         self._packets[index] += 1
-        dts = packet.dts if packet.dts is not None else packet.pts
+        dts = _clock_of(packet)
         if packet.pos is not None:
             self._position = max(self._position, packet.pos + packet.size)
         if dts is None:
             return
         seconds = dts * self._rates[index]
         # Of several packets that were stored as one the first has a time; FFmpeg only counts on for those behind it.
+        # A frame of a program stream that began before a break is one of those, too, but has the clock behind it.
         counted = packet.pos is None and index in self._latest
+        counted = counted and self._breaks(self._latest[index], index, seconds) is None
         piece = self._latest[index] if counted else self._piece_of(index, seconds, packet.pos)
         begin = dts if packet.pts is None else packet.pts
         end = begin + (packet.duration or 0)
@@ -155,8 +157,9 @@ class _Walker:
             piece.position = position
             return piece
         broken = self._breaks(piece, index, dts)
-        if broken is None or position is None:
+        if broken is None:
             return piece
+        position = self._position if position is None else position
         if len(self._pieces) > _MOST_BREAKS:
             raise UnreadableMediaError(f"its clock restarts or jumps more than {_MOST_BREAKS:,} times")
         if broken > 0 and not self._jumps:
@@ -304,8 +307,14 @@ def timed_packets(
             # The first of several packets that were stored as one may still have the old clock, as in chained Ogg.
             before, expected = shifts[index][place - 1], reached.get(index, time + shift)
             shift = min(shift, before, key=lambda one: abs(time + one - expected))
+        elif packet.pos is None and place < len(breaks) and time is not None:
+            # The last of several may already have the new clock, as in program streams.
+            after, expected = shifts[index][place + 1], reached.get(index, time + shift)
+            shift = min(shift, after, key=lambda one: abs(time + one - expected))
         packet.pts = None if packet.pts is None else packet.pts + shift
         packet.dts = None if packet.dts is None else packet.dts + shift
+        if packet.dts is not None and packet.pts is not None and _split(packet):
+            packet.dts = packet.pts  # the one was of the clock before the break, the other is of the one behind it
         if time is not None:
             reached[index] = time + shift + (packet.duration or 0)
         yield packet
@@ -370,8 +379,12 @@ def _seek(container: "InputContainer", stream: "Stream", ticks: int) -> bool:
 
 
 def _rewind(container: "InputContainer") -> None:
-    """Go back to the first packet; some containers go by bytes and some by times."""
-    for where, by_bytes in ((0, True), ((container.start_time or 0) - av.time_base, False)):
+    """Go back to the first packet; some containers go by bytes and some by times.
+
+    Matroska goes to any byte, and finds nothing behind the first one.
+    """
+    ways = [(0, True), ((container.start_time or 0) - av.time_base, False)]
+    for where, by_bytes in ways[container.format.name == "matroska,webm" :]:
         try:
             container.seek(where, unsupported_byte_offset=by_bytes)
         except (av.FFmpegError, ValueError):
@@ -394,6 +407,20 @@ def _opening(packets: "Iterator[Packet[Any]]", target: int, *, key: bool) -> "Pa
 
 def _time_of(packet: "Packet[Any]") -> int | None:
     return packet.pts if packet.pts is not None else packet.dts
+
+
+def _clock_of(packet: "Packet[Any]") -> int | None:
+    """Return when a packet is decoded; where that is of another clock than when it is shown, the latter."""
+    if packet.dts is None or (packet.pts is not None and _split(packet)):
+        return packet.pts
+    return packet.dts
+
+
+def _split(packet: "Packet[Any]") -> bool:
+    """Whether FFmpeg counted on the decoding time of a packet over a break behind which it is shown."""
+    assert packet.pts is not None
+    assert packet.dts is not None
+    return packet.pos is None and abs(packet.pts - packet.dts) * packet.time_base > _AHEAD
 
 
 def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packet[Any]]":

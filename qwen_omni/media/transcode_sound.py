@@ -37,6 +37,7 @@ _SAMPLE_BYTES = 2
 _JUMP = Fraction(3, 100)  # seconds; less is rounding
 _LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
 _RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
+_TELLING = frozenset({INDEXED, "matroska,webm"})  # containers that tell to the sample where sound ends
 _AAC_FRAME = 1024  # samples
 _FILLING = Fraction(1, 20)  # seconds; the longest usual frame, of HE-AAC at 44.1 kHz, lasts 0.046 s
 _PIECE = 8192  # samples given out at once
@@ -103,11 +104,13 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
             if len(heard) >= len(streams):
                 break
             stream = streams[len(heard)]
-            told = None if info.breaks else _end_told(stream, stretch.begin)
             name = container.format.name
+            told = None if info.breaks else _end_told(stream, stretch.begin)
+            if len(streams) == 1 and name != INDEXED and info.sound_duration is not None and info.sound_end is not None:
+                told = info.origin + info.sound_end - stretch.begin  # headers were corrected by reading all packets
             untimed = name in UNTIMED and info.sound_changes is not None
             wanted = replace(
-                stretch, told=told, index=name == INDEXED, untimed=untimed, changing=info.sound_changes is not None
+                stretch, told=told, index=name in _TELLING, untimed=untimed, changing=info.sound_changes is not None
             )
             heard.append((wanted, read_sound(container, stream, wanted, watch, info.breaks)))
             if len(heard) == len(streams):

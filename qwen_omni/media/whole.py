@@ -43,6 +43,10 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_HEAD = 24  # bytes: an object's identity and size
 
 
+class BrokenPromiseError(UnreadableMediaError):
+    """A file is of a known kind and does not end where its headers say, so it is media, whatever it begins like."""
+
+
 def check_whole(file: IO[bytes], size_bytes: int) -> None:
     """Check that all pictures and sound are there that a file's headers tell of, and nothing else behind them.
 
@@ -51,7 +55,7 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
         size_bytes: its size.
 
     Raises:
-        UnreadableMediaError: the file ends before they do, or another file is joined to it; tells the sizes.
+        BrokenPromiseError: the file ends before they do, or another file is joined to it; tells the sizes.
     """
     file.seek(0)
     head = file.read(16)
@@ -69,7 +73,7 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
     file.seek(0)
     if end > size_bytes + slack:
         rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
-        raise UnreadableMediaError(
+        raise BrokenPromiseError(
             f"its headers are of a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
             f"copy or download it again, whole{rest}"
         )
@@ -86,9 +90,9 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
     """Raise the error for a file of which a player reads the first `end` bytes only, since another one follows.
 
     Raises:
-        UnreadableMediaError: always.
+        BrokenPromiseError: always.
     """
-    raise UnreadableMediaError(
+    raise BrokenPromiseError(
         f"two files are joined in it: the first ends after {end:,} of {size_bytes:,} bytes, and players pass over "
         "what is behind. Send them one by one, or join them with a program that knows the format, such as "
         "`ffmpeg -f concat`"
@@ -99,7 +103,7 @@ def _mp4_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool]:
     """Return where the indexed payloads of an MP4 end, and whether they lie in fragments, each with its own index.
 
     Raises:
-        UnreadableMediaError: another file is joined to it.
+        BrokenPromiseError: another file is joined to it.
     """
     indexed = fragments = False
     for kind, begin, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST):
@@ -278,7 +282,7 @@ def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
             break
         at += 8 + size + size % 2
     if size_bytes - at > max(slack, _SLACK_BYTES):
-        raise UnreadableMediaError(
+        raise BrokenPromiseError(
             f"its header tells of sound up to byte {end:,}, and {size_bytes - at:,} bytes more follow that are no part "
             "of it: a recording that was continued, or two in one. Repair the header, for example with "
             "`sox --ignore-length in.wav out.wav`"

@@ -47,9 +47,10 @@ def outcome_of(info: MediaInfo, plan: Plan) -> MediaInfo:
             made = replace(info, container="jpeg", media_type="image/jpeg", rotation=0, pages=(), size_bytes=one)
             return replace(made, width=width, height=height)
         case "audio":
-            return replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
+            made = replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
+            return replace(made, sound_duration=plan.heard(info), sound_start=Fraction(0))
         case "video" | "frames":
-            return _video(_within(info, plan), plan)
+            return _video(info, plan)
 
 
 def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
@@ -60,8 +61,10 @@ def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
     return replace(
         info,
         duration=last - start,
-        picture_duration=_overlap(info.picture_duration, start, last),
-        sound_duration=_overlap(info.sound_duration, start, last),
+        picture_duration=_overlap(info.picture_duration, info.picture_start, start, last),
+        picture_start=Fraction(0),
+        sound_duration=_overlap(info.sound_duration, info.sound_start, start, last),
+        sound_start=Fraction(0),
     )
 
 
@@ -77,7 +80,7 @@ def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> 
     sound = audio_tokens(profile, length) if info.has_sound else 0
     if info.kind == "audio":
         return TokenCounts(audio=sound)
-    shown = info.duration if info.picture_duration is None else info.picture_duration
+    shown = info.duration if info.picture_end is None else info.picture_end
     rate = info.fps or Fraction(profile.tokens.fps).limit_denominator(1000)
     size = (info.width or 1, info.height or 1)
     return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=sound)
@@ -117,8 +120,8 @@ def most_list_tokens(count: int, profile: Profile, asked: Asked = AS_USUAL) -> T
     return TokenCounts(video=max(min(pairs * frame, pool), pairs * floor) + _MARKERS)
 
 
-def _overlap(length: Fraction | None, start: Fraction, end: Fraction) -> Fraction | None:
-    return None if length is None else max(Fraction(0), min(length, end) - start)
+def _overlap(length: Fraction | None, begins: Fraction, start: Fraction, end: Fraction) -> Fraction | None:
+    return None if length is None else max(Fraction(0), min(begins + length, end) - start)
 
 
 def _within(info: MediaInfo, plan: Plan) -> MediaInfo:
@@ -128,18 +131,20 @@ def _within(info: MediaInfo, plan: Plan) -> MediaInfo:
 def _video(info: MediaInfo, plan: Plan) -> MediaInfo:
     """Tell what the MP4 will be: as many pictures as its rate puts into the range, on a grid from its beginning."""
     assert plan.picture is not None
-    shown = info.duration if info.picture_duration is None else info.picture_duration
-    count = None if shown is None else max(1, math.ceil(shown / plan.picture.period))
+    shown = plan.shown(info, plan.picture.period)
     return replace(
-        info,
+        _within(info, plan),
         container="mp4",
         media_type="video/mp4",
         size_bytes=plan.size_bytes,
         width=plan.picture.size[0],
         height=plan.picture.size[1],
         fps=1 / plan.picture.period,
-        frame_count=count,
-        picture_duration=None if count is None else count * plan.picture.period,
+        frame_count=None if shown is None else int(shown / plan.picture.period),
+        picture_duration=shown,
+        picture_start=Fraction(0),
+        sound_duration=plan.heard(info),
+        sound_start=Fraction(0),
         rotation=0,
         pixel_aspect=Fraction(1),
         interlaced=False,

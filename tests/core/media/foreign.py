@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 VIDEO_SECONDS, AUDIO_SECONDS = 8, 4
 X264 = "-c:v libx264 -preset ultrafast"
+X264B = "-c:v libx264 -preset veryfast -bf 3"
 TS = f"{X264} -c:a aac -f mpegts"
 FF = "ffmpeg -v error -y"
 NEW = "$NEW_FFMPEG -v error -y"
@@ -52,6 +53,7 @@ class Row:
             "mv",
             "dd",
             "python",
+            "do",
         }
 
 
@@ -90,11 +92,13 @@ def broken(what: str, file: str, recipe: str, refused: str) -> Row:
 
 
 _MISSING, _TWO = r"\d bytes, so [\d,]+ are missing", "two files are joined in it"
-_HALVES = f"{FF} -t 4 -i a.mp4 -g 10 {TS} 1.ts; {FF} -i a.mp4 -vf trim=4,setpts=PTS-STARTPTS -af atrim=4,asetpts=PTS-STARTPTS -g 10 {TS} 2.ts; "
-_QUARTERS = "".join(
-    f"{FF} -i a.mp4 -vf trim={n}:{n + 2},setpts=PTS-STARTPTS -af atrim={n}:{n + 2},asetpts=PTS-STARTPTS -g 10 {TS} q{n}.ts; "
-    for n in (0, 2, 4, 6)
-)
+_CUT = "-vf trim={0},setpts=PTS-STARTPTS -af atrim={0},asetpts=PTS-STARTPTS -g 10"
+SHARED = {
+    "1.ts": f"{FF} -t 4 -i a.mp4 -g 10 {TS} 1.ts",
+    "2.ts": f"{FF} -i a.mp4 {_CUT.format('4')} {TS} 2.ts",
+    **{f"q{n}.ts": f"{FF} -i a.mp4 {_CUT.format(f'{n}:{n + 2}')} {TS} q{n}.ts" for n in (0, 2, 4, 6)},
+}
+"""What several rows begin with, made once: halves and quarters of `a.mp4`."""
 _H = (range(4), range(4, 8))
 
 _PIECES = f"{FF} -i a.mp4 {X264} -g 20 -c:a copy -f hls -hls_time 2 -hls_segment_type fmp4 -hls_segment_filename 'fs%d.m4s' l.m3u8; "
@@ -121,22 +125,22 @@ VIDEO = (
     film("Interlaced MPEG-2 in TS", "inter.ts", f"{FF} -i a.mp4 -vf scale=640:480 -b:v 8M -c:v mpeg2video -r 25 -flags +ildct+ilme -top 1 -c:a mp2 inter.ts"),
     film("TS whose clock wraps at 33 bits", "wrap.ts", f"{FF} -i a.mp4 -g 20 {TS} -output_ts_offset 95439 wrap.ts"),
     film("TS whose clock begins late", "late.ts", f"{FF} -i a.mp4 -g 20 {TS} -output_ts_offset 7000 late.ts"),
-    joined("Two TS joined with cat", "two.ts", f"{_HALVES} cat 1.ts 2.ts > two.ts", *_H),
-    joined("Four TS joined with cat (dashcam)", "four.ts", f"{_QUARTERS} cat q0.ts q2.ts q4.ts q6.ts > four.ts", *_H),
-    joined("TS whose clock jumps ahead by two hours", "hours.ts", f"{_HALVES} {FF} -i 2.ts -c copy -output_ts_offset 7200 3.ts; cat 1.ts 3.ts > hours.ts", *_H),
-    joined("TS whose clock jumps ahead by 26 hours", "day.ts", f"{_HALVES} {FF} -i 2.ts -c copy -output_ts_offset 93000 3.ts; cat 1.ts 3.ts > day.ts", *_H),
-    joined("TS whose clock goes back by an hour", "back.ts", f"{_HALVES} {FF} -i 1.ts -c copy -output_ts_offset 3600 3.ts; cat 3.ts 2.ts > back.ts", *_H),
-    joined("Two VOB joined with cat", "two.vob", f"{_HALVES} {FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 2.vob; cat 1.vob 2.vob > two.vob", *_H),
-    joined("Two M2TS joined with cat", "two.m2ts", f"{_HALVES} {FF} -i 1.ts -c copy -mpegts_m2ts_mode 1 1.m2ts; {FF} -i 2.ts -c copy -mpegts_m2ts_mode 1 2.m2ts; cat 1.m2ts 2.m2ts > two.m2ts", *_H),
-    joined("Two TS of different sizes joined", "sizes.ts", f"{_HALVES} {FF} -i 2.ts -vf scale=256:192 {TS} 3.ts; cat 1.ts 3.ts > sizes.ts", *_H),
-    joined("Two TS of different audio rates joined", "rates.ts", f"{_HALVES} {FF} -i 2.ts -c:v copy -c:a aac -ar 48000 -ac 2 3.ts; cat 1.ts 3.ts > rates.ts", *_H),
-    joined("TS joined with itself", "again.ts", f"{_HALVES} cat 1.ts 1.ts > again.ts", range(4), range(4)),
+    joined("Two TS joined with cat", "two.ts", "cat 1.ts 2.ts > two.ts", *_H),
+    joined("Four TS joined with cat (dashcam)", "four.ts", "cat q0.ts q2.ts q4.ts q6.ts > four.ts", *_H),
+    joined("TS whose clock jumps ahead by two hours", "hours.ts", f"{FF} -i 2.ts -c copy -output_ts_offset 7200 3.ts; cat 1.ts 3.ts > hours.ts", *_H),
+    joined("TS whose clock jumps ahead by 26 hours", "day.ts", f"{FF} -i 2.ts -c copy -output_ts_offset 93000 3.ts; cat 1.ts 3.ts > day.ts", *_H),
+    joined("TS whose clock goes back by an hour", "back.ts", f"{FF} -i 1.ts -c copy -output_ts_offset 3600 3.ts; cat 3.ts 2.ts > back.ts", *_H),
+    joined("Two VOB joined with cat", "two.vob", f"{FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 2.vob; cat 1.vob 2.vob > two.vob", *_H),
+    joined("Two M2TS joined with cat", "two.m2ts", f"{FF} -i 1.ts -c copy -mpegts_m2ts_mode 1 1.m2ts; {FF} -i 2.ts -c copy -mpegts_m2ts_mode 1 2.m2ts; cat 1.m2ts 2.m2ts > two.m2ts", *_H),
+    joined("Two TS of different sizes joined", "sizes.ts", f"{FF} -i 2.ts -vf scale=256:192 {TS} 3.ts; cat 1.ts 3.ts > sizes.ts", *_H),
+    joined("Two TS of different audio rates joined", "rates.ts", f"{FF} -i 2.ts -c:v copy -c:a aac -ar 48000 -ac 2 3.ts; cat 1.ts 3.ts > rates.ts", *_H),
+    joined("TS joined with itself", "again.ts", "cat 1.ts 1.ts > again.ts", range(4), range(4)),
     film("TS with MP2 sound", "mp2.ts", f"{FF} -i a.mp4 {X264} -c:a mp2 -ar 48000 mp2.ts"),
     film("TS with E-AC-3 sound", "eac3.ts", f"{FF} -i a.mp4 {X264} -c:a eac3 -ar 48000 eac3.ts"),
     film("TS with Opus sound", "opus.ts", f"{FF} -i a.mp4 {X264} -c:a libopus opus.ts"),
     film("TS without sound", "silent.ts", f"{FF} -i a.mp4 -an {X264} -g 20 silent.ts", silent=True),
     film("TS with wide interleaving", "wide.ts", f"{FF} -i a.mp4 -g 20 {TS} -muxdelay 3 -muxpreload 2 wide.ts"),
-    Row(what="TS whose first key frame is damaged", file="cut.ts", recipe=f"{FF} -i a.mp4 -g 10 {TS} 1.ts; dd if=1.ts bs=1 skip=1000 of=cut.ts status=none", picture=tuple(range(1, 8)), sound=tuple(f"a{n}" for n in range(8)), seconds=8),
+    Row(what="TS whose first key frame is damaged", file="cut.ts", recipe=f"{FF} -i a.mp4 -g 10 {TS} w.ts; dd if=w.ts bs=1 skip=1000 of=cut.ts status=none", picture=tuple(range(1, 8)), sound=tuple(f"a{n}" for n in range(8)), seconds=8),
     film("FLV", "a.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac a.flv"),
     film("FLV with Sorenson video and MP3", "s.flv", f"{FF} -i a.mp4 -c:v flv -b:v 2M -r 25 -c:a libmp3lame -ar 44100 s.flv"),
     film("FLV of a live stream, no duration", "live.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac -flvflags no_duration_filesize -f flv - | cat > live.flv"),
@@ -145,7 +149,7 @@ VIDEO = (
     film("Matroska of mkvmerge", "merge.mkv", "mkvmerge -q -o merge.mkv a.mp4"),
     film("Matroska of mkvmerge without cues", "nocues.mkv", "mkvmerge -q --cues -1:none --no-cues -o nocues.mkv a.mp4 || mkvmerge -q --cues 0:none --cues 1:none -o nocues.mkv a.mp4"),
     film("Matroska of mkvmerge, sound 0.5 s late", "sync.mkv", "mkvmerge -q --sync 1:500 -o sync.mkv a.mp4", seconds=8.5, slack=0.6),
-    joined("Matroska of mkvmerge, two parts appended", "append.mkv", f"{_HALVES} mkvmerge -q -o 1.mkv 1.ts; mkvmerge -q -o 2.mkv 2.ts; mkvmerge -q -o append.mkv 1.mkv + 2.mkv", *_H),
+    joined("Matroska of mkvmerge, two parts appended", "append.mkv", "mkvmerge -q -o 1.mkv 1.ts; mkvmerge -q -o 2.mkv 2.ts; mkvmerge -q -o append.mkv 1.mkv + 2.mkv", *_H),
     broken("Two Matroska joined with cat", "two.mkv", f"{FF} -i a.mp4 -c copy 1.mkv; cat 1.mkv 1.mkv > two.mkv", _TWO),
     broken("Half a Matroska", "half.mkv", f"{FF} -i a.mp4 -c copy 1.mkv; head -c 60000 1.mkv > half.mkv", _MISSING),
     film("WebM, VP8 and Vorbis, piped", "vp8.webm", f"{FF} -i a.mp4 -c:v libvpx -b:v 1M -cpu-used 8 -deadline realtime -c:a libvorbis -f webm - | cat > vp8.webm"),
@@ -178,6 +182,43 @@ VIDEO = (
     film("Two audio tracks, the second one asked for", "dub.mkv", f"{FF} -i a.mp4 -i b.wav -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac dub.mkv", track=1),
     film("Two audio tracks, the second one the default", "dub.mp4", f"{FF} -i a.mp4 -i b.wav -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac -disposition:a:0 0 -disposition:a:1 default dub.mp4"),
     film("A silent track and another, mixed", "mix.mkv", f"{FF} -i a.mp4 -f lavfi -t 8 -i anullsrc=r=16000:cl=mono -map 0:v -map 1:a -map 0:a -c:v copy -c:a aac mix.mkv", track="mix"),
+    film("MP4 in fragments, B frames, negative offsets", "negcts.mp4", f"{FF} -i a.mp4 {X264B} -g 20 -c:a copy -movflags frag_keyframe+empty_moov+negative_cts_offsets negcts.mp4"),
+    film("MP4 in fragments, one index for all (CMAF, global sidx)", "cmaf.mp4", f"{FF} -i a.mp4 {X264B} -g 20 -c:a copy -movflags cmaf+global_sidx -f mp4 cmaf.mp4"),
+    film("MP4 in fragments of 0.2 s (live)", "live.mp4", f"{FF} -i a.mp4 -c copy -frag_duration 200000 -movflags empty_moov+default_base_moof live.mp4"),
+    film("MP4, AV1", "av1.mp4", f"{FF} -i a.mp4 -c:v libsvtav1 -preset 13 -c:a copy av1.mp4"),
+    film("MP4, Opus", "opus.mp4", f"{FF} -i a.mp4 -c:v copy -c:a libopus opus.mp4"),
+    film("MP4, FLAC", "flac.mp4", f"{FF} -i a.mp4 -c:v copy -c:a flac -strict -2 flac.mp4"),
+    film("MP4, MP3", "mp3.mp4", f"{FF} -i a.mp4 -c:v copy -c:a libmp3lame mp3.mp4"),
+    film("MP4 of the newest ffmpeg, PCM", "pcm.mp4", f"{NEW} -i a.mp4 -c:v copy -c:a pcm_s16le pcm.mp4"),
+    film("MOV, PCM, trimmed without re-encoding", "pcmtrim.mov", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -g 20 -c:a pcm_s16le 1.mov; {FF} -ss 3 -i 1.mov -t 4 -c copy pcmtrim.mov", first=3, last=7),
+    film("MOV, ProRes 4444 with transparency", "prores4.mov", f"{FF} -t 4 -i a.mp4 -pix_fmt yuva444p10le -c:v prores_ks -profile:v 4444 -c:a pcm_s24le prores4.mov", last=4),
+    film("MOV whose sound begins 1.5 s late", "late.mov", f"{FF} -i a.mp4 -itsoffset 1.5 -i a.mp4 -map 0:v -map 1:a -c copy late.mov", seconds=9.5),
+    film("3GP, H.263 and AMR", "amr.3gp", f"{NEW} -i a.mp4 -s 176x144 -r 25 -c:v h263 -b:v 1M -c:a libopencore_amrnb -ar 8000 -ac 1 -b:a 12.2k amr.3gp"),
+    film("Matroska of blocks in groups, without lacing", "groups.mkv", "mkvmerge -q --engage no_simpleblocks --disable-lacing -o groups.mkv a.mp4"),
+    film("Matroska with laced MP3", "laced.mkv", f"{FF} -i a.mp4 -c:a libmp3lame -ar 48000 -ac 1 1.mp3; mkvmerge -q -o laced.mkv -A a.mp4 1.mp3"),
+    film("Matroska with holes that an editor left", "void.mkv", "mkvmerge -q --title \"$(head -c 4000 /dev/zero | tr '\\0' x)\" -o void.mkv a.mp4; mkvpropedit -q void.mkv --edit info --set title=x"),
+    film("Matroska whose sound begins 2 s late", "latea.mkv", f"{FF} -i a.mp4 -itsoffset 2 -i a.mp4 -map 0:v -map 1:a -c copy latea.mkv", seconds=10),
+    film("Matroska whose picture begins 2 s late", "latev.mkv", f"{FF} -itsoffset 2 -i a.mp4 -i a.mp4 -map 0:v -map 1:a -c copy latev.mkv", seconds=10),
+    film("Matroska, FFV1 and FLAC", "ffv1.mkv", f"{FF} -t 4 -i a.mp4 -c:v ffv1 -c:a flac ffv1.mkv", last=4),
+    film("WebM, VP9 with transparency", "alpha.webm", f"{FF} -t 4 -i a.mp4 -pix_fmt yuva420p -c:v libvpx-vp9 -b:v 1M -cpu-used 8 -deadline realtime -auto-alt-ref 0 -c:a libopus alpha.webm", last=4),
+    film("TS whose sound begins 2 s late", "latea.ts", f"{FF} -i a.mp4 -itsoffset 2 -i a.mp4 -map 0:v -map 1:a -c copy latea.ts", seconds=10),
+    film("FLV whose sound begins 2 s late", "latea.flv", f"{FF} -i a.mp4 -itsoffset 2 -i a.mp4 -map 0:v -map 1:a -c copy latea.flv", seconds=10),
+    film("FLV with an index of key frames", "keys.flv", f"{FF} -i a.mp4 {X264} -g 20 -c:a aac -flvflags add_keyframe_index keys.flv"),
+    film("WMV whose sound begins 2 s late", "latea.wmv", f"{FF} -i a.mp4 -itsoffset 2 -i a.mp4 -map 0:v -map 1:a -c:v wmv2 -q:v 3 -c:a libmp3lame latea.wmv", seconds=10, slack=0.4),
+    film("AVI of a camera, Motion JPEG and 8-bit PCM", "camera.avi", f"{FF} -i a.mp4 -c:v mjpeg -pix_fmt yuvj422p -q:v 3 -c:a pcm_u8 -ar 11025 -ac 1 camera.avi"),
+    film("AVI whose indexes are spread (OpenDML)", "odml.avi", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -g 20 -c:a pcm_s16le -reserve_index_space 64 odml.avi"),
+    film("Program stream whose clock jumps ahead by an hour", "jump.vob", f"{FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -output_ts_offset 3600 -f vob 2.vob; cat 1.vob 2.vob > jump.vob"),
+    Row(what="Screen recording that stands still for 2 s (variable frame rate)", file="still.mkv", recipe=f"{FF} -i a.mp4 -vf \"setpts='PTS+gte(T,4)*2/TB'\" -vsync vfr {X264} -c:a copy still.mkv", picture=tuple(range(8)), sound=tuple(f"a{n}" for n in range(8)), seconds=10),
+    film("MXF, MPEG-2 and PCM", "a.mxf", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -q:v 3 -c:a pcm_s16le -ar 48000 a.mxf"),
+    film("NUT, MPEG-4 and Vorbis", "a.nut", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -c:a libvorbis a.nut"),
+    film("RealMedia", "a.rm", f"{FF} -i a.mp4 -s 176x144 -r 25 -c:v rv20 -b:v 2M -c:a ac3 -ar 44100 a.rm"),
+    film("SWF", "a.swf", f"{FF} -i a.mp4 -r 25 -c:v flv -b:v 2M -c:a libmp3lame -ar 44100 a.swf"),
+    film("WTV (Windows Media Center)", "a.wtv", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -q:v 3 -c:a mp2 a.wtv"),
+    film("IVF, VP8", "a.ivf", f"{FF} -t 4 -i a.mp4 -an -c:v libvpx -b:v 1M -cpu-used 8 -deadline realtime a.ivf", last=4, silent=True),
+    film("Bare H.264", "bare.h264", f"{FF} -i a.mp4 -an -c:v copy -bsf:v h264_mp4toannexb bare.h264", silent=True),
+    film("Bare HEVC", "bare.hevc", f"{FF} -t 4 -i a.mp4 -an -c:v libx265 -preset ultrafast -x265-params log-level=none bare.hevc", last=4, silent=True),
+    film("Bare Motion JPEG", "bare.mjpeg", f"{FF} -i a.mp4 -an -r 25 -c:v mjpeg -q:v 3 bare.mjpeg", silent=True),
+    film("Y4M", "a.y4m", f"{FF} -t 4 -i a.mp4 -an a.y4m", last=4, silent=True),
 )  # fmt: skip
 
 _STEREO = "-c:a pcm_s16le"
@@ -244,6 +285,33 @@ AUDIO = (
     voice("Nine channels, one alone", "nine.wav", "sox a.wav nine.wav remix 0 0 0 0 0 0 0 0 1"),
     voice("Six channels, two of opposite phase", "six2.wav", "sox a.wav six2.wav remix 0 1 0 1i 0 0"),
     voice("Matroska with two audio tracks, the first silent", "two.mka", f"{FF} -f lavfi -t 4 -i anullsrc=r=16000:cl=mono -i a.wav -map 0 -map 1 -c:a flac two.mka"),
+    voice("W64", "a.w64", f"{FF} -i a.wav a.w64"),
+    voice("AU of sox", "a.au", "sox a.wav a.au"),
+    voice("VOC of sox", "a.voc", "sox a.wav a.voc"),
+    voice("SPHERE of sox", "a.sph", "sox a.wav a.sph"),
+    voice("8SVX of sox", "a.8svx", "sox a.wav -b 8 -e signed a.8svx"),
+    voice("GSM of sox, in WAV", "gsm.wav", "sox a.wav -r 8000 -e gsm gsm.wav"),
+    voice("AMR", "a.amr", f"{NEW} -i a.wav -ar 8000 -ac 1 -c:a libopencore_amrnb -b:a 12.2k a.amr"),
+    voice("AC-3", "a.ac3", f"{FF} -i a.wav -ar 48000 a.ac3"),
+    voice("E-AC-3", "a.eac3", f"{FF} -i a.wav -ar 48000 a.eac3"),
+    voice("DTS", "a.dts", f"{FF} -i a.wav -ar 48000 -ac 2 -c:a dca -strict -2 a.dts"),
+    voice("MP2", "a.mp2", f"{FF} -i a.wav -c:a mp2 a.mp2"),
+    voice("TTA", "a.tta", f"{FF} -i a.wav a.tta"),
+    voice("WavPack", "a.wv", f"{FF} -i a.wav a.wv"),
+    voice("AAC in LATM", "a.latm", f"{FF} -i a.wav -c:a aac -f latm a.latm"),
+    voice("CAF with ALAC", "alac.caf", f"{FF} -i a.wav -c:a alac alac.caf"),
+    voice("AIFF, little-endian", "sowt.aiff", f"{FF} -i a.wav -c:a pcm_s16le -f aiff sowt.aiff"),
+    voice("M4B with chapters", "a.m4b", f"printf ';FFMETADATA1\\n[CHAPTER]\\nTIMEBASE=1/1\\nSTART=0\\nEND=2\\ntitle=x\\n' > c.txt; {FF} -i a.wav -i c.txt -map_metadata 1 -c:a aac -f ipod a.m4b"),
+    voice("MP3 with a cover picture", "cover.mp3", f"{FF} -i a.wav -f lavfi -i color=red:s=64x64:d=1 -map 0 -map 1 -frames:v 1 -c:v png -c:a libmp3lame -disposition:v attached_pic cover.mp3"),
+    voice("FLAC of flac, in Ogg", "flac.oga", "flac -s -f --ogg -o flac.oga a.wav"),
+    voice("FLAC with padding and a seek table", "seek.flac", "flac -s -f -P 65536 -S 10x -o seek.flac a.wav"),
+    voice("Opus of opusenc, frames of 60 ms", "low.opus", "opusenc --quiet --framesize 60 --bitrate 16 a.wav low.opus"),
+    Row(what="Opus trimmed without re-encoding", file="trim.opus", recipe=f"opusenc --quiet a.wav 1.opus; {FF} -ss 1 -i 1.opus -t 2 -c copy trim.opus", sound=("a1", "a2"), slack=0.3, seconds=2),
+    Row(what="MP3 trimmed without re-encoding", file="trim.mp3", recipe=f"lame --quiet -b 64 a.wav 1.mp3; {FF} -ss 1 -i 1.mp3 -t 2 -c copy trim.mp3", sound=("a1", "a2"), slack=0.3, seconds=2),
+    voice("Three MP3 of different rates joined", "three.mp3", "for r in 44100 24000 48000; do lame --quiet -t -b 64 --resample $r a.wav $r.mp3; done; cat 44100.mp3 24000.mp3 48000.mp3 > three.mp3", "a", "a", "a", slack=0.5),
+    broken("Half a W64", "half.w64", f"{FF} -i a.wav 1.w64; head -c 70000 1.w64 > half.w64", _MISSING),
+    broken("Half an AU", "half.au", "sox a.wav 1.au; head -c 70000 1.au > half.au", _MISSING),
+    voice("Matroska with sound alone, 1 s late", "late.mka", f"{FF} -itsoffset 1 -i a.wav -c:a flac late.mka"),
 )  # fmt: skip
 
 ROWS = (*VIDEO, *AUDIO)
