@@ -21,7 +21,7 @@ from llama_index_qwen_omni._responses import finish_of
 from llama_index_qwen_omni.ledger import mapping_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response

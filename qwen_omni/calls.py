@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
 from qwen_omni.http.connection import Call
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch
+from qwen_omni.messages import Delivered
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.retry import Attempts, RetryPolicy

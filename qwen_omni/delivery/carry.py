@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from qwen_omni.addresses import STANDIN, native_url
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
-from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
 from qwen_omni.delivery.digest import Digests
 from qwen_omni.delivery.temporary import (
     LIFETIME_SECONDS,
@@ -29,6 +28,8 @@ from qwen_omni.delivery.temporary import (
 )
 from qwen_omni.errors import APIConnectionError, QwenOmniError, StoreUnavailableError
 from qwen_omni.flow import Flow, Runner, T, repeating
+from qwen_omni.messages import Delivered, Route, Store, Upload
+from qwen_omni.options import UploadProgress
 from qwen_omni.profiles import Profile
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings

@@ -7,10 +7,11 @@ reads a long clip more surely from a link than out of a request.
 from dataclasses import dataclass
 from datetime import datetime
 
-from qwen_omni.delivery.delivered import Delivered, Delivery, Route
 from qwen_omni.delivery.links import check_link, is_private_host
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Delivered, Route
+from qwen_omni.options import Delivery
 
 __all__ = ["INLINE_SECONDS", "Ways", "choose_route", "is_link", "is_private_host"]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.choose import Ways, choose_route, is_link
-from qwen_omni.delivery.delivered import Delivered, Route
 from qwen_omni.delivery.fit import Fitted, Fitter, audio_track_of, is_whole, room_inline, sent_as
 from qwen_omni.delivery.formats import linked_format
 from qwen_omni.delivery.links import names_seconds
@@ -23,7 +22,7 @@ from qwen_omni.media.look import USUAL
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation, check_inline, media_parts, modality_of
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, MediaPart, Message, Part, VideoPart, media_of
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, MediaPart, Message, Part, Route, VideoPart, media_of
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Profile
 from qwen_omni.responses import SentMedia

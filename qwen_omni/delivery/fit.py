@@ -4,11 +4,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import version_of
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.budget import BudgetName, MediaBudget, Sampling, budget_named
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.local import open_plain
 from qwen_omni.media.look import USUAL, Choices, Look, look_at, plan_for
@@ -18,7 +17,7 @@ from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_images, check_part
 from qwen_omni.media.source import FileVersion, MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
 from qwen_omni.profiles import Profile
 from qwen_omni.responses import SentMedia
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from qwen_omni.media.budget import MediaBudget
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
+from qwen_omni.media.budget import DEFAULT_SAMPLING, MediaBudget, Sampling
 from qwen_omni.profiles import Profile
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]

@@ -18,10 +18,10 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, MediaKind
-from qwen_omni.media.look import Anything, Choices, as_source, look_at
+from qwen_omni.media.look import Choices, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from qwen_omni.delivery.carry import room_of, ways_of
 from qwen_omni.delivery.choose import choose_route, is_link
-from qwen_omni.delivery.delivered import Delivered, Route
 from qwen_omni.delivery.fit import Fitter, room_inline
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import (
@@ -20,13 +19,14 @@ from qwen_omni.errors import (
     MediaDoesNotFitError,
     UnsupportedMediaError,
 )
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.look import Look
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part, media_parts, modality_of
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, Message, Route, VideoPart
 from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.spend.costs import TokenCounts

@@ -7,7 +7,7 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.flow import Done, Flow
 from qwen_omni.http.flows import arun, run
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.transcript import Transcript

@@ -9,21 +9,20 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.delivery.delivered import Delivered, Store
 from qwen_omni.delivery.digest import digest_of
 from qwen_omni.delivery.fit import Fitted, Fitter
 from qwen_omni.delivery.links import check_link, is_private_host
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at
+from qwen_omni.media.look import Choices, Look, look_at
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import exact_range
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Message, TextPart
+from qwen_omni.media.source import Anything, MediaSource, as_source
+from qwen_omni.messages import AudioPart, Delivered, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.settings import Settings

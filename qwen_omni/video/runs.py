@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from qwen_omni.client import make_carrier
 from qwen_omni.delivery.fit import room_inline
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import Settings

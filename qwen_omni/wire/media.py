@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, assert_never
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
 from qwen_omni.options import Dialect
 
 Look = Callable[[MediaSource], Delivered]

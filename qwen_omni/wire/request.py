@@ -6,12 +6,12 @@ One function per kind of part; each returns a value. Whatever cannot be encoded 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, assert_never
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.headers import check_headers
 from qwen_omni.media.budget import budget_named
 from qwen_omni.messages import (
     AudioPart,
+    Delivered,
     FramesPart,
     ImagePart,
     Message,
@@ -25,9 +25,8 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect
 from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
 from qwen_omni.ranges import Range, checked
-from qwen_omni.turns import replayable
 from qwen_omni.wire.media import Look, encode_media
-from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
+from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool, replayable
 from qwen_omni.wire.vllm import encode_vllm, lost_sound, served_profile
 
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}

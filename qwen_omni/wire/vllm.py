@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.messages import AudioPart, ImagePart, Message, Sampling, VideoPart
+from qwen_omni.media.budget import Sampling
+from qwen_omni.messages import AudioPart, ImagePart, Message, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.wire.media import Look

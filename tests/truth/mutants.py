@@ -14,9 +14,9 @@ import pytest
 
 from qwen_omni import calls
 from qwen_omni.delivery.deliver import Delivery
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.segments import Segment
-from qwen_omni.messages import FramesPart, Sampling, TextPart
+from qwen_omni.messages import Delivered, FramesPart, TextPart
 from qwen_omni.spend import limit, outcome
 from qwen_omni.video import asking, checkpoint, footage, seams
 from qwen_omni.wire import media, request

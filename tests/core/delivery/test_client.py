@@ -14,7 +14,6 @@ import pytest
 
 from qwen_omni.client import AsyncOmniClient, OmniClient, make_carrier
 from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.errors import (
     ContentFilterError,
@@ -25,7 +24,7 @@ from qwen_omni.errors import (
     QwenOmniError,
 )
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import VideoPart, user
+from qwen_omni.messages import Delivered, VideoPart, user
 from qwen_omni.options import ChatRequest
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.profiles import profile_for

@@ -14,7 +14,6 @@ from PIL import Image
 
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import (
     DeliveryError,
     MediaDoesNotFitError,
@@ -25,7 +24,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, VideoPart, user
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, Message, VideoPart, user
 from qwen_omni.profiles import profile_for
 from tests.core.media import making
 from tests.core.media.watching import listener, opened_by_python, watched

@@ -24,7 +24,7 @@ from qwen_omni import (
     user,
 )
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.messages import Delivered
 from qwen_omni.wire.request import encode_headers, encode_request, notices
 from tests.conversations import CONVERSATIONS, WEATHER, Row, at
 

@@ -8,9 +8,9 @@ from qwen_omni import errors
 from qwen_omni.messages import Message, TextPart, ToolCallPart, ToolResultPart, user
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Response, ToolCall, ToolCallDelta
-from qwen_omni.turns import MALFORMED_ARGUMENTS
 from qwen_omni.wire.request import encode_messages
 from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.tools import MALFORMED_ARGUMENTS
 from tests.core.quirks.frames import CALLED, ROLE, USAGE, chunk, events
 
 

@@ -8,10 +8,10 @@ import wave
 import pytest
 
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart, user
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import AudioDelta, TextDelta
