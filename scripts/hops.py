@@ -102,7 +102,8 @@ def main() -> None:
             if "-v" in sys.argv[1:]:
                 sys.stdout.write(f"{name}: {' '.join(sorted(hops.modules))}\n")
     sys.stdout.write(f"{'flow':20}{'modules':>9}{'functions':>11}{'changes':>9}\n")
-    sys.stdout.writelines(f"{name:20}{modules:>9}{functions:>11}{changes:>9}\n" for name, modules, functions, changes in rows)
+    for name, modules, functions, changes in rows:
+        sys.stdout.write(f"{name:20}{modules:>9}{functions:>11}{changes:>9}\n")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ def is_private_host(host: str) -> bool:
     return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
 
 
+def is_private_url(url: str) -> bool:
+    """Whether the host of a URL is not on the public internet; see `is_private_host`."""
+    return is_private_host(urlsplit(url).hostname or "")
+
+
 def _is_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return not address.is_global or address.is_multicast or any(address in network for network in _NOT_GLOBAL)
 

@@ -164,6 +164,6 @@ def plan_for(
         from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
         watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        lively = is_lively(look.reopenable, look.info, plan.start, plan.end, watch)
-        plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
+        if is_lively(look.reopenable, look.info, plan.start, plan.end, watch):
+            plan = plan_media(look.info, replace(wish, lively=True), label=look.label)
     return plan

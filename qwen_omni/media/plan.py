@@ -85,7 +85,7 @@ class Wish:
         sampling: what the caller asks of the service; wins over the budget's.
         start: beginning of the wanted range in seconds.
         end: its end; `None` is the end of the file.
-        lively: whether the picture moves a lot; `None` where nobody has looked yet.
+        lively: whether the picture moves a lot.
         room_bytes: a larger file cannot be delivered.
         uplink_mbps: megabits per second that can be sent.
         cores: processor cores that work.
@@ -98,7 +98,7 @@ class Wish:
     sampling: Sampling = DEFAULT_SAMPLING
     start: Fraction | None = None
     end: Fraction | None = None
-    lively: bool | None = None
+    lively: bool = False
     room_bytes: int | None = None
     uplink_mbps: float = 20.0
     cores: int = 2

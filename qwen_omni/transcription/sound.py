@@ -6,12 +6,11 @@ What the models take is decided by their profiles; the work is done by `media` a
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import cast
-from urllib.parse import urlsplit
 
 from qwen_omni.delivery.carry import Carrier
 from qwen_omni.delivery.digest import digest_of
 from qwen_omni.delivery.fit import Fitted, Fitter
-from qwen_omni.delivery.links import check_link, is_private_host
+from qwen_omni.delivery.links import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
@@ -129,7 +128,7 @@ def prepare_recording(
 
 
 def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptions) -> Recording:
-    private = is_private_host(urlsplit(settings.base_url).hostname or "")
+    private = is_private_url(settings.base_url)
     check_link(source.url or "", name=source.label, now=datetime.now(UTC), allow_private=private)
     if options.start is not None or options.end is not None:
         raise UnsupportedMediaError(

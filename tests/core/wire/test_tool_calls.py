@@ -161,7 +161,7 @@ def test_brackets_inside_strings_are_no_nesting():
 
 
 def sent(*messages: Message) -> list[dict]:
-    return encode_messages(messages, profile_for("qwen3.8-omni-flash"), lambda _: None)  # type: ignore[arg-type]
+    return encode_messages(messages, profile_for("qwen3.8-omni-flash"))
 
 
 def called(arguments: str, call_id: str = "c1", name: str = "look") -> Message:

@@ -16,9 +16,10 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import AudioDelta, TextDelta
 from qwen_omni.settings import Settings, dialect_of
-from qwen_omni.wire.request import encode_request, notices
+from qwen_omni.wire.request import notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
+from tests.core.wire.encoding import encode_request
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
 MODEL = "qwen3-omni-flash"
