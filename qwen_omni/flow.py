@@ -9,6 +9,7 @@ A `Flow` is a conversation with a server: it yields a `Request` and is sent the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -110,6 +111,7 @@ async def adrive(
     perform: Callable[[Step], Awaitable[Outcome | QwenOmniError]],
     *,
     blocking: bool = False,
+    pool: Executor | None = None,
 ) -> T:
     """Carry work to its end in `asyncio`; see `drive`.
 
@@ -117,13 +119,14 @@ async def adrive(
         work: yields its steps.
         perform: does a step.
         blocking: the work blocks between its steps, so it goes on in threads, and so does its end.
+        pool: these threads; the event loop's own if not given.
     """
     going: asyncio.Future[Step | Done[T]] | None = None
     outcome: Outcome | QwenOmniError | None = None
     try:
         while True:
             if blocking:
-                going = asyncio.get_running_loop().run_in_executor(None, advance, work, outcome)
+                going = asyncio.get_running_loop().run_in_executor(pool, advance, work, outcome)
                 step = await asyncio.shield(going)
             else:
                 step = advance(work, outcome)
@@ -136,16 +139,16 @@ async def adrive(
     finally:
         outcome = None
         if blocking:
-            await asyncio.shield(_end(work, going))
+            await asyncio.shield(_end(work, going, pool))
         else:
             work.close()
 
 
-async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None") -> None:
-    """Close work in a thread of its own: it may have something to delete at the service."""
+async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
+    """Close work in a thread: it may have something to delete at the service."""
     if going is not None and not going.done():
         await asyncio.wait([going])  # a generator that runs cannot be closed
-    await asyncio.to_thread(work.close)
+    await asyncio.get_running_loop().run_in_executor(pool, work.close)
 
 
 class Runner(Protocol):
