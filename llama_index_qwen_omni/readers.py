@@ -134,7 +134,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
                     )
                     with contextlib.closing(coming) as passages:
                         for passage in passages:
-                            yield to_document(passage, extra_info or {})
+                            yield to_document(passage, extra_info)
             except UNREADABLE as error:
                 self._left_out(source, error)
 
@@ -152,7 +152,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
                     coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
                     async with contextlib.aclosing(coming) as passages:
                         async for passage in passages:
-                            yield to_document(passage, extra_info or {})
+                            yield to_document(passage, extra_info)
             except UNREADABLE as error:
                 self._left_out(source, error)
 
