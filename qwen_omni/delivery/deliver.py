@@ -61,11 +61,13 @@ def check_media(request: ChatRequest, profile: Profile, settings: Settings) -> N
         UnsupportedMediaError: the model does not take this kind, or this mixture.
         MediaDoesNotFitError: too many of a kind.
     """
-    for place, part in media_parts(request.messages):
+    found = list(media_parts(request.messages))
+    for place, part in found:
         for source in media_of(part):
             if source.kind == "path":
                 resolve_local(source, settings.media_root, name=f"{place}: {source.label}")
-    check_conversation(request.messages, profile, stores=ways_of(settings, profile).stores)
+    if found:
+        check_conversation(request.messages, profile, stores=ways_of(settings, profile).stores)
 
 
 def fit_media(request: ChatRequest, profile: Profile, settings: Settings) -> FittedMedia:
@@ -79,6 +81,8 @@ def fit_media(request: ChatRequest, profile: Profile, settings: Settings) -> Fit
         MediaDoesNotFitError: too many, too large, too long.
         DeliveryError: a link that the service cannot follow.
     """
+    if not any(media_parts(request.messages)):
+        return FittedMedia(messages=request.messages, parts={}, media={}, sent=())
     fitting = _Fitting(
         fitter=Fitter.of(request, profile, settings),
         ways=ways_of(settings, profile),

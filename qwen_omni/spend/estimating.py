@@ -96,6 +96,8 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
     """
     sent = replace(request, messages=fitted.messages)
     call = Call(request=sent, settings=settings, exact_text=False)
+    if not fitted.media:
+        return call.estimate((), None)
     ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
     routes = {source: one.route for source, one in fitted.media.items()}
     surveyor = Surveyor(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
