@@ -21,8 +21,8 @@ import oss2
 
 from qwen_omni import Settings
 from qwen_omni.client import make_carrier
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import version_of
+from qwen_omni.messages import Delivered
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.standin import OssKey, Standin
 

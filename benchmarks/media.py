@@ -49,7 +49,8 @@ else:
 """
 PROBE = """
 import sys, time
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
+from qwen_omni.media.source import as_source
 look_at(as_source(sys.argv[1]))
 begin = time.perf_counter()
 for _ in range(9):
@@ -60,14 +61,16 @@ print((time.perf_counter() - begin) / 9)
 
 LENGTH = """
 import sys
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
+from qwen_omni.media.source import as_source
 print(float(look_at(as_source(sys.argv[1])).info.duration))
 """
 KEPT = """
 import hashlib, sys
 from fractions import Fraction
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
+from qwen_omni.media.source import as_source
 from qwen_omni.media.transcode_picture import Stretch, read_pictures
 from qwen_omni.media.watch import Watch
 

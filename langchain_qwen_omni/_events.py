@@ -7,7 +7,7 @@ that of the bridge: all blocks finish when the answer does.
 
 from typing import Any
 
-from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, to_usage
+from langchain_qwen_omni._responses import FINISH_REASON, PROVIDER, dump_usage
 from langchain_qwen_omni._speech import WAV, Pieces, with_true_sizes
 from qwen_omni.call_estimate import estimated_beside, media_beside
 from qwen_omni.responses import (
@@ -92,7 +92,7 @@ class EventBuilder:
             case FinishDelta():
                 self._metadata[FINISH_REASON] = delta.reason
             case UsageDelta():
-                self._usage = dict(to_usage(delta.usage))
+                self._usage = dict(dump_usage(delta.usage))
                 self._metadata |= estimated_beside(delta.usage)
         return []
 

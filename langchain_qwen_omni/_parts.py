@@ -23,6 +23,7 @@ from qwen_omni.media.kept import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart
 from qwen_omni.part_options import SAMPLING, MediaKind, frames_part, media_part, sniffed_kind
+from qwen_omni.settings import kept_folder
 
 _HEAD_LETTERS = 6_000  # of base64: the first bytes of a file, with line breaks
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
@@ -255,5 +256,5 @@ def _named(text: str) -> MediaSource:
 
 def _from_url(url: str, mime: str | None) -> MediaSource:
     if url.startswith(PREFIX):  # kept by `to_reference`, in a folder of our own
-        return MediaSource.from_path(kept_path(url), media_type=mime, trusted=True)
+        return MediaSource.from_path(kept_path(url, kept_folder()), media_type=mime, trusted=True)
     return MediaSource.from_url(url, media_type=mime)

@@ -18,6 +18,7 @@ from qwen_omni.errors import MediaError
 from qwen_omni.media.kept import PREFIX, keep
 from qwen_omni.media.local import open_local, resolve_local
 from qwen_omni.media.source import FileVersion, MediaSource
+from qwen_omni.settings import kept_folder
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -67,7 +68,7 @@ class _Keeper:
     def by_id(self, text: str) -> tuple[dict[str, str], str | None]:
         """Keep base64 or a data URI; give the field that names it, and the MIME type that it told."""
         source = _read(text)
-        digest = keep(source.data or b"", self._folder)
+        digest = keep(source.data or b"", self._folder or kept_folder())
         if self._folder is None:
             return {"file_id": digest}, source.media_type
         return {"path": str(self._folder / digest.removeprefix(PREFIX))}, source.media_type

@@ -31,8 +31,8 @@ from qwen_omni.responses import (
     Usage,
     UsageDelta,
     read_arguments,
+    to_wav,
 )
-from qwen_omni.wire.audio import to_wav
 
 PROVIDER = "qwen-omni"
 FINISH_REASON = "finish_reason"  # LangChain's own word, too
@@ -52,7 +52,7 @@ def to_message(response: Response, *, model: str, notes: Mapping[str, str] | Non
         content=_to_content(response),
         tool_calls=calls,
         invalid_tool_calls=broken,
-        usage_metadata=to_usage(response.usage) if response.usage else None,
+        usage_metadata=dump_usage(response.usage) if response.usage else None,
         response_metadata=metadata,
     )
 
@@ -82,8 +82,8 @@ def _to_calls(response: Response) -> tuple[list[ToolCall], list[InvalidToolCall]
     return calls, broken
 
 
-def to_usage(usage: Usage) -> UsageMetadata:
-    """Tell the tokens in LangChain's words; kinds that it has no word for (video, image, text) keep ours."""
+def dump_usage(usage: Usage) -> UsageMetadata:
+    """Write token counts in LangChain's words; kinds that it has no word for (video, image, text) keep ours."""
     cached = {"cache_read" if name == "cached" else name: count for name, count in usage.input_details.items()}
     return UsageMetadata(
         input_tokens=usage.input_tokens,
@@ -134,7 +134,7 @@ class ChunkBuilder:
             case FinishDelta():
                 self._finish["finish_reason"] = delta.reason
             case UsageDelta():
-                self._usage = to_usage(delta.usage)
+                self._usage = dump_usage(delta.usage)
                 self._finish |= estimated_beside(delta.usage)
         return None
 

@@ -20,8 +20,7 @@ from pydantic import ConfigDict
 
 from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.responses import AudioDelta
-from qwen_omni.wire.audio import to_wav
+from qwen_omni.responses import AudioDelta, to_wav
 
 WAV = "audio/wav"
 AUDIO_INDEX = "lc_aud_0"

@@ -23,7 +23,8 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.output_parsers import AnswerReading, CaptionOutputParser, ToolCallOutputParser
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.structured.ask import ObjectQuestion, adrive, ask_for_object, drive, warn_if_truncated
+from qwen_omni.flow import adrive, drive
+from qwen_omni.structured.ask import ObjectQuestion, ask_for_object, warn_if_truncated
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 Schema = dict[str, Any] | type

@@ -19,7 +19,7 @@ from qwen_omni.messages import Part, TextPart
 from qwen_omni.video.heeded import choices_of, heeded_media
 
 if TYPE_CHECKING:  # it brings the media modules, which importing the chain does not pay for
-    from qwen_omni.media.look import Anything
+    from qwen_omni.media.source import Anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

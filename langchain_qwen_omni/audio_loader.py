@@ -8,13 +8,13 @@ from langchain_core.documents import Document
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from langchain_qwen_omni.document_loaders import to_document
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.passages import PASSAGE_SECONDS, Mode, to_passages
-from qwen_omni.video.passages import Passage
 from qwen_omni.video.sources import Sources
 
 
@@ -66,7 +66,7 @@ class QwenOmniAudioLoader(BaseLoader):
             coming = transcribe_many(self._sources, client=client, options=self._options, concurrency=self._concurrency)
             for said in coming:
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                    yield _document(passage)
+                    yield to_document(passage)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
         """Give the documents one after another, without blocking the event loop."""
@@ -78,11 +78,7 @@ class QwenOmniAudioLoader(BaseLoader):
                 async with contextlib.aclosing(coming) as transcripts:
                     async for said in transcripts:
                         for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                            yield _document(passage)
+                            yield to_document(passage)
 
     def _settings(self) -> Settings:
         return Settings.load() if self._llm is None else self._llm.client().settings
-
-
-def _document(passage: Passage) -> Document:
-    return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)

@@ -20,11 +20,12 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._structured import StructuredChain
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from langchain_qwen_omni.output_parsers import CaptionOutputParser, Schema
-from qwen_omni.ask import kind_of, look, source_of
+from qwen_omni.ask import kind_of, look
 from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.prompt import TASK, TIMED_TASK, instructions
 from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.captions.timed import TimedCaptions
+from qwen_omni.media.source import as_source
 from qwen_omni.options import Effort
 from qwen_omni.profiles import profile_for
 from qwen_omni.structured.ask import json_mode
@@ -129,7 +130,7 @@ def _content(given: CaptionInput, root: Path | None) -> tuple[list[Any], float |
 
 
 def _file(media: str, root: Path | None) -> tuple[list[Any], float | None]:
-    source = source_of(media)
+    source = as_source(media)
     info = look(source) if root is None else look(replace(source, trusted=False), root)
     kind = info.kind if info is not None else kind_of(source)
     where = {"url": media} if source.path is None else {"path": str(source.path)}

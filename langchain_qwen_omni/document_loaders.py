@@ -118,7 +118,7 @@ class QwenOmniVideoLoader(BaseLoader):
             )
             async with contextlib.aclosing(passages) as coming:
                 async for passage in coming:
-                    yield _document(passage)
+                    yield to_document(passage)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -196,7 +196,7 @@ def _read(
     passages = iter_passages(content, name, _asked_of(llm.model, options), client=llm.client(), on_progress=on_progress)
     with contextlib.closing(passages) as coming:
         for passage in coming:
-            yield _document(passage)
+            yield to_document(passage)
 
 
 def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
@@ -207,7 +207,8 @@ def _warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=2)
 
 
-def _document(passage: Passage) -> Document:
+def to_document(passage: Passage) -> Document:
+    """Make the document of a passage."""
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 

@@ -56,7 +56,7 @@ class UsageLedgerHandler(BaseCallbackHandler):
 def usage_of(message: BaseMessage) -> Usage | None:
     """Read what an answer used; `None` where the model does not say, or the answer came out of LangChain's cache."""
     used = message.usage_metadata if isinstance(message, AIMessage) else None
-    return from_usage(used) if used is not None and _was_paid(used) else None
+    return parse_usage(used) if used is not None and _was_paid(used) else None
 
 
 def _was_paid(used: UsageMetadata) -> bool:
@@ -65,8 +65,8 @@ def _was_paid(used: UsageMetadata) -> bool:
     return "input_tokens" in told and told.get("total_cost") != 0
 
 
-def from_usage(usage: UsageMetadata) -> Usage:
-    """Read LangChain's words for tokens."""
+def parse_usage(usage: UsageMetadata) -> Usage:
+    """Read token counts in LangChain's words; `_responses.dump_usage` writes them."""
     into: dict[str, Any] = dict(usage.get("input_token_details") or {})
     return Usage(
         input_tokens=usage["input_tokens"],

@@ -21,9 +21,10 @@ from langchain_core.runnables.config import patch_config
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni._video_input import read_input
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from langchain_qwen_omni.ledger import parse_usage
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
-from qwen_omni.responses import Response, Usage
+from qwen_omni.responses import Response
 from qwen_omni.video.own_model import told_as_ours, words_of
 
 if TYPE_CHECKING:
@@ -232,9 +233,11 @@ def _to_langchain(message: Message) -> BaseMessage:
 
 def _to_response(answer: Any) -> Response:
     used = answer.usage_metadata
-    usage = used and Usage(
-        input_tokens=used["input_tokens"], output_tokens=used["output_tokens"], total_tokens=used["total_tokens"]
-    )
     from langchain_qwen_omni.output_parsers import finish_of  # noqa: PLC0415  (brings the parsers)
 
-    return Response(text=str(answer.text), usage=usage or None, finish_reason=finish_of(answer) or "stop", id=answer.id)
+    return Response(
+        text=str(answer.text),
+        usage=parse_usage(used) if used else None,
+        finish_reason=finish_of(answer) or "stop",
+        id=answer.id,
+    )

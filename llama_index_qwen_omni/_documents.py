@@ -46,31 +46,33 @@ class MediaDocument(Document):
     __hash__ = None  # type: ignore[assignment]  # as every model that is compared by its fields
 
 
-def to_document(passage: Passage, extra: Mapping[str, Any]) -> Document:
+def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bool = True) -> Document:
     """Make the document of a passage.
 
     Args:
         passage: what is said about some seconds of a video.
         extra: what the caller wants in the metadata of every document.
+        medium: the document gets the video or recording itself, by reference.
     """
     told = passage.metadata
-    source, url, kind = str(told["source"]), str(told["url"]), kind_of(told)
-    medium = MediaResource.model_validate(
-        {
-            "path": None if "://" in source else str(Path(source).absolute()),
-            "url": url,
-            "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
-        }
-    )
     fields: dict[str, Any] = {
         "id_": passage.id,
         "text": passage.text,
-        "metadata": {**extra, **told},
+        "metadata": {**(extra or {}), **told},
         "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
         "excluded_llm_metadata_keys": list(EXCLUDED),
-        f"{kind}_resource": medium,
     }
-    return MediaDocument(**fields)
+    return MediaDocument(**fields, **_resource(told)) if medium else Document(**fields)
+
+
+def _resource(told: Mapping[str, Any]) -> dict[str, Any]:
+    source, url, kind = str(told["source"]), str(told["url"]), kind_of(told)
+    resource = {
+        "path": None if "://" in source else str(Path(source).absolute()),
+        "url": url,
+        "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
+    }
+    return {f"{kind}_resource": MediaResource.model_validate(resource)}
 
 
 def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> VideoBlock | AudioBlock:

@@ -24,7 +24,7 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic_core import from_json
 
 from llama_index_qwen_omni.ledger import mapping_of
-from qwen_omni.call_estimate import estimated_beside, media_beside
+from qwen_omni.call_estimate import dump_usage, estimated_beside, media_beside
 from qwen_omni.errors import ToolArgumentsError
 from qwen_omni.responses import (
     AudioDelta,
@@ -40,8 +40,8 @@ from qwen_omni.responses import (
     Usage,
     UsageDelta,
     read_arguments,
+    to_wav,
 )
-from qwen_omni.wire.audio import to_wav
 
 _END = "finish_reason"  # in `raw`, as LlamaIndex's other classes have it; only a complete answer has one
 
@@ -214,22 +214,11 @@ def _raw(response: Response, model: str) -> dict[str, Any]:
         "id": response.id,
         "model": response.model or model,
         _END: response.finish_reason,
-        "usage": None if response.usage is None else {**to_usage(response.usage), **estimated_beside(response.usage)},
+        "usage": None if response.usage is None else {**dump_usage(response.usage), **estimated_beside(response.usage)},
         **media_beside(response.media),
     }
 
 
 def _counts(usage: Usage | None) -> dict[str, int]:
-    told = {} if usage is None else to_usage(usage)
+    told = {} if usage is None else dump_usage(usage)
     return {name: count for name, count in told.items() if isinstance(count, int)}
-
-
-def to_usage(usage: Usage) -> dict[str, Any]:
-    """Tell the tokens in the words that `TokenCountingHandler` reads, with the details by kind beside them."""
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {f"{name}_tokens": count for name, count in usage.input_details.items()},
-        "completion_tokens_details": {f"{name}_tokens": count for name, count in usage.output_details.items()},
-    }

@@ -33,14 +33,13 @@ from llama_index_qwen_omni._tracing import Span, span, spans_itself
 from llama_index_qwen_omni.ledger import usage_of
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.flow import adrive, drive
 from qwen_omni.structured.ask import (
     AnswerText,
     ObjectQuestion,
     ObjectStream,
     ReadOptions,
-    adrive,
     ask_for_object,
-    drive,
     warn_if_truncated,
 )
 

@@ -11,6 +11,7 @@ from fsspec import AbstractFileSystem
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document
 
+from llama_index_qwen_omni._documents import to_document
 from llama_index_qwen_omni._files import all_copied, find_files
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
@@ -21,7 +22,6 @@ from qwen_omni.transcription.many import atranscribe_many, transcribe_many
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.passages import PASSAGE_SECONDS, Mode, to_passages
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.video.passages import EXCLUDED, EXCLUDED_FROM_EMBEDDING, Passage
 from qwen_omni.video.sources import Sources
 
 
@@ -77,7 +77,7 @@ class QwenOmniAudioReader(BaseReader):
         with OmniClient(self._settings()) as client, contextlib.closing(self._said(file, fs, client)) as transcripts:
             for said in transcripts:
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                    yield _document(passage, extra_info)
+                    yield to_document(passage, extra_info, medium=False)
 
     def load_data(  # type: ignore[override]
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
@@ -95,7 +95,7 @@ class QwenOmniAudioReader(BaseReader):
         ):
             async for said in transcripts:
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                    yield _document(passage, extra_info)
+                    yield to_document(passage, extra_info, medium=False)
 
     async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
@@ -142,13 +142,3 @@ class QwenOmniAudioReader(BaseReader):
 
     def _settings(self) -> Settings:
         return Settings.load() if self._llm is None else self._llm.client().settings
-
-
-def _document(passage: Passage, extra: dict[str, Any] | None) -> Document:
-    return Document(
-        id_=passage.id,
-        text=passage.text,
-        metadata={**(extra or {}), **passage.metadata},
-        excluded_embed_metadata_keys=list(EXCLUDED_FROM_EMBEDDING),
-        excluded_llm_metadata_keys=list(EXCLUDED),
-    )

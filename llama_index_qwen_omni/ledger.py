@@ -12,10 +12,9 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from pydantic import Field
 
-from qwen_omni.call_estimate import ESTIMATED
+from qwen_omni.call_estimate import ESTIMATED, parse_usage
 from qwen_omni.responses import Usage
 from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.wire.stream import parse_usage, to_usage
 
 
 class UsageLedgerHandler(BaseEventHandler):
@@ -47,7 +46,7 @@ class UsageLedgerHandler(BaseEventHandler):
         usage = mapping_of(raw.get("usage"))
         if usage:
             model = str(raw.get("model") or "unknown")
-            self.ledger.record(to_usage(usage), model=model, estimated=usage.get(ESTIMATED))
+            self.ledger.record(parse_usage(usage) or Usage(), model=model, estimated=usage.get(ESTIMATED))
 
 
 def usage_of(response: object) -> Usage | None:

@@ -21,10 +21,10 @@ from workflows.handler import WorkflowHandler
 
 from llama_index_qwen_omni._messages import to_messages
 from llama_index_qwen_omni._responses import finish_of
-from llama_index_qwen_omni.ledger import mapping_of
+from llama_index_qwen_omni.ledger import usage_of
 from llama_index_qwen_omni.llm import QwenOmni
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
@@ -33,7 +33,6 @@ from qwen_omni.video.heeded import choices_of, heeded_media
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.own_model import told_as_ours, words_of
 from qwen_omni.video.progress import Progress
-from qwen_omni.wire.stream import to_usage
 
 
 class LongVideoStart(StartEvent):
@@ -214,9 +213,8 @@ def _to_llama_index(messages: Sequence[Message]) -> list[ChatMessage]:
 
 
 def _to_response(answer: ChatResponse) -> Response:
-    usage = mapping_of(mapping_of(answer.raw).get("usage"))
     return Response(
         text=answer.message.content or "",
-        usage=to_usage(usage) if usage else None,
+        usage=usage_of(answer),
         finish_reason=finish_of(answer) or "stop",
     )

@@ -22,10 +22,11 @@ from pydantic_core import core_schema
 from llama_index_qwen_omni._documents import to_document
 from llama_index_qwen_omni._files import copied, find_files
 from llama_index_qwen_omni.llm import QwenOmni
-from qwen_omni.ask import look, source_of
+from qwen_omni.ask import look
 from qwen_omni.downloads import off_the_loop, opened
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import budget_named
+from qwen_omni.media.source import as_source
 from qwen_omni.part_options import read_budget
 from qwen_omni.settings import Settings
 from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
@@ -133,7 +134,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
                     )
                     with contextlib.closing(coming) as passages:
                         for passage in passages:
-                            yield to_document(passage, extra_info or {})
+                            yield to_document(passage, extra_info)
             except UNREADABLE as error:
                 self._left_out(source, error)
 
@@ -151,7 +152,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
                     coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
                     async with contextlib.aclosing(coming) as passages:
                         async for passage in passages:
-                            yield to_document(passage, extra_info or {})
+                            yield to_document(passage, extra_info)
             except UNREADABLE as error:
                 self._left_out(source, error)
 
@@ -191,7 +192,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     def get_resource_info(self, resource_id: str, *_: Any, **__: Any) -> dict[str, Any]:
         """Look at a local file: its size and time, and what is in it. Asks nobody."""
         status = Path(resource_id).stat()
-        info = look(source_of(resource_id))
+        info = look(as_source(resource_id))
         facts = {} if info is None else {
             "kind": info.kind, "duration": None if info.duration is None else float(info.duration),
             "width": info.width, "height": info.height, "fps": None if info.fps is None else float(info.fps),

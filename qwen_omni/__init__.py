@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         UnsupportedContentError as UnsupportedContentError,
         UnsupportedMediaError as UnsupportedMediaError,
     )
-    from qwen_omni.media.budget import MediaBudget as MediaBudget
+    from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
     from qwen_omni.media.info import MediaInfo as MediaInfo
     from qwen_omni.media.look import Choices as Choices
     from qwen_omni.media.plan import Plan as Plan
@@ -84,7 +84,6 @@ if TYPE_CHECKING:
         ImagePart as ImagePart,
         Message as Message,
         Part as Part,
-        Sampling as Sampling,
         TextPart as TextPart,
         ThinkingPart as ThinkingPart,
         ToolCallPart as ToolCallPart,
@@ -211,7 +210,7 @@ _HOMES = {
         StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError TruncatedAnswerError
         UnreadableMediaError UnsupportedContentError UnsupportedMediaError NoToolCallError ToolArgumentsError
     """,
-    "qwen_omni.media.budget": "MediaBudget",
+    "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
     "qwen_omni.media.look": "Choices",
     "qwen_omni.media.plan": "Plan",
@@ -219,7 +218,7 @@ _HOMES = {
     "qwen_omni.media.prepared": "Prepared Still",
     "qwen_omni.media.source": "MediaSource",
     "qwen_omni.messages": """
-        AudioPart FramesPart ImagePart Message Part Sampling TextPart ThinkingPart ToolCallPart
+        AudioPart FramesPart ImagePart Message Part TextPart ThinkingPart ToolCallPart
         ToolResultPart VideoPart user
     """,
     "qwen_omni.options": "ChatOptions ChatRequest Tool",

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
 from qwen_omni.media.local import open_local
 from qwen_omni.media.probe import probe
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import DEFAULT_SAMPLING, AudioPart, ImagePart, MediaPart, Message, Sampling, VideoPart, user
+from qwen_omni.media.source import MediaSource, as_source, check_page
+from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Message, VideoPart, user
 
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 
@@ -44,16 +44,9 @@ def question(  # noqa: PLR0913 - each keyword is a choice of its own
         UnreadableMediaError: the file is missing, empty, damaged or no media.
         UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
     """
-    source = source_of(media)
+    source = as_source(media)
     kind = "image" if frame is not None else kind or kind_of(source)
     return user(as_part(source, kind, sampling, audio_track, tile=tile, frame=frame), text)
-
-
-def source_of(media: str) -> MediaSource:
-    """Make the source that a path or a URL names, both chosen by the program's user."""
-    if "://" in media or media.startswith("data:"):
-        return MediaSource.from_url(media)
-    return MediaSource.from_path(Path(media).expanduser(), trusted=True)
 
 
 def look(source: MediaSource, media_root: Path = Path()) -> MediaInfo | None:

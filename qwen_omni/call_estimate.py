@@ -12,9 +12,15 @@ from qwen_omni.options import Tool
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import SentMedia, Usage
 from qwen_omni.spend import counting, words
+from qwen_omni.wire.stream import dump_usage, parse_usage
 
 if TYPE_CHECKING:
     from qwen_omni.spend.estimates import Estimate
+
+__all__ = [
+    "ESTIMATED", "MEDIA", "count_call", "count_text", "dump_usage", "estimate_plan", "estimated_beside", "media_beside",
+    "parse_usage",
+]  # fmt: skip
 
 ESTIMATED = "estimated_input_tokens"
 """Where an answer's metadata tell what its input had been estimated at."""

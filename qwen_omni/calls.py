@@ -11,28 +11,28 @@ import threading
 import warnings
 import weakref
 from dataclasses import replace
-from typing import Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Self
 
 from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.deliver import check_media, fit_media, upload_media
 from qwen_omni.delivery.hints import hint_for
-from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
 from qwen_omni.http.connection import Call
-from qwen_omni.media.source import MediaSource
 from qwen_omni.media.watch import Watch
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import profile_for
 from qwen_omni.retry import Attempts, RetryPolicy
 from qwen_omni.settings import Settings
 from qwen_omni.spend.account import Account
-from qwen_omni.spend.estimating import estimate_delivery
-from qwen_omni.wire.request import encode_headers, encode_request, notices
+from qwen_omni.spend.estimating import estimate_fitted
+from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
+
+if TYPE_CHECKING:
+    from qwen_omni.media.source import MediaSource
+    from qwen_omni.messages import Delivered
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
@@ -65,30 +65,26 @@ class Outgoing:
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
         self._delivered: dict[MediaSource, Delivered] = {}
-        # What is wrong with the request itself shows before a file is opened.
-        encode_request(request, self._profile, _nowhere, settings.dialect_used)
         try:
-            delivery = deliver(
-                request.messages,
-                self._profile,
-                media_root=settings.media_root,
-                allow_private_urls=is_private_host(urlsplit(settings.base_url).hostname or ""),
-                carrier=carrier,
-                model=request.model,
-                uplink_mbps=settings.uplink_mbps,
-                options=request.options,
-                approve=lambda ready: self._account.open(estimate_delivery(request, ready, settings)),
-            )
-            self._request = replace(request, messages=delivery.messages)
-            self._delivered = delivery.media
-            self._media = delivery.sent
-            self.call = self._written(self._profile)
+            self._prepare(request)
             for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
                 warnings.warn(notice, UserWarning, stacklevel=2)
         except BaseException:
             self._account.close()
             self._release()
             raise
+
+    def _prepare(self, request: ChatRequest) -> None:
+        """Check, fit, reserve, upload and encode: what is wrong shows before a file is opened, or a byte sent."""
+        profile, settings = self._profile, self._settings
+        self._draft = draft_request(request, profile, settings.dialect_used)
+        check_media(request, profile, settings)
+        fitted = fit_media(request, profile, settings)
+        self._account.open(estimate_fitted(request, fitted, settings))
+        self._delivered = upload_media(fitted, self._carrier, request.model)
+        self._request = replace(request, messages=fitted.messages)
+        self._parts, self._sent = fitted.parts, fitted.sent
+        self.call = self._encoded()
 
     def _new_state(self) -> StreamState:
         settings = self._settings
@@ -119,7 +115,7 @@ class Outgoing:
         self._account.begin(lambda: state.response)
         self._state = state
         self._state.estimated_input = self._account.estimated_input
-        self._state.media = self._media
+        self._state.media = self._sent
         return self._state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
@@ -193,11 +189,11 @@ class Outgoing:
         if all(renewed[source] is delivered for source, delivered in self._delivered.items()):
             return False
         self._delivered = renewed
-        self.call = self._written(self._profile)
+        self.call = self._encoded()
         return True
 
-    def _written(self, profile: Profile) -> Call:
-        body = encode_request(self._request, profile, self._delivered.__getitem__, self._settings.dialect_used)
+    def _encoded(self) -> Call:
+        body = self._draft.body(self._parts, self._delivered.__getitem__)
         headers = encode_headers(self._request, tuple(self._delivered.values()))
         return Call(body=RequestBody(body), headers=headers)
 
@@ -242,7 +238,3 @@ class Making:
         if unwanted:
             made.done()
         return made
-
-
-def _nowhere(_: MediaSource) -> Delivered:
-    return Delivered()

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from qwen_omni.delivery.delivered import Delivery
-from qwen_omni.options import Dialect
+from qwen_omni.options import Delivery, Dialect
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import Region
 from qwen_omni.ranges import check_numbers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin, urlsplit
 
 from qwen_omni.client import OmniClient
-from qwen_omni.delivery.links import check_page, expiry_of, is_private_host
+from qwen_omni.delivery.links import expiry_of, is_private_host
 from qwen_omni.delivery.temporary import Pace, ask_policy
 from qwen_omni.errors import (
     AccountError,
@@ -26,6 +26,7 @@ from qwen_omni.errors import (
 from qwen_omni.flow import Flow, Reply, Request, ask
 from qwen_omni.http.flows import run
 from qwen_omni.http.public import Resolve, resolve_host
+from qwen_omni.media.source import check_page
 from qwen_omni.messages import user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for

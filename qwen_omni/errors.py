@@ -45,6 +45,7 @@ happened, the numbers, and the next step. Keys, signed queries and media never a
 
 import errno
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -52,7 +53,6 @@ from qwen_omni.redact import clean, redact
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Response, Usage
-    from qwen_omni.video.steps import Gap
 
 
 class QwenOmniError(Exception):
@@ -398,6 +398,16 @@ class TruncatedAnswerError(QwenOmniError, ValueError):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A segment of a long video without notes, and why."""
+
+    index: int
+    start: float
+    end: float
+    reason: str
+
+
 class TooManyGapsError(QwenOmniError):
     """More segments of a long video failed for good than are allowed; what is finished is kept.
 
@@ -405,7 +415,7 @@ class TooManyGapsError(QwenOmniError):
         gaps: each failed segment, with its times and its reason.
     """
 
-    def __init__(self, message: str, *, gaps: tuple["Gap", ...] = ()) -> None:
+    def __init__(self, message: str, *, gaps: tuple[Gap, ...] = ()) -> None:
         super().__init__(message)
         self.gaps = gaps
 

@@ -1,16 +1,23 @@
-"""A conversation with a server, written as a generator. Pure: `http.run` and `http.arun` send what it yields.
+"""Work that takes several steps with somebody else, written as a generator, and the two drivers of all such work.
 
-A flow yields a `Request` and is sent the `Reply`; it yields a `Sleep` and is sent `None`; what it returns is the
-result. An error of the connection is thrown into it where it waits. One definition serves threads and `asyncio`.
+A generator yields what is to be done (a request, a question, a wait), is sent what came of it, and returns the result;
+an error of ours is thrown into it where it waits. One definition serves threads (`drive`) and `asyncio` (`adrive`).
+
+A `Flow` is a conversation with a server: it yields a `Request` and is sent the `Reply`, or yields a `Sleep`.
+`http.flows` sends what it yields.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from qwen_omni.errors import QwenOmniError
 
 T = TypeVar("T")
+Step = TypeVar("Step")
+Outcome = TypeVar("Outcome")
 
 
 class Content(Protocol):
@@ -69,12 +76,79 @@ class Done(Generic[T]):
     value: T
 
 
-def advance(flow: Flow[T], outcome: Reply | QwenOmniError | None) -> Request | Sleep | Done[T]:
-    """Tell a flow how its last step ended, and give the next; the half of a driver that sends nothing."""
+def advance(work: Generator[Step, Outcome, T], outcome: Outcome | QwenOmniError | None) -> Step | Done[T]:
+    """Send in what came of the last step (`None` before the first), and return the next or the end."""
     try:
-        return flow.throw(outcome) if isinstance(outcome, QwenOmniError) else flow.send(outcome)
+        return work.throw(outcome) if isinstance(outcome, QwenOmniError) else work.send(cast("Outcome", outcome))
     except StopIteration as stop:
         return Done(stop.value)
+    finally:
+        del outcome  # an error that comes back out would hold itself, and all that its traceback holds
+
+
+def drive(work: Generator[Step, Outcome, T], perform: Callable[[Step], Outcome | QwenOmniError]) -> T:
+    """Carry work to its end, and return what it returns.
+
+    Args:
+        work: yields its steps; it is closed at the end, whatever happens.
+        perform: does a step. An error of ours that it raises or returns is thrown into the work; any other ends it.
+    """
+    outcome: Outcome | QwenOmniError | None = None
+    try:
+        while not isinstance(step := advance(work, outcome), Done):
+            try:
+                outcome = perform(step)
+            except QwenOmniError as error:
+                outcome = error
+        return step.value
+    finally:
+        outcome = None
+        work.close()
+
+
+async def adrive(
+    work: Generator[Step, Outcome, T],
+    perform: Callable[[Step], Awaitable[Outcome | QwenOmniError]],
+    *,
+    blocking: bool = False,
+    pool: Executor | None = None,
+) -> T:
+    """Carry work to its end in `asyncio`; see `drive`.
+
+    Args:
+        work: yields its steps.
+        perform: does a step.
+        blocking: the work blocks between its steps, so it goes on in threads, and so does its end.
+        pool: these threads; the event loop's own if not given.
+    """
+    going: asyncio.Future[Step | Done[T]] | None = None
+    outcome: Outcome | QwenOmniError | None = None
+    try:
+        while True:
+            if blocking:
+                going = asyncio.get_running_loop().run_in_executor(pool, advance, work, outcome)
+                step = await asyncio.shield(going)
+            else:
+                step = advance(work, outcome)
+            if isinstance(step, Done):
+                return step.value
+            try:
+                outcome = await perform(step)
+            except QwenOmniError as error:
+                outcome = error
+    finally:
+        outcome = None
+        if blocking:
+            await asyncio.shield(_end(work, going, pool))
+        else:
+            work.close()
+
+
+async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
+    """Close work in a thread: it may have something to delete at the service."""
+    if going is not None and not going.done():
+        await asyncio.wait([going])  # a generator that runs cannot be closed
+    await asyncio.get_running_loop().run_in_executor(pool, work.close)
 
 
 class Runner(Protocol):

@@ -1,57 +1,29 @@
 """A conversation, free of any framework and of the service's JSON.
 
 Adapters turn their messages into these values and `wire.request` turns these values into JSON. They are pure:
-media stays where it is (`MediaSource` is a reference) until the client prepares it.
+media stays where it is (`MediaSource` is a reference) until the client prepares it. What has been prepared is a
+`Delivered`: media as they stand in a request.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.budget import BudgetName, MediaBudget
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
-from qwen_omni.media.source import MediaSource
-from qwen_omni.ranges import COUNT, END, FRAME_RATE, PIXELS, START, check_numbers, check_span
+from qwen_omni.media.source import FileVersion, MediaSource
+from qwen_omni.ranges import COUNT, END, START, check_numbers, check_span
+from qwen_omni.redact import redact
 
 Role = Literal["system", "user", "assistant", "tool"]
 CacheTime = Literal["5m", "1h"]
 """How long explicit caching keeps the conversation up to a part that is marked with it, from its last use on."""
-
-SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS, "total_pixels": PIXELS}
-"""What any server may be asked for; `request` checks the narrower ranges of the model."""
 
 SPAN_RANGES = {"start": START, "end": END}
 """The seconds of a recording that a part shows."""
 
 FRAME_RANGES = {"frame": COUNT}
 """The frame of an animation, or page of a file, that a part shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How the service looks at a picture or a video. `None` leaves the service's default.
-
-    Attributes:
-        fps: frames per second that the service takes from a video, or at which listed frames were taken.
-        min_pixels: pixels of a frame or image, at least; smaller ones are enlarged (and billed so).
-        max_pixels: pixels of a frame or image, at most; larger ones are reduced.
-        total_pixels: pixels of all frames of a video together, at most.
-    """
-
-    fps: float | None = None
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    total_pixels: int | None = None
-
-    def __post_init__(self) -> None:
-        check_numbers(self, SAMPLING_RANGES)
-        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
-            raise ConfigurationError(
-                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
-            )
-
-
-DEFAULT_SAMPLING = Sampling()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,3 +174,84 @@ def media_of(part: Part) -> tuple[MediaSource, ...]:
             return part.frames
         case TextPart() | ThinkingPart() | ToolCallPart() | ToolResultPart():
             return ()
+
+
+Store = Literal["oss", "temporary"]
+Route = Literal["link", "inline", "oss", "temporary"]
+"""Which way a piece of media went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Where a store keeps a piece of media.
+
+    Attributes:
+        location: the object's name in the bucket, or the `oss://` link of the temporary store.
+        link_until: when the link to it ends, in seconds since 1970.
+        key: under which the upload cache knows it; empty if it does not.
+        reused: it was uploaded for an earlier request, so it may be gone by now.
+    """
+
+    store: Store
+    location: str
+    link_until: float
+    key: str = ""
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Delivered:
+    """Media ready for a request: `url` for a link, else `data` or `path` for media that travels inside.
+
+    Media that was uploaded has all of them: the link, and what is needed to upload it again.
+
+    Attributes:
+        media_type: written into the data URI; empty for sound and video, as the service's guide has it.
+        content_type: the MIME type of the file, which a store is told.
+        format: the container's short name (`wav`, `mp3`), which sound parts must tell.
+        size_bytes: of the media itself.
+        has_sound: whether a video is heard; `None` where nobody has looked, as with a link.
+        version: the state of `path` that was looked at.
+        bare: inside the request stands base64 alone, without `data:` before it.
+        upload: where it was put, if it was uploaded.
+        held: kept alive as long as this is, since a temporary file goes with its owner.
+    """
+
+    url: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    path: Path | None = None
+    media_type: str = ""
+    content_type: str = ""
+    format: str | None = None
+    size_bytes: int = 0
+    has_sound: bool | None = None
+    version: FileVersion | None = None
+    bare: bool = False
+    upload: Upload | None = None
+    held: object = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        way = f"url {redact(self.url)!r}" if self.url is not None else f"inline {self.size_bytes:,} bytes"
+        return f"Delivered({way})"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the base64 text in a data URI."""
+        return "" if self.bare else f"data:{self.media_type};base64,"
+
+    @property
+    def encoded_bytes(self) -> int:
+        """The length of the whole data URI; 0 for a link."""
+        return 0 if self.url is not None else encoded_size(self.size_bytes) + len(self.prefix)
+
+    @property
+    def route(self) -> Route:
+        """Which way it goes."""
+        if self.upload is not None:
+            return self.upload.store
+        return "inline" if self.url is None else "link"
+
+
+def encoded_size(size_bytes: int) -> int:
+    """Return the length of `size_bytes` bytes as base64."""
+    return 4 * ((size_bytes + 2) // 3)

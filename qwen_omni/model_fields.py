@@ -12,9 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS, SECRET_NAMES, with_our_names
 from qwen_omni.connections import CONNECTION_RANGES, Clients, ConnectionOptions
-from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.headers import warn_of_headers
-from qwen_omni.options import OPTION_RANGES, Dialect, Effort, OutputModality
+from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputModality
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.profiles import DEFAULT_MODEL, Region
 from qwen_omni.ranges import check_given

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qwen_omni.messages import Message
+from qwen_omni.messages import Message, Store
 from qwen_omni.ranges import Range, check_numbers
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OutputModality = Literal["text", "audio"]
+Delivery = Literal["auto", "inline", "oss", "temporary"]
+"""How local media may travel to the service."""
 Dialect = Literal["dashscope", "vllm"]
 """Whose requests are spoken: DashScope's, or those of vLLM and the servers that follow it."""
 
@@ -93,3 +95,13 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     options: ChatOptions = field(default_factory=ChatOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadProgress:
+    """How far an upload has come; given to `Settings.on_upload`."""
+
+    name: str
+    sent_bytes: int
+    total_bytes: int
+    store: Store

@@ -11,21 +11,11 @@ from dataclasses import fields
 from typing import Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.media.budget import PRESETS, BudgetName, MediaBudget
+from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.signatures import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import (
-    FRAME_RANGES,
-    SAMPLING_RANGES,
-    SPAN_RANGES,
-    AudioPart,
-    CacheTime,
-    FramesPart,
-    ImagePart,
-    Sampling,
-    VideoPart,
-)
+from qwen_omni.messages import FRAME_RANGES, SPAN_RANGES, AudioPart, CacheTime, FramesPart, ImagePart, VideoPart
 from qwen_omni.ranges import check_span, checked
 
 MediaKind = Literal["image", "audio", "video"]

@@ -4,6 +4,7 @@
 anybody who reads a stream by hand (`collect`).
 """
 
+import io
 import json
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -303,3 +304,16 @@ async def acollect(stream: AsyncIterable[Delta]) -> Response:
     async for delta in stream:
         builder.add(delta)
     return builder.build()
+
+
+def to_wav(pcm: bytes, sample_rate: int = 24_000) -> bytes:
+    """Return 16 bit mono PCM with a WAV header before it; speech has 24 kHz (Qwen-Omni guide, 2026-09-18)."""
+    import wave  # noqa: PLC0415  (only answers with speech need it)
+
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(pcm)
+    return out.getvalue()

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from qwen_omni.addresses import CHAT_PATH, most_seconds, origin_of
-from qwen_omni.delivery.delivered import Delivery, UploadProgress
 from qwen_omni.delivery.links import is_private_host
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.headers import HiddenHeaders, check_header_value, check_headers
-from qwen_omni.options import Dialect
+from qwen_omni.options import Delivery, Dialect, UploadProgress
 from qwen_omni.oss_settings import OssSettings, from_environment
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, check_numbers
@@ -64,6 +63,11 @@ def default_cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "qwen-omni"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwen-omni"
+
+
+def kept_folder() -> Path:
+    """Return the folder of kept media: `media` in the cache folder (QWEN_OMNI_CACHE_DIR)."""
+    return default_cache_dir() / "media"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

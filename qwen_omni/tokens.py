@@ -6,9 +6,10 @@ whole number is taken. The stand-in has its own arithmetic, so that one checks t
 """
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import Profile
 
 _MARKERS = 2  # a start and an end token around each picture or film
@@ -18,6 +19,37 @@ _HIGHEST_FRAME_PIXELS = 2_048_000
 _SLACK = 1.05  # a frame may always be this much above the least size
 
 Seconds = float | Fraction
+
+
+class SamplingNumbers(Protocol):
+    """The numbers that stand beside a picture or video in a request; `None` leaves the service's default."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that the service takes from a video."""
+
+    @property
+    def min_pixels(self) -> int | None:
+        """Pixels of a frame or image, at least."""
+
+    @property
+    def max_pixels(self) -> int | None:
+        """Pixels of a frame or image, at most."""
+
+    @property
+    def total_pixels(self) -> int | None:
+        """Pixels of all frames of a video together, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unasked:
+    fps: None = None
+    min_pixels: None = None
+    max_pixels: None = None
+    total_pixels: None = None
+
+
+_UNASKED = _Unasked()
 
 
 def audio_tokens(profile: Profile, seconds: Seconds) -> int:
@@ -34,7 +66,7 @@ def audio_tokens(profile: Profile, seconds: Seconds) -> int:
 def image_tokens(
     profile: Profile,
     size: tuple[int, int],
-    sampling: Sampling = DEFAULT_SAMPLING,
+    sampling: SamplingNumbers = _UNASKED,
     *,
     high_resolution: bool = False,
 ) -> int:
@@ -53,7 +85,7 @@ def image_tokens(
 def image_size(
     profile: Profile,
     size: tuple[int, int],
-    sampling: Sampling = DEFAULT_SAMPLING,
+    sampling: SamplingNumbers = _UNASKED,
     *,
     high_resolution: bool = False,
 ) -> tuple[int, int]:
@@ -67,7 +99,7 @@ def image_size(
     return resized(size, rules.factor, least, most)
 
 
-def image_pixels(profile: Profile, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+def image_pixels(profile: Profile, sampling: SamplingNumbers = _UNASKED) -> int:
     """Return how many pixels of one picture the service looks at, at most.
 
     Example:
@@ -80,7 +112,7 @@ def image_pixels(profile: Profile, sampling: Sampling = DEFAULT_SAMPLING) -> int
     return min(sampling.max_pixels or most, _HIGHEST_IMAGE_PIXELS) if profile.sampling_fields else most
 
 
-def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: SamplingNumbers = _UNASKED) -> int:
     """Count how many frames of a video the service looks at.
 
     Args:
@@ -104,7 +136,7 @@ def video_tokens(
     size: tuple[int, int],
     seconds: Seconds,
     fps: Seconds,
-    sampling: Sampling = DEFAULT_SAMPLING,
+    sampling: SamplingNumbers = _UNASKED,
 ) -> int:
     """Count the tokens of a video's picture. Its sound comes on top: `audio_tokens`.
 
@@ -118,7 +150,7 @@ def video_tokens(
     return frames_tokens(profile, size, frames_seen(profile, seconds, fps, sampling), sampling)
 
 
-def frames_tokens(profile: Profile, size: tuple[int, int], count: int, sampling: Sampling = DEFAULT_SAMPLING) -> int:
+def frames_tokens(profile: Profile, size: tuple[int, int], count: int, sampling: SamplingNumbers = _UNASKED) -> int:
     """Count the tokens of `count` frames of one size, whether sampled from a video or sent as a list."""
     rules = profile.tokens
     width, height = frame_size(profile, size, count, sampling)
@@ -126,11 +158,11 @@ def frames_tokens(profile: Profile, size: tuple[int, int], count: int, sampling:
 
 
 def frame_size(
-    profile: Profile, size: tuple[int, int], count: int, sampling: Sampling = DEFAULT_SAMPLING
+    profile: Profile, size: tuple[int, int], count: int, sampling: SamplingNumbers = _UNASKED
 ) -> tuple[int, int]:
     """Tell the width and height at which the service looks at each of `count` frames."""
     rules = profile.tokens
-    asked = sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    asked = sampling if profile.sampling_fields else _UNASKED
     area = rules.factor**2
     least = asked.min_pixels or rules.frame_tokens[0] * area
     ceiling = min(asked.max_pixels or rules.frame_tokens[1] * area, _HIGHEST_FRAME_PIXELS)

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_omni import prepare
-from qwen_omni.media.budget import PRESETS
-from qwen_omni.messages import Sampling
+from qwen_omni.media.budget import PRESETS, Sampling
 from qwen_omni.profiles import profile_for
 from qwen_omni.tokens import audio_tokens, video_tokens
 

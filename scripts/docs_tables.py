@@ -7,8 +7,7 @@ from typing import Any
 
 from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import QwenOmniError
-from qwen_omni.media.budget import PRESETS
-from qwen_omni.messages import Sampling
+from qwen_omni.media.budget import PRESETS, Sampling
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.profiles.models import OMNI
 from qwen_omni.profiles.values import Prices

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qwen_omni.ask import source_of
 from qwen_omni.captions.parse import parse_caption
 from qwen_omni.captions.results import Results, content_digest, result_key
 from qwen_omni.captions.run import DEFAULT_OPTIONS, CaptionOptions, plan_caption
@@ -20,7 +19,7 @@ from qwen_omni.client import OmniClient
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.local import open_local
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import carry_out
@@ -199,7 +198,7 @@ class _Job:
         """Describe one file; errors of ours become part of what is given."""
         began = time.monotonic()
         try:
-            source = source_of(media)
+            source = as_source(media)
             if self.results is None:
                 return self._asked(media, source, began)
             if media not in self.keys:

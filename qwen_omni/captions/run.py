@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from qwen_omni.ask import as_part, kind_of, look, source_of
+from qwen_omni.ask import as_part, kind_of, look
 from qwen_omni.captions.models import VideoCaption
 from qwen_omni.captions.prompt import TASK, TIMED_TASK
 from qwen_omni.captions.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import DEFAULT_SAMPLING, FRAME_RANGES, Sampling, user
+from qwen_omni.media.source import MediaSource, as_source
+from qwen_omni.messages import FRAME_RANGES, user
 from qwen_omni.options import Effort
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.ranges import check_numbers
@@ -83,7 +84,7 @@ def plan_caption(
         ConfigurationError: the schema is none.
     """
     wanted = read_schema(schema)
-    source = media if isinstance(media, MediaSource) else source_of(str(media))
+    source = media if isinstance(media, MediaSource) else as_source(str(media))
     info = look(source, media_root)
     kind = (
         "image"

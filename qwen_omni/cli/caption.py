@@ -23,8 +23,8 @@ from qwen_omni.cli.display import one_line, show_error, show_note, show_usage, w
 from qwen_omni.cli.files import check_targets
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.messages import Sampling
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings

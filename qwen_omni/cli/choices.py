@@ -5,9 +5,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from qwen_omni.delivery.delivered import Delivery
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.options import Effort
+from qwen_omni.options import Delivery, Effort
 from qwen_omni.profiles import Region
 
 _Choice = TypeVar("_Choice")

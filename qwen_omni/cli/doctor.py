@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from qwen_omni.cli.choices import REGIONS, choose
 from qwen_omni.cli.display import show_finding
-from qwen_omni.delivery.links import is_private_host
+from qwen_omni.delivery.links import is_private_url
 from qwen_omni.doctor import examine, examine_link
 from qwen_omni.http.flows import run
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -31,7 +30,7 @@ def doctor(
         settings = Settings.load(
             api_key=_NO_KEY, base_url=base_url, region=choose("region", region, REGIONS), read_timeout=30.0
         )
-        allowed = settings.private_links or is_private_host(urlsplit(settings.base_url).hostname or "")
+        allowed = settings.private_links or is_private_url(settings.base_url)
         findings = iter(run(examine_link(url, now=datetime.now(UTC), allow_private=allowed), settings))
     else:
         settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))

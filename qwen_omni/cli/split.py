@@ -12,10 +12,11 @@ from qwen_omni.cli.display import progress, show_note, show_table, write_json
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.look import Choices, as_source, look_at, plan_for
+from qwen_omni.media.look import Choices, look_at, plan_for
 from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import exact_range, exact_seconds
+from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 
 

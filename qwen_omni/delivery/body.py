@@ -7,12 +7,12 @@ template of a few bytes and the media is read from where it lies. A body can be 
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from qwen_omni.delivery.delivered import Delivered, encoded_size
 from qwen_omni.delivery.inline import read_blocks
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.messages import Delivered, encoded_size
 
 _BLOCK = 3 * 65_536  # a multiple of three, so that base64 of blocks is base64 of the whole
 
@@ -67,16 +67,3 @@ def _encode(fields: dict[str, Any], place: Callable[[object], str]) -> bytes:
             f"A text holds half a character ({half}), which JSON in UTF-8 cannot carry; it was cut in the middle or "
             "decoded with errors='surrogateescape'. Decode it again with errors='replace'."
         ) from None
-
-
-class AsyncRequestBody:
-    """The same body for an asynchronous connection, which insists on asynchronous iteration alone."""
-
-    def __init__(self, body: RequestBody) -> None:
-        self._body = body
-        self.length = body.length
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give the bytes; blocks come from the page cache or memory, so no thread is worth its price."""
-        for block in self._body:
-            yield block

@@ -1,4 +1,4 @@
-"""Take local media that is ready to a store, once, and give the link. Blocks; `deliver` calls it for each piece.
+"""Take local media that is ready to a store, once, and give the link. Blocks.
 
 Puts together what other modules decide and do: `choose` the way, the `cache` that knows what is there, `oss` and
 `temporary` that bring it. Nothing is made before the first piece of media needs it.
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 from qwen_omni.addresses import STANDIN, native_url
 from qwen_omni.delivery.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.delivery.choose import TEMPORARY_LIMIT, Ways, choose_route
-from qwen_omni.delivery.delivered import Delivered, Route, Store, Upload, UploadProgress
 from qwen_omni.delivery.digest import Digests
 from qwen_omni.delivery.temporary import (
     LIFETIME_SECONDS,
@@ -29,7 +27,8 @@ from qwen_omni.delivery.temporary import (
 )
 from qwen_omni.errors import APIConnectionError, LocalNetworkError, QwenOmniError, StoreUnavailableError
 from qwen_omni.flow import Flow, Runner, T, repeating
-from qwen_omni.profiles import Profile
+from qwen_omni.messages import Delivered, Route, Store, Upload
+from qwen_omni.options import UploadProgress
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.settings import Settings
 
@@ -52,20 +51,6 @@ class Carrier:
         self._digests = Digests()
         self._policies: dict[str, Policy] = {}
         self._policy_lock = threading.Lock()
-
-    def route(self, ready: Delivered, *, seconds: float | None, profile: Profile, name: str) -> Route:
-        """Choose the way of one piece of media; sends nothing. Raises as `choose_route` does."""
-        return choose_route(ready, ways_of(self._settings, profile), seconds=seconds, name=name)
-
-    def room(self, profile: Profile, *, inline: int) -> int:
-        """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
-        return room_of(self._settings, profile, inline=inline)
-
-    @property
-    def stores(self) -> bool:
-        """Whether local media may travel through a store."""
-        settings = self._settings
-        return settings.delivery != "inline" and (settings.oss is not None or settings.dialect_used == "dashscope")
 
     def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
         """Bring one piece of media where its route ends, and give it with its link.
@@ -244,23 +229,3 @@ class Carrier:
                 self._settings.on_upload(told)
 
         return sent
-
-
-def ways_of(settings: Settings, profile: Profile) -> Ways:
-    """Tell which ways to a model are open."""
-    dashscope = settings.dialect_used == "dashscope"
-    return Ways(
-        wish=settings.delivery,
-        inline_limit=profile.limits.inline_bytes if dashscope else None,
-        bucket=settings.oss is not None,
-        temporary=dashscope,
-    )
-
-
-def room_of(settings: Settings, profile: Profile, *, inline: int) -> int:
-    """Give the bytes of the largest file that has a way to the service; `inline` of them fit into a request."""
-    if settings.delivery == "inline":
-        return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
-    if settings.oss is not None or settings.dialect_used != "dashscope":
-        return profile.limits.video_bytes
-    return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))

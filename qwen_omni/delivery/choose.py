@@ -7,15 +7,17 @@ reads a long clip more surely from a link than out of a request.
 from dataclasses import dataclass
 from datetime import datetime
 
-from qwen_omni.delivery.delivered import Delivered, Delivery, Route
-from qwen_omni.delivery.links import check_link, is_private_host
+from qwen_omni.delivery.links import check_link
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.source import MediaSource
-
-__all__ = ["INLINE_SECONDS", "Ways", "choose_route", "is_link", "is_private_host"]
+from qwen_omni.messages import Delivered, Route
+from qwen_omni.options import Delivery
+from qwen_omni.profiles import Profile
+from qwen_omni.settings import Settings
 
 INLINE_SECONDS = 30  # our own measure: a longer clip goes by link where there is a bucket for it
 TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy tells the true one
+_LONGEST_PREFIX = 64  # characters of a data URI before its base64
 _STEPS = (
     "Set oss=OssSettings(...) to use a bucket of your own, put it behind an http(s) URL that the service can reach, "
     "or make it smaller (720p at 4 frames per second is enough for most questions)."
@@ -37,6 +39,43 @@ class Ways:
     inline_limit: int | None
     bucket: bool = False
     temporary: bool = False
+
+    @property
+    def stores(self) -> bool:
+        """Whether local media may travel through a store."""
+        return self.wish != "inline" and (self.bucket or self.temporary)
+
+
+def ways_of(settings: Settings, profile: Profile) -> Ways:
+    """Return the ways to a model that are open."""
+    dashscope = settings.dialect_used == "dashscope"
+    return Ways(
+        wish=settings.delivery,
+        inline_limit=profile.limits.inline_bytes if dashscope else None,
+        bucket=settings.oss is not None,
+        temporary=dashscope,
+    )
+
+
+def room_inline(profile: Profile) -> int:
+    """Return the bytes of the largest file whose data URI may travel inside a request.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> room_inline(profile_for("qwen3.8-omni-flash"))
+        7864272
+    """
+    return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
+
+
+def room_of(settings: Settings, profile: Profile) -> int:
+    """Return the bytes of the largest file that has a way to the service."""
+    inline = room_inline(profile)
+    if settings.delivery == "inline":
+        return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
+    if settings.oss is not None or settings.dialect_used != "dashscope":
+        return profile.limits.video_bytes
+    return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
 
 
 def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: bool = False) -> bool:

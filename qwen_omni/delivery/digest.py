@@ -5,9 +5,9 @@ import os
 import threading
 import time
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import opened, read_blocks
 from qwen_omni.media.source import FileVersion
+from qwen_omni.messages import Delivered
 
 _BLOCK = 1_048_576
 _MOST_KEPT = 1024

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.choose import room_of, ways_of
 from qwen_omni.delivery.formats import documented_format
 from qwen_omni.delivery.inline import version_of
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.budget import BudgetName, MediaBudget, Sampling, budget_named
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
 from qwen_omni.media.local import open_plain
 from qwen_omni.media.look import USUAL, Choices, Look, look_at, plan_for
@@ -18,11 +19,12 @@ from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_images, check_part, check_pieces
 from qwen_omni.media.source import FileVersion, MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
+from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.responses import SentMedia
+from qwen_omni.settings import Settings
 
-_LONGEST_PREFIX = 64  # characters of a data URI before its base64
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
@@ -60,6 +62,19 @@ class Fitter:
     _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], Look] = field(default_factory=dict)
     _done: dict[_Key, tuple[tuple[Fitted, ...], Plan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: ChatRequest, profile: Profile, settings: Settings) -> Self:
+        """Make the one for a request; what its options ask of pictures and sound is not undone."""
+        return cls(
+            profile=profile,
+            media_root=settings.media_root,
+            room_bytes=room_of(settings, profile),
+            uplink_mbps=settings.uplink_mbps,
+            high_resolution=bool(request.options.high_resolution_images),
+            multichannel=bool(request.options.multichannel),
+            stores=ways_of(settings, profile).stores,
+        )
 
     def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
         """Return a part as it is sent, made to fit: several where a picture is sent as tiles or pages.
@@ -251,17 +266,6 @@ def sent_as(prepared: Prepared, place: str) -> SentMedia:
         seconds=None if now.duration is None else float(now.duration),
         fps=None if now.fps is None else round(float(now.fps), 3),
     )
-
-
-def room_inline(profile: Profile) -> int:
-    """Give the bytes of the largest file whose data URI may travel inside a request.
-
-    Example:
-        >>> from qwen_omni.profiles import profile_for
-        >>> room_inline(profile_for("qwen3.8-omni-flash"))
-        7864272
-    """
-    return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
 
 
 def is_whole(part: MediaPart) -> bool:

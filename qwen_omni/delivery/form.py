@@ -3,8 +3,8 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import read_blocks
+from qwen_omni.messages import Delivered
 
 _BLOCK = 262_144
 

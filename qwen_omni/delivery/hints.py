@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qwen_omni.delivery.delivered import Delivered, Route
+from qwen_omni.messages import Delivered, Route
 
 _MOST = 3
 _TOLD: dict[Route, str] = {

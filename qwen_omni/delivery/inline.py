@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.local import open_plain
 from qwen_omni.media.source import FileVersion
+from qwen_omni.messages import Delivered
 
 
 def version_of(file: IO[bytes]) -> FileVersion:

@@ -6,13 +6,13 @@ cost a request and a minute; one to a private address may also be an attempt to 
 
 import ipaddress
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from qwen_omni.errors import DeliveryError, UnsupportedMediaError
+from qwen_omni.media.source import check_page
 
 _PRIVATE_NAMES = (
     "localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa", "home", "corp", "private", "svc",
@@ -34,74 +34,6 @@ _PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a 
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
 _SIGNED_WITH = ("signature", "ossaccesskeyid", "awsaccesskeyid", "googleaccessid")
 _AN_EPOCH = 10**9  # seconds; smaller numbers without a signature beside them mean something else
-
-
-# Sites whose links are pages around a video, by the end of their host. What they serve the bytes from has other names.
-_VIDEO_SITES = {
-    "youtube.com": "YouTube", "youtu.be": "YouTube", "youtube-nocookie.com": "YouTube", "bilibili.com": "Bilibili",
-    "b23.tv": "Bilibili", "bilibili.tv": "Bilibili", "vimeo.com": "Vimeo", "douyin.com": "Douyin",
-    "iesdouyin.com": "Douyin", "tiktok.com": "TikTok", "youku.com": "Youku", "iqiyi.com": "iQIYI", "iq.com": "iQIYI",
-    "v.qq.com": "Tencent Video", "channels.weixin.qq.com": "WeChat Channels", "ixigua.com": "Xigua",
-    "kuaishou.com": "Kuaishou", "xiaohongshu.com": "Xiaohongshu", "xhslink.com": "Xiaohongshu", "weibo.com": "Weibo",
-    "weibo.cn": "Weibo", "mgtv.com": "Mango TV", "acfun.cn": "AcFun", "x.com": "X", "twitter.com": "X",
-    "instagram.com": "Instagram", "facebook.com": "Facebook", "fb.watch": "Facebook", "dailymotion.com": "Dailymotion",
-    "dai.ly": "Dailymotion", "twitch.tv": "Twitch", "nicovideo.jp": "Niconico", "nico.ms": "Niconico",
-    "rutube.ru": "Rutube", "vk.com": "VK", "vkvideo.ru": "VK", "ok.ru": "OK", "odysee.com": "Odysee",
-    "rumble.com": "Rumble", "reddit.com": "Reddit", "redd.it": "Reddit", "linkedin.com": "LinkedIn",
-    "soundcloud.com": "SoundCloud", "ted.com": "TED", "streamable.com": "Streamable", "loom.com": "Loom",
-    "ximalaya.com": "Ximalaya", "music.163.com": "NetEase Music", "open.spotify.com": "Spotify",
-}  # fmt: skip
-_FILE = re.compile(
-    r"\.(mp4|m4v|mov|mkv|webm|avi|flv|wmv|3gp|mp3|m4a|wav|aac|flac|ogg|opus|jpe?g|png|gif|webp|bmp)", re.IGNORECASE
-)
-_SAFE = re.compile(r"[\w-]{1,40}")
-
-
-def check_page(url: str, *, name: str) -> None:
-    """Refuse the page of a video site: the service downloads what a link leads to, and would get HTML.
-
-    Raises:
-        UnsupportedMediaError: it is one; names the command that downloads the video.
-    """
-    site = video_site(url)
-    if site is None:
-        return
-    command = f"yt-dlp -f 'bv*[height<=720]+ba/b' --merge-output-format mp4 -o video.mp4 {_page(url)}"
-    raise UnsupportedMediaError(
-        f"{name} is a web page of {site}, not a media file: the service downloads the file behind a link and would get "
-        f"HTML. Download the video first, then pass video.mp4: {command}"
-    )
-
-
-def _page(url: str) -> str:
-    """Return the address of a page for a shell, without the query: that may sign or track, and errors leave it out."""
-    split = urlsplit(url)
-    named = dict(parse_qsl(split.query)).get("v", "")
-    if named and video_site(url) == "YouTube" and _SAFE.fullmatch(named):
-        return f"https://youtu.be/{named}"
-    return "'<the link>'" if named else shlex.quote(f"{split.scheme}://{split.hostname}{split.path}")
-
-
-def video_site(url: str) -> str | None:
-    """Return the name of the video site that a link is a page of; `None` for files and everything else.
-
-    Example:
-        >>> video_site("https://m.youtube.com/watch?v=a1"), video_site("https://example.com/a.mp4")
-        ('YouTube', None)
-    """
-    try:
-        split = urlsplit(url)
-        host = (split.hostname or "").rstrip(".")
-    except ValueError:
-        return None
-    if split.scheme.lower() not in ("http", "https") or _FILE.fullmatch(_ending(split.path)):
-        return None
-    return next((site for end, site in _VIDEO_SITES.items() if host == end or host.endswith("." + end)), None)
-
-
-def _ending(path: str) -> str:
-    last = path.rpartition("/")[2]
-    return last[last.rfind(".") :] if "." in last else ""
 
 
 def check_link(url: str, *, name: str, now: datetime, allow_private: bool = False) -> None:
@@ -150,6 +82,11 @@ def is_private_host(host: str) -> bool:
     if "." not in host or ":" in host:
         return True  # a name without a dot is found only by the machines beside it
     return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
+
+
+def is_private_url(url: str) -> bool:
+    """Whether the host of a URL is not on the public internet; see `is_private_host`."""
+    return is_private_host(urlsplit(url).hostname or "")
 
 
 def _is_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -21,10 +21,10 @@ from typing import IO, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from qwen_omni.delivery.crc import combined
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.inline import changed, is_unchanged, opened
 from qwen_omni.delivery.oss_errors import Refused, to_delivery_error
 from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreUnavailableError, UnreadableMediaError
+from qwen_omni.messages import Delivered
 from qwen_omni.oss_settings import OssSettings, with_scheme
 from qwen_omni.proxies import network_fault, proxy_for
 from qwen_omni.retry import Attempts, RetryPolicy

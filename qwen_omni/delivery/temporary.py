@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from qwen_omni.addresses import native_url
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.form import FormBody
 from qwen_omni.delivery.oss_errors import Refused, parse_xml
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.flow import Flow, Request, Sleep, ask
+from qwen_omni.messages import Delivered
 from qwen_omni.wire.errors import parse_retry_after, to_error
 from qwen_omni.wire.values import MalformedValueError, as_name, as_number, as_object, decode_json
 

@@ -14,11 +14,10 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx2
 
-from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
 from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
 from qwen_omni.http.clients import ERROR_BYTES, Deadline, PerLoop, aread_up_to, read_up_to, tls, with_deadlines
 from qwen_omni.http.flows import package_version
@@ -36,6 +35,29 @@ _OK = range(200, 300)
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _Plug = TypeVar("_Plug", bound=Any)
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
+
+
+class RequestBody(Protocol):
+    """The bytes of a request, of known length; they can be read again, so a retry is whole."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class AsyncRequestBody:
+    """The same body for an asynchronous connection, which insists on asynchronous iteration alone."""
+
+    def __init__(self, body: RequestBody) -> None:
+        self._body = body
+        self.length = body.length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the bytes; blocks come from the page cache or memory, so no thread is worth its price."""
+        for block in self._body:
+            yield block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

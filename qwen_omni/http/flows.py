@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
-from qwen_omni.flow import Content, Done, Flow, Reply, Request, Sleep, T, advance
+from qwen_omni.flow import Content, Flow, Reply, Request, Sleep, T, adrive, drive
 from qwen_omni.http.clients import Deadline, aread_up_to, read_up_to, tls, with_deadlines
 from qwen_omni.http.public import PUBLIC, PublicHosts, at_address
 from qwen_omni.media.scratch import machine_fault
@@ -56,10 +56,7 @@ def run(flow: Flow[T], settings: Settings) -> T:
                     return ways[way].handle_request(one)
             return ways[way].handle_request(tries[-1])
 
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, _fetch(send, step, settings))
-    return step.value
+        return drive(flow, lambda step: _fetch(send, step, settings))
 
 
 async def arun(flow: Flow[T], settings: Settings) -> T:
@@ -82,10 +79,7 @@ async def arun(flow: Flow[T], settings: Settings) -> T:
                     return await ways[way].handle_async_request(one)
             return await ways[way].handle_async_request(tries[-1])
 
-        step = advance(flow, None)
-        while not isinstance(step, Done):
-            step = advance(flow, await _afetch(send, step, settings))
-    return step.value
+        return await adrive(flow, lambda step: _afetch(send, step, settings))
 
 
 _Way = tuple[ProxyChoice | None, str | None]

@@ -32,6 +32,9 @@ BUDGET_RANGES = {
 }
 """What the numbers of a budget may be."""
 
+SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS, "total_pixels": PIXELS}
+"""What any server may be asked for; `request` checks the narrower ranges of the model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaBudget:
@@ -137,3 +140,30 @@ def whole_sides(width: Fraction | int, height: Fraction | int, factor: Fraction 
 
 def _even(side: Fraction | int) -> int:
     return max(2, round(Fraction(side) / 2) * 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the service looks at a picture or a video. `None` leaves the service's default.
+
+    Attributes:
+        fps: frames per second that the service takes from a video, or at which listed frames were taken.
+        min_pixels: pixels of a frame or image, at least; smaller ones are enlarged (and billed so).
+        max_pixels: pixels of a frame or image, at most; larger ones are reduced.
+        total_pixels: pixels of all frames of a video together, at most.
+    """
+
+    fps: float | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    total_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, SAMPLING_RANGES)
+        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
+            raise ConfigurationError(
+                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
+            )
+
+
+DEFAULT_SAMPLING = Sampling()

@@ -13,28 +13,21 @@ from pathlib import Path
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.scratch import machine_fault
-from qwen_omni.settings import default_cache_dir
 
 PREFIX = "sha256:"
 _REFERENCE = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def kept_folder() -> Path:
-    """Give the folder of kept media: `media` in the cache folder (QWEN_OMNI_CACHE_DIR)."""
-    return default_cache_dir() / "media"
-
-
-def keep(data: bytes, folder: Path | None = None) -> str:
-    """Keep media, unless the same bytes are kept already, and give the reference to it.
+def keep(data: bytes, folder: Path) -> str:
+    """Keep media in a folder, unless the same bytes are kept there already, and return the reference to it.
 
     Raises:
         LocalResourceError: the folder cannot be written.
 
     Example:
-        reference = keep(Path("promo.mp4").read_bytes())  # "sha256:…"
+        reference = keep(Path("promo.mp4").read_bytes(), kept_folder())  # "sha256:…"
         message = HumanMessage([{"type": "video", "file_id": reference}])
     """
-    folder = folder or kept_folder()
     digest = hashlib.sha256(data).hexdigest()
     target = folder / digest
     if not _holds(target, digest):
@@ -46,8 +39,8 @@ def keep(data: bytes, folder: Path | None = None) -> str:
     return PREFIX + digest
 
 
-def kept_path(reference: str) -> Path:
-    """Give the path of kept media. Opens nothing; whether it is there shows when it is opened.
+def kept_path(reference: str, folder: Path) -> Path:
+    """Return the path of media kept in a folder. Opens nothing; whether it is there shows when it is opened.
 
     Raises:
         UnreadableMediaError: the text is no such reference.
@@ -56,7 +49,7 @@ def kept_path(reference: str) -> Path:
         raise UnreadableMediaError(
             f"{reference[:80]!r} is no reference to kept media; write sha256: and 64 hexadecimal digits."
         )
-    return kept_folder() / reference.removeprefix(PREFIX)
+    return folder / reference.removeprefix(PREFIX)
 
 
 def _holds(target: Path, digest: str) -> bool:

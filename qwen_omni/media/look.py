@@ -4,28 +4,24 @@ Whoever makes media fit, estimates its price or walks over a long video begins h
 there, `plan_for` asks `media.planning` what to do with it.
 """
 
-import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget, budget_named
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling, budget_named
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
 from qwen_omni.media.plan import Plan, Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.probe import probe
 from qwen_omni.media.reopen import Reopenable, first_opening
 from qwen_omni.media.segments import exact_range, exact_seconds
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import MediaSource, check_page
 from qwen_omni.media.watch import Watch, usual_limit
 from qwen_omni.media.workers import usual_workers
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
 from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
 
-Anything = MediaSource | str | os.PathLike[str] | bytes
 Seconds = float | Fraction
 
 _RANGES = {
@@ -105,19 +101,6 @@ class Look:
         return self.reopenable.label
 
 
-def as_source(source: Anything) -> MediaSource:
-    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
-    match source:
-        case MediaSource():
-            return source
-        case bytes():
-            return MediaSource.from_bytes(source)
-        case str() if "://" in source or source.startswith("data:"):
-            return MediaSource.from_url(source)
-        case _:
-            return MediaSource.from_path(Path(source).expanduser(), trusted=True)
-
-
 def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
     """Open a local source once and find out what it is.
 
@@ -181,6 +164,6 @@ def plan_for(
         from qwen_omni.media.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
         watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        lively = is_lively(look.reopenable, look.info, plan.start, plan.end, watch)
-        plan = plan_media(look.info, replace(wish, lively=lively), label=look.label)
+        if is_lively(look.reopenable, look.info, plan.start, plan.end, watch):
+            plan = plan_media(look.info, replace(wish, lively=True), label=look.label)
     return plan

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.budget import DEFAULT_SAMPLING, MediaBudget, Sampling
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import Profile
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
@@ -110,7 +109,7 @@ class Wish:
         sampling: what the caller asks of the service; wins over the budget's.
         start: beginning of the wanted range in seconds.
         end: its end; `None` is the end of the file.
-        lively: whether the picture moves a lot; `None` where nobody has looked yet.
+        lively: whether the picture moves a lot.
         room_bytes: a larger file cannot be delivered.
         uplink_mbps: megabits per second that can be sent.
         cores: processor cores that work.
@@ -123,7 +122,7 @@ class Wish:
     sampling: Sampling = DEFAULT_SAMPLING
     start: Fraction | None = None
     end: Fraction | None = None
-    lively: bool | None = None
+    lively: bool = False
     room_bytes: int | None = None
     uplink_mbps: float = 20.0
     cores: int = 2

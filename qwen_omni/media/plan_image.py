@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qwen_omni.delivery.formats import IMAGE_CONTAINERS
-from qwen_omni.media.budget import whole_sides
+from qwen_omni.media.budget import Sampling, whole_sides
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Piece, Plan, Wish
 from qwen_omni.media.plan_costs import room_for, upload_seconds
 from qwen_omni.media.plan_reasons import Reason, colours_differ, too_large, turned, undocumented
 from qwen_omni.media.plan_sides import allowed, has_own_sides
 from qwen_omni.media.plan_video import sampling_for
-from qwen_omni.messages import Sampling
 from qwen_omni.tokens import image_pixels, image_size, image_tokens
 
 OVERLAP = Fraction(1, 10)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, even_sides, shown_size
+from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, Sampling, even_sides, shown_size
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Picture, Plan, Span, Wish
 from qwen_omni.media.plan_costs import (
@@ -20,7 +20,6 @@ from qwen_omni.media.plan_costs import (
 )
 from qwen_omni.media.plan_reasons import Reason, other_track, takes_other_track, undocumented, why_not_as_is
 from qwen_omni.media.plan_sides import allowed
-from qwen_omni.messages import Sampling
 from qwen_omni.tokens import audio_tokens, video_tokens
 
 _REMUXED = frozenset({"mpegts", "mpeg"})

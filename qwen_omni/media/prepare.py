@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.media.look import USUAL, Anything, Choices, Look, Seconds, as_source, look_at, plan_for
+from qwen_omni.media.look import USUAL, Choices, Look, Seconds, look_at, plan_for
 from qwen_omni.media.plan import Action, Plan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.scratch import machine_fault, remove_file, scratch
@@ -29,6 +29,7 @@ from qwen_omni.media.segments import (
     plan_segments,
 )
 from qwen_omni.media.sharing import segments_apart, threads_for
+from qwen_omni.media.source import Anything, as_source
 from qwen_omni.media.watch import StoppedError, Watch, usual_limit
 from qwen_omni.media.workers import in_order, usual_workers
 

@@ -8,10 +8,11 @@ import binascii
 import io
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.redact import clean, redact
@@ -21,6 +22,25 @@ _DRIVE = re.compile(r"([A-Za-z])[:|](?=[/\\\\]|$)")
 _URL_SCHEMES = ("http", "https", "oss")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LONGEST_LABEL = 200  # characters
+# Sites whose links are pages around a video, by the end of their host. What they serve the bytes from has other names.
+_VIDEO_SITES = {
+    "youtube.com": "YouTube", "youtu.be": "YouTube", "youtube-nocookie.com": "YouTube", "bilibili.com": "Bilibili",
+    "b23.tv": "Bilibili", "bilibili.tv": "Bilibili", "vimeo.com": "Vimeo", "douyin.com": "Douyin",
+    "iesdouyin.com": "Douyin", "tiktok.com": "TikTok", "youku.com": "Youku", "iqiyi.com": "iQIYI", "iq.com": "iQIYI",
+    "v.qq.com": "Tencent Video", "channels.weixin.qq.com": "WeChat Channels", "ixigua.com": "Xigua",
+    "kuaishou.com": "Kuaishou", "xiaohongshu.com": "Xiaohongshu", "xhslink.com": "Xiaohongshu", "weibo.com": "Weibo",
+    "weibo.cn": "Weibo", "mgtv.com": "Mango TV", "acfun.cn": "AcFun", "x.com": "X", "twitter.com": "X",
+    "instagram.com": "Instagram", "facebook.com": "Facebook", "fb.watch": "Facebook", "dailymotion.com": "Dailymotion",
+    "dai.ly": "Dailymotion", "twitch.tv": "Twitch", "nicovideo.jp": "Niconico", "nico.ms": "Niconico",
+    "rutube.ru": "Rutube", "vk.com": "VK", "vkvideo.ru": "VK", "ok.ru": "OK", "odysee.com": "Odysee",
+    "rumble.com": "Rumble", "reddit.com": "Reddit", "redd.it": "Reddit", "linkedin.com": "LinkedIn",
+    "soundcloud.com": "SoundCloud", "ted.com": "TED", "streamable.com": "Streamable", "loom.com": "Loom",
+    "ximalaya.com": "Ximalaya", "music.163.com": "NetEase Music", "open.spotify.com": "Spotify",
+}  # fmt: skip
+_FILE = re.compile(
+    r"\.(mp4|m4v|mov|mkv|webm|avi|flv|wmv|3gp|mp3|m4a|wav|aac|flac|ogg|opus|jpe?g|png|gif|webp|bmp)", re.IGNORECASE
+)
+_SAFE = re.compile(r"[\w-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,3 +217,67 @@ def _from_data_uri(uri: str, media_type: str | None) -> MediaSource:
         raise UnreadableMediaError("The data URI is not base64; write data:<type>;base64,<data>.")
     told = header[len("data:") :].partition(";")[0] or None
     return MediaSource.from_base64(unquote(payload) if "%" in payload else payload, media_type=media_type or told)
+
+
+def check_page(url: str, *, name: str) -> None:
+    """Refuse the page of a video site: what downloads the link would get HTML.
+
+    Raises:
+        UnsupportedMediaError: it is one; names the command that downloads the video.
+    """
+    site = video_site(url)
+    if site is None:
+        return
+    command = f"yt-dlp -f 'bv*[height<=720]+ba/b' --merge-output-format mp4 -o video.mp4 {_page(url)}"
+    raise UnsupportedMediaError(
+        f"{name} is a web page of {site}, not a media file: the service downloads the file behind a link and would get "
+        f"HTML. Download the video first, then pass video.mp4: {command}"
+    )
+
+
+def _page(url: str) -> str:
+    """Return the address of a page for a shell, without the query: that may sign or track, and errors leave it out."""
+    split = urlsplit(url)
+    named = dict(parse_qsl(split.query)).get("v", "")
+    if named and video_site(url) == "YouTube" and _SAFE.fullmatch(named):
+        return f"https://youtu.be/{named}"
+    return "'<the link>'" if named else shlex.quote(f"{split.scheme}://{split.hostname}{split.path}")
+
+
+def video_site(url: str) -> str | None:
+    """Return the name of the video site that a link is a page of; `None` for files and everything else.
+
+    Example:
+        >>> video_site("https://m.youtube.com/watch?v=a1"), video_site("https://example.com/a.mp4")
+        ('YouTube', None)
+    """
+    try:
+        split = urlsplit(url)
+        host = (split.hostname or "").rstrip(".")
+    except ValueError:
+        return None
+    if split.scheme.lower() not in ("http", "https") or _FILE.fullmatch(_ending(split.path)):
+        return None
+    return next((site for end, site in _VIDEO_SITES.items() if host == end or host.endswith("." + end)), None)
+
+
+def _ending(path: str) -> str:
+    last = path.rpartition("/")[2]
+    return last[last.rfind(".") :] if "." in last else ""
+
+
+Anything = MediaSource | str | os.PathLike[str] | bytes
+"""What a program may name media by: a source, a path or a URL, or bytes."""
+
+
+def as_source(source: Anything) -> MediaSource:
+    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
+    match source:
+        case MediaSource():
+            return source
+        case bytes():
+            return MediaSource.from_bytes(source)
+        case str() if "://" in source or source.startswith("data:"):
+            return MediaSource.from_url(source)
+        case _:
+            return MediaSource.from_path(Path(source).expanduser(), trusted=True)

@@ -463,11 +463,13 @@ def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
 
 def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
     if container.duration is not None and container.duration > 0:
-        told = Fraction(container.duration, av.time_base)
-        # Matroska tells when it ends, by a clock that need not begin at zero.
-        return told - origin if container.format.name == _UNSIGNED and _RUN_UP < origin < told else told
-    told = [stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base]
-    return max(told, default=None)
+        end = Fraction(container.duration, av.time_base)
+        # Matroska states when it ends, by a clock that need not begin at zero.
+        return end - origin if container.format.name == _UNSIGNED and _RUN_UP < origin < end else end
+    lengths = [
+        stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base
+    ]
+    return max(lengths, default=None)
 
 
 def _length(stream: "AudioStream | VideoStream") -> Fraction | None:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from qwen_omni.delivery.delivered import Route
+from qwen_omni.messages import Route
 from qwen_omni.profiles import Region
 from qwen_omni.spend.costs import Cost, TokenCounts
 

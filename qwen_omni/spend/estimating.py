@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qwen_omni.delivery.deliver import Delivery
+from qwen_omni.ask import as_part, kind_of
+from qwen_omni.delivery.deliver import FittedMedia
 from qwen_omni.errors import (
     ConfigurationError,
     MediaDoesNotFitError,
@@ -18,10 +19,10 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, MediaKind
-from qwen_omni.media.look import Anything, Choices, as_source, look_at
+from qwen_omni.media.look import Choices, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_conversation
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
@@ -83,31 +84,24 @@ def estimate(
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
     call = Call(request=request, settings=settings)
-    surveyor = Surveyor(
-        profile=call.profile,
-        settings=call.settings,
-        high_resolution=bool(request.options.high_resolution_images),
-        multichannel=bool(request.options.multichannel),
-        ready=held,
-    )
-    return call.estimate(surveyor.survey(request.messages), answer_tokens)
+    surveyor = Surveyor(request=request, profile=call.profile, settings=settings, ready=held)
+    made = call.estimate(surveyor.survey(), answer_tokens)
+    return replace(made, problems=call.problems(made))
 
 
-def estimate_delivery(request: ChatRequest, delivery: Delivery, settings: Settings) -> Estimate:
-    """Tell what a call will use and cost whose media are prepared and about to be sent.
+def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Settings) -> Estimate:
+    """Return what a call will use and cost whose media are checked, fitted and about to be sent.
 
     Its text is counted nearly, whatever is installed: no call waits for a vocabulary to load.
     """
-    sent = replace(request, messages=delivery.messages)
+    sent = replace(request, messages=fitted.messages)
     call = Call(request=sent, settings=settings, exact_text=False)
-    made = {source: one.held for source, one in delivery.media.items() if isinstance(one.held, Prepared)}
-    surveyor = Surveyor(
-        profile=call.profile,
-        settings=settings,
-        high_resolution=bool(request.options.high_resolution_images),
-        ready=made,
-    )
-    return call.estimate(surveyor.survey(sent.messages), None)
+    if not fitted.media:
+        return call.estimate((), None)
+    ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
+    routes = {source: one.route for source, one in fitted.media.items()}
+    surveyor = Surveyor(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
+    return call.estimate(surveyor.survey(), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +130,7 @@ class Call:
         known = _sum(text, *(piece.tokens for piece in media))
         most = _sum(text, *(piece.most for piece in media))
         as_is = _untouched(text, media)
-        made = Estimate(
+        return Estimate(
             model=self.request.model,
             region=region_of(self.settings.base_url),
             tokens=known + answer.assumed,
@@ -150,7 +144,6 @@ class Call:
             text_exact=self.exact_text,
             notes=self._notes(answer),
         )
-        return replace(made, problems=self._problems(made, most.input))
 
     def _words(self) -> int:
         options, rules = self.request.options, self.profile.tokens
@@ -159,7 +152,9 @@ class Call:
         told = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
         return told + count(schema, rules.vocabulary)
 
-    def _problems(self, made: Estimate, most_in: int) -> tuple[str, ...]:
+    def problems(self, made: Estimate) -> tuple[str, ...]:
+        """Return the limits that the call breaks, in words."""
+        most_in = made.most.input
         found = [piece.problem for piece in made.media if piece.problem]
         try:
             check_ranges(self.request, self.profile, self.settings.dialect_used)
@@ -272,8 +267,6 @@ def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], me
         return one
     source = as_source(one)
     if source.url is not None:
-        from qwen_omni.ask import as_part, kind_of  # noqa: PLC0415 - a neighbour above
-
         return as_part(source, kind_of(source))
     return _of_kind(look_at(source, choices=Choices(media_root=media_root)).info.kind, source)
 

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Plan
-from qwen_omni.messages import DEFAULT_SAMPLING, Sampling
 from qwen_omni.profiles import Profile
 from qwen_omni.spend.costs import TokenCounts
 from qwen_omni.tokens import audio_tokens, frames_tokens, image_tokens, video_tokens

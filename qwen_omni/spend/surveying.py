@@ -4,29 +4,28 @@ What the estimator says of a file here, the delivery does later with the same `F
 already is taken as it is, and a link is not opened: what is not known is said, with the most that it can be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
-from qwen_omni.delivery.carry import room_of, ways_of
-from qwen_omni.delivery.choose import choose_route, is_link
-from qwen_omni.delivery.delivered import Delivered, Route
-from qwen_omni.delivery.fit import Fitter, room_inline
-from qwen_omni.delivery.links import is_private_host
+from qwen_omni.delivery.choose import choose_route, is_link, ways_of
+from qwen_omni.delivery.fit import Fitter
+from qwen_omni.delivery.links import is_private_url
 from qwen_omni.errors import (
     ConfigurationError,
     DeliveryError,
     MediaDoesNotFitError,
     UnsupportedMediaError,
 )
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.look import Look
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.rules import check_part, media_parts, modality_of
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, Route, VideoPart
+from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.spend.costs import TokenCounts
@@ -44,35 +43,33 @@ class Surveyor:
     """Tells what the media of one conversation will use, with one model.
 
     Attributes:
+        request: the call; its messages hold the media.
         ready: media that has been prepared already, by its source.
+        routes: how media goes whose way has been checked and chosen already.
     """
 
+    request: ChatRequest
     profile: Profile
     settings: Settings
-    high_resolution: bool = False
-    multichannel: bool = False
-    ready: dict[MediaSource, Prepared] = field(default_factory=dict)
+    ready: Mapping[MediaSource, Prepared] = field(default_factory=dict)
+    routes: Mapping[MediaSource, Route] = field(default_factory=dict)
     _fitter: Fitter = field(init=False)
 
     def __post_init__(self) -> None:
-        room = room_of(self.settings, self.profile, inline=room_inline(self.profile))
-        self._fitter = Fitter(
-            profile=self.profile,
-            media_root=self.settings.media_root,
-            room_bytes=room,
-            uplink_mbps=self.settings.uplink_mbps,
-            high_resolution=self.high_resolution,
-            multichannel=self.multichannel,
-            stores=ways_of(self.settings, self.profile).bucket or ways_of(self.settings, self.profile).temporary,
-        )
+        self._fitter = Fitter.of(self.request, self.profile, self.settings)
 
-    def survey(self, messages: Sequence[Message]) -> tuple[MediaEstimate, ...]:
+    @property
+    def high_resolution(self) -> bool:
+        """Whether images are looked at with as many pixels as the model can."""
+        return self._fitter.high_resolution
+
+    def survey(self) -> tuple[MediaEstimate, ...]:
         """Look at all media, in order.
 
         Raises:
             MediaError: a file is missing, damaged, no media, or not allowed.
         """
-        return tuple(self._one(part, place) for place, part in media_parts(messages))
+        return tuple(self._one(part, place) for place, part in media_parts(self.request.messages))
 
     def _one(self, part: MediaPart, place: str) -> MediaEstimate:
         if isinstance(part, FramesPart):
@@ -134,7 +131,7 @@ class Surveyor:
             tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
         kind = modality_of(part)
         seconds = None if info.duration is None else float(info.duration)
-        route, problem = self._route(info, seconds, f"{place}: {part.source.label}")
+        route, problem = self._route(part.source, info, seconds, place)
         return MediaEstimate(
             place=place,
             label=part.source.label,
@@ -166,7 +163,9 @@ class Surveyor:
         )
 
     def _link_problem(self, source: MediaSource, place: str) -> str:
-        private = is_private_host(urlsplit(self.settings.base_url).hostname or "")
+        if source in self.routes:
+            return ""
+        private = is_private_url(self.settings.base_url)
         try:
             is_link(source, name=f"{place}: {source.label}", now=datetime.now(UTC), allow_private=private)
         except _BREAKS as error:
@@ -206,7 +205,12 @@ class Surveyor:
         look, plan = self._fitter.plan_frame(part, source, place, checked=False)
         return _Frame(was=look.info, will=outcome_of(look.info, plan), exact=plan.action == "pass")
 
-    def _route(self, info: MediaInfo, seconds: float | None, name: str) -> tuple[Route | None, str]:
+    def _route(
+        self, source: MediaSource, info: MediaInfo, seconds: float | None, place: str
+    ) -> tuple[Route | None, str]:
+        if source in self.routes:
+            return self.routes[source], ""
+        name = f"{place}: {source.label}"
         ways, seconds = ways_of(self.settings, self.profile), None if info.kind == "image" else seconds
         try:
             return choose_route(_delivered(info), ways, seconds=seconds, name=name), ""

@@ -2,7 +2,7 @@
 
 The frameworks' words differ, so a question (`Q`) and an answer (`A`) are opaque here: `ObjectQuestion` knows how to
 look at an answer and how to put a question again. `ask_for_object` is a generator that yields what to ask and is sent
-the answers; `drive` and `adrive` do the asking.
+the answers; `flow.drive` and `flow.adrive` do the asking.
 
 An answer is whole, or it is an error:
 
@@ -13,7 +13,7 @@ An answer is whole, or it is an error:
 """
 
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from qwen_omni.captions.parse import CaptionStream, Parsed, parse_caption
 from qwen_omni.captions.prompt import complaint, instructions
 from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
+from qwen_omni.flow import adrive, drive
 from qwen_omni.messages import Message, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest, Effort
 from qwen_omni.profiles import Profile, profile_for
@@ -349,33 +350,3 @@ def carry_out(plan: CaptionPlan, client: Asker) -> Captioned[Any]:
 async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> Captioned[Any]:
     """Ask what was planned, in `asyncio`."""
     return await adrive(ask_until_valid(plan), client.complete)
-
-
-def drive(asking: Generator[Q, A, T], ask: Callable[[Q], A]) -> T:
-    """Ask what a generator yields until it returns; what asking raises is thrown into it."""
-    try:
-        question = next(asking)
-        while True:
-            try:
-                answer = ask(question)
-            except QwenOmniError as error:
-                question = asking.throw(error)
-            else:
-                question = asking.send(answer)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-
-
-async def adrive(asking: Generator[Q, A, T], ask: Callable[[Q], Awaitable[A]]) -> T:
-    """Ask what a generator yields, in `asyncio`; see `drive`."""
-    try:
-        question = next(asking)
-        while True:
-            try:
-                answer = await ask(question)
-            except QwenOmniError as error:
-                question = asking.throw(error)
-            else:
-                question = asking.send(answer)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.flow import adrive, drive
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
-from qwen_omni.structured.ask import adrive, drive
 from qwen_omni.tools import steps
 from qwen_omni.tools.arguments import (
     Arguments,

@@ -20,6 +20,7 @@ from qwen_omni.tools.steps import Bench, Local, Steps, Work
 from qwen_omni.tools.summaries import gap_facts, gap_lines
 from qwen_omni.video.answering import aask_video, ask_video
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.seams import gap_between, says_the_same
 from qwen_omni.video.summary import FailedSegment
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def merged(found: list[Moment]) -> list[Moment]:
     """
     kept: list[Moment] = []
     for one in sorted(found, key=lambda moment: (moment.start, moment.end)):
-        twin = next((old for old in kept if old.what == one.what and one.start <= old.end), None)
+        twin = next((old for old in kept if gap_between(old, one) <= 0 and says_the_same(old.what, one.what)), None)
         if twin is None:
             kept.append(one)
         else:

@@ -16,9 +16,10 @@ from qwen_omni.captions.prompt import TASK
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Sampling, VideoPart, user
+from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.tools.arguments import AskVideo, CaptionVideo, ProbeMedia, TranscribeAudio

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from qwen_omni.delivery.links import is_private_host
+from qwen_omni.delivery.links import is_private_host, is_private_url
 from qwen_omni.errors import (
     APIConnectionError,
     APIError,
@@ -169,9 +169,7 @@ def fetch(desk: Desk, url: str) -> Flow[Transcript]:
     """
     link = _checked(desk, url)
     # The vendor's own host may have an inner address on the vendor's machines; any other is a stranger's.
-    trusted = (urlsplit(link).hostname or "").endswith(_VENDOR) or is_private_host(
-        urlsplit(desk.base_url).hostname or ""
-    )
+    trusted = (urlsplit(link).hostname or "").endswith(_VENDOR) or is_private_url(desk.base_url)
     request = Request(method="GET", url=link, most_bytes=_MOST_BYTES, public=not trusted)
 
     def attempt() -> Flow[Transcript]:
@@ -201,7 +199,7 @@ def _checked(desk: Desk, url: str) -> str:
     """Refuse a link that no result can have; over https where the vendor's own host is told as http."""
     split = urlsplit(url)
     host = split.hostname or ""
-    private = is_private_host(host) and not is_private_host(urlsplit(desk.base_url).hostname or "")
+    private = is_private_host(host) and not is_private_url(desk.base_url)
     if split.scheme not in ("http", "https") or not host or private:
         raise ResultGoneError(f"The service named {split.scheme or 'no'}://{host} for the result of {desk.label}.")
     return split._replace(scheme="https").geturl() if host.endswith(_VENDOR) else url

@@ -1,17 +1,15 @@
 """Transcribe one recording: `transcribe` and `atranscribe`. They carry out what `transcription.work` decides."""
 
-import asyncio
 from typing import Any
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import QwenOmniError
-from qwen_omni.flow import Done, Flow
+from qwen_omni.flow import Flow, adrive, drive
 from qwen_omni.http.flows import arun, run
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.transcription.work import OnStage, Stages, stages
+from qwen_omni.transcription.work import OnStage, stages
 from qwen_omni.work_store.owners import LoopPulse
 
 
@@ -51,19 +49,11 @@ def transcribe(
     if client is None:
         with OmniClient() as own:
             return transcribe(media, client=own, options=options, on_progress=on_progress)
-    work = stages(media, client.settings, options, on_progress)
-    try:
-        step = _advance(work, None)
-        while not isinstance(step, Done):
-            outcome: object
-            try:
-                outcome = client.complete(step) if isinstance(step, ChatRequest) else run(step, client.settings)
-            except QwenOmniError as error:
-                outcome = error
-            step = _advance(work, outcome)
-    finally:
-        work.close()
-    return step.value
+
+    def perform(step: Flow[Any] | ChatRequest) -> object:
+        return client.complete(step) if isinstance(step, ChatRequest) else run(step, client.settings)
+
+    return drive(stages(media, client.settings, options, on_progress), perform)
 
 
 async def atranscribe(
@@ -78,37 +68,11 @@ async def atranscribe(
         async with AsyncOmniClient() as own:
             return await atranscribe(media, client=own, options=options, on_progress=on_progress)
     pulse = LoopPulse()
-    work = stages(media, client.settings, options, on_progress, alive=pulse)
-    step: Flow[Any] | ChatRequest | Done[Transcript]
-    outcome: object = None
-    running: asyncio.Future[Flow[Any] | ChatRequest | Done[Transcript]] | None = None
+
+    async def perform(step: Flow[Any] | ChatRequest) -> object:
+        return await (client.complete(step) if isinstance(step, ChatRequest) else arun(step, client.settings))
+
     try:
-        while True:
-            running = asyncio.get_running_loop().run_in_executor(None, _advance, work, outcome)
-            step = await asyncio.shield(running)
-            if isinstance(step, Done):
-                return step.value
-            try:
-                outcome = await (
-                    client.complete(step) if isinstance(step, ChatRequest) else arun(step, client.settings)
-                )
-            except QwenOmniError as error:
-                outcome = error
+        return await adrive(stages(media, client.settings, options, on_progress, alive=pulse), perform, blocking=True)
     finally:
         pulse.stop()
-        await asyncio.shield(_close(work, running))
-
-
-async def _close(work: Stages, running: asyncio.Future[Any] | None) -> None:
-    """End the stages on a thread of their own: they may have something to delete at the service."""
-    if running is not None and not running.done():
-        await asyncio.wait([running])  # a generator that works cannot be closed
-    await asyncio.to_thread(work.close)
-
-
-def _advance(work: Stages, outcome: object) -> Flow[Any] | ChatRequest | Done[Transcript]:
-    """Tell the stages how the last step ended, and give the next."""
-    try:
-        return work.throw(outcome) if isinstance(outcome, QwenOmniError) else work.send(outcome)
-    except StopIteration as stop:
-        return Done(stop.value)

@@ -6,24 +6,22 @@ What the models take is decided by their profiles; the work is done by `media` a
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.delivery.delivered import Delivered, Store
 from qwen_omni.delivery.digest import digest_of
 from qwen_omni.delivery.fit import Fitted, Fitter
-from qwen_omni.delivery.links import check_link, is_private_host
+from qwen_omni.delivery.links import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at
+from qwen_omni.media.look import Choices, Look, look_at
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import exact_range
-from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Message, TextPart
+from qwen_omni.media.source import Anything, MediaSource, as_source
+from qwen_omni.messages import AudioPart, Delivered, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.settings import Settings
@@ -133,7 +131,7 @@ def prepare_recording(
 
 
 def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptions) -> Recording:
-    private = is_private_host(urlsplit(settings.base_url).hostname or "")
+    private = is_private_url(settings.base_url)
     check_link(source.url or "", name=source.label, now=datetime.now(UTC), allow_private=private)
     if options.start is not None or options.end is not None:
         raise UnsupportedMediaError(

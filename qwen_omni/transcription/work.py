@@ -11,10 +11,10 @@ from typing import Any
 
 from qwen_omni.client import make_carrier
 from qwen_omni.delivery.cache import Claim
-from qwen_omni.delivery.delivered import Delivered, Upload
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.errors import InvalidRequestError, QwenOmniError, TaskFailedError
 from qwen_omni.flow import Flow
+from qwen_omni.messages import Delivered, Upload
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.responses import Response

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.settings import Settings
 from qwen_omni.video import aio, threads
 from qwen_omni.video.footage import Footage

@@ -6,7 +6,7 @@ The forecast, every run and both adapters decide here, so none of them promises 
 from typing import Literal
 
 from qwen_omni.errors import MediaDoesNotFitError
-from qwen_omni.messages import Sampling
+from qwen_omni.media.budget import Sampling
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Profile
 from qwen_omni.spend.answering import thinks

@@ -10,18 +10,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from qwen_omni.delivery.links import check_page
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import MediaBudget
-from qwen_omni.media.look import Anything, Choices, Look, as_source, look_at, plan_for
+from qwen_omni.media.budget import MediaBudget, Sampling
+from qwen_omni.media.look import Choices, Look, look_at, plan_for
 from qwen_omni.media.plan import Plan
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
-from qwen_omni.media.source import MediaSource
+from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
 from qwen_omni.media.watch import Watch
 from qwen_omni.media.workers import usual_workers
-from qwen_omni.messages import AudioPart, MediaPart, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, MediaPart, VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
 from qwen_omni.video.notes import VideoFacts
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget

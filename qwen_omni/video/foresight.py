@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.video.notes import SegmentNotes
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.passages import Mode, Passage, Passages, check_mode, gap_text, whole_passage

@@ -15,6 +15,7 @@ from qwen_omni.errors import (
     AuthenticationError,
     ConfigurationError,
     DeliveryError,
+    Gap,
     NotFoundError,
     PermissionDeniedError,
     QwenOmniError,
@@ -25,7 +26,7 @@ from qwen_omni.errors import (
 from qwen_omni.media.segments import Segment
 from qwen_omni.video.joins import Joins, Node
 from qwen_omni.video.limiter import Limiter
-from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Gap, Part, Prepare, Reduce, Rules, ToText
+from qwen_omni.video.steps import Action, Ask, Cut, Deliver, Part, Prepare, Reduce, Rules, ToText
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from qwen_omni.ranges import START, checked
 from qwen_omni.redact import redact
 from qwen_omni.video.chapters import clock
 from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
-from qwen_omni.video.seams import says_the_same
+from qwen_omni.video.seams import NEAR_SECONDS, is_twin
 from qwen_omni.video.summary import VideoSummary
 
 Mode = Literal["segments", "captions", "single"]
@@ -34,7 +34,6 @@ EXCLUDED_FROM_EMBEDDING = (*EXCLUDED, "source", "start", "end", "language")
 """Facts that say nothing about what a passage is about."""
 
 _KINDS = (("event", "events"), ("speech", "speech"), ("on_screen_text", "on_screen_text"))
-_NEAR = 1.0  # seconds that two tellings of one thing may miss each other by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +118,12 @@ class Passages:
         """Give the entries that the segment before has not told already: the two overlap."""
         told = () if self._before is None else tuple(_reaching(getattr(self._before, name), notes.start))
         for note in getattr(notes, name):
-            if not any(_meet(note, one) and says_the_same(note.text, one.text) for one in told):
+            if not any(is_twin(one, note) for one in told):
                 yield note
 
 
 def _reaching(entries: Iterable[TimedNote], start: float) -> Iterator[TimedNote]:
-    return (one for one in entries if one.end >= start - _NEAR)
-
-
-def _meet(one: TimedNote, other: TimedNote) -> bool:
-    return max(one.start, other.start) - min(one.end, other.end) <= _NEAR
+    return (one for one in entries if one.end >= start - NEAR_SECONDS)
 
 
 def whole_passage(source: str, found: VideoSummary, *, start: float | None, end: float | None) -> Passage:

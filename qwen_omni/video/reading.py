@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncGenerator, Generator
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.video import aio, threads
 from qwen_omni.video.notes import SegmentNotes
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions

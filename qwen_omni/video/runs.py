@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from qwen_omni.client import make_carrier
-from qwen_omni.delivery.fit import room_inline
+from qwen_omni.delivery.choose import room_of
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.media.workers import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import Settings
@@ -91,8 +90,7 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
         ConfigurationError: the lengths leave no room to move on.
     """
     profile = profile_for(options.model)
-    room = make_carrier(settings).room(profile, inline=room_inline(profile))
-    footage = look_over(source, options, media_root=settings.media_root, room_bytes=room)
+    footage = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
     single = chosen_strategy(footage, options) == "single"
     footage = replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage
     footage.check()

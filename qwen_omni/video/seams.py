@@ -9,10 +9,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from qwen_omni.video.notes import SegmentNotes, TimedNote
 
-_NEAR = 1.0  # seconds that entries may miss each other by, and lie outside of the seam
+NEAR_SECONDS = 1.0
+"""How far entries may miss each other by, and lie outside of the seam."""
 _ALIKE = 0.8  # of the words
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
 
@@ -49,10 +51,12 @@ def _joined(told: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple
     before: SegmentNotes | None = None
     merged = 0
     for notes, entries in told:
-        open_ = [at for at in tail if before is not None and kept[at].end >= notes.start - _NEAR]
+        open_ = [at for at in tail if before is not None and kept[at].end >= notes.start - NEAR_SECONDS]
         tail = []
         for entry in entries:
-            twin = _twin(entry, kept, open_) if before is not None and entry.start <= before.end + _NEAR else None
+            twin = (
+                _twin(entry, kept, open_) if before is not None and entry.start <= before.end + NEAR_SECONDS else None
+            )
             if twin is None:
                 tail.append(len(kept))
                 kept.append(entry)
@@ -66,8 +70,7 @@ def _joined(told: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple
 
 
 def _twin(entry: TimedNote, kept: list[TimedNote], candidates: list[int]) -> int | None:
-    near = [at for at in candidates if max(entry.start, kept[at].start) - min(entry.end, kept[at].end) <= _NEAR]
-    same = [at for at in near if says_the_same(kept[at].text, entry.text)]
+    same = [at for at in candidates if is_twin(kept[at], entry)]
     return min(same, key=lambda at: abs(kept[at].start - entry.start), default=None)
 
 
@@ -75,6 +78,28 @@ def _one(first: TimedNote, then: TimedNote) -> TimedNote:
     """Join two halves; the words are those of the half that saw more."""
     longer = first if first.end - first.start >= then.end - then.start else then
     return TimedNote(start=min(first.start, then.start), end=max(first.end, then.end), text=longer.text)
+
+
+class Timed(Protocol):
+    """Something with a beginning and an end, in seconds."""
+
+    @property
+    def start(self) -> float:
+        """Where it begins."""
+
+    @property
+    def end(self) -> float:
+        """Where it ends."""
+
+
+def is_twin(one: TimedNote, other: TimedNote) -> bool:
+    """Whether two notes of neighbouring segments are about the same: they touch, and say the same."""
+    return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.text, other.text)
+
+
+def gap_between(one: Timed, other: Timed) -> float:
+    """Return the seconds between two stretches of time; 0 or less where they touch."""
+    return max(one.start, other.start) - min(one.end, other.end)
 
 
 def says_the_same(one: str, other: str) -> bool:

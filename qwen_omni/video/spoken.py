@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.passages import speech_text

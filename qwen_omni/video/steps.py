@@ -1,4 +1,4 @@
-"""What a run consists of: its steps, its rules, its gaps. Values only; `machine` decides with them."""
+"""What a run consists of: its steps and its rules. Values only; `machine` decides with them."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -50,16 +50,6 @@ class Reduce:
 
 
 Action = Cut | Prepare | Deliver | Ask | Reduce
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A segment without notes, and why."""
-
-    index: int
-    start: float
-    end: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Generator
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.look import Anything
+from qwen_omni.media.source import Anything
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings

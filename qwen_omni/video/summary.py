@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from qwen_omni.errors import Gap
 from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
@@ -15,7 +16,6 @@ from qwen_omni.video.chapters import ChapterAnswer
 from qwen_omni.video.notes import SegmentNotes, TimedNote, VideoFacts
 from qwen_omni.video.options import Strategy
 from qwen_omni.video.seams import to_timeline
-from qwen_omni.video.steps import Gap
 
 if TYPE_CHECKING:
     from qwen_omni.video.page import PageChoices

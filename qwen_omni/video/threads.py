@@ -4,22 +4,24 @@ A generator: it works while somebody asks for the next piece of news, and ends c
 that are in flight then are still waited for, since they are paid for; nothing new begins.
 """
 
+import functools
 import queue
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from qwen_omni import flow
 from qwen_omni.calls import Outgoing
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.watch import StoppedError
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.structured.ask import Asker, carry_out
+from qwen_omni.structured.ask import Asker
 from qwen_omni.video.machine import Machine
 from qwen_omni.video.steps import Action, Rules
-from qwen_omni.video.worker import Asking, Delivering, News, Worker
+from qwen_omni.video.worker import News, Question, Upload, Worker
 
 T = TypeVar("T")
 
@@ -32,41 +34,6 @@ class Sender(Asker, Protocol):
 
     def answer(self, outgoing: Outgoing, /) -> Response:
         """Ask about what was delivered."""
-
-
-class Underway:
-    """Asks first about what was delivered, and then as ever: a second question delivers for itself."""
-
-    def __init__(self, sender: Sender, outgoing: Outgoing) -> None:
-        self._sender, self._outgoing = sender, outgoing
-        self._asked = False
-
-    def complete(self, request: ChatRequest, /) -> Response:
-        """Ask."""
-        if self._asked:
-            return self._sender.complete(request)
-        self._asked = True
-        return self._sender.answer(self._outgoing)
-
-
-class Payee(Protocol):
-    """Keeps what answers used."""
-
-    def pay(self, request: ChatRequest, response: Response) -> None:
-        """Keep it."""
-
-
-class Paying:
-    """Asks, and has what the answer used kept at once."""
-
-    def __init__(self, asker: Asker, payee: Payee) -> None:
-        self._asker, self._payee = asker, payee
-
-    def complete(self, request: ChatRequest, /) -> Response:
-        """Ask."""
-        response = self._asker.complete(request)
-        self._payee.pay(request, response)
-        return response
 
 
 def drive(
@@ -93,12 +60,13 @@ def drive(
     """
     news: queue.SimpleQueue[tuple[Action, News[T] | Exception]] = queue.SimpleQueue()
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
+    perform = functools.partial(_perform, sender=asker, joiner=text_asker)
     flying, crash = 0, None
     try:
         while flying or not machine.over:
             for action in list(machine.actions(time.monotonic() * speed)):
                 flying += 1
-                pool.submit(_work, action, worker, (asker, text_asker), news)
+                pool.submit(_work, action, worker, perform, news)
             wait = machine.wake(time.monotonic() * speed) if machine.error is None else None
             if not flying and wait is None:
                 break  # nothing can come any more
@@ -122,20 +90,28 @@ def most_at_once(rules: Rules) -> int:
     return rules.concurrency + rules.preparers + rules.deliverers + 1
 
 
-def _work(action: Action, worker: Worker[T], askers: tuple[Sender, Asker], news: "queue.SimpleQueue[Any]") -> None:
+def _work(
+    action: Action,
+    worker: Worker[T],
+    perform: Callable[[Upload | Question], Outgoing | Response],
+    news: "queue.SimpleQueue[Any]",
+) -> None:
     try:
-        begun = worker.begin(action)
-        if isinstance(begun, Delivering):
-            begun = worker.sent(action, begun, askers[0].deliver(begun.plan.request))
-        elif isinstance(begun, Asking):
-            asker = askers[1] if begun.outgoing is None else Underway(askers[0], begun.outgoing)
-            if begun.again and isinstance(asker, OmniClient):
-                asker = Underway(asker, asker.deliver(begun.plan.request).once())
-            begun = worker.end(action, carry_out(begun.plan, Paying(asker, worker)))
-        news.put((action, begun))
+        news.put((action, flow.drive(worker.work(action), perform)))
     except BaseException as error:  # noqa: BLE001 - handed to whoever drives
-        worker.failed(action)  # here, since whoever drives may be suspended for long
         news.put((action, error))
+
+
+def _perform(step: Upload | Question, sender: Sender, joiner: Asker) -> Outgoing | Response:
+    match step:
+        case Upload():
+            return sender.deliver(step.request)
+        case Question(outgoing=Outgoing() as outgoing):
+            return sender.answer(outgoing)
+        case Question(joins=True, once=True) if isinstance(joiner, OmniClient):
+            return joiner.answer(joiner.deliver(step.request).once())
+        case Question():
+            return (joiner if step.joins else sender).complete(step.request)
 
 
 def take_in(

@@ -1,23 +1,25 @@
-"""Does the steps of a run, but for what the client does: what stands before it (`begin`) and behind it (`end`, `sent`).
+"""Does the steps of a run, but for what the client does: `Worker.work` yields that, for the drivers (`threads`, `aio`).
 
-Between the two the drivers deliver and ask, each in its own way (`threads`, `aio`). Everything here blocks and may run
-on any thread. What an answer used is kept as soon as it is there, whether or not the answer can be read.
+Everything here blocks and may run on any thread. What an answer used is kept as soon as it is there, whether or not the
+answer can be read.
 
 A step is claimed right before its request and only while that is in flight, so that a run whose generator is suspended
 holds up nobody.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from qwen_omni.calls import Outgoing
+from qwen_omni.errors import QwenOmniError
+from qwen_omni.flow import Done, advance
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.segments import Segment
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.structured.ask import Captioned, CaptionPlan
+from qwen_omni.structured.ask import Captioned, CaptionPlan, ask_until_valid
 from qwen_omni.video.asking import Joining, Task
 from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
 from qwen_omni.video.footage import Footage
@@ -36,20 +38,27 @@ _USUAL_ANSWER = 1000  # tokens that an answer about a segment takes
 
 
 @dataclass(frozen=True, slots=True)
-class Delivering:
-    """A step that has to bring the media of what will be asked to the service."""
+class Upload:
+    """For the client: bring the media of a request to the service, and return the `Outgoing`."""
 
-    plan: CaptionPlan
+    request: ChatRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """A step that has to ask: the model of texts, or, of what was delivered, the one that looks at it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """For the client: ask, and return the `Response`.
 
-    plan: CaptionPlan
+    Attributes:
+        request: what is asked.
+        outgoing: the same, where its media were uploaded already.
+        joins: the model that joins texts is asked, not the one that looks.
+        once: it has failed before, after all tries of the client: this time one try has to do.
+    """
+
+    request: ChatRequest
     outgoing: Outgoing | None = None
-    again: bool = False
-    """It has failed before, after all tries of the client: this time one try has to do."""
+    joins: bool = False
+    once: bool = False
 
 
 class Worker(Generic[T]):
@@ -73,31 +82,59 @@ class Worker(Generic[T]):
         self.alive: Alive | None = None
         """Whether what drives the requests makes progress; claims are renewed only while it does."""
 
-    def begin(self, action: Action) -> "Delivering | Asking | News[T]":
-        """Do what stands before the client's part; gives news if there is nothing to deliver or to ask."""
-        match action:
-            case Cut():
-                return self._cut()
-            case Prepare():
-                return self._prepare(action)
-            case Deliver():
-                part = self.footage.part(self._prepared[action.segment.index])
-                return Delivering(self.task.ask(part, action.segment))
-            case Ask():
-                return self._before_ask(action)
-            case Reduce():
-                return self._before_join(action)
+    def work(self, action: Action) -> "Generator[Upload | Question, Any, News[T]]":
+        """Do a step: yields what the client does, is sent what came of that, and returns the news.
 
-    def sent(self, action: Action, begun: Delivering, outgoing: Outgoing) -> "News[T]":
-        """Hold what was delivered until it is asked about."""
-        assert isinstance(action, Deliver)
+        Where it fails, or is closed, what the step held is given up at once, so that it can begin again anywhere.
+        """
+        try:
+            match action:
+                case Cut():
+                    return self._cut()
+                case Prepare():
+                    return self._prepare(action)
+                case Deliver():
+                    return (yield from self._deliver(action))
+                case Ask():
+                    begun = self._before_ask(action)
+                case Reduce():
+                    begun = self._before_join(action)
+            if not isinstance(begun, _Asking):
+                return begun
+            return self._end(action, (yield from self._ask(begun)))
+        except BaseException:
+            self._fail(action)
+            raise
+
+    def _deliver(self, action: Deliver) -> "Generator[Upload, Outgoing, News[T]]":
+        """Hold what was uploaded until it is asked about."""
         segment = action.segment
+        plan = self.task.ask(self.footage.part(self._prepared[segment.index]), segment)
+        outgoing = yield Upload(plan.request)
         with self._lock:
             again = step_of(segment) in self._failed
-            self._sent[segment.index] = (begun.plan, outgoing.once() if again else outgoing)
+            self._sent[segment.index] = (plan, outgoing.once() if again else outgoing)
         return lambda machine, _: machine.delivered(segment)
 
-    def end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
+    def _ask(self, begun: "_Asking") -> Generator[Question, Response, Captioned[Any]]:
+        """Ask until the answer is valid; what every answer used is kept before it is read."""
+        asking = ask_until_valid(begun.plan)
+        question = begun.question
+        outcome: Response | QwenOmniError | None = None
+        try:
+            while not isinstance(request := advance(asking, outcome), Done):
+                try:
+                    outcome = yield replace(question, request=request)
+                except QwenOmniError as error:
+                    outcome = error
+                else:
+                    self._pay(request, outcome)
+                question = replace(question, outgoing=None, once=False)  # a second one is asked as ever
+            return request.value
+        finally:
+            outcome = None  # an error would hold itself
+
+    def _end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
         """Keep an answer; when this returns, it is on the disk."""
         if isinstance(action, Reduce):
             assert self._join is not None
@@ -114,8 +151,7 @@ class Worker(Generic[T]):
         self._let_go(segment)
         return lambda machine, _: machine.answered(segment, answer)
 
-    def failed(self, action: Action) -> None:
-        """Give up what a step held, at once, so that it or another process can begin it again."""
+    def _fail(self, action: Action) -> None:
         if isinstance(action, Reduce) and action.name in self._joins:
             self._failed.add(self._joins[action.name])
             self.checkpoint.release(self._joins[action.name])
@@ -124,8 +160,7 @@ class Worker(Generic[T]):
             self.checkpoint.release(step_of(action.segment))
             self._call_off(action.segment.index)
 
-    def pay(self, request: ChatRequest, response: Response) -> None:
-        """Keep what an answer used."""
+    def _pay(self, request: ChatRequest, response: Response) -> None:
         if response.usage is None:
             return
         with self._lock:
@@ -180,7 +215,7 @@ class Worker(Generic[T]):
         )
         return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
-    def _before_ask(self, action: Ask) -> "Asking | News[T]":
+    def _before_ask(self, action: Ask) -> "_Asking | News[T]":
         segment = action.segment
         stands = self._claim(step_of(segment))
         if isinstance(stands, Taken):
@@ -192,7 +227,8 @@ class Worker(Generic[T]):
                 self._let_go(segment)
                 return lambda machine, now: machine.answered_elsewhere(action, answer, now)
             self._claim(step_of(segment))
-        return Asking(*self._sent[segment.index])
+        plan, outgoing = self._sent[segment.index]
+        return _Asking(plan, Question(request=plan.request, outgoing=outgoing))
 
     def _claim(self, step: str) -> Stands:
         return self.checkpoint.claim(step, alive=self.alive)
@@ -223,7 +259,7 @@ class Worker(Generic[T]):
             return None
         return joined.model_copy(update={"reused": True})
 
-    def _before_join(self, action: Reduce) -> "Asking | News[T]":
+    def _before_join(self, action: Reduce) -> "_Asking | News[T]":
         assert self._join is not None, "the machine joins only where there is something to ask"
         plan = self._join.plan(action)
         told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
@@ -237,7 +273,7 @@ class Worker(Generic[T]):
             return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
         if stands is not None:
             self._claim(step)
-        return Asking(plan, again=step in self._failed)
+        return _Asking(plan, Question(request=plan.request, joins=True, once=step in self._failed))
 
     def _call_off(self, index: int) -> None:
         with self._lock:
@@ -251,6 +287,14 @@ class Worker(Generic[T]):
             prepared = self._prepared.pop(segment.index, None)
         if prepared is not None:
             prepared.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is asked until the answer is valid, and how the first question is put."""
+
+    plan: CaptionPlan
+    question: Question
 
 
 def step_of(segment: Segment) -> str:

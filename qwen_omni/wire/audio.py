@@ -1,13 +1,11 @@
-"""Streamed base64 speech → PCM samples → a playable WAV file. Pure.
+"""Streamed base64 speech → PCM samples. Pure.
 
 The service calls it "wav" and sends raw PCM: 16 bit little-endian, mono, 24 kHz, no header. Pieces may end
 inside a base64 group or inside a sample.
 """
 
 import base64
-import io
 
-SAMPLE_RATE = 24_000  # Hz; Model Studio, Qwen-Omni guide, 2026-09-18
 SAMPLE_BYTES = 2
 _RIFF = b"RIFF"
 _RIFF_HEADER = 512  # a header longer than this is not one
@@ -84,16 +82,3 @@ def _decode(text: str) -> bytes:
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
     except ValueError as error:  # `binascii.Error`, or text that is not ASCII
         raise ValueError(f"speech is not base64: {error}") from None
-
-
-def to_wav(pcm: bytes, sample_rate: int = SAMPLE_RATE) -> bytes:
-    """Put a WAV header before 16 bit mono PCM."""
-    import wave  # noqa: PLC0415  (for those alone who let it speak)
-
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(SAMPLE_BYTES)
-        file.setframerate(sample_rate)
-        file.writeframes(pcm)
-    return out.getvalue()

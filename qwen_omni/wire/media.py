@@ -8,16 +8,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, assert_never
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Sampling, VideoPart
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
 from qwen_omni.options import Dialect
 
 Look = Callable[[MediaSource], Delivered]
 """Finds how a piece of media was delivered."""
 
 _SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
+
+
+def check_media_part(part: MediaPart, place: str, dialect: Dialect) -> None:
+    """Check that a kind of server has a part like this.
+
+    Raises:
+        UnsupportedContentError: it has none.
+    """
+    if dialect == "vllm" and isinstance(part, FramesPart):
+        raise _no_frames(place)
 
 
 def encode_media(part: MediaPart, place: str, look: Look, dialect: Dialect) -> dict[str, Any]:
@@ -64,12 +74,15 @@ def _for_vllm(part: MediaPart, place: str, look: Look) -> dict[str, Any]:
             delivered = look(part.source)
             return {"type": "video_url", "video_url": {"url": replace(delivered, media_type=delivered.content_type)}}
         case FramesPart():
-            raise UnsupportedContentError(
-                f"{place}: a list of frames is something that only DashScope takes; send a video file, or the frames "
-                "as images."
-            )
+            raise _no_frames(place)
         case _:
             assert_never(part)
+
+
+def _no_frames(place: str) -> UnsupportedContentError:
+    return UnsupportedContentError(
+        f"{place}: a list of frames is something that only DashScope takes; send a video file, or the frames as images."
+    )
 
 
 def _sampling(sampling: Sampling) -> dict[str, float]:

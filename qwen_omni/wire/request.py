@@ -1,19 +1,22 @@
 """A `ChatRequest` and its delivered media → the body of a request, in the words of DashScope or vLLM. Pure.
 
-One function per kind of part; each returns a value. Whatever cannot be encoded raises and names its place.
+Everything but the media is checked and encoded once, in a `RequestDraft`, before a file is opened; the draft is then
+completed with the media. One function per kind of part. Whatever cannot be encoded raises and names its place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_never
 
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.headers import check_headers
 from qwen_omni.media.budget import budget_named
 from qwen_omni.messages import (
     AudioPart,
+    Delivered,
     FramesPart,
     ImagePart,
+    MediaPart,
     Message,
     Part,
     TextPart,
@@ -25,10 +28,9 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect
 from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
 from qwen_omni.ranges import Range, checked
-from qwen_omni.turns import replayable
-from qwen_omni.wire.media import Look, encode_media
-from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool
-from qwen_omni.wire.vllm import encode_vllm, lost_sound, served_profile
+from qwen_omni.wire.media import Look, check_media_part, encode_media
+from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool, replayable
+from qwen_omni.wire.vllm import encode_vllm, encode_vllm_media, lost_sound, served_profile
 
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
@@ -56,17 +58,49 @@ _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
 class _Encoding(NamedTuple):
-    """How media were delivered, and for whom they are written."""
+    """For whom a request is written, and whether marks of explicit caching are."""
 
-    look: Look
     dialect: Dialect
     marks: bool
 
 
-def encode_request(
-    request: ChatRequest, profile: Profile, look: Look, dialect: Dialect = "dashscope"
-) -> dict[str, Any]:
-    """Build the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
+class _Slot(NamedTuple):
+    """Where a part with media will stand in a message."""
+
+    part: MediaPart
+    place: str
+
+
+FittedParts = Mapping[MediaPart, tuple[MediaPart, ...]]
+"""What each part with media of a conversation is sent as: itself, another in its place, or several."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDraft:
+    """A request that was checked and encoded, apart from its media."""
+
+    _fields: dict[str, Any]
+    _added: dict[str, Any]
+    _how: _Encoding
+
+    def body(self, parts: FittedParts, look: Look) -> dict[str, Any]:
+        """Return the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
+
+        Args:
+            parts: what each part with media is sent as.
+            look: finds how a piece of media was delivered.
+
+        Raises:
+            UnsupportedContentError: parts that ask this server for different sampling.
+        """
+        messages = [_filled(message, parts, look, self._how) for message in self._fields["messages"]]
+        sent = [one for made in parts.values() for one in made]
+        served = encode_vllm_media(sent, look) if self._how.dialect == "vllm" else {}
+        return {**self._fields, "messages": messages, **served, **self._added}
+
+
+def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> RequestDraft:
+    """Check a request and encode all of it but its media. Opens nothing.
 
     Raises:
         ConfigurationError: options that exclude each other or the model, or headers that cannot be sent.
@@ -76,27 +110,43 @@ def encode_request(
     check_ranges(request, profile, dialect)
     check_headers(options.extra_headers, "extra_headers=")  # here, since nothing has been opened yet
     profile = served_profile(profile) if dialect == "vllm" else profile
-    body: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "model": request.model,
-        "messages": encode_messages(request.messages, profile, look, dialect),
+        "messages": encode_messages(request.messages, profile, dialect),
         **_plain(options),
         **encode_tools(options, profile),
         **encode_format(options, profile),
-        **(encode_vllm(request, look) if dialect == "vllm" else _own(options, profile)),
+        **(encode_vllm(request) if dialect == "vllm" else _own(options, profile)),
     }
     taken = _OURS_ALONE & set(options.extra_body)
     if taken:
         raise ConfigurationError(
             f"extra_body may not set {', '.join(sorted(taken))}: every request streams, by design."
         )
-    return {**body, **options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
+    added = {**options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
+    return RequestDraft(fields, added, _Encoding(dialect, marks=profile.explicit_cache))
+
+
+def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encoding) -> dict[str, Any]:
+    """Put media where their slots are."""
+    content = message["content"]
+    if not isinstance(content, list):
+        return message
+    filled: list[dict[str, Any]] = []
+    for one in content:
+        if isinstance(one, _Slot):
+            filled += [_marked(encode_media(part, one.place, look, how.dialect), part, how) for part in parts[one.part]]
+        else:
+            filled.append(one)
+    return {**message, "content": filled}
 
 
 def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
     """Say what of a request this model or server has no use for, so that nothing is left out in silence."""
     explicit = profile.explicit_cache and dialect == "dashscope"
     marked = [part for message in request.messages for part in message.parts if getattr(part, "cache", None)]
-    lost = lost_sound(request.messages, look) if dialect == "vllm" else ""
+    media = [part for message in request.messages for part in message.parts if isinstance(part, MediaPart)]
+    lost = lost_sound(media, look) if dialect == "vllm" else ""
     return [*_cache_notices(marked, request.model, explicit=explicit), *([lost] if lost else [])]
 
 
@@ -172,12 +222,12 @@ def encode_headers(request: ChatRequest, media: tuple[Delivered, ...]) -> dict[s
 
 
 def encode_messages(
-    messages: tuple[Message, ...], profile: Profile, look: Look, dialect: Dialect = "dashscope"
+    messages: tuple[Message, ...], profile: Profile, dialect: Dialect = "dashscope"
 ) -> list[dict[str, Any]]:
-    """Encode the conversation; tool results become messages of their own."""
+    """Encode the conversation, with slots for its media; tool results become messages of their own."""
     encoded: list[dict[str, Any]] = []
     for index, message in replayable(messages):
-        encoded += _message(message, index, profile, _Encoding(look, dialect, marks=profile.explicit_cache))
+        encoded += _message(message, index, profile, _Encoding(dialect, marks=profile.explicit_cache))
     if not any(message["role"] == "user" for message in encoded):
         raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
     return encoded
@@ -201,16 +251,16 @@ def _named(encoded: dict[str, Any], message: Message) -> dict[str, Any]:
     return {**encoded, "name": message.name} if message.name else encoded
 
 
-def _text_only(parts: tuple[Part, ...], place: str) -> str:
+def _texts(parts: tuple[Part, ...], place: str) -> list[TextPart]:
     for at, part in enumerate(parts):
         if not isinstance(part, TextPart):
             raise UnsupportedContentError(f"{place} part {at}: {_kind(part)}; only text is allowed here.")
-    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    return [part for part in parts if isinstance(part, TextPart)]
 
 
 def _system_content(parts: tuple[Part, ...], place: str, how: _Encoding) -> str | list[dict[str, Any]]:
-    text = _text_only(parts, place)
-    return [_part(part, place, how) for part in parts] if _is_marked(parts, how) else text
+    texts = _texts(parts, place)
+    return [_text(part, how) for part in texts] if _is_marked(texts, how) else "\n".join(part.text for part in texts)
 
 
 def _is_marked(parts: Iterable[Part], how: _Encoding) -> bool:
@@ -223,18 +273,23 @@ def _marked(encoded: dict[str, Any], part: Part, how: _Encoding) -> dict[str, An
     return {**encoded, "cache_control": {"type": "ephemeral"}}
 
 
-def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | list[dict[str, Any]]:
+def _user_content(parts: tuple[Part, ...], index: int, how: _Encoding) -> str | list[dict[str, Any] | _Slot]:
     if all(isinstance(part, TextPart) for part in parts) and len(parts) <= 1 and not _is_marked(parts, how):
-        return _text_only(parts, "")
+        return "".join(part.text for part in _texts(parts, ""))
     return [_part(part, f"message {index} (user) part {at}", how) for at, part in enumerate(parts)]
 
 
-def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any]:
+def _text(part: TextPart, how: _Encoding) -> dict[str, Any]:
+    return _marked({"type": "text", "text": part.text}, part, how)
+
+
+def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any] | _Slot:
     match part:
         case TextPart():
-            return _marked({"type": "text", "text": part.text}, part, how)
+            return _text(part, how)
         case ImagePart() | AudioPart() | VideoPart() | FramesPart():
-            return _marked(encode_media(part, place, how.look, how.dialect), part, how)
+            check_media_part(part, place, how.dialect)
+            return _Slot(part, place)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
             raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
         case _:
@@ -261,7 +316,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile, how: _Enco
                 assert_never(part)
     encoded: dict[str, Any] = {"role": "assistant", "content": "".join(part.text for part in text)}
     if _is_marked(text, how):
-        encoded["content"] = [_part(part, place, how) for part in text]
+        encoded["content"] = [_text(part, how) for part in text]
     if thinking and profile.thinking == "effort":
         encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
     return {**encoded, "tool_calls": calls} if calls else encoded

@@ -468,9 +468,15 @@ def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage |
     )
 
 
-def to_usage(usage: Mapping[str, Any]) -> Usage:
-    """Read token counts that are known to be there; what cannot be read counts nothing."""
-    return parse_usage(usage) or Usage()
+def dump_usage(usage: Usage) -> dict[str, Any]:
+    """Return token counts as the service and OpenAI write them, with the details by kind; `parse_usage` reads them."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {f"{name}_tokens": count for name, count in usage.input_details.items()},
+        "completion_tokens_details": {f"{name}_tokens": count for name, count in usage.output_details.items()},
+    }
 
 
 def _details(details: object) -> dict[str, int]:

@@ -1,13 +1,15 @@
 """Tools, what models call, and answer formats in the service's JSON. Pure."""
 
+import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic_core import from_json
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.messages import Message, Part, ToolCallPart, ToolResultPart
 from qwen_omni.options import ChatOptions, Tool
 from qwen_omni.profiles import Profile
 from qwen_omni.responses import ToolCallDelta
@@ -21,6 +23,10 @@ from qwen_omni.wire.values import (
     as_objects,
 )
 
+MALFORMED_ARGUMENTS = "malformed_arguments"
+"""The key under which arguments that are not a JSON object are sent back."""
+_NOT_RUN = "Not run: the arguments were not a JSON object."
+_UNNAMED = "unnamed_tool"
 _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
 
 
@@ -272,3 +278,71 @@ def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: 
         if name != call.name:
             return True
     return arguments.lstrip().startswith("{") and call.is_whole
+
+
+def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
+    """Make a conversation one that the service takes back, whatever a model wrote into it.
+
+    Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a
+    call with such arguments that no tool answered is answered. Each message comes with its place in the conversation.
+
+    Example:
+        >>> from qwen_omni.messages import user
+        >>> broken = Message(role="assistant", parts=(ToolCallPart(id="c1", name="look", arguments='{"path'),))
+        >>> [message.role for _, message in replayable([broken, user("Again, please.")])]
+        ['assistant', 'tool', 'user']
+    """
+    at = 0
+    while at < len(messages):
+        message, first = messages[at], at
+        at += 1
+        if message.role != "assistant" or not any(isinstance(part, ToolCallPart) for part in message.parts):
+            yield first, message
+            continue
+        parts = tuple(_sendable(part, first, place) for place, part in enumerate(message.parts))
+        yield first, replace(message, parts=parts)
+        calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
+        broken = [
+            sent.id
+            for part, sent in zip(message.parts, parts, strict=True)
+            if isinstance(sent, ToolCallPart) and _is_broken(part, sent)
+        ]
+        while at < len(messages) and messages[at].role == "tool":
+            results = tuple(_answered(part, calls) for part in messages[at].parts)
+            yield at, replace(messages[at], parts=results)
+            at += 1
+        left = tuple(ToolResultPart(tool_call_id=one, text=_NOT_RUN) for one in broken if one in calls)
+        if left:
+            yield at - 1, Message(role="tool", parts=left)
+
+
+def _sendable(part: Part, message: int, place: int) -> Part:
+    if not isinstance(part, ToolCallPart):
+        return part
+    arguments = part.arguments if part.arguments.strip() else "{}"
+    if not _is_object(arguments):
+        arguments = json.dumps({MALFORMED_ARGUMENTS: arguments})
+    return replace(part, id=part.id or f"call_{message}_{place}", name=part.name or _UNNAMED, arguments=arguments)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(from_json(text, allow_inf_nan=False), dict)
+    except ValueError:
+        return False
+
+
+def _is_broken(part: Part, sent: ToolCallPart) -> bool:
+    return isinstance(part, ToolCallPart) and (
+        part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
+    )
+
+
+def _answered(part: Part, calls: list[str]) -> Part:
+    """Take the call that a result answers off the list; a result without an id answers the first that is left."""
+    if not isinstance(part, ToolResultPart):
+        return part
+    name = part.tool_call_id or next(iter(calls), "")
+    if name in calls:
+        calls.remove(name)
+    return replace(part, tool_call_id=name)

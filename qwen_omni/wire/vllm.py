@@ -4,11 +4,13 @@ Sources: vLLM and vLLM-Omni documentation (stable, read 2026-09); QwenLM/Qwen-MM
 DashScope has is refused here, since such a server would ignore it without a word.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.messages import AudioPart, ImagePart, Message, Sampling, VideoPart
+from qwen_omni.media.budget import Sampling
+from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.wire.media import Look
@@ -29,8 +31,8 @@ def served_profile(profile: Profile) -> Profile:
     )
 
 
-def encode_vllm(request: ChatRequest, look: Look) -> dict[str, Any]:
-    """Give the fields that concern thinking, speech, sampling and a video's sound.
+def encode_vllm(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields that concern thinking and speech.
 
     Raises:
         ConfigurationError: an option that only DashScope has.
@@ -40,12 +42,18 @@ def encode_vllm(request: ChatRequest, look: Look) -> dict[str, Any]:
     for name, shown in _ONLY_DASHSCOPE.items():
         if getattr(options, name):
             raise ConfigurationError(f"{shown} is something that only DashScope has; drop it for this server.")
-    kwargs = {**_sampling(request.messages), **_sound(request.messages, look)}
-    return {
-        **_thinking(options),
-        **_speech(options),
-        **({"mm_processor_kwargs": kwargs} if kwargs else {}),
-    }
+    _sampling([part for message in request.messages for part in message.parts if isinstance(part, MediaPart)])
+    return {**_thinking(options), **_speech(options)}
+
+
+def encode_vllm_media(parts: Sequence[MediaPart], look: Look) -> dict[str, Any]:
+    """Return the field that concerns sampling and a video's sound.
+
+    Raises:
+        UnsupportedContentError: parts that ask for different sampling.
+    """
+    kwargs = {**_sampling(parts), **_sound(parts, look)}
+    return {"mm_processor_kwargs": kwargs} if kwargs else {}
 
 
 def _thinking(options: ChatOptions) -> dict[str, Any]:
@@ -76,20 +84,19 @@ def _speech(options: ChatOptions) -> dict[str, Any]:
     return {"modalities": list(options.modalities), **voice}
 
 
-def _sound(messages: tuple[Message, ...], look: Look) -> dict[str, Any]:
+def _sound(parts: Sequence[MediaPart], look: Look) -> dict[str, Any]:
     # Without it the sound of a video is left out. It is for the whole request: the processor takes one piece of audio
     # for each video then, and fails where a video is silent or where there is other audio (vLLM, read 2026-09).
-    parts = [part for message in messages for part in message.parts]
     heard = [look(part.source).has_sound for part in parts if isinstance(part, VideoPart)]
     alone = not any(isinstance(part, AudioPart) for part in parts)
     return {"use_audio_in_video": True} if heard and alone and all(one is not False for one in heard) else {}
 
 
-def lost_sound(messages: tuple[Message, ...], look: Look) -> str:
+def lost_sound(parts: Sequence[MediaPart], look: Look) -> str:
     """Say why the sound of a video is not heard by this server; empty if none is lost."""
-    videos = [part.source for message in messages for part in message.parts if isinstance(part, VideoPart)]
+    videos = [part.source for part in parts if isinstance(part, VideoPart)]
     heard = [source for source in videos if look(source).has_sound is not False]
-    if not heard or _sound(messages, look):
+    if not heard or _sound(parts, look):
         return ""
     why = "another video of the request has none" if len(heard) < len(videos) else "the request holds other audio"
     return (
@@ -98,8 +105,8 @@ def lost_sound(messages: tuple[Message, ...], look: Look) -> str:
     )
 
 
-def _sampling(messages: tuple[Message, ...]) -> dict[str, float]:
-    asked = {part.sampling for message in messages for part in message.parts if isinstance(part, ImagePart | VideoPart)}
+def _sampling(parts: Sequence[MediaPart]) -> dict[str, float]:
+    asked = {part.sampling for part in parts if isinstance(part, ImagePart | VideoPart)}
     if len(asked) > 1:
         raise UnsupportedContentError(
             "The parts ask for different sampling (fps, pixels); this server takes one for the whole request. "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_omni.messages import Sampling
+from qwen_omni.media.budget import Sampling
 from qwen_omni.profiles import profile_for
 from qwen_omni.tokens import audio_tokens, frames_tokens, image_tokens, video_tokens
 

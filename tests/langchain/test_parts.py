@@ -12,13 +12,13 @@ from langchain_core.messages.tool import invalid_tool_call
 
 from langchain_qwen_omni._messages import to_messages
 from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
     ImagePart,
     Message,
-    Sampling,
     TextPart,
     ThinkingPart,
     ToolCallPart,

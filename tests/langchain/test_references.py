@@ -15,8 +15,9 @@ from langchain_qwen_omni import ChatQwenOmni, _references, to_reference
 from langchain_qwen_omni._messages import to_messages
 from langchain_qwen_omni._references import digested
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.kept import keep, kept_folder, kept_path
+from qwen_omni.media.kept import keep, kept_path
 from qwen_omni.messages import media_of
+from qwen_omni.settings import kept_folder
 from qwen_omni.standin import Standin
 from qwen_omni.standin.truth import TruthMedia, make_video
 
@@ -88,12 +89,12 @@ def test_answers_and_tool_results() -> None:
 
 def test_kept_once_and_privately() -> None:
     """The same bytes are one file, for its owner alone; text that is no reference is refused."""
-    assert keep(DATA) == keep(DATA)
+    assert keep(DATA, kept_folder()) == keep(DATA, kept_folder())
     (file,) = kept_folder().iterdir()
-    assert file == kept_path(keep(DATA))
+    assert file == kept_path(keep(DATA, kept_folder()), kept_folder())
     assert (kept_folder().stat().st_mode & 0o077, file.stat().st_mode & 0o077) == (0, 0)
     file.write_bytes(b"half")
-    assert kept_path(keep(DATA)).read_bytes() == DATA
+    assert kept_path(keep(DATA, kept_folder()), kept_folder()).read_bytes() == DATA
     for wrong in ("sha256:../../etc/passwd", "sha256:" + "A" * 64, "sha256:" + "a" * 63):
         with pytest.raises(UnreadableMediaError, match="no reference"):
             sources(HumanMessage([{"type": "video", "file_id": wrong}]))

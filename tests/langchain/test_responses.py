@@ -27,8 +27,8 @@ from qwen_omni.responses import (
     ToolCallDelta,
     Usage,
     UsageDelta,
+    to_wav,
 )
-from qwen_omni.wire.audio import to_wav
 
 START = StartDelta(id="chatcmpl-1", model="qwen3.8-omni-flash-2026-09-18")
 USAGE = UsageDelta(

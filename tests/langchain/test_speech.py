@@ -21,9 +21,8 @@ from langchain_qwen_omni._events import EventBuilder
 from langchain_qwen_omni._responses import ChunkBuilder
 from langchain_qwen_omni._speech import SpeechChunk, speech_of
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.responses import AudioDelta, Delta, FinishDelta, TextDelta, ToolCallDelta
+from qwen_omni.responses import AudioDelta, Delta, FinishDelta, TextDelta, ToolCallDelta, to_wav
 from qwen_omni.standin import Standin
-from qwen_omni.wire.audio import to_wav
 
 PCM = bytes(range(240)) * 5
 SPOKEN: dict[str, Any] = {"model": "qwen3.5-omni-flash", "modalities": ["text", "audio"]}

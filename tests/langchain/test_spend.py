@@ -8,8 +8,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_qwen_omni import ChatQwenOmni, UsageLedgerHandler
-from langchain_qwen_omni._responses import to_usage
-from langchain_qwen_omni.ledger import from_usage
+from langchain_qwen_omni._responses import dump_usage
+from langchain_qwen_omni.ledger import parse_usage
 from qwen_omni.errors import SpendLimitError
 from qwen_omni.responses import Usage
 from qwen_omni.spend.costs import TokenCounts
@@ -104,10 +104,10 @@ def test_usage_there_and_back():
         input_details={"text": 10, "image": 20, "video": 40, "audio": 30, "cached": 15},
         output_details={"text": 20, "audio": 10, "reasoning": 20},
     )  # fmt: skip
-    told = to_usage(usage)
+    told = dump_usage(usage)
     assert told["input_token_details"] == {"text": 10, "image": 20, "video": 40, "audio": 30, "cache_read": 15}
     assert told["output_token_details"] == {"text": 20, "audio": 10, "reasoning": 20}
-    assert TokenCounts.of(from_usage(told)) == TokenCounts.of(usage)
+    assert TokenCounts.of(parse_usage(told)) == TokenCounts.of(usage)
 
 
 def test_counting_opens_nothing_and_counts_no_base64(llm):

@@ -30,8 +30,8 @@ from llama_index.core.base.llms.types import (
 
 from llama_index_qwen_omni._messages import to_messages
 from qwen_omni.errors import MediaError, QwenOmniError, UnsupportedContentError
-from qwen_omni.media.budget import MediaBudget
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Sampling, TextPart, ThinkingPart, VideoPart
+from qwen_omni.media.budget import MediaBudget, Sampling
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, ThinkingPart, VideoPart
 from qwen_omni.standin.truth import make_image
 
 HOST = "https://media.example.com/"

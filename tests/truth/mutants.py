@@ -1,6 +1,6 @@
 """Mutants: ways in which our own code could lie about the media it sends. Each must turn the truth tests red.
 
-A mutant patches one seam of the product: what `deliver` hands to the request, how a message is encoded, how the
+A mutant patches one seam of the product: what is uploaded for a request, how a message is encoded, how the
 segments of a long video are put together again.
 """
 
@@ -13,10 +13,10 @@ import av
 import pytest
 
 from qwen_omni import calls
-from qwen_omni.delivery.deliver import Delivery
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.segments import Segment
-from qwen_omni.messages import FramesPart, Sampling, TextPart
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Delivered, FramesPart, TextPart
 from qwen_omni.spend import limit, outcome
 from qwen_omni.video import asking, checkpoint, footage, seams
 from qwen_omni.wire import media, request
@@ -46,14 +46,12 @@ def _bytes_of(delivered: Delivered) -> bytes:
 
 def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
     """Let `change` have every video that goes into a request."""
-    real = calls.deliver
+    real = calls.upload_media
 
-    def deliver(*args: object, **named: object) -> Delivery:
-        made = real(*args, **named)
-        media = {source: _changed(item, change) for source, item in made.media.items()}
-        return dataclasses.replace(made, media=media)
+    def upload_media(*args: object) -> dict[MediaSource, Delivered]:
+        return {source: _changed(item, change) for source, item in real(*args).items()}
 
-    patch.setattr(calls, "deliver", deliver)
+    patch.setattr(calls, "upload_media", upload_media)
 
 
 def _changed(delivered: Delivered, change: Callable[[bytes], bytes]) -> Delivered:

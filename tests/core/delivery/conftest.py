@@ -10,9 +10,13 @@ import pytest
 
 from qwen_omni.client import make_carrier
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.deliver import FittedMedia, check_media, fit_media, upload_media
 from qwen_omni.delivery.inline import version_of
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Delivered, Message
+from qwen_omni.options import ChatRequest
 from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.standin import OssKey, Standin
 
@@ -45,6 +49,16 @@ def bucket(standin: Standin, **choices) -> OssSettings:
 def settings_for(standin: Standin, cache_dir: Path, **choices) -> Settings:
     fixed = {"retry_wait": 0.0, "read_timeout": 20.0, "cache_dir": cache_dir, "oss": bucket(standin)}
     return Settings.load(api_key=standin.api_key, base_url=standin.base_url, **{**fixed, **choices})
+
+
+def delivered(
+    messages: tuple[Message, ...], profile: Profile, settings: Settings
+) -> tuple[FittedMedia, dict[MediaSource, Delivered]]:
+    """Check, fit and upload the media of a conversation, as a call does."""
+    request = ChatRequest(model=profile.name, messages=messages)
+    check_media(request, profile, settings)
+    fitted = fit_media(request, profile, settings)
+    return fitted, upload_media(fitted, make_carrier(settings), request.model)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni.delivery.body import AsyncRequestBody, RequestBody
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.delivery.body import RequestBody
 from qwen_omni.delivery.inline import version_of
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedContentError
+from qwen_omni.http.connection import AsyncRequestBody
+from qwen_omni.messages import Delivered
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

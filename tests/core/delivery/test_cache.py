@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 from qwen_omni import OssCredentials, OssSettings, Settings
 from qwen_omni.client import make_carrier
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.messages import Delivered
 from qwen_omni.delivery.inline import version_of
 
 endpoint, base_url, secret, folder, film, route, model, most = sys.argv[1:]

@@ -3,8 +3,8 @@
 import pytest
 
 from qwen_omni.delivery.choose import Ways, choose_route
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
+from qwen_omni.messages import Delivered
 
 LIMIT = 10_485_760
 SMALL, LARGE = Delivered(size_bytes=7_000_000), Delivered(size_bytes=8_000_000)

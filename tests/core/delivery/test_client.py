@@ -6,15 +6,16 @@ import io
 import logging
 import pickle
 import re
+import sys
 import threading
 import time
 import traceback
+from collections import Counter
+from types import FrameType
 
 import pytest
 
-from qwen_omni.client import AsyncOmniClient, OmniClient, make_carrier
-from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
+from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.delivery.hints import hint_for
 from qwen_omni.errors import (
     ContentFilterError,
@@ -25,13 +26,13 @@ from qwen_omni.errors import (
     QwenOmniError,
 )
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import VideoPart, user
+from qwen_omni.messages import Delivered, VideoPart, user
 from qwen_omni.options import ChatRequest
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.profiles import profile_for
 from qwen_omni.standin import Fault
 from qwen_omni.standin.truth import make_video
-from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, settings_for
+from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, delivered, operations, settings_for
 
 LINK = "https://93.184.216.34/a.mp4?Signature=s3cr3t&Expires=4000000000"
 
@@ -301,13 +302,11 @@ def test_what_goes_through_a_store_does_not_count_as_inline(standin, tmp_path, c
     asked = (user(*parts, "?"),)
 
     for route in ("oss", "temporary"):
-        carrier = make_carrier(settings_for(standin, tmp_path, delivery=route))
-        sent = deliver(asked, profile, media_root=tmp_path, carrier=carrier)
-        assert [one.route for one in sent.media.values()] == [route, route]
+        _, media = delivered(asked, profile, settings_for(standin, tmp_path, delivery=route))
+        assert [one.route for one in media.values()] == [route, route]
     for route in ("inline", "auto"):
-        carrier = make_carrier(settings_for(standin, tmp_path, delivery=route))
         with pytest.raises(MediaDoesNotFitError, match=r"message 0 part 1.*1 videos inside the request.*'temporary'"):
-            deliver(asked, profile, media_root=tmp_path, carrier=carrier)
+            delivered(asked, profile, settings_for(standin, tmp_path, delivery=route))
 
 
 def test_a_store_that_fails_sends_no_question(standin, tmp_path, clip):
@@ -317,3 +316,23 @@ def test_a_store_that_fails_sends_no_question(standin, tmp_path, clip):
     with OmniClient(settings_for(standin, tmp_path, delivery="temporary")) as client, pytest.raises(DeliveryError):
         client.complete(question(clip))
     assert standin.requests == []
+
+
+def test_a_request_does_each_piece_of_work_once(standin, tmp_path, clip):
+    """A video is looked at, planned, made, priced and encoded once; the bill is reserved in between."""
+    done: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_globals.get("__name__", "").startswith("qwen_omni."):
+            done[frame.f_code.co_qualname] += 1
+
+    with OmniClient(settings_for(standin, tmp_path, delivery="inline")) as client:
+        sys.setprofile(note)
+        try:
+            outgoing = client.deliver(question(clip))
+        finally:
+            sys.setprofile(None)
+        outgoing.done()
+    once = ("encode_messages", "probe", "plan_media", "carry_out", "choose_route", "Surveyor.survey", "Account.open",
+            "RequestBody.__init__", "check_part", "check_ranges", "encode_media")  # fmt: skip
+    assert {name: done[name] for name in once} == {**dict.fromkeys(once, 1), "check_part": 2}  # as planned, as made

@@ -1,4 +1,4 @@
-"""`deliver` checks a whole conversation and says how each piece of media travels."""
+"""Media of a conversation are checked, made to fit, and each takes the way that is open."""
 
 import base64
 import io
@@ -13,8 +13,6 @@ import pytest
 from PIL import Image
 
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.deliver import deliver
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import (
     DeliveryError,
     MediaDoesNotFitError,
@@ -25,8 +23,10 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.probe import probe
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, VideoPart, user
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, Message, VideoPart, user
 from qwen_omni.profiles import profile_for
+from qwen_omni.settings import Settings
+from tests.core.delivery.conftest import delivered
 from tests.core.media import making
 from tests.core.media.watching import listener, opened_by_python, watched
 
@@ -45,8 +45,15 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def run(root: Path, *messages: Message, model=MODEL, **options) -> dict[MediaSource, Delivered]:
-    return deliver(messages, model, media_root=root, **options).media
+def within(root: Path, **choices) -> Settings:
+    """Settings for the service itself: all local media travel inside the request."""
+    fixed = {"base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1", "delivery": "inline"}
+    return Settings.load(api_key="unused", media_root=root, **{**fixed, **choices})
+
+
+def run(root: Path, *messages: Message, model=MODEL, **choices) -> dict[MediaSource, Delivered]:
+    _, media = delivered(messages, model, within(root, **choices))
+    return media
 
 
 def test_each_kind_travels_as_the_service_wants_it(root):
@@ -204,13 +211,13 @@ def test_a_range_and_a_budget_reach_the_request(root):
     (root / "long.mp4").write_bytes(making.video("mp4", "mpeg4", 9))
     part = VideoPart(source=MediaSource.from_path(root / "long.mp4"), start=2, end=6.5, budget="static")
 
-    delivery = deliver((user("look", part, part),), MODEL, media_root=root)
-    sent = delivery.messages[0].parts[1]
+    fitted, media = delivered((user("look", part, part),), MODEL, within(root))
+    sent = fitted.messages[0].parts[1]
 
     assert sent.sampling.fps == 4
-    with delivery.media[sent.source].path.open("rb") as file:
+    with media[sent.source].path.open("rb") as file:
         assert probe(file, label="x").duration == 4.5
-    assert len(delivery.media) == 1
+    assert len(media) == 1
 
 
 def test_a_range_of_a_link_is_refused(root):
@@ -243,11 +250,11 @@ def test_other_addresses_are_sent_without_a_word(root, fragment):
 def test_a_temporary_file_lives_as_long_as_its_delivery(root):
     """What was made for a request is there until the request is forgotten, and gone then."""
     part = VideoPart(source=MediaSource.from_path(root / "clip.mp4"), start=0, end=2.5)
-    delivery = deliver((user(part),), MODEL, media_root=root)
-    (path,) = [made.path for made in delivery.media.values()]
+    media = run(root, user(part))
+    (path,) = [made.path for made in media.values()]
 
     assert path.exists()
-    del delivery
+    del media
     assert not path.exists()
 
 
@@ -282,7 +289,9 @@ def test_private_links_pass_only_where_the_service_is_private(root):
 
     with pytest.raises(DeliveryError, match="cannot be reached"):
         run(root, user(VideoPart(source=private)))
-    assert run(root, user(VideoPart(source=private)), allow_private_urls=True) == {private: Delivered(url=private.url)}
+    assert run(root, user(VideoPart(source=private)), base_url="http://10.0.0.7/compatible-mode/v1") == {
+        private: Delivered(url=private.url)
+    }
 
 
 def test_a_large_file_stays_out_of_memory(root):
@@ -304,7 +313,7 @@ def test_a_large_file_stays_out_of_memory(root):
 
 
 def test_media_libraries_load_on_first_use():
-    """Importing `deliver` loads neither PyAV nor Pillow."""
+    """Importing `delivery.deliver` loads neither PyAV nor Pillow."""
     code = "import sys, qwen_omni.delivery.deliver; sys.exit(bool({'av', 'PIL'} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -336,16 +345,16 @@ def test_frames_are_made_to_fit_like_images(root):
     large, small = (MediaSource.from_bytes(making.picture("JPEG", size)) for size in ((2560, 1440), (320, 180)))
     part = FramesPart(frames=(large, small, large, small))
 
-    fitted = deliver([user(part)], MODEL, media_root=root)
+    fitted, media = delivered((user(part),), MODEL, within(root))
     (sent,) = fitted.messages[0].parts
     sizes = []
     for frame in sent.frames:
-        ready = fitted.media[frame]
+        ready = media[frame]
         with Image.open(io.BytesIO(ready.data) if ready.data else ready.path) as seen:
             sizes.append(seen.size)
 
     assert sizes == [(1280, 720), (320, 180), (1280, 720), (320, 180)]
-    untouched = deliver([user(replace(part, budget="original"))], MODEL, media_root=root)
+    untouched, _ = delivered((user(replace(part, budget="original")),), MODEL, within(root))
     assert untouched.messages[0].parts[0].frames == part.frames
 
 
@@ -353,5 +362,5 @@ def test_frames_are_made_to_fit_like_images(root):
 def test_the_speed_of_sending_is_weighed(root, uplink_mbps, as_it_is):
     """On a quick line a clip goes as it is; on a slow one it is made smaller first."""
     clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 20, size=(640, 480)))
-    sent = deliver([user(VideoPart(source=clip))], MODEL, media_root=root, uplink_mbps=uplink_mbps)
+    sent, _ = delivered((user(VideoPart(source=clip)),), MODEL, within(root, uplink_mbps=uplink_mbps))
     assert (sent.messages[0].parts[0].source == clip) is as_it_is

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from qwen_omni.delivery import digest
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.digest import Digests
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.messages import Delivered
 from tests.core.delivery.conftest import ready
 
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qwen_omni.delivery.links import check_link, expiry_of, is_private_host, video_site
+from qwen_omni.delivery.links import check_link, expiry_of, is_private_host
 from qwen_omni.errors import DeliveryError, UnsupportedMediaError
+from qwen_omni.media.source import video_site
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ import pytest
 from oss2.utils import Crc64
 
 from qwen_omni.delivery.crc import combined
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.oss import OssStore
 from qwen_omni.errors import ConfigurationError, DeliveryError, StoreUnavailableError, UnreadableMediaError
+from qwen_omni.messages import Delivered
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.retry import RetryPolicy
 from tests.core.delivery.conftest import BUCKET, MODEL, bucket, credentials, operations, sha256

@@ -6,7 +6,6 @@ import time
 import pytest
 
 from qwen_omni.delivery.carry import Carrier
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.temporary import Pace, Policy, ask_policy, parse_policy, post_file
 from qwen_omni.errors import (
     AuthenticationError,
@@ -18,6 +17,7 @@ from qwen_omni.errors import (
     UnreadableMediaError,
 )
 from qwen_omni.flow import Done, Reply, Request, Sleep, advance
+from qwen_omni.messages import Delivered
 from qwen_omni.settings import Settings
 from qwen_omni.standin.temporary import BUCKET
 from qwen_omni.wire.transcription import submit_url, task_url

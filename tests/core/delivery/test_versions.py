@@ -8,13 +8,14 @@ from langchain_core.messages import HumanMessage
 
 from langchain_qwen_omni._references import digested
 from qwen_omni import ChatRequest, MediaSource, OmniClient, VideoPart, prepare, user
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.digest import Digests
 from qwen_omni.delivery.inline import read_blocks, version_of
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.kept import keep, kept_path
 from qwen_omni.media.reopen import first_opening
 from qwen_omni.media.source import FileVersion
+from qwen_omni.messages import Delivered
+from qwen_omni.settings import kept_folder
 from qwen_omni.standin.truth import make_video
 
 
@@ -94,11 +95,11 @@ def test_a_cache_of_answers_sees_another_question(film, tmp_path):
 def test_kept_media_that_was_changed_in_place_is_written_again(film):
     """A reference names bytes by their digest, so these are what it leads to."""
     data = film.read_bytes()
-    reference = keep(data)
-    rewritten(kept_path(reference))
-    assert kept_path(reference).read_bytes() != data
-    assert keep(data) == reference
-    assert kept_path(reference).read_bytes() == data
+    reference = keep(data, kept_folder())
+    rewritten(kept_path(reference, kept_folder()))
+    assert kept_path(reference, kept_folder()).read_bytes() != data
+    assert keep(data, kept_folder()) == reference
+    assert kept_path(reference, kept_folder()).read_bytes() == data
 
 
 def test_a_prepared_file_of_ours_is_not_another_one(film):

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, OssSettings, Settings, errors, user
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.oss import OssStore
 from qwen_omni.delivery.temporary import Pace, Policy, ask_policy, post_file
 from qwen_omni.flow import Flow
 from qwen_omni.http.flows import arun, run
+from qwen_omni.messages import Delivered
 from qwen_omni.profiles.transcription import transcriber
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.transcription.flow import Desk, look, submit

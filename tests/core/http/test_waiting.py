@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Settings, errors, user
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.delivery.oss import OssStore
 from qwen_omni.delivery.oss_errors import Refused, parse_xml, to_delivery_error
 from qwen_omni.delivery.temporary import Policy, post_file
 from qwen_omni.http.flows import run
+from qwen_omni.messages import Delivered
 from qwen_omni.oss_settings import OssSettings
 from qwen_omni.retry import RetryPolicy
 from qwen_omni.standin import Standin

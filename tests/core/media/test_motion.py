@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
 from qwen_omni.media.motion import is_lively
+from qwen_omni.media.source import as_source
 from qwen_omni.media.watch import Watch
 from qwen_omni.standin import truth
 

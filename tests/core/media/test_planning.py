@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
-from qwen_omni.media.budget import MediaBudget, budget_named
+from qwen_omni.media.budget import MediaBudget, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
-from qwen_omni.messages import Sampling
 from qwen_omni.profiles import profile_for
 from qwen_omni.tokens import image_pixels, image_size, image_tokens
 

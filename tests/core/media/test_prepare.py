@@ -25,11 +25,12 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.look import Choices, as_source, look_at, plan_for
+from qwen_omni.media.look import Choices, look_at, plan_for
 from qwen_omni.media.prepare import aprepare, asplit, prepare, split
 from qwen_omni.media.scratch import scratch
 from qwen_omni.media.segments import plan_segments
 from qwen_omni.media.sharing import segments_apart, threads_for
+from qwen_omni.media.source import as_source
 from qwen_omni.media.transcode import _stretches
 from qwen_omni.media.transcode_picture import read_pictures
 from qwen_omni.media.watch import Watch

@@ -6,8 +6,9 @@ import av
 import pytest
 
 from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
 from qwen_omni.media.resets import length_bytes_of, resets
+from qwen_omni.media.source import as_source
 from qwen_omni.media.transcode_picture import Stretch, read_pictures
 from qwen_omni.media.watch import Watch
 from qwen_omni.standin import truth

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.look import as_source, look_at
+from qwen_omni.media.look import look_at
 from qwen_omni.media.prepare import prepare, split
+from qwen_omni.media.source import as_source
 from qwen_omni.media.timeline import _Walker
 from qwen_omni.standin.perceive import Memory
 from qwen_omni.standin.truth import Encoding, make_video

@@ -2,13 +2,13 @@
 
 import pytest
 
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
     ImagePart,
     Part,
-    Sampling,
     TextPart,
     ThinkingPart,
     ToolCallPart,

@@ -19,13 +19,13 @@ from qwen_omni import (
     prepare,
     user,
 )
-from qwen_omni.delivery.deliver import deliver
+from qwen_omni.delivery.deliver import fit_media
 from qwen_omni.errors import MediaOutsideRootError, UnreadableMediaError
 from qwen_omni.oss_settings import OssCredentials, OssSettings
 from qwen_omni.profiles import ExchangeRate, Prices, profile_for
 from qwen_omni.settings import Settings
 from qwen_omni.spend.costs import TokenCounts
-from qwen_omni.spend.estimating import estimate_delivery
+from qwen_omni.spend.estimating import estimate_fitted
 from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.standin.truth import make_audio, make_image, make_video
 from tests.core.media import making
@@ -227,21 +227,18 @@ def test_frames_are_planned_as_they_are_sent(settings):
     part = FramesPart(frames=frames, sampling=Sampling(fps=1), budget=small)
     request = ChatRequest(model=FLASH, messages=(user(part, "What?"),), options=OFF)
     made = estimate(request, settings=settings)
-    told = []
-    sent = deliver(
-        request.messages, profile_for(FLASH), media_root=settings.media_root,
-        approve=lambda ready: told.append(estimate_delivery(request, ready, settings)),
-    )  # fmt: skip
+    fitted = fit_media(request, profile_for(FLASH), settings)
+    exact = estimate_fitted(request, fitted, settings)
     with OmniClient(settings) as client:
         billed = client.complete(request).usage.input_details["video"]
 
     original = sum(len(frame.data) for frame in frames)
-    carried = sum(one.encoded_bytes for one in sent.media.values())
-    assert made.tokens.video == told[0].tokens.video == billed < made.as_is.video
-    assert told[0].upload_bytes == carried < original
-    assert (made.exact, told[0].exact) == (False, True)
+    carried = sum(one.ready.encoded_bytes for one in fitted.media.values())
+    assert made.tokens.video == exact.tokens.video == billed < made.as_is.video
+    assert exact.upload_bytes == carried < original
+    assert (made.exact, exact.exact) == (False, True)
     assert made.upload_bytes < original
-    assert made.media[0].original_bytes == told[0].media[0].original_bytes == original
+    assert made.media[0].original_bytes == exact.media[0].original_bytes == original
     assert made.media[0].doing == "6 of them made to fit"
     kept = estimate(user(replace(part, budget="original")), settings=settings)
     assert (kept.media[0].doing, kept.media[0].size_bytes, kept.exact) == ("sent as they are", original, True)

@@ -6,11 +6,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from qwen_omni.media.budget import PRESETS, budget_named
+from qwen_omni.media.budget import PRESETS, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan import Wish
 from qwen_omni.media.planning import plan_media
-from qwen_omni.messages import Sampling
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.models import OMNI
 from qwen_omni.spend.costs import TokenCounts, cost_of

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.media.budget import MediaBudget
+from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Sampling, TextPart, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, VideoPart
 from qwen_omni.video.heeded import heeded_media
 
 FILE = MediaSource.from_path("a.mp4")

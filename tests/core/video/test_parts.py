@@ -8,8 +8,10 @@ from hypothesis import given, settings, strategies as st
 from qwen_omni.captions.parse import parse_caption
 from qwen_omni.captions.schema import read_schema
 from qwen_omni.errors import CaptionSyntaxError
+from qwen_omni.tools.moments import Moment, merged
 from qwen_omni.video.limiter import Limiter
 from qwen_omni.video.notes import SegmentAnswer, SegmentNotes, TimedNote, to_notes
+from qwen_omni.video.passages import Passages
 from qwen_omni.video.prompts import system_text, words_for
 from qwen_omni.video.seams import says_the_same, to_timeline
 from qwen_omni.video.tree import group
@@ -193,3 +195,23 @@ def test_prompts_are_in_the_users_language_where_there_are_some(language, sign):
     text = system_text(read_schema(SegmentAnswer), language=language)
     assert "json" in text.lower()
     assert language is None or language in text or language == "zh"
+
+
+OVERLAPS = [  # two stretches of time with what they tell; whether they are one in neighbouring segments, and in one
+    ((8, 10, "A dog runs by."), (9, 12, "a dog runs by"), True, True),
+    ((8, 10, "A dog runs by."), (10.8, 12, "a dog runs by"), True, False),  # near at a seam; apart where nothing is cut
+    ((8, 10, "Bus no. 3 stops."), (9, 12, "Bus no. 4 stops."), False, False),
+    ((8, 10, "A dog runs by."), (11.2, 12, "A dog runs by."), False, False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "at_a_seam", "in_one"), OVERLAPS)
+def test_one_rule_tells_what_was_told_twice(one, other, at_a_seam, in_one):
+    """The timeline of a video, passages for an index and moments that were found ask the same rule."""
+    notes = [told(0, 0, 10, one), told(1, 9, 19, other)]
+    passages = Passages("a.mp4", "captions")
+    moments = [Moment(start=start, end=end, what=text) for start, end, text in (one, other)]
+
+    assert len(to_timeline(notes).events) == 2 - at_a_seam
+    assert sum(1 for note in notes for _ in passages.of(note)) == 2 - at_a_seam
+    assert len(merged(moments)) == 2 - in_one

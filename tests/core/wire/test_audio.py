@@ -8,7 +8,8 @@ import wave
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni.wire.audio import PcmDecoder, to_wav
+from qwen_omni.responses import to_wav
+from qwen_omni.wire.audio import PcmDecoder
 
 
 def decode(*pieces: str) -> bytes:

@@ -24,9 +24,10 @@ from qwen_omni import (
     user,
 )
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.delivered import Delivered
-from qwen_omni.wire.request import encode_headers, encode_request, notices
+from qwen_omni.messages import Delivered
+from qwen_omni.wire.request import encode_headers, notices
 from tests.conversations import CONVERSATIONS, WEATHER, Row, at
+from tests.core.wire.encoding import encode_request
 
 FORMATS = {"mp3": "mp3", "wav": "wav"}
 

@@ -16,7 +16,7 @@ from qwen_omni.responses import (
     UsageDelta,
     collect,
 )
-from qwen_omni.wire.stream import StreamState, to_usage
+from qwen_omni.wire.stream import StreamState, parse_usage
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}}
 
@@ -304,7 +304,7 @@ def test_an_error_inside_a_200_is_an_error(data, kind, status):
 
 def test_unknown_details_are_kept():
     """Details may be missing, empty, or have names nobody has seen (B5)."""
-    usage = to_usage(
+    usage = parse_usage(
         {
             "prompt_tokens": 5,
             "completion_tokens": 3,
@@ -313,7 +313,7 @@ def test_unknown_details_are_kept():
         }
     )
     assert (usage.total_tokens, dict(usage.input_details)) == (8, {"video": 4, "text": 1, "new": 9})
-    assert to_usage({"prompt_tokens": None, "prompt_tokens_details": None}).total_tokens == 0
+    assert parse_usage({"prompt_tokens": None, "prompt_tokens_details": None}) is None
 
 
 def test_thinking_comes_before_text():

@@ -8,9 +8,9 @@ from qwen_omni import errors
 from qwen_omni.messages import Message, TextPart, ToolCallPart, ToolResultPart, user
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Response, ToolCall, ToolCallDelta
-from qwen_omni.turns import MALFORMED_ARGUMENTS
 from qwen_omni.wire.request import encode_messages
 from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.tools import MALFORMED_ARGUMENTS
 from tests.core.quirks.frames import CALLED, ROLE, USAGE, chunk, events
 
 
@@ -161,7 +161,7 @@ def test_brackets_inside_strings_are_no_nesting():
 
 
 def sent(*messages: Message) -> list[dict]:
-    return encode_messages(messages, profile_for("qwen3.8-omni-flash"), lambda _: None)  # type: ignore[arg-type]
+    return encode_messages(messages, profile_for("qwen3.8-omni-flash"))
 
 
 def called(arguments: str, call_id: str = "c1", name: str = "look") -> Message:

@@ -8,17 +8,18 @@ import wave
 import pytest
 
 from qwen_omni.delivery.body import RequestBody
-from qwen_omni.delivery.delivered import Delivered
 from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Sampling, VideoPart, user
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import AudioDelta, TextDelta
 from qwen_omni.settings import Settings, dialect_of
-from qwen_omni.wire.request import encode_request, notices
+from qwen_omni.wire.request import notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
+from tests.core.wire.encoding import encode_request
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
 MODEL = "qwen3-omni-flash"
