@@ -82,8 +82,10 @@ def probe(
     begins_as = None if signature is None else signature.container
     try:
         return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track)
-    except UnreadableMediaError as error:
-        if signature is None and not isinstance(error, BrokenPromiseError):
+    except BrokenPromiseError as error:
+        raise UnreadableMediaError(str(error)) from None
+    except UnreadableMediaError:
+        if signature is None:
             raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None
         raise
 

@@ -63,6 +63,8 @@ _MEDIA_TYPES = {
 _INDEXED = frozenset({
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au", "mxf",
 })  # fmt: skip
+_COARSE = frozenset({"asf", "mpc", "mpc8"})  # whose packets and headers tell the length of audio to a second or so
+_SHORT = Fraction(600)  # seconds; of a longer recording a second is no matter, and to decode it takes long
 _UNSIGNED = "matroska,webm"  # FFmpeg reads no times below zero there
 _PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
 _PROMISE = Fraction(1, 2)  # seconds that may be missing of them
@@ -152,6 +154,8 @@ def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
     """Whether only decoding tells how long a recording is: its packets' times do not, or its last one is not full."""
     if format_name == "caf":
         return not str(facts["audio_codec"]).startswith("pcm_")
+    if format_name in _COARSE and facts["kind"] == "audio":
+        return facts["duration"] is not None and facts["duration"] < _SHORT
     return format_name in UNTIMED and facts.get("sound_changes") is not None
 
 
@@ -160,7 +164,7 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
     duration = facts["duration"]
     if format_name == "mp3":
         return not ends_as_told(file, size_bytes)
-    if format_name not in _INDEXED or duration is None:
+    if duration is None or (format_name not in _INDEXED and not (format_name == "asf" and facts["kind"] == "audio")):
         return True
     if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file tells where it ends
         return True
