@@ -22,10 +22,10 @@ from pathlib import Path
 
 import qwen_omni.client
 from qwen_omni import OmniClient, Settings, VideoCaption
-from qwen_omni.calls import Outgoing
-from qwen_omni.captions.run import DEFAULT_OPTIONS, plan_caption
+from qwen_omni.request.prepared_request import Outgoing
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import Encoding, make_video
+from qwen_omni.standin.marked_media import Encoding, make_video
+from qwen_omni.structured.caption import DEFAULT_OPTIONS, plan_caption
 
 REPEATS = 5
 USUAL = Encoding(options=(("preset", "medium"), ("crf", "23")))  # what x264 does when nobody says otherwise

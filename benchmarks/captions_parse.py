@@ -11,8 +11,8 @@ import time
 
 import jiter
 
-from qwen_omni.captions.parse import CaptionStream, parse_caption
-from qwen_omni.captions.schema import read_schema
+from qwen_omni.structured.parse import CaptionStream, parse_caption
+from qwen_omni.structured.schema import read_schema
 
 SCHEMA = read_schema({"type": "object", "properties": {"items": {"type": "array"}, "text": {}}})
 DELTA = 4  # characters, about one token

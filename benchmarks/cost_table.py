@@ -14,12 +14,12 @@ from fractions import Fraction
 from qwen_omni.errors import MediaDoesNotFitError
 from qwen_omni.media.budget import PRESETS, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Wish
-from qwen_omni.media.planning import plan_media
-from qwen_omni.media.segments import plan_segments
+from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.segments import plan_segments
+from qwen_omni.pricing.costs import TokenCounts, pricing_for
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
-from qwen_omni.spend.costs import TokenCounts, pricing_for
-from qwen_omni.spend.outcome import Asked, media_tokens, outcome_of, within
+from qwen_omni.request.media_estimate import Asked, media_tokens, outcome_of, within
 
 SEGMENT, OVERLAP = Fraction(90), Fraction(2)
 DETAILS = {"low": 0.5, "medium": 1.0, "high": 2.0}

@@ -39,16 +39,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from qwen_omni.media.segments import Segment
+from qwen_omni.media.plan.segments import Segment
 from qwen_omni.responses import Usage
-from qwen_omni.video import threads
+from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.video.checkpoint import Checkpoint
-from qwen_omni.video.joining import Joined, notes_text
-from qwen_omni.video.joins import Joins
-from qwen_omni.video.limiter import Limiter
-from qwen_omni.video.machine import Machine
-from qwen_omni.video.notes import SegmentNotes
-from qwen_omni.video.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
+from qwen_omni.video.engine import drivers
+from qwen_omni.video.engine.machine import Machine
+from qwen_omni.video.engine.reduce import Joins
+from qwen_omni.video.engine.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
+from qwen_omni.video.schemas import Joined, SegmentNotes, notes_text
 
 UPLINK = 20e6 / 8  # bytes a second
 FIRST_TOKEN, TOKENS_PER_SECOND = 1.5, 60
@@ -187,7 +186,7 @@ def pipelined(case, count, concurrency, speed):
         )
         worker = Worker(case, count, speed, checkpoint)
         began = time.monotonic()
-        for _ in threads.drive(machine, worker, None, None, speed=speed):
+        for _ in drivers.drive_run(machine, worker, None, None, speed=speed):
             pass
         seconds = (time.monotonic() - began) * speed
     assert len(machine.answers) == count

@@ -30,13 +30,13 @@ from PIL import Image
 from qwen_omni.client import OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import draw_codes, make_frames
-from qwen_omni.video.asking import NotesTask
-from qwen_omni.video.footage import Footage
+from qwen_omni.standin.marked_media import draw_codes, make_frames
+from qwen_omni.video.engine.run import over_source
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.runs import over_source
-from qwen_omni.video.summarizing import stream_summary
-from qwen_omni.video.summary import VideoSummary
+from qwen_omni.video.results import VideoSummary
+from qwen_omni.video.source_video import Footage
+from qwen_omni.video.summarize import stream_summary
+from qwen_omni.video.tasks import NotesTask
 
 SECONDS, FPS, SIZE, CODE = 600, 2, (480, 270), (176, 176)
 TOKENS, TRIED = 300, 2

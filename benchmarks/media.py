@@ -49,7 +49,7 @@ else:
 """
 PROBE = """
 import sys, time
-from qwen_omni.media.look import look_at
+from qwen_omni.media.inspect import look_at
 from qwen_omni.media.source import as_source
 look_at(as_source(sys.argv[1]))
 begin = time.perf_counter()
@@ -61,18 +61,18 @@ print((time.perf_counter() - begin) / 9)
 
 LENGTH = """
 import sys
-from qwen_omni.media.look import look_at
+from qwen_omni.media.inspect import look_at
 from qwen_omni.media.source import as_source
 print(float(look_at(as_source(sys.argv[1])).info.duration))
 """
 KEPT = """
 import hashlib, sys
 from fractions import Fraction
-from qwen_omni.media.containers import open_for_work, picture_stream
-from qwen_omni.media.look import look_at
+from qwen_omni.media.probe.container import open_for_work, picture_stream
+from qwen_omni.media.inspect import look_at
 from qwen_omni.media.source import as_source
-from qwen_omni.media.transcode_picture import Stretch, read_pictures
-from qwen_omni.media.watch import Watch
+from qwen_omni.media.encode.frames import Stretch, read_pictures
+from qwen_omni.media.files.deadline import Watch
 
 def digest(frame):
     return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).digest()

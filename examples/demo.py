@@ -14,10 +14,10 @@ from pathlib import Path
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from qwen_omni import Progress, VideoSummary
-from qwen_omni.cli.display import show_note, steps_bar
+from qwen_omni.cli.output import show_note, steps_bar
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
-from qwen_omni.video.writers import bill_texts
+from qwen_omni.standin.marked_media import TruthMedia, make_video
+from qwen_omni.video.export.markdown import bill_texts
 
 FOLDER = Path("demo-output")
 SHOWN_CHAPTERS = 8

@@ -1,7 +1,7 @@
 """Messages that hold media → messages that name them, and messages as the key of a cache. No message is changed.
 
 `to_reference` keeps the bytes on this machine and puts their digest in their place, wherever a block may hold
-them; `_parts` reads it back. `digested` is for LangChain's cache, whose key is the text of the messages.
+them; `_convert_input` reads it back. `digested` is for LangChain's cache, whose key is the text of the messages.
 """
 
 import functools
@@ -15,8 +15,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.errors import MediaError
-from qwen_omni.media.kept import PREFIX, keep
-from qwen_omni.media.local import open_local, resolve_local
+from qwen_omni.media.files.safe_open import open_local, resolve_local
+from qwen_omni.media.files.store import PREFIX, keep
 from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.settings import kept_folder
 

@@ -17,18 +17,17 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableBinding
 
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._structured import StructuredChain
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from langchain_qwen_omni.output_parsers import CaptionOutputParser, Schema
-from qwen_omni.ask import kind_of, look
-from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.prompt import TASK, TIMED_TASK, instructions
-from qwen_omni.captions.schema import CaptionSchema
-from qwen_omni.captions.timed import TimedCaptions
+from langchain_qwen_omni.output_parsers import CaptionOutputParser, Schema, StructuredChain
 from qwen_omni.media.source import as_source
 from qwen_omni.options import Effort
 from qwen_omni.profiles import profile_for
+from qwen_omni.request.question import kind_of, look
 from qwen_omni.structured.ask import json_mode
+from qwen_omni.structured.models import VideoCaption
+from qwen_omni.structured.prompt import TASK, TIMED_TASK, instructions
+from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.timed import TimedCaptions
 
 CaptionInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]
 

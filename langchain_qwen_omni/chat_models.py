@@ -1,38 +1,366 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds the entry points. The fields are in `qwen_omni.model_fields`, what LangChain asks about them in
-`_fields`; what a call asks for is decided in
-`qwen_omni.call_plan`, how it is put to a client in `qwen_omni.insisting`; messages are read in `_messages` and
-`_parts`, answers are written in `_responses` and `_events`, and `qwen_omni.connections` keeps the connections.
+This module holds what LangChain calls: invoking, streaming, profile, token counts, dumping and caching. Fields are in
+`qwen_omni.integrations.model_fields`; what a call means is decided in `qwen_omni.integrations.request_builder` and how
+it is sent in `qwen_omni.integrations.required_tool_call`. Messages are read in `_convert_input`, answers written in
+`_convert_output`.
+
+LangChain makes the key of a cached answer from the whole text of the messages: a base64 video would stand in the key,
+and a video given by path would be known by its name alone. Here the cache sees light copies of the messages
+(`_references`), and the call is made with the caller's own.
 """
-# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+import copy
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args, get_type_hints
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.callbacks import (
+    AsyncCallbackHandler,
+    AsyncCallbackManagerForLLMRun,
+    BaseCallbackHandler,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import RunnableBinding
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.tracers.base import BaseTracer
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 
-from langchain_qwen_omni._caching import Cached
-from langchain_qwen_omni._calls import BoundModel, plan_tools
+from langchain_qwen_omni._convert_input import to_messages
+from langchain_qwen_omni._convert_output import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._responses import ChunkBuilder, to_message
-from langchain_qwen_omni._telling import atold, listens, told
-from qwen_omni import insisting
-from qwen_omni.call_plan import Plan, without_pickled_secrets
-from qwen_omni.responses import Response, acollect, collect
+from qwen_omni.integrations import request_builder, required_tool_call
+from qwen_omni.integrations.model_fields import ModelFields
+from qwen_omni.integrations.request_builder import (
+    SECRET_NAMES,
+    Calling,
+    Plan,
+    count_call,
+    count_text,
+    estimate_plan,
+    without_pickled_secrets,
+)
+from qwen_omni.options import Effort
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.responses import Delta, Response, TextDelta, acollect, collect
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
-    from langchain_qwen_omni._events import EventBuilder
-    from langchain_qwen_omni._structured import Method, Schema
+    from langchain_qwen_omni._convert_output import EventBuilder
+    from langchain_qwen_omni.output_parsers import Method, Schema
+    from qwen_omni.request.estimate import Estimate
+
+
+def to_model_profile(profile: Profile) -> ModelProfile:
+    """Tell what a model can do in LangChain's words, as far as the installed version has words for it."""
+    reasons = profile.thinking != "none"
+    facts: dict[str, Any] = {
+        "name": profile.name,
+        "max_input_tokens": profile.max_input,
+        "max_output_tokens": profile.max_output,
+        "text_inputs": "text" in profile.inputs,
+        "image_inputs": "image" in profile.inputs,
+        "image_url_inputs": "image" in profile.inputs,
+        "audio_inputs": "audio" in profile.inputs,
+        "video_inputs": "video" in profile.inputs,
+        "pdf_inputs": False,
+        "image_tool_message": "image" in profile.inputs,  # sent behind the tool's result, see `_convert_input`
+        "pdf_tool_message": False,
+        "text_outputs": True,
+        "image_outputs": False,
+        "video_outputs": False,
+        "audio_outputs": profile.speaks,
+        "reasoning_output": reasons,
+        "tool_calling": profile.tools,
+        "tool_choice": profile.tools,
+        "tool_call_streaming": profile.tools,
+        "structured_output": profile.json_schema,
+        "temperature": True,
+        "attachment": profile.inputs != frozenset({"text"}),
+    }
+    if profile.thinking == "effort":
+        facts["reasoning_effort_levels"] = list(get_args(Effort))
+        facts["reasoning_effort_default"] = "xhigh"
+    known = get_type_hints(ModelProfile)
+    return cast("ModelProfile", {name: fact for name, fact in facts.items() if name in known})
+
+
+def listens(handlers: list[BaseCallbackHandler]) -> bool:
+    """Tell whether a handler wants words as they come. Tracers see the whole answer at its end."""
+    silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
+    return any(
+        type(handler).on_llm_new_token not in silent and not isinstance(handler, BaseTracer) for handler in handlers
+    )
+
+
+def told(deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun | None) -> Generator[Delta, None, None]:
+    """Pass deltas on, and tell their words to handlers that listen."""
+    tell = run_manager is not None and listens(run_manager.handlers)
+    for delta in deltas:
+        if tell and run_manager is not None and isinstance(delta, TextDelta):
+            run_manager.on_llm_new_token(delta.text)
+        yield delta
+
+
+async def atold(
+    stream: AsyncGenerator[Delta, None], run_manager: AsyncCallbackManagerForLLMRun | None
+) -> AsyncGenerator[Delta, None]:
+    """Pass deltas on, and tell their words to handlers that listen."""
+    tell = run_manager is not None and listens(run_manager.handlers)
+    async with contextlib.aclosing(stream) as deltas:
+        async for delta in deltas:
+            if tell and run_manager is not None and isinstance(delta, TextDelta):
+                await run_manager.on_llm_new_token(delta.text)
+            yield delta
+
+
+# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
+
+
+# Passed along by LangChain itself, or about streaming, which every request does whatever they say.
+_WITHOUT_EFFECT = frozenset(
+    {"stream", "streaming", "stream_usage", "disable_streaming", "ls_structured_output_format",
+     "structured_output_format"}
+)  # fmt: skip
+
+
+def plan_call(
+    fields: Mapping[str, Any], messages: Sequence[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
+) -> Plan:
+    """Decide one call.
+
+    Args:
+        fields: the model's own settings, `None` where nothing was chosen.
+        messages: the conversation.
+        stop: LangChain's own argument; wins over the field.
+        options: what was passed to this call; each wins over the field of its name.
+
+    Raises:
+        ConfigurationError: an option that does not exist, or has a wrong value.
+        UnsupportedContentError: a message that cannot be sent.
+    """
+    chosen = {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
+    if stop is not None:
+        chosen["stop"] = stop
+    if chosen.get("tools"):
+        chosen["tools"] = _defined(chosen["tools"])
+    return request_builder.plan_call(fields, to_messages(messages), chosen, who="ChatQwenOmni")
+
+
+def plan_tools(tools: Sequence[object], choice: object) -> Calling:
+    """Decide what to say about tools in any of LangChain's spellings; raises `ConfigurationError`."""
+    return request_builder.plan_tools(_defined(tools), choice)
+
+
+def _defined(tools: Sequence[object]) -> list[dict[str, Any]]:
+    return [convert_to_openai_tool(tool) for tool in tools]  # type: ignore[arg-type]
+
+
+T = TypeVar("T")
+_OF_ANSWER_FORM = frozenset(
+    {"tools", "tool_choice", "parallel_tool_calls", "response_format", "ls_structured_output_format"}
+)  # what a schema replaces
+
+
+class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
+    """A chat model with options of its calls, whichever order they are bound in.
+
+    LangChain's own binding hands `bind_tools` and `with_structured_output` to the model alone, without what was bound
+    before, and keeps what is bound later as it came: a key would be lost there, and be pickled here.
+    """
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Serialise as LangChain's class."""
+        return [*cls.get_lc_namespace(), "RunnableBinding"]
+
+    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind further options; a key and headers are left out of reprs and pickles."""
+        return super().bind(**without_pickled_secrets(kwargs))
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Give the model tools; what was bound before stays bound."""
+        return self._configured(self._model.bind_tools(tools, **{**self.kwargs, **kwargs}))
+
+    def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
+        """Make a runnable that answers with objects of a schema; what was bound before stays bound."""
+        kept = {name: value for name, value in self.kwargs.items() if name not in _OF_ANSWER_FORM}
+        return self._configured(self._model.with_structured_output(schema, **{**kept, **kwargs}))
+
+    @property
+    def _model(self) -> BaseChatModel:
+        return cast("BaseChatModel", self.bound)
+
+    def _configured(self, made: Runnable[LanguageModelInput, T]) -> Runnable[LanguageModelInput, T]:
+        return made.with_config(self.config) if self.config else made
+
+
+# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
+
+
+# What may be given to one call and may hold a secret, or is a live object: never told to traces or caches.
+_UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
+
+
+class ChatFields(ModelFields, BaseChatModel):
+    """The fields of `ChatQwenOmni`, and what they say about the model."""
+
+    api_key: SecretStr | None = None  # LangChain's dump writes the variable's name in its place
+    """Key of the service; `None` takes it from the environment when it is needed."""
+    streaming: bool | None = None
+    """Read by LangChain alone: whether `invoke` tells handlers the answer chunk by chunk."""
+
+    # Built where it is used: only `ChatQwenOmni` is ever made, and building a class costs much of an import.
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
+
+    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
+        return plan_call(self._chosen(), messages, stop, options)
+
+    # --- Counting ---
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Give one made-up number per estimated token: there is no tokenizer here, only its approximate count."""
+        return list(range(count_text(text, self.model)))
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else nearly."""
+        return count_text(text, self.model)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None" = None,
+    ) -> int:
+        """Estimate the tokens of a conversation. Opens and downloads no media, and never counts it as text.
+
+        Raises:
+            UnsupportedContentError: a message that could not be sent either.
+        """
+        with as_langchain_errors():
+            return count_call(to_messages(messages), plan_tools(tools or (), None).tools, self.model)
+
+    def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
+        """Tell what a call of these messages and options will use and cost; sends nothing. See `qwen_omni.estimate`.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+        """
+        with as_langchain_errors():
+            plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
+            return estimate_plan(plan, answer_tokens)
+
+    # --- What LangChain asks about the model ---
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return to_model_profile(profile_for(self.model))
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        own = [self.stop] if isinstance(self.stop, str) else self.stop
+        params = super()._get_ls_params(stop=stop or own, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **_told(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        told, headers = _told(kwargs), kwargs.get("extra_headers")
+        if headers:  # they may change the answer, so they are part of the key: by their digest
+            same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
+            told["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
+        return super()._get_llm_string(stop=stop, **told)
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-qwen-omni"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return self._shown()
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Which field is a secret, and the variable it is read from."""
+        return {"api_key": "DASHSCOPE_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell that `dumpd` and `load` work."""
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Give the module that `load` finds the class in."""
+        return ["langchain_qwen_omni", "chat_models"]
+
+
+def _told(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _UNTOLD}
+
+
+# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
+
+
+class Cached(ChatFields):
+    """A chat model whose answers are cached under digests."""
+
+    _asked: list[BaseMessage] | None = PrivateAttr(default=None)
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if not self._caches():
+            return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
+        keyed, light = self._keyed(messages, kwargs)
+        return super(Cached, keyed)._generate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if not self._caches():
+            return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
+        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # it reads whole files
+        return await super(Cached, keyed)._agenerate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
+
+    def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
+        # LangChain marks a hit in the very object that the first caller was given, who may still be counting.
+        return super()._convert_cached_generations([copy.copy(one) for one in cache_val])
+
+    def _caches(self) -> bool:
+        return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)
+
+    def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
+        """Give a copy of the model for this one call, which knows what is really asked, and what the key is made of."""
+        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (for those alone who keep a cache)
+
+        root = options.get("media_root") or self.media_root
+        keyed = self.model_copy()  # with the same connections
+        keyed._asked = messages  # noqa: SLF001  (of its own kind)
+        return keyed, digested(messages, Path(root) if root else Path())
+
+    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
+        return super()._plan(messages if self._asked is None else self._asked, stop, options)
+
+
+# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 
 class ChatQwenOmni(Cached):
@@ -76,8 +404,8 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.sync(plan.connection)
             if run_manager is None or not listens(run_manager.handlers):
-                return _result(insisting.complete(client, plan), plan)
-            return _result(collect(told(insisting.stream(client, plan), run_manager)), plan)
+                return _result(required_tool_call.complete(client, plan), plan)
+            return _result(collect(told(required_tool_call.stream(client, plan), run_manager)), plan)
 
     async def _agenerate(
         self,
@@ -90,8 +418,8 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.asynchronous(plan.connection)
             if run_manager is None or not listens(run_manager.handlers):
-                return _result(await insisting.acomplete(client, plan), plan)
-            return _result(await acollect(atold(insisting.astream(client, plan), run_manager)), plan)
+                return _result(await required_tool_call.acomplete(client, plan), plan)
+            return _result(await acollect(atold(required_tool_call.astream(client, plan), run_manager)), plan)
 
     def _stream(
         self,
@@ -103,7 +431,7 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            for delta in insisting.stream(self._clients.sync(plan.connection), plan):
+            for delta in required_tool_call.stream(self._clients.sync(plan.connection), plan):
                 chunk = chunks.take(delta)
                 if chunk is not None:
                     if run_manager is not None:
@@ -122,7 +450,7 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
             client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(insisting.astream(client, plan)) as deltas:
+            async with contextlib.aclosing(required_tool_call.astream(client, plan)) as deltas:
                 async for delta in deltas:
                     chunk = chunks.take(delta)
                     if chunk is not None:
@@ -142,7 +470,7 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
-            for delta in told(insisting.stream(self._clients.sync(plan.connection), plan), run_manager):
+            for delta in told(required_tool_call.stream(self._clients.sync(plan.connection), plan), run_manager):
                 yield from events.take(delta)
             yield from events.last(plan.notes)
 
@@ -158,7 +486,7 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
             client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(atold(insisting.astream(client, plan), run_manager)) as deltas:
+            async with contextlib.aclosing(atold(required_tool_call.astream(client, plan), run_manager)) as deltas:
                 async for delta in deltas:
                     for event in events.take(delta):
                         yield event
@@ -248,16 +576,16 @@ class ChatQwenOmni(Cached):
         Raises:
             ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
         """
-        from langchain_qwen_omni import _structured  # noqa: PLC0415  (brings the parsers)
+        from langchain_qwen_omni import output_parsers  # noqa: PLC0415  (brings the parsers)
 
         with as_langchain_errors():
-            structure = _structured.plan_structure(schema, method, strict=strict)
+            structure = output_parsers.plan_structure(schema, method, strict=strict)
         parser = structure.parser.model_copy(update={"allow_truncated": allow_truncated})
         llm = self.bind(**structure.options, **kwargs)
         return (
-            _structured.with_raw(llm, parser)
+            output_parsers.with_raw(llm, parser)
             if include_raw
-            else _structured.StructuredChain(llm, parser, repair=repair)
+            else output_parsers.StructuredChain(llm, parser, repair=repair)
         )
 
 
@@ -269,7 +597,7 @@ def _result(response: Response, plan: Plan) -> ChatResult:
 def _event_builder(
     plan: Plan, run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 ) -> "EventBuilder":
-    from langchain_qwen_omni._events import EventBuilder  # noqa: PLC0415  (for those alone who stream events)
+    from langchain_qwen_omni._convert_output import EventBuilder  # noqa: PLC0415  (for those alone who stream events)
 
     return EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
 

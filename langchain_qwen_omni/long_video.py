@@ -1,34 +1,120 @@
 """`LongVideoChain`: a video of any length in, a `VideoSummary` (or an answer to a question) out, as a Runnable.
 
-A thin door to `qwen_omni.video`: the connection and the model are those of the chat model. Steps show as child runs
-of callbacks and in `astream_events`, and progress as custom events.
+A thin layer over `qwen_omni.video` with the connection and model of the chat model. Steps appear as child runs in
+callbacks and `astream_events`, and progress as custom events. Reading the input opens no file; what the chain cannot
+follow is refused rather than dropped.
 """
-# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
 
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages.utils import convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
+from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._errors import as_langchain_errors
-from langchain_qwen_omni._video_input import read_input
+from langchain_qwen_omni.callbacks import parse_usage
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from langchain_qwen_omni.ledger import parse_usage
-from qwen_omni.messages import Message
+from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Message, Part, TextPart
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.video.own_model import told_as_ours, words_of
+from qwen_omni.video.options import choices_of, heeded_media, told_as_ours, words_of
 
 if TYPE_CHECKING:
+    from qwen_omni.media.source import Anything
     from qwen_omni.video.options import SummaryOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInput:
+    """One input of the chain, read.
+
+    Attributes:
+        source: the video or recording.
+        question: what the input itself asks, if it does.
+        choices: options of the run that the input itself names: `start`, `end`, `audio_track`.
+    """
+
+    source: "Anything"
+    question: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_input(given: Any, input_key: str) -> VideoInput:
+    """Find the one video in an input, with what is said about it there.
+
+    Raises:
+        UnsupportedContentError: there is not exactly one video or recording in it, or something that a run over a long
+            video cannot heed; the text says what to use in its place.
+        MediaError: the media is not what it says.
+    """
+    asked = None
+    if isinstance(given, Mapping) and "type" not in given:
+        if input_key not in given:
+            raise UnsupportedContentError(
+                f"The input has no {input_key!r}: give a path, a content block, or a mapping that holds one "
+                f"under {input_key!r} (or choose another input_key=)."
+            )
+        asked, given = given.get("question") or None, given[input_key]
+    if isinstance(given, str | os.PathLike | MediaSource | bytes):
+        return VideoInput(source=given, question=asked)
+    parts = _parts(given)
+    part = heeded_media(parts)
+    told = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
+    if asked is not None and told is not None and asked != told:
+        raise UnsupportedContentError('The input asks twice: leave out "question" or the text beside the video.')
+    return VideoInput(source=part.source, question=asked or told, choices=choices_of(part))
+
+
+def _parts(given: Any) -> Sequence[Part]:
+    """Give the parts of the one message that an input is."""
+    messages = to_messages(_conversation(given))
+    if len(messages) != 1 or messages[0].role != "user":
+        roles = ", ".join(message.role for message in messages)
+        raise UnsupportedContentError(
+            f"A long video is given in one message of the user, and the input holds {len(messages)} ({roles}). "
+            "Pass that one alone; what to look out for can be said in wish=."
+        )
+    return messages[0].parts
+
+
+def _conversation(given: Any) -> Sequence[BaseMessage]:
+    if isinstance(given, PromptValue):
+        return given.to_messages()
+    if isinstance(given, BaseMessage):
+        return [given]
+    items: Any = [given] if isinstance(given, Mapping) else given
+    if not isinstance(items, Sequence):
+        raise UnsupportedContentError(
+            f"{type(given).__name__} is no video: give a path, a content block, a message, or a mapping of these."
+        )
+    if all(_is_block(one) for one in items):
+        return [HumanMessage([dict(one) if isinstance(one, Mapping) else one for one in items])]
+    try:
+        return convert_to_messages(items)
+    except (ValueError, TypeError, NotImplementedError):  # its text repeats the input, media and all
+        kinds = ", ".join(sorted({type(one).__name__ for one in items}))
+        raise UnsupportedContentError(
+            f"The input is a list of {kinds}: give content blocks, or one message of the user."
+        ) from None
+
+
+def _is_block(one: object) -> bool:
+    return isinstance(one, str) or (isinstance(one, Mapping) and "role" not in one)
+
+
+# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
+
 
 LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]
 
@@ -115,8 +201,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
             yield piece
 
     def _work(self, inputs: Iterator[LongVideoInput], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
-        from qwen_omni.video.answering import stream_either  # noqa: PLC0415
-        from qwen_omni.video.progress import Progress  # noqa: PLC0415
+        from qwen_omni.video.ask import stream_either  # noqa: PLC0415
+        from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}
@@ -140,8 +226,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     async def _awork(
         self, inputs: AsyncIterator[LongVideoInput], run_manager: Any, config: RunnableConfig
     ) -> AsyncIterator[Any]:
-        from qwen_omni.video.answering import astream_either  # noqa: PLC0415
-        from qwen_omni.video.progress import Progress  # noqa: PLC0415
+        from qwen_omni.video.ask import astream_either  # noqa: PLC0415
+        from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
         runs: dict[int | None, Any] = {}

@@ -16,9 +16,9 @@ from pydantic.v1 import ValidationError as OldValidationError
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
-from qwen_omni.tools.outcome import wrong_arguments
-from qwen_omni.tools.steps import ToolProgress
+from qwen_omni.tools.results import wrong_arguments
 
 TOOL_PROGRESS_EVENT = "qwen_omni_tool_progress"
 """Name of the custom events that tell how far a call of a tool has come: its tool, `done`, `total` and `text`."""

@@ -11,24 +11,26 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llama_index_qwen_omni._documents import clip as clip
-    from llama_index_qwen_omni.audio_reader import QwenOmniAudioReader as QwenOmniAudioReader
-    from llama_index_qwen_omni.ledger import UsageLedgerHandler as UsageLedgerHandler
-    from llama_index_qwen_omni.llm import QwenOmni as QwenOmni
+    from llama_index_qwen_omni.base import QwenOmni as QwenOmni
+    from llama_index_qwen_omni.callbacks import UsageLedgerHandler as UsageLedgerHandler
     from llama_index_qwen_omni.long_video import (
         LongVideoProgress as LongVideoProgress,
         LongVideoStart as LongVideoStart,
         LongVideoWorkflow as LongVideoWorkflow,
     )
     from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
-    from llama_index_qwen_omni.readers import QwenOmniVideoReader as QwenOmniVideoReader
+    from llama_index_qwen_omni.readers import (
+        QwenOmniAudioReader as QwenOmniAudioReader,
+        QwenOmniVideoReader as QwenOmniVideoReader,
+        clip as clip,
+    )
     from llama_index_qwen_omni.tool_spec import (
         QwenOmniToolProgress as QwenOmniToolProgress,
         QwenOmniToolSpec as QwenOmniToolSpec,
     )
-    from qwen_omni.captions.models import VideoCaption as VideoCaption
-    from qwen_omni.captions.timed import TimedCaptions as TimedCaptions
     from qwen_omni.errors import NoToolCallError as NoToolCallError
+    from qwen_omni.structured.models import VideoCaption as VideoCaption
+    from qwen_omni.structured.timed import TimedCaptions as TimedCaptions
 
 _HOMES = {
     "CaptionOutputParser": "llama_index_qwen_omni.output_parsers",
@@ -36,15 +38,15 @@ _HOMES = {
     "LongVideoStart": "llama_index_qwen_omni.long_video",
     "LongVideoWorkflow": "llama_index_qwen_omni.long_video",
     "NoToolCallError": "qwen_omni.errors",
-    "QwenOmni": "llama_index_qwen_omni.llm",
-    "QwenOmniAudioReader": "llama_index_qwen_omni.audio_reader",
+    "QwenOmni": "llama_index_qwen_omni.base",
+    "QwenOmniAudioReader": "llama_index_qwen_omni.readers",
     "QwenOmniToolProgress": "llama_index_qwen_omni.tool_spec",
     "QwenOmniToolSpec": "llama_index_qwen_omni.tool_spec",
     "QwenOmniVideoReader": "llama_index_qwen_omni.readers",
-    "TimedCaptions": "qwen_omni.captions.timed",
-    "UsageLedgerHandler": "llama_index_qwen_omni.ledger",
-    "VideoCaption": "qwen_omni.captions.models",
-    "clip": "llama_index_qwen_omni._documents",
+    "TimedCaptions": "qwen_omni.structured.timed",
+    "UsageLedgerHandler": "llama_index_qwen_omni.callbacks",
+    "VideoCaption": "qwen_omni.structured.models",
+    "clip": "llama_index_qwen_omni.readers",
 }
 _THEIRS = ("llama_index", "fsspec")  # the latter comes with the former
 __all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)

@@ -26,14 +26,11 @@ from llama_index.core.types import PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, ValidationError
 
-from llama_index_qwen_omni._parts import arguments_text
-from llama_index_qwen_omni._references import shown_prompt
-from llama_index_qwen_omni._responses import finish_of
-from llama_index_qwen_omni._tracing import Span, span, spans_itself
-from llama_index_qwen_omni.ledger import usage_of
-from qwen_omni.captions.schema import read_schema
+from llama_index_qwen_omni._convert_input import arguments_text
+from llama_index_qwen_omni._convert_output import finish_of
+from llama_index_qwen_omni._tracing import Span, shown_prompt, span, spans_itself
+from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.flow import adrive, drive
 from qwen_omni.structured.ask import (
     AnswerText,
     ObjectQuestion,
@@ -42,6 +39,8 @@ from qwen_omni.structured.ask import (
     ask_for_object,
     warn_if_truncated,
 )
+from qwen_omni.structured.schema import read_schema
+from qwen_omni.transport.flow import adrive, drive
 
 if TYPE_CHECKING:
     from qwen_omni.responses import Usage

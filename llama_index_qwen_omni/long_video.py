@@ -19,20 +19,18 @@ from llama_index.core.workflow import Context, Event, StartEvent, StopEvent, Wor
 from pydantic import ConfigDict, field_validator
 from workflows.handler import WorkflowHandler
 
-from llama_index_qwen_omni._messages import to_messages
-from llama_index_qwen_omni._responses import finish_of
-from llama_index_qwen_omni.ledger import usage_of
-from llama_index_qwen_omni.llm import QwenOmni
+from llama_index_qwen_omni._convert_input import to_messages
+from llama_index_qwen_omni._convert_output import finish_of
+from llama_index_qwen_omni.base import QwenOmni
+from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.source import Anything
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
-from qwen_omni.video.answering import astream_either
-from qwen_omni.video.heeded import choices_of, heeded_media
-from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.own_model import told_as_ours, words_of
-from qwen_omni.video.progress import Progress
+from qwen_omni.video.ask import astream_either
+from qwen_omni.video.engine.run import Progress
+from qwen_omni.video.options import SummaryOptions, choices_of, heeded_media, told_as_ours, words_of
 
 
 class LongVideoStart(StartEvent):

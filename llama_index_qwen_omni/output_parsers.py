@@ -10,12 +10,12 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, MessageRole, TextBlock
 from llama_index.core.types import BaseOutputParser
 
-from llama_index_qwen_omni._responses import finish_of
-from llama_index_qwen_omni.ledger import usage_of
-from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.prompt import instructions
-from qwen_omni.captions.schema import SchemaLike, read_schema
+from llama_index_qwen_omni._convert_output import finish_of
+from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.structured.ask import AnswerText, ReadOptions, read_answer, warn_if_truncated
+from qwen_omni.structured.models import VideoCaption
+from qwen_omni.structured.prompt import instructions
+from qwen_omni.structured.schema import SchemaLike, read_schema
 
 
 class CaptionOutputParser(BaseOutputParser):

@@ -1,40 +1,269 @@
-"""`QwenOmniVideoReader`: videos → documents with times, for any index. `_documents` is the pure half.
+"""Videos and recordings → documents with times, for any index: `QwenOmniVideoReader` and `QwenOmniAudioReader`.
 
-What is in the videos is asked by `qwen_omni.video.indexing`, which keeps every finished segment in a checkpoint:
-reading a video again, or reading one that was summarised, costs nothing.
+What a passage says and where it stands is decided in `qwen_omni.retrieval`, for both frameworks, and every finished
+segment is kept in a checkpoint: reading a video again, or one that was summarised, costs nothing. A document refers to
+the video itself (`video_resource`, or `audio_resource`), so that a retrieved node can be asked about again. Files of an
+fsspec file system are chosen as local ones are, and each is a local copy for as long as it is read.
 """
-# ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)
 
 import asyncio
 import contextlib
+import mimetypes
+import os
+import tempfile
 import warnings
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
-from llama_index.core.readers.base import BasePydanticReader, ResourcesReaderMixin
-from llama_index.core.schema import Document
-from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
+from llama_index.core.base.llms.types import AudioBlock, VideoBlock
+from llama_index.core.readers.base import BasePydanticReader, BaseReader, ResourcesReaderMixin
+from llama_index.core.schema import BaseNode, Document, MediaResource
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import core_schema
 
-from llama_index_qwen_omni._documents import to_document
-from llama_index_qwen_omni._files import copied, find_files
-from llama_index_qwen_omni.llm import QwenOmni
-from qwen_omni.ask import look
-from qwen_omni.downloads import off_the_loop, opened
-from qwen_omni.errors import ConfigurationError
+from llama_index_qwen_omni.base import QwenOmni
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
+from qwen_omni.integrations.media_options import read_budget
 from qwen_omni.media.budget import budget_named
+from qwen_omni.media.files.find import (
+    MEDIA_SUFFIXES,
+    UNREADABLE,
+    OnError,
+    Sources,
+    find_media,
+    left_out_text,
+    named_apart,
+)
+from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import as_source
-from qwen_omni.part_options import read_budget
+from qwen_omni.ranges import PARALLEL, Range, checked
+from qwen_omni.redact import redact
+from qwen_omni.request.question import look
+from qwen_omni.retrieval.index import PassageOptions, Wanted, aiter_passages, iter_passages
+from qwen_omni.retrieval.passages import (
+    EXCLUDED,
+    EXCLUDED_FROM_EMBEDDING,
+    PASSAGE_SECONDS,
+    Mode,
+    Passage,
+    TranscriptMode,
+    fragment_url,
+    kind_of,
+    stretch_of,
+    to_passages,
+)
 from qwen_omni.settings import Settings
-from qwen_omni.video.indexing import PassageOptions, aiter_passages, iter_passages
+from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
+from qwen_omni.transcription.transcribe import atranscribe_many, transcribe_many
+from qwen_omni.transcription.transcript import Transcript
+from qwen_omni.transport.downloads import is_link, off_the_loop, opened, shown
+from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.passages import Mode
-from qwen_omni.video.progress import OnProgress
-from qwen_omni.video.sources import MEDIA_SUFFIXES, UNREADABLE, OnError, Sources, left_out_text
-from qwen_omni.video.spoken import Wanted
+
+_PIECE = 1 << 20  # bytes copied at a time
+
+
+def find_files(
+    sources: Sources, fs: AbstractFileSystem | None = None, suffixes: Sequence[str] = MEDIA_SUFFIXES
+) -> list[str]:
+    """List every file that sources name, in order; folders are searched, patterns expanded.
+
+    Args:
+        sources: a path, a folder, a pattern, or several of them; links where there is no `fs`.
+        fs: the file system that they are on; the local one if not given.
+        suffixes: what is taken for a video or recording in a folder.
+
+    Raises:
+        ConfigurationError: a folder or a pattern names no media.
+        UnreadableMediaError: a folder cannot be listed.
+    """
+    if fs is None:
+        return [os.fspath(one) for one in find_media(sources, suffixes)]
+    return [one for source in named_apart(sources) for one in _found(os.fspath(source), fs, suffixes)]
+
+
+def _found(told: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequence[str]:
+    if fs.isfile(told):
+        return (told,)
+    try:
+        if _is_folder(told, fs):
+            found = [str(one) for one in fs.find(told) if _is_media(PurePosixPath(one), suffixes)]
+            if not found:
+                fs.ls(told)  # `find` skips a folder that cannot be listed without a word
+        elif any(sign in told for sign in "*?["):
+            found = [str(one) for one, about in fs.glob(told, detail=True).items() if about.get("type") == "file"]
+        else:
+            return (told,)  # the error about a missing file is told by whoever opens it
+    except OSError as error:
+        raise _not_read(told, error, "list") from None  # it may name a signed link
+    if not found:
+        raise ConfigurationError(
+            f"{redact(told)} holds no video or recording. Name a file, a folder that has some, or a pattern."
+        )
+    return sorted(found, key=PurePosixPath)
+
+
+def _is_folder(told: str, fs: AbstractFileSystem) -> bool:
+    """Tell whether it is a folder; one that may not be asked about is none, and opening it tells why."""
+    with contextlib.suppress(OSError):
+        return bool(fs.isdir(told))
+    return False
+
+
+def _is_media(path: PurePosixPath, suffixes: Sequence[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
+@contextlib.contextmanager
+def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], None, None]:
+    """Give a local copy of a file for as long as the `with` block runs, and the name that documents keep.
+
+    Raises:
+        UnreadableMediaError: there is no such file, or it cannot be read.
+        LocalResourceError: this machine has no room for the copy, or lacks something else.
+    """
+    with _folder(source) as folder:
+        copy = Path(folder) / PurePath(urlsplit(source).path if is_link(source) else source).name
+        try:
+            with copy.open("wb") as here:
+                for piece in _pieces(source, fs):
+                    here.write(piece)
+        except OSError as error:
+            raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
+        name = str(fs.unstrip_protocol(source))
+        yield copy, shown(name) if is_link(name) else name
+
+
+@contextlib.contextmanager
+def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[list[tuple[Path, str]], None, None]:
+    """Give copies of several files and their names, in order; raises as `copied` does."""
+    with contextlib.ExitStack() as held:
+        yield [held.enter_context(copied(source, fs)) for source in sources]
+
+
+def _folder(source: str) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="qwen-omni-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
+
+
+def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:
+    try:
+        with fs.open(source, "rb") as there:
+            while piece := there.read(_PIECE):
+                yield piece
+    except OSError as error:
+        raise _not_read(source, error, "read") from None  # it may name a signed link
+
+
+def _not_read(source: str, error: OSError, task: str) -> QwenOmniError:
+    fault = machine_fault(error, f"{task} {redact(source)}")
+    if fault is not None:
+        return fault
+    reason = f"{type(error).__name__} {redact(str(error))}".strip()
+    return UnreadableMediaError(f"{redact(source)} cannot be read from its file system: {reason}.")
+
+
+_RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
+_FPS = Range(least=1, most=1000, whole=True)  # LlamaIndex's blocks hold whole numbers alone
+
+
+class MediaDocument(Document):
+    """A document that can be written as JSON, with the medium it is about.
+
+    LlamaIndex keeps the address of a medium as an object that `json` refuses, so stores could not be persisted. Here it
+    is written as text, which `Document.from_dict` and `from_json` read.
+    """
+
+    @model_serializer(mode="wrap")
+    def custom_model_dump(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Write the fields; LlamaIndex's own serializer adds the class and the text."""
+        data = super().custom_model_dump(handler, info)
+        for name in _RESOURCES:
+            resource = data.get(name)
+            if isinstance(resource, dict) and resource.get("url") is not None:
+                data[name] = {**resource, "url": str(resource["url"])}
+        return data
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another document, read back from JSON as a plain one perhaps, holds the same."""
+        return isinstance(other, Document) and self.model_dump(mode="json") == other.model_dump(mode="json")
+
+    __hash__ = None  # type: ignore[assignment]  # as every model that is compared by its fields
+
+
+def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bool = True) -> Document:
+    """Make the document of a passage.
+
+    Args:
+        passage: what is said about some seconds of a video.
+        extra: what the caller wants in the metadata of every document.
+        medium: the document gets the video or recording itself, by reference.
+    """
+    told = passage.metadata
+    fields: dict[str, Any] = {
+        "id_": passage.id,
+        "text": passage.text,
+        "metadata": {**(extra or {}), **told},
+        "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
+        "excluded_llm_metadata_keys": list(EXCLUDED),
+    }
+    return MediaDocument(**fields, **_resource(told)) if medium else Document(**fields)
+
+
+def _resource(told: Mapping[str, Any]) -> dict[str, Any]:
+    source, url, kind = str(told["source"]), str(told["url"]), kind_of(told)
+    resource = {
+        "path": None if "://" in source else str(Path(source).absolute()),
+        "url": url,
+        "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
+    }
+    return {f"{kind}_resource": MediaResource.model_validate(resource)}
+
+
+def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> VideoBlock | AudioBlock:
+    """Return the stretch of video or sound that a node is about, as a block to ask about again, closer.
+
+    Of a file with several audio tracks, the one that the node is of is heard again.
+    Nothing is cut here: the model's range does it when it is asked. The path must lie inside the model's `media_root`.
+    It works for nodes that a splitter made of a document, too: the times are in the metadata.
+
+    Args:
+        node: one that `QwenOmniVideoReader` made of a file, or a part of one.
+        fps: frames per second to look at; the model's own number if not given. Other than whole numbers stand in the
+            message's `additional_kwargs`.
+        margin: seconds before and after, since what one looks for may begin a little earlier.
+
+    Raises:
+        ConfigurationError: the node does not name a stretch of a file.
+
+    Example:
+        passage = clip(retriever.retrieve("tent")[0].node, fps=4)
+        question = ChatMessage(blocks=[passage, TextBlock(text="Which colour?")])
+        print(llm.chat([question]).message.content)
+    """
+    fps = None if fps is None else checked("fps", fps, _FPS)
+    stretch = stretch_of(node.metadata, margin=margin)
+    url = fragment_url(stretch.source, stretch.start, stretch.end, stretch.audio_track)
+    return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)
+
+
+# ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)
 
 
 def _read_options(given: object) -> SummaryOptions:
@@ -218,3 +447,125 @@ def _opened(
     The file is the one that is named, or a copy of one behind a link or on another file system.
     """
     return opened(source, settings) if fs is None else copied(source, fs)
+
+
+# ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)
+
+
+class QwenOmniAudioReader(BaseReader):
+    """Reads what is said in recordings and videos: passages with their seconds, speakers and language.
+
+    Works by itself and as a `file_extractor`, and reads from any fsspec file system. A recording that was submitted
+    within a day is not paid again.
+
+    Args:
+        llm: whose connection is used; the environment's if not given.
+        options: the transcribing model, the language, speakers.
+        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document a file.
+        seconds: the longest passage.
+        concurrency: recordings at a time; from another file system that many are copied and transcribed together.
+
+    Example:
+        from llama_index.core import SimpleDirectoryReader
+        from llama_index_qwen_omni import QwenOmniAudioReader
+
+        documents = SimpleDirectoryReader("calls", file_extractor={".mp3": QwenOmniAudioReader()}).load_data()
+    """
+
+    def __init__(
+        self,
+        llm: QwenOmni | None = None,
+        *,
+        options: TranscriptionOptions = DEFAULT_OPTIONS,
+        mode: TranscriptMode = "passages",
+        seconds: float = 60.0,
+        concurrency: int = 4,
+    ) -> None:
+        """Opens and sends nothing yet; raises `ConfigurationError` for less than one recording at a time."""
+        checked("seconds", seconds, PASSAGE_SECONDS)
+        checked("concurrency", concurrency, PARALLEL)
+        self._llm, self._options = llm, options
+        self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
+
+    def lazy_load_data(  # type: ignore[override]
+        self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
+    ) -> Generator[Document, None, None]:
+        """Give the documents one after another.
+
+        Args:
+            file: a path, a folder (with all below), a pattern, a URL, or a list of them.
+            extra_info: added to the metadata of each document.
+            fs: the fsspec file system that the files, folders and patterns are on; the local one if not given.
+
+        Raises:
+            ConfigurationError: a folder or pattern has no media in it.
+            QwenOmniError: of the first recording that fails; see `qwen_omni.errors`.
+        """
+        with OmniClient(self._settings()) as client, contextlib.closing(self._said(file, fs, client)) as transcripts:
+            for said in transcripts:
+                for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
+                    yield to_document(passage, extra_info, medium=False)
+
+    def load_data(  # type: ignore[override]
+        self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
+    ) -> list[Document]:
+        """Give the documents; see `lazy_load_data`."""
+        return list(self.lazy_load_data(file, extra_info, fs))
+
+    async def alazy_documents(
+        self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
+    ) -> AsyncGenerator[Document, None]:
+        """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
+        async with (
+            AsyncOmniClient(self._settings()) as client,
+            contextlib.aclosing(self._asaid(file, fs, client)) as transcripts,
+        ):
+            async for said in transcripts:
+                for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
+                    yield to_document(passage, extra_info, medium=False)
+
+    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
+        """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
+        async with contextlib.aclosing(self.alazy_documents(*args, **load_kwargs)) as documents:
+            return [document async for document in documents]
+
+    async def alazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+        """Load all documents in `asyncio`, without blocking the event loop."""
+        return await self.aload_data(*args, **load_kwargs)
+
+    def _said(
+        self, file: Sources, fs: AbstractFileSystem | None, client: OmniClient
+    ) -> Generator[Transcript, None, None]:
+        ask = partial(transcribe_many, client=client, options=self._options, concurrency=self._concurrency)
+        if fs is None:
+            yield from ask(file)
+            return
+        for names in self._together(find_files(file, fs)):
+            with all_copied(names, fs) as copies, contextlib.closing(ask([path for path, _ in copies])) as coming:
+                for said, (_, name) in zip(coming, copies, strict=True):
+                    yield said.model_copy(update={"source": name})
+
+    async def _asaid(
+        self, file: Sources, fs: AbstractFileSystem | None, client: AsyncOmniClient
+    ) -> AsyncGenerator[Transcript, None]:
+        ask = partial(atranscribe_many, client=client, options=self._options, concurrency=self._concurrency)
+        if fs is None:
+            async with contextlib.aclosing(ask(file)) as coming:
+                async for said in coming:
+                    yield said
+            return
+        for names in self._together(await asyncio.to_thread(find_files, file, fs)):
+            async with (
+                off_the_loop(all_copied(names, fs)) as copies,
+                contextlib.aclosing(ask([path for path, _ in copies])) as coming,
+            ):
+                named = iter(copies)
+                async for said in coming:
+                    yield said.model_copy(update={"source": next(named)[1]})
+
+    def _together(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Give as many at a time as are transcribed at a time: no more copies lie on the disk."""
+        return (names[at : at + self._concurrency] for at in range(0, len(names), self._concurrency))
+
+    def _settings(self) -> Settings:
+        return Settings.load() if self._llm is None else self._llm.client().settings

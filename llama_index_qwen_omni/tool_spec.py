@@ -12,12 +12,12 @@ from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 from llama_index_instrumentation import get_dispatcher
 
-from llama_index_qwen_omni.llm import QwenOmni
+from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
-from qwen_omni.tools.outcome import ToolOutcome
-from qwen_omni.tools.steps import ToolProgress
+from qwen_omni.tools.results import ToolOutcome
 
 _dispatcher = get_dispatcher(__name__)
 

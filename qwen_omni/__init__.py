@@ -7,20 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qwen_omni.captions.models import VideoCaption as VideoCaption
-    from qwen_omni.captions.run import (
-        CaptionOptions as CaptionOptions,
-        acaption as acaption,
-        caption as caption,
-    )
-    from qwen_omni.captions.subtitles import (
-        to_srt as to_srt,
-        to_webvtt as to_webvtt,
-    )
-    from qwen_omni.captions.timed import (
-        TimedCaption as TimedCaption,
-        TimedCaptions as TimedCaptions,
-    )
     from qwen_omni.client import (
         AsyncOmniClient as AsyncOmniClient,
         OmniClient as OmniClient,
@@ -65,8 +51,8 @@ if TYPE_CHECKING:
     )
     from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
     from qwen_omni.media.info import MediaInfo as MediaInfo
-    from qwen_omni.media.look import Choices as Choices
-    from qwen_omni.media.plan import Plan as Plan
+    from qwen_omni.media.inspect import Choices as Choices
+    from qwen_omni.media.plan.plan import Plan as Plan
     from qwen_omni.media.prepare import (
         aprepare as aprepare,
         asplit as asplit,
@@ -96,10 +82,9 @@ if TYPE_CHECKING:
         ChatRequest as ChatRequest,
         Tool as Tool,
     )
-    from qwen_omni.oss_settings import (
-        OssCredentials as OssCredentials,
-        OssSettings as OssSettings,
-    )
+    from qwen_omni.pricing.costs import Cost as Cost, TokenCounts as TokenCounts, cost_of as cost_of
+    from qwen_omni.pricing.ledger import UsageLedger as UsageLedger
+    from qwen_omni.pricing.limit import Reservation as Reservation, SpendLimit as SpendLimit
     from qwen_omni.profiles import (
         ExchangeRate as ExchangeRate,
         Prices as Prices,
@@ -107,6 +92,8 @@ if TYPE_CHECKING:
         known_models as known_models,
         profile_for as profile_for,
     )
+    from qwen_omni.request.estimate import Estimate as Estimate, MediaEstimate as MediaEstimate
+    from qwen_omni.request.estimator import estimate as estimate
     from qwen_omni.responses import (
         AudioDelta as AudioDelta,
         Delta as Delta,
@@ -124,132 +111,106 @@ if TYPE_CHECKING:
         acollect as acollect,
         collect as collect,
     )
-    from qwen_omni.settings import Settings as Settings
-    from qwen_omni.spend.costs import (
-        Cost as Cost,
-        TokenCounts as TokenCounts,
-        cost_of as cost_of,
-    )
-    from qwen_omni.spend.estimates import (
-        Estimate as Estimate,
-        MediaEstimate as MediaEstimate,
-    )
-    from qwen_omni.spend.estimating import estimate as estimate
-    from qwen_omni.spend.ledger import UsageLedger as UsageLedger
-    from qwen_omni.spend.limit import (
-        Reservation as Reservation,
-        SpendLimit as SpendLimit,
-    )
+    from qwen_omni.settings import OssCredentials as OssCredentials, OssSettings as OssSettings, Settings as Settings
     from qwen_omni.structured.ask import (
         Captioned as Captioned,
         TruncatedAnswerWarning as TruncatedAnswerWarning,
     )
+    from qwen_omni.structured.caption import CaptionOptions as CaptionOptions, acaption as acaption, caption as caption
+    from qwen_omni.structured.models import VideoCaption as VideoCaption
+    from qwen_omni.structured.subtitles import to_srt as to_srt, to_webvtt as to_webvtt
+    from qwen_omni.structured.timed import TimedCaption as TimedCaption, TimedCaptions as TimedCaptions
     from qwen_omni.tools.media_tools import (
         MediaTools as MediaTools,
         ToolDefinition as ToolDefinition,
     )
-    from qwen_omni.tools.outcome import ToolOutcome as ToolOutcome
-    from qwen_omni.transcription.many import (
-        atranscribe_many as atranscribe_many,
-        transcribe_many as transcribe_many,
-    )
+    from qwen_omni.tools.results import ToolOutcome as ToolOutcome
     from qwen_omni.transcription.options import TranscriptionOptions as TranscriptionOptions
-    from qwen_omni.transcription.run import (
+    from qwen_omni.transcription.transcribe import (
         atranscribe as atranscribe,
+        atranscribe_many as atranscribe_many,
         transcribe as transcribe,
+        transcribe_many as transcribe_many,
     )
     from qwen_omni.transcription.transcript import (
         Sentence as Sentence,
         Transcript as Transcript,
         Word as Word,
     )
-    from qwen_omni.video.answering import (
+    from qwen_omni.video.ask import (
         aask_video as aask_video,
         ask_video as ask_video,
         astream_answer as astream_answer,
         stream_answer as stream_answer,
     )
-    from qwen_omni.video.foresight import (
-        Foresight as Foresight,
-        foresee as foresee,
-    )
-    from qwen_omni.video.notes import (
-        SegmentNotes as SegmentNotes,
-        TimedNote as TimedNote,
-    )
+    from qwen_omni.video.engine.run import Progress as Progress
+    from qwen_omni.video.forecast import Foresight as Foresight, foresee as foresee
+    from qwen_omni.video.notes import aiter_notes as aiter_notes, iter_notes as iter_notes
     from qwen_omni.video.options import SummaryOptions as SummaryOptions
-    from qwen_omni.video.progress import Progress as Progress
-    from qwen_omni.video.questioning import VideoAnswer as VideoAnswer
-    from qwen_omni.video.reading import (
-        aiter_notes as aiter_notes,
-        iter_notes as iter_notes,
-    )
-    from qwen_omni.video.summarizing import (
+    from qwen_omni.video.results import Chapter as Chapter, VideoSummary as VideoSummary
+    from qwen_omni.video.schemas import SegmentNotes as SegmentNotes, TimedNote as TimedNote
+    from qwen_omni.video.summarize import (
         astream_summary as astream_summary,
         asummarize as asummarize,
         stream_summary as stream_summary,
         summarize as summarize,
     )
-    from qwen_omni.video.summary import (
-        Chapter as Chapter,
-        VideoSummary as VideoSummary,
-    )
+    from qwen_omni.video.tasks import VideoAnswer as VideoAnswer
 
 _HOMES = {
-    "qwen_omni.captions.models": "VideoCaption",
-    "qwen_omni.captions.run": "CaptionOptions acaption caption",
-    "qwen_omni.captions.subtitles": "to_srt to_webvtt",
-    "qwen_omni.captions.timed": "TimedCaption TimedCaptions",
     "qwen_omni.client": "AsyncOmniClient OmniClient",
     "qwen_omni.errors": """
         APIConnectionError APIError APITimeoutError AccountError AuthenticationError CaptionSyntaxError
         ConfigurationError ContentFilterError ContextOverflowError DeadlineExceededError DeliveryError
         InvalidRequestError LocalNetworkError LocalResourceError MediaDoesNotFitError
-        MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NotFoundError
-        PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError StoreUnavailableError
-        StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError TruncatedAnswerError
-        UnreadableMediaError UnsupportedContentError UnsupportedMediaError NoToolCallError ToolArgumentsError
+        MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NoToolCallError
+        NotFoundError PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError
+        StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError
+        ToolArgumentsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError
+        UnsupportedMediaError
     """,
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
-    "qwen_omni.media.look": "Choices",
-    "qwen_omni.media.plan": "Plan",
+    "qwen_omni.media.inspect": "Choices",
+    "qwen_omni.media.plan.plan": "Plan",
     "qwen_omni.media.prepare": "aprepare asplit prepare split",
     "qwen_omni.media.prepared": "Prepared Still",
     "qwen_omni.media.source": "MediaSource",
     "qwen_omni.messages": """
-        AudioPart FramesPart ImagePart Message Part TextPart ThinkingPart ToolCallPart
-        ToolResultPart VideoPart user
+        AudioPart FramesPart ImagePart Message Part TextPart ThinkingPart ToolCallPart ToolResultPart
+        VideoPart user
     """,
     "qwen_omni.options": "ChatOptions ChatRequest Tool",
-    "qwen_omni.oss_settings": "OssCredentials OssSettings",
+    "qwen_omni.pricing.costs": "Cost TokenCounts cost_of",
+    "qwen_omni.pricing.ledger": "UsageLedger",
+    "qwen_omni.pricing.limit": "Reservation SpendLimit",
     "qwen_omni.profiles": "ExchangeRate Prices Profile known_models profile_for",
+    "qwen_omni.request.estimate": "Estimate MediaEstimate",
+    "qwen_omni.request.estimator": "estimate",
     "qwen_omni.responses": """
         AudioDelta Delta FinishDelta Response ResponseBuilder SentMedia StartDelta TextDelta ThinkingDelta
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
-    "qwen_omni.settings": "Settings",
-    "qwen_omni.spend.costs": "Cost TokenCounts cost_of",
-    "qwen_omni.spend.estimates": "Estimate MediaEstimate",
-    "qwen_omni.spend.estimating": "estimate",
-    "qwen_omni.spend.ledger": "UsageLedger",
-    "qwen_omni.spend.limit": "Reservation SpendLimit",
-    "qwen_omni.video.answering": "aask_video ask_video astream_answer stream_answer",
-    "qwen_omni.video.foresight": "Foresight foresee",
-    "qwen_omni.video.notes": "SegmentNotes TimedNote",
-    "qwen_omni.video.options": "SummaryOptions",
-    "qwen_omni.video.progress": "Progress",
-    "qwen_omni.video.questioning": "VideoAnswer",
-    "qwen_omni.video.reading": "aiter_notes iter_notes",
-    "qwen_omni.video.summarizing": "astream_summary asummarize stream_summary summarize",
-    "qwen_omni.video.summary": "Chapter VideoSummary",
+    "qwen_omni.settings": "OssCredentials OssSettings Settings",
     "qwen_omni.structured.ask": "Captioned TruncatedAnswerWarning",
+    "qwen_omni.structured.caption": "CaptionOptions acaption caption",
+    "qwen_omni.structured.models": "VideoCaption",
+    "qwen_omni.structured.subtitles": "to_srt to_webvtt",
+    "qwen_omni.structured.timed": "TimedCaption TimedCaptions",
     "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",
-    "qwen_omni.tools.outcome": "ToolOutcome",
-    "qwen_omni.transcription.many": "atranscribe_many transcribe_many",
+    "qwen_omni.tools.results": "ToolOutcome",
     "qwen_omni.transcription.options": "TranscriptionOptions",
-    "qwen_omni.transcription.run": "atranscribe transcribe",
+    "qwen_omni.transcription.transcribe": "atranscribe atranscribe_many transcribe transcribe_many",
     "qwen_omni.transcription.transcript": "Sentence Transcript Word",
+    "qwen_omni.video.ask": "aask_video ask_video astream_answer stream_answer",
+    "qwen_omni.video.engine.run": "Progress",
+    "qwen_omni.video.forecast": "Foresight foresee",
+    "qwen_omni.video.notes": "aiter_notes iter_notes",
+    "qwen_omni.video.options": "SummaryOptions",
+    "qwen_omni.video.results": "Chapter VideoSummary",
+    "qwen_omni.video.schemas": "SegmentNotes TimedNote",
+    "qwen_omni.video.summarize": "astream_summary asummarize stream_summary summarize",
+    "qwen_omni.video.tasks": "VideoAnswer",
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

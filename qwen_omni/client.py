@@ -10,8 +10,6 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Any, Self
 
-from qwen_omni.calls import Making, Outgoing
-from qwen_omni.delivery.carry import Carrier
 from qwen_omni.errors import (
     APIConnectionError,
     APIError,
@@ -19,11 +17,13 @@ from qwen_omni.errors import (
     QwenOmniError,
     StreamInterruptedError,
 )
-from qwen_omni.http.connection import AsyncConnection, Call, Connection
-from qwen_omni.http.flows import run
 from qwen_omni.options import ChatRequest
+from qwen_omni.request.prepared_request import Making, Outgoing
 from qwen_omni.responses import Delta, Response
 from qwen_omni.settings import Settings
+from qwen_omni.transport.api import run
+from qwen_omni.transport.chat import AsyncConnection, Call, Connection
+from qwen_omni.upload.uploader import Carrier
 from qwen_omni.wire.stream import StreamState
 
 

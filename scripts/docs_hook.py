@@ -12,7 +12,7 @@ from typing import Any
 
 _MARK = re.compile(r"<!-- api: ([\w.]+) -->")
 
-# Temperature needs no words; the fields of both are those of `qwen_omni.model_fields`.
+# Temperature needs no words; the fields of both are those of `qwen_omni.integrations.model_fields`.
 _FIELDS = "\n    options:\n      show_if_no_docstring: true\n      inherited_members: true"
 _OPTIONS = {"ChatQwenOmni": _FIELDS, "QwenOmni": _FIELDS}
 
@@ -71,7 +71,7 @@ def homes(package: str) -> dict[str, list[str]]:
     """Tell which public name of a package lives in which module; names in the order of the alphabet.
 
     Example:
-        >>> homes("llama_index_qwen_omni")["qwen_omni.captions.models"]
+        >>> homes("llama_index_qwen_omni")["qwen_omni.structured.models"]
         ['VideoCaption']
     """
     module = importlib.import_module(package)

@@ -20,8 +20,8 @@ from cost_table import cost_table
 from docs_help import help_texts
 from docs_tables import code_table, error_table, limit_table, price_table, token_table, tool_table
 
-from tests.core.media.foreign import table as format_table
-from tests.core.media.test_pictures_odd import table as picture_table
+from tests.media.encode.test_images_odd import table as picture_table
+from tests.support.foreign import table as format_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {

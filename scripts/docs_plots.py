@@ -21,7 +21,7 @@ from typing import Any
 from qwen_omni import prepare
 from qwen_omni.media.budget import PRESETS, Sampling
 from qwen_omni.profiles import profile_for
-from qwen_omni.tokens import audio_tokens, video_tokens
+from qwen_omni.profiles.token_formulas import audio_tokens, video_tokens
 
 PLOTS = Path(__file__).parents[1] / "docs" / "plots"
 MODEL = "qwen3.8-omni-flash"

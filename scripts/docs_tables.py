@@ -9,9 +9,9 @@ from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.budget import PRESETS, Sampling
 from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.profiles.models import OMNI
-from qwen_omni.profiles.values import Prices
-from qwen_omni.tokens import audio_tokens, frames_seen, video_tokens
+from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.profiles.profile import Prices
+from qwen_omni.profiles.token_formulas import audio_tokens, frames_seen, video_tokens
 from qwen_omni.tools.media_tools import DEFINITIONS
 from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
 

@@ -23,7 +23,7 @@ from langchain_core.messages import HumanMessage
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain, QwenOmniVideoLoader, caption_chain
 from qwen_omni import Settings
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 _PROJECT = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
 _NOT_COUNTED = ("qwen_omni.standin",)

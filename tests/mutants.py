@@ -6,7 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.truth.mutants import LONG, MUTANTS
+from tests.support.mutants import LONG, MUTANTS
 
 _RUN = [
     sys.executable,

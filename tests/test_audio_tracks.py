@@ -28,7 +28,7 @@ from qwen_omni import (
 )
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_audio, make_video
+from qwen_omni.standin.marked_media import make_audio, make_video
 
 pytestmark = pytest.mark.slow
 

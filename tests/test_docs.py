@@ -17,7 +17,7 @@ import typer.main
 from qwen_omni import errors
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Fault, LoggedRequest, ToolCall, Turn
-from qwen_omni.standin.truth import make_audio, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

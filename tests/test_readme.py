@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni import profile_for
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from vcr.request import Request
 
-from qwen_omni.standin.truth import Encoding, make_audio, make_image, make_video
-from tests import recording
+from qwen_omni.standin.marked_media import Encoding, make_audio, make_image, make_video
+from tests.support import recording
 
 
 def request(

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from qwen_omni.media.segments import Segment
+from qwen_omni.media.plan.segments import Segment
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
-from qwen_omni.video.footage import Footage
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 from qwen_omni.video.options import SummaryOptions
-from tests import minilm
-from tests.shelves import LangChainShelf, LlamaIndexShelf, Shelf
+from qwen_omni.video.source_video import Footage
+from tests.support import minilm
+from tests.support.shelves import LangChainShelf, LlamaIndexShelf, Shelf
 from tests.truth.test_real import packaged
 
 SHORT = SummaryOptions(segment_seconds=9, single_call_seconds=0, overlap=0.5)

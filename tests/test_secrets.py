@@ -34,14 +34,14 @@ from qwen_omni import (
     UsageLedger,
     user,
 )
-from qwen_omni.call_plan import Plan
-from qwen_omni.connections import ConnectionOptions
-from qwen_omni.oss_settings import OssCredentials, OssSettings
+from qwen_omni.integrations.client_pool import ConnectionOptions
+from qwen_omni.integrations.request_builder import Plan
+from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.responses import Usage
-from qwen_omni.spend.costs import TokenCounts, cost_of
+from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import make_video
-from tests.core.delivery.conftest import BUCKET, KEYS
+from qwen_omni.standin.marked_media import make_video
+from tests.upload.conftest import BUCKET, KEYS
 
 KEY = "sk-1f7c9e5b3a8d4f20"
 ROOT = Path(__file__).parents[1]

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qwen_omni import OmniClient, VideoCaption
-from qwen_omni.captions.batch import caption_many, plain
-from qwen_omni.captions.results import Results
 from qwen_omni.standin.example import start
+from qwen_omni.structured.batch import Results, caption_many, plain
 
 
 def main(films: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from langchain_core.messages import HumanMessage
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.oss_settings import from_environment
+from qwen_omni.settings import from_environment
 from qwen_omni.standin.example import start
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
 
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.oss_settings import from_environment
+from qwen_omni.settings import from_environment
 from qwen_omni.standin.example import start
 
 

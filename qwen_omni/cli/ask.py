@@ -5,18 +5,29 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.ask import question
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, Frame, Tile, choose
-from qwen_omni.cli.display import end_thinking, show_note, show_thinking, show_usage, write_text
+from qwen_omni.cli.output import (
+    AUDIO_TRACK_HELP,
+    EFFORTS,
+    REGIONS,
+    WAYS,
+    Frame,
+    Tile,
+    choose,
+    end_thinking,
+    show_note,
+    show_thinking,
+    show_usage,
+    write_text,
+)
 from qwen_omni.client import OmniClient
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, TextPart
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.oss_settings import BUCKET_VARIABLE
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.request.question import question
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
-from qwen_omni.settings import Settings
+from qwen_omni.settings import BUCKET_VARIABLE, Settings
 
 
 def ask(  # noqa: PLR0913  (each argument is an option of the command)

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.choices import REGIONS, choose
-from qwen_omni.cli.display import show_finding
-from qwen_omni.delivery.links import is_private_url
-from qwen_omni.doctor import examine, examine_link
-from qwen_omni.http.flows import run
+from qwen_omni.addresses import is_private_url
+from qwen_omni.cli.output import REGIONS, choose, show_finding
+from qwen_omni.diagnostics import examine, examine_link
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
+from qwen_omni.transport.api import run
 
 _NO_KEY = "not-needed"  # fetching a link takes none, and none is sent
 

@@ -5,18 +5,28 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, Frame, Tile, choose
-from qwen_omni.cli.display import show_note, show_table, write_json, write_text
+from qwen_omni.cli.output import (
+    AUDIO_TRACK_HELP,
+    REGIONS,
+    WAYS,
+    Frame,
+    Tile,
+    choose,
+    show_note,
+    show_table,
+    write_json,
+    write_text,
+)
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, user
 from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.pricing.costs import Cost, TokenCounts
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.profiles.models import OMNI
+from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.request.estimate import Estimate
+from qwen_omni.request.estimator import estimate as reckon, message_of
 from qwen_omni.settings import Settings
-from qwen_omni.spend.costs import Cost, TokenCounts
-from qwen_omni.spend.estimates import Estimate
-from qwen_omni.spend.estimating import estimate as reckon, message_of
 
 _COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "CNY", "USD", "upload MB", "seconds",
             "route", "refused because")  # fmt: skip

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ParamSpec
 
 from qwen_omni.errors import QwenOmniError
-from qwen_omni.media.heap import allow_trimming
+from qwen_omni.media.encode.pool import allow_trimming
 
 if TYPE_CHECKING:
     import typer
@@ -57,7 +57,7 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows as one."""
     import typer  # noqa: PLC0415
 
-    from qwen_omni.cli.display import show_error  # noqa: PLC0415
+    from qwen_omni.cli.output import show_error  # noqa: PLC0415
 
     @functools.wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:

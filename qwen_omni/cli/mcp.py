@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.choices import REGIONS, WAYS, choose
-from qwen_omni.cli.display import show_note
+from qwen_omni.cli.output import REGIONS, WAYS, choose, show_note
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.pricing.costs import TokenCounts, cost_of
+from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
-from qwen_omni.spend.costs import TokenCounts, cost_of
-from qwen_omni.spend.limit import SpendLimit
 from qwen_omni.tools.media_tools import MediaTools
 
 DEFAULT_TOKENS = 5_000_000

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP
-from qwen_omni.cli.display import show_table, write_json
+from qwen_omni.cli.output import AUDIO_TRACK_HELP, show_table, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
-from qwen_omni.media.look import Choices, look_at, plan_for
-from qwen_omni.media.plan import Plan
+from qwen_omni.media.inspect import Choices, look_at, plan_for
+from qwen_omni.media.plan.plan import Plan
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 

@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP
-from qwen_omni.cli.display import progress, show_note, show_table, write_json
-from qwen_omni.cli.files import check_targets, writing
+from qwen_omni.cli.output import AUDIO_TRACK_HELP, check_targets, progress, show_note, show_table, write_json, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.look import Choices, look_at, plan_for
+from qwen_omni.media.inspect import Choices, look_at, plan_for
+from qwen_omni.media.plan.segments import exact_range, exact_seconds
 from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.segments import exact_range, exact_seconds
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qwen_omni.cli.display import show_note
+from qwen_omni.cli.output import show_note
 from qwen_omni.errors import ConfigurationError
 
 if TYPE_CHECKING:

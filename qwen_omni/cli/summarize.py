@@ -8,23 +8,36 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, EFFORTS, REGIONS, WAYS, choose
-from qwen_omni.cli.display import one_line, show_note, show_table, show_text, steps_bar, write_json, write_text
-from qwen_omni.cli.files import check_targets, writing
+from qwen_omni.cli.output import (
+    AUDIO_TRACK_HELP,
+    EFFORTS,
+    REGIONS,
+    WAYS,
+    check_targets,
+    choose,
+    one_line,
+    show_note,
+    show_table,
+    show_text,
+    steps_bar,
+    write_json,
+    write_text,
+    writing,
+)
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
-from qwen_omni.video.answering import stream_answer
-from qwen_omni.video.chapters import clock
-from qwen_omni.video.foresight import foresee
+from qwen_omni.video.ask import stream_answer
+from qwen_omni.video.engine.run import Progress
+from qwen_omni.video.export.markdown import bill_text, bill_texts
+from qwen_omni.video.forecast import foresee
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.progress import Progress
-from qwen_omni.video.questioning import VideoAnswer
-from qwen_omni.video.summarizing import stream_summary
-from qwen_omni.video.summary import VideoSummary
-from qwen_omni.video.writers import bill_text, bill_texts
+from qwen_omni.video.results import VideoSummary
+from qwen_omni.video.schemas import clock
+from qwen_omni.video.summarize import stream_summary
+from qwen_omni.video.tasks import VideoAnswer
 
 T = TypeVar("T")
 Form = Literal["text", "json", "youtube"]

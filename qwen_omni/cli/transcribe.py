@@ -9,18 +9,27 @@ from typing import Annotated, Literal
 
 import typer
 
-from qwen_omni.cli.choices import AUDIO_TRACK_HELP, REGIONS, WAYS, choose
-from qwen_omni.cli.display import one_line, show_error, with_progress, write_json, write_text
-from qwen_omni.cli.files import check_targets, writing
+from qwen_omni.cli.output import (
+    AUDIO_TRACK_HELP,
+    REGIONS,
+    WAYS,
+    check_targets,
+    choose,
+    one_line,
+    show_error,
+    with_progress,
+    write_json,
+    write_text,
+    writing,
+)
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transcription.crew import Crew
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
-from qwen_omni.transcription.run import transcribe as transcribe_one
+from qwen_omni.transcription.transcribe import Crew, transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
 
 Form = Literal["text", "json", "srt", "vtt"]

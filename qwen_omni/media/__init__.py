@@ -1,1 +1,1 @@
-"""What a piece of media is, and whether a model takes it. Delivering it is the work of `qwen_omni.delivery`."""
+"""Media files: what a file is, what to do with it, and doing it. Knows no service and no message."""

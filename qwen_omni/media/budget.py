@@ -1,7 +1,7 @@
 """What media may cost: how large a file we send, and how closely the service looks at it. Values and arithmetic only.
 
 Two costs are kept apart. *Bytes* are those of the file that we make; *tokens* are billed for what the service
-samples from it, by default 2 frames a second whatever we send. `media.plan` applies a budget to a file.
+samples from it, by default 2 frames a second whatever we send. `media.plan.plan` applies a budget to a file.
 """
 
 from dataclasses import dataclass

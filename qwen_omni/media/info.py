@@ -1,4 +1,4 @@
-"""What is known about a piece of media after one look. Values only; `media.probe` makes them."""
+"""What is known about a piece of media after one look. Values only; `media.probe.probe` makes them."""
 
 from dataclasses import dataclass
 from fractions import Fraction

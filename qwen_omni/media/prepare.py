@@ -1,7 +1,7 @@
 """Make media fit: `prepare` one piece, `split` a long one into segments that come in order while work goes on.
 
-`media.look` opens and asks, `media.plan` decides, `media.transcode` and its neighbours do; this module starts and
-cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
+`media.inspect` opens and asks, `media.plan.plan` decides, `media.encode.video` and its neighbours do; this module
+starts and cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
 """
 
 import asyncio
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.media.look import USUAL, Choices, Look, Seconds, look_at, plan_for
-from qwen_omni.media.plan import Action, Plan
-from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.scratch import machine_fault, remove_file, scratch
-from qwen_omni.media.segments import (
+from qwen_omni.media.encode.pool import in_order, segments_apart, threads_for, usual_workers
+from qwen_omni.media.files.deadline import StoppedError, Watch, usual_limit
+from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
+from qwen_omni.media.inspect import USUAL, Choices, Look, Seconds, look_at, plan_for
+from qwen_omni.media.plan.plan import Action, Plan
+from qwen_omni.media.plan.segments import (
     DEFAULT_SECONDS,
     Places,
     Segment,
@@ -28,10 +29,8 @@ from qwen_omni.media.segments import (
     exact_seconds,
     plan_segments,
 )
-from qwen_omni.media.sharing import segments_apart, threads_for
+from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import Anything, as_source
-from qwen_omni.media.watch import StoppedError, Watch, usual_limit
-from qwen_omni.media.workers import in_order, usual_workers
 
 
 def prepare(
@@ -185,7 +184,7 @@ def carry_out(
         LocalResourceError: this machine lacks disk space, a permission or the like; nothing half is left behind.
     """
     if plan.action in ("pass", "remux") and look.info.kind == "video":
-        from qwen_omni.media.streams import check_picture  # noqa: PLC0415 - PyAV loads on first use
+        from qwen_omni.media.probe.av import check_picture  # noqa: PLC0415 - PyAV loads on first use
 
         with look.reopenable.open() as file:
             check_picture(file, size_bytes=look.reopenable.size_bytes, label=look.label)
@@ -194,7 +193,7 @@ def carry_out(
         return Prepared(
             info=look.info, source_info=look.info, plan=plan, path=path, data=look.source.data, segment=segment
         )
-    from qwen_omni.media.making import make  # noqa: PLC0415 - PyAV and Pillow load on first use
+    from qwen_omni.media.encode.encode import make  # noqa: PLC0415 - PyAV and Pillow load on first use
 
     span = None if plan.end is None else float(plan.end - plan.start)
     watch = Watch(choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent)
@@ -292,7 +291,7 @@ def split_look(
 
 
 def _places(look: Look, whole: Plan, watch: Watch) -> Places:
-    from qwen_omni.media.quiet import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
 
     return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, watch)
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
+from qwen_omni.media.files.tempfiles import remove_file
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan import Piece, Plan
-from qwen_omni.media.scratch import remove_file
-from qwen_omni.media.segments import Segment
+from qwen_omni.media.plan.plan import Piece, Plan
+from qwen_omni.media.plan.segments import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

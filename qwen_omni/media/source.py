@@ -1,6 +1,7 @@
 """Where a piece of media is: a path, bytes, a URL. A value; it opens nothing.
 
-Its other halves are `media.local`, which opens what a source names, and `delivery`, which brings it to the service.
+Its other halves are `media.files.safe_open`, which opens what a source names, and `delivery`, which brings it to the
+service.
 """
 
 import base64
@@ -172,7 +173,7 @@ class MediaSource:
         return told if self.path is not None and is_text else self.label
 
     def open(self) -> IO[bytes]:
-        """Open media held in memory; a path is opened by `media.local`, which checks it first."""
+        """Open media held in memory; a path is opened by `media.files.safe_open`, which checks it first."""
         if self.data is None:
             raise TypeError(f"{self!r} holds no bytes")
         return io.BytesIO(self.data)

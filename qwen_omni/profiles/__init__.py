@@ -9,9 +9,9 @@ import functools
 import warnings
 from dataclasses import replace
 
-from qwen_omni.profiles.models import PROFILES
+from qwen_omni.profiles.catalog import PROFILES
 from qwen_omni.profiles.prices import PRICES, USUAL_RATE
-from qwen_omni.profiles.values import (
+from qwen_omni.profiles.profile import (
     ANSWER_RANGES,
     ExchangeRate,
     MediaLimits,

@@ -3,7 +3,7 @@
 `cn` is the mainland's price list in CNY; `intl` is Singapore's.
 """
 
-from qwen_omni.profiles.values import ExchangeRate, Prices
+from qwen_omni.profiles.profile import ExchangeRate, Prices
 
 _LIST = "Model Studio, Model pricing, read 2026-05-30"
 _M35 = "Model Studio, qwen3.5-omni model pages, read 2026-05-30"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.profiles.values import Region
+from qwen_omni.profiles.profile import Region
 
 _ASR = "Model Studio, speech recognition pages, read 2026-05-30"
 _MAINLAND: frozenset[Region] = frozenset({"cn"})

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qwen_omni.standin.server import Standin
-from qwen_omni.standin.truth import make_audio, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_image, make_video
+from qwen_omni.standin.server.server import Standin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

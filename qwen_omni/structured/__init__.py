@@ -1,1 +1,1 @@
-"""Objects out of answers: what is asked, how an answer is read, when it is asked again, and when it is an error."""
+"""Objects out of answers: schema, prompt, parsing, repair, and captions made of them."""

@@ -17,15 +17,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from qwen_omni.captions.parse import CaptionStream, Parsed, parse_caption
-from qwen_omni.captions.prompt import complaint, instructions
-from qwen_omni.captions.schema import CaptionSchema
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
-from qwen_omni.flow import adrive, drive
 from qwen_omni.messages import Message, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest, Effort
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
+from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
+from qwen_omni.structured.prompt import complaint, instructions
+from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.transport.flow import adrive, drive
 
 T = TypeVar("T")
 Q = TypeVar("Q")

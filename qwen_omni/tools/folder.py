@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.files.safe_open import open_folder, open_local, resolve_local
+from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.local import open_folder, open_local, resolve_local
-from qwen_omni.media.probe import probe
-from qwen_omni.media.scratch import machine_fault
+from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource, check_page
 from qwen_omni.redact import redact
-from qwen_omni.tools.outcome import line
+from qwen_omni.tools.results import line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

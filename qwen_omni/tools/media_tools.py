@@ -12,12 +12,11 @@ from pydantic import ValidationError
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.flow import adrive, drive
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
-from qwen_omni.tools import steps
-from qwen_omni.tools.arguments import (
+from qwen_omni.tools import handlers
+from qwen_omni.tools.definitions import (
     Arguments,
     AskVideo,
     CaptionVideo,
@@ -27,10 +26,19 @@ from qwen_omni.tools.arguments import (
     TranscribeAudio,
 )
 from qwen_omni.tools.folder import MediaFolder
-from qwen_omni.tools.moments import find_moment
-from qwen_omni.tools.outcome import ToolOutcome, failed, wrong_arguments
-from qwen_omni.tools.steps import Bench, Local, Meter, OnToolProgress, Step, Steps, Work
-from qwen_omni.tools.summaries import summarize_video
+from qwen_omni.tools.handlers import (
+    Bench,
+    Local,
+    Meter,
+    OnToolProgress,
+    Step,
+    Steps,
+    Work,
+    find_moment,
+    summarize_video,
+)
+from qwen_omni.tools.results import ToolOutcome, failed, wrong_arguments
+from qwen_omni.transport.flow import adrive, drive
 
 _LOOKED = "looked at the file"
 _DELIVERED = "prepared the media; waiting for the answer"
@@ -65,26 +73,26 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
         description="List the files of the media folder, or tell what one file is: kind, seconds, size, sound. Free; "
         "nothing is sent anywhere. Begin here if you do not know the files' names.",
         arguments=ProbeMedia,
-        steps=steps.probe_media,
+        steps=handlers.probe_media,
     ),
     ToolDefinition(
         name="ask_video",
         description="Ask a question about what is seen and heard in one video, recording or picture. Name start and "
         "end in seconds to look at a piece only, and a higher fps to look closely at something quick.",
         arguments=AskVideo,
-        steps=steps.ask_video,
+        steps=handlers.ask_about_clip,
     ),
     ToolDefinition(
         name="caption_video",
         description="Describe one video or picture as JSON: the scene, what a product shows, whom it is for, music.",
         arguments=CaptionVideo,
-        steps=steps.caption_video,
+        steps=handlers.caption_video,
     ),
     ToolDefinition(
         name="transcribe_audio",
         description="Write down every word that is spoken in a recording or video, with the seconds of each sentence.",
         arguments=TranscribeAudio,
-        steps=steps.transcribe_audio,
+        steps=handlers.transcribe_audio,
     ),
     ToolDefinition(
         name="find_moment",

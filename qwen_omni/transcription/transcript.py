@@ -1,6 +1,6 @@
-"""What was said: a transcript, its sentences and words, in seconds. Values; `wire.transcription` reads them.
+"""What was said: a transcript, its sentences and words, in seconds. Values; `transcription.protocol` reads them.
 
-Subtitles are written by `captions.subtitles`; here is decided only where a long sentence is cut for them.
+Subtitles are written by `structured.subtitles`; here is decided only where a long sentence is cut for them.
 """
 
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from qwen_omni.captions.subtitles import to_srt, to_webvtt
-from qwen_omni.captions.timed import TimedCaption
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.structured.subtitles import to_srt, to_webvtt
+from qwen_omni.structured.timed import TimedCaption
 
 _CUE_LETTERS = 84  # two lines of 42, the usual measure of subtitles
 _CUE_SECONDS = 7.0

@@ -1,1 +1,1 @@
-"""Long videos: cut, asked about piece by piece, and put together again."""
+"""Long videos: summaries, questions and notes."""

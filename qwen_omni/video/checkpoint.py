@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from qwen_omni.media.segments import Segment
+from qwen_omni.media.plan.segments import Segment
 from qwen_omni.responses import Usage
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Alive, Found, Spent, StepKey, StoreUse, Taken

@@ -1,209 +1,126 @@
-"""What is known about one segment of a video: the model's answer, and the notes that are made of it. Pure.
+"""The notes of a long video, segment by segment, in order, while later ones are still being worked on.
 
-The model counts seconds from the beginning of its segment; `to_notes` moves them to the whole video. An entry is
-never dropped: a time outside of the segment is moved to its border and counted in `moved_times`.
+What readers and loaders use. It shares its checkpoint with `summarize`: with the same options, notes that one has
+paid for cost the other nothing.
 """
 
-import re
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+import asyncio
+import contextlib
+import warnings
+from collections.abc import AsyncGenerator, Generator
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-
-from qwen_omni.captions.timed import ENDS, STARTS, TEXTS, TimedCaption, decide_unit
-from qwen_omni.responses import Usage
-from qwen_omni.video.chapters import ChapterAnswer, few_chapters
-
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?")
-_LISTS = ("events", "on_screen_text", "speech")
-_ALL_LISTS = (*_LISTS, "chapters")
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.source import Anything
+from qwen_omni.video.engine import drivers
+from qwen_omni.video.engine.run import OnProgress, Run, notes_run, with_advice
+from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
+from qwen_omni.video.schemas import SegmentNotes
 
 
-class Moment(TimedCaption):
-    """Something between two moments."""
+def iter_notes(
+    source: Anything,
+    *,
+    client: OmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> Generator[SegmentNotes, None, None]:
+    """Give the notes of each segment, in order; a segment that failed for good has its reason in `gap`.
 
-    may_lack_end: ClassVar[bool] = True
+    Lazy: nothing is looked at before the first is asked for, and nothing new begins while nobody asks. Close the
+    generator to stop early; what is in flight then is waited for and kept.
 
-    start: float = Field(
-        ge=0, description="When it begins: seconds from the beginning of this clip, for example 12.5.",
-        validation_alias=AliasChoices(*STARTS),
-    )  # fmt: skip
-    end: float = Field(
-        ge=0, description="When it ends: seconds from the beginning of this clip.",
-        validation_alias=AliasChoices(*ENDS),
-    )  # fmt: skip
-    text: str = Field(min_length=1, description="What it is, in one sentence.", validation_alias=AliasChoices(*TEXTS))
+    Args:
+        source: a path chosen by the program, bytes, or a `MediaSource`.
+        client: who asks; one is made from the environment if there is none.
+        options: the model, how closely it looks, where it is cut, …
+        on_progress: told after every step.
 
-
-class SegmentAnswer(BaseModel):
-    """What is seen and heard in one clip of a longer video."""
-
-    model_config = ConfigDict(frozen=True)
-
-    summary: str = Field(
-        min_length=1, description="What this clip is about and what happens, in two or three sentences."
-    )
-    events: tuple[Moment, ...] = Field(
-        description="Everything that happens, in order of time, one entry each; together they cover the whole clip."
-    )
-    on_screen_text: tuple[Moment, ...] = Field(
-        default=(), description="Text that can be read in the picture, word for word, with when it is shown."
-    )
-    speech: tuple[Moment, ...] = Field(
-        default=(), description="What is said, sentence by sentence, word for word, with who says it if that is clear."
-    )
-    language: str = Field(default="", description="Code of the language that is spoken, such as en or zh; else empty.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: object, info: ValidationInfo) -> object:
-        """Leave out entries without words, and find out whether bare numbers are milliseconds."""
-        if not isinstance(data, Mapping):
-            return data
-        decide_unit(data, info.context)
-        return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
-
-    @field_validator("language")
-    @classmethod
-    def _code(cls, told: str) -> str:
-        return told.strip() if _LANGUAGE.fullmatch(told.strip()) else ""
-
-
-def _with_words(entries: object) -> object:
-    """Take a missing list for an empty one; entries that say nothing are none."""
-    if entries is None:
-        return []
-    if not isinstance(entries, list | tuple):
-        return entries
-    return [one for one in entries if not _says_nothing(one)]
-
-
-def _says_nothing(entry: object) -> bool:
-    """Whether an entry has a field for its text, and nothing in it."""
-    if not isinstance(entry, Mapping):
-        return entry is None
-    texts = [entry[name] for name in TEXTS if name in entry]
-    return bool(texts) and all(text is None or text == "" for text in texts)
-
-
-class WholeAnswer(SegmentAnswer):
-    """What is seen and heard in a video, and its chapters."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra=few_chapters)
-
-    summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
-    chapters: tuple[ChapterAnswer, ...] = Field(
-        default=(), description="Chapters in order of time, the first from the beginning."
-    )
-
-
-class TimedNote(BaseModel):
-    """Something that happens, is shown or is said between two moments, in seconds of the whole video."""
-
-    model_config = ConfigDict(frozen=True)
-
-    start: float
-    end: float
-    text: str
-
-
-class VideoFacts(BaseModel):
-    """The facts of the video that notes are about.
-
-    `source` is its path as it was given, `duration` is in seconds; `audio_track` is the one that was heard, where the
-    file has several.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    kind: str = "video"
-    duration: float | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    video_codec: str | None = None
-    audio_codec: str | None = None
-    audio_track: int | Literal["mix"] | None = None
-
-
-class SegmentNotes(BaseModel):
-    """The notes of one segment. Times are seconds of the whole video.
-
-    Attributes:
-        index: which segment, from 0.
-        segments: how many there are, or about how many as long as the last is not known.
-        start: where the segment begins.
-        end: where it ends; the next one may begin a little earlier (overlap).
-        summary: what it is about.
-        events: what happens.
-        on_screen_text: what can be read.
-        speech: what is said.
-        language: code of the language spoken; empty if unknown.
-        chapters: of the whole, where the segment is the whole.
-        gap: why there are no notes, if the segment failed for good; else empty.
-        model: which model made them.
-        usages: what its answers used, as the service told.
-        truncated: the answer was cut short.
-        moved_times: how many times lay outside of the segment and were moved to its border.
-        video: the facts of the whole.
-        reused: they were finished before, and nothing was asked now.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    kind: ClassVar[str] = "notes"
-
-    index: int
-    start: float
-    end: float
-    segments: int = 0
-    summary: str = ""
-    events: tuple[TimedNote, ...] = ()
-    on_screen_text: tuple[TimedNote, ...] = ()
-    speech: tuple[TimedNote, ...] = ()
-    language: str = ""
-    chapters: tuple[ChapterAnswer, ...] = ()
-    gap: str = ""
-    model: str = ""
-    usages: tuple[Usage, ...] = ()
-    truncated: bool = False
-    moved_times: int = 0
-    video: VideoFacts | None = None
-    reused: bool = Field(default=False, exclude=True)
-
-    @property
-    def text(self) -> str:
-        """The notes as plain text, for search and reading."""
-        lines = [self.summary, *(note.text for note in self.events), *(note.text for note in self.speech)]
-        lines += [note.text for note in self.on_screen_text]
-        return "\n".join(dict.fromkeys(line for line in lines if line))
-
-
-def to_notes(answer: SegmentAnswer, *, index: int, start: float, end: float) -> SegmentNotes:
-    """Move a model's answer about a segment to the time of the whole video.
+    Raises:
+        QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
 
     Example:
-        >>> answer = SegmentAnswer(summary="A door.", events=[{"start": 1, "end": 99, "text": "It opens."}])
-        >>> to_notes(answer, index=1, start=90.0, end=180.0).events
-        (TimedNote(start=91.0, end=180.0, text='It opens.'),)
+        from qwen_omni import iter_notes
+
+        for notes in iter_notes("lecture.mp4"):
+            print(notes.start, notes.summary)
     """
-    length, moved = end - start, 0
-    placed: dict[str, Any] = {}
-    for name in _LISTS:
-        entries: tuple[Moment, ...] = getattr(answer, name)
-        moved += sum(1 for entry in entries if max(entry.start, entry.end) > length + 1)
-        notes = [_placed(entry, start, length) for entry in entries]
-        placed[name] = tuple(sorted(notes, key=lambda note: (note.start, note.end)))
-    chapters = tuple(
-        chapter.model_copy(update={"start": round(start + min(chapter.start, length), 3)})
-        for chapter in (answer.chapters if isinstance(answer, WholeAnswer) else ())
-    )
-    return SegmentNotes(
-        index=index, start=start, end=end, summary=answer.summary, language=answer.language, moved_times=moved,
-        chapters=chapters, **placed,
-    )  # fmt: skip
+    with contextlib.ExitStack() as closing:
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        run = notes_run(source, asker.settings, options, joins=False)
+        closing.callback(run.close)
+        steps = closing.enter_context(contextlib.closing(drivers.drive_run(run.machine, run.worker, asker, asker)))
+        order = InOrder(run)
+        for action in steps:
+            tell(run, action, on_progress)
+            yield from order.ready()
+        tell_unkept(run, on_progress)
+        if run.machine.error is not None:
+            raise with_advice(run.machine.error)
 
 
-def _placed(entry: Moment, start: float, length: float) -> TimedNote:
-    first, last = sorted((min(entry.start, length), min(entry.end, length)))
-    return TimedNote(start=round(start + first, 3), end=round(start + last, 3), text=entry.text.strip())
+async def aiter_notes(
+    source: Anything,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> AsyncGenerator[SegmentNotes, None]:
+    """Do the same in `asyncio`; see `iter_notes`. Use `contextlib.aclosing` to stop early without delay."""
+    async with contextlib.AsyncExitStack() as closing:
+        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=False)
+        closing.push_async_callback(asyncio.to_thread, run.close)
+        steps = await closing.enter_async_context(
+            contextlib.aclosing(drivers.adrive_run(run.machine, run.worker, asker, asker))
+        )
+        order = InOrder(run)
+        async for action in steps:
+            tell(run, action, on_progress)
+            for notes in order.ready():
+                yield notes
+        tell_unkept(run, on_progress)
+        if run.machine.error is not None:
+            raise with_advice(run.machine.error)
+
+
+class InOrder:
+    """Gives the notes of a run in order, each once."""
+
+    def __init__(self, run: Run[SegmentNotes]) -> None:
+        self._machine = run.machine
+        self._facts = run.footage.facts
+        self._next = 0
+
+    def ready(self) -> Generator[SegmentNotes, None, None]:
+        """Give what has become ready."""
+        machine = self._machine
+        while True:
+            notes, gap = machine.answers.get(self._next), machine.gaps.get(self._next)
+            if notes is None and gap is not None:
+                notes = SegmentNotes(index=gap.index, start=gap.start, end=gap.end, gap=gap.reason, video=self._facts)
+            if notes is None:
+                return
+            self._next += 1
+            segments = machine.count if machine.cut_all else max(notes.segments, machine.count)
+            yield notes.model_copy(update={"segments": segments})
+
+
+def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
+    """Report what came of a step; what concerns the checkpoint is a warning where nobody listens."""
+    for news in run.news(action):
+        if on_progress is not None:
+            on_progress(news)
+        elif news.text in run.noticed:
+            warnings.warn(news.text, UserWarning, stacklevel=3)
+
+
+def tell_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
+    """Report, at the end, the answers that could not be kept."""
+    before = list(run.noticed)
+    for text in run.reports():
+        if text in before:
+            continue
+        if on_progress is not None:
+            on_progress(run.tracker.notice(text))
+        else:
+            warnings.warn(text, UserWarning, stacklevel=3)

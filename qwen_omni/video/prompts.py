@@ -6,8 +6,8 @@ when the meaning of an answer does, so that answers to the same words are not mi
 
 from dataclasses import dataclass
 
-from qwen_omni.captions.prompt import instructions
-from qwen_omni.captions.schema import CaptionSchema
+from qwen_omni.structured.prompt import instructions
+from qwen_omni.structured.schema import CaptionSchema
 
 PROMPTS_VERSION = 1
 

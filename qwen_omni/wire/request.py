@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_never
 
+from qwen_omni.addresses import check_headers
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.headers import check_headers
 from qwen_omni.media.budget import budget_named
 from qwen_omni.messages import (
     AudioPart,
@@ -84,7 +84,7 @@ class RequestDraft:
     _how: _Encoding
 
     def body(self, parts: FittedParts, look: Look) -> dict[str, Any]:
-        """Return the JSON body. Media stay `Delivered` values, which `delivery.body` writes out piece by piece.
+        """Return the JSON body. Media stay `Delivered` values, which `request.body` writes out piece by piece.
 
         Args:
             parts: what each part with media is sent as.

@@ -30,7 +30,6 @@ from qwen_omni.responses import (
 from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
 from qwen_omni.wire.sse import DamagedStreamError, Event, EventParser, EventTooLongError
-from qwen_omni.wire.thinktags import ThinkTags, Unopened
 from qwen_omni.wire.tools import ToolCallReader
 from qwen_omni.wire.values import (
     HalfCharacters,
@@ -45,6 +44,7 @@ from qwen_omni.wire.values import (
     decode_json,
     whole_characters,
 )
+from qwen_omni.wire.vllm import ThinkTags, Unopened
 
 _DONE = b"[DONE]"
 _OK = 200

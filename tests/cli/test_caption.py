@@ -19,15 +19,14 @@ from pathlib import Path
 import pysrt
 import pytest
 
-from qwen_omni.captions.batch import caption_many
-from qwen_omni.captions.models import VideoCaption
-from qwen_omni.captions.results import Results
 from qwen_omni.cli.main import run
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaOutsideRootError
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_video
+from qwen_omni.structured.batch import Results, caption_many
+from qwen_omni.structured.models import VideoCaption
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Fault
-from qwen_omni.standin.truth import make_audio, make_video
+from qwen_omni.standin.marked_media import make_audio, make_video
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 

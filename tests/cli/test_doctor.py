@@ -8,7 +8,7 @@ import pytest
 
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
-from tests.core.delivery.conftest import BUCKET, KEYS
+from tests.upload.conftest import BUCKET, KEYS
 
 Said = Callable[..., tuple[int, dict[str, tuple[str, str, str]]]]
 GOOD = {"Content-Length": "1000", "Content-Type": "video/mp4"}

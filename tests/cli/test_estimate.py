@@ -5,7 +5,7 @@ import json
 import pytest
 
 from qwen_omni.cli.main import run
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from qwen_omni.cli.main import build_app
-from qwen_omni.standin.perceive import Memory
-from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
+from qwen_omni.standin.media.perceive import Memory
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 COLOURS = ((220, 40, 40), (40, 180, 60), (50, 60, 220))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from qwen_omni.captions.batch import FileCaption
-from qwen_omni.cli import display
-from qwen_omni.cli.caption_output import print_captions
+from qwen_omni.cli import output
+from qwen_omni.cli.caption import print_captions
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
+from qwen_omni.structured.batch import FileCaption
 
 EVIL = "a\x1b[2J\x1b]0;pwned\x07\x9b1m\u202eb\u200b"
 
@@ -90,7 +90,7 @@ def test_an_answer_moves_no_cursor(command, film: Path, tmp_path: Path, standin:
 def test_json_says_the_same_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     """What is escaped is read back as it was; readable letters are not escaped."""
     value = {EVIL: [f"{EVIL}\ud83d", "日本 😀 é"], "n": 1}
-    display.write_json(value)
+    output.write_json(value)
     out = capsys.readouterr().out
     assert json.loads(out) == value
     assert harmless(out)

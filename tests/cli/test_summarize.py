@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
-from qwen_omni.video.summary import VideoSummary
+from qwen_omni.standin.marked_media import make_video
+from qwen_omni.video.results import VideoSummary
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, mo
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qwen_omni.cli.files.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("qwen_omni.cli.output.tempfile.TemporaryFile", full)
     sent = len(service.requests)
     done = run("--srt", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1

@@ -14,7 +14,7 @@ import webvtt
 
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Outcome, Standin
-from qwen_omni.standin.truth import TruthMedia, make_audio
+from qwen_omni.standin.marked_media import TruthMedia, make_audio
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 

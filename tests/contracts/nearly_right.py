@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from qwen_omni.captions.timed import TimedCaptions
 from qwen_omni.errors import CaptionSyntaxError, NoToolCallError, QwenOmniError, TruncatedAnswerError
 from qwen_omni.standin import Standin
-from qwen_omni.standin.nearly import WAYS, NearlyRight
+from qwen_omni.standin.answers.nearly import WAYS, NearlyRight
+from qwen_omni.structured.timed import TimedCaptions
 
 SEEDS = range(3)
 LOSSLESS = ("draft", "loose", "list content", "other names")

@@ -13,7 +13,7 @@ import pytest
 
 from qwen_omni.standin import Fault, Standin, example
 from qwen_omni.standin.example import start
-from qwen_omni.standin.truth import make_audio, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*/*.py"))

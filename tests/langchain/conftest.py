@@ -13,7 +13,7 @@ from vcr import VCR
 from vcr.cassette import Cassette
 
 from qwen_omni.standin import Script, Standin
-from tests import recording
+from tests.support import recording
 
 FOLDER = recording.ROOT / "langchain"
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, to_reference
 from qwen_omni.standin import Standin, ToolCall, Turn
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 
 pytest.importorskip("langchain", reason="langchain is not installed")  # which brings langgraph
 from langchain.agents import create_agent

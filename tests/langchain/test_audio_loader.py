@@ -9,7 +9,7 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniAudioLoader
 from qwen_omni import ConfigurationError, TranscriptionOptions
 from qwen_omni.standin import Outcome, Standin
-from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
 
 QUICK = TranscriptionOptions(poll_seconds=0.01)
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, create_model
 from langchain_qwen_omni import CaptionOutputParser, ChatQwenOmni, TimedCaptions, VideoCaption, caption_chain
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, MediaOutsideRootError
 from qwen_omni.standin import Standin, ToolCall, Turn
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 
 GOOD = (
     '{"scene_description": "A hand opens a tent.", "key_product_features": ["light", "quick"],'

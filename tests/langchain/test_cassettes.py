@@ -3,8 +3,8 @@
 import pytest
 from pytest_recording.plugin import get_default_cassette_name
 
-from tests import recording
 from tests.langchain.conftest import FOLDER
+from tests.support import recording
 
 
 def _owned(items: list[pytest.Item]) -> dict[str, set[str]]:

@@ -8,9 +8,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.calls import Outgoing
 from qwen_omni.client import make_carrier
-from tests.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
+from qwen_omni.request.prepared_request import Outgoing
+from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
 
 Spelling = tuple[list[BaseMessage], dict[str, Any]]
 

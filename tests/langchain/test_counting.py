@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from langchain_qwen_omni._structured import plan_structure
-from qwen_omni.connections import _MOST, Clients, ConnectionOptions
+from langchain_qwen_omni.output_parsers import plan_structure
+from qwen_omni.integrations.client_pool import _MOST, Clients, ConnectionOptions
 
 
 def options(**chosen: object) -> ConnectionOptions:

@@ -16,10 +16,10 @@ from langchain_core.messages import HumanMessage
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip, document_loaders
 from qwen_omni import TranscriptionOptions
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
+from qwen_omni.media.files.find import find_media
 from qwen_omni.standin import Fault
-from qwen_omni.standin.truth import make_audio, make_video
+from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.sources import find_media
 
 SHORT = SummaryOptions(segment_seconds=10, single_call_seconds=0, overlap=2)
 

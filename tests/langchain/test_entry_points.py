@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
 from qwen_omni.errors import MediaOutsideRootError, RateLimitError, StreamInterruptedError, UnsupportedMediaError
 from qwen_omni.standin import Fault, Standin, ToolCall, Turn
-from qwen_omni.standin.truth import TruthMedia, make_frames, make_image, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_frames, make_image, make_video
 
 
 class Fact(BaseModel):

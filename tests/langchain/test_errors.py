@@ -27,7 +27,7 @@ from qwen_omni import errors as ours
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
 from qwen_omni.responses import Response
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 KINDS = [kind for _, kind in inspect.getmembers(ours, inspect.isclass) if issubclass(kind, QwenOmniError)]
 EXPECTED: dict[type[QwenOmniError], type[theirs.ModelError]] = {

@@ -26,7 +26,7 @@ from qwen_omni import (
     VideoSummary,
 )
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 CHOICES: dict[str, Any] = {
     "detail": "low", "segment_seconds": 12, "overlap": 0, "single_call_seconds": 0, "retry_seconds": 0.0,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 CHOICES: dict[str, Any] = {
     "detail": "low", "segment_seconds": 7.5, "overlap": 0, "single_call_seconds": 0, "concurrency": 1,

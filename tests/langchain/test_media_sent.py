@@ -9,7 +9,7 @@ from PIL import Image
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import SentMedia
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.standin.truth import make_image
+from qwen_omni.standin.marked_media import make_image
 
 CODES = ("1111", "2222", "3333", "4444")
 

@@ -20,8 +20,8 @@ from langchain_qwen_omni import (
 from qwen_omni import CaptionSyntaxError, TruncatedAnswerError, TruncatedAnswerWarning
 from qwen_omni.errors import QwenOmniError, ToolArgumentsError
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
-from qwen_omni.standin.nearly import NearlyRight
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.answers.nearly import NearlyRight
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.contracts.nearly_right import EVERY_WAY, Clip, Log, check_door
 
 pytestmark = pytest.mark.slow

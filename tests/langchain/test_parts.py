@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 from langchain_core.messages.content import create_video_block
 from langchain_core.messages.tool import invalid_tool_call
 
-from langchain_qwen_omni._messages import to_messages
+from langchain_qwen_omni._convert_input import to_messages
 from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource

@@ -12,14 +12,14 @@ from langchain_core.tracers.base import BaseTracer
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, _references, to_reference
-from langchain_qwen_omni._messages import to_messages
+from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._references import digested
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.kept import keep, kept_path
+from qwen_omni.media.files.store import keep, kept_path
 from qwen_omni.messages import media_of
 from qwen_omni.settings import kept_folder
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 
 DATA = bytes(range(256)) * 20
 TEXT = base64.b64encode(DATA).decode()

@@ -8,9 +8,9 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_qwen_omni import ChatQwenOmni
-from langchain_qwen_omni._calls import plan_call
-from qwen_omni.call_plan import CALL_FIELDS, Plan, to_choice
+from langchain_qwen_omni.chat_models import plan_call
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.integrations.request_builder import CALL_FIELDS, Plan, to_choice
 from qwen_omni.messages import TextPart
 
 ASK = [HumanMessage("What is this?")]

@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from langchain_core.language_models._compat_bridge import chunks_to_events
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_qwen_omni._responses import PROVIDER, ChunkBuilder, to_message
+from langchain_qwen_omni._convert_output import PROVIDER, ChunkBuilder, to_message
 from qwen_omni.responses import (
     AudioDelta,
     Delta,

@@ -16,8 +16,8 @@ from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.spend.limit import SpendLimit
+from qwen_omni.pricing.ledger import UsageLedger
+from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.standin import Standin
 
 # `load` and its like are in beta for years; that is LangChain's business.

@@ -17,8 +17,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, save_speech
-from langchain_qwen_omni._events import EventBuilder
-from langchain_qwen_omni._responses import ChunkBuilder
+from langchain_qwen_omni._convert_output import ChunkBuilder, EventBuilder
 from langchain_qwen_omni._speech import SpeechChunk, speech_of
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.responses import AudioDelta, Delta, FinishDelta, TextDelta, ToolCallDelta, to_wav

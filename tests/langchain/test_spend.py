@@ -8,14 +8,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_qwen_omni import ChatQwenOmni, UsageLedgerHandler
-from langchain_qwen_omni._responses import dump_usage
-from langchain_qwen_omni.ledger import parse_usage
+from langchain_qwen_omni._convert_output import dump_usage
+from langchain_qwen_omni.callbacks import parse_usage
 from qwen_omni.errors import SpendLimitError
+from qwen_omni.pricing.costs import TokenCounts
+from qwen_omni.pricing.ledger import UsageLedger
+from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.responses import Usage
-from qwen_omni.spend.costs import TokenCounts
-from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.spend.limit import SpendLimit
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 MODEL = "qwen3.5-omni-flash"
 

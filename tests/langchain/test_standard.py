@@ -22,7 +22,7 @@ from pytest_recording.plugin import get_default_cassette_name
 from langchain_qwen_omni import ChatQwenOmni
 from langchain_qwen_omni.testing import VideoClip, VideoInputTests
 from qwen_omni.standin import Script, ToolCall, Turn
-from qwen_omni.standin.truth import make_audio, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 _PICTURE = "agentic-rag-output.png"
 _SOUND = "Northern_Flicker_202280456.wav"

@@ -10,10 +10,10 @@ from langchain_core.messages import ToolMessage
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniToolkit
 from qwen_omni import ConfigurationError
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
-from tests.core.media.watching import watched
-from tests.core.tools.places import Place, make_place, nasty_paths, written_for
-from tests.policy import QUESTION, Detective
+from qwen_omni.standin.marked_media import TruthMedia, make_video
+from tests.support.places import Place, make_place, nasty_paths, written_for
+from tests.support.policy import QUESTION, Detective
+from tests.support.watching import watched
 
 
 @pytest.fixture(scope="module")

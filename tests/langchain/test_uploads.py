@@ -7,7 +7,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
-from tests import recording
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.langchain.conftest import (
     fully_played as fully_played,
     media_map as media_map,
@@ -22,6 +21,7 @@ from tests.langchain.conftest import (
     service as service,
     vcr_config as vcr_config,
 )
+from tests.support import recording
 
 FOLDER = recording.ROOT / "llama_index"
 

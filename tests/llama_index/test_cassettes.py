@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import recording
+from tests.support import recording
 
 FOLDER = recording.ROOT / "llama_index"
 OWNED = {"chat", "stream_chat", "complete", "stream_complete", "structured_predict", "stream_structured_predict"}

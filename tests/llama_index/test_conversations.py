@@ -20,9 +20,9 @@ from llama_index.core.base.llms.types import (
 )
 
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.calls import Outgoing
 from qwen_omni.client import make_carrier
-from tests.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
+from qwen_omni.request.prepared_request import Outgoing
+from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
 
 Spelling = tuple[list[ChatMessage], dict[str, Any]]
 

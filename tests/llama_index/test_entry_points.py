@@ -27,7 +27,6 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.schema import Document, MediaResource
 
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.call_plan import CALL_FIELDS, CONNECTION_FIELDS
 from qwen_omni.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -38,9 +37,10 @@ from qwen_omni.errors import (
     UnsupportedContentError,
     UnsupportedMediaError,
 )
+from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import TruthMedia, make_frames, make_image
-from tests.llama_index.asking import CHATS, EIGHT, Way
+from qwen_omni.standin.marked_media import TruthMedia, make_frames, make_image
+from tests.support.asking import CHATS, EIGHT, Way
 
 each_way = pytest.mark.parametrize("way", EIGHT.values(), ids=EIGHT.keys())
 each_chat = pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("llama_index.core")
 
-from llama_index_qwen_omni._files import copied, find_files
+from llama_index_qwen_omni.readers import copied, find_files
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
-from qwen_omni.video.sources import find_media
+from qwen_omni.media.files.find import find_media
 
 TREE = ("b.mp4", "a/z.MP3", "a.b/c.mp4", "a/.hidden.mp4", "a/deep/x[1].mov", "a/notes.txt", ".d.mp4", "a-b.mp4")
 

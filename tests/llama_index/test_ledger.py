@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_omni.spend.costs import TokenCounts
+from qwen_omni.pricing.costs import TokenCounts
 
 USAGE = {
     "prompt_tokens": 100, "completion_tokens": 9, "total_tokens": 109,
@@ -45,7 +45,7 @@ def test_the_estimate_beside_the_usage():
     from llama_index.core.instrumentation.events.llm import LLMCompletionEndEvent  # noqa: PLC0415
     from llama_index.core.llms import CompletionResponse  # noqa: PLC0415
 
-    from llama_index_qwen_omni.ledger import ESTIMATED, UsageLedgerHandler  # noqa: PLC0415
+    from llama_index_qwen_omni.callbacks import ESTIMATED, UsageLedgerHandler  # noqa: PLC0415
 
     handler = UsageLedgerHandler()
     raw = {"model": "qwen3.8-omni-flash", "usage": {**USAGE, ESTIMATED: 110}}

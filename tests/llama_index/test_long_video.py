@@ -28,7 +28,7 @@ from qwen_omni import (
     VideoSummary,
 )
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.standin.truth import make_image
+from qwen_omni.standin.marked_media import make_image
 
 CODES = ("1111", "2222", "3333", "4444")
 

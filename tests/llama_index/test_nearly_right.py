@@ -17,8 +17,8 @@ from llama_index_qwen_omni import CaptionOutputParser, LongVideoWorkflow, QwenOm
 from qwen_omni import CaptionSyntaxError, TruncatedAnswerError, TruncatedAnswerWarning
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.standin import Standin, ToolCall, Turn
-from qwen_omni.standin.nearly import NearlyRight
-from qwen_omni.standin.truth import TruthMedia, make_video
+from qwen_omni.standin.answers.nearly import NearlyRight
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.contracts.nearly_right import EVERY_WAY, Clip, Log, check_door
 
 pytestmark = pytest.mark.slow

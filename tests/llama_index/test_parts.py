@@ -28,11 +28,11 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from llama_index_qwen_omni._messages import to_messages
+from llama_index_qwen_omni._convert_input import to_messages
 from qwen_omni.errors import MediaError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, ThinkingPart, VideoPart
-from qwen_omni.standin.truth import make_image
+from qwen_omni.standin.marked_media import make_image
 
 HOST = "https://media.example.com/"
 PNG = make_image("1234", size=(64, 48))

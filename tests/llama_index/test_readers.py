@@ -31,17 +31,18 @@ from llama_index.core.schema import Document, MetadataMode, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip as passage_of
-from llama_index_qwen_omni._documents import to_document
-from qwen_omni import TranscriptionOptions, downloads
+from llama_index_qwen_omni.readers import to_document
+from qwen_omni import TranscriptionOptions
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.media.budget import PRESETS, MediaBudget
+from qwen_omni.retrieval.passages import Passage
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import TruthMedia, make_audio, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
+from qwen_omni.transport import downloads
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.passages import Passage
-from tests import minilm
-from tests.shelves import llama_index_minilm
+from tests.support import minilm
+from tests.support.shelves import llama_index_minilm
 
 SHORT = SummaryOptions(segment_seconds=9, overlap=0, single_call_seconds=0, checkpoint=False)
 

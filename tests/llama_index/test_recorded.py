@@ -12,8 +12,8 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.standin.truth import make_image
-from tests.llama_index.asking import EIGHT
+from qwen_omni.standin.marked_media import make_image
+from tests.support.asking import EIGHT
 
 PAIRS = ["chat", "stream_chat", "complete", "stream_complete"]
 QUESTION = [ChatMessage(blocks=[ImageBlock(image=make_image("2718", (320, 240))), TextBlock(text="Which code?")])]

@@ -10,11 +10,11 @@ from llama_index.core.tools import FunctionTool
 
 from llama_index_qwen_omni import QwenOmni, UsageLedgerHandler
 from qwen_omni.errors import SpendLimitError
-from qwen_omni.spend.ledger import UsageLedger
-from qwen_omni.spend.limit import SpendLimit
+from qwen_omni.pricing.ledger import UsageLedger
+from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import TruthMedia
-from tests.llama_index.asking import CHATS, Way
+from qwen_omni.standin.marked_media import TruthMedia
+from tests.support.asking import CHATS, Way
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from llama_index_qwen_omni import QwenOmni, VideoCaption
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
-from qwen_omni.standin.truth import TruthMedia
+from qwen_omni.standin.marked_media import TruthMedia
 
 JSON, CALL = PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION
 MODES = pytest.mark.parametrize("mode", [JSON, CALL], ids=["json", "function"])

@@ -9,13 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from qwen_omni import ConfigurationError, TranscriptionOptions, UnreadableMediaError
+from qwen_omni.media.files.find import find_media
 from qwen_omni.standin import Standin
-from qwen_omni.standin.truth import make_audio, make_video
-from qwen_omni.tools.outcome import ToolOutcome
-from qwen_omni.video.sources import find_media
-from tests.core.media.watching import watched
-from tests.core.tools.places import Place, make_place, nasty_paths
-from tests.policy import QUESTION, Detective
+from qwen_omni.standin.marked_media import make_audio, make_video
+from qwen_omni.tools.results import ToolOutcome
+from tests.support.places import Place, make_place, nasty_paths
+from tests.support.policy import QUESTION, Detective
+from tests.support.watching import watched
 
 llama_index = pytest.importorskip("llama_index.core")
 from llama_index.core.agent.workflow import FunctionAgent  # noqa: E402

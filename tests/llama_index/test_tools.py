@@ -13,8 +13,8 @@ from llama_index.core.tools import FunctionTool
 from llama_index_qwen_omni import NoToolCallError, QwenOmni
 from qwen_omni.errors import ConfigurationError, ToolArgumentsError
 from qwen_omni.standin import Standin, ToolCall, Turn
-from qwen_omni.standin.truth import TruthMedia
-from tests.llama_index.asking import CHATS, Way
+from qwen_omni.standin.marked_media import TruthMedia
+from tests.support.asking import CHATS, Way
 
 # LlamaIndex's agents use old names of pydantic.
 agents = pytest.mark.filterwarnings("ignore::DeprecationWarning")

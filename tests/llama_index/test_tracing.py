@@ -27,11 +27,11 @@ from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.prompts import ChatPromptTemplate
 
 from llama_index_qwen_omni import QwenOmni, VideoCaption
-from llama_index_qwen_omni._references import shown_block, shown_messages
+from llama_index_qwen_omni._tracing import shown_block, shown_messages
 from qwen_omni.errors import RateLimitError
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.truth import TruthMedia, make_image
-from tests.llama_index.asking import EIGHT, Way
+from qwen_omni.standin.marked_media import TruthMedia, make_image
+from tests.support.asking import EIGHT, Way
 
 EVENTS: list[Any] = []
 SPANS: list[tuple[str, str, Any]] = []

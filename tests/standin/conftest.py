@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from qwen_omni.standin import Script, Standin
-from qwen_omni.standin.truth import make_audio, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 PATH = "/compatible-mode/v1/chat/completions"
 

@@ -7,12 +7,12 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from qwen_omni.standin.evidence import gather
-from qwen_omni.standin.facts import Mark, MediaFacts
-from qwen_omni.standin.schema import fill, find_schema
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.answers.evidence import gather
+from qwen_omni.standin.answers.schema import fill, find_schema
+from qwen_omni.standin.marked_media import make_video
+from qwen_omni.standin.media.facts import Mark, MediaFacts
+from tests.support.checking import problems
 
-from .checking import problems
 from .conftest import chat, video_part
 
 NO_THINKING = {"enable_thinking": False}

@@ -6,7 +6,7 @@ import pytest
 
 from qwen_omni import Settings, errors
 from qwen_omni.client import OmniClient
-from qwen_omni.doctor import examine
+from qwen_omni.diagnostics import examine
 from qwen_omni.messages import user
 from qwen_omni.options import ChatRequest
 from qwen_omni.standin import Standin

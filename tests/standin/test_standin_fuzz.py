@@ -8,8 +8,8 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from qwen_omni.standin.service import CHAT_PATH, Request, State, respond
-from qwen_omni.standin.truth import make_image
+from qwen_omni.standin.answers.service import CHAT_PATH, Request, State, respond
+from qwen_omni.standin.marked_media import make_image
 
 from .conftest import chat, image_part
 

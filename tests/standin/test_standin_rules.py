@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from qwen_omni.standin.truth import make_audio, make_frames, make_image, make_video
+from qwen_omni.standin.marked_media import make_audio, make_frames, make_image, make_video
 
 from .conftest import audio_part, chat, data_uri, frames_part, image_part, video_part
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from qwen_omni.standin import OssKey, Standin
-from qwen_omni.standin.spool import combine_crc, crc64
+from qwen_omni.standin.server.spool import combine_crc, crc64
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwen_omni.standin.tokens import (
+from qwen_omni.standin.rules.tokens import (
     OMNI_3,
     OMNI_3_8,
     OMNI_TURBO,

@@ -8,9 +8,17 @@ import av
 import numpy as np
 import pytest
 
-from qwen_omni.standin.facts import Mark
-from qwen_omni.standin.perceive import Memory
-from qwen_omni.standin.truth import Encoding, draw_codes, exact_rate, make_audio, make_frames, make_image, make_video
+from qwen_omni.standin.marked_media import (
+    Encoding,
+    draw_codes,
+    exact_rate,
+    make_audio,
+    make_frames,
+    make_image,
+    make_video,
+)
+from qwen_omni.standin.media.facts import Mark
+from qwen_omni.standin.media.perceive import Memory
 
 
 def see(path):

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
-from qwen_omni.standin.ears import RATE, find_codes
-from qwen_omni.standin.sse import split_text
+from qwen_omni.standin.media.audio_decode import RATE, find_codes
+from qwen_omni.standin.server.sse import split_text
 
 from .conftest import PATH, Asker, chat
 

@@ -10,7 +10,7 @@ import pytest
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin import Standin
-from tests.truth.mutants import MUTANTS
+from tests.support.mutants import MUTANTS
 
 CHOSEN = os.environ.get("QWEN_OMNI_MUTANT")
 

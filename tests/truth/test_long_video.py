@@ -8,11 +8,11 @@ import pytest
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import AccountError
 from qwen_omni.settings import Settings
-from qwen_omni.standin.script import Fault
-from qwen_omni.standin.truth import make_video
+from qwen_omni.standin.marked_media import make_video
+from qwen_omni.standin.server.script import Fault
+from qwen_omni.video.notes import iter_notes
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.reading import iter_notes
-from qwen_omni.video.summarizing import summarize
+from qwen_omni.video.summarize import summarize
 
 OPTIONS = SummaryOptions(segment_seconds=14.3, overlap=3, single_call_seconds=0, detail="low", retry_seconds=0.0)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import HumanMessage
 
-from tests.speech import speak
-from tests.truth.reading import Report, only
+from tests.support.reading import Report, only
+from tests.support.speech import speak
 
 pytestmark = pytest.mark.real
 ASK = {"type": "text", "text": "What is in it?"}

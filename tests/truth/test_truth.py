@@ -12,9 +12,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from qwen_omni.errors import SpendLimitError
-from qwen_omni.spend.limit import SpendLimit
-from qwen_omni.standin.truth import draw_codes, make_audio, make_frames, make_image, make_video
-from tests.truth.reading import only, read
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.standin.marked_media import draw_codes, make_audio, make_frames, make_image, make_video
+from tests.support.reading import only, read
 
 ASK = {"type": "text", "text": "What is in it?"}
 

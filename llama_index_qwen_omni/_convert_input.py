@@ -1,0 +1,463 @@
+"""LlamaIndex messages and content blocks → the neutral conversation (`qwen_omni.messages`).
+
+Shape only: no file is opened and nothing is downloaded. One function per kind of block; a block that cannot be sent
+raises and names its place. Nothing is dropped silently, with two exceptions the service leaves no choice about: speech
+in earlier answers is sent as its text alone, and reasoning of earlier answers goes only to models that accept it.
+
+LlamaIndex's blocks have no room for most options of media, so they stand in the message's `additional_kwargs`:
+
+- `fps`, `min_pixels`, `max_pixels`, `total_pixels`, `start`, `end`, `budget`, `audio_track`: for every piece of media
+  of the message that has such an option;
+- `media`: a list with a dictionary of these (or `None`) for each piece of media, in order; one dictionary alone
+  where there is one piece;
+- `frames`: `True`, or a dictionary of options: the images of the message are the frames of one silent video.
+"""
+
+import json
+import mimetypes
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import IOBase
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    BaseContentBlock,
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+
+from qwen_omni.errors import MediaError, UnsupportedContentError
+from qwen_omni.integrations.media_options import (
+    SAMPLING,
+    MediaKind,
+    check_options,
+    frames_part,
+    known_options,
+    media_part,
+    read_cache_mark,
+    seconds_of,
+    sniffed_kind,
+)
+from qwen_omni.integrations.tool_messages import Turn, join_turns, tool_turn
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, media_of
+
+Options = Mapping[str, Any]
+_SAYS_NOTHING = ("", "application/octet-stream")
+
+
+def to_parts(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
+    """Turn one block into parts: one, several for citable content, none for what has no effect on the service.
+
+    Args:
+        block: what the message holds.
+        place: where, in words.
+        asked: what the message says about this piece of media.
+
+    Raises:
+        UnsupportedContentError: the block is of a kind, or has an option, that cannot be sent; names the place.
+        MediaError: the block's media is not what it says (base64 that cannot be decoded, an unknown scheme).
+    """
+    try:
+        return _by_kind(block, place, asked)
+    except MediaError as error:
+        error.args = (f"{place}: {error}",)
+        raise
+
+
+def refuse(block: BaseContentBlock, place: str, reason: str) -> NoReturn:
+    """Say that a block cannot be sent.
+
+    Raises:
+        UnsupportedContentError: always.
+    """
+    raise UnsupportedContentError(f"{place}: {kind_of(block)!r} is not supported; {reason}.")
+
+
+def kind_of(block: BaseContentBlock) -> str:
+    """Name the kind of a block for people."""
+    kind = str(getattr(block, "block_type", type(block).__name__))
+    return f"{kind} ({block.document_mimetype})" if isinstance(block, DocumentBlock) else kind
+
+
+def media_kind(block: BaseContentBlock) -> MediaKind | None:
+    """Tell which kind of media a block holds; `None` if it holds none that can be sent."""
+    match block:
+        case ImageBlock():
+            return "image"
+        case AudioBlock():
+            return "audio"
+        case VideoBlock():
+            return "video"
+        case DocumentBlock():
+            told = next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
+            says_nothing = _document_type(block) in _SAYS_NOTHING
+            return sniffed_kind(_bytes(block.data)) if says_nothing and block.data is not None else told
+        case _:
+            return None
+
+
+def own_options(block: BaseContentBlock, place: str) -> Options:
+    """Give what a block itself says about its media.
+
+    A video has its `fps`, a whole number in LlamaIndex; a local file's address may have a media fragment
+    (`file:///talk.mp4#t=60,90`), which is how documents of `QwenOmniVideoReader` name a passage.
+
+    Raises:
+        UnsupportedContentError: the address of a local file names its seconds in another way.
+    """
+    told: dict[str, Any] = {}
+    if isinstance(block, ImageBlock | VideoBlock) and block.detail is not None:
+        told["detail"] = block.detail
+    if isinstance(block, VideoBlock) and block.fps is not None:
+        told["fps"] = block.fps
+    if isinstance(block, VideoBlock | AudioBlock | DocumentBlock) and media_kind(block) in ("audio", "video"):
+        told |= seconds_of(str(block.url or ""), place)
+    return told
+
+
+def source_of(block: BaseContentBlock, place: str) -> MediaSource:
+    """Find where a block's media is: in it, behind a path, behind a URL; in LlamaIndex's order."""
+    match block:
+        case ImageBlock():
+            return _source(block, block.image, block.image_mimetype, place)
+        case AudioBlock():
+            return _source(block, block.audio, f"audio/{block.format}" if block.format else None, place)
+        case VideoBlock():
+            return _source(block, block.video, block.video_mimetype, place)
+        case DocumentBlock():
+            told = _document_type(block)
+            return _source(block, block.data, None if told in _SAYS_NOTHING else told, place)
+        case _:
+            refuse(block, place, "it is no media")
+
+
+def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
+    match block:
+        case TextBlock():
+            return (TextPart(text=block.text),)
+        case ImageBlock() | AudioBlock() | VideoBlock() | DocumentBlock():
+            return (_media(block, place, asked),)
+        case CitableBlock():
+            return _citable(block, place)
+        case CitationBlock():
+            return (TextPart(text=_cited(block, place)),)
+        case CachePoint():
+            return ()  # `marked` has put it on the part before
+        case ThinkingBlock() | ToolCallBlock():
+            refuse(block, place, "only an assistant's message holds it")
+        case _:
+            refuse(block, place, "text, images, audio, video and lists of frames can be sent")
+
+
+def _media(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock, place: str, asked: Options) -> Part:
+    kind = media_kind(block)
+    if kind is None and isinstance(block, DocumentBlock):
+        return _text_document(block, place)
+    if kind is None:
+        refuse(block, place, "it does not say whether it is video, audio or an image")
+    return media_part(kind, source_of(block, place), check_options(kind, asked, place))
+
+
+def _text_document(block: DocumentBlock, place: str) -> TextPart:
+    if not _document_type(block).startswith("text/"):
+        refuse(block, place, "a document must be text, video, audio or an image, and say so by its type or name")
+    if block.data is None:
+        refuse(block, place, "a text document must carry its text; files and links of text are not followed")
+    try:
+        return TextPart(text=_bytes(block.data).decode())
+    except UnicodeDecodeError:
+        refuse(block, place, "its data is not UTF-8 text")
+
+
+def _document_type(block: DocumentBlock) -> str:
+    """Tell the type: as it is written, or by a name. LlamaIndex writes one itself, misled by signed addresses."""
+    named = (block.path, urlsplit(block.url or "").path, block.title)
+    told = [block.document_mimetype, *(mimetypes.guess_type(str(name))[0] for name in named if name)]
+    found = [kind for kind in told if kind]
+    return next((kind for kind in found if kind.partition("/")[0] in (*SAMPLING, "text")), (found or [""])[0])
+
+
+def _citable(block: CitableBlock, place: str) -> tuple[Part, ...]:
+    """Put the title and the source of what may be cited before it; the service has no citations of its own."""
+    parts: list[Part] = [TextPart(text=f"{block.title} ({block.source}):")]
+    for at, inner in enumerate(block.content):
+        here = f"{place} content {at}"
+        parts += to_parts(inner, here, own_options(inner, here))
+    return tuple(parts)
+
+
+def _cited(block: CitationBlock, place: str) -> str:
+    if not isinstance(block.cited_content, TextBlock):
+        refuse(block, place, "only cited text can be sent")
+    return f'"{block.cited_content.text}" ({block.title}, {block.source})'
+
+
+def _source(
+    block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock,
+    held: bytes | IOBase | None,
+    mime: str | None,
+    place: str,
+) -> MediaSource:
+    if held is not None:
+        return MediaSource.from_bytes(_bytes(held), media_type=mime)
+    if block.path:
+        return MediaSource.from_path(Path(block.path), media_type=mime)
+    if block.url:
+        return MediaSource.from_url(str(block.url), media_type=mime)
+    refuse(block, place, "it has no data, path or url")
+
+
+def _bytes(held: bytes | IOBase) -> bytes:
+    """Give what a block holds. LlamaIndex keeps bytes as base64, and files as they are."""
+    if isinstance(held, IOBase):
+        if held.seekable():
+            held.seek(0)
+        read = held.read()
+        return read if isinstance(read, bytes) else str(read).encode()
+    data = _decoded(held)
+    if data is None:
+        return held  # media as they are
+    twice = _decoded(data)  # LlamaIndex takes URL-safe base64 for media, and writes it in base64 again
+    return twice if twice is not None and sniffed_kind(twice) is not None else data
+
+
+def _decoded(text: bytes) -> bytes | None:
+    try:
+        return MediaSource.from_base64(text.decode("ascii")).data
+    except (UnicodeDecodeError, MediaError):
+        return None
+
+
+def marked(parts: list[Part], mark: object, place: str) -> None:
+    """Put the mark of a cache on the last of these parts that can bear it.
+
+    Raises:
+        UnsupportedContentError: there is none, or the mark is written in another way.
+    """
+    cache = read_cache_mark(mark, place)
+    at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)
+    if cache is None:
+        return
+    if at is None:
+        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it behind a text.")
+    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has it
+
+
+def mark_of(block: CachePoint) -> dict[str, Any]:
+    """Write a cache point as the mark that other libraries write."""
+    return block.cache_control.model_dump(exclude_none=True)
+
+
+def arguments_text(block: ToolCallBlock) -> str:
+    """Give the arguments of a call as JSON text."""
+    kept = block.tool_kwargs
+    return kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False)
+
+
+_OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
+_KNOWN = (*sorted(_OPTIONS), "media", "frames", "name", "cache_control")
+# Where LlamaIndex itself puts something: old spellings of images and tools, which it turns into blocks.
+_OF_LLAMA_INDEX = frozenset({"images", "tool_calls", "tool_call_id"})
+
+
+def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
+    """Turn the blocks of a user's, a system's or a tool's message into parts, with what is asked about them.
+
+    Raises:
+        UnsupportedContentError: a block that cannot be sent, or a wish that fits no block.
+        MediaError: media that is not what it says.
+    """
+    wishes = message.additional_kwargs
+    if wishes.get("frames") not in (None, False):
+        return _with_frames(message, place)
+    asked = _per_block(message.blocks, wishes, place)
+    parts: list[Part] = []
+    for at, (block, options) in enumerate(zip(message.blocks, asked, strict=True)):
+        here = f"{place} block {at}"
+        parts += to_parts(block, here, options)
+        if isinstance(block, CachePoint):
+            marked(parts, mark_of(block), here)
+    marked(parts, wishes.get("cache_control"), place)
+    return tuple(parts)
+
+
+def _per_block(blocks: Sequence[BaseContentBlock], wishes: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:
+    """List what is asked about each block, media or not."""
+    kinds = [media_kind(block) for block in blocks]
+    if any(kinds):
+        _refuse_unknown(wishes, place)
+    shared = {name: wishes[name] for name in _OPTIONS if wishes.get(name) is not None}
+    for name in shared:
+        if not any(kind and name in known_options(kind) for kind in kinds):
+            raise UnsupportedContentError(f"{place}: no block of the message has an option {name!r}.")
+    each = _each(wishes.get("media"), sum(kind is not None for kind in kinds), place)
+    return [
+        {} if kind is None else {**_fitting(shared, kind), **own_options(block, f"{place} block {at}"), **next(each)}
+        for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True))
+    ]
+
+
+def _fitting(shared: Mapping[str, Any], kind: MediaKind) -> dict[str, Any]:
+    return {name: value for name, value in shared.items() if name in known_options(kind)}
+
+
+def _each(told: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
+    given: Sequence[object]
+    match told:
+        case None:
+            given = [None] * count
+        case Mapping():
+            given = [told]
+        case list() | tuple():
+            given = told
+        case _:
+            raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
+    if len(given) != count:
+        raise UnsupportedContentError(
+            f"{place}: media has {len(given)} entries and the message {count} pieces of media; write one for each, "
+            "None where there is nothing to say."
+        )
+    for entry in given:
+        if entry is not None and not isinstance(entry, Mapping):
+            raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
+    return iter([entry if isinstance(entry, Mapping) else {} for entry in given])
+
+
+def _refuse_unknown(wishes: Mapping[str, Any], place: str) -> None:
+    unknown = next((name for name in wishes if name not in _KNOWN and name not in _OF_LLAMA_INDEX), None)
+    if unknown is not None:
+        raise UnsupportedContentError(
+            f"{place}: nobody would obey {unknown!r} in additional_kwargs; known here: {', '.join(_KNOWN)}."
+        )
+
+
+def _frame(block: ImageBlock, place: str) -> tuple[MediaSource, ...]:
+    if check_options("image", own_options(block, place), place):
+        raise UnsupportedContentError(f"{place}: a frame has no detail of its own; ask for max_pixels of all frames.")
+    return tuple(source for part in to_parts(block, place, {}) for source in media_of(part))
+
+
+def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
+    wishes = message.additional_kwargs
+    _refuse_unknown(wishes, place)
+    if wishes.get("media") is not None:
+        raise UnsupportedContentError(f"{place}: beside frames nobody would obey media; write frames={{…}} about them.")
+    told = wishes["frames"]
+    own = told if isinstance(told, Mapping) else {}
+    options = check_options("video", {**{name: wishes[name] for name in _OPTIONS & set(wishes)}, **own}, place)
+    frames = tuple(
+        source
+        for at, block in enumerate(message.blocks)
+        if isinstance(block, ImageBlock)
+        for source in _frame(block, f"{place} block {at}")
+    )
+    if not frames:
+        raise UnsupportedContentError(f"{place}: frames asks for a video of images, and the message has none.")
+    parts: list[Part] = []
+    given = False
+    for at, block in enumerate(message.blocks):
+        if not isinstance(block, ImageBlock):
+            here = f"{place} block {at}"
+            parts += to_parts(block, here, own_options(block, here))
+            if isinstance(block, CachePoint):
+                marked(parts, mark_of(block), here)
+        elif not given:
+            parts.append(frames_part(frames, options, place))
+            given = True
+    marked(parts, wishes.get("cache_control"), place)
+    return tuple(parts)
+
+
+_ROLES: dict[MessageRole, Role] = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
+}
+
+
+def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """Turn a LlamaIndex conversation into ours.
+
+    The service takes only text from tools; images, sound and video that a tool returned go into a user message
+    behind the tool results, in their order.
+
+    Raises:
+        UnsupportedContentError: a message or block that cannot be sent, with its place and kind.
+        MediaError: media that is not what it says.
+    """
+    return join_turns(_turn(message, index) for index, message in enumerate(messages))
+
+
+def _turn(message: ChatMessage, index: int) -> Turn:
+    role = _ROLES[message.role]
+    place = f"message {index} ({role})"
+    name = message.additional_kwargs.get("name")
+    if role == "assistant":
+        return Message(role=role, parts=_answer(message, place), name=name), ()
+    parts = parts_with_options(message, place)
+    if role != "tool":
+        return Message(role=role, parts=parts, name=name), ()
+    call = message.additional_kwargs.get("tool_call_id")
+    if not call:
+        raise UnsupportedContentError(f"{place}: its additional_kwargs must say which tool_call_id it answers.")
+    return tool_turn(parts, tool_call_id=str(call), name=name)
+
+
+def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
+    told: set[str | None] = set()
+    parts: list[Part] = []
+    for at, block in enumerate(message.blocks):
+        if isinstance(block, ToolCallBlock):
+            told.add(block.tool_call_id)
+        here = f"{place} block {at}"
+        parts += _said(block, here)
+        if isinstance(block, CachePoint):
+            marked(parts, mark_of(block), here)
+    if not told:  # an answer of another class, which keeps its calls beside the blocks
+        for call in message.additional_kwargs.get("tool_calls") or ():
+            parts.append(_foreign_call(call, place))
+    return tuple(parts)
+
+
+def _said(block: BaseContentBlock, place: str) -> tuple[Part, ...]:
+    if isinstance(block, ThinkingBlock):
+        return (ThinkingPart(text=block.content),) if block.content else ()
+    if isinstance(block, ToolCallBlock):
+        return (ToolCallPart(id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block)),)
+    if isinstance(block, AudioBlock | CachePoint):
+        return ()  # the words of speech stand beside it
+    if isinstance(block, ImageBlock | VideoBlock | DocumentBlock):
+        refuse(block, place, f"an earlier answer holds text, thinking and tool calls, no {kind_of(block)}")
+    return to_parts(block, place, {})  # text and citations
+
+
+def _foreign_call(call: Any, place: str) -> ToolCallPart:  # noqa: ANN401  (whatever another class keeps)
+    """Read a tool call as OpenAI's classes keep it: an object or a dictionary with `id` and `function`."""
+    function = _field(call, "function")
+    name, arguments = _field(function, "name"), _field(function, "arguments")
+    if not isinstance(name, str):
+        raise UnsupportedContentError(f"{place}: a tool call in additional_kwargs is written in no known way.")
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    return ToolCallPart(id=str(_field(call, "id") or ""), name=name, arguments=text)
+
+
+def _field(holder: object, name: str) -> object:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)

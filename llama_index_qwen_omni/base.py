@@ -1,0 +1,343 @@
+"""`QwenOmni`: Qwen-Omni as a LlamaIndex LLM, with the tool calling that its agents use.
+
+This module holds the entry points. Fields are in `qwen_omni.integrations.model_fields`; what a call means is decided in
+`qwen_omni.integrations.request_builder`. Messages are read in `_convert_input`, answers written in `_convert_output`;
+`_tracing` informs LlamaIndex's handlers, and `_structured` predicts objects.
+"""
+
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
+from pydantic import ConfigDict
+
+from llama_index_qwen_omni._convert_input import to_messages
+from llama_index_qwen_omni._convert_output import StreamedAnswer, to_completion, to_response, to_selections
+from llama_index_qwen_omni._structured import StructuredPrediction
+from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
+from qwen_omni.errors import NoToolCallError
+from qwen_omni.integrations import required_tool_call
+from qwen_omni.integrations.model_fields import ModelFields
+from qwen_omni.integrations.request_builder import Plan, count_call, estimate_plan, plan_call
+from qwen_omni.profiles import profile_for
+
+if TYPE_CHECKING:
+    from qwen_omni.request.estimate import Estimate
+
+# ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
+
+
+class ToolCalling(FunctionCallingLLM):
+    """Tools of LlamaIndex in the words of a call, and the calls of an answer in LlamaIndex's words.
+
+    The service can be told the name of one tool, or none. `tool_required` with one tool names it; with several, the
+    prompt asks for a call, an answer without one is asked for once more, and then `NoToolCallError` is raised. A
+    choice that forces a call switches thinking off, because the service cannot do both.
+    """
+
+    @spans_itself  # it only decides; a span around it would hold the media of the conversation
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,  # noqa: ARG002
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or [])
+        if user_msg is not None:
+            asked = ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
+            messages.append(asked)
+        options = dict(kwargs)
+        if tools:
+            options["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+            if allow_parallel_tool_calls:
+                options["parallel_tool_calls"] = True
+        if tool_required and options.get("tool_choice") is None:
+            options["tool_choice"] = "required"
+        return {"messages": messages, **options}
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],  # noqa: ARG002
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResponse:
+        """Keep one call, where only one was allowed."""
+        return response if allow_parallel_tool_calls else first_call_only(response)
+
+    def get_tool_calls_from_response(
+        self,
+        response: ChatResponse,
+        error_on_no_tool_call: bool = True,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> list[ToolSelection]:
+        """List the tools that a response calls; of an answer that still streams, with the arguments so far.
+
+        Raises:
+            NoToolCallError: there is none, and one is wanted.
+            ToolArgumentsError: the arguments of a complete answer are not a JSON object.
+        """
+        selections = to_selections(response)
+        if error_on_no_tool_call and not selections:
+            raise NoToolCallError("The model was to call a tool and answered in words. Ask again, or say tool_choice=.")
+        return selections
+
+
+def first_call_only(response: ChatResponse) -> ChatResponse:
+    """Give a response with the first of its tool calls alone."""
+    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if len(calls) <= 1:
+        return response
+    blocks = [block for block in response.message.blocks if block not in calls[1:]]
+    told = response.message.additional_kwargs
+    kept = {**told, "tool_calls": told.get("tool_calls", [])[:1]}
+    message = response.message.model_copy(update={"blocks": blocks, "additional_kwargs": kept})
+    return response.model_copy(update={"message": message})
+
+
+# ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
+
+
+class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
+    """Qwen-Omni models of Alibaba Cloud Model Studio: text, images, audio and video in, text or speech out.
+
+    The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
+    `DASHSCOPE_BASE_URL` or `region`; neither is kept in the object unless it was passed to it. Every request
+    streams, because most of these models refuse anything else: `chat` and `complete` fold the stream. Local files
+    must lie inside `media_root` (the current directory unless told otherwise), since messages may come from
+    strangers. Synchronous methods work inside a running event loop, as in a notebook.
+
+    What LlamaIndex's blocks have no room for stands in the message's `additional_kwargs`: `fps`, `start`, `end`,
+    `budget`, `min_pixels`, `max_pixels`, `total_pixels` for its media, or `media=[{…}, {…}]` for each piece.
+
+    qwen3.8-omni-flash thinks before it answers, and bills that as output; `thinking=False` switches it off.
+    Thinking is off, too, for calls that must call a tool or answer in JSON, unless that call asks for it.
+
+    Every field can also be given to one call: `llm.chat(messages, temperature=0)`.
+
+    Example:
+        from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
+        from llama_index_qwen_omni import QwenOmni
+
+        llm = QwenOmni()
+        question = ChatMessage(
+            blocks=[VideoBlock(path="promo.mp4"), TextBlock(text="What is sold here?")], additional_kwargs={"fps": 1}
+        )
+        print(llm.chat([question]).message.content)
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=False)
+
+    # --- Chat ---
+
+    @spans_itself
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Ask, and give the whole answer; raises `qwen_omni.errors`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            self._wait()
+            answer = opened.done(self._answer(plan))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Ask, and give the answer as it comes; what is wrong with the question raises here."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "stream_chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            self._wait()
+            return opened.done(trace.watch(self._streamed(plan)))
+
+    @spans_itself
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Do the same as `chat` in `asyncio`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "achat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            await self._await()
+            answer = opened.done(await self._aanswer(plan))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Do the same as `stream_chat` in `asyncio`."""
+        trace = CallTrace[ChatResponse](self, messages, kwargs)
+        with span(self, "astream_chat", {"messages": messages}, kwargs) as opened, trace.running():
+            plan = self._plan(messages, kwargs)
+            await self._await()
+            return opened.done(trace.awatch(self._astreamed(plan)))
+
+    # --- Completion: a conversation of one message ---
+
+    @spans_itself
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Complete a text, which is asked as a message of its own."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with span(self, "complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            self._wait()
+            answer = opened.done(to_completion(self._answer(plan)))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Complete a text, and give the answer as it comes."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with (
+            span(self, "stream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
+            trace.running(),
+        ):
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            self._wait()
+            return opened.done(trace.watch(_completions(self._streamed(plan))))
+
+    @spans_itself
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Do the same as `complete` in `asyncio`."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with span(self, "acomplete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            await self._await()
+            answer = opened.done(to_completion(await self._aanswer(plan)))
+            trace.end(answer)
+            return answer
+
+    @spans_itself
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Do the same as `stream_complete` in `asyncio`."""
+        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
+        with (
+            span(self, "astream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
+            trace.running(),
+        ):
+            plan = self._plan(self._asked(prompt, formatted), kwargs)
+            await self._await()
+            return opened.done(trace.awatch(_acompletions(self._astreamed(plan))))
+
+    # --- The road of a call: planned once, then sent ---
+
+    def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> Plan:
+        return plan_call(self._chosen(), to_messages(messages), options, who="QwenOmni")
+
+    def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
+        text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
+        return list(_conversation(text))
+
+    def _wait(self) -> None:
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+
+    async def _await(self) -> None:
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+
+    def _answer(self, plan: Plan) -> ChatResponse:
+        response = required_tool_call.complete(self._clients.sync(plan.connection), plan)
+        return to_response(response, model=plan.request.model)
+
+    async def _aanswer(self, plan: Plan) -> ChatResponse:
+        response = await required_tool_call.acomplete(self._clients.asynchronous(plan.connection), plan)
+        return to_response(response, model=plan.request.model)
+
+    def _streamed(self, plan: Plan) -> ChatResponseGen:
+        answer = StreamedAnswer(model=plan.request.model)
+        with closing(required_tool_call.stream(self._clients.sync(plan.connection), plan)) as deltas:
+            for delta in deltas:
+                response = answer.take(delta)
+                if response is not None:
+                    yield response
+        yield answer.last()
+
+    async def _astreamed(self, plan: Plan) -> ChatResponseAsyncGen:
+        answer = StreamedAnswer(model=plan.request.model)
+        async with aclosing(required_tool_call.astream(self._clients.asynchronous(plan.connection), plan)) as deltas:
+            async for delta in deltas:
+                response = answer.take(delta)
+                if response is not None:
+                    yield response
+        yield answer.last()
+
+    # --- Counting; sends nothing ---
+
+    def estimate(
+        self, messages: str | Sequence[ChatMessage], *, answer_tokens: int | None = None, **kwargs: Any
+    ) -> "Estimate":
+        """Tell what a call of these messages and options will use and cost. See `qwen_omni.estimate`.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+        """
+        return estimate_plan(self._plan(_conversation(messages), kwargs), answer_tokens)
+
+    def count_tokens(self, messages: str | Sequence[ChatMessage], tools: "Sequence[BaseTool]" = ()) -> int:
+        """Count a conversation's tokens, to trim a history: media by kind and length, as far as known unopened.
+
+        Text is counted exactly with `qwen-omni[tokenizer]`, else nearly.
+
+        Raises:
+            UnsupportedContentError: a message that could not be sent either.
+        """
+        plan = self._plan(_conversation(messages), {"tools": [tool.metadata.to_openai_tool() for tool in tools]})
+        return count_call(plan.request.messages, plan.request.options.tools, self.model)
+
+    # --- What LlamaIndex asks about the model ---
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Give the name that LlamaIndex's stores know the class by."""
+        return "qwen_omni"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What the model can do, by its profile."""
+        profile = profile_for(self.model)
+        return LLMMetadata(
+            context_window=profile.context,
+            num_output=self.max_tokens or profile.max_output,
+            is_chat_model=True,
+            is_function_calling_model=profile.tools,
+            model_name=self.model,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Describe the model to traces: what shapes an answer, and no secret."""
+        return {**super().to_payload(), **self._shown()}
+
+
+def _conversation(given: str | Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    return [ChatMessage(role=MessageRole.USER, content=given)] if isinstance(given, str) else given
+
+
+def _completions(responses: ChatResponseGen) -> Generator[CompletionResponse, None, None]:
+    with closing(responses):
+        for response in responses:
+            yield to_completion(response)
+
+
+async def _acompletions(responses: ChatResponseAsyncGen) -> AsyncGenerator[CompletionResponse, None]:
+    async with aclosing(responses):
+        async for response in responses:
+            yield to_completion(response)

@@ -1,0 +1,63 @@
+"""`UsageLedgerHandler`: a LlamaIndex event handler that adds up what models used and cost.
+
+It reads `raw["usage"]` of answers, as the service names its fields; the sums are kept by `qwen_omni.UsageLedger`,
+which several handlers, clients and frameworks may share.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
+from pydantic import Field
+
+from qwen_omni.integrations.request_builder import ESTIMATED, parse_usage
+from qwen_omni.pricing.ledger import UsageLedger
+from qwen_omni.responses import Usage
+
+
+class UsageLedgerHandler(BaseEventHandler):
+    """Fills a `UsageLedger` with every call it hears of. Safe to share between threads.
+
+    A model whose own `ledger` is set counts its calls itself: use one of the two.
+
+    Example:
+        import llama_index.core.instrumentation as instrument
+        from llama_index_qwen_omni.callbacks import UsageLedgerHandler
+
+        handler = UsageLedgerHandler()
+        instrument.get_dispatcher().add_event_handler(handler)
+        ...
+        print(*handler.ledger.lines())
+    """
+
+    ledger: UsageLedger = Field(default_factory=UsageLedger)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name the class, as LlamaIndex asks."""
+        return "UsageLedgerHandler"
+
+    def handle(self, event: BaseEvent, **_: Any) -> None:  # noqa: ANN401  (LlamaIndex's signature)
+        """Add what an answer says that it used."""
+        response = event.response if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent) else None
+        raw = mapping_of(getattr(response, "raw", None))
+        usage = mapping_of(raw.get("usage"))
+        if usage:
+            model = str(raw.get("model") or "unknown")
+            self.ledger.record(parse_usage(usage) or Usage(), model=model, estimated=usage.get(ESTIMATED))
+
+
+def usage_of(response: object) -> Usage | None:
+    """Read what an answer used; `None` where the model does not say."""
+    return parse_usage(mapping_of(mapping_of(getattr(response, "raw", None)).get("usage")))
+
+
+def mapping_of(value: object) -> Mapping[str, Any]:
+    """Read a mapping, or an object of another provider's SDK that can become one."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    dumped = dump() if callable(dump) else {}
+    return dumped if isinstance(dumped, Mapping) else {}

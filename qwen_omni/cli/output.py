@@ -1,0 +1,273 @@
+"""What the command line prints and writes, and the options that several commands share.
+
+The only module that imports rich, and the only one that writes to standard output. File names and model answers come
+from strangers: nothing in them reaches a terminal as a command. Files are checked before anything is paid for, and
+written completely or not at all.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape as escape_markup
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError, QwenOmniError
+from qwen_omni.options import Delivery, Effort
+from qwen_omni.profiles import Region
+from qwen_omni.redact import clean
+from qwen_omni.responses import Usage
+
+_T = TypeVar("_T")
+_UNLIMITED = 1000  # characters
+_out = Console(soft_wrap=True, highlight=False)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Write what others wrote as it is, for a terminal and for rich."""
+    return escape_markup(clean(text, "terminal"))
+
+
+def one_line(text: str) -> str:
+    """Write a name that others chose as a part of one line."""
+    return clean(text, "terminal", one_line=True)
+
+
+def write_text(text: str) -> None:
+    """Write text on standard output, as it comes."""
+    sys.stdout.write(clean(text, "terminal"))
+    sys.stdout.flush()
+
+
+def write_json(value: Any, *, indent: int | None = None) -> None:  # noqa: ANN401  (any JSON value)
+    """Write JSON on standard output; what a terminal would obey and what UTF-8 cannot carry is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    sys.stdout.write("".join(map(_escaped, re.split(r"([^\n -~]+)", text))) + "\n")
+    sys.stdout.flush()
+
+
+def _escaped(piece: str) -> str:
+    return piece if clean(piece, "terminal") == piece else json.dumps(piece)[1:-1]
+
+
+def show_error(message: str) -> None:
+    """Tell on standard error what went wrong."""
+    _err.print(f"[bold red]qwen-omni:[/] {escape(message)}")
+
+
+def show_note(message: str) -> None:
+    """Tell on standard error something worth knowing."""
+    _err.print(f"[dim]{escape(message)}[/]")
+
+
+def end_thinking() -> None:
+    """End the line of thinking."""
+    _err.print()
+
+
+def show_thinking(piece: str) -> None:
+    """Write a piece of the model's thinking on standard error as it comes."""
+    _err.print(f"[dim italic]{escape(piece)}[/]", end="")
+
+
+_MARKS = {"good": "[green]ok[/]  ", "odd": "[yellow]odd[/] ", "bad": "[bold red]bad[/] "}
+
+
+def show_finding(name: str, verdict: str, text: str, step: str) -> None:
+    """Write one finding of `doctor` on standard output, and under it what to do."""
+    _out.print(f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(text)}")
+    if step:
+        _out.print(f"      → {escape(step)}")
+
+
+def show_usage(usage: Usage) -> None:
+    """Tell on standard error what a call used."""
+    show_note(f"tokens: {usage.input_tokens:,} in{_kinds(usage.input_details)}, {usage.output_tokens:,} out"
+              f"{_kinds(usage.output_details)}")  # fmt: skip
+
+
+def _kinds(details: object) -> str:
+    pairs = [f"{name} {count:,}" for name, count in dict(details or {}).items()]  # type: ignore[call-overload]
+    return f" ({', '.join(pairs)})" if pairs else ""
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = True) -> None:
+    """Print a table on standard output; where that is no terminal, it is as wide as it needs to be.
+
+    Without `lines` nothing is drawn between the cells, and no head where its words are empty.
+    """
+    table = Table(show_lines=True) if lines else Table(box=None, show_header=any(columns), pad_edge=False)
+    for column in columns:
+        table.add_column(escape(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
+
+
+def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T]:
+    """Give what comes, and tell on standard error how far it is: a line each, and a bar if somebody watches."""
+    with Progress(console=_err, transient=True, disable=not _err.is_terminal or total == 1) as progress:
+        task = progress.add_task("captions", total=total)
+        for number, (told, item) in enumerate(finished, start=1):
+            progress.advance(task)
+            _err.print(f"[dim]{number}/{total} {escape(one_line(told))}[/]")
+            yield item
+
+
+def show_text(text: str) -> None:
+    """Print a text of several lines on standard output."""
+    _out.print(escape(text))
+
+
+@contextlib.contextmanager
+def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps on standard error while a block runs; give what tells it: done, of how many, a few words."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("[dim]{task.fields[words]}[/]"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=_err, disable=not _err.is_terminal) as bar:
+        task = bar.add_task(escape(one_line(name)), total=1, words="")
+        yield lambda done, total, words: bar.update(
+            task, completed=done, total=max(total, 1), words=escape(one_line(words))
+        )
+
+
+@contextlib.contextmanager
+def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Show a bar on standard error while a block runs; give what tells it how far the work has come."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=_err, disable=not shown, transient=True) as bar:
+        task = bar.add_task(escape(one_line(name)), total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+_ADVICE = {
+    "disk": "Make room, or choose another place.",
+    "file size": "Raise this process's limit (ulimit -f), or write less at once.",
+    "open files": "Raise this process's limit (ulimit -n).",
+    "memory": "Free some memory.",
+}
+_TRIED_BYTES = 4096  # a full disk may still take an empty file
+
+
+def check_targets(paths: Iterable[Path]) -> None:
+    """Refuse files that cannot be written, before anything is paid for. Leaves nothing behind.
+
+    Raises:
+        ConfigurationError: the name is too long or that of a folder, or a folder has the name of a file.
+        LocalResourceError: the disk is full, or the place may not be written to.
+    """
+    for path in paths:
+        try:
+            _try_to_write(path)
+        except (OSError, ValueError) as error:
+            raise _cannot_write(path, error) from error
+
+
+def _try_to_write(path: Path) -> None:
+    """Write nothing where `path` is or will be; `os.path` takes any name, `Path` not."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        folder = next(one for one in path.absolute().parents if os.path.exists(one))  # noqa: PTH110
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder") from None
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+        return
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if stat.S_ISREG(there.st_mode):
+        with path.open("ab"):
+            pass
+
+
+def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, NotADirectoryError) and not reason.endswith("no folder"):
+        folder = next((one for one in path.absolute().parents if os.path.exists(one) and not one.is_dir()), path)  # noqa: PTH110
+        reason = f"{folder} is no folder"
+    told = f"{path} cannot be written: {reason}."
+    resource = RESOURCES.get(number or 0)
+    if resource is None:
+        return ConfigurationError(f"{told} Name another place with --out or --to.")
+    advice = _ADVICE.get(resource, "Choose a place that you may write to.")
+    return LocalResourceError(f"{told} {advice}", resource=resource, path=str(path))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give the `with` block a file to write, which takes its place at `path` when the block ends without an error.
+
+    Raises:
+        ConfigurationError: the name cannot be one of a file.
+        LocalResourceError: the disk is full, or the place may not be written to; what was there before is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a pipe or a device has no place to take
+            yield path
+            return
+        made = not path.exists()
+        with path.open("ab"):  # refuses a name that cannot be one, and gives a new file the usual permissions
+            pass
+        arriving = path.parent / f".qwen-omni-{secrets.token_hex(8)}"
+        try:
+            yield arriving
+            arriving.chmod(stat.S_IMODE(path.stat().st_mode))
+            arriving.replace(path.resolve())
+            made = False
+        finally:
+            arriving.unlink(missing_ok=True)
+            if made:
+                path.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, QwenOmniError):
+            raise
+        raise _cannot_write(path, error) from error
+
+
+_Choice = TypeVar("_Choice")
+
+Tile = Annotated[
+    bool, typer.Option("--tile/--no-tile", help="Send a tall or wide picture as several images that overlap.")
+]
+Frame = Annotated[
+    int | None, typer.Option(min=0, help="One frame of an animation, or page of a file, as a picture; from 0.")
+]
+
+EFFORTS: dict[str, bool | Effort] = {
+    "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
+}  # fmt: skip
+WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
+REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
+
+
+AUDIO_TRACK_HELP = "Which audio track: auto, mix, or its number from 0. auto skips a silent default track."
+
+
+def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
+    """Find what a word stands for.
+
+    Raises:
+        ConfigurationError: it is none of the choices.
+    """
+    if given is not None and given not in choices:
+        raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")
+    return None if given is None else choices[given]

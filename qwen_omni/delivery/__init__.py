@@ -1,1 +1,0 @@
-"""How media reaches the service: as a link, or inside the request."""

@@ -1,0 +1,290 @@
+"""Find out why media or requests do not get through: key, region, model, stores, and links as the service sees them.
+
+`examine_link` is a flow and decides alone; `examine` asks the service and the stores. Each finding says what to do.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urljoin, urlsplit
+
+from qwen_omni.addresses import expiry_of, is_private_host
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import (
+    AccountError,
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    QwenOmniError,
+    UnsupportedMediaError,
+)
+from qwen_omni.media.source import check_page
+from qwen_omni.messages import user
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import DEFAULT_MODEL, profile_for
+from qwen_omni.redact import redact
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.transport.api import run
+from qwen_omni.transport.flow import Flow, Reply, Request, ask
+from qwen_omni.transport.proxies import proxy_for
+from qwen_omni.transport.public import Resolve, resolve_host
+from qwen_omni.transport.retry import RetryPolicy
+from qwen_omni.upload.temporary import Pace, ask_policy
+
+if TYPE_CHECKING:  # oss2 loads when a bucket is looked at
+    from qwen_omni.upload.oss import OssStore
+
+Verdict = Literal["good", "odd", "bad"]
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PARTIAL, _OK = 206, 200
+_SOON = 3600.0  # seconds; a request may wait for minutes before the service downloads
+_MEDIA = ("image/", "video/", "audio/", "application/octet-stream", "application/vnd.rn-realmedia", "application/mp4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `step` says what to do where it is not good."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    step: str = ""
+
+
+def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]:
+    """Try the key, the region, the model and the stores; gives findings as they come. Costs a few tokens."""
+    yield _place(settings)
+    yield _proxy(settings)
+    answered = _service(settings, model)
+    yield from answered
+    if answered[0].verdict == "good" and settings.dialect_used == "dashscope":
+        yield _temporary(settings, model)
+    if settings.oss is None:
+        yield Finding(name="bucket", verdict="good", text="No bucket is set; large files go to the temporary store.")
+    else:
+        yield from _bucket(settings)
+
+
+def _place(settings: Settings) -> Finding:
+    region = region_of(settings.base_url) or "a host of one's own"
+    text = f"{settings.base_url} ({region}), spoken to as {settings.dialect_used}."
+    return Finding(name="address", verdict="good", text=text)
+
+
+def _proxy(settings: Settings) -> Finding:
+    try:
+        proxy = proxy_for(settings.base_url)
+    except ConfigurationError as error:
+        return Finding(name="proxy", verdict="bad", text=str(error), step="Every request fails until it is corrected.")
+    if proxy is None:
+        return Finding(name="proxy", verdict="good", text="None is used for this address.")
+    return Finding(name="proxy", verdict="good", text=f"Requests go through {proxy.shown} ({proxy.variable}).")
+
+
+def _service(settings: Settings, model: str) -> list[Finding]:
+    thinks = profile_for(model).thinking != "none"
+    options = ChatOptions(max_tokens=8, thinking=False if thinks else None)
+    request = ChatRequest(model=model, messages=(user("Say ok."),), options=options)
+    try:
+        with OmniClient(settings) as client:
+            client.complete(request)
+    except AuthenticationError as error:
+        step = "Keys belong to a region: take the key of this address, or the address of this key."
+        return [Finding(name="key", verdict="bad", text=str(error), step=step)]
+    except AccountError as error:
+        good = Finding(name="key", verdict="good", text="The service knows the key.")
+        step = f"Settle it in the Model Studio console; {model} needs nothing else."
+        return [good, Finding(name="account", verdict="bad", text=str(error), step=step)]
+    except (NotFoundError, PermissionDeniedError) as error:
+        good = Finding(name="key", verdict="good", text="The service knows the key.")
+        step = f"Activate {model} for this account and region, or choose another model."
+        return [good, Finding(name="model", verdict="bad", text=str(error), step=step)]
+    except QwenOmniError as error:
+        return [Finding(name="service", verdict="bad", text=str(error), step="Check the address, then try again.")]
+    good = Finding(name="key", verdict="good", text="The service knows the key.")
+    return [good, Finding(name="model", verdict="good", text=f"{model} answers.")]
+
+
+def _temporary(settings: Settings, model: str) -> Finding:
+    try:
+        flow = ask_policy(settings.base_url, model, Pace(1), lambda: datetime.now(UTC).timestamp())
+        policy = run(flow, settings)
+    except QwenOmniError as error:
+        step = "Use a bucket of your own (oss=OssSettings(...))."
+        return Finding(name="temporary store", verdict="bad", text=str(error), step=step)
+    limit = "any size" if policy.limit_bytes is None else f"files up to {policy.limit_bytes / 2**20:,.0f} MiB"
+    return Finding(name="temporary store", verdict="good", text=f"Takes {limit} for {model}, keeps them for 48 h.")
+
+
+def _bucket(settings: Settings) -> Iterator[Finding]:
+    """Write, link, fetch and delete one small object."""
+    from qwen_omni.upload.oss import OssStore  # noqa: PLC0415  (oss2 is an extra)
+
+    oss = settings.oss
+    if oss is None:
+        return
+    name, told = oss.object_name(f"doctor-{secrets.token_hex(8)}.txt"), b"qwen-omni doctor"
+    try:
+        store = OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=settings.connect_timeout)
+        store.write(name, told)
+        yield from _object(store, name, told, settings)
+    except QwenOmniError as error:
+        yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the right that is named, or set oss=.")
+        return
+    yield _privacy(store)
+
+
+def _object(store: "OssStore", name: str, told: bytes, settings: Settings) -> Iterator[Finding]:
+    """Fetch an object that was written through its link, and delete it, also where fetching fails."""
+    deleted = False
+    try:
+        folder = name.rpartition("/")[0]
+        where = f" under {folder}/" if folder else ""
+        yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} takes objects{where}.")
+        url, _ = store.sign(name)
+        yield _fetched(run(ask(Request(method="GET", url=url)), settings), told)
+        store.delete(name)
+        deleted = True
+        yield Finding(name="bucket: delete", verdict="good", text="Objects can be deleted.")
+    finally:
+        if not deleted:
+            with contextlib.suppress(QwenOmniError):  # what failed before is told
+                store.delete(name)
+
+
+def _fetched(reply: Reply, told: bytes) -> Finding:
+    if reply.status == _OK and reply.body == told:
+        return Finding(name="bucket: link", verdict="good", text="A signed link gives the object.")
+    text = f"A signed link gives {reply.status}."
+    return Finding(name="bucket: link", verdict="bad", text=text, step="The key needs oss:GetObject on the prefix.")
+
+
+def _privacy(store: "OssStore") -> Finding:
+    try:
+        private = store.is_private()
+    except QwenOmniError:
+        return Finding(name="bucket: private", verdict="good", text="Not looked at: the key may not read the ACL.")
+    if private:
+        return Finding(name="bucket: private", verdict="good", text="Nobody reads it without a signature.")
+    step = "Set the bucket's ACL to private; links are signed and need no public bucket."
+    return Finding(name="bucket: private", verdict="odd", text="The bucket is public.", step=step)
+
+
+# --- Links ---
+
+
+def examine_link(
+    url: str, *, now: datetime, resolve: Resolve = resolve_host, allow_private: bool = False
+) -> Flow[list[Finding]]:
+    """Fetch a link as the service would, and say what it may trip over. Reads one byte of the media.
+
+    A private address is connected to only with `allow_private`: the link may be a stranger's.
+    """
+    try:
+        check_page(url, name=redact(url))
+    except UnsupportedMediaError as error:
+        return [Finding(name="address", verdict="bad", text=str(error), step="Download the video and pass the file.")]
+    findings = [_scheme(url), _expiry(url, now)]
+    for _ in range(_MOST_REDIRECTS + 1):
+        findings += _host(url, resolve)
+        if findings[-1].verdict == "bad" and not allow_private:
+            return [finding for finding in findings if finding.text]
+        try:
+            reply = yield from ask(Request(method="HEAD", url=url, public=not allow_private))
+            if reply.status not in _REDIRECTS:
+                byte = {"Range": "bytes=0-0"}
+                piece = yield from ask(
+                    Request(method="GET", url=url, headers=byte, most_bytes=1, public=not allow_private)
+                )
+                return [finding for finding in (*findings, *_judged(reply, piece)) if finding.text]
+        except QwenOmniError as error:
+            step = "The service sees the same: check the host, its certificate and its firewall."
+            return [*findings, Finding(name="connection", verdict="bad", text=str(error), step=step)]
+        target = urljoin(url, reply.headers.get("location", ""))
+        step = "Give the last address itself: the service may not follow, and every hop costs time."
+        text = f"{reply.status} leads to {redact(target)}."
+        findings.append(Finding(name="redirect", verdict="odd", text=text, step=step))
+        url = target
+    text = f"More than {_MOST_REDIRECTS} redirects."
+    return [*findings, Finding(name="redirect", verdict="bad", text=text, step="Give the last address itself.")]
+
+
+def _scheme(url: str) -> Finding:
+    scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        return Finding(name="address", verdict="good", text=f"{redact(url)}")
+    text, step = f"{scheme or 'nothing'}:// is no web address.", "Use an http(s) link, or give the file itself."
+    return Finding(name="address", verdict="bad", text=text, step=step)
+
+
+def _expiry(url: str, now: datetime) -> Finding:
+    end = expiry_of(url)
+    if end is None:
+        return Finding(name="expiry", verdict="good", text="The link does not say that it ends.")
+    left = (end - now).total_seconds()
+    text = f"Ends at {end:%Y-%m-%d %H:%M} UTC, in {left / 60:,.0f} min."
+    if left <= 0:
+        return Finding(name="expiry", verdict="bad", text=f"Ended at {end:%Y-%m-%d %H:%M} UTC.", step="Sign it again.")
+    verdict: Verdict = "good" if left > _SOON else "odd"
+    return Finding(name="expiry", verdict=verdict, text=text, step="" if left > _SOON else "Sign it for some hours.")
+
+
+def _host(url: str, resolve: Resolve) -> list[Finding]:
+    host = urlsplit(url).hostname or ""
+    step = "The service is on the public internet: use a public link, or give the file itself."
+    if is_private_host(host):
+        return [Finding(name="host", verdict="bad", text=f"{host!r} is not on the internet.", step=step)]
+    addresses = resolve(host)
+    if not addresses:
+        return [Finding(name="host", verdict="bad", text=f"{host!r} has no address.", step="Check its name.")]
+    private = [address for address in addresses if is_private_host(address)]
+    if private:
+        text = f"{host} has the private address {private[0]}."
+        return [Finding(name="host", verdict="bad", text=text, step=step)]
+    return [Finding(name="host", verdict="good", text=f"{host} is on the internet.")]
+
+
+def _judged(head: Reply, piece: Reply) -> Iterator[Finding]:
+    yield _status(head, piece)
+    if piece.status not in (_OK, _PARTIAL):
+        return
+    yield _length(head, piece)
+    yield _kind(piece.headers.get("content-type") or head.headers.get("content-type") or "")
+    if piece.status == _PARTIAL:
+        yield Finding(name="range", verdict="good", text="Gives parts of the file.")
+    else:
+        step = "No need to act for small files; large ones come more surely from a store with ranges."
+        yield Finding(name="range", verdict="odd", text="Gives only the whole file.", step=step)
+
+
+def _status(head: Reply, piece: Reply) -> Finding:
+    if piece.status in (_OK, _PARTIAL) and head.status == _OK:
+        return Finding(name="answer", verdict="good", text=f"HEAD {head.status}, GET {piece.status}.")
+    if piece.status in (_OK, _PARTIAL):
+        text, step = f"HEAD {head.status}, GET {piece.status}.", "Signed for GET alone? That is enough for the service."
+        return Finding(name="answer", verdict="good", text=text, step=step)
+    steps = {401: "Use a signed link.", 403: "Sign the link again, with a key that may read.", 404: "Check the path."}
+    step = steps.get(piece.status, "The host must answer 200 to a GET without cookies.")
+    return Finding(name="answer", verdict="bad", text=f"GET {piece.status}.", step=step)
+
+
+def _length(head: Reply, piece: Reply) -> Finding:
+    whole = piece.headers.get("content-range", "").rpartition("/")[2]
+    told = whole if whole.isdecimal() else head.headers.get("content-length") or piece.headers.get("content-length")
+    if told and told.isdecimal():
+        return Finding(name="Content-Length", verdict="good", text=f"{int(told):,} bytes.")
+    step = "The service refuses media without it: switch chunked answers off, or use a bucket."
+    return Finding(name="Content-Length", verdict="bad", text="The host does not tell the size.", step=step)
+
+
+def _kind(content_type: str) -> Finding:
+    if content_type.lower().startswith(_MEDIA):
+        return Finding(name="Content-Type", verdict="good", text=content_type)
+    text = content_type or "The host does not tell the kind."
+    step = "The service refuses such media: let the host send the file's own type, e.g. video/mp4."
+    return Finding(name="Content-Type", verdict="bad", text=text, step=step)

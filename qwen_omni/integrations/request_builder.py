@@ -1,0 +1,470 @@
+"""What a framework passes to a call → a `ChatRequest`, its estimate, or its token count. Pure, but for estimates.
+
+The adapters turn messages and tools into neutral values first; every decision about the call is made here, once. A call
+is decided by the model's fields with the call's options laid over them, by the messages, and by the model's profile:
+where it lacks an answer format, the prompt asks for it instead.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import SecretStr
+
+from qwen_omni.addresses import HiddenHeaders
+from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
+from qwen_omni.integrations.client_pool import CallKey, ConnectionOptions
+from qwen_omni.messages import Message, TextPart
+from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
+from qwen_omni.pricing import text_tokens
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.request import accounting
+from qwen_omni.responses import Response, SentMedia, Usage, read_arguments
+from qwen_omni.structured.ask import json_mode
+from qwen_omni.wire.stream import dump_usage, parse_usage
+
+if TYPE_CHECKING:
+    from qwen_omni.request.estimate import Estimate
+
+__all__ = [
+    "CALL_FIELDS",
+    "CONNECTION_FIELDS",
+    "ESTIMATED",
+    "MEDIA",
+    "OTHER_NAMES",
+    "SECRET_NAMES",
+    "Calling",
+    "Plan",
+    "count_call",
+    "count_text",
+    "dump_usage",
+    "estimate_plan",
+    "estimated_beside",
+    "media_beside",
+    "parse_usage",
+    "plan_call",
+    "plan_tools",
+    "to_choice",
+    "to_tool",
+    "with_our_names",
+    "without_pickled_secrets",
+]
+
+CALL_FIELDS = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
+    "modalities", "voice", "search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
+)  # fmt: skip
+"""Fields that shape one answer."""
+
+CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
+"""Fields that shape the connection."""
+
+OTHER_NAMES = {
+    "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
+    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "enable_search": "search",
+    "vl_high_resolution_images": "high_resolution_images", "use_multichannel": "multichannel",
+    "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
+    "dashscope_api_key": "api_key", "default_headers": "extra_headers",
+}  # fmt: skip
+"""Names that other integrations, and the service itself, have for the same."""
+
+SECRET_NAMES = frozenset(
+    {"api_key", "extra_headers", *(name for name, ours in OTHER_NAMES.items() if ours in ("api_key", "extra_headers"))}
+)
+"""Options that may hold a secret; traces and caches do not see them."""
+
+_BODIES = ("model_kwargs", "additional_kwargs")  # of langchain-openai and of llama-index-llms-openai
+_ANSWERED = {
+    "frequency_penalty": "this service has presence_penalty and repetition_penalty",
+    "n": "this service gives one answer to a call; ask several times",
+    "logprobs": "this service gives no probabilities",
+    "top_logprobs": "this service gives no probabilities",
+    "stream": "every request streams; call stream() for the pieces",
+    "stream_options": "usage is always asked for",
+    "stream_usage": "usage is always asked for",
+    "incremental_output": "every request streams in pieces",
+    "context_window": "it comes from the model's profile",
+    "is_chat_model": "it comes from the model's profile",
+    "is_function_calling_model": "it comes from the model's profile",
+    "organization": "this service has none",
+    "http_client": "clients are made here; timeout, max_retries and base_url set them up",
+}
+
+_TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
+
+_JSON = "Answer with one JSON object and nothing else."
+_SCHEMA = "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
+_MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in words."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One call: what is asked, over which connection, and whether only a tool call counts as an answer.
+
+    Attributes:
+        notes: what was decided over the caller's head; joins the answer's `response_metadata`.
+    """
+
+    request: ChatRequest
+    connection: ConnectionOptions
+    must_call: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def check(self, response: Response) -> Response:
+        """Return an answer in which a tool is called, where one must be.
+
+        Raises:
+            NoToolCallError: none was called.
+            TruncatedAnswerError: the answer was cut before the arguments of a call were complete.
+            ToolArgumentsError: no call has arguments that can be read.
+        """
+        if not self.must_call:
+            return response
+        if response.tool_calls:
+            _check_arguments(response)
+        else:
+            names = ", ".join(tool.name for tool in self.request.options.tools)
+            raise NoToolCallError(
+                f"The model was to call one of its tools ({names}) and called none, asked twice. Ask more plainly, "
+                "or pass tool_choice='auto' and take its words for an answer.",
+                partial=response,
+            )
+        return response
+
+
+def _check_arguments(response: Response) -> None:
+    """Raise if no call can be carried out: agents take such an answer for their last, and end without a result."""
+    wrong = [read for call in response.tool_calls if isinstance(read := read_arguments(call.arguments), str)]
+    if len(wrong) < len(response.tool_calls):
+        return
+    first = response.tool_calls[0]
+    if response.finish_reason in ("length", "content_filter"):
+        error = TruncatedAnswerError(
+            f"The answer was cut ({response.finish_reason}) inside the arguments of {first.name!r}, after "
+            f"{len(first.arguments):,} characters. Allow more (max_tokens), or ask for less.",
+            partial=response,
+            text=first.arguments,
+            reason=response.finish_reason,
+        )
+        error.usages = () if response.usage is None else (response.usage,)
+        raise error
+    raise ToolArgumentsError(
+        f"The model called {first.name!r} with arguments that cannot be read. {wrong[0]}",
+        name=first.name,
+        arguments=first.arguments,
+    )
+
+
+def plan_call(
+    fields: Mapping[str, Any], conversation: tuple[Message, ...], options: Mapping[str, Any], *, who: str
+) -> Plan:
+    """Decide one call.
+
+    Args:
+        fields: the model's own settings, `None` where nothing was chosen.
+        conversation: what is asked.
+        options: what was passed to this call; each wins over the field of its name. `tools` are definitions as
+            OpenAI writes them.
+        who: the name of the class that is asked, for errors.
+
+    Raises:
+        ConfigurationError: an option that does not exist, or has a wrong value.
+    """
+    asked = _checked(options, who)
+    chosen = _laid_over(fields, asked)
+    profile = profile_for(chosen["model"])
+    calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
+    form = _plan_form(chosen.get("response_format"), profile, conversation)
+    settings = _settings(chosen)
+    notes: dict[str, str] = {}
+    why = _against_thinking(calling, form)
+    if why and asked.get("thinking") is None:
+        if profile.thinking != "none" and settings.get("thinking") is not False:
+            notes["thinking"] = f"off: {why}"
+        settings["thinking"] = False
+    request = ChatRequest(
+        model=chosen["model"],
+        messages=_instructed(conversation, calling.instruction, form.instruction),
+        options=ChatOptions(
+            **settings,
+            tools=calling.tools,
+            tool_choice=calling.choice,
+            parallel_tool_calls=chosen.get("parallel_tool_calls"),
+            json_mode=form.json_mode,
+            json_schema=form.json_schema,
+        ),
+    )
+    connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
+    return Plan(request=request, connection=connection, must_call=calling.must_call, notes=notes)
+
+
+def _against_thinking(calling: "Calling", form: "_Form") -> str:
+    """Say why this call goes better, or only, without thinking; empty if nothing speaks against it."""
+    if calling.forced:
+        return f"tool_choice forces a call of {calling.choice!r}, and the service refuses both at once"
+    if form.json_mode or form.json_schema:
+        return "the answer is to be JSON, which thinking may spoil"
+    return ""
+
+
+def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Rename what other integrations call otherwise; fields of the request that have no option here go to `extra_body`.
+
+    Example:
+        >>> with_our_names({"enable_thinking": False, "model_kwargs": {"seed": 1, "thinking_budget": 9}}, CALL_FIELDS)
+        {'thinking': False, 'seed': 1, 'extra_body': {'thinking_budget': 9}}
+
+    Raises:
+        ConfigurationError: two names say different things about one option, or the service has no such thing.
+    """
+    named: dict[str, Any] = {}
+    body: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _BODIES or name in known:
+            _name(named, name, value, known)
+            continue
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigurationError(f"{name} must be a dictionary, got {type(value).__name__}.")
+        for inner, told in (value or {}).items():
+            ours = OTHER_NAMES.get(inner, inner)
+            if ours in known or inner in _ANSWERED:
+                _name(named, inner, told, known)
+            else:
+                body[inner] = told
+    if body:
+        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
+    return named
+
+
+def _name(named: dict[str, Any], name: str, value: object, known: Collection[str]) -> None:
+    ours = name if name in known else OTHER_NAMES.get(name, name)
+    if name not in known and name in _ANSWERED and value is not None:
+        raise ConfigurationError(f"There is no option {name!r}: {_ANSWERED[name]}.")
+    before = named.get(ours)
+    if before is None or value is None or before == value:
+        named[ours] = before if value is None and before is not None else value
+    elif ours == "thinking" and before is True and isinstance(value, str) and value != "none":
+        named[ours] = value  # "think, and so much"
+    elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
+        raise ConfigurationError(f"{ours} is given twice, as {before!r} and ({name}=) as {value!r}; give it once.")
+
+
+def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a call that a framework keeps: their key and headers are in no repr and no pickle."""
+    hidden = {
+        name: CallKey(value.get_secret_value()) if isinstance(value, SecretStr) else HiddenHeaders(value)
+        for name, value in options.items()
+        if name in SECRET_NAMES and isinstance(value, (SecretStr, Mapping))
+    }
+    return {**options, **hidden}
+
+
+def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """Leave out what says nothing; raise for unknown options."""
+    options = with_our_names(given, _KNOWN)
+    unknown = [name for name in options if name not in _KNOWN]
+    if unknown:
+        raise ConfigurationError(
+            f"{who} has no option {', '.join(map(repr, unknown))}; there are {', '.join(_KNOWN)}. "
+            "Further fields of the service's request go into extra_body."
+        )
+    if isinstance(options.get("api_key"), str):
+        raise ConfigurationError("Pass api_key= of a call as a SecretStr: options of a call are seen by traces.")
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a call's options over the fields; an address replaces an address, in whichever of the two ways it is told."""
+    chosen = dict(fields)
+    if "base_url" in options or "region" in options:
+        chosen |= {"base_url": None, "region": None}
+    return {**chosen, **options}
+
+
+def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name in CALL_FIELDS if (value := chosen.get(name)) is not None}
+    for name in ("stop", "modalities"):
+        if name in settings:
+            settings[name] = (settings[name],) if isinstance(settings[name], str) else tuple(settings[name])
+    thinking, modalities = settings.get("thinking"), settings.get("modalities", ())
+    if thinking is not None and not isinstance(thinking, bool) and thinking not in get_args(Effort):
+        raise ConfigurationError(f"thinking={thinking!r}: pass True, False or one of {', '.join(get_args(Effort))}.")
+    if not set(modalities) <= set(get_args(OutputModality)):
+        raise ConfigurationError(f'modalities={list(modalities)!r}: pass ["text"] or ["text", "audio"].')
+    return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling:
+    """Which tools there are, and whether one must be called.
+
+    Attributes:
+        wanted: the caller's choice: auto, none, required or a name.
+        choice: what the service is told.
+        must_call: only a tool call is an answer.
+        instruction: what the prompt must add.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    wanted: str | None = None
+    choice: str | None = None
+    must_call: bool = False
+    instruction: str = ""
+
+    @property
+    def forced(self) -> bool:
+        """Whether the service itself is told to call a tool."""
+        return self.choice not in (None, "auto", "none")
+
+
+def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> Calling:
+    """Decide what to say about tools, which are defined as OpenAI writes them.
+
+    Raises:
+        ConfigurationError: a tool that is no function, or a choice that names none of them.
+    """
+    known = tuple(to_tool(tool) for tool in tools)
+    names = [tool.name for tool in known]
+    wanted = to_choice(choice)
+    if wanted in (None, "auto", "none"):
+        return Calling(tools=known, wanted=wanted, choice=wanted)
+    if wanted != "required" and wanted not in names:
+        raise ConfigurationError(f"tool_choice={wanted!r} names no tool; there are {', '.join(names) or 'none'}.")
+    if wanted != "required" or len(names) == 1:
+        named = names[0] if wanted == "required" else wanted
+        return Calling(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")
+    if not names:
+        raise ConfigurationError(f"tool_choice={choice!r} needs tools; none were given.")
+    # The service can be told one name or none; "any of these" is asked for in words and checked on the answer.
+    told = _MUST_CALL.format(names=", ".join(names))
+    return Calling(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
+
+
+def to_tool(definition: Mapping[str, Any]) -> Tool:
+    """Read a tool as OpenAI defines it: `{"type": "function", "function": {"name": …}}`.
+
+    Raises:
+        ConfigurationError: it is no function.
+    """
+    function = definition.get("function")
+    if not isinstance(function, Mapping):
+        raise ConfigurationError(
+            f"The tool {str(definition.get('type', definition))[:60]!r} is not a function; "
+            "only functions can be called (web search is search=True)."
+        )
+    return Tool(
+        name=function["name"],
+        description=function.get("description") or "",
+        parameters=function.get("parameters") or {"type": "object", "properties": {}},
+        strict=function.get("strict"),
+    )
+
+
+def to_choice(choice: object) -> str | None:
+    """Read any spelling of `tool_choice`: auto, none, any, required, a name, a dictionary, a truth value.
+
+    Raises:
+        ConfigurationError: none of these.
+    """
+    match choice:
+        case None | "auto" | "none":
+            return choice
+        case "any" | "required" | True:
+            return "required"
+        case False:
+            return "none"
+        case str(name) | {"function": {"name": str(name)}} | {"name": str(name)}:
+            return name
+        case {"type": str(kind)}:
+            return to_choice(kind)
+        case _:
+            raise ConfigurationError(
+                f"tool_choice={choice!r}: pass 'auto', 'none', 'any', the name of a tool or its dictionary."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """The form of the answer, and how the prompt must ask for it."""
+
+    json_mode: bool = False
+    json_schema: Mapping[str, Any] | None = None
+    instruction: str = ""
+
+
+def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ...]) -> _Form:
+    """Choose the strictest form that the model has; a schema it cannot be held to goes into the prompt."""
+    match wanted:
+        case None | {"type": "text"}:
+            return _Form()
+        case {"type": "json_object"}:
+            asked = json_mode(profile) and _says_json(conversation)  # without the mode, only words can ask for it
+            return _Form(json_mode=json_mode(profile), instruction="" if asked else _JSON)
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
+            return _Form(json_schema=schema)
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            text = json.dumps(schema, ensure_ascii=False)
+            return _Form(json_mode=json_mode(profile), instruction=_SCHEMA + text)
+        case _:
+            raise ConfigurationError(
+                'response_format: pass {"type": "json_object"} or '
+                '{"type": "json_schema", "json_schema": {"name": …, "schema": …}}.'
+            )
+
+
+def _says_json(conversation: tuple[Message, ...]) -> bool:
+    # The service refuses JSON mode unless a system or user message has the word (Structured output page, 2026-09).
+    heard = (message for message in conversation if message.role in ("system", "user"))
+    return any("json" in part.text.lower() for message in heard for part in message.parts if isinstance(part, TextPart))
+
+
+def _instructed(conversation: tuple[Message, ...], *instructions: str) -> tuple[Message, ...]:
+    """Add instructions to the system message, or make one."""
+    parts = tuple(TextPart(text=text) for text in instructions if text)
+    if not parts:
+        return conversation
+    if conversation and conversation[0].role == "system":
+        first = Message(role="system", parts=(*conversation[0].parts, *parts), name=conversation[0].name)
+        return (first, *conversation[1:])
+    return (Message(role="system", parts=parts), *conversation)
+
+
+ESTIMATED = "estimated_input_tokens"
+"""Where an answer's metadata tell what its input had been estimated at."""
+
+MEDIA = "media"
+"""Where they tell how each piece of media was sent."""
+
+
+def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
+    """Tell what a planned call will use and cost. Needs no key, since nothing is sent."""
+    from qwen_omni.request.estimator import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
+
+    return estimate(plan.request, settings=plan.connection.load(needs_key=False), answer_tokens=answer_tokens)
+
+
+def estimated_beside(usage: Usage | None) -> dict[str, int]:
+    """Give what joins an answer's metadata: what its input had been estimated at, if it was."""
+    return {} if usage is None or usage.estimated_input is None else {ESTIMATED: usage.estimated_input}
+
+
+def media_beside(media: Sequence[SentMedia]) -> dict[str, Any]:
+    """Return what joins an answer's metadata: how each piece of media was sent, in order, if there was any.
+
+    Coordinates in an answer are those of the image as it was sent; `SentMedia(**entry).to_original(x, y)` finds them in
+    the original.
+    """
+    return {MEDIA: [one.as_dict() for one in media]} if media else {}
+
+
+def count_text(text: str, model: str) -> int:
+    """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else nearly."""
+    return text_tokens.count_text(text, profile_for(model).tokens.vocabulary)
+
+
+def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
+    """Count the tokens of a conversation for a model, opening no media."""
+    rules = profile_for(model).tokens
+    return accounting.count_messages(messages, rules) + accounting.count_tools(tools, rules)

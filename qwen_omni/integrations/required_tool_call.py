@@ -1,0 +1,130 @@
+"""Put one planned call to a client: whole, or as deltas.
+
+Where only a tool call counts as an answer, nothing of an answer is given out before it calls one; an answer that
+calls none is asked for once more, and then `NoToolCallError` is raised. What both answers used is added up.
+"""
+
+import contextlib
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qwen_omni.integrations.request_builder import Plan
+from qwen_omni.responses import Delta, Response, ResponseBuilder, ToolCallDelta, Usage, UsageDelta
+
+if TYPE_CHECKING:
+    from qwen_omni.client import AsyncOmniClient, OmniClient
+
+_TRIES = 2
+
+
+class Insisting:
+    """Holds an answer back until it calls a tool. Pure.
+
+    Example:
+        >>> from qwen_omni.responses import TextDelta, ToolCallDelta
+        >>> insisting = Insisting()
+        >>> insisting.take(TextDelta("Let me look.")), len(insisting.take(ToolCallDelta(index=0, name="find")))
+        ([], 2)
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Delta] = []
+        self._before: Usage | None = None
+        self._answer = ResponseBuilder()
+        self.called = False
+        """Whether a tool call has come."""
+
+    def take(self, delta: Delta) -> list[Delta]:
+        """Take one delta in and give those that may be seen."""
+        if isinstance(delta, UsageDelta) and self._before is not None:
+            delta = UsageDelta(add_usage(self._before, delta.usage))
+        self._answer.add(delta)
+        if self.called:
+            return [delta]
+        self._held.append(delta)
+        if not isinstance(delta, ToolCallDelta):
+            return []
+        self.called = True
+        return self._held
+
+    @property
+    def answer(self) -> Response:
+        """The answer as far as it has come."""
+        return self._answer.build()
+
+    def again(self) -> Response:
+        """Forget an answer that called nothing, but not what it used; gives that answer."""
+        answer, self._answer, self._held = self.answer, ResponseBuilder(), []
+        self._before = answer.usage or self._before
+        return answer
+
+
+def add_usage(first: Usage | None, second: Usage | None) -> Usage:
+    """Add up what two answers used."""
+    one, two = first or Usage(), second or Usage()
+    details = [
+        {name: mine.get(name, 0) + theirs.get(name, 0) for name in (*mine, *theirs)}
+        for mine, theirs in ((one.input_details, two.input_details), (one.output_details, two.output_details))
+    ]
+    return Usage(
+        input_tokens=one.input_tokens + two.input_tokens,
+        output_tokens=one.output_tokens + two.output_tokens,
+        total_tokens=one.total_tokens + two.total_tokens,
+        input_details=details[0],
+        output_details=details[1],
+    )
+
+
+def stream(client: "OmniClient", plan: Plan) -> Generator[Delta, None, None]:
+    """Give the deltas of the answer; raises as the client does, and `NoToolCallError`."""
+    if not plan.must_call:
+        yield from client.stream(plan.request)
+        return
+    insisting, refused = Insisting(), Response()
+    for _ in range(_TRIES):
+        for delta in client.stream(plan.request):
+            yield from insisting.take(delta)
+        if insisting.called:
+            plan.check(insisting.answer)
+            return
+        refused = insisting.again()
+    plan.check(refused)
+
+
+async def astream(client: "AsyncOmniClient", plan: Plan) -> AsyncGenerator[Delta, None]:
+    """Give the deltas of the answer; see `stream`."""
+    insisting, refused = Insisting(), Response()
+    for _ in range(_TRIES):
+        async with contextlib.aclosing(client.stream(plan.request)) as deltas:
+            async for delta in deltas:
+                if not plan.must_call:
+                    yield delta
+                    continue
+                for shown in insisting.take(delta):
+                    yield shown
+        if not plan.must_call:
+            return
+        if insisting.called:
+            plan.check(insisting.answer)
+            return
+        refused = insisting.again()
+    plan.check(refused)
+
+
+def complete(client: "OmniClient", plan: Plan) -> Response:
+    """Give the whole answer; raises as `stream` does."""
+    response = client.complete(plan.request)
+    if plan.must_call and not response.tool_calls:
+        again = client.complete(plan.request)
+        response = replace(again, usage=add_usage(response.usage, again.usage))
+    return plan.check(response)
+
+
+async def acomplete(client: "AsyncOmniClient", plan: Plan) -> Response:
+    """Give the whole answer; see `complete`."""
+    response = await client.complete(plan.request)
+    if plan.must_call and not response.tool_calls:
+        again = await client.complete(plan.request)
+        response = replace(again, usage=add_usage(response.usage, again.usage))
+    return plan.check(response)

@@ -1,0 +1,219 @@
+"""Unpack what the rest of the package cannot read as it is, into a temporary file that it can.
+
+Animations (GIF, WebP, PNG, AVIF) become a video with the exact time of each frame, SILK becomes WAV, and a bare video
+stream, whose packets have no times, becomes a video in which frame n is shown at n / rate. Everything behind this
+door sees one plain file.
+"""
+
+import contextlib
+import io
+import math
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.deadline import StoppedError, Watch
+from qwen_omni.media.files.handle import Reopenable, temporary
+from qwen_omni.media.files.tempfiles import remove_file, scratch
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.probe.probe import ANIMATED, SILK_RATE
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+_MILLISECOND = Fraction(1, 1000)
+_CODING = {"preset": "ultrafast", "crf": "4", "bf": "0", "tune": "zerolatency", "g": "50"}
+_USUAL_RATE = Fraction(25)
+_MOST_PIXELS = 3840 * 2160  # of a frame of an animation; several times what the service looks at
+
+
+def unpack(source: Reopenable, info: MediaInfo, watch: Watch, *, shortest: Fraction) -> tuple[MediaInfo, Reopenable]:
+    """Return what a source holds once it is unpacked, and what opens that; the temporary file goes with the latter.
+
+    Args:
+        source: the file as it is.
+        info: what it is; `info.unpacked` says that it needs this.
+        watch: ends the work.
+        shortest: seconds that a video needs at least; the last frame of an animation is held so long.
+
+    Raises:
+        UnreadableMediaError: it is damaged or cut.
+        UnsupportedMediaError: the package that reads it is not installed.
+    """
+    path = scratch.new_path({"audio": ".wav", "image": ".png", "video": ".mp4"}[info.kind])
+    try:
+        if info.container == "silk":
+            _decode_silk(source, path)
+            made = info
+        elif info.kind == "image":
+            made = _write_picture(source, path)
+        elif info.container in ANIMATED:
+            made = _write_animation(source, info, path, watch, shortest)
+        else:
+            made = _write_bare_stream(source, info, path, watch)
+        return made, temporary(path, label=source.label)
+    except BaseException as error:
+        remove_file(path)
+        if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
+            watch.check()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UnreadableMediaError(f"{source.label} is damaged or cut: {reason}.") from error
+        raise
+
+
+def _decode_silk(source: Reopenable, path: Path) -> None:
+    try:
+        import pysilk  # noqa: PLC0415 - an extra; loads on first use
+    except ImportError:
+        raise UnsupportedMediaError(
+            f"{source.label} is a SILK recording (WeChat, QQ) and no codec for it is installed. Install it with "
+            "`pip install 'qwen-omni[silk]'`, or convert it to WAV."
+        ) from None
+    held = io.BytesIO()
+    try:
+        with source.open() as file:
+            pysilk.decode(file, held, SILK_RATE)
+    except Exception as error:  # noqa: BLE001 - its errors are of its own classes
+        raise UnreadableMediaError(f"{source.label} is a SILK recording but is damaged: {error}.") from None
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SILK_RATE)
+        out.writeframes(held.getvalue())
+
+
+def _write_picture(source: Reopenable, path: Path) -> MediaInfo:
+    """Write a picture that only FFmpeg reads as PNG."""
+    from qwen_omni.media.probe.container import open_container, picture_stream  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
+
+    with source.open() as file, open_container(file, source.size_bytes) as container:
+        frame = next(_decoded(container, picture_stream(container)), None)
+        if frame is None:
+            raise UnreadableMediaError(f"{source.label} cannot be decoded; it is damaged or cut.")
+        frame.to_image().save(path, "PNG", compress_level=1)  # type: ignore[no-untyped-call]
+    with path.open("rb") as file:
+        made = probe_still(file, container="png", size_bytes=path.stat().st_size, label=source.label)
+    return replace(made, unpacked=True)
+
+
+def _write_animation(source: Reopenable, info: MediaInfo, path: Path, watch: Watch, shortest: Fraction) -> MediaInfo:
+    from qwen_omni.media.probe.image import frames_of, open_still  # noqa: PLC0415 - Pillow loads on first use
+
+    end = Fraction(0)
+    with (
+        source.open() as file,
+        open_still(file, info.container, source.label) as image,
+        _Writer.opened(path, size := _unpacked_size(image.size), "yuv444p") as writer,
+    ):
+        for frame in frames_of(image, info.container, source.label):
+            watch.check()
+            writer.show(_whole(frame.image, size), frame.begin)
+            end = frame.end
+        held = max(Fraction(0), shortest - end)
+        writer.end(end + held)
+    return replace(info, duration=end + held, picture_duration=end + held, held=held)
+
+
+def _unpacked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size in which the frames of an animation are written: no more pixels than anything later needs."""
+    share = Fraction(math.sqrt(_MOST_PIXELS / (size[0] * size[1])))
+    return size if share >= 1 else (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
+
+
+def _whole(image: Any, size: tuple[int, int]) -> "VideoFrame":  # noqa: ANN401  (Pillow loads on first use)
+    """Return a frame of an animation as FFmpeg knows frames, in this size and laid on white."""
+    import av  # noqa: PLC0415 - loads on first use
+
+    from qwen_omni.media.encode.images import plain_colours  # noqa: PLC0415 - Pillow loads on first use
+
+    plain = plain_colours(image if image.size == size else image.convert("RGBA").resize(size))
+    frame = av.VideoFrame(plain.width, plain.height, "rgb24")
+    line, plane = plain.width * 3, frame.planes[0]
+    data = plain.tobytes()
+    if plane.line_size == line:
+        plane.update(data)
+    else:
+        pad = bytes(plane.line_size - line)
+        plane.update(b"".join(data[at : at + line] + pad for at in range(0, len(data), line)))
+    return frame
+
+
+def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, watch: Watch) -> MediaInfo:
+    from qwen_omni.media.probe.container import open_for_work, picture_stream  # noqa: PLC0415 - PyAV loads on first use
+
+    rate, count = info.fps or _USUAL_RATE, 0
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise UnreadableMediaError(f"{source.label} has no picture that can be decoded.")
+        frames = _decoded(container, stream)
+        first = next(frames, None)
+        if first is None:
+            raise UnreadableMediaError(f"{source.label}: none of its pictures can be decoded; it is damaged or cut.")
+        size = (first.width, first.height)
+        with _Writer.opened(path, size, "yuv420p") as writer:
+            writer.show(first, Fraction(0))
+            for count, frame in enumerate(frames, 1):
+                watch.check()
+                if (frame.width, frame.height) != size:
+                    frame = frame.reformat(*size)  # noqa: PLW2901 - the same frame in the size of the first
+                writer.show(frame, count / rate)
+            writer.end((count + 1) / rate)
+    lasts = (count + 1) / rate
+    return replace(info, duration=lasts, picture_duration=lasts, fps=rate, frame_count=count + 1)
+
+
+def _decoded(container: Any, stream: Any) -> Iterator["VideoFrame"]:  # noqa: ANN401
+    import av  # noqa: PLC0415 - loads on first use
+
+    for packet in container.demux(stream):
+        with contextlib.suppress(av.InvalidDataError):
+            yield from packet.decode()
+
+
+class _Writer:
+    """Writes a temporary video that loses next to nothing, each frame at its own time."""
+
+    def __init__(self, output: Any, size: tuple[int, int], pixels: str) -> None:  # noqa: ANN401
+        self._output = output
+        self._stream = output.add_stream("libx264", rate=1000, options=dict(_CODING))
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = pixels
+        self._stream.codec_context.time_base = _MILLISECOND
+        self._times: list[int] = []
+        self._waiting: list[Any] = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: Path, size: tuple[int, int], pixels: str) -> Iterator["_Writer"]:
+        import av  # noqa: PLC0415 - loads on first use
+
+        with av.open(str(path), "w", format="mp4", options={"video_track_timescale": "1000"}) as output:
+            yield cls(output, size, pixels)
+
+    def show(self, frame: "VideoFrame", begin: Fraction) -> None:
+        """Show a frame from `begin` on, in seconds."""
+        frame.pts, frame.time_base = round(begin / _MILLISECOND), _MILLISECOND
+        frame.pict_type = 0
+        self._times.append(frame.pts)
+        self._waiting += self._stream.encode(frame)
+        self._write()
+
+    def end(self, at: Fraction) -> None:
+        """End the last frame at this second."""
+        self._waiting += self._stream.encode(None)
+        self._times.append(max(round(at / _MILLISECOND), self._times[-1] + 1))
+        self._write()
+
+    def _write(self) -> None:
+        """Write the packets whose end is known: each lasts until the next frame."""
+        while self._waiting and len(self._times) > 1:
+            packet = self._waiting.pop(0)
+            begin = self._times.pop(0)
+            packet.duration = round((self._times[0] - begin) * _MILLISECOND / packet.time_base)
+            self._output.mux(packet)

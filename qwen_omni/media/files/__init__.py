@@ -1,0 +1,1 @@
+"""Files: opening them safely, finding them, temporary copies, and a deadline for work on them."""

@@ -1,0 +1,173 @@
+"""Open what a `MediaSource` names as one plain local file: no folder, pipe, device or socket, and never outside `root`.
+
+Paths in messages may come from strangers. They are resolved, links included, and compared with the resolved
+root before anything is opened; the file is then reached from the root's folder step by step without following
+links, so that a folder swapped for a link in between is noticed. `media.source` is the other half.
+"""
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from qwen_omni.errors import MediaOutsideRootError, QwenOmniError, UnreadableMediaError
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.media.source import MediaSource
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# Without O_NONBLOCK the opening of a pipe that took the place of a file would wait for a writer for ever.
+_READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_LIST = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+_STEPWISE = os.open in os.supports_dir_fd
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISLNK, "a link"),
+)
+
+
+def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -> Path:
+    """Give the absolute path of a local file, without links; relative paths start at the current directory.
+
+    Nothing is opened, and nothing behind a forbidden path is looked at.
+
+    Args:
+        source: a source that has a path.
+        root: the folder that paths out of messages must lie in.
+        name: how to name the source in errors, its label if not given.
+
+    Raises:
+        MediaOutsideRootError: the path was not chosen by the program and leads out of `root`.
+        UnreadableMediaError: the text cannot be a path at all.
+    """
+    told = str(source.path)
+    name = name or source.label
+    if not source.trusted and told.startswith(("\\\\", "//?/", "//./")):
+        raise _outside(name, root)  # Windows would ask another machine or a device just to resolve it
+    resolved = _resolve(told, name)
+    if not source.trusted and not resolved.is_relative_to(_resolve(str(root), "media_root")):
+        raise _outside(name, root)
+    return resolved
+
+
+@contextlib.contextmanager
+def open_local(source: MediaSource, root: Path, *, name: str | None = None) -> Iterator[IO[bytes]]:
+    """Open a path or bytes for reading, positioned at the start.
+
+    Args:
+        source: a path or bytes.
+        root: the folder that paths out of messages must lie in.
+        name: how to name the source in errors, its label if not given.
+
+    Raises:
+        MediaOutsideRootError: the path was not chosen by the program and leads out of `root`.
+        UnreadableMediaError: missing, empty, not a plain file, or not permitted to us.
+    """
+    name = name or source.label
+    if source.data is not None:
+        if not source.data:
+            raise UnreadableMediaError(f"{name} is empty (0 bytes).")
+        yield io.BytesIO(source.data)
+        return
+    path = resolve_local(source, root, name=name)
+    start = path.parent if source.trusted else _resolve(str(root), "media_root")
+    with open_plain(path, start=start, name=name) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def open_folder(source: MediaSource, root: Path, *, name: str | None = None) -> Iterator[int]:
+    """Open a folder for listing, as a descriptor; raises as `open_local` does, and where no such folder is."""
+    name = name or source.label
+    path, start = resolve_local(source, root, name=name), _resolve(str(root), "media_root")
+    try:
+        descriptor = _open(path, start, last=_LIST)
+    except (OSError, ValueError) as error:
+        raise _unopened(name, error) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_plain(path: Path, *, start: Path | None = None, name: str | None = None) -> IO[bytes]:
+    """Open a resolved path if a plain file with something in it stands there; never wait, never follow a link.
+
+    Args:
+        path: absolute and without links.
+        start: the folder to walk from; the steps below it may not be links.
+        name: how to name the file in errors.
+
+    Raises:
+        UnreadableMediaError: it is missing, empty, not a plain file, not permitted to us or was exchanged.
+    """
+    name = name or str(path)
+    try:
+        seen = os.lstat(path)
+        _check_plain(seen, name)
+        descriptor = _open(path, start or path.parent)
+    except (OSError, ValueError) as error:
+        raise _unopened(name, error) from None
+    file = os.fdopen(descriptor, "rb")
+    opened = os.fstat(descriptor)
+    if (opened.st_dev, opened.st_ino) != (seen.st_dev, seen.st_ino):
+        file.close()
+        raise UnreadableMediaError(f"{name} was exchanged for another file while it was being opened; try again.")
+    return file
+
+
+def _resolve(path: str, name: str) -> Path:
+    try:
+        if "\0" in path:
+            raise ValueError("it holds a null byte")  # noqa: TRY301
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise _unopened(name, error) from None
+
+
+def _open(path: Path, start: Path, last: int = _READ) -> int:
+    """Open step by step from `start`, where the platform can; elsewhere only the last step is kept from links."""
+    steps = path.relative_to(start).parts
+    if not _STEPWISE or not steps:
+        return os.open(path, last)
+    folder = os.open(start, _FOLDER)
+    try:
+        for step in steps[:-1]:
+            inner = os.open(step, _FOLDER | _NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(steps[-1], last, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _check_plain(found: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((kind for test, kind in _KINDS if test(found.st_mode)), "something else")
+        raise UnreadableMediaError(f"{name} is {kind}, not a plain file; name one media file.")
+    if found.st_size == 0:
+        raise UnreadableMediaError(f"{name} is empty (0 bytes).")
+
+
+def _outside(name: str, root: Path) -> MediaOutsideRootError:
+    return MediaOutsideRootError(
+        f"{name} lies outside media_root ({root.absolute()}); nothing was opened. Move the file "
+        "there, or set media_root to a folder that holds it. Paths that the program itself chooses need no root: "
+        "MediaSource.from_path(path, trusted=True)."
+    )
+
+
+def _unopened(name: str, error: OSError | ValueError) -> QwenOmniError:
+    fault = machine_fault(error, f"open {name}")
+    if fault is not None:
+        return fault
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    hint = "; '~' is not expanded, write the whole path" if ": ~" in name or name.startswith("~") else ""
+    return UnreadableMediaError(f"{name} cannot be opened: {reason}{hint}.")

@@ -1,0 +1,169 @@
+"""Look at a source once and plan for it, before anything is prepared, priced or sent.
+
+Whoever makes media fit, estimates its price or walks over a long video begins here: `look_at` opens and tells what is
+there, `plan_for` asks `media.plan.planner` what to do with it.
+"""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling, budget_named
+from qwen_omni.media.encode.pool import usual_workers
+from qwen_omni.media.files.deadline import Watch, usual_limit
+from qwen_omni.media.files.handle import Reopenable, first_opening
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
+from qwen_omni.media.plan.plan import Plan, Wish
+from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.segments import exact_range, exact_seconds
+from qwen_omni.media.probe.probe import probe
+from qwen_omni.media.source import MediaSource, check_page
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
+
+Seconds = float | Fraction
+
+_RANGES = {
+    "room_bytes": COUNT_OF_BYTES,
+    "uplink_mbps": RATE,
+    "workers": PARALLEL,
+    "limit_seconds": TIMEOUT,
+    "frame": COUNT,
+    "audio_track": Range(least=0, most=1000, whole=True, names=("auto", "mix")),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How media is prepared, apart from its budget and range.
+
+    Attributes:
+        model: the name of the model that will see it, or its profile.
+        sampling: what the caller asks of the service; it is part of the bill that plans compare.
+        media_root: the folder that sources out of messages must lie in.
+        room_bytes: a larger file could not be delivered.
+        uplink_mbps: megabits per second that can be sent.
+        workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
+        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
+            silent if that one is; its number, from 0; `"mix"` for all together.
+        tile: a tall or wide picture may become several images that overlap, rather than one that is unreadable.
+        listed: a picture is one frame of a list, a silent video.
+        frame: which frame of an animation, or page of a file, to take as a picture, from 0; the whole if not given.
+        limit_seconds: how long the work may take; generous and by the length of the media, if not given.
+    """
+
+    model: str | Profile = DEFAULT_MODEL
+    sampling: Sampling = DEFAULT_SAMPLING
+    media_root: Path = Path()
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    workers: int | None = None
+    audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    listed: bool = False
+    frame: int | None = None
+    limit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _RANGES)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of the model."""
+        return self.model if isinstance(self.model, Profile) else profile_for(self.model)
+
+
+USUAL = Choices()
+_LOOKED_AT = 12.0  # seconds of a video that `media.analysis.motion` looks at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A source after one look.
+
+    Attributes:
+        source: where it is.
+        info: what it is.
+        reopenable: opens it again; what was unpacked, where it had to be.
+        original: opens the untouched file, where `reopenable` does not.
+    """
+
+    source: MediaSource
+    info: MediaInfo
+    reopenable: Reopenable
+    original: Reopenable | None = None
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return self.reopenable.label
+
+
+def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
+    """Open a local source once and find out what it is.
+
+    Raises:
+        MediaError: it is a link, or not readable media.
+    """
+    if source.url is not None:
+        check_page(source.url, name=source.label)
+        raise UnsupportedMediaError(
+            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
+        )
+    label = name or source.label
+    with first_opening(source, choices.media_root, label=label) as (file, reopenable):
+        info = probe(
+            file,
+            label=label,
+            media_type_hint=source.media_type,
+            audio_track=choices.audio_track,
+            frame=choices.frame,
+        )
+    if not info.unpacked:
+        return Look(source=source, info=info, reopenable=reopenable)
+    from qwen_omni.media.encode.unpack import unpack  # noqa: PLC0415 - PyAV loads on first use
+
+    seconds = None if info.duration is None else float(info.duration)
+    watch = Watch(choices.limit_seconds or usual_limit(seconds, info.size_bytes), label=label)
+    shortest = exact_seconds(choices.profile.limits.min_video_seconds)
+    made, opened = unpack(reopenable, info, watch, shortest=shortest)
+    return Look(source=source, info=made, reopenable=opened, original=reopenable)
+
+
+def plan_for(
+    look: Look,
+    *,
+    budget: MediaBudget | BudgetName,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: Choices = USUAL,
+) -> Plan:
+    """Decide what to do with a source; looks at its motion only if that matters.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty.
+        ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
+    """
+    first, last = exact_range(start, end)
+    wish = Wish(
+        budget=budget_named(budget),
+        profile=choices.profile,
+        sampling=choices.sampling,
+        start=first,
+        end=last,
+        room_bytes=choices.room_bytes,
+        uplink_mbps=choices.uplink_mbps,
+        cores=choices.workers or usual_workers(),
+        tile=choices.tile,
+        listed=choices.listed,
+    )
+    plan = plan_media(look.info, wish, label=look.label)
+    if plan.action in ("video", "frames") and wish.budget.fps is None:
+        from qwen_omni.media.analysis.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
+
+        watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
+        if is_lively(look.reopenable, look.info, plan.start, plan.end, watch):
+            plan = plan_media(look.info, replace(wish, lively=True), label=look.label)
+    return plan

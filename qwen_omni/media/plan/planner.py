@@ -1,0 +1,578 @@
+"""Decide what to do with a file, and why. Pure: facts and limits in, a `Plan` out.
+
+A file is sent as it is whenever the service accepts it, bills no more for it, and that is quicker; it is re-encoded
+only where that saves something. `auto` never bills more tokens than the untouched original would.
+
+An image is never made smaller than what the service itself looks at. Where that would make a tall or wide image
+unreadable it is cut into tiles; a file of several pages becomes several images. Encoded sound has one channel, so sound
+that is to be transcribed by channel is sent as it is or refused.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.budget import LIVELY_FPS, STILL_FPS, Sampling, even_sides, shown_size, whole_sides
+from qwen_omni.media.formats import IMAGE_CONTAINERS, documented_format
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan.plan import (
+    BROKEN,
+    USUAL_FPS,
+    USUAL_SECONDS,
+    WORTH_SECONDS,
+    Picture,
+    Piece,
+    Plan,
+    Reason,
+    Span,
+    Wish,
+    allowed,
+    colours_differ,
+    has_own_sides,
+    most_bits,
+    most_bytes,
+    only_a_part,
+    other_track,
+    room_for,
+    sound_seconds,
+    takes_other_track,
+    too_large,
+    turned,
+    undocumented,
+    upload_seconds,
+    video_bytes,
+    video_seconds,
+    why_not_as_is,
+)
+from qwen_omni.profiles.token_formulas import audio_tokens, image_pixels, image_size, image_tokens, video_tokens
+
+_REMUXED = frozenset({"mpegts", "mpeg"})
+_PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
+_SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
+_SLOWEST = Fraction(1, 1001)  # frames per second; a damaged file may claim a picture a day
+_NARROWEST = 80  # percent that a picture is made smaller at most, only to bill no more
+_FEWER = 4  # frames that a video is made with less at most, only to bill no more
+_FINEST = 1_000_000  # ticks a second of an MP4's clock; many more are not kept exactly
+_RATE_SLACK = Fraction(21, 20)  # 4.1 frames a second are still "4"
+
+Size = tuple[int, int]
+
+
+def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
+    """Decide what to do with a video.
+
+    Raises:
+        UnreadableMediaError: it does not tell how large its pictures are.
+    """
+    if not info.width or not info.height:
+        raise UnreadableMediaError(f"{label} does not tell how large its pictures are; it is probably damaged.")
+    untouched = _untouched(info, wish, span)
+    if wish.budget.keep and not span.partial and not info.unpacked:
+        if takes_other_track(info) and _can_remux(info, other_track):
+            return replace(untouched, action="remux", reason=f"packed into MP4 unchanged: {other_track(info)}")
+        if not takes_other_track(info):
+            return untouched
+    made = _made(info, wish, span, untouched.tokens)
+    why = why_not_as_is(info, wish, partial=span.partial)
+    if wish.budget.frames:
+        return replace(made, action="frames", sound=False, reason=_told(made, "a list of pictures was asked for"))
+    if why in (None, undocumented, other_track):
+        spared = _spared(info, wish, untouched, made, why)
+        if spared is not None:
+            return spared
+    return replace(made, reason=_told(made, why(info) if why else _wanted(untouched, made)))
+
+
+def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reason | None) -> Plan | None:
+    """Give a plan that decodes nothing, if one is good enough."""
+    if _fits(info, wish):
+        tokens = _bill(info, wish, (info.width or 0, info.height or 0), untouched, None, made.sampling)
+        same = replace(untouched, sampling=made.sampling, tokens=tokens)
+        if why is None:
+            return replace(same, reason="sent as it is: it already fits the budget")
+        if _can_remux(info, why):
+            return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
+    if why is None and wish.budget.weigh and not _gains(untouched, made):
+        return replace(untouched, reason=_not_worth_it(untouched, made))
+    return None
+
+
+def _untouched(info: MediaInfo, wish: Wish, span: Span) -> Plan:
+    plan = Plan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=wish.budget,
+        sampling=wish.sampling,
+        start=span.start,
+        end=span.end,
+        partial=span.partial,
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, wish),
+    )
+    tokens = _bill(info, wish, (info.width or 0, info.height or 0), plan, None, wish.sampling)
+    return replace(plan, tokens=tokens, tokens_as_is=tokens)
+
+
+def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
+    """Plan the MP4 that the budget wants."""
+    budget = wish.budget
+    plan = replace(_untouched(info, wish, span), action="video", sampling=sampling_for(wish), sound=info.has_sound)
+    rate, size, tokens = _rate_and_size(info, wish, plan, as_is if budget.weigh else None)
+    seconds = float(span.length or USUAL_SECONDS)
+    pixels = size[0] * size[1] * float(rate) * seconds
+    made_bytes = video_bytes(info, wish, pixels, seconds)
+    picture = Picture(
+        size=size,
+        period=1 / rate,
+        rotation=info.rotation,
+        effort=budget.effort,
+        quality=budget.quality,
+        most_bits=most_bits(info, wish, seconds),
+        most_bytes=most_bytes(wish),
+    )
+    return replace(
+        plan,
+        picture=picture,
+        tokens=tokens,
+        tokens_as_is=as_is,
+        size_bytes=made_bytes,
+        seconds=video_seconds(info, wish, pixels, seconds) + upload_seconds(made_bytes, wish),
+    )
+
+
+def _rate_and_size(info: MediaInfo, wish: Wish, plan: Plan, most: int | None) -> tuple[Fraction, Size, int | None]:
+    """Choose the rate, and the largest size of which it bills no more tokens than `most`.
+
+    A last frame that sticks out behind the end may bill a pair of frames more; a slightly lower rate has none.
+    """
+    rate = _rate(info, wish)
+    size, tokens = _size(info, wish, plan, rate, most)
+    length = plan.shown(info)
+    if most is None or tokens is None or tokens <= most or not length:
+        return rate, size, tokens
+    frames = int(length * rate)
+    for fewer in range(frames, max(0, frames - _FEWER), -1):
+        slower = fewer / length
+        if slower < _SLOWEST or slower.numerator > _FINEST:
+            break
+        other, bill = _size(info, wish, plan, slower, most)
+        if bill is not None and bill <= most:
+            return slower, other, bill
+    return rate, size, tokens
+
+
+def _rate(info: MediaInfo, wish: Wish) -> Fraction:
+    """Choose the frames per second of the file; never more than there are, since that could bill more."""
+    wanted = wish.budget.fps if wish.budget.fps is not None else LIVELY_FPS if wish.lively else STILL_FPS
+    rate = Fraction(wanted).limit_denominator(1001)
+    return max(_SLOWEST, min(rate, info.fps.limit_denominator(1001))) if info.fps else rate
+
+
+def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | None) -> tuple[Size, int | None]:
+    """Choose the largest size that the budget allows and, if `most` is given, bills no more tokens than that."""
+    size, tokens = (2, 2), None
+    for size in _sizes(info, wish):
+        tokens = _bill(info, wish, size, plan, rate, plan.sampling)
+        if most is None or tokens is None or tokens <= most:
+            break
+    return size, tokens
+
+
+def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    full = allowed(shown, wish)
+    for percent in range(100, _NARROWEST - 1, -1):
+        width, height = even_sides(*shown, full * Fraction(percent, 100))
+        yield width, height
+        yield width, max(2, height - 2)
+        yield max(2, width - 2), height
+    yield even_sides(*shown, Fraction(1))  # a very narrow picture is seen enlarged: made smaller, it may bill more
+
+
+def sampling_for(wish: Wish) -> Sampling:
+    """Join what the caller asks of the service with what the budget does; the caller wins."""
+    if not wish.profile.sampling_fields:
+        return wish.sampling
+    asked, budget = wish.sampling, wish.budget
+    return Sampling(
+        fps=asked.fps if asked.fps is not None else budget.sampling_fps,
+        min_pixels=asked.min_pixels if asked.min_pixels is not None else budget.min_pixels,
+        max_pixels=asked.max_pixels if asked.max_pixels is not None else budget.max_pixels,
+        total_pixels=asked.total_pixels,
+    )
+
+
+def _bill(info: MediaInfo, wish: Wish, size: Size, plan: Plan, rate: Fraction | None, sampling: Sampling) -> int | None:
+    """Count the tokens of what a plan makes at this rate, or of the untouched file if there is none."""
+    shown, heard = plan.shown(info, None if rate is None else 1 / rate), plan.heard(info)
+    if shown is None or heard is None or plan.end is None:
+        return None
+    sound = audio_tokens(wish.profile, heard) if info.has_sound else 0
+    return video_tokens(wish.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + sound
+
+
+def _fits(info: MediaInfo, wish: Wish) -> bool:
+    budget = wish.budget
+    if info.fps is None or budget.key_frames:
+        return False
+    wanted = Fraction(budget.fps if budget.fps is not None else LIVELY_FPS)
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    return allowed(shown, wish) == 1 and info.fps <= wanted * _RATE_SLACK
+
+
+def _can_remux(info: MediaInfo, why: Reason) -> bool:
+    if info.audio_track == "mix" or (why is undocumented and info.container not in _REMUXED):
+        return False
+    return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
+
+
+def _gains(untouched: Plan, made: Plan) -> bool:
+    if untouched.tokens is not None and made.tokens is not None and made.tokens != untouched.tokens:
+        return made.tokens < untouched.tokens
+    return made.seconds + WORTH_SECONDS < untouched.seconds
+
+
+def _wanted(untouched: Plan, made: Plan) -> str:
+    return _compared(untouched, made) if made.budget.weigh else f"the budget {made.budget.name!r} asks for it"
+
+
+def _not_worth_it(untouched: Plan, made: Plan) -> str:
+    return f"sent as it is: {_compared(untouched, made)}; preparing would save neither {WORTH_SECONDS} s nor tokens"
+
+
+def _compared(untouched: Plan, made: Plan) -> str:
+    saved = (untouched.size_bytes - made.size_bytes) / 2**20
+    told = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MiB less"
+    if made.tokens is None or untouched.tokens is None:
+        return told
+    same = made.tokens == untouched.tokens
+    return f"{told}, {made.tokens:,} tokens {'either way' if same else f'instead of {untouched.tokens:,}'}"
+
+
+def _told(made: Plan, reason: str) -> str:
+    assert made.picture is not None
+    width, height = made.picture.size
+    upright = ", upright" if made.picture.rotation else ""
+    return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
+
+
+OVERLAP = Fraction(1, 10)
+"""Share of a tile that the next one shows again, so that no line of text is cut in both."""
+
+_TALL = 3  # times as long as short, from which a picture is cut rather than shrunk ...
+_CRUSHED = Fraction(1, 2)  # ... if less than this share of its pixels would be left
+_STEPS = 40  # tries, each 1 % larger, until the service sees a smaller picture as it would see the original
+
+
+def plan_image(info: MediaInfo, wish: Wish) -> Plan:
+    """Decide what to do with a picture, or with a file of several pages."""
+    size = (info.width or 1, info.height or 1)
+    asked = replace(sampling_for(wish), fps=wish.sampling.fps)
+    plan = Plan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=wish.budget,
+        sampling=asked,
+        tokens=image_tokens(wish.profile, size, asked),
+        tokens_as_is=image_tokens(wish.profile, size, wish.sampling),
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, wish),
+    )
+    if wish.budget.keep and info.page is None and not info.unpacked and len(info.pages) < 2:  # noqa: PLR2004
+        return plan
+    limits = _Limits(wish=wish, asked=asked)
+    if len(info.pages) > 1:
+        pieces = tuple(piece for page, one in enumerate(info.pages) for piece in limits.pieces(one, page))
+        cut = "" if len(pieces) == len(info.pages) else f", in {len(pieces)} images"
+        return _several(plan, limits, pieces, f"sent as its {len(info.pages):,} pages{cut}")
+    pieces = limits.pieces(size, info.page or 0)
+    if len(pieces) > 1:
+        return _several(plan, limits, pieces, _tiled(size, pieces, limits))
+    return _single(info, plan, limits, pieces[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """How large the images may be that a picture is sent as."""
+
+    wish: Wish
+    asked: Sampling
+
+    def tokens(self, size: Size) -> int:
+        """Count what an image of this size bills."""
+        return image_tokens(self.wish.profile, size, self.asked)
+
+    def pieces(self, size: Size, page: int) -> tuple[Piece, ...]:
+        """Return the images that one picture becomes: itself, or tiles of it."""
+        if self.wish.tile and self._is_crushed(size):
+            return tuple(self._tiles(size, page))
+        return (Piece(size=self.single(size), box=(0, 0, *size), page=page),)
+
+    def single(self, size: Size) -> Size:
+        """Choose the size of a picture that is sent as one image.
+
+        With sides of the caller's own it is the largest within them, if that bills no more. Otherwise it is the
+        smallest that the service looks at exactly as it would look at the original.
+        """
+        if self.wish.listed:
+            return whole_sides(*size, allowed(size, self.wish))
+        if self._own:
+            budget = self.wish.budget
+            within = min(Fraction(1), Fraction(budget.long_side, max(size)), Fraction(budget.short_side, min(size)))
+            return whole_sides(*size, within)
+        seen = image_size(self.wish.profile, size, self.asked)
+        for percent in range(100, 100 + _STEPS):
+            share = self._within(size) * Fraction(percent, 100)
+            smaller = whole_sides(*size, share)
+            if share >= 1:
+                break
+            if image_size(self.wish.profile, smaller, self.asked) == seen:
+                return smaller
+        return size
+
+    @property
+    def _own(self) -> bool:
+        return has_own_sides(self.wish.budget)
+
+    @property
+    def _pixels(self) -> int:
+        """Pixels of one image, at most: the budget's if the caller chose its sides, else what the service looks at."""
+        own = self.wish.budget.long_side * self.wish.budget.short_side
+        most = image_pixels(self.wish.profile, self.asked)
+        return min(own, most) if self._own else most
+
+    def _within(self, size: Size) -> Fraction:
+        """Return the factor, at most 1, that leaves a picture as many pixels as the service looks at."""
+        return min(Fraction(1), Fraction(math.sqrt(self._pixels / (size[0] * size[1]))))
+
+    def _is_crushed(self, size: Size) -> bool:
+        long, short = max(size), min(size)
+        if long > self.wish.profile.limits.max_aspect * short:
+            return True
+        return long >= _TALL * short and Fraction(self._pixels, long * short) < _CRUSHED
+
+    def _tiles(self, size: Size, page: int) -> Iterator[Piece]:
+        """Cut along the long side into tiles of one size that overlap, in reading order."""
+        factor = self.wish.profile.tokens.factor
+        long, short = max(size), min(size)
+        narrow = min(short, math.isqrt(self._pixels), *((self.wish.budget.short_side,) if self._own else ()))
+        scale = Fraction(narrow, short)
+        whole = max(1, round(long * scale))
+        columns = math.ceil(narrow / factor)  # the service rounds both sides to its patches
+        most = max(factor, self._pixels // (columns * factor) // factor * factor)
+        most = min(most, int(self.wish.profile.limits.max_aspect * narrow), whole)
+        if self._own:
+            most = min(most, self.wish.budget.long_side)
+        shared = most * OVERLAP
+        count = max(1, math.ceil((whole - shared) / (most - shared)))
+        length = min(most, math.ceil(whole / (count - (count - 1) * OVERLAP)))
+        for number in range(count):
+            begin = Fraction(whole - length, max(1, count - 1)) * number
+            first = round(begin / scale)
+            last = long if number == count - 1 else min(long, round((begin + length) / scale))
+            upright = size[1] >= size[0]
+            box = (0, first, short, last) if upright else (first, 0, last, short)
+            yield Piece(size=(narrow, length) if upright else (length, narrow), box=box, page=page)
+
+
+def _single(info: MediaInfo, plan: Plan, limits: _Limits, piece: Piece) -> Plan:
+    assert plan.tokens is not None
+    made, why = limits.tokens(piece.size), _why_not_as_is(info, limits.wish)
+    if why is None and piece.size == (info.width, info.height):
+        return replace(plan, reason="sent as it is: it already fits the budget")
+    if why is None and made > plan.tokens:
+        told = f"made smaller it would bill {made:,} tokens instead of {plan.tokens:,}"
+        return replace(plan, reason=f"sent as it is: {told}")
+    width, height = piece.size
+    same = f"{made:,} tokens {'either way' if made == plan.tokens else f'instead of {plan.tokens:,}'}"
+    reason = why(info) if why else f"the service looks at no more, {same}"
+    if why is None and limits.wish.budget.name == "own":
+        reason = f"the budget allows no more, {same}"
+    picture = Picture(size=piece.size, period=Fraction(1), rotation=info.rotation)
+    return replace(
+        plan, action="image", picture=picture, pieces=(piece,), tokens=made, reason=f"made {width}x{height}: {reason}"
+    )
+
+
+def _several(plan: Plan, limits: _Limits, pieces: tuple[Piece, ...], reason: str) -> Plan:
+    tokens = sum(limits.tokens(piece.size) for piece in pieces)
+    return replace(plan, action="images", pieces=pieces, tokens=tokens, reason=f"{reason}, {tokens:,} tokens")
+
+
+def _tiled(size: Size, pieces: tuple[Piece, ...], limits: _Limits) -> str:
+    width, height = pieces[0].size
+    aspect = limits.wish.profile.limits.max_aspect
+    why = f"the service would shrink {size[0]}x{size[1]} beyond reading (tile=False sends one image)"
+    if max(size) > aspect * min(size):
+        why = f"the service takes no picture longer than {aspect:g} times its short side"
+    return f"cut into {len(pieces)} tiles of {width}x{height} that overlap by {float(OVERLAP):.0%}: {why}"
+
+
+def _why_not_as_is(info: MediaInfo, wish: Wish) -> Reason | None:
+    told = (
+        (info.unpacked, _not_pictured),
+        (info.page is not None, _one_frame),
+        (info.rotation != 0 or info.mirrored, turned),
+        (info.colours != "plain", colours_differ),
+        (info.container not in IMAGE_CONTAINERS, undocumented),
+        (info.size_bytes > room_for(wish.profile.limits.image_bytes, wish), too_large),
+    )
+    return next((reason for holds, reason in told if holds), None)
+
+
+def _not_pictured(_: MediaInfo) -> str:
+    return "the service does not document its format"
+
+
+def _one_frame(info: MediaInfo) -> str:
+    return f"frame {info.page} alone was asked for"
+
+
+_SOUND_SLACK = 1.05  # a file hardly larger than ours would be is left alone
+
+
+def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
+    """Decide what to do with one piece of media.
+
+    Args:
+        info: what it is.
+        wish: what is wanted of it.
+        label: how to name it in errors.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty or lies outside of it.
+        UnsupportedMediaError: a range of a picture.
+        UnreadableMediaError: a video does not tell how large its pictures are.
+    """
+    match info.kind:
+        case "image":
+            _check_no_seconds(wish, label)
+            return plan_image(info, wish)
+        case "audio":
+            return _with_track(_plan_sound(info, wish, _span(info, wish, label)), info)
+        case "video":
+            return _with_track(plan_video(info, wish, _span(info, wish, label), label=label), info)
+
+
+def _with_track(plan: Plan, info: MediaInfo) -> Plan:
+    """Add to the reason which of several audio tracks is heard."""
+    if len(info.audio_tracks) < 2 or plan.action == "frames":  # noqa: PLR2004 - nothing to choose from
+        return plan
+    heard = (
+        "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
+    )
+    return replace(plan, reason=f"{plan.reason}; {heard} of {len(info.audio_tracks)}")
+
+
+def _check_no_seconds(wish: Wish, label: str) -> None:
+    if wish.start or wish.end is not None:
+        raise UnsupportedMediaError(f"{label} is a picture and has no seconds; leave start and end out.")
+
+
+def _span(info: MediaInfo, wish: Wish, label: str) -> Span:
+    start, end = max(Fraction(0), wish.start or Fraction(0)), info.duration
+    if wish.end is not None:
+        end = wish.end if end is None else min(wish.end, end)
+    if end is not None and end <= start:
+        last = "an unknown time" if info.duration is None else f"{float(info.duration):,.2f} s"
+        asked = f"{float(start):,.2f} s to {'its end' if wish.end is None else f'{float(wish.end):,.2f} s'}"
+        raise MediaDoesNotFitError(
+            f"{label} lasts {last}; nothing lies in the range from {asked}. Choose a start before its end.",
+            limit=float(info.duration or 0),
+            actual=float(start),
+        )
+    whole = start == 0 and (wish.end is None or (info.duration is not None and wish.end >= info.duration))
+    return Span(start=start, end=end, partial=not whole)
+
+
+def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
+    tokens = None if span.length is None else audio_tokens(wish.profile, span.length)
+    seconds = float(span.length or USUAL_SECONDS)
+    plan = Plan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=wish.budget,
+        sampling=wish.sampling,
+        start=span.start,
+        end=span.end,
+        partial=span.partial,
+        tokens=tokens,
+        tokens_as_is=tokens,
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, wish),
+    )
+    if wish.budget.keep and not span.partial and not info.unpacked:
+        return plan
+    size = int(wish.budget.sound_bitrate * seconds / 8)
+    made = replace(plan, action="audio", sound=True, size_bytes=size)
+    made = replace(made, seconds=sound_seconds(seconds, wish) + upload_seconds(size, wish))
+    why = why_not_this_sound(info, wish, partial=span.partial)
+    if why is not None:
+        return replace(made, reason=f"made mono MP3: {why(info)}")
+    if size * _SOUND_SLACK >= info.size_bytes:
+        return replace(plan, reason="sent as it is: it is already small")
+    told = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
+    if wish.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
+        return replace(plan, reason=f"sent as it is: {told}")
+    return replace(made, reason=f"made mono MP3: {told}")
+
+
+def why_not_this_sound(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
+    """Tell why sound must be made anew; `None` if it could go as it is."""
+    told = (
+        (partial, only_a_part),
+        *((holds(info), reason) for holds, reason in BROKEN),
+        (takes_other_track(info), other_track),
+        (not sound_is_documented(info), undocumented_sound),
+        (info.size_bytes > room_for(wish.profile.limits.audio_bytes, wish), too_large),
+    )
+    return next((reason for holds, reason in told if holds), None)
+
+
+def undocumented_sound(info: MediaInfo) -> str:
+    """The codec in this container is not one that the service documents."""
+    return f"the service does not document {info.audio_codec} in {info.container} files"
+
+
+def sound_is_documented(info: MediaInfo) -> bool:
+    """Tell whether the service documents this kind of sound file."""
+    try:
+        documented_format(info, name="")
+    except UnsupportedMediaError:
+        return False
+    return True
+
+
+AS_IT_IS = "sent as it is: it is to be heard by channel"
+
+
+def loses_channels(info: MediaInfo, plan: Plan) -> bool:
+    """Tell whether a plan makes one channel of several."""
+    return plan.sound and info.channels != 1
+
+
+def check_channels(info: MediaInfo, plan: Plan, wish: Wish, *, label: str) -> None:
+    """Refuse media that cannot go as it is.
+
+    Args:
+        info: what it is; it has several channels.
+        plan: what would be done with it otherwise.
+        wish: what that was planned for.
+        label: how to name it in errors.
+
+    Raises:
+        MediaDoesNotFitError: preparing it would leave one channel.
+    """
+    reason = why_not_this_sound if info.kind == "audio" else why_not_as_is
+    why = reason(info, wish, partial=plan.partial)
+    if why is None and plan.budget.weigh:
+        return
+    told = why(info) if why else f"the budget {plan.budget.name!r} asks for another file"
+    raise MediaDoesNotFitError(
+        f"{label} has {info.channels or 'an unknown number of'} channels of sound, and it cannot go as it is: {told}. "
+        "What is prepared has one channel. Send a whole file that fits as it is, or leave multichannel off.",
+        limit=1,
+        actual=info.channels or 0,
+    )

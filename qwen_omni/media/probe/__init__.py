@@ -1,0 +1,1 @@
+"""What a file is: format, streams, tracks, duration, and whether it is complete."""

@@ -1,0 +1,494 @@
+"""Look at sound and video with PyAV. One of the few modules that import `av`; `media.probe.probe` loads it when needed.
+
+The file is opened by `media.probe.container`, which keeps FFmpeg from following anything out of it.
+"""
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
+
+import av
+from av.stream import Discard
+
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, exact
+from qwen_omni.media.probe.audio_tracks import choose_track, frames_of, tracks_of
+from qwen_omni.media.probe.container import (
+    CODEC_OPTIONS,
+    DEMUXERS,
+    INDEXED,
+    MOST_PIXELS,
+    PICTURES,
+    UNTIMED,
+    has_decoder,
+    open_container,
+    packets_of,
+    picture_stream,
+    sound_streams,
+)
+from qwen_omni.media.probe.mp4 import check_boxes, is_upright
+from qwen_omni.media.probe.mp4_index import progressive_size
+from qwen_omni.media.probe.timeline import Walk, walk
+from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_told, refuse_second
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_FAMILIES = {"mov": "mp4", "3gp": "mp4", "m4a": "mp4", "webm": "mkv"}  # kinds that share a demuxer
+_MEDIA_TYPES = {
+    "mov": "video/quicktime",
+    "mkv": "video/x-matroska",
+    "avi": "video/x-msvideo",
+    "flv": "video/x-flv",
+    "wmv": "video/x-ms-wmv",
+    "mpegts": "video/mp2t",
+    "3gp": "{kind}/3gpp",
+    "m4a": "{kind}/mp4",
+    "mp3": "audio/mpeg",
+}
+# FFmpeg's names of containers whose index or header tells the times of all that is in them. Those of others are guessed
+# from the first seconds and the last, or from the bit rate; only reading all of their packets tells.
+_INDEXED = frozenset({
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au", "mxf",
+})  # fmt: skip
+_COARSE = frozenset({"asf", "mpc", "mpc8"})  # whose packets and headers tell the length of audio to a second or so
+_SHORT = Fraction(600)  # seconds; of a longer recording a second is no matter, and to decode it takes long
+_UNSIGNED = "matroska,webm"  # FFmpeg reads no times below zero there
+_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
+_PROMISE = Fraction(1, 2)  # seconds that may be missing of them
+_THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
+_LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
+_UNREAD = 0.02  # of a file, behind the last packet
+_NEAR = 65_536  # bytes around a join in which the head of the second file is looked for
+_BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
+_BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
+_USUAL_RATE = 25  # frames per second, as FFmpeg assumes
+_ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
+_TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
+_STATISTICS = "_STATISTICS_"  # tags of mkvmerge
+_MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
+_MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
+_RUN_UP = Fraction(1, 10)  # seconds of sound before the first picture
+_MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
+
+
+def probe_stream(
+    file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str, audio_track: AudioTrackChoice = "auto"
+) -> MediaInfo:
+    """Read the streams of one sound or video file, and decode the first picture or sound where headers may mislead.
+
+    Args:
+        file: open and seekable.
+        begins_as: the container by its first bytes, where they are known.
+        size_bytes: size of the file.
+        label: how to name it in errors.
+        audio_track: which audio track is heard.
+
+    Raises:
+        UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
+        UnsupportedMediaError: it has no such audio track.
+    """
+    watch = Watch(_MOST_SECONDS, label=label)
+    with _told(label, begins_as, size_bytes):
+        check_boxes(file, size_bytes)
+        check_whole(file, size_bytes)
+        upright = is_upright(file, size_bytes)
+        with open_container(file, size_bytes, watch=watch) as container:
+            tracks = tracks_of(container)
+            track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, watch), watch) or 0
+            facts = _facts(container, watch, track, upright=upright)
+            facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
+            facts |= {"origin": _origin(container, track)}
+            facts |= {"duration": _told_duration(container, facts["origin"])}
+            facts |= _begins(container, track, facts["origin"])
+            format_name = container.format.name
+        if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
+            raise UnreadableMediaError(
+                f"its clock begins at {float(facts['origin']):,.2f} s, and what lies before zero has no times in "
+                "Matroska; repair it with `ffmpeg -i FILE -c copy -avoid_negative_ts make_zero repaired.mkv`"
+            )
+        if format_name in _BARE:
+            with open_container(file, size_bytes, watch=watch) as container:
+                facts |= _counted(container, watch)
+        elif format_name in PICTURES:
+            facts = _single(facts)
+        elif _must_walk(file, format_name, facts, size_bytes):
+            with open_container(file, size_bytes, watch=watch) as container:
+                facts |= _walked(file, container, facts, watch, size_bytes)
+        if _must_decode(format_name, facts):
+            with open_container(file, size_bytes, watch=watch) as container:
+                length = _decoded_length(container, sound_streams(container, track)[0], watch)
+                facts |= {"duration": length, "sound_duration": length}
+    kind, name = facts["kind"], facts["container"]
+    media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
+    return MediaInfo(media_type=media_type, size_bytes=size_bytes, **facts)
+
+
+@contextlib.contextmanager
+def _for_listening(file: IO[bytes], size_bytes: int, watch: Watch) -> "Iterator[InputContainer]":
+    """Open a file that is open already, for its audio; its place is kept."""
+    at = file.tell()
+    try:
+        with open_container(file, size_bytes, watch=watch) as container:
+            for stream in container.streams:
+                if stream.type != "audio":
+                    stream.discard = Discard.all
+            yield container
+    finally:
+        file.seek(at)
+
+
+def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
+    """Whether only decoding tells how long a recording is: its packets' times do not, or its last one is not full."""
+    if format_name == "caf":
+        return not str(facts["audio_codec"]).startswith("pcm_")
+    if format_name in _COARSE and facts["kind"] == "audio":
+        return facts["duration"] is not None and facts["duration"] < _SHORT
+    return format_name in UNTIMED and facts.get("sound_changes") is not None
+
+
+def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
+    """Whether only reading all packets tells how long a file is."""
+    duration = facts["duration"]
+    if format_name == "mp3":
+        return not ends_as_told(file, size_bytes)
+    if duration is None or (format_name not in _INDEXED and not (format_name == "asf" and facts["kind"] == "audio")):
+        return True
+    if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file tells where it ends
+        return True
+    return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
+
+
+def _walked(
+    file: IO[bytes], container: "InputContainer", facts: dict[str, Any], watch: Watch, size_bytes: int
+) -> dict[str, Any]:
+    """Read all packets of what is seen and heard, and correct what the headers told.
+
+    Raises:
+        UnreadableMediaError: the headers promise more, or another file is joined to it.
+    """
+    picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
+    found = walk(container, [*([picture] if picture else []), *sounds], watch)
+    _check_joined(file, container.format.name, found, size_bytes)
+    told = facts["duration"]
+    origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
+    corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
+    if found.end is not None and found.end > origin:
+        corrected["duration"] = found.end - origin
+        if container.format.name in _PROMISING and told and told - corrected["duration"] > _PROMISE:
+            raise BrokenPromiseError(
+                f"its headers tell of {float(told):,.2f} s of sound, and it ends after "
+                f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
+            )
+    earliest = origin if picture is None else None  # decoders pass over a recording's run-up
+    return corrected | _walked_picture(picture, found, facts, origin) | _walked_sound(sounds, found, origin, earliest)
+
+
+def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
+    """Refuse files of which FFmpeg does not read all that lies behind a join."""
+    if format_name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
+        file.seek(found.position)
+        if b"FLV\x01" in file.read(_NEAR):
+            refuse_second(found.position, size_bytes)
+    if format_name == "flac":  # its reader passes over the last samples before the join
+        for one in found.breaks:
+            begin = max(1, one.position - _NEAR)
+            file.seek(begin)
+            place = file.read(2 * _NEAR).find(b"fLaC")
+            if place >= 0:
+                refuse_second(begin + place, size_bytes)
+
+
+def _walked_picture(
+    picture: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction
+) -> dict[str, Any]:
+    if picture is None:
+        return {}
+    count = found.packets[picture.index]
+    if picture.index not in found.ends:  # raw streams have no times: each picture lasts as long as the others
+        length = count / facts["fps"] if facts["fps"] else None
+        return {"frame_count": count, "picture_duration": length} | ({"duration": length} if length else {})
+    begins, length = found.starts[picture.index], found.ends[picture.index] - found.starts[picture.index]
+    told = {"frame_count": count, "picture_start": max(Fraction(0), begins - origin)}
+    return told | {"picture_duration": length if length > 0 else facts["picture_duration"]}
+
+
+def _walked_sound(
+    sounds: "list[AudioStream]", found: Walk, origin: Fraction, earliest: Fraction | None
+) -> dict[str, Any]:
+    timed = [stream.index for stream in sounds if stream.index in found.ends]
+    if not timed:
+        return {}
+    first, last = min(found.starts[index] for index in timed), max(found.ends[index] for index in timed)
+    first = first if earliest is None else max(first, earliest)
+    changes = [found.changes[index] - origin for index in timed if index in found.changes]
+    return {"sound_start": first - origin, "sound_duration": last - first, "sound_changes": min(changes, default=None)}
+
+
+def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Fraction:
+    """Decode audio to learn how long it is, where the times of packets are of another rate than the packets."""
+    samples: Counter[int] = Counter()
+    for frame in frames_of(container, stream, watch):
+        samples[frame.sample_rate] += frame.samples
+    return sum((Fraction(count, rate) for rate, count in samples.items() if rate), Fraction(0))
+
+
+def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
+    """Count the pictures of a bare video stream, which tells no times: each lasts as long as its rate says."""
+    stream = picture_stream(container)
+    assert stream is not None  # it was found a moment ago
+    count = 0
+    for packet in packets_of(container, stream):
+        watch.check()
+        count += packet.size > 0
+    # FFmpeg takes 25 a second for the average where the container tells none; the pictures themselves often tell.
+    rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    lasts = count / rate
+    return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
+
+
+def _single(facts: dict[str, Any]) -> dict[str, Any]:
+    """Keep what counts of a picture that FFmpeg takes for a video of one frame."""
+    kept = {name: facts[name] for name in ("container", "width", "height")}
+    return {"kind": "image", "unpacked": True, **kept}
+
+
+def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
+    """Decode the first picture of a video that will be sent as it is, so that nobody pays to learn that it is damaged.
+
+    Raises:
+        UnreadableMediaError: it cannot be decoded.
+    """
+    watch = Watch(_MOST_SECONDS, label=label)
+    with _told(label, "a video", size_bytes), open_container(file, size_bytes, watch=watch) as container:
+        stream = picture_stream(container)
+        if stream is None or _first_frame(container, stream, watch) is None:
+            raise UnreadableMediaError("no picture can be decoded")
+
+
+@contextlib.contextmanager
+def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
+    """Tell in our words what goes wrong inside."""
+    try:
+        yield
+    except UnsupportedMediaError as error:
+        raise UnsupportedMediaError(f"{label} {error}") from None
+    except Exception as error:  # FFmpeg and its bindings raise anything for damaged bytes
+        fault = machine_fault(error, f"read {label}")
+        if fault is not None:
+            raise fault from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        kind = f"begins like {begins_as} but" if begins_as else "is no media or"
+        kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
+        told = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
+        raise told(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
+
+
+def _container_name(container: "InputContainer", begins_as: str | None) -> str:
+    name = DEMUXERS[container.format.name]
+    return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
+
+
+def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fraction:
+    """Give the instant, in the file's own time, that viewers call zero.
+
+    It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
+    picture is a codec's run-up and not counted, so that frames keep their exact times.
+    """
+    picture = picture_stream(container)
+    starts = [
+        begins
+        for stream in (picture, *sound_streams(container, track))
+        if stream is not None and (begins := _begin(stream)) is not None
+    ]
+    if not starts:
+        return Fraction(container.start_time or 0, av.time_base)
+    first = min(starts)
+    if picture is not None and starts[0] - first < _RUN_UP:
+        return starts[0]
+    return first
+
+
+def _begins(container: "InputContainer", track: int | Literal["mix"], origin: Fraction) -> dict[str, Any]:
+    """Tell when picture and audio begin, in seconds from zero."""
+    picture = picture_stream(container)
+    begins = None if picture is None else _begin(picture)
+    sounds = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
+    return {
+        "picture_start": Fraction(0) if begins is None else max(Fraction(0), begins - origin),
+        "sound_start": Fraction(0) if not sounds else min(sounds) - origin,
+    }
+
+
+def _begin(stream: "AudioStream | VideoStream") -> Fraction | None:
+    """Return when a stream begins, in the file's own time; `None` if that is not known."""
+    if stream.start_time is None or not stream.time_base:
+        return None
+    return stream.start_time * exact(stream.time_base)
+
+
+def _facts(container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool) -> dict[str, Any]:
+    """Collect what differs between sound and video."""
+    picture, heard = picture_stream(container), sound_streams(container, track)
+    sound: dict[str, Any] = {}
+    if heard:
+        lengths = [length for stream in heard if (length := _length(stream)) is not None]
+        sound = {**_sound_facts(heard[0].codec_context), "sound_duration": max(lengths, default=None)}
+    if picture:
+        return {"kind": "video", **_picture_facts(container, picture, watch, upright=upright), **sound}
+    if not heard:
+        raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
+    if _first_frame(container, heard[0], watch) is None:
+        raise UnreadableMediaError("no sound can be decoded")
+    return {"kind": "audio", **sound}
+
+
+def _picture_facts(
+    container: "InputContainer", stream: "VideoStream", watch: Watch, *, upright: bool
+) -> dict[str, Any]:
+    if not has_decoder(stream):
+        raise UnreadableMediaError("there is no decoder for its pictures")
+    _check_pixels(stream.width, stream.height)
+    rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
+    if sides is None:
+        frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
+        if frame is None:
+            raise UnreadableMediaError("no picture can be decoded")
+        interlaced = bool(frame.interlaced_frame)
+        rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
+        sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
+    told = stream.average_rate or stream.guessed_rate
+    rate = exact(told) if told else None
+    length, hidden = _length(stream), _hidden_frames(stream) if container.format.name == INDEXED else 0
+    shown = stream.frames - hidden if stream.frames else None
+    if hidden and shown and length:
+        rate = shown / length
+    return {
+        "width": sides[0],
+        "height": sides[1],
+        "fps": rate,
+        "frame_count": shown,
+        "hidden_frames": hidden,
+        "picture_duration": length,
+        "video_codec": stream.codec_context.codec.canonical_name,
+        "rotation": rotation,
+        "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
+        "interlaced": interlaced,
+    }
+
+
+def _hidden_frames(stream: "VideoStream") -> int:
+    """Count the pictures of an MP4 that its edit list hides: others refer to them, so they are decoded, not shown."""
+    entries = stream.index_entries
+    if not stream.frames or not len(entries):
+        return 0
+    if len(entries) > _MOST_COUNTED and not (entries[0].is_discard or entries[-1].is_discard):
+        return max(0, stream.frames - len(entries))
+    return max(0, stream.frames - sum(not entry.is_discard for entry in entries))
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise UnreadableMediaError(
+            f"its pictures claim {width:,} by {height:,} pixels; at most {MOST_PIXELS:,} are decoded"
+        )
+
+
+def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
+    """Read the size of pictures where no picture is needed for it; to decode one in 4K takes longer than all else."""
+    context = stream.codec_context
+    if context.codec.canonical_name != "h264" or context.extradata is None:
+        return None
+    size = progressive_size(bytes(context.extradata))
+    if size is not None:
+        _check_pixels(*size)  # the container may claim less
+    return size
+
+
+def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:
+    told = exact(stream.sample_aspect_ratio or 1)
+    aspect = told if Fraction(1, 16) < told < _ODDEST_PIXEL else Fraction(1)
+    return 1 / aspect if turned else aspect
+
+
+def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
+    return {
+        "audio_codec": context.codec.canonical_name,
+        "sample_rate": context.sample_rate or None,
+        "channels": context.layout.nb_channels or None,
+    }
+
+
+def _first_frame(
+    container: "InputContainer", stream: "AudioStream | VideoStream", watch: Watch
+) -> "AudioFrame | VideoFrame | None":
+    """Decode the first picture or sound; broken packets before it are passed over, some files begin with them."""
+    stream.codec_context.options = CODEC_OPTIONS
+    for tries, packet in enumerate(packets_of(container, stream)):
+        watch.check()
+        if tries >= _MOST_TRIES:
+            break
+        frames = _decoded(packet)
+        if not frames and packet.size and packet.is_keyframe and not packet.is_discard and stream.type == "video":
+            frames = _drained(stream)  # the decoder waits for frames that may come between; this one is enough
+        if frames:
+            return cast("AudioFrame | VideoFrame", frames[0])
+    return None
+
+
+def _decoded(packet: "Packet[Any]") -> list[Any]:
+    try:
+        return list(packet.decode())
+    except av.InvalidDataError:
+        return []
+
+
+def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
+    context = stream.codec_context
+    try:
+        return list(context.decode(None))
+    except (av.InvalidDataError, EOFError):
+        return []
+    finally:
+        context.flush_buffers()
+
+
+def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
+    if container.duration is not None and container.duration > 0:
+        end = Fraction(container.duration, av.time_base)
+        # Matroska states when it ends, by a clock that need not begin at zero.
+        return end - origin if container.format.name == _UNSIGNED and _RUN_UP < origin < end else end
+    lengths = [
+        stream.duration * stream.time_base for stream in _timed(container) if stream.duration and stream.time_base
+    ]
+    return max(lengths, default=None)
+
+
+def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
+    """Tell how long one stream is, where the file says it: in its own field, or in Matroska's tag."""
+    if stream.duration and stream.time_base:
+        return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
+    told = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if told is None:
+        return None
+    hours, minutes, seconds = told.groups()
+    ends = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    # mkvmerge tells the length there, FFmpeg and what is made with it the second at which the track ends.
+    begins = Fraction(0) if any(name.startswith(_STATISTICS) for name in stream.metadata) else _begin(stream)
+    return ends - max(Fraction(0), begins or Fraction(0)) or None
+
+
+def _timed(container: "InputContainer") -> "list[Stream]":
+    return [*container.streams.video, *container.streams.audio]

@@ -1,0 +1,339 @@
+"""One image, read with Pillow: a single picture, a file of several pages, or an animation. `probe` loads it."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import IO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from qwen_omni.errors import MediaDoesNotFitError, QwenOmniError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.media.info import Colours, MediaInfo, MediaKind
+
+_PLUGINS = {
+    "bmp": "BMP",
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "gif": "GIF",
+    "tiff": "TIFF",
+    "webp": "WEBP",
+    "heic": "HEIF",  # registered by the package pillow-heif: the extra `heic`
+    "avif": "AVIF",
+    "jpeg2000": "JPEG2000",
+    "qoi": "QOI",
+    "pnm": "PPM",
+    "pcx": "PCX",
+    "tga": "TGA",
+    "ico": "ICO",
+    "icns": "ICNS",
+    "dds": "DDS",
+    "psd": "PSD",
+}
+_ANIMATED = frozenset({"gif", "png", "webp", "avif"})
+_PAGED = frozenset({"tiff"})
+_CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
+_MIRRORED = (2, 4, 5, 7)
+_BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
+_MOST_CANVAS = 7680 * 4320  # of an animation, of which several frames are held at once
+_MOST_FRAMES = 20_000
+_ANIMATION_SECONDS = 50.0  # before `scans.TimedFile` ends the reading, whose words are those for a single picture
+_LONGEST_DELAY = 3600  # seconds; `media.encode.frames` holds no picture longer
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_PRINT = ("CMYK", "LAB", "YCbCr", "HSV")
+_CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+_OPAQUE = 255
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255  # TIFF 6.0, section 8
+_NOT_A_PAGE = 0b101  # bits of the first: a smaller copy of another page, a mask
+_SMALLER_COPY = 2  # of the second
+# Browsers show a frame that claims 10 ms or less for 100 ms (Blink and Gecko alike; AVIF is exempt as real video).
+_SHORTEST_DELAY, _USUAL_DELAY = Fraction(10), Fraction(100)  # milliseconds
+
+
+def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
+    """Decode one picture wholly, so that a cut one is found here and not by the service.
+
+    An animation is a video, unless `frame` chooses one of its frames; a TIFF of several pages tells their sizes.
+
+    Raises:
+        UnreadableMediaError: damaged or cut.
+        UnsupportedMediaError: no codec for it is installed.
+        MediaDoesNotFitError: more pixels than are safe to decode, or fewer frames than `frame` asks for.
+    """
+    try:
+        with open_still(file, container, label) as image:
+            shape = _Shape(image, container, label)
+            if frame is None and shape.animated:
+                return _animation(image, shape, size_bytes, label)
+            if frame is not None:
+                shape.check(frame, label)
+                image.seek(shape.frames[frame])
+            return _picture(image, shape, size_bytes, label, frame)
+    except QwenOmniError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(label, _claimed_pixels(error)) from None
+    except Exception as error:  # Pillow's plugins raise anything for damaged bytes
+        fault = machine_fault(error, f"read {label}")
+        if fault is not None:
+            raise fault from error
+        if isinstance(error, UnidentifiedImageError):
+            raise UnreadableMediaError(
+                f"{label} begins like a {container} picture but is damaged or cut, or of a kind that is "
+                "not read here. Save it as PNG or JPEG."
+            ) from None
+        raise UnreadableMediaError(
+            f"{label} begins like a {container} picture but is damaged or cut: {str(error) or type(error).__name__}."
+        ) from None
+
+
+def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
+    """Open a picture of a known kind, and no other; nothing is decoded yet.
+
+    Raises:
+        UnsupportedMediaError: no codec for it is installed.
+        MediaDoesNotFitError: more pixels than are safe to decode.
+    """
+    image = Image.open(file, formats=(_plugin(container, label),))
+    check_pixels(image, label)
+    return image
+
+
+def check_pixels(image: Image.Image, label: str) -> None:
+    """Refuse a picture that could ask for all memory.
+
+    Raises:
+        MediaDoesNotFitError: more pixels than are safe to decode.
+    """
+    if image.width * image.height > _BOMB_PIXELS:
+        raise _bomb(label, image.width * image.height)
+
+
+def pages_of(image: Image.Image, container: str, label: str) -> tuple[int, ...]:
+    """Return where the pages or frames of a picture lie in its file, in order; 0 alone for most.
+
+    Raises:
+        MediaDoesNotFitError: more than are decoded.
+    """
+    return _Shape(image, container, label).frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One whole frame of an animation, and when it is shown, in seconds from the start."""
+
+    image: Image.Image
+    begin: Fraction
+    end: Fraction
+
+
+def frames_of(image: Image.Image, container: str, label: str) -> Iterator[Frame]:
+    """Decode the frames of an animation in order, each as a whole picture, once through."""
+    begin = Fraction(0)
+    for at in pages_of(image, container, label):
+        image.seek(at)
+        image.load()
+        end = begin + _delay(image, container) / 1000
+        yield Frame(image=image, begin=begin, end=end)
+        begin = end
+
+
+def _delay(image: Image.Image, container: str) -> Fraction:
+    """Return for how many milliseconds the present frame is shown."""
+    told = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+    return told if told > _SHORTEST_DELAY or (container == "avif" and told > 0) else _USUAL_DELAY
+
+
+class _Shape:
+    """What a file of one or several pictures holds: pages, frames of an animation, or one picture."""
+
+    def __init__(self, image: Image.Image, container: str, label: str) -> None:
+        self.container = container
+        count = getattr(image, "n_frames", 1) if container in _ANIMATED | _PAGED else 1
+        first = 0
+        if container == "png" and image.info.get("default_image"):
+            first = 1  # shown only by readers that cannot animate
+        if container in _PAGED and count > 1:
+            self._check_count(count, "pages", label, "Split it, or choose one with frame=0.")
+            self.frames = tuple(at for at in range(count) if _is_page(image, at)) or (0,)
+            image.seek(self.frames[0])
+        else:
+            self.frames = tuple(range(first, count)) if count > first + 1 else (0,)
+            self._check_count(len(self.frames), "frames", label, "Convert it to MP4 first.")
+
+    @staticmethod
+    def _check_count(count: int, what: str, label: str, step: str) -> None:
+        if count > _MOST_FRAMES:
+            raise MediaDoesNotFitError(
+                f"{label} has {count:,} {what}; at most {_MOST_FRAMES:,} are decoded. {step}",
+                limit=_MOST_FRAMES,
+                actual=count,
+            )
+
+    @property
+    def animated(self) -> bool:
+        return self.container in _ANIMATED and len(self.frames) > 1
+
+    def check(self, frame: int, label: str) -> None:
+        if not 0 <= frame < len(self.frames):
+            raise MediaDoesNotFitError(
+                f"{label} has {len(self.frames):,} frame{'s' * (len(self.frames) > 1)}; there is no frame={frame}. "
+                f"Choose one from 0 to {len(self.frames) - 1}.",
+                limit=len(self.frames) - 1,
+                actual=frame,
+            )
+
+
+def _is_page(image: Image.Image, at: int) -> bool:
+    image.seek(at)
+    tags = getattr(image, "tag_v2", {})
+    return not (int(tags.get(_NEW_SUBFILE_TYPE, 0)) & _NOT_A_PAGE or tags.get(_OLD_SUBFILE_TYPE) == _SMALLER_COPY)
+
+
+def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
+    check_pixels(image, label)
+    orientation = _orientation(image)  # before Pillow decodes: it turns a TIFF then, and forgets how it was stored
+    image.load()
+    pages: tuple[tuple[int, int], ...] = ()
+    size, colours = _shown(image), _colours(image)
+    if frame is None and shape.container in _PAGED and len(shape.frames) > 1:
+        pages = tuple(_page(image, at, label) for at in shape.frames)
+    return replace(
+        _facts("image", shape, size_bytes, size),
+        rotation=_CLOCKWISE.get(orientation, 0),
+        mirrored=orientation in _MIRRORED,
+        colours=colours,
+        page=frame if len(shape.frames) > 1 else None,
+        pages=pages,
+    )
+
+
+def _page(image: Image.Image, at: int, label: str) -> tuple[int, int]:
+    image.seek(at)
+    check_pixels(image, label)
+    return _shown(image)
+
+
+def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -> MediaInfo:
+    _check_canvas(image, label)
+    duration, shortest, until = Fraction(0), Fraction(_LONGEST_DELAY), time.monotonic() + _ANIMATION_SECONDS
+    for number, frame in enumerate(frames_of(image, shape.container, label)):
+        delay = frame.end - frame.begin
+        if delay > _LONGEST_DELAY:
+            raise MediaDoesNotFitError(
+                f"{label} is an animation that shows frame {number} for {float(delay):,.0f} s; at most "
+                f"{_LONGEST_DELAY:,} s are taken. Correct that delay, or choose one frame with frame=0.",
+                limit=_LONGEST_DELAY,
+                actual=float(delay),
+            )
+        if time.monotonic() > until and number + 1 < len(shape.frames):
+            raise MediaDoesNotFitError(
+                f"{label} is an animation of {image.width:,} by {image.height:,} pixels; only {number + 1:,} of its "
+                f"{len(shape.frames):,} frames were decoded in {_ANIMATION_SECONDS:g} s. Convert it to MP4 first.",
+                limit=number + 1,
+                actual=len(shape.frames),
+            )
+        duration, shortest = frame.end, min(shortest, delay)
+    return replace(
+        _facts("video", shape, size_bytes, image.size),
+        duration=duration,
+        picture_duration=duration,
+        fps=1 / shortest,  # the rate at which none of them is left out
+        frame_count=len(shape.frames),
+        video_codec=shape.container,
+        unpacked=True,
+    )
+
+
+def _facts(kind: MediaKind, shape: _Shape, size_bytes: int, size: tuple[int, int]) -> MediaInfo:
+    return MediaInfo(
+        kind=kind,
+        container=shape.container,
+        media_type=f"image/{shape.container}",
+        size_bytes=size_bytes,
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _check_canvas(image: Image.Image, label: str) -> None:
+    pixels = image.width * image.height
+    if pixels > _MOST_CANVAS:
+        raise MediaDoesNotFitError(
+            f"{label} is an animation of {image.width:,} by {image.height:,} pixels, {pixels:,} in all; at most "
+            f"{_MOST_CANVAS:,} (8K) are decoded. Make it smaller, convert it to MP4 first, or choose one frame with "
+            "frame=0.",
+            limit=_MOST_CANVAS,
+            actual=pixels,
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how a picture that is not decoded yet is stored, in EXIF's numbers."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if isinstance(found, int) else 1
+
+
+def _shown(image: Image.Image) -> tuple[int, int]:
+    """Return the size of a picture as it is shown; Pillow gives that of a TIFF by itself."""
+    sideways = image.format != "TIFF" and _CLOCKWISE.get(_orientation(image)) in (90, 270)
+    return image.size[::-1] if sideways else image.size
+
+
+def _colours(image: Image.Image) -> Colours:
+    if image.mode in _DEEP:
+        return "deep"
+    if image.mode in _PRINT and image.format != "JPEG":
+        return "print"
+    if image.mode == "CMYK":
+        return "print"
+    return "transparent" if is_see_through(image) else "plain"
+
+
+def is_see_through(image: Image.Image) -> bool:
+    """Whether some of a decoded picture is transparent; a picture may have an alpha channel that is full everywhere."""
+    if image.mode not in _CLEAR and "transparency" not in image.info:
+        return False
+    clear = image.convert("RGBA")
+    lowest = clear.getchannel("A").getextrema()[0]
+    return isinstance(lowest, (int, float)) and lowest < _OPAQUE
+
+
+def _plugin(container: str, label: str) -> str:
+    plugin = _PLUGINS[container]
+    Image.init()
+    if container == "heic" and plugin not in Image.OPEN:
+        _register_heif(label)
+    if plugin not in Image.OPEN:
+        raise UnsupportedMediaError(
+            f"{label} is a {container.upper()} picture and no codec for it is installed. Save it as JPEG."
+        )
+    return plugin
+
+
+def _register_heif(label: str) -> None:
+    try:
+        from pillow_heif import register_heif_opener  # noqa: PLC0415 - an extra; loads on first use
+    except ImportError:
+        raise UnsupportedMediaError(
+            f"{label} is a HEIC picture and its codec (pillow-heif) is not installed. Run "
+            "`pip install 'qwen-omni[heic]'`, or save it as JPEG."
+        ) from None
+    register_heif_opener()
+
+
+def _claimed_pixels(error: Exception) -> int:
+    """Read the number of pixels out of Pillow's refusal: "Image size (900000000 pixels) exceeds limit of ..."."""
+    told = re.search(r"\d+", str(error))
+    return int(told[0]) if told else 2 * _BOMB_PIXELS
+
+
+def _bomb(label: str, pixels: int) -> MediaDoesNotFitError:
+    return MediaDoesNotFitError(
+        f"{label} has {pixels:,} pixels; at most {_BOMB_PIXELS:,} are decoded, since a small file can ask for all "
+        "memory. Make it smaller; the service looks at a few million at most.",
+        limit=_BOMB_PIXELS,
+        actual=pixels,
+    )

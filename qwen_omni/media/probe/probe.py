@@ -1,0 +1,465 @@
+"""What an open file is, decided by its content; its name is never consulted.
+
+`recognise` knows the first bytes of media files, and `describe` names what else a file may be. Lists that name other
+files (HLS, DASH, concat) are text, and text is refused before any media library sees it. Sound and video are read by
+`av` (PyAV) and images by `image` (Pillow); both load on first use, so that `import qwen_omni` stays cheap. Nothing
+outside the given file object is ever opened or fetched.
+
+The work a picture takes is bounded before it is decoded: a progressive JPEG is decoded once per scan, and a small file
+can hold thousands. Pillow cannot be interrupted, but it reads while it decodes, so `TimedFile` stops it there.
+"""
+
+import io
+import re
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import IO, Literal, cast
+
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
+from qwen_omni.media.probe.truncation import BrokenPromiseError
+
+SILK_MARK = b"#!SILK_V3"
+"""Begins a SILK recording; WeChat and QQ put one byte (0x02) before it."""
+
+SILK_RATE = 24_000
+"""Samples per second that SILK is decoded to: its own highest."""
+
+ANIMATED = frozenset({"gif", "png", "webp", "avif"})
+"""Kinds of pictures that may be animations."""
+
+HEAD_BYTES = 4096
+"""How many bytes from the start are enough for both functions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A known beginning: pictures are read as `still`, sound and video as `stream`, `packed` is unpacked first."""
+
+    container: str
+    group: Literal["still", "stream", "packed"]
+
+
+_STILLS = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),  # BigTIFF
+    (b"MM\0+", "tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"qoif", "qoi"),
+    (b"icns", "icns"),
+    (b"DDS ", "dds"),
+    (b"8BPS\0\x01", "psd"),
+)
+_STREAMS = (
+    (b"FLV\x01", "flv"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wmv"),
+    (b"OggS", "ogg"),
+    (b"fLaC", "flac"),
+    (b"#!AMR", "amr"),
+    (b"caff", "caf"),
+    (b"RF64", "wav"),
+    (b"\0\0\x01\xba", "mpeg"),
+    (b"ID3", "mp3"),
+    (b"YUV4MPEG2 ", "y4m"),
+    (b"#?RADIANCE\n", "hdr"),
+    (b"NIST_1A\n", "nistsphere"),
+    (b"\xff\xd8\xff\xf7", "jpegls"),
+)
+_OTHER = (
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive or office document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite format 3", "a database"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"(\xb5/\xfd", "a Zstandard archive"),
+    (b"\xca\xfe\xba\xbe", "a program"),
+    (b"\xcf\xfa\xed\xfe", "a program"),
+    (b"\xd0\xcf\x11\xe0", "an old office document"),
+    (b"SIMPLE  =", "a FITS table"),
+    (b"%!PS", "a PostScript document"),
+    (b"!<arch>", "an archive of object files or a Debian package"),
+    (b"wOFF", "a font"),
+    (b"OTTO", "a font"),
+)
+_TEXTS = (
+    (r"#EXTM3U", "an HLS playlist, which only names other files"),
+    (r"ffconcat version", "an ffconcat list, which only names other files"),
+    (r";FFMETADATA", "an FFmpeg metadata file"),
+    (r"v=0\s+o=", "an SDP session description"),
+    (r"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (r"WEBVTT", "subtitles"),
+    (r"(?s).*<MPD\b", "a DASH manifest, which only names other files"),
+    (r"(?s).*<svg\b", "an SVG drawing"),
+    (r"(?is)\s*<(!doctype )?html", "a web page"),
+    (r"\s*[\[{]", "text (perhaps JSON)"),
+)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_MP4_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the known bitmap headers
+_TS_PACKET = 188
+_SILK_PACKET = Fraction(20, 1000)  # seconds
+_SILK_END = 0xFFFF  # length of a packet that ends the recording
+_PNM = re.compile(rb"P[1-6]\s")
+_PCX = re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", re.DOTALL)
+# No text, a palette or none, a known coding, begun at the corner, whole bytes a pixel.
+_TARGA = re.compile(rb"\0[\0\1][\1-\3\x09-\x0b].{5}\0{4}.{4}[\x08\x10\x18\x20][\0-\x3f]", re.DOTALL)
+_MOST_ICONS = 256
+_NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # one ends, the next begins
+_FEWEST_JPEGS = 2
+_MPF = b"MPF\0"
+
+
+def recognise(head: bytes) -> Signature | None:
+    """Name the media format that begins with these bytes; `None` if no known one does."""
+    for start, container in _STREAMS:
+        if head.startswith(start):
+            return Signature(container, "stream")
+    for start, container in _STILLS:
+        if head.startswith(start):
+            return Signature(container, "still")
+    if head.startswith((SILK_MARK, b"\x02" + SILK_MARK)):
+        return Signature("silk", "packed")
+    return _boxed(head) or _chunked(head) or _synchronised(head) or _drawn(head)
+
+
+def is_motion_jpeg(start: bytes) -> bool:
+    """Whether a file that begins with a JPEG goes on with others: a video, not a photo.
+
+    Photos of several views or of high dynamic range (MPF) hold others, too, and say so.
+
+    Args:
+        start: the first part of the file, the longer the surer.
+    """
+    return _MPF not in start and start.count(_NEXT_JPEG) >= _FEWEST_JPEGS
+
+
+def is_targa(head: bytes, end: bytes) -> bool:
+    """Whether a file is a TGA picture: newer ones have their mark at the end, older ones only a plausible header."""
+    return end.endswith(b"TRUEVISION-XFILE.\0") or bool(_TARGA.match(head))
+
+
+def refused(head: bytes) -> str | None:
+    """Name what begins with these bytes if no media library shall see it: lists of other files, text, programs.
+
+    Everything else is left to FFmpeg, which knows more kinds of media than any table.
+
+    Example:
+        >>> refused(b"#EXTM3U"), refused(bytes([1, 2, 3]))
+        ('an HLS playlist, which only names other files', None)
+    """
+    if any(head.startswith(start) for start, _ in _OTHER) or as_text(head) is not None:
+        return describe(head)
+    return None
+
+
+def describe(head: bytes) -> str:
+    """Say what bytes that are no media look like.
+
+    Example:
+        >>> describe(b"#EXTM3U")
+        'an HLS playlist, which only names other files'
+    """
+    if not head.strip(b"\0"):
+        return "zero bytes only"
+    named = next((name for start, name in _OTHER if head.startswith(start)), None)
+    if named is not None:
+        return named
+    text = as_text(head)
+    if text is None:
+        return "data of an unknown kind"
+    return next((name for pattern, name in _TEXTS if re.match(pattern, text)), "text")
+
+
+def as_text(head: bytes) -> str | None:
+    """Read the bytes as text, without a byte order mark; `None` if they are something else."""
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = head.decode(encoding, "ignore")
+    lost = len(head.decode(encoding, "replace")) - len(text)
+    odd = sum(1 for character in text if not character.isprintable() and character not in "\t\n\r\f")
+    return text if text and odd == 0 and lost <= 1 else None  # one character may be cut at the end of the head
+
+
+def silk_seconds(data: bytes) -> Fraction | None:
+    """Return how long a SILK recording is, by its packets; `None` if its bytes end inside a packet."""
+    at = data.find(SILK_MARK) + len(SILK_MARK)
+    packets = 0
+    while at + 2 <= len(data):
+        length = int.from_bytes(data[at : at + 2], "little")
+        if length == _SILK_END:
+            break
+        at += 2 + length
+        packets += 1
+    return packets * _SILK_PACKET if packets and at <= len(data) else None
+
+
+def _boxed(head: bytes) -> Signature | None:
+    """MP4, QuickTime, 3GP, HEIC, AVIF: the first box tells its kind at byte 4."""
+    if head[4:8] in _MP4_BOXES:
+        return Signature("mov", "stream")
+    if head[4:8] != b"ftyp":
+        return None
+    brand = head[8:12]
+    if brand in _HEIC_BRANDS:
+        return Signature("heic", "still")
+    if brand in (b"avif", b"avis"):
+        return Signature("avif", "still")
+    if brand[:3] in (b"3gp", b"3g2", b"3ge", b"3gg"):
+        return Signature("3gp", "stream")
+    return Signature({b"qt  ": "mov", b"M4A ": "m4a", b"M4B ": "m4a"}.get(brand, "mp4"), "stream")
+
+
+def _chunked(head: bytes) -> Signature | None:
+    """RIFF, IFF and EBML files: the kind stands a little behind the start."""
+    if head.startswith(b"RIFF"):
+        kind = {b"WEBP": Signature("webp", "still"), b"WAVE": Signature("wav", "stream")}
+        return kind.get(head[8:12]) or (Signature("avi", "stream") if head[8:11] == b"AVI" else None)
+    if head.startswith(b"FORM") and head[8:11] == b"AIF":
+        return Signature("aiff", "stream")
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return Signature("webm" if b"\x42\x82\x84webm" in head[:80] else "mkv", "stream")
+    return None
+
+
+def _drawn(head: bytes) -> Signature | None:
+    """Pictures whose mark is short, so that a second look at their header is needed."""
+    if _PNM.match(head):
+        return Signature("pnm", "still")
+    if _PCX.match(head):
+        return Signature("pcx", "still")
+    if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < _MOST_ICONS and head[9:10] == b"\0":
+        return Signature("ico", "still")
+    return None
+
+
+def _synchronised(head: bytes) -> Signature | None:
+    """Formats known by the pattern of their frames, and bitmaps, whose own mark is only two letters."""
+    if len(head) > 18 and head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:  # noqa: PLR2004
+        return Signature("bmp", "still")
+    if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:  # noqa: PLR2004
+        return Signature("mpegts", "stream")
+    if len(head) > 4 and head[0] == 0xFF:  # noqa: PLR2004
+        if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
+            return Signature("aac", "stream")
+        # Layer I is left out: nobody has such files, and UTF-16 text begins like one.
+        if head[1] & 0xE0 == 0xE0 and head[1] & 0x06 in (2, 4) and head[2] >> 4 != 0xF:  # noqa: PLR2004
+            return Signature("mp3", "stream")
+    return None
+
+
+MOST_SCANS = 100
+"""Scans of a JPEG; encoders write about ten."""
+MOST_WORK = 2_000_000_000
+"""Pixels times scans: twenty progressive scans of the largest picture that is decoded, seconds of work."""
+LIMIT_SECONDS = 60.0
+
+_COUNTED_BYTES = 128 * 2**20  # more than any picture that the service takes; behind them only the time counts
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN, _END, _ALONE = 0xDA, 0xD9, frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+class TimedFile:
+    """A file whose reading ends when the time is up. Pillow finds no descriptor in it that it could read by itself."""
+
+    def __init__(self, file: IO[bytes], *, label: str, seconds: float = LIMIT_SECONDS) -> None:
+        self._file, self._label, self._seconds = file, label, seconds
+        self._until = time.monotonic() + seconds
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read on.
+
+        Raises:
+            UnreadableMediaError: the time is up.
+        """
+        if time.monotonic() > self._until:
+            raise UnreadableMediaError(
+                f"{self._label} is not decoded after {self._seconds:g} s, far longer than a picture takes; it is "
+                "probably made to be slow. Save it again with another program."
+            )
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place in the file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+
+def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
+    """Check how much work a picture asks for, and return its file for decoding in bounded time.
+
+    Raises:
+        MediaDoesNotFitError: a JPEG of too many scans.
+    """
+    if container == "jpeg":
+        start = file.tell()
+        scans, pixels = count_scans(file.read(_COUNTED_BYTES))
+        file.seek(start)
+        most = min(MOST_SCANS, MOST_WORK // max(pixels, 1))
+        if scans > most:
+            raise MediaDoesNotFitError(
+                f"{label} is a JPEG of {scans:,} scans; at most {most:,} are decoded at its size, since each takes as "
+                "long as a whole picture. Save it again as a JPEG of the usual kind.",
+                limit=most,
+                actual=scans,
+            )
+    return cast("IO[bytes]", TimedFile(file, label=label))  # as much of a file as decoding takes
+
+
+def count_scans(data: bytes) -> tuple[int, int]:
+    """Count the scans of a JPEG and the pixels of its frame; as far as it can be read.
+
+    Example:
+        >>> count_scans(bytes.fromhex("ffd8 ffc0 0008 08 0002 0003 00 ffda 0002 11ff0022 ffda 0002 33 ffd9"))
+        (2, 6)
+    """
+    at, scans, pixels = 2, 0, 0
+    while (found := _NEXT_MARKER.search(data, at)) is not None:
+        marker, at = data[found.end() - 1], found.end()
+        if marker == _END:
+            break
+        if marker in _ALONE:
+            continue
+        if marker in _FRAMES:
+            height, width = (int.from_bytes(data[at + skip : at + skip + 2]) for skip in (3, 5))
+            pixels = max(pixels, width * height)
+        scans += marker == _SCAN
+        at += int.from_bytes(data[at : at + 2])
+    return scans, pixels
+
+
+_SILK = AudioTrack(index=0, codec="silk", sample_rate=SILK_RATE, channels=1)
+_FOOTER = 26  # bytes at the end of a TGA picture
+_MANY_JPEGS = 8 * 2**20  # bytes that hold several frames of a camera
+_LOOKED_FOR = 2**20  # bytes; FFmpeg gives up there, too
+
+
+def probe(
+    file: IO[bytes],
+    *,
+    label: str,
+    media_type_hint: str | None = None,
+    audio_track: AudioTrackChoice = "auto",
+    frame: int | None = None,
+) -> MediaInfo:
+    """Find out what an open, seekable binary file holds.
+
+    A picture, or sound that comes alone, is really decoded, but for an MP4 of H.264 whose headers tell everything. What
+    is sent as it is, is decoded a little before in any case (`media.prepare`).
+
+    Args:
+        file: read from its start; its position afterwards is anywhere.
+        label: how to name the media in errors.
+        media_type_hint: what the caller believes it to be; told in errors, never trusted.
+        audio_track: which of several audio tracks is heard.
+        frame: which frame of an animation, or page of a file, to take as a picture, from 0.
+
+    Raises:
+        UnreadableMediaError: empty, damaged, or no media; says what it looks like.
+        UnsupportedMediaError: a picture whose codec is not installed here, no such audio track, or a frame of something
+            without frames.
+        MediaDoesNotFitError: a picture with so many pixels that decoding it would be dangerous.
+    """
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if size_bytes == 0:
+        raise UnreadableMediaError(f"{label} is empty (0 bytes).")
+    signature = _second_look(file, head, size_bytes)
+    if signature is None and (refused(head) or _is_zero(file, size_bytes)):
+        raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
+    if signature is not None and signature.group == "still":
+        if isinstance(audio_track, int):
+            raise UnsupportedMediaError(f"{label} {no_such_track((), audio_track)}.")
+        from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
+
+        file = bounded_still(file, container=signature.container, label=label)
+        return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
+    if frame is not None:
+        raise UnsupportedMediaError(f"{label} is no picture; frame= chooses one of an animation or of several pages.")
+    if signature is not None and signature.group == "packed":
+        if isinstance(audio_track, int) and audio_track != 0:
+            raise UnsupportedMediaError(f"{label} {no_such_track((_SILK,), audio_track)}.")
+        return _silk(file, size_bytes, label)
+    return _stream(file, signature, head, size_bytes, label=label, hint=media_type_hint, audio_track=audio_track)
+
+
+def _stream(
+    file: IO[bytes],
+    signature: Signature | None,
+    head: bytes,
+    size_bytes: int,
+    *,
+    label: str,
+    hint: str | None,
+    audio_track: AudioTrackChoice,
+) -> MediaInfo:
+    """Ask FFmpeg what a file holds."""
+    from qwen_omni.media.probe.av import probe_stream  # noqa: PLC0415 - PyAV loads on first use
+
+    begins_as = None if signature is None else signature.container
+    try:
+        return probe_stream(file, begins_as=begins_as, size_bytes=size_bytes, label=label, audio_track=audio_track)
+    except BrokenPromiseError as error:
+        raise UnreadableMediaError(str(error)) from None
+    except UnreadableMediaError:
+        if signature is None:
+            raise UnreadableMediaError(_not_media(label, head, size_bytes, hint)) from None
+        raise
+
+
+def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | None:
+    """Recognise a file, and look further into one whose first bytes do not tell all."""
+    signature = recognise(head)
+    if signature is None and size_bytes > _FOOTER:
+        file.seek(size_bytes - _FOOTER)
+        signature = Signature("tga", "still") if is_targa(head, file.read()) else None
+    elif signature is not None and signature.container == "jpeg" and is_motion_jpeg(file.read(_MANY_JPEGS)):
+        signature = Signature("mjpeg", "stream")
+    file.seek(0)
+    return signature
+
+
+def _is_zero(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether there are only zero bytes where FFmpeg looks for a beginning; some recordings begin with a few."""
+    found = any(file.read(HEAD_BYTES).strip(b"\0") for _ in range(0, min(size_bytes, _LOOKED_FOR), HEAD_BYTES))
+    file.seek(0)
+    return not found
+
+
+def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
+    seconds = silk_seconds(file.read())
+    if seconds is None:
+        raise UnreadableMediaError(f"{label} begins like a SILK recording but is cut ({size_bytes:,} bytes).")
+    return MediaInfo(
+        kind="audio",
+        container="silk",
+        media_type="audio/silk",
+        size_bytes=size_bytes,
+        duration=seconds,
+        audio_codec="silk",
+        sample_rate=SILK_RATE,
+        channels=1,
+        unpacked=True,
+    )
+
+
+def _not_media(label: str, head: bytes, size_bytes: int, hint: str | None) -> str:
+    told = f" It was said to be {hint}." if hint else ""
+    return f"{label} is not media: its {size_bytes:,} bytes look like {describe(head)}.{told} Name one media file."

@@ -1,0 +1,450 @@
+"""One continuous timeline for files whose packets do not have one, and reading from an exact second of it.
+
+Recordings joined byte by byte, dashcams and restarted encoders begin their clock again in the middle of a file;
+broadcasts jump. FFmpeg closes such breaks where the timestamps go back, or go on by more than ten seconds (`-copyts`
+off, `dts_delta_threshold`); so does this module, for whoever reads. A break is known by its place in the file, so a
+packet's time does not depend on what was read before it.
+
+A container without an index cannot be sought exactly. `read_from` seeks, looks where that led to, and seeks further
+back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.info import ClockBreak, exact
+from qwen_omni.media.probe.container import packets_of
+
+if TYPE_CHECKING:
+    from av.codec import CodecContext
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+
+_BACK = 0.1  # seconds that decoding times may go back within one stream before it is a restart; FFmpeg's own bound
+_AHEAD = 10.0  # seconds that they may go on at once; FFmpeg's dts_delta_threshold
+_APART = 10.0  # seconds between two streams of one place in the file
+_LONGEST_HOLE = 3600.0  # seconds without any packet in containers whose clock is believed
+_OVERHANG = Fraction(1, 2)  # seconds by which audio may outlast video before a join waits for it
+_RUN_UP = Fraction(1)  # seconds of audio that settle a decoder
+_MOST_BREAKS = 20_000
+_MOST_PACKETS = 20_000_000  # of a walk: some days
+_MOST_HELD_BYTES = 64_000_000  # of packets between two key frames
+_RESTARTING = frozenset({"mpegts", "mpeg", "ogg", "flv", "aac", "mp3", "flac"})  # whose clocks may jump ahead, too
+
+
+@dataclass(slots=True)
+class _Span:
+    """The times of one stream between two breaks, in ticks."""
+
+    start: int
+    end: int
+    last: float  # the latest decoding time, in seconds
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What lies between two breaks: `position` is where it begins in the file."""
+
+    position: int
+    spans: dict[int, _Span] = field(default_factory=dict)
+    latest: float | None = None  # decoding time of any stream, in seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What reading all packets of a file tells.
+
+    Attributes:
+        start: where its timeline begins, in seconds of its own clock; `None` if packets have no times.
+        end: where it ends, breaks closed.
+        ends: where each stream ends, by its index.
+        starts: where each stream begins.
+        packets: how many each stream has.
+        breaks: where its clock restarts or jumps.
+        changes: seconds at which the audio of a stream changes its rate or channels, by the stream's index.
+        position: where in the file the last packet ends.
+    """
+
+    start: Fraction | None
+    end: Fraction | None
+    starts: dict[int, Fraction]
+    ends: dict[int, Fraction]
+    packets: dict[int, int]
+    breaks: tuple[ClockBreak, ...]
+    changes: dict[int, Fraction]
+    position: int
+
+
+def walk(container: "InputContainer", streams: "list[Stream]", watch: Watch) -> Walk:
+    """Read the times of every packet; nothing is decoded.
+
+    Raises:
+        UnreadableMediaError: the clock jumps by more than an hour where jumps are not usual, or breaks too often.
+    """
+    walker = _Walker(streams, jumps=container.format.name in _RESTARTING)
+    for count, packet in enumerate(packets_of(container, *streams)):
+        watch.check()
+        if count > _MOST_PACKETS:
+            raise UnreadableMediaError(f"it has more than {_MOST_PACKETS:,} packets")
+        if packet.size:
+            walker.add(packet)
+    return walker.result()
+
+
+class _Walker:
+    """Follows the clocks of a file packet by packet."""
+
+    def __init__(self, streams: "list[Stream]", *, jumps: bool) -> None:
+        self._bases = {stream.index: _base(stream) for stream in streams}
+        self._rates = {index: float(base) for index, base in self._bases.items()}
+        self._video = {stream.index for stream in streams if stream.type == "video"}
+        self._headers = {
+            stream.index: heading
+            for stream in streams
+            if stream.type == "audio" and (heading := _HEADINGS.get(_codec_of(stream))) is not None
+        }
+        self._jumps = jumps
+        self._pieces = [_Piece(position=-1)]
+        self._packets = dict.fromkeys(self._bases, 0)
+        self._shapes: dict[int, int] = {}
+        self._changed: dict[int, tuple[int, _Piece]] = {}
+        self._position = 0
+        self._latest: dict[int, _Piece] = {}
+
+    def add(self, packet: "Packet[Any]") -> None:
+        """Note one more packet, in the order of the file."""
+        index = packet.stream.index
+        self._packets[index] += 1
+        dts = _clock_of(packet)
+        if packet.pos is not None:
+            self._position = max(self._position, packet.pos + packet.size)
+        if dts is None:
+            return
+        seconds = dts * self._rates[index]
+        # Of several packets that were stored as one the first has a time; FFmpeg only counts on for those behind it.
+        # A frame of a program stream that began before a break is one of those, too, but has the clock behind it.
+        counted = packet.pos is None and index in self._latest
+        counted = counted and self._breaks(self._latest[index], index, seconds) is None
+        piece = self._latest[index] if counted else self._piece_of(index, seconds, packet.pos)
+        begin = dts if packet.pts is None else packet.pts
+        end = begin + (packet.duration or 0)
+        span = piece.spans.setdefault(index, _Span(begin, end, seconds))
+        if not counted or index not in self._changed:  # what is counted on has the first rate
+            span.start, span.end = min(span.start, begin), max(span.end, end)
+        if not counted:
+            self._latest[index] = piece
+            span.last = seconds
+            piece.latest = seconds if piece.latest is None else max(seconds, piece.latest)
+        if index in self._headers:
+            self._follow_shape(index, packet, begin, piece)
+
+    def _piece_of(self, index: int, dts: float, position: int | None) -> _Piece:
+        """Find the piece that a packet belongs to, or begin a new one."""
+        piece = self._pieces[-1]
+        if position is not None and position < piece.position and len(self._pieces) > 1:
+            # Long packets come out after shorter ones that begin behind them, so a break may show a little late.
+            before = self._pieces[-2]
+            if self._breaks(before, index, dts) is None:
+                return before
+            piece.position = position
+            return piece
+        broken = self._breaks(piece, index, dts)
+        if broken is None:
+            return piece
+        position = self._position if position is None else position
+        if len(self._pieces) > _MOST_BREAKS:
+            raise UnreadableMediaError(f"its clock restarts or jumps more than {_MOST_BREAKS:,} times")
+        if broken > 0 and not self._jumps:
+            at = float(self._join()[1] or 0)
+            raise UnreadableMediaError(
+                f"its clock jumps ahead by {broken:,.0f} s behind second {at:,.2f}, which cannot be a still picture; "
+                "at most an hour is taken. Repair its timestamps, or cut it there"
+            )
+        self._pieces.append(_Piece(position=position))
+        return self._pieces[-1]
+
+    def _breaks(self, piece: _Piece, index: int, dts: float) -> float | None:
+        """Return by how much the clock of a piece would jump if a packet belonged to it; `None` if it goes on."""
+        span, latest = piece.spans.get(index), piece.latest
+        if latest is None:
+            return None
+        ahead = _AHEAD if self._jumps else _LONGEST_HOLE
+        if dts - latest > ahead:
+            return dts - latest
+        if span is not None and span.last - dts > _BACK:
+            return dts - span.last
+        if span is None and self._jumps and latest - dts > _APART:
+            return dts - latest
+        return None
+
+    def _follow_shape(self, index: int, packet: "Packet[Any]", begin: int, piece: _Piece) -> None:
+        shape = self._headers[index](memoryview(packet))
+        if shape is None:
+            return
+        if self._shapes.setdefault(index, shape) != shape:
+            self._changed.setdefault(index, (begin, piece))
+
+    def _bounds(self, piece: _Piece) -> tuple[Fraction, Fraction] | None:
+        """Return where a piece begins and ends: its video, and audio only where it reaches far beyond that."""
+        spans = {index: (span.start * self._bases[index], span.end * self._bases[index])
+                 for index, span in piece.spans.items()}  # fmt: skip
+        if not spans:
+            return None
+        start, end = min(begin for begin, _ in spans.values()), max(until for _, until in spans.values())
+        seen = [times for index, times in spans.items() if index in self._video]
+        if seen:
+            first, last = min(begin for begin, _ in seen), max(until for _, until in seen)
+            start = first if first - start < _OVERHANG else start
+            end = last if end - last < _OVERHANG else end
+        return start, end
+
+    def _join(self) -> tuple[list[Fraction], Fraction | None]:
+        """Return what to add to the times of each piece, and where the last one ends then."""
+        shifts: list[Fraction] = []
+        reached: Fraction | None = None
+        for piece in self._pieces:
+            bounds = self._bounds(piece)
+            if bounds is None:
+                shifts.append(shifts[-1] if shifts else Fraction(0))
+                continue
+            shifts.append(Fraction(0) if reached is None else reached - bounds[0])
+            reached = bounds[1] + shifts[-1]
+        return shifts, reached
+
+    def result(self) -> Walk:
+        shifts, _ = self._join()
+        starts: dict[int, Fraction] = {}
+        ends: dict[int, Fraction] = {}
+        for piece, shift in zip(self._pieces, shifts, strict=True):
+            for index, span in piece.spans.items():
+                begin, end = span.start * self._bases[index] + shift, span.end * self._bases[index] + shift
+                starts[index] = min(starts.get(index, begin), begin)
+                ends[index] = max(ends.get(index, end), end)
+        breaks = tuple(
+            ClockBreak(position=piece.position, shift=shift, at=bounds[0] + shift)
+            for piece, shift in zip(self._pieces[1:], shifts[1:], strict=True)
+            if (bounds := self._bounds(piece)) is not None
+        )
+        changes = {
+            index: begin * self._bases[index] + shifts[self._pieces.index(piece)]
+            for index, (begin, piece) in self._changed.items()
+        }
+        return Walk(
+            start=min(starts.values(), default=None),
+            end=max(ends.values(), default=None),
+            starts=starts,
+            ends=ends,
+            packets=self._packets,
+            breaks=breaks,
+            changes=changes,
+            position=self._position,
+        )
+
+
+def _base(stream: "Stream") -> Fraction:
+    return exact(stream.time_base or Fraction(1, av.time_base))
+
+
+def _codec_of(stream: "Stream") -> str:
+    context: CodecContext | None = stream.codec_context  # the stubs do not say that it may be missing
+    return "" if context is None else context.codec.canonical_name
+
+
+def _mpeg_audio_shape(head: memoryview) -> int | None:
+    """Version, rate and mono or not, of a frame of MPEG audio (ISO/IEC 11172-3, 2.4.1.3)."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004
+        return None
+    return (head[1] & 0x18) << 16 | (head[2] & 0x0C) << 8 | (head[3] >> 6 == 3)  # noqa: PLR2004
+
+
+def _adts_shape(head: memoryview) -> int | None:
+    """Rate and channels of a frame of ADTS (ISO/IEC 14496-3, 1.A.2.2); MP4 has bare frames."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # noqa: PLR2004
+        return None
+    return (head[2] & 0x3C) << 8 | (head[2] & 1) << 2 | head[3] >> 6
+
+
+def _ac3_shape(head: memoryview) -> int | None:
+    """Rate and channel mode of a frame of AC-3 (ETSI TS 102 366, 4.3)."""
+    if len(head) < 7 or head[0] != 0x0B or head[1] != 0x77 or head[5] >> 3 > 10:  # noqa: PLR2004
+        return None
+    return (head[4] & 0xC0) << 8 | head[6] >> 5
+
+
+_HEADINGS = {"mp3": _mpeg_audio_shape, "mp2": _mpeg_audio_shape, "aac": _adts_shape, "ac3": _ac3_shape}
+
+
+def timed_packets(
+    container: "InputContainer", breaks: tuple[ClockBreak, ...], *streams: "Stream"
+) -> "Iterator[Packet[Any]]":
+    """Yield the packets of some streams, their times on the continuous line."""
+    if not breaks:
+        yield from packets_of(container, *streams)
+        return
+    places: dict[int, int] = {}
+    reached: dict[int, int] = {}
+    shifts = {
+        stream.index: [0] + [round(one.shift / exact(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
+        for stream in streams
+    }
+    for packet in packets_of(container, *streams):
+        index = packet.stream.index
+        place = places.get(index, 0)
+        if packet.pos is not None:  # the later packets of several that were stored as one have none
+            while place < len(breaks) and packet.pos >= breaks[place].position:
+                place += 1
+            places[index] = place
+        shift, time = shifts[index][place], _time_of(packet)
+        if place and packet.pos == breaks[place - 1].position and time is not None:
+            # The first of several packets that were stored as one may still have the old clock, as in chained Ogg.
+            before, expected = shifts[index][place - 1], reached.get(index, time + shift)
+            shift = min(shift, before, key=lambda one: abs(time + one - expected))
+        elif packet.pos is None and place < len(breaks) and time is not None:
+            # The last of several may already have the new clock, as in program streams.
+            after, expected = shifts[index][place + 1], reached.get(index, time + shift)
+            shift = min(shift, after, key=lambda one: abs(time + one - expected))
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        if packet.dts is not None and packet.pts is not None and _split(packet):
+            packet.dts = packet.pts  # the one was of the clock before the break, the other is of the one behind it
+        if time is not None:
+            reached[index] = time + shift + (packet.duration or 0)
+        yield packet
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Packets from some place on. Nothing that is decoded before `since` is whole; `first`: the file begins here."""
+
+    packets: "Iterator[Packet[Any]]"
+    since: int | None = None
+    first: bool = False
+
+
+def read_from(
+    container: "InputContainer", stream: "Stream", at: Fraction | None, breaks: tuple[ClockBreak, ...]
+) -> Iterator[Reading]:
+    """Yield ways to read a stream from second `at`, each beginning further back than the one before.
+
+    The first one does in nearly all files. Whoever decodes takes the next where a frame of that second did not come
+    out: a key frame may have been no more than a point from which the picture refreshes itself.
+    """
+    if at is None:
+        yield Reading(timed_packets(container, breaks, stream), first=True)
+        return
+    base = _base(stream)
+    target = int(at / base)
+    begins = _begins(container, stream)
+    back, moved = Fraction(0), False
+    while not breaks and begins is not None and at - back > begins:
+        if not _seek(container, stream, int((at - back) / base)):
+            break
+        moved = True
+        packets = packets_of(container, stream)
+        opening = _opening(packets, target, key=stream.type == "video")
+        if opening is not None:
+            yield Reading(chain([opening], packets), since=_time_of(opening) if stream.type == "video" else None)
+        back = max(Fraction(1), back * 2)
+    if not moved:
+        run_up = target - int(_RUN_UP / base)
+        packets = timed_packets(container, breaks, stream)
+        yield Reading(_since_key(packets, target) if stream.type == "video" else _since(packets, run_up))
+    _rewind(container)
+    yield Reading(timed_packets(container, breaks, stream), first=True)
+
+
+def _begins(container: "InputContainer", stream: "Stream") -> Fraction | None:
+    """Return where a stream begins, in seconds of its clock; `None` where nothing has times."""
+    own: int | None = stream.start_time  # the stubs do not say that it may be missing
+    if own is not None:
+        return own * _base(stream)
+    whole: int | None = container.start_time
+    return None if whole is None else Fraction(whole, av.time_base)
+
+
+def _seek(container: "InputContainer", stream: "Stream", ticks: int) -> bool:
+    try:
+        container.seek(ticks, stream=cast("Any", stream))
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _rewind(container: "InputContainer") -> None:
+    """Go back to the first packet; some containers go by bytes and some by times.
+
+    Matroska goes to any byte, and finds nothing behind the first one.
+    """
+    ways = [(0, True), ((container.start_time or 0) - av.time_base, False)]
+    for where, by_bytes in ways[container.format.name == "matroska,webm" :]:
+        try:
+            container.seek(where, unsupported_byte_offset=by_bytes)
+        except (av.FFmpegError, ValueError):
+            continue
+        return
+
+
+def _opening(packets: "Iterator[Packet[Any]]", target: int, *, key: bool) -> "Packet[Any] | None":
+    """Return the first packet to begin with if it is not behind the target: a key frame, or any piece of audio."""
+    for packet in packets:
+        time = _time_of(packet)
+        if not packet.size or time is None:
+            continue
+        if time > target and (packet.dts is None or packet.dts > target or packet.is_keyframe):
+            return None
+        if packet.is_keyframe or not key:
+            return packet
+    return None
+
+
+def _time_of(packet: "Packet[Any]") -> int | None:
+    return packet.pts if packet.pts is not None else packet.dts
+
+
+def _clock_of(packet: "Packet[Any]") -> int | None:
+    """Return when a packet is decoded; where that is of another clock than when it is shown, the latter."""
+    if packet.dts is None or (packet.pts is not None and _split(packet)):
+        return packet.pts
+    return packet.dts
+
+
+def _split(packet: "Packet[Any]") -> bool:
+    """Whether FFmpeg counted on the decoding time of a packet over a break behind which it is shown."""
+    assert packet.pts is not None
+    assert packet.dts is not None
+    return packet.pos is None and abs(packet.pts - packet.dts) * packet.time_base > _AHEAD
+
+
+def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packet[Any]]":
+    """Leave out what lies before the last key frame up to the target."""
+    held: list[Packet[Any]] = []
+    held_bytes = 0
+    for packet in packets:
+        time = _time_of(packet)
+        if packet.is_keyframe and time is not None and time <= target:
+            held, held_bytes = [], 0
+        held.append(packet)
+        held_bytes += packet.size
+        if time is None or (packet.dts or time) > target or held_bytes > _MOST_HELD_BYTES:
+            break
+    yield from held
+    held.clear()
+    yield from packets
+
+
+def _since(packets: "Iterator[Packet[Any]]", first: int) -> "Iterator[Packet[Any]]":
+    """Leave out what lies before a time."""
+    for packet in packets:
+        time = _time_of(packet)
+        if time is None or time >= first:
+            yield packet
+            break
+    yield from packets

@@ -1,0 +1,369 @@
+"""Is a file all there? Its headers often tell of a whole film, though a download or copy broke off.
+
+What is missing would be priced, and neither seen nor heard. Asked is only where the headers promise an end of the
+pictures and sound: MP4 (ISO/IEC 14496-12) whose index comes first, Matroska and WebM (RFC 9559), AVI (RIFF) and
+ASF, which is WMV and WMA; WAV and its large forms (RF64, EBU Tech 3306; Sony's W64), AIFF, CAF, AU, and MP3 with the
+header of Xing or VBRI. A recording that is still going on, or whose program crashed, promises none.
+
+Files joined byte by byte are found as well. Behind the end of the first one FFmpeg, as any player, reads nothing where
+a header tells that end; so such a file is refused. What has no such header (TS, MP3, Ogg and their like) is read whole.
+Pure but for reading the file; imports nothing of FFmpeg.
+"""
+
+import itertools
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO, NoReturn
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.probe.mp4 import boxes_in
+
+_MOST = 100_000  # boxes, chunks or elements that are passed over
+_ENDLESS = 2**63  # bytes; where something reaches to the end of its file, whose size is not asked for
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = 0x18538067  # the element that holds all of a film
+_CLUSTER = 0x1F43B675  # one that holds some seconds of it
+
+_UNTOLD = (0, 0xFFFFFFFF)  # sizes of a RIFF chunk that is still written
+
+_RIFF_HEAD = 12  # bytes: a chunk's kind and size, and the kind of its list
+_ENDLESS_WAVE = 0x7FFF0000  # and larger sizes stand for "still written": arecord, sox and FFmpeg each have their own
+_SLACK_SECONDS = Fraction(1, 2)  # of sound that may be missing; some programs count their headers into the sound
+_SLACK_BYTES = 4096  # the same, where nothing tells how many bytes a second has
+_W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of a chunk's identity, behind the four letters of its kind
+_ID3_HEAD = 10  # bytes
+_XING_AT = (36, 21, 21, 13)  # bytes from a frame's start: MPEG-1 of two channels and of one; MPEG-2 of two and one
+_VBRI_AT = 36
+_LEAST_MATCH = Fraction(98, 100)  # of a file, that a header of Xing must tell of for its times to be believed
+
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_HEAD = 24  # bytes: an object's identity and size
+
+
+class BrokenPromiseError(UnreadableMediaError):
+    """A file is of a known kind and does not end where its headers say, so it is media, whatever it begins like."""
+
+
+def check_whole(file: IO[bytes], size_bytes: int) -> None:
+    """Check that all pictures and sound are there that a file's headers tell of, and nothing else behind them.
+
+    Args:
+        file: any file; one of another kind is left after a few bytes.
+        size_bytes: its size.
+
+    Raises:
+        BrokenPromiseError: the file ends before they do, or another file is joined to it; tells the sizes.
+    """
+    file.seek(0)
+    head = file.read(16)
+    slack, in_fragments = 0, False
+    if head.startswith(_EBML):
+        end = _matroska_end(file, size_bytes)
+    elif head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        end = _avi_end(file, size_bytes)
+    elif head == _ASF:
+        end = _asf_end(file, size_bytes)
+    elif (audio := _audio_end(file, head, size_bytes)) is not None:
+        end, slack = audio
+    else:
+        end, in_fragments = _mp4_end(file, size_bytes)
+    file.seek(0)
+    if end > size_bytes + slack:
+        rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
+        raise BrokenPromiseError(
+            f"its headers are of a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
+            f"copy or download it again, whole{rest}"
+        )
+
+
+def _check_alone(file: IO[bytes], end: int, size_bytes: int, *starts: bytes) -> None:
+    """Check that no other file begins where one ends; `starts` are how it might."""
+    file.seek(end)
+    if end < size_bytes and file.read(16).startswith(starts):
+        refuse_second(end, size_bytes)
+
+
+def refuse_second(end: int, size_bytes: int) -> NoReturn:
+    """Raise the error for a file of which a player reads the first `end` bytes only, since another one follows.
+
+    Raises:
+        BrokenPromiseError: always.
+    """
+    raise BrokenPromiseError(
+        f"two files are joined in it: the first ends after {end:,} of {size_bytes:,} bytes, and players pass over "
+        "what is behind. Send them one by one, or join them with a program that knows the format, such as "
+        "`ffmpeg -f concat`"
+    )
+
+
+def _mp4_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool]:
+    """Return where the indexed payloads of an MP4 end, and whether they lie in fragments, each with its own index.
+
+    Raises:
+        BrokenPromiseError: another file is joined to it.
+    """
+    indexed = fragments = False
+    for kind, begin, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST):
+        if indexed and kind == b"ftyp":
+            refuse_second(begin - 8, size_bytes)
+        indexed = indexed or kind == b"moov"
+        fragments = fragments or kind == b"moof"
+        if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
+            return end, fragments
+        if end >= size_bytes:
+            break
+    return 0, False
+
+
+def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
+    """Tell where a Matroska or WebM ends of which clusters are missing; a live recording leaves its size unknown.
+
+    What comes behind the clusters are tables and notes, whose loss is none.
+    """
+    for name, begin, end in _elements(file, 0, size_bytes):
+        if name == _SEGMENT and end < size_bytes:
+            _check_alone(file, end, size_bytes, _EBML)
+        if name == _SEGMENT and size_bytes < end < _ENDLESS:
+            last = None
+            for inner, _, _ in _elements(file, begin, size_bytes):
+                last = inner
+            return end if last == _CLUSTER else 0
+    return 0
+
+
+def _elements(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Give name, begin and end of each element between two places; one of unknown size is endless."""
+    at = begin
+    for _ in range(_MOST):
+        if at >= end:
+            return
+        file.seek(at)
+        name, size = _number(file, marked=True), _number(file)
+        if name is None:
+            return
+        begin = file.tell()
+        at = _ENDLESS if size is None else begin + size
+        yield name, begin, at
+
+
+def _number(file: IO[bytes], *, marked: bool = False) -> int | None:
+    """Read a number of EBML (RFC 8794), which tells its own length; `None` if it means "unknown", or the file ends.
+
+    With `marked` the bits that tell the length stay, as in names.
+    """
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    length = 9 - first[0].bit_length()
+    rest = file.read(length - 1)
+    if len(rest) < length - 1:
+        return None
+    number = int.from_bytes(first + rest, "big")
+    marker = 1 << 7 * length
+    if marked:
+        return number
+    return None if number == 2 * marker - 1 else number - marker
+
+
+def _avi_end(file: IO[bytes], size_bytes: int) -> int:
+    """Tell where an AVI ends of which pictures or sound are missing; a cut table behind them is no loss.
+
+    Long films have several chunks `RIFF`, each with a list `movi`.
+    """
+    for kind, begin, end in _chunks(file, 0, size_bytes):
+        file.seek(begin - 4)
+        if kind == b"RIFF" and begin > _RIFF_HEAD and file.read(4) == b"AVI ":  # its continuations are called AVIX
+            refuse_second(begin - _RIFF_HEAD, size_bytes)
+        if kind == b"RIFF" and end > size_bytes:
+            lists = (until for name, _, until in _chunks(file, begin, size_bytes) if name == b"movi")
+            return end if next(lists, 0) > size_bytes else 0
+    return 0
+
+
+def _chunks(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Give kind, begin and end of each chunk between two places, up to one of untold size; lists by their own kind."""
+    at = begin
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(12)
+        size = int.from_bytes(head[4:8], "little")
+        if at + 8 > end or size in _UNTOLD:
+            return
+        is_list = head.startswith(b"LIST")
+        yield head[8:12] if is_list else head[:4], at + 12, at + 8 + size
+        at += 8 + size + size % 2
+
+
+def _asf_end(file: IO[bytes], size_bytes: int) -> int:
+    """Tell where the packets of an ASF end; a broadcast leaves their size at zero."""
+    at = 0
+    while at < size_bytes:
+        file.seek(at)
+        head = file.read(_ASF_HEAD)
+        size = int.from_bytes(head[16:], "little")
+        if len(head) < _ASF_HEAD or size < _ASF_HEAD:
+            break
+        at += size
+        if head.startswith(_ASF_DATA):
+            return at
+    return 0
+
+
+def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int] | None:
+    """Return where the sound of a plain audio file ends, and how many bytes less are none the worse; else `None`."""
+    kinds = (
+        (head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE", _wave_end),
+        (head == _W64, _w64_end),
+        (head.startswith(b"FORM") and head[8:11] == b"AIF", _aiff_end),
+        (head.startswith(b"caff"), _caf_end),
+    )
+    found = next((end for holds, end in kinds if holds), None)
+    if found is not None:
+        return found(file, size_bytes)
+    if head.startswith(b".snd"):
+        begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+        return (0 if size >= _ENDLESS_WAVE else begin + size), _SLACK_BYTES
+    if head.startswith((b"ID3", b"\xff")):
+        told = xing_end(file)
+        return None if told is None else (told, max(_SLACK_BYTES, told // 50))
+    return None
+
+
+def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
+    """Return where the sound of a WAV ends (RIFF; RF64 and BW64 tell long sizes in a chunk `ds64`)."""
+    long_size, rate = 0, 0
+    for kind, begin, size in _wave_chunks(file, size_bytes):
+        file.seek(begin)
+        if kind == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        elif kind == b"fmt ":
+            rate = int.from_bytes(file.read(16)[8:12], "little")
+        elif kind == b"data":
+            end = begin + (long_size if size == _UNTOLD[1] and long_size else size)
+            slack = int(_SLACK_SECONDS * rate) or _SLACK_BYTES
+            if not size or (not long_size and size >= _ENDLESS_WAVE):
+                return 0, slack
+            _check_rest(file, end, size_bytes, slack)
+            return end, slack
+    return 0, 0
+
+
+def _wave_chunks(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, begin and size of each chunk of a WAV, up to its sound."""
+    at = _RIFF_HEAD
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or at > size_bytes:  # noqa: PLR2004
+            return
+        size = int.from_bytes(head[4:], "little")
+        yield head[:4], at + 8, size
+        if head.startswith(b"data"):
+            return
+        at += 8 + size + size % 2
+
+
+def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
+    """Check what follows the sound of a WAV: further chunks, which are notes, but no sound and no other WAV."""
+    _check_alone(file, end, size_bytes, b"RIFF", b"RF64", b"BW64")
+    at = end + end % 2
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or not head[:4].strip(b"\0"):  # noqa: PLR2004
+            return
+        if head[:4] in (b"RIFF", b"RF64", b"BW64"):
+            refuse_second(at, size_bytes)
+        size = int.from_bytes(head[4:], "little")
+        if not head[:4].isascii() or at + 8 + size > size_bytes + 1:
+            break
+        at += 8 + size + size % 2
+    if size_bytes - at > max(slack, _SLACK_BYTES):
+        raise BrokenPromiseError(
+            f"its header tells of sound up to byte {end:,}, and {size_bytes - at:,} bytes more follow that are no part "
+            "of it: a recording that was continued, or two in one. Repair the header, for example with "
+            "`sox --ignore-length in.wav out.wav`"
+        )
+
+
+def _w64_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
+    at = 40
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(24)
+        size = int.from_bytes(head[16:], "little")
+        if len(head) < 24 or size < 24 or at > size_bytes:  # noqa: PLR2004
+            break
+        if head.startswith(b"data" + _W64_REST):
+            end = at + size
+            if end < size_bytes:
+                _check_alone(file, end, size_bytes, _W64)
+            return (0 if size >= _ENDLESS else end), _SLACK_BYTES
+        at += -(-size // 8) * 8
+    return 0, 0
+
+
+def _aiff_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
+    at = _RIFF_HEAD
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(8)
+        size = int.from_bytes(head[4:], "big")
+        if len(head) < 8 or at > size_bytes:  # noqa: PLR2004
+            break
+        if head.startswith(b"FORM"):
+            refuse_second(at, size_bytes)
+        if head.startswith(b"SSND"):
+            end = at + 8 + size
+            if 0 < size < _ENDLESS_WAVE:
+                _check_alone(file, end + end % 2, size_bytes, b"FORM")
+                return end, _SLACK_BYTES
+            break
+        at += 8 + size + size % 2
+    return 0, 0
+
+
+def _caf_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
+    at = 8
+    for _ in range(_MOST):
+        file.seek(at)
+        head = file.read(12)
+        size = int.from_bytes(head[4:], "big", signed=True)
+        if len(head) < 12 or at > size_bytes or size < 0:  # noqa: PLR2004 - a last chunk of sound may have no size
+            break
+        if head.startswith(b"data"):
+            _check_alone(file, at + 12 + size, size_bytes, b"caff")
+            return at + 12 + size, _SLACK_BYTES
+        at += 12 + size
+    return 0, 0
+
+
+def xing_end(file: IO[bytes]) -> int | None:
+    """Return where an MP3 ends by the header in its first frame (Xing, or Fraunhofer's VBRI); `None` without one."""
+    file.seek(0)
+    head = file.read(_ID3_HEAD)
+    at = 0
+    if head.startswith(b"ID3"):
+        at = _ID3_HEAD + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
+    file.seek(at)
+    frame = file.read(200)
+    if len(frame) < 60 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # noqa: PLR2004 - layer III
+        return None
+    place = _XING_AT[2 * (frame[1] & 0x08 == 0) + (frame[3] >> 6 == 3)]  # noqa: PLR2004
+    if frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
+        return at + int.from_bytes(frame[_VBRI_AT + 10 : _VBRI_AT + 14], "big")
+    if frame[place : place + 4] not in (b"Xing", b"Info"):
+        return None
+    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
+    count = place + 8 + 4 * (flags & 1)
+    size = int.from_bytes(frame[count : count + 4], "big")
+    return at + size if flags & 2 and size else None
+
+
+def ends_as_told(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether an MP3 has a header that tells its length, and nothing but notes behind what that tells of."""
+    end = xing_end(file)
+    return end is not None and end >= size_bytes * _LEAST_MATCH

@@ -1,0 +1,1 @@
+"""Tokens → money, a spend limit and a ledger. Arithmetic and counters."""

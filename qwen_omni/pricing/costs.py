@@ -1,0 +1,317 @@
+"""Tokens → money. Pure: counts and a price list in, a `Cost` out; `qwen_omni.profiles.prices` has the lists.
+
+How the service bills (Model Studio, Model pricing, read 2026-05-30): each kind of input at its price; text out at
+another price after media than after text alone where the list has one; where the answer has thinking, the whole
+answer at the price for that; where it has speech, its text is free. Lists are in yuan or in dollars; the other is
+converted at one dated rate, which `Cost.rate` names.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Prices, Profile, Region, profile_for
+from qwen_omni.profiles.transcription import AUDIO_TOKENS_PER_SECOND, TranscriptionProfile
+from qwen_omni.responses import Usage
+
+Currency = Literal["CNY", "USD"]
+PriceList = Prices | Sequence[Prices]
+"""One price for any length of input, or one for each range of lengths, cheapest first."""
+PriceOverride = PriceList | Mapping[str, PriceList]
+"""Prices of the caller's own: one list, or lists by model name."""
+
+_MILLION = 1_000_000
+# Whose list is taken where a region has none of its own.
+_NEXT: dict[Region, tuple[Region, ...]] = {"cn": ("intl",), "intl": ("cn",), "us": ("intl", "cn"), "hk": ("intl", "cn")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """Tokens of a call by kind.
+
+    Attributes:
+        text: text in.
+        image: pictures in.
+        video: the picture of videos and frame lists in.
+        audio: sound in, that of videos included.
+        cached: how many of the tokens in were held by the service's cache; they are counted above, too.
+        text_out: text out, thinking not counted.
+        thinking_out: thinking out.
+        audio_out: speech out.
+
+    Example:
+        >>> (TokenCounts(text=20, video=5_942) + TokenCounts(text_out=300)).total
+        6262
+    """
+
+    text: int = 0
+    image: int = 0
+    video: int = 0
+    audio: int = 0
+    cached: int = 0
+    text_out: int = 0
+    thinking_out: int = 0
+    audio_out: int = 0
+
+    @property
+    def input(self) -> int:
+        """Everything that goes in."""
+        return self.text + self.image + self.video + self.audio
+
+    @property
+    def output(self) -> int:
+        """Everything that comes out."""
+        return self.text_out + self.thinking_out + self.audio_out
+
+    @property
+    def total(self) -> int:
+        """Everything that is counted."""
+        return self.input + self.output
+
+    def __add__(self, other: "TokenCounts") -> "TokenCounts":
+        return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        """Sort what the service reported by kind; the totals are what is billed, whatever the details add up to.
+
+        Input of no reported kind counts as text, and so does output that is neither speech nor thinking.
+
+        Example:
+            >>> TokenCounts.of(Usage(input_tokens=100, output_tokens=9, input_details={"video": 80})).text
+            20
+        """
+        came, went = usage.input_details, usage.output_details
+        media = {kind: came.get(kind, 0) for kind in ("image", "video", "audio")}
+        thinking, spoken = went.get("reasoning", 0), went.get("audio", 0)
+        return cls(
+            text=max(0, usage.input_tokens - sum(media.values())),
+            **media,
+            cached=min(came.get("cached", 0), usage.input_tokens),
+            text_out=max(0, usage.output_tokens - thinking - spoken),
+            thinking_out=thinking,
+            audio_out=spoken,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """What the tokens of one model cost, and where that was read.
+
+    Attributes:
+        model: the model.
+        prices: the list, one row for each range of input lengths; empty where no price is known.
+        rate: turns yuan into dollars and back.
+        batch: whether calls go through the batch interface.
+        notes: what was assumed.
+    """
+
+    model: str
+    prices: tuple[Prices, ...] = ()
+    rate: ExchangeRate = USUAL_RATE
+    batch: bool = False
+    notes: tuple[str, ...] = ()
+
+    def cost(self, tokens: TokenCounts | Usage) -> "Cost":
+        """Tell what these tokens cost."""
+        counts = TokenCounts.of(tokens) if isinstance(tokens, Usage) else tokens
+        if not self.prices:
+            return Cost(tokens=counts.total, pricing=self)
+        row = _row(self.prices, counts.input)
+        share = row.batch if self.batch and row.batch is not None else 1
+        amount = (_input(counts, row) + _output(counts, row)) * share / _MILLION
+        cny = amount if row.currency == "CNY" else amount * self.rate.cny_per_usd
+        usd = amount if row.currency == "USD" else amount / self.rate.cny_per_usd
+        return Cost(tokens=counts.total, cny=cny, usd=usd, currency=row.currency, source=row.source, pricing=self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What tokens cost.
+
+    Attributes:
+        tokens: how many there are, in and out.
+        cny: yuan; `None` where no price is known.
+        usd: dollars; `None` where no price is known.
+        currency: which of the two the price list is in; the other is converted at `rate`.
+        source: where the price was read, and when.
+        pricing: what prices tokens of the same call.
+    """
+
+    tokens: int
+    cny: float | None = None
+    usd: float | None = None
+    currency: Currency | None = None
+    source: str = ""
+    pricing: Pricing = field(repr=False)
+
+    @property
+    def rate(self) -> ExchangeRate:
+        """At which yuan and dollars were converted."""
+        return self.pricing.rate
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed."""
+        return self.pricing.notes
+
+
+def pricing_for(
+    model: str | Profile,
+    region: Region | None = None,
+    *,
+    prices: PriceOverride | None = None,
+    rate: ExchangeRate = USUAL_RATE,
+    batch: bool = False,
+) -> Pricing:
+    """Find the prices of a model.
+
+    Args:
+        model: its name or profile; a name that is not known has no price.
+        region: whose list counts; `None` for the mainland's. A region without a list borrows another's, and
+            `notes` says so.
+        prices: a list of the caller's own, or lists by model name; wins over the known ones. One under the very name
+            of the model, a snapshot's for example, wins over one under the name of its family.
+        rate: what a dollar is worth.
+        batch: price calls of the batch interface, where it is cheaper.
+    """
+    profile = model if isinstance(model, Profile) else profile_for(model)
+    own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
+    listed, notes = (_rows(own), []) if own else _listed(profile, region)
+    if batch and not all(row.batch is not None for row in listed):
+        notes = [*notes, f"no batch price is known for {profile.name}; the usual one is taken"]
+    return Pricing(model=profile.name, prices=listed, rate=rate, batch=batch, notes=tuple(notes))
+
+
+def cost_of(
+    tokens: TokenCounts | Usage,
+    model: str | Profile,
+    region: Region | None = None,
+    *,
+    prices: PriceOverride | None = None,
+    rate: ExchangeRate = USUAL_RATE,
+    batch: bool = False,
+) -> Cost:
+    """Tell what tokens cost, counted by us or reported by the service; see `pricing_for` for the arguments.
+
+    Example:
+        >>> from qwen_omni.pricing.costs import TokenCounts, cost_of
+        >>> counts = TokenCounts(text=1_000, image=1_000, text_out=1_000, audio_out=1_000)
+        >>> round(cost_of(counts, "qwen-omni-turbo").cny, 6)
+        0.0519
+    """
+    return pricing_for(model, region, prices=prices, rate=rate, batch=batch).cost(tokens)
+
+
+def audio_cost(
+    seconds: float,
+    profile: TranscriptionProfile,
+    region: Region | None = None,
+    *,
+    prices: PriceOverride | None = None,
+    rate: ExchangeRate = USUAL_RATE,
+) -> Cost:
+    """Return what a transcription that is billed by the second costs.
+
+    In tokens a second counts as `AUDIO_TOKENS_PER_SECOND`, so that limits in tokens bound transcriptions too.
+
+    Args:
+        seconds: of audio.
+        profile: the model.
+        region: whose price counts; `None` for the mainland's. A region without a price borrows another's.
+        prices: lists by model name; one under the name of this model wins, its `audio_in` counted in those tokens.
+        rate: what a dollar is worth.
+
+    Example:
+        >>> from qwen_omni.profiles.transcription import transcriber
+        >>> cost = audio_cost(3600, transcriber("paraformer-v2"))
+        >>> round(cost.cny, 6), cost.tokens
+        (0.288, 90000)
+    """
+    counts = TokenCounts(audio=math.ceil(seconds * AUDIO_TOKENS_PER_SECOND))
+    if isinstance(prices, Mapping) and profile.name in prices:
+        return own_pricing(profile.name, prices=prices, rate=rate).cost(counts)
+    wanted: Region = region or "cn"
+    found = next((name for name in (wanted, *_NEXT[wanted]) if name in profile.prices), None)
+    if found is None:
+        notes = (f"no price of {profile.name} is known; pass prices=",)
+        return Cost(tokens=counts.total, pricing=Pricing(model=profile.name, rate=rate, notes=notes))
+    borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {found!r} is taken"
+    amount = seconds * profile.prices[found]
+    return Cost(
+        tokens=counts.total, cny=amount, usd=amount / rate.cny_per_usd, currency="CNY", source=profile.source,
+        pricing=Pricing(model=profile.name, rate=rate, notes=() if found == wanted else (borrowed,)),
+    )  # fmt: skip
+
+
+def own_pricing(model: str, *, prices: PriceOverride | None, rate: ExchangeRate = USUAL_RATE) -> Pricing:
+    """Give the caller's own prices of a model that may be nobody's we know; empty where there are none.
+
+    Args:
+        model: its name, as `prices` has it.
+        prices: one list for any model, or lists by model name.
+        rate: what a dollar is worth.
+
+    Example:
+        >>> mine = Prices(currency="CNY", text_in=1, text_out=1, source="my contract")
+        >>> own_pricing("my-own", prices={"my-own": mine}).cost(TokenCounts(text=2_000_000)).cny
+        2.0
+    """
+    own = prices.get(model) if isinstance(prices, Mapping) else prices
+    return Pricing(model=model, prices=_rows(own) if own else (), rate=rate)
+
+
+def _rows(prices: PriceList) -> tuple[Prices, ...]:
+    return (prices,) if isinstance(prices, Prices) else tuple(prices)
+
+
+def _named(prices: Mapping[str, PriceList], model: str | Profile, profile: Profile) -> PriceList | None:
+    names = (profile.name,) if isinstance(model, Profile) else (model, profile.name)
+    return next((prices[name] for name in names if name in prices), None)
+
+
+def _listed(profile: Profile, region: Region | None) -> tuple[tuple[Prices, ...], list[str]]:
+    wanted: Region = region or "cn"
+    for name in (wanted, *_NEXT[wanted]):
+        found = profile.prices.get(name)
+        if found:
+            borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {name!r} is taken"
+            return found, [] if name == wanted else [borrowed]
+    return (), [f"no price of {profile.name} is known; pass prices="]
+
+
+def _row(prices: Sequence[Prices], tokens_in: int) -> Prices:
+    return next((row for row in prices if row.up_to is None or tokens_in <= row.up_to), prices[-1])
+
+
+def _input(counts: TokenCounts, row: Prices) -> float:
+    kinds = sorted(
+        (
+            (row.text_in, counts.text),
+            (row.text_in if row.image_in is None else row.image_in, counts.image),
+            (row.text_in if row.video_in is None else row.video_in, counts.video),
+            (row.text_in if row.audio_in is None else row.audio_in, counts.audio),
+        )
+    )
+    whole = sum(price * count for price, count in kinds)
+    if row.cached_in is None:
+        return whole
+    # The service does not tell which kinds its cache held: the cheapest are taken, so that too little is never said.
+    left = counts.cached
+    for price, count in kinds:
+        held = min(left, count)
+        whole -= held * max(0.0, price - row.cached_in)
+        left -= held
+    return whole
+
+
+def _output(counts: TokenCounts, row: Prices) -> float:
+    after_media = counts.image + counts.video + counts.audio > 0 and row.text_out_media is not None
+    text = row.text_out_media if after_media and row.text_out_media is not None else row.text_out
+    if counts.thinking_out and row.thinking_out is not None:
+        text = row.thinking_out
+    if not counts.audio_out:
+        return text * (counts.text_out + counts.thinking_out)
+    speech = text if row.audio_out is None else row.audio_out
+    return speech * counts.audio_out + text * counts.thinking_out

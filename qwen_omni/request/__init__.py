@@ -1,0 +1,1 @@
+"""One request, from messages to bytes: check, fit, reserve, upload and encode."""

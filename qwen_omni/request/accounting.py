@@ -1,0 +1,316 @@
+"""What a request reserves, what it turned out to cost, and the tokens of a conversation for trimming its history.
+
+`prepared_request` opens an account before anything is sent and reports how each attempt ended. An attempt is billed as
+the service reports. Without a report, an interrupted answer counts as billed at the estimate, with what had arrived;
+a request refused before any answer counts as free.
+
+Counting opens no media: an image counts as the most tokens an image may have, a list of frames by its length, and a
+recording as `ASSUMED_SECONDS`. They are no bill: `estimate` looks at the media, and the service reports its own count.
+"""
+
+import asyncio
+import json
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, assert_never
+
+from qwen_omni.errors import APIError, QwenOmniError, SpendLimitError, StreamInterruptedError
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    VideoPart,
+)
+from qwen_omni.options import Tool
+from qwen_omni.pricing.costs import Cost, TokenCounts, audio_cost
+from qwen_omni.pricing.text_tokens import count_text, nearly
+from qwen_omni.profiles import Region, TokenRules, Vocabulary
+from qwen_omni.profiles.transcription import TranscriptionProfile
+from qwen_omni.request.estimate import Estimate
+from qwen_omni.responses import Response
+from qwen_omni.settings import Settings
+
+if TYPE_CHECKING:
+    from qwen_omni.pricing.limit import Reservation
+
+TextCounter = Callable[[str, Vocabulary], int]
+ASSUMED_SECONDS = 60
+# Around a message: its start, its role, a line end, its end, a line end. Chat template of the open Qwen models, 2025.
+PER_MESSAGE = 5
+PER_ANSWER = 3  # the same template opens the answer
+_FRAMES_PER_STEP = 2  # two frames of a video become one step of the model
+
+
+def count_messages(messages: Sequence[Message], rules: TokenRules) -> int:
+    """Estimate the tokens of a conversation for a model with these rules."""
+    parts = sum(count_part(part, rules) for message in messages for part in message.parts)
+    return PER_MESSAGE * len(messages) + PER_ANSWER + parts
+
+
+def count_tools(tools: Sequence[Tool], rules: TokenRules, count: TextCounter = count_text) -> int:
+    """Estimate the tokens that describing the tools takes."""
+    told = (json.dumps([tool.name, tool.description, dict(tool.parameters)], ensure_ascii=False) for tool in tools)
+    return sum(count(text, rules.vocabulary) for text in told)
+
+
+def count_words(messages: Sequence[Message], rules: TokenRules, count: TextCounter = count_text) -> int:
+    """Estimate the tokens of a conversation's text alone, with the marks around its messages."""
+    said = (text for message in messages for part in message.parts for text in _texts(part))
+    return PER_MESSAGE * len(messages) + PER_ANSWER + sum(count(text, rules.vocabulary) for text in said)
+
+
+def count_part(part: Part, rules: TokenRules) -> int:
+    """Estimate the tokens of one part."""
+    match part:
+        case TextPart() | ThinkingPart() | ToolResultPart() | ToolCallPart():
+            return sum(count_text(text, rules.vocabulary) for text in _texts(part))
+        case ImagePart():
+            return rules.image_tokens[1]
+        case AudioPart():
+            return int(ASSUMED_SECONDS * rules.audio_in)
+        case FramesPart():
+            return _picture(len(part.frames), rules)
+        case VideoPart():
+            frames = int(ASSUMED_SECONDS * (part.sampling.fps or rules.fps))
+            return _picture(frames, rules) + int(ASSUMED_SECONDS * rules.audio_in)
+        case _:
+            assert_never(part)
+
+
+def _texts(part: Part) -> tuple[str, ...]:
+    match part:
+        case TextPart() | ThinkingPart() | ToolResultPart():
+            return (part.text,)
+        case ToolCallPart():
+            return part.name, part.arguments
+        case _:
+            return ()
+
+
+def _picture(frames: int, rules: TokenRules) -> int:
+    looked_at = min(frames, rules.frames[1])
+    return min(looked_at * rules.frame_tokens[1], rules.video_tokens) // _FRAMES_PER_STEP
+
+
+class Account:
+    """Keeps the books of one call, through all its tries."""
+
+    def __init__(self, settings: Settings, rules: TokenRules) -> None:
+        self._limit, self._ledger, self._rules = settings.spend_limit, settings.ledger, rules
+        self._estimate: Estimate | None = None
+        self._held: Reservation | None = None
+        self._came: Callable[[], Response] | None = None
+        self._is_dropped: Callable[[], bool] | None = None
+
+    @property
+    def estimated_input(self) -> int | None:
+        """Tokens in as estimated; `None` where something about them is not known."""
+        return self._estimate.input_tokens if self._estimate is not None and self._estimate.known else None
+
+    def open(self, estimate: Estimate) -> None:
+        """Set aside what the call may cost.
+
+        Raises:
+            SpendLimitError: it may not cost so much.
+            ConfigurationError: money is limited, and the price is not known.
+        """
+        self._estimate = estimate
+        if self._limit is not None:
+            self._held = self._limit.reserve(estimate)
+
+    def begin(self, came: Callable[[], Response]) -> None:
+        """Note that a try is about to be sent, and set money aside for it if an earlier one used up its own.
+
+        Args:
+            came: gives as much of the answer as has come; it must not hold the call itself, which would never be
+                collected then.
+        """
+        if self._limit is not None and self._estimate is not None and (self._held is None or not self._held.is_open):
+            self._held = self._limit.reserve(self._estimate)
+            self._watch()
+        self._came = came
+
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the call with its event loop: one that is closed runs nothing any more, and may keep its tasks."""
+        self._is_dropped = _closed(loop)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._held is not None and self._is_dropped is not None:
+            self._held.watch(self._is_dropped, self.abandon)
+
+    def end(self, error: QwenOmniError | None = None) -> None:
+        """Note how a try ended, with as much of its answer as came; only the first word about a try counts."""
+        used = self._used(error)
+        if used is None or self._estimate is None:
+            return
+        counts, came, cut = used
+        if self._held is not None:
+            self._held.settle(counts)
+        self._record(counts, came, cut=cut)
+
+    def close(self) -> None:
+        """Give back what is still set aside: the call is over."""
+        if self._held is not None:
+            self._held.release()
+
+    def abandon(self) -> None:
+        """End a call that was dropped unfinished, as a closed event loop does: billed like one that was left early.
+
+        Takes no lock, so that a finalizer may call it anywhere.
+        """
+        used, held, self._held = self._used(None), self._held, None
+        if held is not None:
+            held.abandon(None if used is None else held.cost.pricing.cost(used[0]))
+        if used is not None and self._estimate is not None:
+            self._record(used[0], used[1], cut=used[2], late=True)
+
+    def _used(self, error: QwenOmniError | None) -> tuple[TokenCounts, Response, bool] | None:
+        """Return what the running try used, its answer and whether that is a guess; `None` if it costs nothing."""
+        answer, self._came = self._came, None
+        if answer is None or (self._limit is None and self._ledger is None):
+            return None
+        came = answer()
+        if came.usage is not None:
+            return TokenCounts.of(came.usage), came, False
+        return (self._guess(came), came, True) if error is None or _is_billed(error, came) else None
+
+    def _record(self, counts: TokenCounts, came: Response, *, cut: bool, late: bool = False) -> None:
+        if self._ledger is not None and self._estimate is not None:
+            self._ledger.record(
+                counts,
+                model=came.model or self._estimate.model,
+                pricing=self._estimate.cost.pricing,
+                estimated=self.estimated_input,
+                cut=cut,
+                late=late,
+            )
+
+    def _guess(self, came: Response) -> TokenCounts:
+        """Tell what a try used whose end never came: everything in, and as much of the answer as arrived."""
+        assert self._estimate is not None
+        into = self._estimate.tokens
+        seconds = len(came.audio) / 2 / came.sample_rate
+        called = sum(nearly(call.name + call.arguments, self._rules.vocabulary) for call in came.tool_calls)
+        return TokenCounts(
+            text=into.text,
+            image=into.image,
+            video=into.video,
+            audio=into.audio,
+            text_out=nearly(came.text, self._rules.vocabulary) + called,
+            thinking_out=nearly(came.thinking, self._rules.vocabulary),
+            audio_out=round(seconds * (self._rules.audio_out or 0)),
+        )
+
+
+class AudioAccount:
+    """Keeps the books of one transcription that is billed by the second, through all its submissions.
+
+    What may cost money is reserved before anything is uploaded. A submission that the service may have taken counts
+    as reserved until its task tells the seconds; one that was refused, or whose task failed, costs nothing.
+
+    Args:
+        settings: whose limit and ledger are used.
+        profile: the model.
+        region: whose price counts.
+        seconds: how long the audio plays; `None` reserves the most that the model takes.
+        loop: ends the account when it is closed, as an event loop that runs nothing any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        profile: TranscriptionProfile,
+        region: Region | None,
+        *,
+        seconds: float | None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._settings, self._profile, self._region, self._known = settings, profile, region, seconds is not None
+        self._seconds = math.ceil(profile.max_seconds if seconds is None else seconds)
+        self._is_dropped = None if loop is None else _closed(loop)
+        self._held: Reservation | None = None
+        self._sent = False
+
+    def open(self) -> None:
+        """Reserve what a submission may cost.
+
+        Raises:
+            SpendLimitError: it may not cost so much.
+            ConfigurationError: money is limited, and the price is not known.
+        """
+        limit = self._settings.spend_limit
+        if limit is None:
+            return
+        try:
+            self._held = limit.reserve(self._cost(self._seconds))
+        except SpendLimitError as error:
+            if not self._known:
+                error.with_hint(
+                    f"How long it plays is not known, so the most that {self._profile.name} takes is reserved: "
+                    f"{self._seconds:,} s. Pass a local file, which is looked at first."
+                )
+            raise
+        if self._is_dropped is not None:
+            self._held.watch(self._is_dropped, self.abandon)
+
+    def sending(self) -> None:
+        """Note that the submission is about to be sent: from here on it may be billed."""
+        self._sent = True
+
+    def settle(self, seconds: float | None) -> None:
+        """Note the seconds billed (`None`, where it does not tell: as reserved). Only the first call counts."""
+        if not self._sent:
+            return
+        self._sent = False
+        cost = self._cost(self._seconds if seconds is None else seconds)
+        if self._held is not None:
+            self._held.settle(cost)
+        self._record(seconds, cost)
+
+    def release(self) -> None:
+        """Note that the submission cost nothing."""
+        self._sent = False
+        if self._held is not None:
+            self._held.release()
+
+    def close(self) -> None:
+        """End the account: what may have been taken and is not known to have ended counts as reserved."""
+        self.settle(None)
+        self.release()
+
+    def abandon(self) -> None:
+        """Close it without a lock, so that a finalizer may call it anywhere."""
+        sent, self._sent = self._sent, False
+        cost = self._cost(self._seconds)
+        if self._held is not None:
+            self._held.abandon(cost if sent else None)
+        if sent:
+            self._record(None, cost, late=True)
+
+    def _record(self, seconds: float | None, cost: Cost, *, late: bool = False) -> None:
+        if self._settings.ledger is not None:
+            heard = self._seconds if seconds is None else seconds
+            self._settings.ledger.record_audio(heard, cost=cost, cut=seconds is None, late=late)
+
+    def _cost(self, seconds: float) -> Cost:
+        settings = self._settings
+        return audio_cost(seconds, self._profile, self._region, prices=settings.prices, rate=settings.exchange_rate)
+
+
+def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
+    found = weakref.ref(loop)
+    return lambda: (there := found()) is None or there.is_closed()
+
+
+def _is_billed(error: QwenOmniError, came: Response) -> bool:
+    """Tell whether a try that failed is taken to be billed: only if something of an answer had come."""
+    answered = bool(came.text or came.thinking or came.audio or came.tool_calls)
+    return answered and isinstance(error, StreamInterruptedError | APIError)

@@ -1,0 +1,386 @@
+"""The tokens that each piece of media will use. Opens local files; sends and encodes nothing.
+
+Every number follows from facts: those of the source and its plan before encoding, those of the result after. The
+estimate uses the same `Fitter` as the request itself, so both agree; media that was prepared already is taken as it is.
+A link is not opened: what is unknown is reported as unknown, with its upper bound.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from qwen_omni.addresses import is_private_url
+from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.inspect import Look
+from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, Route, VideoPart
+from qwen_omni.options import ChatRequest
+from qwen_omni.pricing.costs import TokenCounts
+from qwen_omni.profiles import Profile
+from qwen_omni.profiles.token_formulas import audio_tokens, frames_tokens, image_tokens, video_tokens
+from qwen_omni.request.estimate import MediaEstimate
+from qwen_omni.request.fit import Fitter
+from qwen_omni.request.limits import check_part, media_parts, modality_of
+from qwen_omni.settings import Settings
+from qwen_omni.upload.routing import choose_route, is_link, ways_of
+
+_PAIR = 2  # frames are merged two by two
+_MARKERS = 2  # a start and an end token
+_SLACK = 1.05  # a frame may always be this much above the least size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How the service is told to look at a piece of media: what stands beside it, and what the request says."""
+
+    sampling: Sampling = DEFAULT_SAMPLING
+    high_resolution: bool = False
+
+
+AS_USUAL = Asked()
+
+
+def outcome_of(info: MediaInfo, plan: Plan) -> MediaInfo:
+    """Tell what a plan will make, before it is carried out; sizes in bytes are rough."""
+    match plan.action:
+        case "pass":
+            return info
+        case "remux":
+            return replace(info, container="mp4", media_type="video/mp4")
+        case "image":
+            width, height = plan.picture.size if plan.picture else (info.width, info.height)
+            # The plan does not know how well the picture will compress: it is taken to compress as it does now.
+            share = Fraction((width or 1) * (height or 1), (info.width or 1) * (info.height or 1))
+            return replace(info, width=width, height=height, rotation=0, size_bytes=round(plan.size_bytes * share))
+        case "images":
+            (width, height), one = plan.pieces[0].size, plan.size_bytes // len(plan.pieces)  # of each of them
+            made = replace(info, container="jpeg", media_type="image/jpeg", rotation=0, pages=(), size_bytes=one)
+            return replace(made, width=width, height=height)
+        case "audio":
+            made = replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
+            return replace(made, sound_duration=plan.heard(info), sound_start=Fraction(0))
+        case "video" | "frames":
+            return _video(info, plan)
+
+
+def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
+    """Give the facts of a range of a recording, as if it had been cut out without a change."""
+    if info.duration is None or (start == 0 and end is None):
+        return info
+    last = info.duration if end is None else min(end, info.duration)
+    return replace(
+        info,
+        duration=last - start,
+        picture_duration=_overlap(info.picture_duration, info.picture_start, start, last),
+        picture_start=Fraction(0),
+        sound_duration=_overlap(info.sound_duration, info.sound_start, start, last),
+        sound_start=Fraction(0),
+    )
+
+
+def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts | None:
+    """Count the tokens of one picture, recording or video as it arrives; `None` where its length is not known."""
+    if info.kind == "image":
+        size = (info.width or 1, info.height or 1)
+        count = image_tokens(profile, size, asked.sampling, high_resolution=asked.high_resolution)
+        return TokenCounts(image=count)
+    if info.duration is None:
+        return None
+    length = info.duration if info.sound_duration is None else info.sound_duration
+    sound = audio_tokens(profile, length) if info.has_sound else 0
+    if info.kind == "audio":
+        return TokenCounts(audio=sound)
+    shown = info.duration if info.picture_end is None else info.picture_end
+    rate = info.fps or Fraction(profile.tokens.fps).limit_denominator(1000)
+    size = (info.width or 1, info.height or 1)
+    return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=sound)
+
+
+def list_tokens(size: tuple[int, int], count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
+    """Count the tokens of a list of `count` frames of one size."""
+    return TokenCounts(video=frames_tokens(profile, size, count, asked.sampling))
+
+
+def most_tokens(kind: str, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
+    """Tell the most that media of a kind can be billed at: for links, which nobody opens here."""
+    rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    if kind == "image":
+        most = rules.image_tokens[1]
+        if asked.high_resolution and rules.image_tokens_high is not None:
+            most = rules.image_tokens_high
+        elif sampling.max_pixels is not None:
+            most = sampling.max_pixels // rules.factor**2
+        return TokenCounts(image=most + _MARKERS)
+    if kind == "audio":
+        return TokenCounts(audio=audio_tokens(profile, profile.limits.audio_seconds))
+    seconds = profile.limits.video_seconds
+    wanted = int(seconds * (sampling.fps or rules.fps))
+    frames = max(rules.frames[0], min(rules.frames[1], wanted) // _PAIR * _PAIR)
+    film = most_list_tokens(frames, profile, asked)
+    return replace(film, audio=audio_tokens(profile, seconds))
+
+
+def most_list_tokens(count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
+    """Tell the most that `count` frames of any size can be billed at."""
+    rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    area, pairs = rules.factor**2, math.ceil(count / _PAIR)
+    floor = int((sampling.min_pixels or rules.frame_tokens[0] * area) * _SLACK) // area
+    frame = max((sampling.max_pixels or rules.frame_tokens[1] * area) // area, floor)
+    pool = (sampling.total_pixels or rules.video_tokens * area) // area
+    return TokenCounts(video=max(min(pairs * frame, pool), pairs * floor) + _MARKERS)
+
+
+def _overlap(length: Fraction | None, begins: Fraction, start: Fraction, end: Fraction) -> Fraction | None:
+    return None if length is None else max(Fraction(0), min(begins + length, end) - start)
+
+
+def _within(info: MediaInfo, plan: Plan) -> MediaInfo:
+    return within(info, plan.start, plan.end) if plan.partial else info
+
+
+def _video(info: MediaInfo, plan: Plan) -> MediaInfo:
+    """Tell what the MP4 will be: as many pictures as its rate puts into the range, on a grid from its beginning."""
+    assert plan.picture is not None
+    shown = plan.shown(info, plan.picture.period)
+    return replace(
+        _within(info, plan),
+        container="mp4",
+        media_type="video/mp4",
+        size_bytes=plan.size_bytes,
+        width=plan.picture.size[0],
+        height=plan.picture.size[1],
+        fps=1 / plan.picture.period,
+        frame_count=None if shown is None else int(shown / plan.picture.period),
+        picture_duration=shown,
+        picture_start=Fraction(0),
+        sound_duration=plan.heard(info),
+        sound_start=Fraction(0),
+        rotation=0,
+        pixel_aspect=Fraction(1),
+        interlaced=False,
+        audio_codec="aac" if plan.sound else None,
+    )
+
+
+_BREAKS = (MediaDoesNotFitError, UnsupportedMediaError, DeliveryError, ConfigurationError)
+_UNOPENED = "a link, which is not opened here: its length and size are not known"
+_ENDLESS = "the file does not tell how long it is"
+_FEW = "how many key frames it has shows only when it is prepared, so this is the most"
+
+
+@dataclass(slots=True, kw_only=True)
+class Surveyor:
+    """Tells what the media of one conversation will use, with one model.
+
+    Attributes:
+        request: the call; its messages hold the media.
+        ready: media that has been prepared already, by its source.
+        routes: how media goes whose way has been checked and chosen already.
+    """
+
+    request: ChatRequest
+    profile: Profile
+    settings: Settings
+    ready: Mapping[MediaSource, Prepared] = field(default_factory=dict)
+    routes: Mapping[MediaSource, Route] = field(default_factory=dict)
+    _fitter: Fitter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fitter = Fitter.of(self.request, self.profile, self.settings)
+
+    @property
+    def high_resolution(self) -> bool:
+        """Whether images are looked at with as many pixels as the model can."""
+        return self._fitter.high_resolution
+
+    def survey(self) -> tuple[MediaEstimate, ...]:
+        """Look at all media, in order.
+
+        Raises:
+            MediaError: a file is missing, damaged, no media, or not allowed.
+        """
+        return tuple(self._one(part, place) for place, part in media_parts(self.request.messages))
+
+    def _one(self, part: MediaPart, place: str) -> MediaEstimate:
+        if isinstance(part, FramesPart):
+            return self._frames(part, place)
+        if part.source.url is not None:
+            return self._link(part, part.source, place)
+        made = self.ready.get(part.source)
+        return self._local(part, place) if made is None else self._prepared(part, made, place)
+
+    def _local(self, part: ImagePart | AudioPart | VideoPart, place: str) -> MediaEstimate:
+        problem = ""
+        try:
+            look, plan = self._fitter.plan(part, place)
+        except MediaDoesNotFitError as error:
+            problem = str(error)
+            look, plan = self._fitter.plan(part, place, checked=False)
+        will = outcome_of(look.info, plan)
+        told = self._told(part, will, plan, place)
+        untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
+        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        told = replace(told, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
+        if plan.budget.key_frames and plan.action == "video":
+            told = replace(told, doing=f"{told.doing}; {_FEW}")
+        return replace(told, problem=problem or told.problem or self._broken(part, look, will, place))
+
+    def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
+        told = self._told(part, made.info, made.plan, place)
+        source = made.source_info
+        untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
+        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        if made.stills and made.info.kind == "image":
+            tokens = TokenCounts(image=made.plan.tokens or 0)
+            upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
+            told = replace(told, tokens=tokens, most=tokens, upload_bytes=upload)
+        elif made.stills:
+            return self._stills(told, made, as_is)
+        if made.plan.action == "images" and not _is_first(made.plan):
+            as_is = TokenCounts()  # counted with the first of its tiles or pages
+        return replace(told, as_is=as_is, original_bytes=source.size_bytes, exact=True)
+
+    def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
+        size = made.plan.picture.size if made.plan.picture else (1, 1)
+        tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
+        upload = sum(Delivered(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
+        told = replace(told, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
+        return replace(told, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
+
+    def _told(self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: Plan, place: str) -> MediaEstimate:
+        # What is prepared goes out with the sampling of its part; what is planned will get that of its plan.
+        asked = Asked(
+            sampling=_sampling(part) if part.source in self.ready else plan.sampling,
+            high_resolution=self.high_resolution,
+        )
+        tokens = media_tokens(info, self.profile, asked)
+        count = len(plan.pieces) if plan.action == "images" and part.source not in self.ready else 1
+        if count > 1:
+            tokens = TokenCounts(image=plan.tokens or 0)
+        if tokens is not None and plan.action == "frames" and info.frame_count:
+            tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
+        kind = modality_of(part)
+        seconds = None if info.duration is None else float(info.duration)
+        route, problem = self._route(part.source, info, seconds, place)
+        return MediaEstimate(
+            place=place,
+            label=part.source.label,
+            kind=kind,
+            doing=plan.reason,
+            tokens=tokens or TokenCounts(),
+            most=most_tokens(kind, self.profile, asked) if tokens is None else tokens,
+            seconds=seconds,
+            size_bytes=info.size_bytes * count,
+            upload_bytes=(_delivered(info).encoded_bytes if route == "inline" else info.size_bytes) * count,
+            route=route,
+            problem=problem,
+            unknown=_ENDLESS if tokens is None else "",
+        )
+
+    def _link(self, part: MediaPart, source: MediaSource, place: str) -> MediaEstimate:
+        asked = Asked(sampling=_sampling(self._fitter.asked(part)), high_resolution=self.high_resolution)
+        kind = modality_of(part)
+        return MediaEstimate(
+            place=place,
+            label=source.label,
+            kind=kind,
+            doing="sent as a link",
+            tokens=TokenCounts(),
+            most=most_tokens(kind, self.profile, asked),
+            route="link",
+            problem=self._link_problem(source, place),
+            unknown=_UNOPENED,
+        )
+
+    def _link_problem(self, source: MediaSource, place: str) -> str:
+        if source in self.routes:
+            return ""
+        private = is_private_url(self.settings.base_url)
+        try:
+            is_link(source, name=f"{place}: {source.label}", now=datetime.now(UTC), allow_private=private)
+        except _BREAKS as error:
+            return str(error)
+        return ""
+
+    def _frames(self, part: FramesPart, place: str) -> MediaEstimate:
+        seen = [self._frame(part, source, place) for source in part.frames if source.url is None]
+        asked, count = Asked(sampling=part.sampling), len(part.frames)
+        tokens, as_is = TokenCounts(), None
+        if seen:
+            tokens = list_tokens(_sides(seen[0].will), count, self.profile, asked)
+            as_is = list_tokens(_sides(seen[0].was), count, self.profile)
+        made = sum(frame.will != frame.was for frame in seen)
+        return MediaEstimate(
+            place=place,
+            label=f"{count:,} frames",
+            kind="video",
+            doing=f"{made:,} of them made to fit" if made else "sent as they are",
+            tokens=tokens,
+            most=tokens if seen else most_list_tokens(count, self.profile, asked),
+            as_is=as_is,
+            seconds=count / (part.sampling.fps or self.profile.tokens.fps),
+            size_bytes=sum(frame.will.size_bytes for frame in seen),
+            upload_bytes=sum(_delivered(frame.will).encoded_bytes for frame in seen),
+            original_bytes=sum(frame.was.size_bytes for frame in seen),
+            route="inline" if seen else "link",
+            exact=bool(seen) and all(frame.exact for frame in seen),
+            unknown="" if seen else _UNOPENED,
+        )
+
+    def _frame(self, part: FramesPart, source: MediaSource, place: str) -> "_Frame":
+        """Tell what becomes of one frame: it is made to fit like an image."""
+        made = self.ready.get(source)
+        if made is not None:
+            return _Frame(was=made.source_info, will=made.info, exact=True)
+        look, plan = self._fitter.plan_frame(part, source, place, checked=False)
+        return _Frame(was=look.info, will=outcome_of(look.info, plan), exact=plan.action == "pass")
+
+    def _route(
+        self, source: MediaSource, info: MediaInfo, seconds: float | None, place: str
+    ) -> tuple[Route | None, str]:
+        if source in self.routes:
+            return self.routes[source], ""
+        name = f"{place}: {source.label}"
+        ways, seconds = ways_of(self.settings, self.profile), None if info.kind == "image" else seconds
+        try:
+            return choose_route(_delivered(info), ways, seconds=seconds, name=name), ""
+        except _BREAKS as error:
+            return None, str(error)
+
+    def _broken(self, part: MediaPart, look: Look, will: MediaInfo, place: str) -> str:
+        try:
+            check_part(part, look.source, will, self.profile, place)
+        except (MediaDoesNotFitError, UnsupportedMediaError) as error:
+            return str(error)
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """One local frame of a list, as it is and as it will be sent, and whether that is known or planned."""
+
+    was: MediaInfo
+    will: MediaInfo
+    exact: bool
+
+
+def _is_first(plan: Plan) -> bool:
+    return plan.pieces[0].page == 0 and plan.pieces[0].box[:2] == (0, 0)
+
+
+def _sides(info: MediaInfo) -> tuple[int, int]:
+    return info.width or 1, info.height or 1
+
+
+def _sampling(part: MediaPart) -> Sampling:
+    return part.sampling if isinstance(part, VideoPart | ImagePart | FramesPart) else Sampling()
+
+
+def _delivered(info: MediaInfo) -> Delivered:
+    return Delivered(size_bytes=info.size_bytes, media_type=info.media_type if info.kind == "image" else "")

@@ -1,0 +1,240 @@
+"""One request on its way: its media delivered, its body written, and what happens to it when it fails.
+
+Decides between repeating, repairing a link and giving up. The client sends what `call` holds, and waits as told.
+Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_thread`.
+"""
+
+import asyncio
+import contextlib
+import re
+import threading
+import warnings
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
+from qwen_omni.media.files.deadline import Watch
+from qwen_omni.options import ChatRequest
+from qwen_omni.profiles import profile_for
+from qwen_omni.request.accounting import Account
+from qwen_omni.request.body import RequestBody
+from qwen_omni.request.estimator import estimate_fitted
+from qwen_omni.request.prepare import check_media, fit_media, upload_media
+from qwen_omni.settings import Settings
+from qwen_omni.transport.chat import Call
+from qwen_omni.transport.retry import Attempts, RetryPolicy
+from qwen_omni.upload.hints import hint_for
+from qwen_omni.upload.uploader import Carrier
+from qwen_omni.wire.request import draft_request, encode_headers, notices
+from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.vllm import unopened_tags
+
+if TYPE_CHECKING:
+    from qwen_omni.media.source import MediaSource
+    from qwen_omni.messages import Delivered
+
+# How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
+_GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
+
+
+# What the model says is inspected, too; how media travelled is no news there.
+_ANSWER_INSPECTED = re.compile(r"output( text)? data", re.IGNORECASE)
+
+
+class Outgoing:
+    """A request, ready to be sent and to be sent again. What it may cost is set aside before anything is sent."""
+
+    def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
+        """Bring the media of a request to where the service finds them, and write the request.
+
+        Raises:
+            MediaError: a piece of media is missing, damaged, not allowed, or breaks a limit of the model.
+            DeliveryError: media could not be brought to the service.
+            ConfigurationError: options exclude each other or the model.
+            UnsupportedContentError: a message holds something that has no place there.
+            SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
+        """
+        self._settings, self._carrier, self._request = settings, carrier, request
+        self._profile = profile_for(request.model)
+        self._account = Account(settings, self._profile.tokens)
+        # An event loop that is closed drops its generators without running their `finally`.
+        self._dropped = weakref.finalize(self, Account.abandon, self._account)
+        self._dropped.atexit = False
+        self._state = self._new_state()
+        self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
+        self._repaired = False
+        self._delivered: dict[MediaSource, Delivered] = {}
+        try:
+            self._prepare(request)
+            for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
+                warnings.warn(notice, UserWarning, stacklevel=2)
+        except BaseException:
+            self._account.close()
+            self._release()
+            raise
+
+    def _prepare(self, request: ChatRequest) -> None:
+        """Check, fit, reserve, upload and encode: what is wrong shows before a file is opened, or a byte sent."""
+        profile, settings = self._profile, self._settings
+        self._draft = draft_request(request, profile, settings.dialect_used)
+        check_media(request, profile, settings)
+        fitted = fit_media(request, profile, settings)
+        self._account.open(estimate_fitted(request, fitted, settings))
+        self._delivered = upload_media(fitted, self._carrier, request.model)
+        self._request = replace(request, messages=fitted.messages)
+        self._parts, self._sent = fitted.parts, fitted.sent
+        self.call = self._encoded()
+
+    def _new_state(self) -> StreamState:
+        settings = self._settings
+        unopened = unopened_tags(self._request) if settings.dialect_used == "vllm" else "text"
+        return StreamState(max_answer_bytes=settings.max_answer_bytes, unopened_thinking=unopened)
+
+    @property
+    def stored(self) -> bool:
+        """Whether its media lie in a store, so that their links may end."""
+        return any(delivered.upload is not None for delivered in self._delivered.values())
+
+    def once(self) -> Self:
+        """Try once only: whoever asks has tried before, and retries by itself."""
+        self._attempts = Attempts(RetryPolicy(max_retries=0))
+        return self
+
+    def freshen(self) -> None:
+        """Sign links anew that end soon: the request may have waited for its turn. May ask for a key, and take long."""
+        self._renew(gone=False)
+
+    def begin(self) -> StreamState:
+        """Give what reads the answer of the next try.
+
+        Raises:
+            SpendLimitError: an earlier try used up what was set aside, and nothing is left for another.
+        """
+        state = self._new_state()
+        self._account.begin(lambda: state.response)
+        self._state = state
+        self._state.estimated_input = self._account.estimated_input
+        self._state.media = self._sent
+        return self._state
+
+    def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
+        """Give the seconds to wait before the next try, whose links work again; raise the error if it is final.
+
+        A link that the service could not follow is repaired once, if there is anything to repair.
+        """
+        self._account.end(error)
+        gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
+        if gone and not shown and not self._repaired and self._renew(gone=True):
+            self._repaired = True
+            return 0.0
+        if _is_about_media(error):
+            hint = hint_for(tuple(self._delivered.values()))
+            error = error.with_hint(hint) if hint else error
+        wait = self._attempts.failed(error, shown=shown)
+        self._renew(gone=False)
+        return wait
+
+    @property
+    def deletes(self) -> bool:
+        """Whether `done` has something to do."""
+        return self._carrier.deletes
+
+    def done(self) -> None:
+        """Delete what was uploaded for this request alone. Never raises: the answer is there. May be called again."""
+        self.settle()
+        self._release()
+
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the books when `loop` is closed, whatever becomes of the call."""
+        self._account.belongs_to(loop)
+
+    def settle(self) -> None:
+        """Close the books. An answer that its reader left early is billed by what had come."""
+        try:
+            self._account.end()
+        finally:
+            self._account.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        self.settle()
+        if not self.deletes:
+            return
+        if kind is GeneratorExit:  # dropped, maybe by a loop that is closed: nothing can be awaited any more
+            threading.Thread(target=self._release).start()
+        else:
+            await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        media, self._delivered = self._delivered, {}
+        for delivered in media.values():
+            with contextlib.suppress(QwenOmniError):
+                self._carrier.release(delivered)
+
+    def _renew(self, *, gone: bool) -> bool:
+        """Repair links; tells whether anything changed."""
+        renewed = {
+            source: self._carrier.renewed(delivered, model=self._request.model, gone=gone)
+            for source, delivered in self._delivered.items()
+        }
+        if all(renewed[source] is delivered for source, delivered in self._delivered.items()):
+            return False
+        self._delivered = renewed
+        self.call = self._encoded()
+        return True
+
+    def _encoded(self) -> Call:
+        body = self._draft.body(self._parts, self._delivered.__getitem__)
+        headers = encode_headers(self._request, tuple(self._delivered.values()))
+        return Call(body=RequestBody(body), headers=headers)
+
+
+def _is_about_media(error: QwenOmniError) -> bool:
+    if isinstance(error, ContentFilterError):
+        return not _ANSWER_INSPECTED.search(str(error))
+    return isinstance(error, MediaRefusedError | MediaDownloadTimeoutError)
+
+
+class Making:
+    """An `Outgoing` that is made in a thread, for a caller who may stop waiting: nothing is left behind then."""
+
+    def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
+        self._arguments = request, settings, carrier
+        self._lock = threading.Lock()
+        self._unwanted = False
+        self._made: Outgoing | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def ready(self) -> Outgoing:
+        """Give it; raises as `Outgoing` does. Where nobody waits any more, encoding ends at the next packet."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            with Watch().governing():
+                return await asyncio.to_thread(self._make)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._unwanted, made = True, self._made
+            if made is not None:
+                made.settle()
+            if made is not None and made.deletes:
+                threading.Thread(target=made.done).start()  # the loop may be ending, and its threads with it
+            raise
+
+    def _make(self) -> Outgoing:
+        made = Outgoing(*self._arguments)
+        if self._loop is not None:
+            made.belongs_to(self._loop)
+        with self._lock:
+            self._made, unwanted = made, self._unwanted
+        if unwanted:
+            made.done()
+        return made

@@ -1,0 +1,1 @@
+"""Videos and recordings → passages for a search index."""

@@ -1,1 +1,0 @@
-"""What a call costs: before it is sent, while it is held back by a limit, and after the service has told."""

@@ -1,0 +1,191 @@
+"""What can be truly said about a request: facts in words, moments, and answers to plain questions.
+
+Nothing here is canned: every sentence holds numbers measured in the media, or words of the request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwen_omni.standin.media.facts import Mark, MediaFacts
+
+SIGN = "[stand-in]"
+_MOST_MARKS = 600
+_MOST_TIMES = 24
+_SECOND = re.compile(
+    r"\bsecond\s+(\d+(?:\.\d+)?)|\b(\d+)(?:st|nd|rd|th)\s+second|\bat\s+(\d+(?:\.\d+)?)\s*s(?:ec|\b)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"\d{3,}")
+_TIMED = re.compile(
+    r"\"(?:start|begin|time|at|timestamp|second|start_time)[a-z_]*\"\s*:\s*(\d+(?:\.\d+)?)|\b(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)\b"
+)
+_SENTENCE = re.compile(r"[^.!?\n\u3002\uff01\uff1f]{8,}[.!?\u3002\uff01\uff1f]?")
+_WORD = re.compile(r"[\w'-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A stretch of time that something can be said about."""
+
+    start: float
+    end: float
+    code: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything an answer may draw on."""
+
+    media: tuple[MediaFacts, ...]
+    question: str
+    sentences: tuple[str, ...]
+    moments: tuple[Moment, ...]
+    duration: float
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """All codes, in order of time."""
+        return tuple(moment.code for moment in self.moments if moment.code)
+
+
+def gather(media: Sequence[MediaFacts], question: str, text: str, material: str = "") -> Evidence:
+    """Collect the evidence of a request: of its media, or of its text where it has none.
+
+    `material` is the longest text of the newest user message: what a task is about is longer than the task.
+    """
+    facts = tuple(media)
+    moments = tuple(moment for one in facts for moment in _moments(one)) or _moments_in_text(material or text)
+    sentences = tuple(sentence for one in facts for sentence in _sentences(one))
+    if not facts:
+        told = [
+            match.group().strip()
+            for match in _SENTENCE.finditer(material or text)
+            if not _looks_like_code(match.group())
+        ]
+        sentences = tuple(told[:_MOST_TIMES]) or (f"{len(_WORD.findall(text))} words were read.",)
+    timed = [one.duration for one in facts if one.kind != "image"]
+    duration = max(timed, default=max((moment.end for moment in moments), default=0.0))
+    return Evidence(media=facts, question=question, sentences=sentences, moments=moments, duration=duration)
+
+
+def prose(evidence: Evidence) -> str:
+    """Answer in words."""
+    told = _direct_answers(evidence)
+    told += [describe(facts, number + 1) for number, facts in enumerate(evidence.media)]
+    words = len(_WORD.findall(evidence.question))
+    if not evidence.media:
+        told.append(f'There is no media here; I read {words} words. The question was: "{_short(evidence.question)}"')
+    return " ".join([SIGN, *told])
+
+
+def describe(facts: MediaFacts, number: int) -> str:
+    """Tell everything known about one media part."""
+    return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *_sentences(facts)])
+
+
+def _shape(facts: MediaFacts) -> str:
+    size, rate = f"{facts.width}x{facts.height}", f"{facts.fps:g} fps"
+    if facts.kind == "image":
+        return f"{size}, {facts.container}"
+    if facts.kind == "frames":
+        return f"{facts.frames} frames, {size}, {rate}"
+    sound = f"{facts.sound_codec} {facts.sample_rate} Hz {facts.channels} channel(s)" if facts.sound else "no sound"
+    if facts.kind == "audio":
+        return f"{facts.duration:.1f} s, {sound}"
+    return f"{facts.duration:.1f} s, {size}, {rate}, {facts.frames} frames, {facts.codec}, {sound}"
+
+
+def _sentences(facts: MediaFacts) -> list[str]:
+    told = []
+    if facts.kind != "audio":
+        told.append(_listed("Picture marks", facts.picture_marks) if facts.picture_marks else "No picture marks.")
+    if facts.sound:
+        told.append(_listed("Sound marks", facts.sound_marks) if facts.sound_marks else "No sound marks.")
+        told.append("The sound is silent." if facts.loudness is None else f"Loudness {facts.loudness:.1f} dBFS.")
+    if facts.kind == "video":
+        times = " ".join(f"{cut:.2f}" for cut in facts.cuts[:_MOST_TIMES])
+        told.append(f"{len(facts.cuts)} cuts{' at ' + times if times else ''}.")
+    if facts.colours:
+        told.append(
+            "Colours: " + ", ".join(f"{span.name} {span.start:.2f}" for span in facts.colours[:_MOST_TIMES]) + "."
+        )
+    return told
+
+
+def _listed(title: str, marks: Sequence[Mark]) -> str:
+    shown = " ".join(f"{mark.code}@{mark.start:.2f}" for mark in marks[:_MOST_MARKS])
+    return f"{title}: {shown}" + (f" and {len(marks) - _MOST_MARKS} more." if len(marks) > _MOST_MARKS else ".")
+
+
+def _direct_answers(evidence: Evidence) -> list[str]:
+    """Answer for codes and seconds that the question names."""
+    told = []
+    for code in dict.fromkeys(_NUMBER.findall(evidence.question)):
+        for facts in evidence.media:
+            told += [f"{code} is shown at {mark.start:.2f} s." for mark in facts.picture_marks if mark.code == code]
+            told += [f"{code} sounds at {mark.start:.2f} s." for mark in facts.sound_marks if mark.code == code]
+    for match in _SECOND.finditer(evidence.question):
+        second = float(next(group for group in match.groups() if group))
+        told += [f"At {second:g} s: {words}." for facts in evidence.media for words in _at(facts, second)]
+    return told
+
+
+def _at(facts: MediaFacts, second: float) -> list[str]:
+    if facts.kind == "image":
+        return []
+    if second >= facts.duration:
+        return [f"the {facts.kind} ends at {facts.duration:.2f} s"]
+    shown = [f"{mark.code} is shown" for mark in facts.picture_marks if mark.start <= second + 0.05 < mark.end]
+    heard = [f"{mark.code} sounds" for mark in facts.sound_marks if mark.start <= second + 0.5 and mark.end > second]
+    return shown + heard or ["no mark"]
+
+
+def _moments(facts: MediaFacts) -> list[Moment]:
+    """One moment per mark; where there are none, one per cut or colour; where there are none, the whole."""
+    if facts.kind == "image":
+        return []
+    marks = facts.picture_marks or facts.sound_marks
+    verb = "shown" if facts.picture_marks else "sounded"
+    if marks:
+        return [Moment(start=m.start, end=m.end, code=m.code, what=f"code {m.code} is {verb}") for m in marks]
+    starts = [0.0, *(cut for cut in facts.cuts if 0 < cut < facts.duration)]
+    ends = [*starts[1:], facts.duration]
+    return [
+        Moment(start=start, end=end, code="", what=f"{_colour_at(facts, start)} scene from {start:.2f} s")
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _colour_at(facts: MediaFacts, time: float) -> str:
+    names = [span.name for span in facts.colours if span.start <= time]
+    return names[-1] if names else "unseen"
+
+
+def _moments_in_text(text: str) -> tuple[Moment, ...]:
+    """Read times that a text names, so that notes can be summarised without media."""
+    found: dict[float, str] = {}
+    for match in _TIMED.finditer(text):
+        plain, hours, minutes, seconds = match.groups()
+        time = float(plain) if plain else int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+        line = text[match.end() : match.end() + 160].split("\n", 1)[0]
+        found.setdefault(time, _short(line.strip(' ,"}]')))
+    times = sorted(found)
+    ends = [*times[1:], times[-1] + 1] if times else []
+    return tuple(
+        Moment(start=start, end=end, code="", what=found[start]) for start, end in zip(times, ends, strict=True)
+    )
+
+
+def _looks_like_code(sentence: str) -> bool:
+    return sum(sentence.count(sign) for sign in '{}[]":\\') > len(sentence) / 8
+
+
+def _short(text: str, most: int = 200) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= most else one_line[: most - 1] + "…"

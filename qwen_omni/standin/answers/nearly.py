@@ -1,0 +1,253 @@
+"""Answers that are *nearly right*, as those of real models are: one knob of the stand-in, seeded, for any test.
+
+`NearlyRight` takes a good answer and spoils it in one of the ways below. Every spoiled answer must end, in whatever
+reads it, in the right value or in an error that says so: never in a wrong value, and never in an error of Python's own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from qwen_omni.standin.answers.tools import written
+from qwen_omni.standin.server.script import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qwen_omni.standin.server.sse import Answer
+
+_HUGE = ("9" * 400, "1e999", "-1e999", "NaN", "Infinity", "123456789012345678901234567890")
+_FOREIGN: tuple[object, ...] = (True, False, 7, -1.5, "x", [], {}, [[1]], {"a": {"b": None}}, [None])
+_OTHER_NAMES = {
+    "start": ("start_time", "start_seconds", "from", "begin", "timestamp"),
+    "end": ("end_time", "end_seconds", "to", "until"),
+    "text": ("description", "caption", "content"),
+}
+_THOUSAND = 1000
+_ENDINGS = ("length", "content_filter", "stop")
+
+
+class NearlyRight:
+    """Spoils good answers, each in one way, drawn by a seed and the number of the answer.
+
+    Attributes:
+        ways: names of the ways that are drawn from.
+        log: the way of each answer so far; "whole" for one that was left as it is.
+    """
+
+    def __init__(self, seed: int = 0, ways: tuple[str, ...] | None = None) -> None:
+        """Draw from all ways, or from these.
+
+        Raises:
+            ValueError: a way that is not known.
+        """
+        unknown = set(ways or ()) - set(WAYS)
+        if unknown:
+            raise ValueError(f"There is no way {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}.")
+        self.ways = tuple(WAYS) if ways is None else ways
+        self.log: list[str] = []
+        self._seed = seed
+        self._lock = threading.Lock()
+
+    def spoil(self, answer: Answer) -> Answer:
+        """Return the answer, spoiled in the next way that fits it."""
+        with self._lock:
+            draw = random.Random(f"{self._seed}:{len(self.log)}")  # noqa: S311 - tests are to be repeatable
+            way = draw.choice(self.ways)
+            spoiled = WAYS[way](answer, draw)
+            self.log.append("whole" if spoiled is None else way)
+        return answer if spoiled is None else spoiled
+
+
+def _object_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the object that an answer is, in its words or in its first call; None if it is prose."""
+    text = written(answer.tool_calls[0]) if answer.tool_calls else _bare(answer.text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and value else None
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix("```json\n").removesuffix("\n```")
+
+
+def _said(answer: Answer, text: str) -> Answer:
+    """Return the answer with another object, which may be written in any way."""
+    if not answer.tool_calls:
+        return replace(answer, text=text)
+    first, *others = answer.tool_calls
+    return replace(answer, tool_calls=(ToolCall(name=first.name, arguments=text, id=first.id), *others))
+
+
+def _changed(answer: Answer, change: Callable[[Any], str]) -> Answer | None:
+    value = _object_of(answer)
+    return None if value is None else _said(answer, change(value))
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON value
+    """List every place in a value, as its container and key."""
+    found: list[tuple[Any, Any]] = []
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        entries = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
+        for key, inner in list(entries):
+            found.append((one, key))
+            waiting.append(inner)
+    return found
+
+
+def _placed(value: Any, draw: random.Random, new: object) -> str:  # noqa: ANN401 - any JSON value
+    container, key = draw.choice(_places(value))
+    container[key] = new
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _null(answer: Answer, draw: random.Random) -> Answer | None:
+    return _changed(answer, lambda value: _placed(value, draw, None))
+
+
+def _wrong_type(answer: Answer, draw: random.Random) -> Answer | None:
+    return _changed(answer, lambda value: _placed(value, draw, draw.choice(_FOREIGN)))
+
+
+def _huge_number(answer: Answer, draw: random.Random) -> Answer | None:
+    return _changed(answer, lambda value: _placed(value, draw, "<huge>").replace('"<huge>"', draw.choice(_HUGE)))
+
+
+def _timed(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
+    held = [container for container, _ in _places(value)]
+    unique = {id(one): one for one in held if isinstance(one, dict) and isinstance(one.get("start"), int | float)}
+    return list(unique.values())
+
+
+def _other_names(answer: Answer, draw: random.Random) -> Answer | None:
+    value = _object_of(answer)
+    entries = _timed(value)
+    if not entries:
+        return None
+    names = {name: draw.choice(others) for name, others in _OTHER_NAMES.items()}
+    for entry in entries:
+        renamed = {names.get(key, key): one for key, one in entry.items()}
+        entry.clear()
+        entry.update(renamed)
+    return _said(answer, json.dumps(value, ensure_ascii=False))
+
+
+def _other_units(answer: Answer, draw: random.Random) -> Answer | None:
+    value = _object_of(answer)
+    entries = _timed(value)
+    if not entries:
+        return None
+    unit = draw.choice(("milliseconds", "clock", "range"))
+    for entry in entries:
+        start, end = entry["start"], entry.get("end", entry["start"])
+        if unit == "milliseconds":
+            entry.update({"start": round(start * _THOUSAND), "end": round(end * _THOUSAND)})
+        elif unit == "clock":
+            entry.update({"start": _clock(start), "end": f"[{_clock(end)}]"})
+        else:
+            entry.pop("end", None)
+            entry["start"] = f"[{_clock(start)}-{_clock(end)}]"
+    return _said(answer, json.dumps(value, ensure_ascii=False))
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds * _THOUSAND)
+    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // _THOUSAND % 60:02d}.{whole % _THOUSAND:03d}"
+
+
+def _draft(answer: Answer, draw: random.Random) -> Answer | None:
+    """Put an example, a draft or thoughts before the answer."""
+    value = _object_of(answer)
+    if value is None or answer.tool_calls:
+        return None
+    text = json.dumps(value, ensure_ascii=False)
+    sketch = json.dumps({key: "..." if isinstance(one, str) else one for key, one in value.items()})
+    told = (
+        f"The format is {sketch}. Answer:\n```json\n{text}\n```\nI hope this helps {{a lot}}!",
+        f"First: {sketch}\nFinal answer: {text}",
+        f"maybe {sketch} no\n</think>\n{text}",
+        f"let me see {{\n</think>\n\n```json\n{text}\n```",
+        f"\ufeff```json\n{sketch}\n```\nBetter:\n```json\n{text}\n```",
+    )
+    return replace(answer, text=draw.choice(told))
+
+
+def _cut(answer: Answer, draw: random.Random) -> Answer | None:
+    """End inside the object."""
+    value = _object_of(answer)
+    if value is None:
+        return None
+    text = json.dumps(value, ensure_ascii=False)
+    spoiled = _said(answer, text[: draw.randrange(1, len(text))])
+    return replace(spoiled, finish_reason=draw.choice(_ENDINGS))
+
+
+def _loose(answer: Answer, draw: random.Random) -> Answer | None:
+    """Write the object with mistakes that leave its meaning."""
+    value = _object_of(answer)
+    if value is None:
+        return None
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    told = (
+        text[:-1].rstrip() + ",\n}",
+        text.replace("{\n", "{ // an object\n", 1),
+        json.dumps(text),
+        f"```json\n{text}",
+        "{" + text[1:].replace('":', '"\uff1a', 1),
+    )
+    return _said(answer, draw.choice(told))
+
+
+def _twice(answer: Answer, draw: random.Random) -> Answer | None:
+    """Say one thing twice, differently."""
+    value = _object_of(answer)
+    if value is None:
+        return None
+    again = json.dumps(draw.choice(list(value)))
+    return _said(answer, f'{json.dumps(value, ensure_ascii=False)[:-1]}, {again}: "twice"}}')
+
+
+def _halves(answer: Answer, draw: random.Random) -> Answer | None:
+    """Divide the object between two."""
+    value = _object_of(answer)
+    if value is None or len(value) < 2:  # noqa: PLR2004
+        return None
+    names = list(value)
+    at = draw.randrange(1, len(names))
+    parts = ({name: value[name] for name in names[:at]}, {name: value[name] for name in names[at:]})
+    return _said(answer, "".join(json.dumps(part, ensure_ascii=False) for part in parts))
+
+
+def _list_content(answer: Answer, _: random.Random) -> Answer:
+    """Send text as a list of parts."""
+    return replace(answer, content_parts=True)
+
+
+def _merged_calls(answer: Answer, _: random.Random) -> Answer | None:
+    """Send all calls under one index."""
+    return replace(answer, one_index=True) if len(answer.tool_calls) > 1 else None
+
+
+WAYS: dict[str, Callable[[Answer, random.Random], Answer | None]] = {
+    "null": _null,
+    "wrong type": _wrong_type,
+    "huge number": _huge_number,
+    "other names": _other_names,
+    "other units": _other_units,
+    "draft": _draft,
+    "cut": _cut,
+    "loose": _loose,
+    "twice": _twice,
+    "halves": _halves,
+    "list content": _list_content,
+    "merged calls": _merged_calls,
+}
+"""How an answer can be nearly right. A way returns None where an answer does not lend itself to it."""

@@ -1,0 +1,305 @@
+"""Fill any JSON schema from evidence: the caller's schema, not one we know.
+
+Values follow the field's type first, then what its name and description ask for: times get times of
+moments, codes get codes, lists of timed objects get one entry per moment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from qwen_omni.standin.answers.evidence import SIGN, Evidence, Moment
+from qwen_omni.standin.answers.schema_values import FORMATS, bounded, clock, distinct, type_of, weight, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Schema = dict[str, Any]
+_TIME = re.compile(r"\b(time|timestamp|start|begin|end|stop|until|second|seconds|offset|from|to|at)\b")
+_END = re.compile(r"\b(end|stop|until|to)\b")
+_LENGTH = re.compile(r"\b(duration|length)\b")
+_CODE = re.compile(r"\b(code|codes|mark|marks|marker|markers|digits|qr)\b")
+_COUNT = re.compile(r"\b(count|number|total|frames|how many)\b")
+_SHARE = re.compile(r"\b(confidence|score|probability|share)\b")
+_SOUND = re.compile(r"\b(sound|audio|speech|music|voice)\b")
+_PROSE = re.compile(r"\b(summary|description|answer|text|caption)\b")
+_CLOCK = re.compile(r"\b(mm:ss|hh:mm|clock|timecode)\b")
+_DEEPEST = 8
+_USUAL = 2
+_MOST = 2000
+
+
+class BadSchemaError(Exception):
+    """What was given as a JSON schema is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where in the answer a value goes: its name in words, its moment, and how deep it lies."""
+
+    name: str = ""
+    moment: Moment | None = None
+    index: int = 0
+    depth: int = 0
+
+
+def find_schema(texts: list[str]) -> Schema | None:
+    """Return the last JSON schema printed in the newest text that has one; examples come before the real one."""
+    for text in reversed(texts):
+        found = [value for value in _objects(text) if _is_schema(value)]
+        if found:
+            return found[-1]
+    return None
+
+
+def fill(schema: Schema, evidence: Evidence) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value that satisfies `schema`, made of evidence.
+
+    Raises:
+        BadSchemaError: It is no JSON schema.
+    """
+    try:
+        return _Filler(schema, evidence).value(schema, _Spot())
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, AttributeError, re.error) as error:
+        raise BadSchemaError(str(error)) from error
+
+
+def default_object(evidence: Evidence) -> Schema:
+    """Return what an answer holds when JSON is wanted and no schema is given."""
+    return {
+        "stand_in": True,
+        "question": evidence.question,
+        "facts": list(evidence.sentences),
+        "marks": [{"code": m.code, "start": round(m.start, 3), "end": round(m.end, 3)} for m in evidence.moments],
+    }
+
+
+def _objects(text: str) -> Iterator[Schema]:
+    """Yield every outermost JSON object in a text."""
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            value, after = decoder.raw_decode(text, at)
+        except ValueError:
+            after = at + 1
+        else:
+            if isinstance(value, dict):
+                yield value
+        at = text.find("{", after)
+
+
+def _is_schema(value: Schema) -> bool:
+    if isinstance(value.get("properties"), dict):
+        return True
+    if isinstance(value.get("$defs"), dict) or "$ref" in value:
+        return True
+    kinds = value.get("anyOf") or value.get("oneOf")
+    return (value.get("type") in ("array", "object") and ("items" in value or "title" in value)) or isinstance(
+        kinds, list
+    )
+
+
+class _Filler:
+    """Walks a schema; holds its definitions and the evidence."""
+
+    def __init__(self, root: Schema, evidence: Evidence) -> None:
+        self._root = root
+        self._evidence = evidence
+        self._said = 0
+
+    def value(self, schema: Any, spot: _Spot) -> Any:  # noqa: ANN401 - any JSON value, from any JSON schema
+        if not isinstance(schema, dict):
+            return None if schema is False else self._sentence(spot)
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self._chosen(schema["enum"])
+        for key in ("anyOf", "oneOf"):
+            if schema.get(key):
+                return self.value(self._alternative(schema, key, spot), spot)
+        spot = replace(spot, name=f"{spot.name} {words(str(schema.get('description', '')))}".strip())
+        return self._typed(type_of(schema), schema, spot)
+
+    def _typed(self, kind: str, schema: Schema, spot: _Spot) -> Any:  # noqa: ANN401 - any JSON value
+        match kind:
+            case "object":
+                return self._object(schema, spot)
+            case "array":
+                return self._array(schema, spot)
+            case "number" | "integer":
+                return bounded(self._number(schema, spot), schema, whole=kind == "integer")
+            case "boolean":
+                return self._truth(spot)
+            case "null":
+                return None
+            case _:
+                return self._string(schema, spot)
+
+    def _resolved(self, schema: Schema) -> Schema:
+        """Follow references and fold `allOf` into one schema."""
+        for _ in range(_DEEPEST):
+            if "$ref" in schema:
+                rest = {key: held for key, held in schema.items() if key != "$ref"}
+                schema = {**self._pointed(str(schema["$ref"])), **rest}
+            elif schema.get("allOf"):
+                merged: Schema = {key: held for key, held in schema.items() if key != "allOf"}
+                for part in schema["allOf"]:
+                    one = self._resolved(part)
+                    properties = {**merged.get("properties", {}), **one.get("properties", {})}
+                    required = [*merged.get("required", []), *one.get("required", [])]
+                    merged = {**one, **merged, "properties": properties, "required": required}
+                schema = merged if merged["properties"] else {k: v for k, v in merged.items() if k != "properties"}
+            else:
+                break
+        return schema
+
+    def _pointed(self, reference: str) -> Schema:
+        held: Any = self._root
+        for step in reference.lstrip("#/").split("/") if reference != "#" else ():
+            name = step.replace("~1", "/").replace("~0", "~")
+            held = held.get(name, {}) if isinstance(held, dict) else {}
+        return held if isinstance(held, dict) else {}
+
+    def _alternative(self, schema: Schema, key: str, spot: _Spot) -> Schema:
+        """Take the first alternative that is not null; deep down, null, so that recursion ends."""
+        options = [self._resolved(option) for option in schema[key] if isinstance(option, dict)]
+        nulls = [option for option in options if option.get("type") == "null"]
+        others = [option for option in options if option.get("type") != "null"]
+        deep = spot.depth >= _DEEPEST
+        chosen = nulls[0] if (deep and nulls) or not others else min(others, key=weight) if deep else others[0]
+        shared = {name: held for name, held in schema.items() if name not in ("anyOf", "oneOf", "default")}
+        return {**shared, **chosen}
+
+    def _chosen(self, options: list[Any]) -> Any:  # noqa: ANN401 - any JSON value
+        told = " ".join([self._evidence.question, *self._evidence.sentences]).lower()
+        return next((one for one in options if isinstance(one, str) and one and one.lower() in told), options[0])
+
+    def _object(self, schema: Schema, spot: _Spot) -> Schema:
+        properties = schema.get("properties") or {}
+        required = set(schema.get("required") or ())
+        filled: Schema = {}
+        for name, part in properties.items():
+            if spot.depth >= _DEEPEST and name not in required:
+                continue
+            filled[name] = self.value(part, replace(spot, name=words(name), depth=spot.depth + 1))
+        for name in required - set(properties):
+            filled[name] = self._sentence(replace(spot, name=words(name)))
+        extra = schema.get("additionalProperties", True)
+        for index in range(int(schema.get("minProperties", 0)) - len(filled)):
+            filled[f"fact_{index + 1}"] = self.value(extra, replace(spot, name="fact", depth=spot.depth + 1))
+        return filled
+
+    def _array(self, schema: Schema, spot: _Spot) -> list[Any]:
+        deeper = replace(spot, depth=spot.depth + 1)
+        leading = [self.value(part, deeper) for part in schema.get("prefixItems") or ()]
+        part = schema.get("items", {})
+        least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", _MOST))
+        moments = self._evidence.moments if not spot.moment else ()
+        timed = part is not False and self._is_timed(part, spot)
+        wanted = len(moments) if timed and moments else _USUAL + 1
+        if spot.depth >= _DEEPEST or part is False:
+            wanted = len(leading)
+        values = list(leading)
+        count = max(least, min(most, wanted))
+        for index in range(len(leading), count):
+            # Where there are more moments than entries, the entries are spread over all of them.
+            at = index * len(moments) // count if count < len(moments) else min(index, len(moments) - 1)
+            moment = moments[at] if timed and moments else spot.moment
+            values.append(self.value(part, replace(deeper, moment=moment, index=index)))
+        return distinct(values, least) if schema.get("uniqueItems") else values[:most]
+
+    def _is_timed(self, part: Any, spot: _Spot) -> bool:  # noqa: ANN401 - any JSON schema
+        """Tell whether the entries of a list are about moments: objects with times or codes, or lists of them."""
+        if not isinstance(part, dict):
+            return False
+        part = self._resolved(part)
+        names = [words(name) for name in part.get("properties") or ()]
+        if names:
+            return any(_TIME.search(name) or _CODE.search(name) for name in names)
+        return bool(_CODE.search(spot.name) or _TIME.search(spot.name))
+
+    def _number(self, schema: Schema, spot: _Spot) -> float:
+        name, moment = spot.name, spot.moment
+        if _SHARE.search(name):
+            return 1.0
+        if _LENGTH.search(name):
+            return moment.end - moment.start if moment else self._evidence.duration
+        if _COUNT.search(name):
+            return float(len(self._evidence.moments))
+        if _CODE.search(name) and self._code(spot).isdigit():
+            return float(self._code(spot))
+        return self._time(spot) if _TIME.search(name) else self._measured(schema, spot)
+
+    def _measured(self, schema: Schema, spot: _Spot) -> float:
+        measured = self._evidence.media[0] if self._evidence.media else None
+        for name in ("width", "height", "fps", "tokens", "channels"):
+            if measured and name in spot.name.split():
+                return float(getattr(measured, name))
+        numbers = re.findall(r"-?\d+(?:\.\d+)?", self._evidence.question)
+        return float(numbers[0]) if numbers and "default" not in schema else float(spot.index)
+
+    def _time(self, spot: _Spot) -> float:
+        moment = spot.moment
+        head = " ".join(spot.name.split()[:_USUAL])
+        if moment is None:
+            return self._evidence.duration if _END.search(head) else 0.0
+        return round(moment.end if _END.search(head) else moment.start, 3)
+
+    def _code(self, spot: _Spot) -> str:
+        codes = self._evidence.codes
+        if spot.moment and spot.moment.code:
+            return spot.moment.code
+        return codes[min(spot.index, len(codes) - 1)] if codes else ""
+
+    def _truth(self, spot: _Spot) -> bool:
+        if _SOUND.search(spot.name):
+            return any(facts.sound and facts.loudness is not None for facts in self._evidence.media)
+        return bool(self._evidence.moments)
+
+    def _string(self, schema: Schema, spot: _Spot) -> str:
+        least, most = int(schema.get("minLength", 0)), int(schema.get("maxLength", _MOST))
+        if schema.get("format") in FORMATS:
+            return FORMATS[schema["format"]]
+        first_words = " ".join(spot.name.split()[:_USUAL])
+        pattern = schema.get("pattern")
+        told = self._sentence(spot)
+        if _CODE.search(first_words) and self._code(spot):
+            told = self._code(spot)
+        elif _CLOCK.search(spot.name) or (_TIME.search(first_words) and not _PROSE.search(first_words)):
+            told = clock(self._time(spot))
+        elif _PROSE.search(first_words) and len(SIGN) + len(told) < most:
+            told = f"{SIGN} {told}"
+        if pattern and not re.search(pattern, told):
+            told = self._matching(pattern, spot) or told
+        return told[:most].ljust(least, ".")
+
+    def _matching(self, pattern: str, spot: _Spot) -> str | None:
+        """Return something true that fits a pattern: a code, or a time in one of its usual spellings."""
+        time = self._time(spot)
+        told = clock(time)
+        tries = [
+            self._code(spot),
+            told,
+            f"00:{told}",
+            f"00:{told}.000",
+            f"{time:.2f}",
+            f"{int(time)}",
+            "a",
+            "A",
+            "0",
+        ]
+        tries += ["".join(piece) for piece in ("aa", "abc", "ABC", "000", "a-1", "aaaa", "0000")]
+        return next((one for one in tries if re.search(pattern, one)), None)
+
+    def _sentence(self, spot: _Spot) -> str:
+        if spot.moment:
+            return spot.moment.what
+        if "question" in spot.name.split()[:_USUAL]:
+            return self._evidence.question
+        sentences = self._evidence.sentences
+        self._said += 1
+        return sentences[(self._said - 1) % len(sentences)] if sentences else ""

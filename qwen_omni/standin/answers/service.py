@@ -1,0 +1,256 @@
+"""The stand-in itself: a request goes in, a reply comes out.
+
+`respond` is the one door: it judges the request as the documented service would, looks at its media, and
+answers from what it saw, or as the script says. It knows no socket; `standin.server.server` carries its bytes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from qwen_omni.standin.answers.answers import compose
+from qwen_omni.standin.answers.schema import BadSchemaError
+from qwen_omni.standin.media.perceive import Memory, Perception
+from qwen_omni.standin.rules import refusal
+from qwen_omni.standin.rules.limits import find_model
+from qwen_omni.standin.rules.messages import all_text, read_messages
+from qwen_omni.standin.rules.refusal import Refusal, algo, invalid
+from qwen_omni.standin.rules.rules import KNOWN_FIELDS, check_dictation, check_fields, is_thinking
+from qwen_omni.standin.rules.shapes import check_shapes
+from qwen_omni.standin.rules.tokens import text_tokens
+from qwen_omni.standin.server import sse
+from qwen_omni.standin.server.log import LoggedRequest, without_media, without_secrets
+from qwen_omni.standin.server.script import Fault, RawAnswer, Script
+from qwen_omni.standin.stores.intake import Intake, Visitor
+from qwen_omni.standin.stores.stores import Stores
+
+if TYPE_CHECKING:
+    from qwen_omni.standin.answers.nearly import NearlyRight
+    from qwen_omni.standin.asr.tasks import Tasks
+    from qwen_omni.standin.media.facts import MediaFacts
+    from qwen_omni.standin.rules.limits import ModelLimits
+    from qwen_omni.standin.server.script import FaultKind
+
+CHAT_PATH = "/compatible-mode/v1/chat/completions"
+STREAM_TYPE = "text/event-stream;charset=UTF-8"
+JSON_TYPE = "application/json"
+_OVERHEAD = 4  # tokens around each message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request; header names are lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP answer and the manner of its sending.
+
+    `ending` tells how the body ends: properly, by closing too early, by a reset, or before it began.
+    """
+
+    status: int = 200
+    content_type: str = JSON_TYPE
+    headers: tuple[tuple[str, str], ...] = ()
+    pieces: tuple[bytes, ...] = ()
+    pause: float = 0.0
+    first_byte_delay: float = 0.0
+    bytes_per_second: float | None = None
+    ending: Literal["complete", "close", "reset", "drop"] = "complete"
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What lives between requests."""
+
+    keys: tuple[str, ...]
+    intake: Intake = field(default_factory=Intake)
+    script: Script = field(default_factory=Script)
+    memory: Memory = field(default_factory=Memory)
+    requests: list[LoggedRequest] = field(default_factory=list)
+    stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
+    tasks: Tasks | None = None
+    nearly: NearlyRight | None = None
+
+
+def respond(request: Request, state: State) -> Reply:
+    """Answer one request."""
+    logged = LoggedRequest(
+        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
+        raw_bytes=len(request.body),
+    )  # fmt: skip
+    body: dict[str, Any] = {}
+    problem: Refusal | None = None
+    model: ModelLimits | None = None
+    try:
+        _check_door(request, state)
+        body = _read_body(request.body)
+        logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
+        check_shapes(body)
+        model = _find(body)
+        logged = replace(logged, media=_judge(request, body, model, state))
+    except Refusal as error:
+        problem = error
+        logged = replace(logged, refused=error.message)
+    state.requests.append(logged)
+    return _reply(body, model, logged, problem, state)
+
+
+def _reply(
+    body: dict[str, Any], model: ModelLimits | None, logged: LoggedRequest, problem: Refusal | None, state: State
+) -> Reply:
+    """Let a scripted fault come first, then refusals, then the script, then the stand-in's own answer."""
+    streams = body.get("stream") is True
+    fault = None if problem is not None and problem.gateway else state.script.next_fault(logged)
+    broken = _broken(fault, streams=streams)
+    if broken is not None:
+        return broken
+    if problem is not None or model is None:
+        return _refused(problem or invalid("no model"), streams=streams)
+    scripted = state.script.next_reply(logged)
+    if isinstance(scripted, RawAnswer):
+        return _impaired(_verbatim(scripted), fault)
+    try:
+        answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
+    except BadSchemaError as error:
+        return _refused(invalid(f"Input should be a valid JSON schema: {error}"), streams=False)
+    if state.nearly is not None and scripted is None:
+        answer = state.nearly.spoil(answer)
+    plain = not streams or (fault is not None and fault.kind == "plain_json")
+    if plain:
+        return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)
+    return _impaired(Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=tuple(sse.events(answer))), fault)
+
+
+def prompt_text_tokens(body: dict[str, Any]) -> int:
+    """Count the text of a request: its words and a little around every message."""
+    return text_tokens(all_text(body)) + _OVERHEAD * len(body["messages"])
+
+
+def _check_door(request: Request, state: State) -> None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    known = any(hmac.compare_digest(key.strip().encode(), one.encode()) for one in state.keys)
+    if scheme.lower() != "bearer" or not known:
+        raise refusal.wrong_key()
+    if request.path.rstrip("/") != CHAT_PATH:
+        raise Refusal(404, "not_found", f"Not Found: {request.path}", gateway=True)
+    if request.method != "POST":
+        raise Refusal(405, "method_not_allowed", f"Request method '{request.method}' is not supported.", gateway=True)
+
+
+def _read_body(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except ValueError as error:
+        raise invalid("Required body invalid, please check the request body format.") from error
+    if not isinstance(body, dict):
+        raise invalid("Required body invalid, please check the request body format.")
+    return body
+
+
+def _find(body: dict[str, Any]) -> ModelLimits:
+    name = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise invalid("you must provide a model parameter")
+    model = find_model(name)
+    if model is None:
+        raise refusal.unknown_model(name)
+    return model
+
+
+def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: State) -> tuple[MediaFacts, ...]:
+    """Apply every rule to a request and return the facts of its media."""
+    parts = read_messages(body)
+    check_fields(body, model)
+    if model.asr:
+        check_dictation(body)
+    if parts and model.media is None:
+        raise algo(f"The model {model.name} takes text only; the request holds {len(parts)} media parts.")
+    facts: tuple[MediaFacts, ...] = ()
+    if model.media is not None:
+        visitor = Visitor(
+            model=body["model"],
+            account=request.headers.get("authorization", "").partition(" ")[2].strip(),
+            resolves_oss=request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable",
+        )
+        perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
+        facts = tuple(perception.perceive(parts))
+        if model.asr and not any(one.sound_marks for one in facts):
+            raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
+    most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
+    if prompt_text_tokens(body) + sum(one.tokens for one in facts) > most:
+        raise algo(f"Range of input length should be [1, {most}]")
+    return facts
+
+
+def _refused(problem: Refusal, *, streams: bool) -> Reply:
+    if problem.late and streams:
+        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
+    body = problem.body()
+    return Reply(
+        status=problem.status, headers=_ids(body["request_id"]), pieces=(json.dumps(body, ensure_ascii=False).encode(),)
+    )
+
+
+def _broken(fault: Fault | None, *, streams: bool) -> Reply | None:
+    """Return the answer of a fault that leaves no room for another."""
+    if fault is None:
+        return None
+    if fault.kind == "empty":
+        return Reply(content_type=STREAM_TYPE, headers=_ids())
+    if fault.kind == "cut" and fault.after_bytes is None:
+        return Reply(ending="drop")
+    return _told(fault.kind, fault.answer, streams=streams) if fault.answer is not None else None
+
+
+def _told(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
+    if kind == "refuse":
+        return _refused(problem, streams=streams)
+    if kind == "event_only":
+        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
+    if kind == "framed":
+        framed = b"data: " + json.dumps(problem.body()).encode() + b"\n\n"
+        return Reply(status=problem.status, content_type=STREAM_TYPE, headers=_ids(), pieces=(framed,))
+    return None
+
+
+def _impaired(reply: Reply, fault: Fault | None) -> Reply:
+    """Return a good answer with a fault in its sending."""
+    if fault is None:
+        return reply
+    if fault.kind == "slow":
+        return replace(reply, first_byte_delay=fault.first_byte_delay, bytes_per_second=fault.bytes_per_second)
+    if fault.kind == "cut" and fault.after_bytes is not None:
+        return _cut(reply, fault.after_bytes, reset=fault.reset)
+    if fault.kind == "in_stream" and fault.answer is not None:
+        return replace(reply, pieces=(*reply.pieces[: fault.after_deltas + 1], fault.answer.event()))
+    return reply
+
+
+def _verbatim(answer: RawAnswer) -> Reply:
+    reply = Reply(
+        status=answer.status, content_type=answer.content_type, headers=answer.headers, pieces=answer.pieces,
+        pause=answer.pause,
+    )  # fmt: skip
+    return reply if answer.cut_after is None else _cut(reply, answer.cut_after, reset=answer.reset)
+
+
+def _cut(reply: Reply, after: int, *, reset: bool) -> Reply:
+    kept: list[bytes] = []
+    for piece in reply.pieces:
+        kept.append(piece[:after])
+        after -= len(kept[-1])
+    return replace(reply, pieces=tuple(piece for piece in kept if piece), ending="reset" if reset else "close")
+
+
+def _ids(request_id: str | None = None) -> tuple[tuple[str, str], ...]:
+    return (("x-request-id", request_id or str(uuid.uuid4())),)

@@ -1,0 +1,350 @@
+"""The stand-in's transcription tasks: submission, state, result behind a signed link. Knows no socket.
+
+It judges as documented (header, form of the input, key), fetches what the link names, and writes down what it hears.
+Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read 2026-05-30.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl, urlencode
+
+from qwen_omni.standin.asr.transcriber import Dictation, sentences, take_down
+from qwen_omni.standin.media.open import UnreadableMediaError
+from qwen_omni.standin.rules.limits import TASK_MODELS, TaskModel
+from qwen_omni.standin.rules.refusal import Refusal
+from qwen_omni.standin.stores.intake import Intake, Visitor, describe_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Operation = Literal["submit", "poll", "result"]
+
+
+@dataclass(slots=True, kw_only=True)
+class HttpFault:
+    """A request that is answered badly; status 0 cuts the connection, `after` does so when the work is done."""
+
+    operation: Operation
+    status: int = 500
+    code: str = "InternalError"
+    message: str = "An internal error has occured, please try again later."
+    after: bool = False
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the next task ends.
+
+    `subtask` fails inside a task that says SUCCEEDED; `task` fails whole; `lost` is not known any more; `odd` is in
+    a state that no document names. `polls` more looks find it at work.
+    """
+
+    kind: Literal["good", "subtask", "task", "lost", "odd"] = "good"
+    code: str = "InvalidFile.DecodeFailed"
+    message: str = ""
+    polls: int = 0
+
+    @property
+    def status(self) -> str:
+        """The word for a task that is lost or odd."""
+        return "UNKNOWN" if self.kind == "lost" else "RESTING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedTaskCall:
+    """One request as it arrived and how it was answered; `status` 0 means that the connection was cut."""
+
+    operation: str
+    path: str
+    model: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    with_key: bool
+    status: int
+
+
+SUBMIT_PATH = "/api/v1/services/audio/asr/transcription"
+TASK_PATH = "/api/v1/tasks/"
+RESULT_PATH = "/asr-results/"
+LIFETIME = 24 * 3600.0
+_SECRET = b"asr-secret"
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAsked:
+    """One request; header names are lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReply:
+    """One answer; `cut` ends the connection instead, whatever was done by then."""
+
+    status: int = _OK
+    body: bytes = b"{}"
+    cut: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Task:
+    id: str
+    account: str
+    model: TaskModel
+    begun: float
+    outcome: Outcome
+    parameters: Mapping[str, Any]
+    subtasks: list[tuple[str, Dictation | str]]
+    polls: int = 0
+
+
+@dataclass(slots=True)
+class Tasks:
+    """All tasks of one stand-in. Safe to use from several threads."""
+
+    intake: Intake
+    keys: tuple[str, ...]
+    now: Callable[[], float]
+    polls_until_done: int = 2
+    calls: list[LoggedTaskCall] = field(default_factory=list)
+    _held: dict[str, _Task] = field(default_factory=dict)
+    _faults: list[HttpFault] = field(default_factory=list)
+    _outcomes: list[Outcome] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def submitted(self) -> int:
+        """How many tasks were accepted, and would be billed."""
+        return len(self._held)
+
+    def clear(self) -> None:
+        """Forget all tasks, the log, and faults that nobody met."""
+        with self._lock:
+            for kept in (self.calls, self._held, self._faults, self._outcomes):
+                kept.clear()
+
+    def fail(self, what: HttpFault | Outcome) -> None:
+        """Let the next requests of a kind, or the next task, go wrong."""
+        with self._lock:
+            if isinstance(what, Outcome):
+                self._outcomes.append(what)
+            else:
+                self._faults.append(what)
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path is one of the tasks'."""
+        return path == SUBMIT_PATH or path.startswith((TASK_PATH, RESULT_PATH))
+
+    def respond(self, asked: TaskAsked) -> TaskReply:
+        """Answer one request."""
+        operation = {SUBMIT_PATH: "submit"}.get(asked.path, "result" if asked.path.startswith(RESULT_PATH) else "poll")
+        fault = self._next_fault(operation)
+        if fault is not None and not fault.after:
+            reply = _faulty(fault)
+        else:
+            try:
+                reply = getattr(self, f"_{operation}")(asked)
+            except Refusal as error:
+                reply = _flat(error.status, error.code, error.message)
+            if fault is not None:
+                reply = TaskReply(cut=True)
+        with self._lock:
+            self.calls.append(_logged(operation, asked, reply))
+        return reply
+
+    def _next_fault(self, operation: str) -> HttpFault | None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.operation == operation and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _account(self, asked: TaskAsked) -> str:
+        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or key.strip() not in self.keys:
+            raise Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
+        return key.strip()
+
+    def _submit(self, asked: TaskAsked) -> TaskReply:
+        account = self._account(asked)
+        if asked.headers.get("x-dashscope-async") != "enable":
+            raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
+        body = _object(asked.body)
+        model = TASK_MODELS.get(str(body.get("model")))
+        if model is None:
+            raise Refusal(400, "InvalidParameter", f"Model not exist: {body.get('model')}.")
+        links = _links(body, model)
+        resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
+        visitor = Visitor(model=model.name, account=account, resolves_oss=resolves)
+        with self._lock:
+            outcome = self._outcomes.pop(0) if self._outcomes else Outcome()
+        parameters = body.get("parameters") or {}
+        task = _Task(
+            id=str(uuid.uuid4()), account=account, model=model, begun=self.now(), outcome=outcome,
+            parameters=parameters, subtasks=[(link, self._heard(link, visitor, model)) for link in links],
+        )  # fmt: skip
+        with self._lock:
+            self._held[task.id] = task
+        return _told({"output": {"task_status": "PENDING", "task_id": task.id}})
+
+    def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> Dictation | str:
+        """Listen to what a link names, or tell the code of what is wrong with it."""
+        if link.startswith("data:"):
+            return model.download_code
+        try:
+            heard = take_down(self.intake.fetch(link, visitor=visitor).data)
+        except Refusal:
+            return model.download_code
+        except UnreadableMediaError:
+            return "InvalidFile.DecodeFailed"
+        if heard.duration > model.seconds:
+            return "InvalidFile.DurationExceeded"
+        return heard if heard.marks else "SUCCESS_WITH_NO_VALID_FRAGMENT"
+
+    def _poll(self, asked: TaskAsked) -> TaskReply:
+        account = self._account(asked)
+        with self._lock:
+            task = self._held.get(asked.path.removeprefix(TASK_PATH))
+            if asked.method != "GET" or task is None or task.account != account:
+                return _told({"output": {"task_id": asked.path.removeprefix(TASK_PATH), "task_status": "UNKNOWN"}})
+            task.polls += 1
+            late = task.polls <= self.polls_until_done + task.outcome.polls
+        old = self.now() > task.begun + LIFETIME
+        if old or task.outcome.kind in ("lost", "odd"):
+            return _told({"output": {"task_id": task.id, "task_status": "UNKNOWN" if old else task.outcome.status}})
+        if late:
+            return _told({"output": {"task_id": task.id, "task_status": "PENDING" if task.polls == 1 else "RUNNING"}})
+        return _told(self._ended(task, asked.host))
+
+    def _ended(self, task: _Task, host: str) -> dict[str, Any]:
+        told = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
+        failed = [one for one in told if one["subtask_status"] == "FAILED"]
+        seconds = sum(round(heard.duration) for _, heard in task.subtasks if isinstance(heard, Dictation))
+        times = {"submit_time": "2026-05-30 10:00:00.123", "end_time": "2026-05-30 10:00:09.123"}  # local, no zone
+        output: dict[str, Any] = {"task_id": task.id, "task_status": "SUCCEEDED", **times}
+        if task.outcome.kind == "task" or (failed and not task.model.many):
+            output |= {"task_status": "FAILED", "code": failed[0]["code"], "message": failed[0]["message"]}
+        elif task.model.many:
+            output["results"] = told
+            output["task_metrics"] = {"TOTAL": len(told), "SUCCEEDED": len(told) - len(failed), "FAILED": len(failed)}
+        else:
+            output["result"] = {"transcription_url": told[0]["transcription_url"]}
+        return {"output": output, "usage": {task.model.usage_key: seconds}}
+
+    def _subtask(self, task: _Task, place: int, host: str) -> dict[str, Any]:
+        link, heard = task.subtasks[place]
+        code = task.outcome.code if task.outcome.kind in ("subtask", "task") else heard
+        if isinstance(code, str):
+            message = task.outcome.message or code  # the real service, too, often says the code twice
+            return {"file_url": link, "code": code, "message": message, "subtask_status": "FAILED"}
+        path = f"{RESULT_PATH}{task.id}/{place}.json"
+        end = str(int(self.now() + LIFETIME))
+        query = urlencode({"Expires": end, "OSSAccessKeyId": "standin", "Signature": _sign(path, end)})
+        return {"file_url": link, "transcription_url": f"{host}{path}?{query}", "subtask_status": "SUCCEEDED"}
+
+    def _result(self, asked: TaskAsked) -> TaskReply:
+        query = dict(parse_qsl(asked.query))
+        if "authorization" in asked.headers:
+            return TaskReply(status=400, body=_xml("InvalidArgument", "Only one auth mechanism allowed"))
+        if not hmac.compare_digest(query.get("Signature", ""), _sign(asked.path, query.get("Expires", ""))):
+            return TaskReply(status=403, body=_xml("SignatureDoesNotMatch", "The signature does not match."))
+        if self.now() > float(query["Expires"]):
+            return TaskReply(status=403, body=_xml("AccessDenied", "Request has expired."))
+        name, _, place = asked.path.removeprefix(RESULT_PATH).partition("/")
+        task = self._held[name]
+        link, heard = task.subtasks[int(place.removesuffix(".json"))]
+        if not isinstance(heard, Dictation):
+            return TaskReply(status=404, body=_xml("NoSuchKey", "The specified key does not exist."))
+        return TaskReply(body=json.dumps(_document(task, link, heard)).encode())
+
+
+def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
+    qwen = not task.model.many
+    told = sentences(
+        heard.marks, first_id=0 if qwen else 1, qwen=qwen,
+        words=not qwen or task.parameters.get("enable_words") is True,
+        speakers=task.parameters.get("diarization_enabled") is True,
+    )  # fmt: skip
+    text = " ".join(str(one["text"]) for one in told)
+    track: dict[str, Any] = {"channel_id": 0, "text": text, "sentences": told}
+    if qwen:
+        about = {"audio_info": {"format": heard.container, "sample_rate": heard.sample_rate}}
+        return {"file_url": link, **about, "transcripts": [track]}
+    track["content_duration_in_milliseconds"] = round(sum(mark.end - mark.start for mark in heard.marks) * 1000)
+    about = {
+        "properties": {
+            "audio_format": heard.container, "channels": list(range(heard.channels)),
+            "original_sampling_rate": heard.sample_rate,
+            "original_duration_in_milliseconds": round(heard.duration * 1000),
+        }
+    }  # fmt: skip
+    return {"file_url": link, **about, "transcripts": [track]}
+
+
+def _links(body: dict[str, Any], model: TaskModel) -> list[str]:
+    given = body.get("input")
+    held = given if isinstance(given, dict) else {}
+    links = held.get("file_urls") if model.many else [held.get("file_url")]
+    if not isinstance(links, list) or not links or not all(isinstance(one, str) and one for one in links):
+        wanted = "file_urls" if model.many else "file_url"
+        raise Refusal(400, "InvalidParameter", f"Required parameter missing or invalid: input.{wanted}")
+    return links
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refusal(400, "InvalidParameter", "Required body invalid, please check the request body format.")
+    return body
+
+
+def _faulty(fault: HttpFault) -> TaskReply:
+    if fault.status == 0:
+        return TaskReply(cut=True)
+    if fault.operation == "result":
+        return TaskReply(status=fault.status, body=_xml(fault.code, fault.message))
+    return _flat(fault.status, fault.code, fault.message)
+
+
+def _flat(status: int, code: str, message: str) -> TaskReply:
+    told = {"code": code, "message": message, "request_id": str(uuid.uuid4())}
+    return TaskReply(status=status, body=json.dumps(told).encode())
+
+
+def _told(value: dict[str, Any]) -> TaskReply:
+    return TaskReply(body=json.dumps({"request_id": str(uuid.uuid4()), **value}).encode())
+
+
+def _xml(code: str, message: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+def _sign(path: str, end: str) -> str:
+    return hmac.digest(_SECRET, f"{path}\n{end}".encode(), "sha256").hex()
+
+
+def _logged(operation: str, asked: TaskAsked, reply: TaskReply) -> LoggedTaskCall:
+    body = json.loads(asked.body) if operation == "submit" and asked.body.startswith(b"{") else {}
+    links = [*((body.get("input") or {}).get("file_urls") or ()), (body.get("input") or {}).get("file_url")]
+    return LoggedTaskCall(
+        operation=operation, path=asked.path, model=str(body.get("model") or ""),
+        parameters=body.get("parameters") or {}, links=tuple(describe_url(link) for link in links if link),
+        with_key="authorization" in asked.headers, status=0 if reply.cut else reply.status,
+    )  # fmt: skip

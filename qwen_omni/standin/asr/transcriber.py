@@ -1,0 +1,102 @@
+"""What the stand-in writes down of a recording: each tone code is a word, with the seconds at which it sounds.
+
+Nothing is known but what was decoded. Words close together make a sentence; a speaker is told by the voice that this
+world has: codes that begin with an even digit are one speaker's, the others another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qwen_omni.standin.media.audio_decode import listen
+from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwen_omni.standin.media.facts import Mark
+
+_ALL_CONTAINERS = f"{VIDEO_CONTAINERS},{AUDIO_CONTAINERS},ogg"
+_SENTENCE_WORDS = 4
+_PAUSE = 1.5  # seconds between two words that end a sentence
+_MS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dictation:
+    """What was heard in one file."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+    container: str
+    marks: tuple[Mark, ...]
+    sha256: str
+
+
+def take_down(data: bytes) -> Dictation:
+    """Decode the sound of a file.
+
+    Raises:
+        UnreadableMediaError: It is no media, or has no sound.
+    """
+    with open_media(data, _ALL_CONTAINERS) as container:
+        heard = listen(container)
+        name = container.format.name
+    if heard is None:
+        raise UnreadableMediaError("no sound stream")
+    return Dictation(
+        duration=heard.duration, sample_rate=heard.sample_rate, channels=heard.channels, container=name,
+        marks=heard.marks, sha256=hashlib.sha256(data).hexdigest(),
+    )  # fmt: skip
+
+
+def speaker_of(code: str) -> int:
+    """Tell who speaks a code."""
+    return int(code[0], 16) % 2 if code[0] in "0123456789ABCD" else 0
+
+
+def sentences(marks: Sequence[Mark], *, first_id: int, words: bool, speakers: bool, qwen: bool) -> list[dict[str, Any]]:
+    """Return the sentences of a result file, in the older or the newer family's form."""
+    told = []
+    for number, group in enumerate(_groups(marks, by_speaker=speakers), start=first_id):
+        one: dict[str, Any] = {
+            "sentence_id": number, "begin_time": _ms(group[0].start), "end_time": _ms(group[-1].end),
+            "text": " ".join(mark.code for mark in group) + ".",
+        }  # fmt: skip
+        if speakers:
+            one["speaker_id"] = speaker_of(group[0].code)
+        if qwen:
+            one |= {"language": "en", "emotion": "neutral"}
+        if words:
+            one["words"] = [_word(mark, last=mark is group[-1]) for mark in group]
+        told.append(one)
+    return told
+
+
+def _groups(marks: Sequence[Mark], *, by_speaker: bool) -> list[list[Mark]]:
+    groups: list[list[Mark]] = []
+    for mark in marks:
+        last = groups[-1] if groups else None
+        if (
+            last is None
+            or len(last) == _SENTENCE_WORDS
+            or mark.start - last[-1].end > _PAUSE
+            or (by_speaker and speaker_of(mark.code) != speaker_of(last[-1].code))
+        ):
+            groups.append([mark])
+        else:
+            last.append(mark)
+    return groups
+
+
+def _word(mark: Mark, *, last: bool) -> dict[str, Any]:
+    return {
+        "begin_time": _ms(mark.start), "end_time": _ms(mark.end), "text": mark.code, "punctuation": "." if last else "",
+    }  # fmt: skip
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * _MS)

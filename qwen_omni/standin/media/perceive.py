@@ -1,0 +1,270 @@
+"""Turn media parts into facts: fetch, decode, measure, count tokens, and keep the model's limits.
+
+The decoding is done by `video_decode`, `audio_decode` and `stills` and remembered by content, so that the same media in
+the next turn of a conversation costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from qwen_omni.standin.media.audio_decode import listen
+from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts
+from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
+from qwen_omni.standin.media.stills import look
+from qwen_omni.standin.media.video_decode import MarkLog, watch
+from qwen_omni.standin.rules import refusal
+from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
+from qwen_omni.standin.rules.refusal import algo
+from qwen_omni.standin.rules.tokens import audio_tokens, frame_tokens, image_tokens, video_tokens
+
+if TYPE_CHECKING:
+    from qwen_omni.standin.rules.messages import MediaPart
+    from qwen_omni.standin.rules.tokens import Sampling, TokenRule
+    from qwen_omni.standin.stores.intake import Fetched, Intake, Visitor
+
+_FRAME_LIST_FPS = 2.0
+_PADDING = 0.1  # seconds a codec may add to a clip that was cut at a limit
+
+
+@dataclass(slots=True)
+class Memory:
+    """Facts by content, shared by all requests of one stand-in."""
+
+    _known: dict[tuple[str, str], MediaFacts] = field(default_factory=dict)
+    _locks: defaultdict[tuple[str, str], threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+
+    def recall(self, kind: Kind, data: bytes) -> MediaFacts:
+        """Return the facts of one file, decoding it the first time.
+
+        Raises:
+            UnreadableMediaError: It cannot be decoded as media of this kind.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        with self._locks[kind, digest]:  # the same file is decoded once, others beside it
+            known = self._known.get((kind, digest))
+            if known is None:
+                known = _DECODERS[kind](data, digest)
+                self._known[kind, digest] = known
+        return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perception:
+    """Everything needed to judge the media of one request."""
+
+    intake: Intake
+    memory: Memory
+    limits: MediaLimits
+    visitor: Visitor
+
+    def perceive(self, parts: list[MediaPart]) -> list[MediaFacts]:
+        """Return the facts of all parts, in order.
+
+        Raises:
+            Refusal: The model does not take this media.
+        """
+        _check_mixture(self.limits, parts)
+        _check_counts(self.limits, parts)
+        return [self._one(part) for part in parts]
+
+    def _one(self, part: MediaPart) -> MediaFacts:
+        if part.kind == "frames":
+            return self._frame_list(part)
+        fetched = self.intake.fetch(part.urls[0], visitor=self.visitor)
+        _check_size(self.limits, part.kind, fetched)
+        try:
+            facts = self.memory.recall(part.kind, fetched.data)
+        except UnreadableMediaError as error:
+            raise algo(_unreadable(part.kind, fetched)) from error
+        _check_facts(self.limits, facts)
+        return _counted(self.limits.tokens, facts, part.sampling)
+
+    def _frame_list(self, part: MediaPart) -> MediaFacts:
+        low, high = self.limits.frames
+        if not low <= len(part.urls) <= high:
+            raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
+        pictures = []
+        for url in part.urls:
+            fetched = self.intake.fetch(url, visitor=self.visitor)
+            _check_size(self.limits, "image", fetched)
+            try:
+                pictures.append(self.memory.recall("image", fetched.data))
+            except UnreadableMediaError as error:
+                raise algo(refusal.BAD_IMAGE) from error
+            _check_facts(self.limits, pictures[-1])
+        return _counted(self.limits.tokens, _film(pictures, part.sampling.fps or _FRAME_LIST_FPS), part.sampling)
+
+
+def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
+    """Join the pictures of a frame list into one part: frame n is shown at n / fps."""
+    log, colours = MarkLog(), list[ColourSpan]()
+    for index, picture in enumerate(pictures):
+        log.read(picture.picture_codes, index / fps)
+        for span in picture.colours:
+            if not colours or colours[-1].name != span.name:
+                colours.append(ColourSpan(name=span.name, start=index / fps))
+    digest = hashlib.sha256("".join(picture.sha256 for picture in pictures).encode()).hexdigest()
+    return MediaFacts(
+        kind="frames",
+        container=pictures[0].container,
+        size_bytes=sum(picture.size_bytes for picture in pictures),
+        sha256=digest,
+        width=pictures[0].width,
+        height=pictures[0].height,
+        fps=fps,
+        duration=len(pictures) / fps,
+        frames=len(pictures),
+        picture_marks=log.close(len(pictures) / fps),
+        colours=tuple(colours),
+    )
+
+
+def _decode_image(data: bytes, digest: str) -> MediaFacts:
+    still = look(data)
+    log = MarkLog()
+    log.read(still.codes, 0.0)
+    return MediaFacts(
+        kind="image",
+        container=still.image_format,
+        size_bytes=len(data),
+        sha256=digest,
+        width=still.width,
+        height=still.height,
+        frames=1,
+        picture_marks=log.close(0.0),
+        colours=(ColourSpan(name=still.colour, start=0.0),),
+    )
+
+
+def _decode_audio(data: bytes, digest: str) -> MediaFacts:
+    with open_media(data, AUDIO_CONTAINERS) as container:
+        heard = listen(container)
+        name = container.format.name
+    if heard is None:
+        raise UnreadableMediaError("no sound stream")
+    return MediaFacts(
+        kind="audio",
+        container=name,
+        size_bytes=len(data),
+        sha256=digest,
+        codec=heard.codec,
+        sound=True,
+        sound_codec=heard.codec,
+        duration=heard.duration,
+        sound_duration=heard.duration,
+        sample_rate=heard.sample_rate,
+        channels=heard.channels,
+        sound_marks=heard.marks,
+        loudness=heard.loudness,
+    )
+
+
+def _decode_video(data: bytes, digest: str) -> MediaFacts:
+    with open_media(data, VIDEO_CONTAINERS) as container:
+        seen = watch(container)
+        name = container.format.name
+    with open_media(data, VIDEO_CONTAINERS) as container:
+        heard = listen(container)
+    facts = MediaFacts(
+        kind="video",
+        container=name,
+        size_bytes=len(data),
+        sha256=digest,
+        codec=seen.codec,
+        width=seen.width,
+        height=seen.height,
+        fps=seen.fps,
+        duration=seen.duration,
+        frames=seen.frames,
+        picture_marks=seen.marks,
+        cuts=seen.cuts,
+        colours=seen.colours,
+    )
+    if heard is None:
+        return facts
+    return replace(
+        facts,
+        sound=True,
+        sound_codec=heard.codec,
+        sound_duration=heard.duration,
+        sample_rate=heard.sample_rate,
+        channels=heard.channels,
+        sound_marks=heard.marks,
+        loudness=heard.loudness,
+    )
+
+
+_DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_video}
+
+
+def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFacts:
+    """Add the tokens of a part, as this model counts them."""
+    size = (facts.width, facts.height)
+    picture = 0
+    if facts.kind == "image":
+        picture = image_tokens(rule, *size, sampling)
+    elif facts.kind == "video":
+        picture = video_tokens(rule, size, facts.duration, facts.fps, sampling)
+    elif facts.kind == "frames":
+        picture = frame_tokens(rule, size, facts.frames, sampling)
+    return replace(facts, picture_tokens=picture, sound_tokens=audio_tokens(rule, facts.sound_duration))
+
+
+def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:
+    """Older models take text and one other kind per message, and of sound and film a single one."""
+    if limits.mixed:
+        return
+    for message in {part.message for part in parts}:
+        kinds = Counter(part.kind for part in parts if part.message == message)
+        single = all(count == 1 for kind, count in kinds.items() if kind != "image")
+        if len(kinds) > 1 or not single:
+            raise algo(refusal.MIXED)
+
+
+def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
+    """Keep the number of parts per request; base64 parts have a limit of their own."""
+    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
+    urls: Counter[str] = Counter(part.kind for part in parts)
+    inline: Counter[str] = Counter(part.kind for part in parts if part.urls and part.urls[0].startswith("data:"))
+    if not limits.mixed:
+        return  # one per message, checked above; earlier turns may hold others
+    for kind, (by_url, as_base64) in allowed.items():
+        if urls[kind] > by_url:
+            raise algo(f"The number of {kind} inputs exceeds the limit of {by_url}.")
+        if inline[kind] > as_base64:
+            raise algo(f"The number of base64 {kind} inputs exceeds the limit of {as_base64}.")
+
+
+def _check_size(limits: MediaLimits, kind: Kind, fetched: Fetched) -> None:
+    most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
+    if len(fetched.data) > most:
+        raise algo(refusal.TOO_LARGE_FILE)
+
+
+def _unreadable(kind: Kind, fetched: Fetched) -> str:
+    if kind == "audio":
+        return refusal.BAD_AUDIO if fetched.data else refusal.EMPTY_AUDIO
+    return refusal.BAD_VIDEO if kind == "video" else refusal.BAD_IMAGE
+
+
+def _check_facts(limits: MediaLimits, facts: MediaFacts) -> None:
+    """Keep what only decoding can tell: lengths, sides and shapes."""
+    if facts.kind == "image":
+        sides = (facts.width, facts.height)
+        if min(sides) < SMALLEST_SIDE:
+            raise algo(refusal.IMAGE_SIDES.format(height=facts.height, width=facts.width))
+        if max(sides) > WIDEST_ASPECT * min(sides):
+            raise algo(refusal.IMAGE_ASPECT.format(height=facts.height, width=facts.width))
+    if facts.kind == "video" and facts.duration < SHORTEST_VIDEO:
+        raise algo(refusal.VIDEO_LENGTH.format(word="short"))
+    if facts.kind == "video" and facts.duration > limits.video_seconds + _PADDING:
+        raise algo(refusal.VIDEO_LENGTH.format(word="long"))
+    if facts.kind == "audio" and facts.duration <= 0:
+        raise algo(refusal.EMPTY_AUDIO)
+    if facts.kind == "audio" and facts.duration > limits.audio_seconds + _PADDING:
+        raise algo(refusal.LONG_AUDIO)

@@ -1,0 +1,60 @@
+"""Look at still pictures: one image, or the frames of a frame list."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from qwen_omni.standin.media.open import UnreadableMediaError
+from qwen_omni.standin.media.pictures import colour_name, read_codes
+
+_FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
+_THUMB = (32, 18)
+
+
+with contextlib.suppress(ImportError):  # the service takes HEIC; here that depends on what is installed
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    _FORMATS.append("HEIF")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """What one picture held."""
+
+    image_format: str
+    width: int
+    height: int
+    codes: tuple[str, ...]
+    colour: str
+
+
+def look(data: bytes) -> Still:
+    """Decode one image.
+
+    Raises:
+        UnreadableMediaError: The bytes are no image of a known kind, or a broken one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                image.load()
+                grey = np.asarray(image.convert("L"))
+                thumb = np.asarray(image.convert("RGB").resize(_THUMB))
+                name, size = image.format or "", image.size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+        raise UnreadableMediaError(str(error)) from error
+    return Still(
+        image_format=name.lower(),
+        width=size[0],
+        height=size[1],
+        codes=read_codes(grey),
+        colour=colour_name(thumb),
+    )

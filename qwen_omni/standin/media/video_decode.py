@@ -1,0 +1,174 @@
+"""Look at a video: count its frames, measure them, and read what they show.
+
+Every frame is decoded and timed. Codes are read where the picture changed and several times a second
+in between, so that a dropped, doubled or shuffled second shows with the exact time of its frame.
+Sound is the business of `audio_decode`, still pictures of `stills`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from qwen_omni.standin.media.facts import ColourSpan, Mark
+from qwen_omni.standin.media.open import UnreadableMediaError, origin
+from qwen_omni.standin.media.pictures import colour_name, difference, read_codes
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+_CHANGED = 1.5  # grey levels: less is coding noise
+_CUT = 24.0  # levels of a small RGB picture: more is another scene
+_USUAL_FPS = 25
+_LOOK_EVERY = 0.25  # seconds
+_MERGE_GAP = 0.5  # a code unreadable for so long, and back again, was there all the time
+_THUMB = (32, 18)
+_COARSE = 48  # grid points per side for the quick comparison
+_PLANAR_GREY = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the picture of a video held."""
+
+    codec: str
+    width: int
+    height: int
+    fps: float
+    duration: float
+    frames: int
+    marks: tuple[Mark, ...]
+    cuts: tuple[float, ...]
+    colours: tuple[ColourSpan, ...]
+
+
+@dataclass(slots=True)
+class MarkLog:
+    """Collects which codes are shown when; feed it readings in order of time."""
+
+    _open: dict[str, float] = field(default_factory=dict)
+    _done: list[Mark] = field(default_factory=list)
+
+    def read(self, codes: tuple[str, ...], time: float) -> None:
+        """Note that exactly `codes` are shown from `time` on."""
+        for gone in [code for code in self._open if code not in codes]:
+            self._done.append(Mark(code=gone, start=self._open.pop(gone), end=time))
+        for code in codes:
+            self._open.setdefault(code, time)
+
+    def close(self, time: float) -> tuple[Mark, ...]:
+        """End all marks at `time` and return them in order; short unreadable gaps are healed."""
+        self.read((), time)
+        healed: list[Mark] = []
+        for mark in sorted(self._done, key=lambda one: one.start):
+            last = healed[-1] if healed else None
+            if last and last.code == mark.code and mark.start - last.end <= _MERGE_GAP:
+                healed[-1] = Mark(code=mark.code, start=last.start, end=mark.end)
+            else:
+                healed.append(mark)
+        return tuple(healed)
+
+
+def watch(container: InputContainer) -> Seen:
+    """Decode the picture of an opened video from its first to its last frame.
+
+    Raises:
+        UnreadableMediaError: There is no picture, or none of it can be decoded.
+    """
+    if not container.streams.video:
+        raise UnreadableMediaError("no video stream")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    viewer = _Viewer(shift=origin(container), period=1 / float(stream.average_rate or _USUAL_FPS))
+    try:
+        for frame in container.decode(stream):
+            viewer.look(frame)
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        if not viewer.times:
+            raise UnreadableMediaError(str(error)) from error
+    if not viewer.times:
+        raise UnreadableMediaError("no frame could be decoded")
+    return viewer.report(stream)
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """The state between two frames."""
+
+    shift: float
+    period: float
+    times: list[float] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    marks: MarkLog = field(default_factory=MarkLog)
+    cuts: list[float] = field(default_factory=list)
+    colours: list[ColourSpan] = field(default_factory=list)
+    _grid: NDArray[np.uint8] | None = None
+    _thumb: NDArray[np.uint8] | None = None
+    _last_look: float = -1.0
+    _had_code: bool = False
+    _fruitless: int = 0
+
+    def look(self, frame: av.VideoFrame) -> None:
+        time = (frame.time if frame.pts is not None else len(self.times) * self.period) - self.shift
+        self.times.append(time)
+        self.size = (frame.width, frame.height)
+        grey = _grey(frame)
+        grid = grey[:: max(1, grey.shape[0] // _COARSE), :: max(1, grey.shape[1] // _COARSE)]
+        same_grid = self._grid is not None and self._grid.shape == grid.shape
+        moved = difference(grid, self._grid) if same_grid and self._grid is not None else 255.0
+        due = time - self._last_look >= _LOOK_EVERY
+        # Ordinary footage moves in every frame and holds no code: there four looks a second are enough.
+        if due or (moved > _CHANGED and (self._fruitless < 8 or moved > _CUT / 2)):  # noqa: PLR2004
+            self._read(grey, frame, time)
+            self._grid = grid.copy()
+
+    def _read(self, grey: NDArray[np.uint8], frame: av.VideoFrame, time: float) -> None:
+        codes = read_codes(grey)
+        self.marks.read(codes, time)
+        self._fruitless = 0 if codes else self._fruitless + 1
+        # A code that just vanished may only be blurred: look again at the very next frame.
+        self._last_look = time - _LOOK_EVERY if self._had_code and not codes else time
+        self._had_code = bool(codes)
+        thumb = (
+            frame.reformat(width=_THUMB[0], height=_THUMB[1], format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+        )
+        if self._thumb is not None and difference(thumb, self._thumb) > _CUT:
+            self.cuts.append(time)
+        self._thumb = thumb
+        name = colour_name(thumb)
+        if not self.colours or self.colours[-1].name != name:
+            self.colours.append(ColourSpan(name=name, start=time))
+
+    def report(self, stream: VideoStream) -> Seen:
+        times = sorted(self.times)
+        span = times[-1] - times[0]
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        fps = (len(times) - 1) / span if span > 0 else (rate or 1.0)
+        if rate and abs(rate - fps) / rate < 0.02:  # noqa: PLR2004 - the same rate, told exactly
+            fps = rate
+        end = times[-1] + 1 / fps
+        return Seen(
+            codec=stream.codec_context.name,
+            width=self.size[0],
+            height=self.size[1],
+            fps=round(fps, 3),
+            duration=round(end - min(0.0, times[0]), 4),
+            frames=len(times),
+            marks=self.marks.close(end),
+            cuts=tuple(self.cuts),
+            colours=tuple(self.colours),
+        )
+
+
+def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the brightness of a frame, without a copy where its format already keeps it apart."""
+    if frame.format.name not in _PLANAR_GREY:
+        frame = frame.reformat(format="gray")
+    plane = frame.planes[0]
+    pixels: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return pixels[: frame.height, : frame.width]

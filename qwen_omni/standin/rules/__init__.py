@@ -1,0 +1,1 @@
+"""What the service accepts, as documented: limits, shapes, messages, tokens and refusals."""

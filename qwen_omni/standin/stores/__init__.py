@@ -1,0 +1,1 @@
+"""The stand-in's stores: an OSS bucket, the temporary store, and the media fetched from links."""

@@ -1,0 +1,236 @@
+"""The stand-in's stores behind one door: which requests are theirs, faults on demand, a log, a clock that can be set.
+
+`oss` and `temporary` do the work. Everything is on loopback and in a folder that goes away with the stand-in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
+from qwen_omni.standin.server.spool import Spool
+from qwen_omni.standin.stores import temporary
+from qwen_omni.standin.stores.objects import Objects, Stored
+from qwen_omni.standin.stores.oss import StoreCall, StoreReply, operation_of, refuse, respond_oss
+from qwen_omni.standin.stores.signing import OssKey, OssRefusal, Signed, check_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POLICY_PATH = "/api/v1/uploads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedStoreCall:
+    """One request to a store as it arrived and how it ended; `status` 0 means that the connection was cut."""
+
+    operation: str
+    bucket: str
+    key: str
+    size_bytes: int
+    status: int
+    code: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class StoreFault:
+    """Something that goes wrong at a store.
+
+    `cut_after` bytes of the body the connection ends; `unanswered`: all is done, and the connection ends instead of
+    the answer.
+    """
+
+    operation: str | None
+    status: int = 503
+    code: str = "ServiceUnavailable"
+    message: str = "Please reduce your request rate."
+    cut_after: int | None = None
+    unanswered: bool = False
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAsked:
+    """The head of a request; header names are lower case. `path` and `query` are as they were sent."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    host: str
+
+
+class Stores:
+    """An OSS endpoint with private buckets, and the temporary store."""
+
+    def __init__(self, buckets: tuple[str, ...], oss_keys: Mapping[str, OssKey], region: str) -> None:
+        self.region = region
+        self.oss_keys = dict(oss_keys)
+        self.calls: list[LoggedStoreCall] = []
+        self.clock_offset = 0.0
+        self.policy_seconds = 300.0
+        self.policy_limit_mb = 1024
+        self._buckets = {*buckets, temporary.BUCKET}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._objects: Objects | None = None
+        self._making = threading.Lock()
+        self._faults: list[StoreFault] = []
+        self._lock = threading.Lock()
+
+    @property
+    def objects(self) -> Objects:
+        """What the stores hold; their folder is made when something is first looked for or stored."""
+        with self._making:
+            if self._objects is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="standin-", ignore_cleanup_errors=True)
+                self._objects = Objects(Path(self._folder.name))
+            return self._objects
+
+    def now(self) -> float:
+        """Return the stores' time, in seconds since 1970."""
+        return time.time() + self.clock_offset
+
+    def fail(self, operation: str | None = None, **fault: object) -> None:
+        """Let requests go wrong; the fields are those of `StoreFault`."""
+        with self._lock:
+            self._faults.append(StoreFault(operation=operation, **fault))  # type: ignore[arg-type]
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path belongs to a store."""
+        return path == POLICY_PATH or unquote(path).strip("/").partition("/")[0] in self._buckets
+
+    def operation(self, asked: StoreAsked) -> str:
+        """Name what a request wants."""
+        if asked.path == POLICY_PATH:
+            return "get_policy"
+        bucket, key = _split(asked.path)
+        if bucket == temporary.BUCKET:
+            return "post_form" if asked.method == "POST" and not key else "unknown"
+        return operation_of(asked.method, key, _fields(asked.query))
+
+    def next_fault(self, operation: str) -> StoreFault | None:
+        """Take the fault that this request shall meet."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.times > 0 and fault.operation in (None, operation):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def spool(self) -> Spool:
+        """Return a file for a body."""
+        return Spool(self.objects.folder)
+
+    def cut(self, asked: StoreAsked, operation: str, body: Spool) -> None:
+        """Log a request whose connection was cut."""
+        body.drop()
+        self._log(asked, operation, body.size_bytes, StoreReply(status=0), "")
+
+    def respond(
+        self, asked: StoreAsked, operation: str, body: Spool, fault: StoreFault | None, chat_keys: tuple[str, ...]
+    ) -> StoreReply:
+        """Answer one request, whose body has come whole."""
+        request_id, code = uuid.uuid4().hex.upper(), ""
+        try:
+            if fault is not None:
+                reply = _faulty(fault, operation, request_id)
+            elif operation == "get_policy":
+                reply = self._policy(asked, chat_keys)
+            else:
+                reply = self._carry_out(asked, operation, body)
+        except OssRefusal as error:
+            reply, code = refuse(error, request_id), error.code
+        self._log(asked, operation, body.size_bytes, reply, code or (fault.code if fault else ""))
+        date = formatdate(self.now(), usegmt=True)
+        return StoreReply(
+            status=reply.status,
+            headers={"x-oss-request-id": request_id, "date": date, **reply.headers},
+            body=b"" if asked.method == "HEAD" else reply.body,
+            files=() if asked.method == "HEAD" else reply.files,
+            span=reply.span,
+        )
+
+    def find(self, url: str, model: str, account: str) -> Stored | None:
+        """Return what an `oss://` address of the temporary store stands for; `account` is the chat key."""
+        return temporary.find(self.objects, url, model, _hidden(account), self.now())
+
+    def close(self) -> None:
+        """Delete everything."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _carry_out(self, asked: StoreAsked, operation: str, body: Spool) -> StoreReply:
+        bucket, key = _split(asked.path)
+        query = _fields(asked.query)
+        call = StoreCall(
+            operation=operation, method=asked.method, bucket=bucket, key=key, query=query, headers=asked.headers,
+            body=body,
+        )  # fmt: skip
+        if operation == "post_form":
+            return temporary.take_form(call, self.objects, self.now())
+        signed = Signed(
+            method=asked.method, resource=f"/{bucket}/{key}", query=query, headers=asked.headers,
+        )  # fmt: skip
+        check_signature(signed, self.oss_keys, self.region, self.now())
+        return respond_oss(call, self.objects, self.now())
+
+    def _policy(self, asked: StoreAsked, chat_keys: tuple[str, ...]) -> StoreReply:
+        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
+        query = _fields(asked.query)
+        if scheme.lower() != "bearer" or key not in chat_keys:
+            return _json(401, {"code": "InvalidApiKey", "message": "Invalid API-key provided."})
+        model = query.get("model", "")
+        if query.get("action") != "getPolicy" or (find_model(model) is None and model not in TASK_MODELS):
+            return _json(400, {"code": "InvalidParameter", "message": f"Model not exist: {query.get('model')}."})
+        data = temporary.make_policy(
+            query["model"], _hidden(key), asked.host, now=self.now(), lifetime=self.policy_seconds,
+            limit_mb=self.policy_limit_mb,
+        )  # fmt: skip
+        return _json(200, {"data": data})
+
+    def _log(self, asked: StoreAsked, operation: str, size: int, reply: StoreReply, code: str) -> None:
+        bucket, key = _split(asked.path)
+        kept = {name: value for name, value in asked.headers.items() if name.startswith(("content-", "x-oss-object"))}
+        call = LoggedStoreCall(
+            operation=operation, bucket=bucket, key=key, size_bytes=size, status=reply.status, code=code, headers=kept
+        )
+        with self._lock:
+            self.calls.append(call)
+
+
+def _faulty(fault: StoreFault, operation: str, request_id: str) -> StoreReply:
+    if operation == "get_policy":
+        return _json(fault.status, {"code": fault.code, "message": fault.message})
+    return refuse(OssRefusal(fault.status, fault.code, fault.message), request_id)
+
+
+def _json(status: int, value: dict[str, object]) -> StoreReply:
+    told = {"request_id": str(uuid.uuid4()), **value}
+    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(told).encode())
+
+
+def _hidden(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _split(path: str) -> tuple[str, str]:
+    bucket, _, key = unquote(path).lstrip("/").partition("/")
+    return bucket, key
+
+
+def _fields(query: str) -> dict[str, str]:
+    return dict(parse_qsl(query, keep_blank_values=True))
+
+
+__all__ = ["POLICY_PATH", "LoggedStoreCall", "StoreAsked", "StoreFault", "Stores"]

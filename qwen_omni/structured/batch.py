@@ -1,0 +1,484 @@
+"""Captions of many files, a few at a time: a caption or an error for each, and none paid for twice.
+
+One file that fails does not end the others. Finished captions are kept in a work store, shared by any number of
+batches. The key is a digest of the media's content and of the whole request, so a renamed file is recognised and a
+changed prompt is not. Older versions kept JSON lines; such a file is read and left as it is.
+"""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import (
+    RESOURCES,
+    CaptionSyntaxError,
+    ConfigurationError,
+    LocalResourceError,
+    QwenOmniError,
+    UnreadableMediaError,
+)
+from qwen_omni.media.files.safe_open import open_local
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.media.source import MediaSource, as_source
+from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.responses import Usage
+from qwen_omni.structured.ask import carry_out
+from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption
+from qwen_omni.structured.parse import parse_caption
+from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
+from qwen_omni.work_store.migrations import read_lines
+from qwen_omni.work_store.sqlite import SqliteStore, is_open
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken
+
+_AT_ONCE = 1 << 20
+_RUN = "captions"
+_SUFFIX = ".sqlite3"
+_OLD_SUFFIXES = (".jsonl", ".ndjson", ".json", ".txt")
+_HEADER = b"SQLite format 3\x00"
+_WAY_OUT = "Name another file with --results, remove that file, or use --fresh."
+
+
+class Results:
+    """The finished captions. Safe to share between threads; several processes may use one file at once.
+
+    Attributes:
+        path: where they are: the file that was named, or NAME.sqlite3 beside it where the name is that of a file of
+            JSON lines, as older versions wrote them. Such a file is read, and left as it is.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Results(Path(folder) / "done.sqlite3").add("key", {"answer": "{}"})
+        ...     Results(Path(folder) / "done.sqlite3").find("key")
+        {'answer': '{}'}
+    """
+
+    def __init__(self, path: Path, *, reuse_unverified: bool = False, lease_seconds: float | None = None) -> None:
+        """Open or make the file.
+
+        Args:
+            path: the file.
+            reuse_unverified: whether captions count that an older version stored without recording who gave them.
+            lease_seconds: how long this process may stand still before others take over what it claimed.
+
+        Raises:
+            ConfigurationError: the file is damaged, of a newer version, or holds something else; raised before
+                anything is paid for.
+            LocalResourceError: it cannot be made, read or written.
+        """
+        self.path, old = _places(path)
+        self._reuse = reuse_unverified
+        self._unreadable = ""
+        self._origins: set[str] = set()
+        lines = None if old is None else _read_old(old)
+        use = StoreUse(name="results file", way_out=_WAY_OUT)
+        self._store = SqliteStore(self.path, use, lease_seconds=lease_seconds)
+        if old is not None and lines is not None:
+            self._take_over(old, *lines)
+
+    def _take_over(self, old: Path, entries: Mapping[str, Any], unreadable: int) -> None:
+        found = old.stat()
+        self._store.take_over(_RUN, entries, mark=f"lines {old.name} {found.st_size} {found.st_mtime_ns}")
+        if unreadable:
+            self._unreadable = f"Lines of {old} that could not be read: {unreadable}. Their captions are asked again."
+
+    def find(self, key: str, origin: str = LOCAL) -> dict[str, Any] | None:
+        """Return what was stored under a key, as answered by `origin`."""
+        found = self._store.find(StepKey(_RUN, key, origin), unverified=self._reuse)
+        return None if found is None else self._entry(key, found)
+
+    def claim(self, key: str, origin: str = LOCAL) -> dict[str, Any] | Taken | None:
+        """Claim a caption unless it is finished or somebody else asks for it; `None` if it is to be asked for now."""
+        while True:
+            stands = self._store.claim(StepKey(_RUN, key, origin), unverified=self._reuse)
+            if isinstance(stands, Claim):
+                return None
+            if isinstance(stands, Taken):
+                return stands
+            entry = self._entry(key, stands)
+            if entry is not None:
+                return entry
+
+    def release(self, key: str, origin: str = LOCAL) -> None:
+        """End a claim: the caption failed."""
+        self._store.release(StepKey(_RUN, key, origin))
+
+    def add(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
+        """Store a caption and end its claim; when this returns it is on the disk, or in memory with a `trouble`."""
+        self._origins.add(origin)
+        self._store.finish(StepKey(_RUN, key, origin), dict(entry))
+
+    def discard(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
+        """Remove a caption that cannot be used, so that it is asked for again."""
+        for one in (origin, UNVERIFIED):
+            self._store.discard(StepKey(_RUN, key, one), dict(entry))
+
+    def _entry(self, key: str, found: Found) -> dict[str, Any] | None:
+        if isinstance(found.value, dict):
+            return found.value
+        self._store.discard(StepKey(_RUN, key, found.origin), found.value, damaged=True)
+        return None
+
+    @property
+    def trouble(self) -> str:
+        """Why the last caption could not be written; empty if it was."""
+        return self._store.trouble
+
+    @property
+    def unkept(self) -> str:
+        """How many captions could not be written, and where; empty if all are on the disk."""
+        count = sum(self._store.unkept(origin) for origin in self._origins)
+        if not count:
+            return ""
+        return (
+            f"Captions that could not be written to the results file {self.path}: {count} ({self.trouble}). They are "
+            "part of this result; a later run would ask for them, and pay for them, again."
+        )
+
+    def notices(self) -> list[str]:
+        """Return what a person should know about the file, each once."""
+        found = self._store.notices()
+        if self._unreadable:
+            found.append(self._unreadable)
+            self._unreadable = ""
+        return found
+
+    def unverified(self) -> str:
+        """How many captions are of an older version that did not record who gave them; empty if none is left out."""
+        count = 0 if self._reuse else self._store.unverified(_RUN)
+        if not count:
+            return ""
+        return (
+            f"Captions in {self.path} that an older version stored without recording who gave them: {count}. They are "
+            "kept and not used; reuse_unverified=True (--reuse-unverified) uses them."
+        )
+
+    def write_rest(self) -> None:
+        """Try again to write what could not be written."""
+        self._store.write_rest()
+
+    def close(self) -> None:
+        """Write what is left and close the file; it is opened again when it is used again."""
+        self._store.close()
+
+
+def _places(path: Path) -> tuple[Path, Path | None]:
+    """Choose the file of the store, and find the one of an older version beside it.
+
+    Raises:
+        LocalResourceError: the named file cannot be read.
+    """
+    if path.suffix in _OLD_SUFFIXES or _is_text(path):
+        return path.with_suffix(_SUFFIX), path if path.is_file() else None
+    old = path.with_suffix(_OLD_SUFFIXES[0])
+    return path, old if old.is_file() else None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is there that is no database; one that is damaged as a database is."""
+    if path.suffix == _SUFFIX or is_open(path) or not path.is_file():
+        return False
+    data = _read_bytes(path, most=1 << 16)
+    return bool(data) and not data.startswith(_HEADER[:8]) and b"\x00" not in data
+
+
+def _read_bytes(path: Path, *, most: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise LocalResourceError(
+            f"The results file {path} cannot be read: {error.strerror}. {_WAY_OUT}",
+            resource=RESOURCES.get(error.errno or 0, "disk"),
+            path=str(path),
+        ) from error
+
+
+def _read_old(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    data = _read_bytes(path)
+    entries, unreadable = read_lines(data)
+    if not entries and unreadable > 1:
+        raise ConfigurationError(
+            f"{path} holds no results of this package in its {len(data.splitlines())} lines. {_WAY_OUT}"
+        )
+    return entries, unreadable
+
+
+def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) -> str:
+    """Make the key of a result from what was described and what was asked."""
+    told = json.dumps([content, schema.json_schema, dict(asked)], sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def content_digest(file: IO[bytes]) -> str:
+    """Digest the content of an open file, a piece at a time.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    while piece := file.read(_AT_ONCE):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+_AGAIN_SECONDS = 0.2  # before looking again at a caption that somebody else asks for
+_TOLD_SECONDS = 1.0  # how long it is waited for without a word
+_NOT_ASKED = ("repair", "allow_truncated")  # options that say what becomes of an answer
+
+OnNotice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCaption:
+    """What became of one file.
+
+    Attributes:
+        media: the path or URL, as it was given.
+        value: the caption as the schema has it; `None` if it failed.
+        error: why it failed.
+        reused: it was finished before, and nothing was asked.
+        truncated: the answer was cut short.
+        seconds: how long it took.
+        usages: what the answers used.
+    """
+
+    media: str
+    value: Any = None
+    error: QwenOmniError | None = None
+    reused: bool = False
+    truncated: bool = False
+    seconds: float = 0.0
+    usages: tuple[Usage, ...] = ()
+
+
+def caption_many(  # noqa: PLR0913 - each keyword is a choice of its own
+    media: Sequence[str],
+    schema: SchemaLike,
+    *,
+    client: OmniClient,
+    options: CaptionOptions = DEFAULT_OPTIONS,
+    concurrency: int = 4,
+    results: Results | None = None,
+    on_notice: OnNotice | None = None,
+) -> Iterator[FileCaption]:
+    """Describe many files, `concurrency` at a time; gives each as it is finished.
+
+    Closing the iterator lets what is in flight end, and starts nothing more. Where `results` cannot be written,
+    captions come all the same, and a notice says so, and at the end how many were not kept. A caption that another
+    batch is asking for is waited for, and not asked twice.
+
+    Args:
+        media: paths or URLs.
+        schema: what each answer is to be.
+        client: who asks.
+        options: the model, the prompt, the language, …
+        concurrency: how many at a time.
+        results: where finished captions are kept.
+        on_notice: told what a person should know; a warning if not given.
+
+    Raises:
+        ConfigurationError: the schema is none, or an impossible concurrency.
+    """
+    concurrency = checked("concurrency", concurrency, PARALLEL)
+    wanted = read_schema(schema)
+    job = _Job(schema=schema, read=wanted, client=client, options=options, results=results)
+    notices = _Notices(results, on_notice or _warn)
+    notices.at_first()
+    pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
+    try:
+        yield from _finished(pool, job, media, notices)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        notices.at_last()
+
+
+def _finished(
+    pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str], notices: "_Notices"
+) -> Iterator[FileCaption]:
+    """Give each caption as it is finished; what somebody else asks for goes to the end of the queue."""
+    running: set[Future[FileCaption | _Busy]] = {pool.submit(job.one, item) for item in media}
+    later: list[_Busy] = []
+    while running or later:
+        if running:
+            done, running = wait(running, timeout=_AGAIN_SECONDS if later else None, return_when=FIRST_COMPLETED)
+        else:
+            done = set()
+            time.sleep(_AGAIN_SECONDS)
+        running |= {pool.submit(job.one, busy.media, busy.since) for busy in later}
+        later = []
+        for future in done:
+            one = future.result()
+            if isinstance(one, _Busy):
+                later.append(one)
+                notices.waiting(one)
+                continue
+            notices.between()
+            yield one
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    """A file whose caption somebody else asks for."""
+
+    media: str
+    holder: str
+    since: float
+    ours: bool
+
+
+@dataclass(slots=True)
+class _Notices:
+    """Tells what a person should know about the results file, each thing once."""
+
+    results: Results | None
+    tell: OnNotice
+    _told: set[str] = field(default_factory=set)
+
+    def _once(self, name: str, text: str) -> None:
+        if text and name not in self._told:
+            self._told.add(name)
+            self.tell(text)
+
+    def at_first(self) -> None:
+        if self.results is not None:
+            self.results.write_rest()
+            self._once("unverified", self.results.unverified())
+            self.between()
+
+    def waiting(self, busy: _Busy) -> None:
+        if not busy.ours and time.monotonic() - busy.since >= _TOLD_SECONDS:
+            text = (
+                f"Waiting for {busy.holder}, which asks for the caption of {busy.media}; its answer is used here too."
+            )
+            self._once(f"waiting {busy.holder}", text)
+
+    def between(self) -> None:
+        if self.results is None:
+            return
+        for text in self.results.notices():
+            self.tell(text)
+        if self.results.trouble:
+            self._once("trouble", _unwritten_text(self.results))
+
+    def at_last(self) -> None:
+        if self.results is not None:
+            self.results.write_rest()
+            self.between()
+            self._once("unkept", self.results.unkept)
+
+
+def _unwritten_text(results: Results) -> str:
+    return (
+        f"The results file {results.path} cannot be written ({results.trouble}); captions are kept in memory and "
+        "written as soon as that is possible. Make room before this run ends."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What every file is asked."""
+
+    schema: SchemaLike
+    read: CaptionSchema
+    client: OmniClient
+    options: CaptionOptions
+    results: Results | None
+    keys: dict[str, str] = field(default_factory=dict)
+    asking: set[str] = field(default_factory=set)
+
+    def one(self, media: str, since: float | None = None) -> FileCaption | _Busy:
+        """Describe one file; errors of ours become part of what is given."""
+        began = time.monotonic()
+        try:
+            source = as_source(media)
+            if self.results is None:
+                return self._asked(media, source, began)
+            if media not in self.keys:
+                self.keys[media] = self._key(source)
+            return self._once(media, source, self.results, (began, began if since is None else since))
+        except QwenOmniError as error:
+            usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer was billed all the same
+            return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
+
+    def _once(
+        self, media: str, source: MediaSource, results: Results, times: tuple[float, float]
+    ) -> FileCaption | _Busy:
+        """Give what is stored; else ask, unless somebody else does. `times`: when this began, and when waiting did."""
+        key, origin = self.keys[media], self.client.settings.origin
+        while (stands := results.claim(key, origin)) is not None:
+            if isinstance(stands, Taken):
+                return _Busy(media, stands.holder, since=times[1], ours=key in self.asking)
+            known = self._known(media, stands)
+            if known is not None:
+                return known
+            results.discard(key, stands, origin)
+        self.asking.add(key)
+        try:
+            return self._asked(media, source, times[0], key)
+        except BaseException:
+            results.release(key, origin)
+            raise
+        finally:
+            self.asking.discard(key)
+
+    def _key(self, source: MediaSource) -> str:
+        asked = asdict(self.options)
+        for name, usual in (("audio_track", "auto"), ("tile", True), ("frame", None)):
+            if asked[name] == usual:
+                del asked[name]  # captions that were kept before there was a choice are still theirs
+        try:
+            content = source.url or self._digest(source)
+        except OSError as error:
+            fault = machine_fault(error, f"read {source.label}")
+            raise fault or UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
+        return result_key(content, self.read, {name: asked[name] for name in asked if name not in _NOT_ASKED})
+
+    @property
+    def _root(self) -> Path:
+        return self.client.settings.media_root
+
+    def _digest(self, source: MediaSource) -> str:
+        with open_local(source, self._root) as file:
+            return content_digest(file)
+
+    def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
+        """Read the answer that was kept, as it was read then; `None` if it cannot be used."""
+        if entry.get("truncated") and not self.options.allow_truncated:
+            return None
+        try:
+            parsed = parse_caption(entry["answer"], self.read, facts=entry["facts"])
+        except (CaptionSyntaxError, KeyError, TypeError, ValueError, AttributeError):
+            return None  # the class behind the schema has changed, or somebody edited the file
+        return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
+
+    def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
+        plan = plan_caption(source, self.schema, self.options, media_root=self._root)
+        made = carry_out(plan, self.client)
+        if self.results is not None and key is not None:
+            answer, facts = made.responses[-1].text, dict(plan.facts)
+            told = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
+            self.results.add(key, {**told, "facts": facts, "answer": answer}, self.client.settings.origin)
+        return FileCaption(
+            media=media,
+            value=made.value,
+            truncated=made.truncated,
+            seconds=time.monotonic() - began,
+            usages=made.usages,
+        )
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  (any caption)
+    """Give a caption as plain JSON types."""
+    return value.model_dump(mode="json", by_alias=False) if hasattr(value, "model_dump") else value

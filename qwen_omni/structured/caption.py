@@ -1,0 +1,178 @@
+"""A validated caption of one file. `plan_caption` decides what is asked; `caption` and `acaption` ask.
+
+How an object is requested, when it is requested again, and when it is an error is decided in `ask`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
+from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
+from qwen_omni.media.source import MediaSource, as_source
+from qwen_omni.messages import FRAME_RANGES, user
+from qwen_omni.options import Effort
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.ranges import check_numbers
+from qwen_omni.request.question import as_part, kind_of, look
+from qwen_omni.structured.ask import Captioned, CaptionPlan, acarry_out, carry_out, object_request
+from qwen_omni.structured.models import VideoCaption
+from qwen_omni.structured.prompt import TASK, TIMED_TASK
+from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
+from qwen_omni.structured.timed import TimedCaptions
+
+T = TypeVar("T")
+Media = str | Path | MediaSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionOptions:
+    """What may be chosen about a caption.
+
+    Attributes:
+        model: which model is asked.
+        prompt: what to describe, in words; the schema and the form of the answer are added to it.
+        language: of the texts in the answer; `None` leaves it to the model.
+        thinking: whether the model thinks first. Off, because it is billed as output and may spoil JSON.
+        sampling: how the service looks at the video.
+        repair: ask once more if the answer breaks the schema. The media is sent and billed again.
+        allow_truncated: accept an object that was cut by the token limit or by content inspection, if it satisfies the
+            schema, with `truncated` set; otherwise that is `TruncatedAnswerError`.
+        kind: what the media is, for links that do not tell.
+        audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
+        tile: a tall or wide picture may be sent as several images.
+        frame: which frame of an animation, or page of a file, to describe as a picture, from 0.
+    """
+
+    model: str = DEFAULT_MODEL
+    prompt: str | None = None
+    language: str | None = None
+    thinking: bool | Effort = False
+    sampling: Sampling = DEFAULT_SAMPLING
+    repair: bool = True
+    allow_truncated: bool = False
+    kind: MediaKind | None = None
+    audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    frame: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, FRAME_RANGES)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+
+
+DEFAULT_OPTIONS = CaptionOptions()
+
+
+def plan_caption(
+    media: Media, schema: SchemaLike | CaptionSchema, options: CaptionOptions, *, media_root: Path = Path()
+) -> CaptionPlan:
+    """Look at the media and decide what to ask. Sends nothing.
+
+    Args:
+        media: a path or URL of the program's own choosing, or a `MediaSource`.
+        schema: what the answer is to be.
+        options: the model, the prompt, the language, …
+        media_root: the folder that sources out of messages must lie in: that of the client that will be asked.
+
+    Raises:
+        MediaError: the media is missing, damaged, or does not tell what it is.
+        ConfigurationError: the schema is none.
+    """
+    wanted = read_schema(schema)
+    source = media if isinstance(media, MediaSource) else as_source(str(media))
+    info = look(source, media_root)
+    kind = (
+        "image"
+        if options.frame is not None
+        else options.kind or (info.kind if info is not None else kind_of(source, media_root))
+    )
+    task = options.prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
+    part = as_part(source, kind, options.sampling, options.audio_track, tile=options.tile, frame=options.frame)
+    question = user(part, task)
+    lasts = None if info is None or kind == "image" else info.duration
+    duration = None if lasts is None else float(lasts)
+    return CaptionPlan(
+        request=object_request(
+            wanted, question, model=options.model, language=options.language, thinking=options.thinking
+        ),
+        schema=wanted,
+        repair=options.repair,
+        allow_truncated=options.allow_truncated,
+        facts={} if duration is None else {"duration": duration},
+    )
+
+
+@overload
+def caption(
+    media: Media, schema: type[T], *, client: OmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[T]: ...
+@overload
+def caption(
+    media: Media, schema: Mapping[str, Any], *, client: OmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[dict[str, Any]]: ...
+@overload
+def caption(
+    media: Media, *, client: OmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[VideoCaption]: ...
+def caption(
+    media: Media,
+    schema: SchemaLike = VideoCaption,
+    *,
+    client: OmniClient | None = None,
+    options: CaptionOptions = DEFAULT_OPTIONS,
+) -> Captioned[Any]:
+    """Describe an image, a recording or a video in one request, as a value of your schema.
+
+    Args:
+        media: a path or URL of the program's own choosing, or a `MediaSource`.
+        schema: a pydantic model, a `TypedDict` or a JSON schema; `TimedCaptions` for subtitles.
+        client: who asks; one is made from the environment for this call if there is none.
+        options: the model, the prompt, the language, …
+
+    Raises:
+        CaptionSyntaxError: two answers broke the schema; `kept` holds what could be read of the last.
+        TruncatedAnswerError: the answer was cut; `partial` holds what arrived.
+        QwenOmniError: see `qwen_omni.errors`.
+
+    Example:
+        from qwen_omni import VideoCaption, caption
+
+        found = caption("promo.mp4")
+        print(found.value.key_product_features)
+    """
+    with contextlib.ExitStack() as closing:
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        plan = plan_caption(media, schema, options, media_root=asker.settings.media_root)
+        return carry_out(plan, asker)
+
+
+@overload
+async def acaption(
+    media: Media, schema: type[T], *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[T]: ...
+@overload
+async def acaption(
+    media: Media, schema: Mapping[str, Any], *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[dict[str, Any]]: ...
+@overload
+async def acaption(
+    media: Media, *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
+) -> Captioned[VideoCaption]: ...
+async def acaption(
+    media: Media,
+    schema: SchemaLike = VideoCaption,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: CaptionOptions = DEFAULT_OPTIONS,
+) -> Captioned[Any]:
+    """Do the same in `asyncio`; see `caption`."""
+    async with contextlib.AsyncExitStack() as closing:
+        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        root = asker.settings.media_root
+        plan = await asyncio.to_thread(plan_caption, media, schema, options, media_root=root)
+        return await acarry_out(plan, asker)

@@ -1,0 +1,371 @@
+"""The text of an answer → a validated caption, whole or while it comes. Pure.
+
+Nothing is invented: what the text does not hold is not in the caption, and a required field that is missing is
+an error. Models write examples and drafts before their answer, so the answer is, in this order: the whole text if
+that is JSON; what follows the last `</think>`; the last object in a code fence that satisfies the schema; the last
+object that does. A wrapper around it (`{"result": {…}}`) is taken off. A text that ends inside an object is truncated,
+whatever stands before it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jiter
+
+from qwen_omni.errors import CaptionSyntaxError
+from qwen_omni.structured.json_reader import Container, JsonReader, TooDeepError, has_commands
+from qwen_omni.structured.schema import CaptionSchema, MismatchError
+
+_COPY_PER_CHARACTER = 512
+_COPY_AT_FIRST = 65_536
+_HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")
+_FENCES = ("```json", "```JSON", "```")
+_FENCE = re.compile(r"```+|~~~+")
+_LEAD = re.compile(r"```+\w*|~~~+\w*|\ufeff")
+_THOUGHT = "</think>"
+_HALVES = re.compile("[\ud800-\udfff]")
+_DEEPEST_WRAPPER = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """A caption, and how it was read.
+
+    Attributes:
+        value: as the schema has it: an instance of a pydantic class, else a dictionary.
+        truncated: the text ended before the JSON did. What is there is there; the last text may be cut short.
+        mended: kinds of mistakes that were read over, sorted.
+        read: what the text holds, as plain values.
+    """
+
+    value: Any
+    read: Any = None
+    truncated: bool = False
+    mended: tuple[str, ...] = ()
+
+
+def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None) -> Parsed:
+    r"""Read a caption out of a model's answer.
+
+    Args:
+        text: the whole answer.
+        schema: what it must look like.
+        facts: what validators may want to know, e.g. `{"duration": 60.0}`.
+
+    Raises:
+        CaptionSyntaxError: there is no JSON in it, or it breaks the schema.
+
+    Example:
+        >>> from qwen_omni.structured.models import VideoCaption
+        >>> from qwen_omni.structured.schema import read_schema
+        >>> schema = read_schema({"type": "object", "properties": {"tent": {"type": "string"}}, "required": ["tent"]})
+        >>> parse_caption("Sure! ```json\n{'tent': 'green',}\n```", schema).value
+        {'tent': 'green'}
+    """
+    stream = CaptionStream(schema, facts=facts, shows=False)
+    stream.feed(text)
+    return stream.end()
+
+
+def _exact(text: str, schema: CaptionSchema) -> Container | None:
+    """Read correct JSON that is the whole answer, a fence around it aside; `None` if it is anything else."""
+    bare = _unfenced(text.strip().lstrip("\ufeff"))
+    for _ in range(2):
+        if _HUGE.search(bare) or has_commands(bare):
+            return None  # jiter would make infinity of the one and control characters of the other
+        try:
+            value = jiter.from_json(
+                bare.encode("utf-8", "surrogatepass"), allow_inf_nan=False, catch_duplicate_keys=True
+            )
+        except ValueError:
+            return None
+        if not isinstance(value, str):
+            break
+        bare = value  # JSON inside a JSON string
+    if not isinstance(value, dict | list):
+        return None
+    return accepted(value, schema)
+
+
+def _unfenced(text: str) -> str:
+    for fence in _FENCES:
+        if text.startswith(fence) and text.endswith("```"):
+            return text[len(fence) : -3]
+    return text
+
+
+def accepted(value: object, schema: CaptionSchema, *, ended: bool = True) -> Container | None:
+    """Give the value itself if it may be the answer, or what it is wrapped around; `None` if there is none.
+
+    A value that has not ended is only taken for itself: whether it is a wrapper shows at its end.
+    """
+    wraps: object = value
+    for _ in range(_DEEPEST_WRAPPER):
+        if _fits(wraps, schema):
+            return wraps if isinstance(wraps, dict | list) else None
+        if not ended:
+            return None
+        inner = list(wraps.values()) if isinstance(wraps, dict) else wraps
+        if not isinstance(inner, list) or len(inner) != 1:
+            return None
+        wraps = inner[0]
+    return None
+
+
+def _fits(value: object, schema: CaptionSchema) -> bool:
+    if isinstance(value, list):
+        return schema.arrays and bool(value) and isinstance(value[0], dict)
+    return isinstance(value, dict) and (not schema.fields or not schema.fields.isdisjoint(value))
+
+
+def whole_characters(text: str) -> str:
+    """Replace halves of characters, which no JSON and no file can hold."""
+    return _HALVES.sub("\ufffd", text)
+
+
+class CaptionStream:
+    """Fed the pieces of an answer, gives what is known of the caption so far, and at the end the caption.
+
+    Each partial is a dictionary that the next one continues: texts only grow, lists only get longer, numbers come
+    when they are complete. An object behind words may be an example or a draft, so partials come of an object that
+    begins the answer or a code fence; if the model writes another answer after it all the same, the caption at the end
+    is that one, as for the whole text.
+
+    Reading costs the length of the text, once. Giving out a partial means copying what is open, so partials of very
+    long texts come less often than pieces do (copying never exceeds a fixed number of bytes for each character), and
+    pieces between two partials are read at once.
+    """
+
+    def __init__(self, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None, shows: bool = True) -> None:
+        """Make one for one answer; without `shows` no partials are made, and later objects may still be the answer."""
+        self._schema = schema
+        self._facts = facts or {}
+        self._shows = shows
+        self._reader = JsonReader(arrays=schema.arrays)
+        self._pieces: list[str] = []
+        self._taken = 0  # how many of them the reader has read
+        self._seen = 0
+        self._budget = _COPY_AT_FIRST
+        self._cost = 0  # of the next partial, as far as is known
+        self._shown: int | None = None  # which of the reader's values the partials come from
+        self._rejected = 0  # how many of the reader's values are not the answer
+        self._complete = False  # all of the answer has been shown
+
+    @property
+    def text(self) -> str:
+        """Everything that was fed."""
+        return "".join(self._pieces)
+
+    def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
+        """Read on; return the new partial, or `None` if there is nothing new to show.
+
+        Raises:
+            CaptionSyntaxError: brackets lie too deep inside each other.
+        """
+        self._pieces.append(whole_characters(piece))
+        self._budget += _COPY_PER_CHARACTER * len(piece)
+        if not self._shows or self._budget < self._cost or self._complete:
+            return None  # nothing could be shown now, so this piece is read together with the next ones
+        self._read_on()
+        return self._partial()
+
+    def _read_on(self) -> None:
+        waiting = self._pieces[self._taken :]
+        self._taken = len(self._pieces)
+        try:
+            self._reader.feed(waiting[0] if len(waiting) == 1 else "".join(waiting))
+        except TooDeepError as error:
+            line = self._line(self._reader.position)
+            raise CaptionSyntaxError(f"{error} at line {line}.", line=line, text=self.text, kept=None) from error
+
+    def _partial(self) -> Container | None:
+        reader = self._reader
+        self._rejected = max(self._rejected, reader.first)
+        ended = self._shown is None and len(reader.values) > self._rejected  # a wrapper shows what it holds at its end
+        if reader.changes == self._seen and not ended:
+            return None
+        self._cost = reader.snapshot_cost
+        if self._budget < self._cost:
+            return None
+        self._seen = reader.changes
+        partial = self._ended_value() if len(reader.values) > self._rejected else None
+        return partial or self._open_value()
+
+    def _ended_value(self) -> Container | None:
+        """Return the first value that has ended and may be shown; the others are never looked at again."""
+        values = self._reader.values
+        while self._rejected < len(values):
+            found = accepted(values[self._rejected], self._schema)
+            if found is not None and self._begins_answer(self._rejected):
+                self._shown, self._complete = self._rejected, True
+                return found
+            self._rejected += 1
+        return None
+
+    def _open_value(self) -> Container | None:
+        self._budget -= self._cost
+        value = self._reader.snapshot()
+        if self._shown is not None:
+            return value  # it was the answer before it had come so far
+        found = None if value is None else accepted(value, self._schema, ended=False)
+        if found is None or not self._begins_answer(len(self._reader.values)):
+            return None
+        self._shown = len(self._reader.values)
+        return found
+
+    def _begins_answer(self, index: int) -> bool:
+        """Whether a value stands in a code fence, or at the beginning of the answer."""
+        text, spans = self.text, self._reader.spans
+        start = spans[index][0] if index < len(spans) else self._reader.start
+        return _in_fence(text, spans[:index], start) or not _LEAD.sub("", text[:start].rpartition(_THOUGHT)[2]).strip()
+
+    def end(self) -> Parsed:
+        """Take the answer as complete, and check it.
+
+        Raises:
+            CaptionSyntaxError: there is no JSON, or it breaks the schema.
+        """
+        exact = _exact(self.text, self._schema)
+        if exact is not None:
+            try:
+                return Parsed(value=self._schema.check(exact, self._facts), read=exact)
+            except MismatchError as error:
+                raise _wrong(error, self.text, exact, 1) from error
+        self._read_on()
+        self._reader.end()
+        text, reader, offset = self.text, self._reader, 0
+        if _THOUGHT in text:
+            # A draft in thoughts that was never closed would swallow the answer behind them.
+            tail = text.rpartition(_THOUGHT)[2]
+            behind = _read(tail, self._schema)
+            if behind is not None and any(accepted(value, self._schema) for value in behind.values):
+                text, reader, offset = tail, behind, text.count("\n", 0, len(text) - len(tail))
+        first: CaptionSyntaxError | None = None
+        for one in _candidates(text, reader, self._schema):
+            try:
+                checked = self._schema.check(one.value, self._facts)
+                _check_alone(one, reader, self._schema)
+            except MismatchError as error:
+                line = offset + text.count("\n", 0, one.start) + 1
+                first = first or _wrong(error, self.text, one.value, line, truncated=one.cut)
+                continue
+            return Parsed(value=checked, read=one.value, truncated=one.cut, mended=tuple(sorted(reader.mended)))
+        raise first or self._nothing()
+
+    def _line(self, position: int) -> int:
+        return self.text.count("\n", 0, position) + 1
+
+    def _nothing(self) -> CaptionSyntaxError:
+        text = self.text
+        told = " ".join(text.replace("\ufeff", "").split())[:80]
+        if not told:
+            return CaptionSyntaxError(
+                "The answer is empty. Ask again.", line=1, text=text, problems=("the answer: is empty",)
+            )
+        return CaptionSyntaxError(
+            f"The answer holds no JSON: it has {len(text):,} characters and begins {told!r}. "
+            "Ask again, with the schema in the prompt.",
+            line=self._line(self._reader.position),
+            text=text,
+            problems=("the answer: holds no JSON",),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A value that may be the answer: where it stands, and whether the text ended inside it."""
+
+    value: Container
+    start: int = 0
+    index: int | None = None
+    cut: bool = False
+
+
+def _read(text: str, schema: CaptionSchema) -> JsonReader | None:
+    reader = JsonReader(arrays=schema.arrays)
+    try:
+        reader.feed(text)
+        reader.end()
+    except TooDeepError:
+        return None
+    return reader
+
+
+def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterator[_Candidate]:
+    """List what may be the answer, the most likely first."""
+    values = reader.values
+    if reader.truncated:
+        last = len(values) - 1
+        found = accepted(values[last], schema)
+        yield _Candidate(values[last] if found is None else found, reader.spans[last][0], last, cut=True)
+        return
+    known = range(reader.first, len(values))
+    fitting = [
+        _Candidate(found, reader.spans[index][0], index)
+        for index in known
+        if (found := accepted(values[index], schema)) is not None
+    ]
+    if fitting:
+        fences = {one.index: _in_fence(text, reader.spans[: one.index], one.start) for one in fitting}
+        yield from sorted(fitting, key=lambda one: (not fences[one.index], -(one.index or 0)))
+    elif known:
+        yield from (_Candidate(values[index], reader.spans[index][0]) for index in reversed(known))
+    else:
+        # JSON inside a JSON string, which only the whole text can show.
+        exact = _exact(text, schema) if text.lstrip()[:1] == '"' else None
+        yield from () if exact is None else (_Candidate(exact),)
+
+
+def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> None:
+    """Refuse a value that is not the whole answer, or says two things at once.
+
+    Raises:
+        MismatchError: another object holds other fields, or a key of this one came twice with different values.
+    """
+    if one.index is None:
+        return
+    if reader.twice[one.index]:
+        key = reader.twice[one.index][0]
+        raise MismatchError([f"{key}: stands there twice, with different values"], key)
+    if one.cut or not isinstance(one.value, dict):
+        return
+    mine = schema.fields & one.value.keys()
+    for index, value in enumerate(reader.values):
+        other = accepted(value, schema) if index >= reader.first and index != one.index else None
+        theirs = schema.fields & other.keys() if isinstance(other, dict) else set()
+        if theirs and not theirs & mine:
+            names = ", ".join(sorted(theirs))
+            raise MismatchError([f"the answer: is divided; {names} stands in an object of its own"], min(theirs))
+
+
+def _in_fence(text: str, before: Sequence[tuple[int, int]], start: int) -> bool:
+    """Whether a code fence is open at `start`; fences inside the values before it are no fences."""
+    fences, at = 0, 0
+    for first, last in (*before, (start, start)):
+        fences += sum(1 for _ in _FENCE.finditer(text, at, first))
+        at = last
+    return fences % 2 == 1
+
+
+def _wrong(
+    error: MismatchError, text: str, kept: Container, start: int, *, truncated: bool = False
+) -> CaptionSyntaxError:
+    line = _line_of(error.key, text, start)
+    cut = " The text ends in the middle of the JSON; a larger max_tokens may help." if truncated else ""
+    more = len(error.problems) - 1
+    told = error.problems[0].removesuffix(".") + (f" (and {more} more)" if more else "")
+    return CaptionSyntaxError(
+        f"The answer does not follow its schema, near line {line}: {told}.{cut}",
+        line=line,
+        text=text,
+        kept=kept,
+        problems=tuple(error.problems),
+        truncated=truncated,
+    )
+
+
+def _line_of(key: str | None, text: str, start: int) -> int:
+    at = text.find(f'"{key}"') if key else -1
+    return text.count("\n", 0, at) + 1 if at >= 0 else start

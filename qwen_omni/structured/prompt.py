@@ -1,0 +1,59 @@
+"""What a model is told so that it answers with a caption, and what it is told when the answer was wrong. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from qwen_omni.errors import CaptionSyntaxError
+from qwen_omni.structured.schema import CaptionSchema
+
+TASK = "Describe this for a catalogue: only what can be seen or heard."
+TIMED_TASK = (
+    "Write captions with times for all of this, from the first second to the last: only what can be seen or heard."
+)
+
+_MOST_TOLD = 5
+
+
+def instructions(schema: CaptionSchema, *, language: str | None = None, format_only: bool = False) -> str:
+    """Say what the answer must look like. Holds the word "json", without which the service refuses JSON mode.
+
+    Args:
+        schema: of the answer.
+        language: of the texts in the answer, in any words ("French", "中文").
+        format_only: leave out how to behave; what a parser's format instructions are.
+    """
+    kind = "value" if schema.arrays else "object"
+    told = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
+    lines = [told, _written(schema)]
+    if not format_only:
+        lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
+    if language:
+        lines.append(f"Write every text in {language}; keep the names of the fields as they are.")
+    return "\n".join(lines)
+
+
+def complaint(error: CaptionSyntaxError) -> str:
+    """Say what was wrong with an answer, and ask for it again."""
+    told = error.problems[:_MOST_TOLD] or (str(error),)
+    listed = "\n".join(f"- {problem}" for problem in told)
+    more = len(error.problems) - len(told)
+    rest = f"\n- and {more} more" if more > 0 else ""
+    return (
+        f"That answer cannot be used:\n{listed}{rest}\n"
+        "Answer again with the whole JSON, corrected, and with nothing else."
+    )
+
+
+def _written(schema: CaptionSchema) -> str:
+    return json.dumps(_brief(schema.json_schema), ensure_ascii=False, separators=(",", ":"))
+
+
+def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)
+    """Drop the titles that pydantic makes out of names: they say nothing and cost tokens."""
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if names or key != "title" or not isinstance(part, str)}
+        return {key: _brief(part, names=not names and key in ("properties", "$defs")) for key, part in kept.items()}
+    if isinstance(value, list):
+        return [_brief(part) for part in value]
+    return value

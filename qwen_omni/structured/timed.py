@@ -1,0 +1,496 @@
+"""Captions with times, and times as models write them. Pure.
+
+A time may have several readings ("5000" is seconds or milliseconds; "00:12:00" is twelve minutes or, in a clip of
+fifteen seconds, second twelve and no frames); `read_time` returns the first that lies inside the video. Whether the
+bare numbers of an answer are milliseconds is decided for all of them at once.
+
+Models write times under every name, out of order, twice, and past the end of the video. What can be corrected without
+inventing anything is; each change is listed in `TimedCaptions.notes`, and nothing disappears without a note. `Timed`
+reads the times of one entry and `decide_unit` the unit of all of them, for captions and long videos alike.
+"""
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from qwen_omni.structured.models import first_paragraph
+
+_UNITS: dict[str, Fraction] = {
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes", "分钟", "分", "'", "′"), Fraction(60)),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒钟", "秒", '"', "″", "''", "′′"), Fraction(1)),
+    **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds", "毫秒"), Fraction(1, 1000)),
+}
+_NAMES = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_WITH_UNITS = re.compile(rf"(?:pt)?(?:{_NUMBER}\s*(?:{_NAMES})\s*(?:and\s*|,\s*)?)+(?P<rest>{_NUMBER})?")
+_PAIR = re.compile(rf"({_NUMBER})\s*({_NAMES})")
+_CLOCK = re.compile(r"(?P<parts>\d+(?:\s*:\s*\d+){1,3})(?:[.,](?P<digits>\d+))?")
+_PLAIN = re.compile(rf"{_NUMBER}")
+_ABOUT = r"about|around|approx(?:imately)?|ca|circa|at|from|to|t|time|timestamp|第|约|大约"
+_BEFORE = rf"^(?:(?:{_ABOUT})\b[.:=]?|[~≈<>@=+]|[\[(【（{{])+\s*"
+_NOISE = re.compile(rf"{_BEFORE}|[\])】）}}>]+$|\s*(?:处|左右)$", re.IGNORECASE)
+_LEADING = re.compile(r"^(?:第|约|大约)")
+_DASH = r"(?<=[\w\"'″′\])])\s*-(?=\s*[\[(\d])"
+_RANGE = re.compile(rf"\s*(?:-->|->|→|–|—|−|~|～|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
+_SLACK = Fraction(1, 2)  # seconds beyond the end that a model may be off before another reading is tried
+_FAR = 10  # times the duration: nobody is off by that much, so it is another unit
+_OFF = Fraction(3, 2)  # times the duration: a model that is off by less is taken at its word, and cut at the end
+_LEAST_OFF = 2  # seconds that it may be off in a short clip
+_SURELY = 1000  # seconds that look like milliseconds, in a clip that is shorter
+_MOST_SECONDS = 10**9  # thirty years: no time in a video
+_MOST_BITS = 128  # of a whole number that may be a time
+_HUNDRED = 100
+_SIXTY = 60
+
+
+class UnreadableTimeError(ValueError):
+    """Nobody can tell what time this is."""
+
+
+def read_time(value: object, *, duration: float | None = None, milliseconds: bool | None = None) -> float:
+    """Return the seconds that a number or text stands for: the first reading that lies inside `duration`.
+
+    Other readings than the usual one count only for times of ten times the duration or more, so that a model that
+    is off by a little is not taken for one that counts in another unit.
+
+    Args:
+        value: what the model wrote.
+        duration: of what it wrote about, in seconds.
+        milliseconds: the unit of bare numbers, if `counts_milliseconds` has decided it.
+
+    Raises:
+        UnreadableTimeError: it is no time, a negative one, or one of more than thirty years.
+
+    Example:
+        >>> read_time("00:01:23,450"), read_time("1m30s"), read_time("１分３０秒"), read_time(5000, duration=15)
+        (83.45, 90.0, 90.0, 5.0)
+    """
+    readings = list(_readings(value, _latest(duration), milliseconds=milliseconds))
+    if not readings or readings[0] > _MOST_SECONDS:
+        raise UnreadableTimeError(f"{_shown(value)} is not a time; write seconds, as in 83.5, or 00:01:23.5.")
+    if duration is None:
+        return float(readings[0])
+    latest = _latest(duration) + _SLACK
+    return float(next((reading for reading in readings if reading <= latest), readings[0]))
+
+
+def counts_milliseconds(values: Iterable[object], *, duration: float) -> bool:
+    """Whether the bare numbers of an answer are milliseconds: as seconds some lie far behind the end, so none do.
+
+    Numbers that are off by less than half the duration are seconds, and are cut at the end.
+
+    Raises:
+        UnreadableTimeError: they lie behind the end in either unit.
+
+    Example:
+        >>> counts_milliseconds([0, 5000, 14_500], duration=15), counts_milliseconds([0, "5", 16.5], duration=15)
+        (True, False)
+    """
+    numbers = [number for value in values if (number := _bare(value)) is not None]
+    latest = _latest(duration)
+    furthest = max(latest * _OFF, latest + _LEAST_OFF)
+    last: Fraction = max(numbers, default=Fraction(0))
+    if last <= furthest:
+        return False
+    whole = all(number.denominator == 1 for number in numbers)
+    if last <= furthest * 1000 and (last >= _SURELY or (whole and last >= latest * _FAR)):
+        return True
+    raise UnreadableTimeError(
+        f"The times go up to {float(min(last, Fraction(_MOST_SECONDS))):,g}, but this lasts {float(latest):g} s. "
+        "Count in seconds from its beginning."
+    )
+
+
+def is_bare(value: object) -> bool:
+    """Whether a value is a number without a unit, or the text of one."""
+    return _bare(value) is not None
+
+
+def _bare(value: object) -> Fraction | None:
+    if isinstance(value, str):
+        text = _cleaned(value) if len(value) <= _HUNDRED else ""
+        return _fraction(text) if _PLAIN.fullmatch(text) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        return Fraction(value) if value >= 0 and value.bit_length() <= _MOST_BITS else None
+    return Fraction(str(value)) if 0 <= value < float("inf") else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"A number of {value.bit_length():,} bits"
+    return f"{str(value)[:40]!r}"
+
+
+def _latest(duration: float | None) -> Fraction:
+    return Fraction(duration).limit_denominator(1_000_000) if duration is not None else Fraction(10**12)
+
+
+def split_range(text: str) -> tuple[str, str] | None:
+    """Take "00:12 - 00:15" apart; `None` if it is not a range.
+
+    Example:
+        >>> split_range("[00:12 --> 00:15]"), split_range("00:12")
+        (('00:12', '00:15'), None)
+    """
+    if len(text) > 2 * _HUNDRED:  # `read_time` would take neither half, and the search below is not linear
+        return None
+    parts = _RANGE.split(unicodedata.normalize("NFKC", text).strip().strip("[](){}【】"), maxsplit=1)
+    if len(parts) != 2 or not all(any(char.isdigit() for char in part) for part in parts):  # noqa: PLR2004
+        return None
+    return parts[0].strip("[]() "), parts[1].strip("[]() ")
+
+
+def _readings(value: object, latest: Fraction, *, milliseconds: bool | None) -> Iterator[Fraction]:
+    number = _bare(value)
+    if number is not None and milliseconds is not None:
+        yield number / 1000 if milliseconds else number
+    elif number is not None:
+        yield _plain(number, latest)
+    elif isinstance(value, str) and len(value) <= _HUNDRED:
+        yield from _text(_cleaned(value), latest)
+
+
+def _cleaned(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).strip().lower()
+    for _ in range(3):
+        text = _LEADING.sub("", _NOISE.sub("", text)).strip()
+    return text
+
+
+def _text(text: str, latest: Fraction) -> Iterator[Fraction]:
+    clock = _CLOCK.fullmatch(re.sub(rf"\s*(?:{_NAMES})$", "", text))
+    if clock is not None:
+        readings = list(_clock([int(part) for part in clock["parts"].split(":")], clock["digits"], clock["parts"]))
+        yield from readings if readings[0] >= latest * _FAR else readings[:1]
+        return
+    units = _WITH_UNITS.fullmatch(text)
+    if units is not None:
+        yield from _with_units(text, units["rest"])
+
+
+def _plain(number: Fraction, latest: Fraction) -> Fraction:
+    """Choose the unit of a bare number: seconds, unless that lies impossibly far behind the end."""
+    if number.denominator != 1:
+        return number
+    if number >= latest * _FAR * 1000:
+        return number / 1_000_000  # microseconds, as some video tools print them
+    return number / 1000 if number >= latest * _FAR else number
+
+
+def _fraction(text: str) -> Fraction:
+    return Fraction(text.replace(",", "."))
+
+
+def _with_units(text: str, rest: str | None) -> Iterator[Fraction]:
+    pairs = _PAIR.findall(text)
+    total = sum((_fraction(number) * _UNITS[name] for number, name in pairs), Fraction(0))
+    if rest is not None:  # "1h30": the rest is of the next smaller unit
+        smaller = _UNITS[pairs[-1][1]] / _SIXTY
+        if smaller < 1:
+            return
+        total += _fraction(rest) * smaller
+    yield total
+
+
+def _clock(parts: list[int], digits: str | None, written: str) -> Iterator[Fraction]:
+    below = Fraction(f"0.{digits}") if digits else Fraction(0)
+    last = written.rsplit(":", 1)[1].strip()
+    if len(parts) == 4:  # noqa: PLR2004  (hours:minutes:seconds:frames or milliseconds)
+        yield _sixties(parts[:3]) + _small(parts[3], last)
+        return
+    if len(parts) == 3 and digits is None and len(last) == 3:  # noqa: PLR2004  (minutes:seconds:milliseconds)
+        yield _sixties(parts[:2]) + _small(parts[2], last)
+        return
+    yield _sixties(parts) + below
+    if digits is None and len(parts) == 3:  # noqa: PLR2004  (minutes:seconds:frames, of which we take no account)
+        yield _sixties(parts[:2])
+        yield Fraction(parts[0])
+    if digits is None and len(parts) == 2:  # noqa: PLR2004  (seconds:hundredths)
+        yield parts[0] + _small(parts[1], last)
+
+
+def _small(number: int, written: str) -> Fraction:
+    """Read what stands behind the seconds: milliseconds if it has three digits, else frames, which count nothing."""
+    return Fraction(number, 1000) if len(written) == 3 else Fraction(0)  # noqa: PLR2004
+
+
+def _sixties(parts: list[int]) -> Fraction:
+    total = Fraction(0)
+    for part in parts:
+        total = total * _SIXTY + part
+    return total
+
+
+NoteKind = Literal["moved", "swapped", "clamped", "outside", "repeat"]
+
+STARTS = (
+    "start", "start_time", "startTime", "begin", "from", "start_seconds", "timestamp", "time", "开始", "开始时间",
+    "startSeconds", "start_sec", "start_second", "begin_time", "from_time",
+)  # fmt: skip
+"""Names that models give to the time at which something begins."""
+ENDS = (
+    "end", "end_time", "endTime", "stop", "to", "until", "end_seconds", "结束", "结束时间",
+    "endSeconds", "end_sec", "end_second", "stop_time", "finish", "to_time",
+)  # fmt: skip
+"""Names of the time at which it ends."""
+TEXTS = ("text", "caption", "description", "content", "subtitle", "字幕", "内容", "event", "label", "what", "type")
+"""Names of what is said about it."""
+_RANGES = (
+    "time", "timestamp", "time_range", "timeRange", "range", "start", "时间", "timestamps", "interval", "span", "times",
+)  # fmt: skip
+_MILLISECONDS = {
+    **dict.fromkeys(("start_ms", "startMs", "start_milliseconds", "begin_ms", "from_ms"), "start"),
+    **dict.fromkeys(("end_ms", "endMs", "end_milliseconds", "stop_ms", "to_ms"), "end"),
+}
+_TIMES = frozenset((*STARTS, *ENDS, *_RANGES))
+_LINE = re.compile(r"\s*(?P<range>[\[(【][^\])】]{3,60}[\])】])\s*[:：\-–—]?\s*(?P<text>\S.*)", re.DOTALL)
+_BOTH = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something about the captions that was put right, or that looks wrong.
+
+    Attributes:
+        kind: `moved` stood out of order; `swapped` had its end before its start; `clamped` ran over the end of
+            the video; `outside` began behind it and was left out; `repeat` says the same as the one before it.
+        index: which caption, as the model numbered them from 0.
+        text: what happened, with the numbers.
+    """
+
+    kind: NoteKind
+    index: int
+    text: str
+
+
+def spread(data: object) -> object:
+    """Write the times of an entry under `start` and `end`, if they stand in one field; nulls are left out.
+
+    Takes "00:12 - 00:15", "[00:00:12.000-00:00:15.000]", [12, 15] and {"start": 12, "end": 15} in one field, a whole
+    line "[00:12 - 00:15] text", and times that are named as milliseconds.
+
+    Example:
+        >>> spread({"time": [12, 15], "text": "It opens."})
+        {'text': 'It opens.', 'start': 12, 'end': 15}
+    """
+    if isinstance(data, str):
+        line = _LINE.fullmatch(data) if len(data) < _LONGEST_LINE else None
+        return {"time": line["range"], "text": line["text"]} | _both(line["range"]) if line else data
+    if not isinstance(data, Mapping):
+        return data
+    entry = {name: one for name, one in data.items() if one is not None or name not in _TIMES}
+    for name, one in data.items():
+        if name in _MILLISECONDS and isinstance(one, int | float | str) and not isinstance(one, bool):
+            entry.setdefault(_MILLISECONDS[name], f"{one}ms")
+    if any(name in entry for name in ENDS):
+        return entry
+    for name in _RANGES:
+        both = _both(entry.get(name))
+        if both:
+            return {key: one for key, one in entry.items() if key != name} | both
+    return entry
+
+
+_LONGEST_LINE = 20_000
+
+
+def _both(value: object) -> dict[str, object]:
+    """Read a start and an end that stand in one value; empty if it holds no two times."""
+    if isinstance(value, str):
+        found = split_range(value)
+        return {"start": found[0], "end": found[1]} if found else {}
+    if isinstance(value, list | tuple) and len(value) == _BOTH:
+        return {"start": value[0], "end": value[1]}
+    if isinstance(value, Mapping):
+        start = next((value[name] for name in STARTS if value.get(name) is not None), None)
+        end = next((value[name] for name in ENDS if value.get(name) is not None), None)
+        return {"start": start, "end": end} if start is not None and end is not None else {}
+    return {}
+
+
+def decide_unit(data: object, facts: object) -> None:
+    """Decide whether the bare numbers of a whole answer are milliseconds, for validators below that read `facts`.
+
+    Pydantic has no other way to tell validators about the rest of an answer than its context.
+
+    Raises:
+        UnreadableTimeError: they lie behind the end in either unit.
+    """
+    duration = facts.get("duration") if isinstance(facts, dict) else None
+    if isinstance(facts, dict) and duration is not None:
+        facts["milliseconds"] = counts_milliseconds(_bare_times(data), duration=duration)
+
+
+def _bare_times(data: object) -> Iterator[object]:
+    """Find the times of an answer that are numbers without a unit, in whatever field they stand."""
+    waiting: list[object] = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, Mapping):
+            entry = spread(one)
+            assert isinstance(entry, Mapping)
+            for name, value in entry.items():
+                if name in _TIMES and is_bare(value):
+                    yield value
+                elif isinstance(value, list | tuple | Mapping):
+                    waiting.append(value)
+        elif isinstance(one, str):
+            entry = spread(one)
+            waiting += [entry] if isinstance(entry, Mapping) else []
+
+
+class Timed(BaseModel):
+    """Something between two moments, in seconds from the beginning.
+
+    Attributes:
+        may_lack_end: one that has no end is taken for one without length.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    may_lack_end: ClassVar[bool] = False
+
+    start: float = Field(
+        ge=0, description="When it begins: seconds from the beginning of the video, for example 12.5.",
+        validation_alias=AliasChoices(*STARTS),
+    )  # fmt: skip
+    end: float = Field(
+        ge=0, description="When it ends: seconds from the beginning of the video.",
+        validation_alias=AliasChoices(*ENDS),
+    )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: object) -> object:
+        entry = spread(data)
+        if not cls.may_lack_end or not isinstance(entry, Mapping) or any(name in entry for name in ENDS):
+            return entry
+        start = next((entry[name] for name in STARTS if name in entry), None)
+        return entry if start is None else {**entry, "end": start}
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> float:
+        return seconds_of(value, info)
+
+
+def seconds_of(value: object, info: ValidationInfo) -> float:
+    """Read a time in the unit that was decided for the whole answer."""
+    facts = info.context if isinstance(info.context, Mapping) else {}
+    return read_time(value, duration=facts.get("duration"), milliseconds=facts.get("milliseconds"))
+
+
+class TimedCaption(Timed):
+    """What happens between two moments, in seconds from the beginning."""
+
+    text: str = Field(
+        min_length=1, description="What is seen and heard meanwhile, in one sentence.",
+        validation_alias=AliasChoices(*TEXTS),
+    )  # fmt: skip
+
+
+class TimedCaptions(BaseModel):
+    """The captions of a video in order of time.
+
+    Validation puts right what it can (see `notes`). Tell it how long the video is to have times behind its end
+    found: `TimedCaptions.model_validate(data, context={"duration": 60})`.
+
+    Example:
+        >>> data = {"captions": [{"start": "0:09", "end": "0:12", "text": "It opens."},
+        ...                      {"start": 0, "end": "9 s", "text": "A tent lies on the grass."}]}
+        >>> timed = TimedCaptions.model_validate(data, context={"duration": 11.0})
+        >>> [(caption.start, caption.end) for caption in timed.captions], [note.kind for note in timed.notes]
+        ([(0.0, 9.0), (9.0, 11.0)], ['clamped', 'moved'])
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=first_paragraph)
+    takes_list: ClassVar[bool] = True
+    """A bare list of captions is an answer, too."""
+
+    captions: tuple[TimedCaption, ...] = Field(
+        description="One entry for each scene or event, in order of time, that together cover the whole video."
+    )
+    _notes: tuple[Note, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What was corrected, and what looks wrong."""
+        return self._notes
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _put_right(cls, data: object, handler: Any, info: ValidationInfo) -> Self:  # noqa: ANN401  (pydantic's own)
+        duration = info.context.get("duration") if isinstance(info.context, dict) else None
+        if isinstance(data, list | tuple):
+            data = {"captions": data}
+        decide_unit(data, info.context)
+        made: Self = handler(data)
+        captions, notes = arrange(made.captions, duration)
+        right: Self = made.model_copy(update={"captions": captions})
+        right._notes = notes
+        return right
+
+
+def arrange(
+    captions: tuple[TimedCaption, ...], duration: float | None
+) -> tuple[tuple[TimedCaption, ...], tuple[Note, ...]]:
+    """Order captions, turn ends and starts that stand the wrong way, cut at the end of the video, find repeats."""
+    notes: list[Note] = []
+    turned = [(index, _turned(caption, index, notes)) for index, caption in enumerate(captions)]
+    ordered = sorted(turned, key=lambda pair: (pair[1].start, pair[1].end))
+    inside = [(index, kept) for index, caption in ordered if (kept := _clamped(caption, index, duration, notes))]
+    latest = -1
+    for index, caption in inside:
+        if index < latest:
+            told = f"begins at {caption.start:g} s, but stood before one that begins earlier"
+            notes.append(Note(kind="moved", index=index, text=told))
+        latest = max(latest, index)
+    for (_, before), (index, caption) in itertools.pairwise(inside):
+        if _words(before.text) == _words(caption.text):
+            told = f"says the same at {caption.start:g} s as at {before.start:g} s"
+            notes.append(Note(kind="repeat", index=index, text=told))
+    return tuple(caption for _, caption in inside), tuple(notes)
+
+
+def _turned(caption: TimedCaption, index: int, notes: list[Note]) -> TimedCaption:
+    if caption.end >= caption.start:
+        return caption
+    told = f"ended at {caption.end:g} s, before its start at {caption.start:g} s"
+    notes.append(Note(kind="swapped", index=index, text=told))
+    return caption.model_copy(update={"start": caption.end, "end": caption.start})
+
+
+def _clamped(caption: TimedCaption, index: int, duration: float | None, notes: list[Note]) -> TimedCaption | None:
+    if duration is None or caption.end <= duration:
+        return caption
+    if caption.start >= duration:
+        told = f"begins at {caption.start:g} s, behind the end at {duration:g} s, and was left out: {caption.text}"
+        notes.append(Note(kind="outside", index=index, text=told))
+        return None
+    told = f"ended at {caption.end:g} s, behind the end at {duration:g} s"
+    notes.append(Note(kind="clamped", index=index, text=told))
+    return caption.model_copy(update={"end": float(duration)})
+
+
+def _words(text: str) -> str:
+    """Reduce a text to its letters and digits, to compare what it says."""
+    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())

@@ -1,0 +1,426 @@
+"""What each tool does, as steps: written once, carried out by `media_tools` with threads or `asyncio`.
+
+A tool is a generator. It yields a `ChatRequest`, or `Work` that has a form for either client, is sent the result, and
+returns its outcome. Whatever it raises becomes text. Long files are handled by the engine for long videos, which keeps
+what is finished.
+"""
+
+import math
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.errors import UnsupportedMediaError
+from qwen_omni.media.budget import Sampling
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart, user
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import profile_for
+from qwen_omni.request.question import as_part
+from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
+from qwen_omni.structured.models import VideoCaption
+from qwen_omni.structured.prompt import TASK
+from qwen_omni.structured.schema import read_schema
+from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, decide_unit
+from qwen_omni.tools.definitions import AskVideo, CaptionVideo, FindMoment, ProbeMedia, SummarizeVideo, TranscribeAudio
+from qwen_omni.tools.folder import MediaFolder
+from qwen_omni.tools.results import ToolOutcome, bounded, line, without_places
+from qwen_omni.transcription.options import TranscriptionOptions
+from qwen_omni.transcription.transcribe import atranscribe, transcribe
+from qwen_omni.transcription.transcript import Sentence, Transcript
+from qwen_omni.video.ask import aask_video, ask_video
+from qwen_omni.video.engine.run import Progress
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.overlap import gap_between, says_the_same
+from qwen_omni.video.results import FailedSegment, VideoSummary
+from qwen_omni.video.summarize import asummarize, summarize
+
+if TYPE_CHECKING:
+    from qwen_omni.responses import Response
+    from qwen_omni.video.tasks import VideoAnswer
+
+_PART_ADVICE = "Ask about a part of it with start and end."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolProgress:
+    """How far a call of a tool has come.
+
+    Attributes:
+        done: steps that are finished, and a part of the one under way; grows with every report.
+        total: how many there will be, as far as that is known.
+        text: what happened, for people.
+    """
+
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+OnToolProgress = Callable[[ToolProgress], None]
+
+
+class Meter:
+    """Turns what is known about a call into progress that only grows. Safe to share between threads.
+
+    Example:
+        >>> told = []
+        >>> meter = Meter(told.append)
+        >>> meter.step("looked")
+        >>> meter.tick("still working")
+        >>> [(one.done, one.text) for one in told]
+        [(1, 'looked'), (1.5, 'still working')]
+    """
+
+    def __init__(self, on_progress: OnToolProgress | None = None, *, clean: Callable[[str], str] = str) -> None:
+        self._on_progress, self._clean = on_progress, clean
+        self._lock = threading.Lock()
+        self._whole, self._between = 0, 0
+        self._base, self._pass = 0, (0, 0)
+        self._total: float | None = None
+
+    def step(self, text: str) -> None:
+        """Report that a step is finished."""
+        with self._lock:
+            self._report(self._whole + 1, text)
+            self._base = self._whole
+
+    def tick(self, text: str) -> None:
+        """Report that the work goes on, or a part of a step."""
+        with self._lock:
+            self._report(self._whole, text)
+
+    def video(self, news: Progress) -> None:
+        """Report news of a run over a long video; a second pass over it counts on from the first."""
+        with self._lock:
+            if news.done < self._pass[0]:
+                self._base += self._pass[1]
+            self._pass = (news.done, news.segments)
+            self._total = self._base + news.segments + 1  # the notes are joined at the end
+            done = news.segments + 1 if news.kind == "done" else news.done
+            self._report(self._base + done, _news_text(news))
+
+    def _report(self, whole: int, text: str) -> None:
+        if whole > self._whole:
+            self._whole, self._between = whole, 0
+            done: float = whole
+        else:
+            self._between += 1
+            done = self._whole + 1 - 1 / (1 + self._between)
+        if self._on_progress is not None:
+            total = None if self._total is None else max(self._total, math.ceil(done))
+            self._on_progress(ToolProgress(done=done, total=total, text=self._clean(text)))
+
+
+def _news_text(news: Progress) -> str:
+    if news.segment is None:
+        return news.text or news.kind
+    where = f"segment {news.segment + 1} of {news.segments} ({news.start or 0:.0f}-{news.end or 0:.0f} s)"
+    words = {"segment": "already known" if news.reused else "answered", "gap": "failed"}
+    return f"{where} {words.get(news.kind, news.kind)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Something to be done, for either client."""
+
+    sync: Callable[[OmniClient, "Meter"], Any]
+    asynchronous: Callable[[AsyncOmniClient, "Meter"], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Something that blocks and needs no client: it runs on a thread where an event loop must not wait."""
+
+    action: Callable[[], Any]
+
+
+Step = ChatRequest | Work | Local
+Steps = Generator[Step, Any, ToolOutcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all tools share: the folder, and which models are asked."""
+
+    folder: MediaFolder
+    model: str
+    transcriber: str | None = None
+
+    def told(self, words: str) -> str:
+        """Write words of ours for a model: without places of this machine."""
+        return line(without_places(words, self.folder.root))
+
+
+def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:
+    """Tell what a file is, or what is in a folder."""
+    source = bench.folder.source(asked.path)
+    name = bench.folder.name_of(source)
+    if bench.folder.is_folder(source):
+        entries = yield Local(lambda: bench.folder.listing(source))
+        lines = [f"{_below(name, line(one.name))}{_size(one.size_bytes)}" for one in entries]
+        text = bounded([f"{len(lines)} in {name!r}:", *lines], "Name a folder inside it.")
+        return ToolOutcome(content=text, artifact=[{**asdict(one), "name": _below(name, one.name)} for one in entries])
+    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    return ToolOutcome(content=f"{name}: {_told(info)}", artifact={"path": name, **_facts(info)})
+
+
+def ask_about_clip(bench: Bench, asked: AskVideo) -> Steps:
+    """Ask the model a question about a video, a recording or a picture."""
+    source = bench.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    part = _part(source, info, asked)
+    piece = asked.start is not None or asked.end is not None
+    text = f"{asked.question}\n\n(This is a piece of a longer file; count times from its beginning.)" if piece else ""
+    answer: Response = yield ChatRequest(
+        model=bench.model, messages=(user(part, text or asked.question),), options=ChatOptions(thinking=False)
+    )
+    head = f"(Times in this answer count from second {asked.start or 0:g} of the file.)\n" if piece else ""
+    cut = "" if answer.finish_reason == "stop" else f"\n[The answer ended early: {answer.finish_reason}.]"
+    content = head + bounded(answer.text.splitlines() or ["(The model said nothing.)"], _PART_ADVICE) + cut
+    facts = {"path": bench.folder.name_of(source), "start": asked.start or 0.0, "end": asked.end, "text": answer.text}
+    return ToolOutcome(content=content, artifact=facts)
+
+
+def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
+    """Describe a file as a `VideoCaption`."""
+    source = bench.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    schema = read_schema(VideoCaption)
+    request = object_request(
+        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=bench.model
+    )
+    captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
+    value: VideoCaption = captioned.value
+    return ToolOutcome(
+        content=bounded(value.model_dump_json(indent=1).splitlines(), _PART_ADVICE),
+        artifact=value.model_dump(mode="json"),
+    )
+
+
+def transcribe_audio(bench: Bench, asked: TranscribeAudio) -> Steps:
+    """Write down what is said in a recording or a video."""
+    source = bench.folder.source(asked.path)
+    options = TranscriptionOptions(
+        model=bench.transcriber, start=asked.start, end=asked.end, audio_track=asked.audio_track
+    )
+    said: Transcript = yield Work(
+        sync=lambda client, meter: transcribe(source, client=client, options=options, on_progress=meter.step),
+        asynchronous=lambda client, meter: atranscribe(source, client=client, options=options, on_progress=meter.step),
+    )
+    said = said.model_copy(update={"source": bench.folder.name_of(source)})
+    lines = [_spoken(one) for one in said.sentences] or said.text.splitlines() or ["(Nobody speaks.)"]
+    return ToolOutcome(content=bounded(lines, _PART_ADVICE), artifact=said.model_dump(mode="json"))
+
+
+def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
+    sampling = Sampling(fps=asked.fps if info.kind == "video" else None)
+    part = as_part(source, info.kind, sampling, asked.audio_track)
+    match part:
+        case VideoPart() | AudioPart():
+            return replace(part, start=asked.start, end=asked.end)
+        case ImagePart() if asked.start is None and asked.end is None:
+            return part
+        case _:
+            raise UnsupportedMediaError("That is a picture; leave start and end out.")
+
+
+def _spoken(one: Sentence) -> str:
+    who = f"Speaker {one.speaker + 1}: " if one.speaker is not None else ""
+    return f"[{one.start:.1f}-{one.end:.1f} s] {who}{line(one.text)}"
+
+
+def _below(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
+
+
+def _size(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f" ({size_bytes / 1e6:,.2f} MB)"
+
+
+def _facts(info: MediaInfo) -> dict[str, Any]:
+    told = {
+        "kind": info.kind, "container": info.container, "size_bytes": info.size_bytes,
+        "duration": None if info.duration is None else float(info.duration), "width": info.width,
+        "height": info.height, "fps": None if info.fps is None else float(info.fps),
+        "video_codec": info.video_codec, "audio_codec": info.audio_codec,
+        "audio_tracks": [asdict(track) for track in info.audio_tracks] if len(info.audio_tracks) > 1 else None,
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _told(info: MediaInfo) -> str:
+    told: list[str] = [info.kind]
+    if info.duration is not None:
+        told.append(f"{float(info.duration):.1f} s")
+    if info.width is not None:
+        told.append(f"{info.width}x{info.height} pixels")
+    if info.fps is not None:
+        told.append(f"{float(info.fps):.3g} frames per second")
+    if info.kind != "image":
+        told.append(f"sound {info.audio_codec}" if info.has_sound else "no sound")
+    if len(info.audio_tracks) > 1:
+        told.append(f"audio tracks {', '.join(line(str(track)) for track in info.audio_tracks)}")
+    return ", ".join([*told, f"{info.container}{_size(info.size_bytes)}"])
+
+
+_ADVICE = "Summarise a part of it with start and end."
+
+
+def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
+    """Summarise a video or a recording."""
+    source = bench.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    if info.kind == "image":
+        raise UnsupportedMediaError("That is a picture. Use ask_video or caption_video.")
+    options = SummaryOptions(
+        model=bench.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
+    )
+    found: VideoSummary = yield Work(
+        sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
+        asynchronous=lambda client, meter: asummarize(source, client=client, options=options, on_progress=meter.video),
+    )
+    name = bench.folder.name_of(source)
+    chapters = [
+        f"{one.start:.1f}-{one.end:.1f} s: {line(one.title)}. {line(one.summary)}".rstrip() for one in found.chapters
+    ]
+    lines = [
+        *found.summary.splitlines(),
+        *(["Chapters:", *chapters] if chapters else []),
+        *gap_lines(bench, found.gaps),
+    ]
+    facts = {
+        "path": name,
+        "duration": found.video.duration,
+        "summary": found.summary,
+        "chapters": [one.model_dump(mode="json") for one in found.chapters],
+        "gaps": gap_facts(bench, found.gaps),
+    }
+    return ToolOutcome(content=bounded([f"{name}:", *lines], _ADVICE), artifact=facts)
+
+
+def gap_lines(bench: Bench, gaps: tuple[FailedSegment, ...]) -> list[str]:
+    """Tell which seconds nothing is known of."""
+    return [f"[Nothing is known of {one.start:.1f}-{one.end:.1f} s: {bench.told(one.reason)}]" for one in gaps]
+
+
+def gap_facts(bench: Bench, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
+    """Give the same as plain values."""
+    return [{"start": one.start, "end": one.end, "reason": bench.told(one.reason)} for one in gaps]
+
+
+_WHOLE_SECONDS = 180  # up to this a file is asked about in one call, as long videos are everywhere here
+_TASK = (
+    "Find every moment at which this is seen or heard: {query}\n"
+    "Give start and end in seconds from the beginning of what you were sent. Give an empty list if it is not there."
+)
+_QUESTION = "At which moments is this seen or heard: {query}"
+
+
+class Moment(Timed):
+    """A stretch of time in which something is seen or heard."""
+
+    may_lack_end: ClassVar[bool] = True
+
+    start: float = Field(ge=0, description="Second at which it begins.", validation_alias=AliasChoices(*STARTS))
+    end: float = Field(ge=0, description="Second at which it ends.", validation_alias=AliasChoices(*ENDS))
+    what: str = Field(
+        description="What is seen or heard then, in a few words.",
+        validation_alias=AliasChoices("what", *(name for name in TEXTS if name != "what")),
+    )
+
+
+class Moments(BaseModel):
+    """All moments that were found."""
+
+    moments: list[Moment] = Field(description="In order of time; empty if there is none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
+
+
+def find_moment(bench: Bench, asked: FindMoment) -> Steps:
+    """Find when something is seen or heard in a video or recording."""
+    source = bench.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    if info.kind == "image":
+        raise UnsupportedMediaError("That is a picture; it has no moments. Use ask_video.")
+    seconds = None if info.duration is None else float(info.duration)
+    gaps: tuple[FailedSegment, ...] = ()
+    if seconds is None or seconds <= _whole_seconds(bench, info):
+        found = yield from _ask(bench, asked, source, info)
+    else:
+        found, gaps = yield from _through(bench, asked, source)
+    last = max((one.end for one in found), default=0.0) if seconds is None else seconds
+    kept = [replace_end(one, last) for one in merged(found) if one.start <= last]
+    name = bench.folder.name_of(source)
+    lines = [f"{one.start:.1f}-{one.end:.1f} s: {line(one.what)}" for one in kept]
+    head = f"{len(kept)} in {name}:" if kept else f"Nothing of that in {name}."
+    text = bounded([head, *gap_lines(bench, gaps), *lines], "Ask more narrowly.")
+    facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(bench, gaps)}
+    return ToolOutcome(content=text, artifact=facts)
+
+
+def _whole_seconds(bench: Bench, info: MediaInfo) -> float:
+    """Return up to which length a file is asked about in one call: what the model takes, at most."""
+    limits = profile_for(bench.model).limits
+    return min(_WHOLE_SECONDS, limits.audio_seconds if info.kind == "audio" else limits.video_seconds)
+
+
+def merged(found: list[Moment]) -> list[Moment]:
+    """Put moments in order, and make one of those that touch and say the same: pieces overlap.
+
+    Example:
+        >>> twice = [Moment(start=88, end=90, what="a dog"), Moment(start=89, end=92, what="a dog")]
+        >>> [(one.start, one.end) for one in merged(twice)]
+        [(88.0, 92.0)]
+    """
+    kept: list[Moment] = []
+    for one in sorted(found, key=lambda moment: (moment.start, moment.end)):
+        twin = next((old for old in kept if gap_between(old, one) <= 0 and says_the_same(old.what, one.what)), None)
+        if twin is None:
+            kept.append(one)
+        else:
+            kept[kept.index(twin)] = twin.model_copy(update={"end": max(twin.end, one.end)})
+    return kept
+
+
+def replace_end(one: Moment, last: float) -> Moment:
+    """Keep a moment within the file, and its end behind its beginning."""
+    return one.model_copy(update={"end": min(max(one.start, one.end), last)})
+
+
+def _through(
+    bench: Bench, asked: FindMoment, source: MediaSource
+) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
+    """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
+    question, options = (
+        _QUESTION.format(query=asked.query),
+        SummaryOptions(model=bench.model, audio_track=asked.audio_track),
+    )
+    answer: VideoAnswer = yield Work(
+        sync=lambda client, meter: ask_video(source, question, client=client, options=options, on_progress=meter.video),
+        asynchronous=lambda client, meter: aask_video(
+            source, question, client=client, options=options, on_progress=meter.video
+        ),
+    )
+    noted = [note for findings in answer.findings for note in findings.evidence]
+    return [Moment(start=one.start, end=one.end, what=one.text) for one in noted], answer.gaps
+
+
+def _ask(bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo) -> Generator[Any, Any, list[Moment]]:
+    schema = read_schema(Moments)
+    question = user(as_part(source, info.kind, audio_track=asked.audio_track), _TASK.format(query=asked.query))
+    request = object_request(schema, question, model=bench.model)
+    facts = {} if info.duration is None else {"duration": float(info.duration)}
+    captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema, facts=facts))
+    told: Moments = captioned.value
+    return [one.model_copy(update={"end": max(one.start, one.end)}) for one in told.moments]

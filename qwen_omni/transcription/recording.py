@@ -1,0 +1,209 @@
+"""The sound of one recording, made ready to be transcribed: looked at, taken out of its video, made small.
+
+What the models take is decided by their profiles; the work is done by `media` and `delivery`. Blocks.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+from qwen_omni.addresses import check_link, is_private_url
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.budget import PRESETS
+from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.inspect import Choices, Look, look_at
+from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.segments import exact_range
+from qwen_omni.media.prepare import carry_out
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.source import Anything, MediaSource, as_source
+from qwen_omni.messages import AudioPart, Delivered, Message, Store, TextPart
+from qwen_omni.profiles import MediaLimits, Profile, profile_for
+from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
+from qwen_omni.request.fit import Fitted, Fitter
+from qwen_omni.settings import Settings
+from qwen_omni.transcription.options import TranscriptionOptions
+from qwen_omni.transcription.transcript import Sentence, Transcript, Word
+from qwen_omni.upload.digest import digest_of
+from qwen_omni.upload.uploader import Carrier
+
+_PLACE = "transcription"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One recording, ready to travel: a link of the caller's, or local sound.
+
+    Attributes:
+        label: how messages name it.
+        source: what its transcript is of: the path as it is, so that it is found again; else the label.
+        part: the sound as a part of a message.
+        seconds: how long the wanted part plays; `None` for links.
+        start: where it begins in the file, in seconds.
+        whole: how long the whole file plays, in seconds; `None` where that is not known.
+        audio_track: the one that is heard, where the file has several.
+        ready: local sound, as it would travel.
+        held: keeps a temporary file as long as this is.
+    """
+
+    label: str
+    source: str
+    part: AudioPart
+    seconds: float | None = None
+    start: float = 0.0
+    whole: float | None = None
+    audio_track: int | Literal["mix"] | None = None
+    ready: Delivered | None = field(default=None, repr=False)
+    held: Prepared | None = field(default=None, repr=False)
+
+    def identity(self) -> str:
+        """Name the recording by its content; a link by itself.
+
+        Raises:
+            UnreadableMediaError: the file changed since it was looked at.
+        """
+        return f"link {self.part.source.url}" if self.ready is None else digest_of(self.ready)
+
+    def carried(self, carrier: Carrier, settings: Settings, model: str) -> Delivered:
+        """Bring the sound where the service finds it, and give it with its link.
+
+        Raises:
+            ConfigurationError: no store may be used.
+            DeliveryError: the store refused.
+        """
+        if self.ready is None:
+            return Delivered(url=self.part.source.url)
+        return carrier.carry(self.ready, _store(settings, self.label, model), model=model, name=self.label)
+
+    def question(self, options: TranscriptionOptions) -> tuple[Message, ...]:
+        """Make the conversation for the chat model: the sound alone, and before it what may be spoken of."""
+        asked = Message(role="user", parts=(self.part,))
+        if options.context is None:
+            return (asked,)
+        return Message(role="system", parts=(TextPart(text=options.context),)), asked
+
+    def placed(self, said: Transcript, **about: object) -> Transcript:
+        """Count the times of a transcript from the beginning of the file, and say what it is of."""
+        length = self.whole or said.duration or self.seconds  # the service knows only the part that it was sent
+        told = {"source": self.source, "duration": length, "audio_track": self.audio_track, **about}
+        moved = tuple(_moved(one, self.start) for one in said.sentences) if self.start else said.sentences
+        return said.model_copy(update={**told, "sentences": moved})
+
+
+def prepare_recording(
+    media: object, settings: Settings, options: TranscriptionOptions, profile: TranscriptionProfile
+) -> Recording:
+    """Look at a recording and make it ready.
+
+    Raises:
+        UnsupportedMediaError: a picture, a video without sound, or a part of a link.
+        MediaDoesNotFitError: longer or larger than the model takes.
+        MediaError: missing, damaged or not media.
+        DeliveryError: a link that the service cannot follow.
+        ConfigurationError: the server has no such routes.
+    """
+    if settings.dialect_used != "dashscope":
+        raise ConfigurationError(f"{settings.base_url} is not DashScope; {profile.name} is only there.")
+    source = as_source(cast("Anything", media))
+    if source.url is not None:
+        return _linked(source, settings, options)
+    if profile.route == "task":
+        _store(settings, source.label, profile.name)
+    look = look_at(source, choices=Choices(media_root=settings.media_root, audio_track=options.audio_track))
+    start, seconds = _check(look, options, profile)
+    if look.info.kind == "video":
+        held = _extracted(look, options, settings, profile)
+        assert held.path is not None
+        part = AudioPart(source=MediaSource.from_path(held.path, media_type=held.info.media_type, trusted=True))
+    else:
+        held, part = (
+            None,
+            AudioPart(source=source, start=options.start, end=options.end, audio_track=options.audio_track),
+        )
+    made = _fitted(part, settings, profile)
+    kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
+    return Recording(
+        label=source.label, source=source.name, part=kept, seconds=seconds, start=start,
+        whole=None if look.info.duration is None else float(look.info.duration), audio_track=look.info.track_heard,
+        ready=made.ready, held=held,
+    )  # fmt: skip
+
+
+def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptions) -> Recording:
+    private = is_private_url(settings.base_url)
+    check_link(source.url or "", name=source.label, now=datetime.now(UTC), allow_private=private)
+    if options.start is not None or options.end is not None:
+        raise UnsupportedMediaError(
+            f"{source.label} is a link, and start= and end= are for local files; nothing is downloaded."
+        )
+    return Recording(label=source.label, source=source.name, part=AudioPart(source=source))
+
+
+def _check(look: Look, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
+    """Refuse what cannot be transcribed; give where the wanted part begins, and its length."""
+    info, label = look.info, look.label
+    if not info.has_sound:
+        what = "a picture" if info.kind == "image" else "a video without a sound track"
+        raise UnsupportedMediaError(f"{label} is {what}; there is nothing to hear in it.")
+    start = max(0.0, options.start or 0.0)
+    if info.duration is None:
+        return start, None
+    end = float(info.duration) if options.end is None else min(options.end, float(info.duration))
+    if end - start > profile.max_seconds:
+        longer = ", ".join(one.name for one in TRANSCRIBERS.values() if one.max_seconds >= end - start)
+        raise MediaDoesNotFitError(
+            f"{label}: {end - start:,.1f} s of sound; {profile.name} takes at most {profile.max_seconds:,.0f} s. "
+            f"{f'Use {longer}.' if longer else 'Transcribe it in parts (start=, end=).'}",
+            limit=profile.max_seconds,
+            actual=end - start,
+        )
+    return start, max(0.0, end - start)
+
+
+def _extracted(
+    look: Look, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
+) -> Prepared:
+    """Write the sound of a video as a small file."""
+    sound = sound_of(look.info)
+    first, last = exact_range(options.start, options.end)
+    wish = Wish(
+        budget=PRESETS["auto"],
+        profile=_limits(profile),
+        start=first,
+        end=last,
+    )
+    plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
+    return carry_out(replace(look, info=sound), plan, choices=Choices(media_root=settings.media_root))
+
+
+def sound_of(info: MediaInfo) -> MediaInfo:
+    """Give the facts of a video's sound, as if it were a file of its own."""
+    return replace(info, kind="audio", width=None, height=None, fps=None, frame_count=None, video_codec=None)
+
+
+def _fitted(part: AudioPart, settings: Settings, profile: TranscriptionProfile) -> Fitted:
+    fitter = Fitter(profile=_limits(profile), media_root=settings.media_root, room_bytes=profile.max_bytes)
+    (fitted,) = fitter.fit(part, _PLACE)  # sound stays in one piece
+    return fitted
+
+
+def _limits(profile: TranscriptionProfile) -> Profile:
+    limits = MediaLimits(audio_bytes=profile.max_bytes, audio_seconds=profile.max_seconds)
+    return replace(profile_for("qwen3-asr-flash"), name=profile.name, limits=limits)
+
+
+def _store(settings: Settings, label: str, model: str) -> Store:
+    if settings.delivery == "inline":
+        raise ConfigurationError(
+            f"{model} takes only links, so {label} cannot travel inside the request: use delivery='auto', or "
+            "qwen3-asr-flash for up to five minutes."
+        )
+    if settings.delivery == "oss" and settings.oss is None:
+        raise ConfigurationError("delivery='oss' needs a bucket: pass oss=OssSettings(...).")
+    return "oss" if settings.oss is not None and settings.delivery != "temporary" else "temporary"
+
+
+def _moved(one: Sentence, by: float) -> Sentence:
+    words = tuple(Word(start=word.start + by, end=word.end + by, text=word.text) for word in one.words)
+    return one.model_copy(update={"start": one.start + by, "end": one.end + by, "words": words})

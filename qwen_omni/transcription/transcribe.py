@@ -1,0 +1,191 @@
+"""Transcribe one recording or many, several at a time and in order. `task` decides what is sent.
+
+`ThreadPoolExecutor` joins its threads when the interpreter exits, so a program that failed or was stopped would run for
+as long as the service takes. These threads are left instead: a submitted task is found again, so nothing is lost.
+"""
+
+import asyncio
+import contextlib
+import functools
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.files.find import Sources, find_media
+from qwen_omni.media.source import Anything
+from qwen_omni.options import ChatRequest
+from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
+from qwen_omni.transcription.task import OnStage, stages
+from qwen_omni.transcription.transcript import Transcript
+from qwen_omni.transport.api import arun, run
+from qwen_omni.transport.flow import Flow, adrive, drive
+from qwen_omni.work_store.owners import LoopPulse
+
+T = TypeVar("T")
+
+
+class Crew:
+    """A few daemon threads; leaving the `with` block lets nothing more begin, and waits for nothing.
+
+    Example:
+        >>> with Crew(2) as crew:
+        ...     crew.submit(lambda: 6 * 7).result()
+        42
+    """
+
+    def __init__(self, most: int) -> None:
+        """Use so many threads at most; raises `ConfigurationError` for less than one."""
+        self._most = checked("concurrency", most, PARALLEL)
+        self._begun = 0
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done when a thread is free."""
+        future: Future[T] = Future()
+        self._waiting.put((future, work))
+        if self._begun < self._most:
+            self._begun += 1
+            threading.Thread(target=self._work, name=f"qwen-omni-transcribe-{self._begun}", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while (piece := self._waiting.get()) is not None:
+            future, work = piece
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def dismiss(self) -> None:
+        """Call off what has not begun, and let every thread end after what it is at."""
+        with contextlib.suppress(queue.Empty):
+            while (piece := self._waiting.get_nowait()) is not None:
+                piece[0].cancel()
+        for _ in range(self._begun):
+            self._waiting.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dismiss()
+
+
+def transcribe(
+    media: Anything,
+    *,
+    client: OmniClient | None = None,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    on_progress: OnStage | None = None,
+) -> Transcript:
+    """Find out what was said in a recording or a video, and when.
+
+    A recording that was submitted within the last day is not submitted (and paid) again, by whatever process and
+    after whatever crash: its task is looked up first. A submission whose answer got lost is not repeated by itself.
+
+    Args:
+        media: a path or URL that the program chose, bytes, or a `MediaSource`.
+        client: reaches the service; made from the environment if not given.
+        options: the model, the language, speakers, how long to wait.
+        on_progress: told in words after every step, from whatever thread works.
+
+    Raises:
+        ConfigurationError: the model cannot do what is asked, or the sound has no way to it.
+        MediaError: the file is missing, damaged, without sound, or longer than the model takes.
+        TaskFailedError: the service could not transcribe it.
+        TaskUnfinishedError: the service is still at it; the same call finds the task again.
+        SpendLimitError: it may cost more than `settings.spend_limit` allows; nothing was uploaded.
+        QwenOmniError: see `qwen_omni.errors`.
+
+    Example:
+        from qwen_omni import TranscriptionOptions, transcribe
+
+        said = transcribe("call.mp3", options=TranscriptionOptions(speakers=2))
+        for sentence in said.sentences:
+            print(f"{sentence.start:7.2f} s, speaker {sentence.speaker}: {sentence.text}")
+    """
+    if client is None:
+        with OmniClient() as own:
+            return transcribe(media, client=own, options=options, on_progress=on_progress)
+
+    def perform(step: Flow[Any] | ChatRequest) -> object:
+        return client.complete(step) if isinstance(step, ChatRequest) else run(step, client.settings)
+
+    return drive(stages(media, client.settings, options, on_progress), perform)
+
+
+async def atranscribe(
+    media: Anything,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    on_progress: OnStage | None = None,
+) -> Transcript:
+    """Do what `transcribe` does without blocking the event loop."""
+    if client is None:
+        async with AsyncOmniClient() as own:
+            return await atranscribe(media, client=own, options=options, on_progress=on_progress)
+    pulse = LoopPulse()
+
+    async def perform(step: Flow[Any] | ChatRequest) -> object:
+        return await (client.complete(step) if isinstance(step, ChatRequest) else arun(step, client.settings))
+
+    try:
+        return await adrive(stages(media, client.settings, options, on_progress, alive=pulse), perform, blocking=True)
+    finally:
+        pulse.stop()
+
+
+def transcribe_many(
+    sources: Sources,
+    *,
+    client: OmniClient,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    concurrency: int = 4,
+) -> Generator[Transcript, None, None]:
+    """Give the transcript of each recording, in order, while later ones are already on their way.
+
+    Raises:
+        ConfigurationError: a folder or pattern holds no recording or video, or less than one at a time.
+        QwenOmniError: of the first that fails; those before it were given, and tasks that run are found again.
+    """
+    concurrency = checked("concurrency", concurrency, PARALLEL)
+    waiting = deque(find_media(sources))
+    running: deque[Future[Transcript]] = deque()
+    with Crew(concurrency) as crew:
+        while waiting or running:
+            while waiting and len(running) < concurrency:
+                work = functools.partial(transcribe, waiting.popleft(), client=client, options=options)
+                running.append(crew.submit(work))
+            yield running.popleft().result()
+
+
+async def atranscribe_many(
+    sources: Sources,
+    *,
+    client: AsyncOmniClient,
+    options: TranscriptionOptions = DEFAULT_OPTIONS,
+    concurrency: int = 4,
+) -> AsyncGenerator[Transcript, None]:
+    """Do the same in `asyncio`; see `transcribe_many`."""
+    concurrency = checked("concurrency", concurrency, PARALLEL)
+    waiting = deque(await asyncio.to_thread(list, find_media(sources)))
+    running: deque[asyncio.Task[Transcript]] = deque()
+    try:
+        while waiting or running:
+            while waiting and len(running) < concurrency:
+                running.append(asyncio.create_task(atranscribe(waiting.popleft(), client=client, options=options)))
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""HTTP: the chat stream, the other routes, retries, rate limits and downloads."""

@@ -1,0 +1,200 @@
+"""Requests beside the chat route: what a flow asks for is sent, and the flow goes on with the reply.
+
+Stores, documents on the web, transcription tasks and the doctor come this way; chats have a `chat`.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from qwen_omni.errors import APIConnectionError, APITimeoutError, ConfigurationError, QwenOmniError
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.redact import redact
+from qwen_omni.settings import Settings
+from qwen_omni.transport.clients import Deadline, aread_up_to, read_up_to, tls, with_deadlines
+from qwen_omni.transport.flow import Content, Flow, Reply, Request, Sleep, T, adrive, drive
+from qwen_omni.transport.proxies import ProxyChoice, network_fault, proxy_for, through_proxy
+from qwen_omni.transport.public import PUBLIC, PublicHosts, at_address
+
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
+
+
+def package_version() -> str:
+    """Give the version of this package."""
+    try:
+        return version("qwen-omni")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# Requests go to a transport of the library, not to its `Client`, which logs every address with its query, where a
+# signature may stand. Here nothing is logged, kept or followed.
+
+
+def run(flow: Flow[T], settings: Settings) -> T:
+    """Carry a flow to its end and give what it returns."""
+    ways: dict[_Way, httpx2.HTTPTransport] = {}
+    hosts = PublicHosts()
+    with contextlib.ExitStack() as stack:
+
+        def send(request: httpx2.Request) -> httpx2.Response:
+            way = _way_of(request)
+            if way not in ways:
+                ways[way] = stack.enter_context(with_deadlines(httpx2.HTTPTransport(**_transport_arguments(way[0]))))
+            if way[1] is None:
+                return ways[way].handle_request(request)
+            tries = _tries(request, way, hosts.addresses(way[1], proxied=way[0] is not None))
+            for one in tries[:-1]:
+                with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                    return ways[way].handle_request(one)
+            return ways[way].handle_request(tries[-1])
+
+        return drive(flow, lambda step: _fetch(send, step, settings))
+
+
+async def arun(flow: Flow[T], settings: Settings) -> T:
+    """Carry a flow to its end without blocking the event loop; `run` is the other half."""
+    ways: dict[_Way, httpx2.AsyncHTTPTransport] = {}
+    hosts = PublicHosts()
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def send(request: httpx2.Request) -> httpx2.Response:
+            way = _way_of(request)
+            if way not in ways:
+                transport = with_deadlines(httpx2.AsyncHTTPTransport(**_transport_arguments(way[0])))
+                ways[way] = await stack.enter_async_context(transport)
+            if way[1] is None:
+                return await ways[way].handle_async_request(request)
+            found = await asyncio.to_thread(hosts.addresses, way[1], proxied=way[0] is not None)
+            tries = _tries(request, way, found)
+            for one in tries[:-1]:
+                with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                    return await ways[way].handle_async_request(one)
+            return await ways[way].handle_async_request(tries[-1])
+
+        return await adrive(flow, lambda step: _afetch(send, step, settings))
+
+
+_Way = tuple[ProxyChoice | None, str | None]
+"""The proxy, and the host of a request that may only go to public addresses: such hosts share no connections."""
+
+
+def _way_of(request: httpx2.Request) -> _Way:
+    return proxy_for(str(request.url)), request.url.host if request.extensions.get(PUBLIC) else None
+
+
+def _tries(request: httpx2.Request, way: _Way, addresses: list[str]) -> list[httpx2.Request]:
+    """Return the request for each address of its host, or as it is for a proxy, which connects by name."""
+    return [request] if way[0] is not None else [at_address(request, address) for address in addresses]
+
+
+def _transport_arguments(proxy: ProxyChoice | None) -> dict[str, Any]:
+    return {"verify": tls(), "trust_env": False, "proxy": None if proxy is None else proxy.url}
+
+
+_Send = Callable[[httpx2.Request], httpx2.Response]
+_AsyncSend = Callable[[httpx2.Request], Awaitable[httpx2.Response]]
+
+
+def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
+    if isinstance(step, Sleep):
+        time.sleep(step.seconds)
+        return None
+    try:
+        request = httpx2.Request(**_web_arguments(step, settings))
+        with _deadline_of(step, settings), contextlib.closing(_bound(send(request), request)) as response:
+            return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
+    except QwenOmniError as error:  # raised by the body while it was being sent
+        return error
+    except (*_WEB, OSError) as error:
+        return _web_error(error, step, settings)
+
+
+async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -> Reply | QwenOmniError | None:
+    if isinstance(step, Sleep):
+        await asyncio.sleep(step.seconds)
+        return None
+    try:
+        arguments = _web_arguments(step, settings)
+        if step.content is not None:
+            arguments["content"] = _pieces(step.content)
+        request = httpx2.Request(**arguments)
+        with _deadline_of(step, settings):
+            async with contextlib.aclosing(_bound(await send(request), request)) as response:
+                return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
+    except QwenOmniError as error:
+        return error
+    except (*_WEB, OSError) as error:
+        return _web_error(error, step, settings)
+
+
+def _deadline_of(step: Request, settings: Settings) -> Deadline:
+    return Deadline(settings.answer_seconds, _where(step))
+
+
+def _where(step: Request) -> str:
+    return redact(step.url).partition("?")[0]
+
+
+def _bound(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+    response.request = request
+    return response
+
+
+async def _pieces(content: Content) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
+    headers = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": f"qwen-omni/{package_version()}"}
+    headers |= step.headers
+    if step.with_key:
+        if urlsplit(step.url)[:2] != urlsplit(settings.base_url)[:2]:
+            raise ConfigurationError(f"The key belongs to {settings.base_url} and is sent to no other host.")
+        headers |= {**settings.headers, "Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    if step.content is not None:
+        headers["Content-Length"] = str(step.content.length)
+    timeout = httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout)
+    extensions = {"timeout": timeout.as_dict(), PUBLIC: step.public}
+    return {
+        "method": step.method,
+        "url": step.url,
+        "headers": headers,
+        "content": step.content,
+        "extensions": extensions,
+    }
+
+
+def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(status=response.status_code, url=step.url, headers=headers, body=body)
+
+
+def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniError:
+    where = _where(step)
+    fault = machine_fault(error, f"connect to {where}") or network_fault(error, step.url)
+    if fault is not None:
+        return fault
+    if not isinstance(error, _WEB):
+        raise error  # of what reads the body: not the connection's
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    through = through_proxy(step.url)
+    failure = APIConnectionError(
+        f"The connection to {where}{through} failed ({words}). Check the network, or try again later."
+    )
+    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
+        failure = APITimeoutError(f"{where} gave no answer{through} for {settings.read_timeout:g} s (read_timeout).")
+    elif isinstance(error, httpx2.TimeoutException):
+        failure = APITimeoutError(
+            f"{where} could not be reached{through} in {settings.connect_timeout:g} s (connect_timeout)."
+        )
+    failure.sent = not isinstance(error, _UNSENT)
+    return failure

@@ -1,0 +1,177 @@
+"""A video behind a link → a temporary file, in parts, so that memory stays small and a cut costs one part.
+
+Only for links that the program itself chose: a link out of a message goes to the service, which fetches it itself.
+The flow decides and `http.run` sends; the key never goes along.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from qwen_omni.addresses import check_link
+from qwen_omni.errors import APIConnectionError, DeliveryError, QwenOmniError, StoreUnavailableError
+from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
+from qwen_omni.redact import redact
+from qwen_omni.settings import Settings
+from qwen_omni.transport.api import run
+from qwen_omni.transport.flow import Flow, Reply, Request, ask, repeating
+from qwen_omni.transport.retry import RetryPolicy
+
+T = TypeVar("T")
+
+PART = 8 * 2**20  # bytes asked for at a time
+MOST_BYTES = 8 * 2**30  # of one download; a longer link is more likely a mistake than a video
+_HOPS = 5
+_OK, _PARTIAL = 200, 206
+_MOVED = (301, 302, 303, 307, 308)
+_SERVER_FAILED = 500
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_SIGNED = re.compile(r"sign|expires|token|credential|accesskey|secret|password", re.IGNORECASE)
+
+
+@contextlib.contextmanager
+def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
+    """Give the local file of a path or a link, for as long as the `with` block runs, and the name that may be kept.
+
+    Raises:
+        QwenOmniError: as `downloaded`, for a link.
+    """
+    if is_link(source):
+        with downloaded(source, settings) as path:
+            yield path, shown(source)
+    else:
+        yield Path(source), source
+
+
+@contextlib.asynccontextmanager
+async def off_the_loop(opening: contextlib.AbstractContextManager[T]) -> AsyncGenerator[T, None]:
+    """Enter and leave a context on threads, for what copies, fetches or removes files.
+
+    Whoever is cancelled while it is entered does not wait for that: the context is left as soon as it was entered.
+    """
+    entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
+
+    def leave(entered: "asyncio.Future[T]") -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            opening.__exit__(None, None, None)
+
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        if entering.done():
+            await asyncio.to_thread(leave, entering)
+        else:
+            entering.add_done_callback(leave)
+
+
+def is_link(source: str) -> bool:
+    """Tell whether a source is fetched from the network."""
+    return source.startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
+def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> Iterator[Path]:
+    """Fetch a link into a temporary file that is there inside the `with` block.
+
+    Args:
+        url: an http or https link chosen by the program.
+        settings: time-outs and repetitions.
+        allow_private: hosts on a private network are meant, whatever the settings say.
+
+    Raises:
+        UnsupportedMediaError: not a link that can be fetched.
+        DeliveryError: refused by its server, of a private host, too large, or the server does not give parts.
+        APIConnectionError: its server cannot be reached.
+        LocalResourceError: there is no room for it.
+    """
+    suffix = Path(urlsplit(url).path).suffix
+    path = scratch.new_path(suffix if suffix.isascii() and len(suffix) < 8 else "")  # noqa: PLR2004 - no real one is longer
+    try:
+        policy = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+        allowed = allow_private or settings.private_links
+        try:
+            with path.open("xb") as file:
+                run(download(url, file, policy, allow_private=allowed), settings)
+        except OSError as error:
+            raise machine_fault(error, f"download {redact(url)}", writing=True) or error from error
+        yield path
+    finally:
+        remove_file(path)
+
+
+def download(url: str, file: BinaryIO, policy: RetryPolicy, *, allow_private: bool = False) -> Flow[int]:
+    """Fetch a link part by part into a file that is open for writing; gives the number of bytes."""
+
+    def repeats(error: Exception, failed: int) -> float | None:
+        return policy.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
+
+    at, whole, here = 0, 1, url
+    while at < whole:
+
+        def attempt(begin: int = at, url: str = here) -> Flow[tuple[bytes, int, str]]:
+            return _part(url, begin, allow_private=allow_private)
+
+        part, whole, here = yield from repeating(attempt, repeats)
+        if whole > MOST_BYTES:
+            raise DeliveryError(f"{redact(url)} has {whole:,} bytes, and {MOST_BYTES:,} are the most that is fetched.")
+        file.write(part)
+        at += len(part)
+    return at
+
+
+def _part(url: str, begin: int, *, allow_private: bool) -> Flow[tuple[bytes, int, str]]:
+    """Ask for one part, following redirects; gives it, the length of the whole, and the link that gave it."""
+    for _ in range(_HOPS):
+        name = redact(url)
+        check_link(url, name=name, now=datetime.now(UTC), allow_private=allow_private)
+        headers = {"Range": f"bytes={begin}-{begin + PART - 1}", "Accept-Encoding": "identity"}
+        request = Request(method="GET", url=url, headers=headers, most_bytes=PART, public=not allow_private)
+        reply = yield from ask(request)
+        if reply.status in _MOVED and reply.headers.get("location"):
+            url = urljoin(url, reply.headers["location"])
+            continue
+        if reply.status in (_OK, _PARTIAL):
+            return reply.body, _length(reply, begin, name), url
+        if reply.status >= _SERVER_FAILED:
+            raise StoreUnavailableError(f"{name} answered {reply.status}. Try again later.")
+        raise DeliveryError(f"{name} answered {reply.status}. Open it in a browser: it may be private, or gone.")
+    raise DeliveryError(f"{redact(url)} goes through more than {_HOPS} redirects.")
+
+
+def _length(reply: Reply, begin: int, name: str) -> int:
+    """Read how long the whole is.
+
+    Raises:
+        DeliveryError: the server does not give parts, and the whole is longer than one.
+        APIConnectionError: it gave another part than the one asked for, or less of it.
+    """
+    if reply.status == _PARTIAL:
+        told = _RANGE.fullmatch(reply.headers.get("content-range", ""))
+        if told is None or int(told[1]) != begin or not reply.body or len(reply.body) != int(told[2]) - begin + 1:
+            raise APIConnectionError(f"{name} gave another part than bytes {begin:,} and on.")
+        return int(told[3])
+    told_length = reply.headers.get("content-length", "")
+    if begin == 0 and told_length.isdecimal() and int(told_length) == len(reply.body):
+        return len(reply.body)
+    raise DeliveryError(
+        f"{name}: its server does not give a file in parts (status 200 where 206 was asked for). "
+        "Download it yourself and pass the path."
+    )
+
+
+def shown(url: str) -> str:
+    """Give a link as it may be kept: without a query that holds a signature or a key.
+
+    Example:
+        >>> shown("https://host/a.mp4?Expires=1&Signature=x"), shown("https://host/watch?v=7")
+        ('https://host/a.mp4', 'https://host/watch?v=7')
+    """
+    split = urlsplit(url)
+    if any(_SIGNED.search(name) for name, _ in parse_qsl(split.query, keep_blank_values=True)):
+        split = split._replace(query="")
+    return split._replace(fragment="").geturl()

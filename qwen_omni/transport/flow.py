@@ -1,0 +1,187 @@
+"""Work that takes several steps with somebody else, written as a generator, and the two drivers of all such work.
+
+A generator yields what is to be done (a request, a question, a wait), is sent what came of it, and returns the result;
+an error of ours is thrown into it where it waits. One definition serves threads (`drive`) and `asyncio` (`adrive`).
+
+A `Flow` is a conversation with a server: it yields a `Request` and is sent the `Reply`, or yields a `Sleep`.
+`transport.api` sends what it yields.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from qwen_omni.errors import QwenOmniError
+
+T = TypeVar("T")
+Step = TypeVar("Step")
+Outcome = TypeVar("Outcome")
+
+
+class Content(Protocol):
+    """A body of known length that can be read again, so that a repetition is whole."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        with_key: send the service's key along; refused for any host but the service's own.
+        most_bytes: read no more of the answer than this; the rest is left unread.
+        public: a stranger chose the link, so it may not lead to a private address.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: Content | None = None
+    with_key: bool = False
+    most_bytes: int = 1_048_576
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back, and from where; header names are lower case. Redirects are not followed."""
+
+    status: int
+    url: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A wish to wait."""
+
+    seconds: float
+
+
+Flow = Generator[Request | Sleep, Reply | None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """The end of a flow, with its result."""
+
+    value: T
+
+
+def advance(work: Generator[Step, Outcome, T], outcome: Outcome | QwenOmniError | None) -> Step | Done[T]:
+    """Send in what came of the last step (`None` before the first), and return the next or the end."""
+    try:
+        return work.throw(outcome) if isinstance(outcome, QwenOmniError) else work.send(cast("Outcome", outcome))
+    except StopIteration as stop:
+        return Done(stop.value)
+    finally:
+        del outcome  # an error that comes back out would hold itself, and all that its traceback holds
+
+
+def drive(work: Generator[Step, Outcome, T], perform: Callable[[Step], Outcome | QwenOmniError]) -> T:
+    """Carry work to its end, and return what it returns.
+
+    Args:
+        work: yields its steps; it is closed at the end, whatever happens.
+        perform: does a step. An error of ours that it raises or returns is thrown into the work; any other ends it.
+    """
+    outcome: Outcome | QwenOmniError | None = None
+    try:
+        while not isinstance(step := advance(work, outcome), Done):
+            try:
+                outcome = perform(step)
+            except QwenOmniError as error:
+                outcome = error
+        return step.value
+    finally:
+        outcome = None
+        work.close()
+
+
+async def adrive(
+    work: Generator[Step, Outcome, T],
+    perform: Callable[[Step], Awaitable[Outcome | QwenOmniError]],
+    *,
+    blocking: bool = False,
+    pool: Executor | None = None,
+) -> T:
+    """Carry work to its end in `asyncio`; see `drive`.
+
+    Args:
+        work: yields its steps.
+        perform: does a step.
+        blocking: the work blocks between its steps, so it goes on in threads, and so does its end.
+        pool: these threads; the event loop's own if not given.
+    """
+    going: asyncio.Future[Step | Done[T]] | None = None
+    outcome: Outcome | QwenOmniError | None = None
+    try:
+        while True:
+            if blocking:
+                going = asyncio.get_running_loop().run_in_executor(pool, advance, work, outcome)
+                step = await asyncio.shield(going)
+            else:
+                step = advance(work, outcome)
+            if isinstance(step, Done):
+                return step.value
+            try:
+                outcome = await perform(step)
+            except QwenOmniError as error:
+                outcome = error
+    finally:
+        outcome = None
+        if blocking:
+            await asyncio.shield(_end(work, going, pool))
+        else:
+            work.close()
+
+
+async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
+    """Close work in a thread: it may have something to delete at the service."""
+    if going is not None and not going.done():
+        await asyncio.wait([going])  # a generator that runs cannot be closed
+    await asyncio.get_running_loop().run_in_executor(pool, work.close)
+
+
+class Runner(Protocol):
+    """Carries a flow to its end; `http.run` with its settings."""
+
+    def __call__(self, flow: Flow[T], /) -> T:
+        """Give what the flow returns, or raise what it raises."""
+
+
+def ask(request: Request) -> Flow[Reply]:
+    """Send one request and give its reply, for use with `yield from`."""
+    reply = yield request
+    if reply is None:
+        raise TypeError("a request was answered with nothing; the driver is broken")
+    return reply
+
+
+class Repeats(Protocol):
+    """Decides whether a failed attempt is made again; `retry.RetryPolicy.wait` as a function."""
+
+    def __call__(self, error: Exception, failed: int, /) -> float | None:
+        """Give the seconds to wait, or `None` if the error is final."""
+
+
+def repeating(attempt: Callable[[], Flow[T]], repeats: Repeats) -> Flow[T]:
+    """Run a flow, and a new one after every failure that passes."""
+    failed = 0
+    while True:
+        try:
+            return (yield from attempt())
+        except Exception as error:
+            wait = repeats(error, failed)
+            if wait is None:
+                raise
+        failed += 1
+        yield Sleep(wait)

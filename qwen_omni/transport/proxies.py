@@ -1,0 +1,209 @@
+"""Which proxy requests to an address go through, and whether it failed. Reads the environment; asks nobody.
+
+Proxies are chosen here because the HTTP libraries send loopback through a proxy, too, and fail with errors of their own
+where a variable names what they cannot use.
+"""
+
+import importlib.util
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies
+
+from qwen_omni.errors import ConfigurationError, LocalNetworkError
+from qwen_omni.media.files.tempfiles import causes
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyChoice:
+    """The proxy of an address, and the environment variable that names it (or the system's settings)."""
+
+    url: str = field(repr=False)
+    variable: str
+
+    @property
+    def shown(self) -> str:
+        """The proxy without user name and password."""
+        split = urlsplit(self.url)
+        host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname
+        return f"{split.scheme}://{host}{f':{split.port}' if split.port else ''}"
+
+
+def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
+    """Choose the proxy that requests to an address go through; `None` for none.
+
+    Loopback never goes through one. Otherwise `NO_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` decide (the
+    system's settings on Windows and macOS), as in curl; `NO_PROXY` takes names, addresses, networks (`10.0.0.0/8`),
+    ports and wildcards.
+
+    Args:
+        url: the address.
+        socks_package: what the library that sends needs for SOCKS.
+
+    Raises:
+        ConfigurationError: a variable names a proxy that cannot be used, or holds what cannot be read.
+    """
+    target = urlsplit(url)
+    if is_loopback(target.hostname or ""):
+        return None
+    known = getproxies()
+    name = next((name for name in (target.scheme, "all") if known.get(name)), None)
+    if name is None or _is_excluded(target, known.get("no", "")):
+        return None
+    return _usable(known[name].strip(), _variable(name), socks_package)
+
+
+def through_proxy(url: str) -> str:
+    """Name the proxy that requests to an address go through, for a message; empty without one."""
+    proxy = proxy_for(url)
+    return "" if proxy is None else f" through the proxy {proxy.shown} ({proxy.variable})"
+
+
+def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
+    """Return what an error of an HTTP library says about this machine's name service or proxy; `None` if nothing.
+
+    Args:
+        error: of httpx, httpx2, requests or the system.
+        url: what was to be reached.
+    """
+    host = urlsplit(url).hostname or url
+    proxy = proxy_for(url)
+    found = list(causes(error))
+    if proxy is not None and _is_of_proxy(found):
+        return LocalNetworkError(
+            f"Could not reach {host}{through_proxy(url)}: {_words(found)}. Check that the "
+            f"proxy runs and admits you, correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
+            resource="proxy",
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in found):
+        return LocalNetworkError(
+            f"Could not look up the address of {host}: {_words(found)}. Check the name of the host, and this machine's "
+            "network and name server (DNS).",
+            resource="dns",
+        )
+    return None
+
+
+def _is_of_proxy(found: list[BaseException]) -> bool:
+    """Whether the proxy refused, or was not reached; certificates behind it are not its own."""
+    names = {type(cause).__name__ for cause in found}
+    if any(isinstance(cause, ssl.SSLError) for cause in found):
+        return False
+    return bool(names & {"ProxyError", "ConnectError", "ConnectTimeout", "ConnectTimeoutError"})
+
+
+def _words(found: list[BaseException]) -> str:
+    """Return the system's own words, else those of the innermost cause that has any."""
+    told = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
+    if told is not None:
+        return str(told.strerror)
+    return next((str(one) for one in reversed(found) if str(one)), "no further words")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: `localhost`, `127.0.0.0/8`, `::1`.
+
+    Example:
+        >>> [is_loopback(host) for host in ("localhost", "127.8.8.8", "::1", "127.0.0.1.example.com")]
+        [True, True, True, False]
+    """
+    host = host.lower().strip("[]").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = proxy.partition("://")[0].lower()
+    try:
+        split = urlsplit(proxy)
+        readable = bool(split.hostname) and split.port != 0 and proxy.isprintable() and " " not in proxy
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ConfigurationError(
+            f"{variable} does not name a proxy that can be read: write it as http://host:port, or unset {variable}."
+        )
+    choice = ProxyChoice(proxy, variable)
+    if scheme in ("http", "https"):
+        return choice
+    if scheme not in ("socks5", "socks5h"):
+        raise ConfigurationError(
+            f"{variable} names a proxy of the kind {scheme}://, which cannot be used; http://, https://, socks5:// and "
+            f"socks5h:// can. Most programs that write socks:// mean socks5://. Change or unset {variable}."
+        )
+    if importlib.util.find_spec(socks_package) is None:
+        install = {"socksio": "pip install 'httpx2[socks]'"}.get(socks_package, "pip install 'requests[socks]'")
+        raise ConfigurationError(f"{variable} names a {scheme}:// proxy, which needs one more package: {install}")
+    return choice
+
+
+def _variable(name: str) -> str:
+    """Name the variable as it is written in the environment."""
+    wanted = f"{name}_proxy"
+    found = [key for key in os.environ if key.lower() == wanted and os.environ[key]]
+    return wanted if wanted in found else next(iter(found), f"the system's {name} proxy")
+
+
+def _is_excluded(target: SplitResult, exceptions: str) -> bool:
+    """Whether an entry of `NO_PROXY` names the target."""
+    host = (target.hostname or "").lower().rstrip(".")
+    port = target.port or _DEFAULT_PORTS.get(target.scheme)
+    entries = [entry.strip().lower() for entry in exceptions.replace(";", ",").split(",") if entry.strip()]
+    found = [_names(entry, host, port) for entry in entries]  # all are read, so that a broken one always shows
+    return any(found)
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    entry = (entry.partition("://")[2] or entry).rstrip("/")
+    if entry == "<local>":
+        return "." not in host and ":" not in host
+    network = _network(entry)
+    if network is not None:
+        address = _address(host)
+        return address is not None and address.version == network.version and address in network
+    name, bracket, rest = entry.partition("]") if entry.startswith("[") else ("", "", "")
+    if bracket:
+        name, wanted = name[1:], rest.removeprefix(":")
+    else:
+        name, _, wanted = entry.partition(":")
+    if (entry.startswith("[") and _address(name) is None) or "/" in entry or (wanted and not wanted.isdecimal()):
+        raise ConfigurationError(
+            f"{_variable('no')} holds {entry[:80]!r}, which is neither a host, an address nor a network. Correct it: "
+            "without it, requests may go through a proxy that they were meant to avoid."
+        )
+    if wanted and int(wanted) != port:
+        return False
+    address, other = _address(host), _address(name)
+    if address is not None and other is not None:
+        return address == other
+    name = name.removeprefix("*.").lstrip(".") if name != "*" else name
+    return host == name or host.endswith(f".{name}") or ("*" in name and fnmatchcase(host, name))
+
+
+def _network(entry: str) -> _NETWORK | None:
+    if entry.startswith("["):
+        address, bracket, rest = entry[1:].partition("]")
+        if not bracket or (rest and not rest.startswith("/")):
+            return None
+        entry = address + rest
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

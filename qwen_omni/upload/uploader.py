@@ -1,0 +1,231 @@
+"""Upload prepared local media to a store, once, and return the link. Blocks; `request.prepare` calls it for each piece.
+
+Puts together what other modules decide and do: `routing` the route, `cache` what is uploaded already, `oss` and
+`temporary` the upload itself. Nothing is created before the first piece of media needs it.
+"""
+
+import functools
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qwen_omni.addresses import STANDIN, native_url
+from qwen_omni.errors import APIConnectionError, LocalNetworkError, QwenOmniError, StoreUnavailableError
+from qwen_omni.messages import Delivered, Route, Store, Upload
+from qwen_omni.options import UploadProgress
+from qwen_omni.settings import Settings
+from qwen_omni.transport.flow import Flow, Runner, T, repeating
+from qwen_omni.transport.retry import RetryPolicy
+from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
+from qwen_omni.upload.digest import Digests
+from qwen_omni.upload.temporary import (
+    LIFETIME_SECONDS,
+    Policy,
+    PolicyExpiredError,
+    ask_policy,
+    is_usable,
+    pace_of,
+    post_file,
+)
+
+if TYPE_CHECKING:  # oss2 loads when a bucket is first used
+    from qwen_omni.upload.oss import OssStore
+
+_MARGIN = 3600.0  # seconds; an upload this close to its end is not used for a new request
+_LINK_MARGIN = 600.0  # seconds; a link this close to its end is signed again before a retry
+_POLL_SECONDS = 0.05
+
+
+class Carrier:
+    """Brings media to the stores of one client. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, run: Runner) -> None:
+        self._settings = settings
+        self._run = run
+        self._retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+        self._cache = UploadCache(settings.cache_dir)
+        self._digests = Digests()
+        self._policies: dict[str, Policy] = {}
+        self._policy_lock = threading.Lock()
+
+    def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
+        """Bring one piece of media where its route ends, and give it with its link.
+
+        Raises:
+            UnreadableMediaError: the file is gone, or changed since it was looked at.
+            DeliveryError: a store refused, or could not be reached.
+            APIError: the service refused leave to upload.
+        """
+        match route:
+            case "inline" | "link":
+                return ready
+            case "oss":
+                return self._linked(ready, self._to_bucket(ready, name))
+            case "temporary":
+                return self._linked(ready, self._to_temporary(ready, model, name))
+
+    def renewed(self, delivered: Delivered, *, model: str, gone: bool) -> Delivered:
+        """Give media whose link works again: uploaded anew if it is `gone`, signed anew if its link ends soon.
+
+        Gives the same value back where there is nothing to do. Raises as `carry` does.
+        """
+        upload = delivered.upload
+        if upload is None:
+            return delivered
+        if gone and upload.reused:
+            self._cache.forget(upload.key, upload.location)
+            again = self.carry(replace(delivered, url=None, upload=None), upload.store, model=model, name="the media")
+            return replace(again, upload=replace(again.upload, reused=False)) if again.upload else again
+        if upload.store == "oss" and upload.link_until < time.time() + _LINK_MARGIN:
+            return self._linked(delivered, upload)
+        return delivered
+
+    @property
+    def deletes(self) -> bool:
+        """Whether uploads are for one request alone."""
+        return self._settings.oss is not None and self._settings.oss.delete_after_use
+
+    def release(self, delivered: Delivered) -> None:
+        """Delete what was uploaded for one request alone."""
+        if self.deletes and delivered.upload is not None and delivered.upload.store == "oss":
+            self._bucket.delete(delivered.upload.location)
+
+    @functools.cached_property
+    def _bucket(self) -> "OssStore":
+        from qwen_omni.upload.oss import OssStore  # noqa: PLC0415  (oss2 is an extra; loads on first use)
+
+        if self._settings.oss is None:
+            raise TypeError("no bucket is set")
+        return OssStore(self._settings.oss, retry=self._retry, timeout=max(self._settings.connect_timeout, 60.0))
+
+    def _to_bucket(self, ready: Delivered, name: str) -> Upload:
+        oss = self._settings.oss
+        if oss is None:
+            raise TypeError("no bucket is set")
+        digest = self._digests.of(ready)
+        ending = f".{ready.format}" if ready.format else ""
+        if oss.delete_after_use:
+            once = secrets.token_hex(16)  # another request may send the same media now, and delete its own object first
+            location = oss.object_name(f"{digest}-{once}{ending}")
+            self._put(ready, location, name, claim=None)
+            return Upload(store="oss", location=location, link_until=0)
+        location = oss.object_name(f"{digest}{ending}")
+        key = cache_key(
+            digest=digest,
+            store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
+            account=STANDIN if self._settings.origin == STANDIN else "",  # a bucket that it plays is known to it alone
+            model="",
+            form=ready.format,
+        )
+
+        def put(claim: Claim) -> tuple[str, float]:
+            self._put(ready, location, name, claim)
+            return location, time.time() + oss.reuse_seconds
+
+        return self._once(key, "oss", put)
+
+    def _put(self, ready: Delivered, location: str, name: str, claim: Claim | None) -> None:
+        from qwen_omni.upload.oss import Errand  # noqa: PLC0415
+
+        errand = Errand(
+            object_name=location,
+            label=name,
+            sent=self._progress(ready, "oss", name),
+            resume=claim.resume if claim else None,
+            begun=lambda resume: self._cache.note(claim, resume) if claim else None,
+            resumable=claim is not None,
+        )
+        self._bucket.put(ready, errand)
+
+    def _to_temporary(self, ready: Delivered, model: str, name: str) -> Upload:
+        key = cache_key(
+            digest=self._digests.of(ready),
+            store=f"temporary {native_url(self._settings.base_url, '')}",  # gateways on one host may be many accounts
+            account=self._account,
+            model=model,
+            form=ready.format,
+        )
+
+        def post(_: Claim) -> tuple[str, float]:
+            begun = time.time()
+            sent = self._progress(ready, "temporary", name)
+            return self._post(ready, model, name, sent), begun + LIFETIME_SECONDS - _MARGIN
+
+        return self._once(key, "temporary", post)
+
+    def _post(self, ready: Delivered, model: str, name: str, sent: Callable[[int], None]) -> str:
+        def attempt() -> Flow[str]:
+            return post_file(self._policy(model), ready, label=name, sent=sent)
+
+        try:
+            return self._ran(attempt, name)
+        except PolicyExpiredError:
+            self._policies.pop(model, None)
+            return self._ran(attempt, name)
+
+    def _policy(self, model: str) -> Policy:
+        """Give leave to upload; asks once, since what asks for it repeats the whole."""
+        with self._policy_lock:
+            policy = self._policies.get(model)
+            if policy is None or not is_usable(policy, time.time()):
+                pace = pace_of(self._account, model)
+                policy = self._run(ask_policy(self._settings.base_url, model, pace, time.time))
+                self._policies[model] = policy
+            return policy
+
+    @functools.cached_property
+    def _account(self) -> str:
+        return hashlib.sha256(self._settings.api_key.get_secret_value().encode()).hexdigest()
+
+    def _ran(self, attempt: Callable[[], Flow[T]], name: str) -> T:
+        try:
+            return self._run(repeating(attempt, self._wait))
+        except LocalNetworkError:
+            raise
+        except APIConnectionError as error:
+            text = str(error)
+        raise StoreUnavailableError(
+            f"Could not upload {name} to the service's temporary store, after {self._settings.max_retries + 1} tries: "
+            f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...))."
+        )
+
+    def _wait(self, error: Exception, failed: int) -> float | None:
+        return self._retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
+
+    def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:
+        """Upload if nobody has, and wait while another does."""
+        while True:
+            found = self._cache.look(key)
+            match found:
+                case Held():
+                    return Upload(
+                        store=store, location=found.location, link_until=found.expires_at, key=key, reused=True
+                    )
+                case Claim():
+                    try:
+                        location, expires_at = upload(found)
+                    except BaseException:
+                        self._cache.give_up(found)
+                        raise
+                    self._cache.finish(found, location, expires_at)
+                    return Upload(store=store, location=location, link_until=expires_at, key=key)
+                case None:
+                    time.sleep(_POLL_SECONDS)
+
+    def _linked(self, ready: Delivered, upload: Upload) -> Delivered:
+        if upload.store == "temporary":
+            return replace(ready, url=upload.location, upload=upload)
+        url, until = self._bucket.sign(upload.location)
+        return replace(ready, url=url, upload=replace(upload, link_until=until))
+
+    def _progress(self, ready: Delivered, store: Store, name: str) -> Callable[[int], None]:
+        def sent(count: int) -> None:
+            if self._settings.on_upload is not None:
+                told = UploadProgress(name=name, sent_bytes=count, total_bytes=ready.size_bytes, store=store)
+                self._settings.on_upload(told)
+
+        return sent

@@ -1,0 +1,388 @@
+"""A run over a long video as a state machine: segments are cut, prepared, delivered, asked about, and joined. Pure.
+
+It decides what is to be begun now and what a failure means; `drivers` do what it says and tell it what
+came of it. It knows no clock, no thread, no file and no model: times are given to it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Self, TypeVar
+
+from qwen_omni.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    DeliveryError,
+    Gap,
+    NotFoundError,
+    PermissionDeniedError,
+    QwenOmniError,
+    RateLimitError,
+    SpendLimitError,
+    TooManyGapsError,
+)
+from qwen_omni.media.plan.segments import Segment
+from qwen_omni.transport.rate_limit import Limiter
+from qwen_omni.video.engine.reduce import Joins, Node
+from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Part, Prepare, Reduce, Rules, ToText
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 0.5
+"""How long to wait before looking again at a step that another process works on."""
+LATE_SECONDS = 30.0
+"""How long nothing is sent after the service said, through all repetitions, that it is too much."""
+
+_STOPS: tuple[type[BaseException], ...] = (
+    AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, DeliveryError, RateLimitError,
+    APIConnectionError, SpendLimitError,
+)  # fmt: skip
+
+
+_BEFORE: dict[type[Action], str] = {Prepare: "cut", Deliver: "prepared", Ask: "prepared"}
+"""Where a segment stands when a step with it failed. An answer that failed is delivered again: what was uploaded is
+known to the cache of uploads, and a link may have ended."""
+_HOLDING = ("delivering", "ready", "asking")
+"""Segments for which money is set aside."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a segment is on its way: cut, preparing, prepared, delivering, ready, asking, or short of money."""
+
+    segment: Segment
+    state: str = "cut"
+    tokens: int = 0
+    failures: Counter[type[Action]] = field(default_factory=Counter)
+    last_error: str = ""
+    not_before: float = float("-inf")
+
+
+@dataclass
+class Machine(Generic[T]):
+    """One run. Ask `actions` what to begin, do it, and `tell` what came of it, until `over`.
+
+    Attributes:
+        rules: what it keeps to.
+        limiter: of the model that looks at segments.
+        answers: of the segments that are done, by number.
+        gaps: of the segments that failed for good, by number.
+        joins: what joins the answers at the end; `None` if nothing does.
+        error: what stopped the run.
+        notices: what somebody should be told; taken out by whoever tells.
+        known: how many answers were there before.
+        last_cut: the newest segment.
+    """
+
+    rules: Rules
+    limiter: Limiter = field(default_factory=Limiter)
+    joins: Joins | None = None
+    to_text: ToText[T] | None = None
+    answers: dict[int, T] = field(default_factory=dict)
+    gaps: dict[int, Gap] = field(default_factory=dict)
+    error: QwenOmniError | None = None
+    notices: list[str] = field(default_factory=list)
+    known: int = 0
+    last_cut: Segment | None = None
+    _open: dict[int, _Place] = field(default_factory=dict)
+    _count: int = 0
+    _cutting: bool = False
+    _all_cut: bool = False
+    _warned: bool = False
+    _waited_for: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of_answers(cls, answers: Mapping[int, T], rules: Rules, *, joins: Joins, to_text: ToText[T]) -> Self:
+        """Make the machine of a run that only joins answers that are there."""
+        made = cls(rules=rules, joins=joins, to_text=to_text, answers=dict(answers), known=len(answers))
+        made._count, made._all_cut = len(answers), True
+        return made
+
+    # --- What to begin ---
+
+    def actions(self, now: float) -> Iterator[Action]:
+        """Give what is to be begun now; each counts as begun when it is given."""
+        if self.error is not None:
+            return
+        if not self._all_cut and not self._cutting and len(self._open) < self.rules.window:
+            self._cutting = True
+            yield Cut()
+        yield from self._prepares(now)
+        yield from self._delivers(now)
+        yield from self._asks(now)
+        if self.mapped and self.joins is not None:
+            if not self.joins.begun:
+                self.joins.grow([self.to_text(self.answers[index]) if self.to_text else "" for index in self._order])
+            yield from self.joins.actions(now, self.rules.concurrency)
+
+    @property
+    def _order(self) -> list[int]:
+        return sorted(self.answers)
+
+    def _due(self, state: str, now: float) -> list[_Place]:
+        """Give the segments that stand at a place and need not wait, in their order."""
+        found = [place for place in self._open.values() if place.state == state and place.not_before <= now]
+        return sorted(found, key=lambda one: one.segment.index)
+
+    def _prepares(self, now: float) -> Iterator[Action]:
+        free = self.rules.preparers - self._number("preparing")
+        for place in self._due("cut", now)[: max(0, free)]:
+            place.state = "preparing"
+            yield Prepare(place.segment)
+
+    def _delivers(self, now: float) -> Iterator[Action]:
+        if self._number("short"):
+            return  # nothing new before it shows whether there is money left
+        free = self.rules.deliverers - self._number("delivering")
+        for place in self._due("prepared", now)[: max(0, free)]:
+            place.state = "delivering"
+            yield Deliver(place.segment)
+
+    def _asks(self, now: float) -> Iterator[Action]:
+        free = self.rules.concurrency - self._number("asking")
+        for place in self._due("ready", now)[: max(0, free)]:
+            if self._must_wait(place.tokens, now):
+                return  # in order: a smaller one does not overtake
+            self.limiter.take(place.tokens, now=now)
+            place.state = "asking"
+            yield Ask(place.segment)
+
+    def _must_wait(self, tokens: int, now: float) -> bool:
+        if self.limiter.too_large(tokens):
+            if self._number("asking"):
+                return True  # alone, on a full bucket
+            self._warn_once(tokens)
+        return self.limiter.wait(tokens, now=now) > 0
+
+    def _warn_once(self, tokens: int) -> None:
+        if not self._warned:
+            self._warned = True
+            self.notices.append(
+                f"A request of about {tokens:,} tokens is above the {self.limiter.tpm:,} that a minute allows; such "
+                "requests go out alone, and may be refused. Take shorter segments or less detail."
+            )
+
+    # --- What came of it ---
+
+    def cut(self, segment: Segment | None, answer: T | None = None) -> None:
+        """Take in the next segment, with its answer if it is known; `None` if there is none any more."""
+        self._cutting = False
+        if segment is None:
+            self._all_cut = True
+            self._stop_if_empty()
+            return
+        self._count += 1
+        self.last_cut = segment
+        if answer is not None:
+            self.known += 1
+            self.answers[segment.index] = answer
+        elif self.rules.wanted is None or segment.index in self.rules.wanted:
+            self._open[segment.index] = _Place(segment)
+
+    def prepared(self, segment: Segment, tokens: int) -> None:
+        """Take in that a segment is ready to be delivered, and how many tokens asking about it will take."""
+        place = self._open[segment.index]
+        place.state, place.tokens = "prepared", tokens
+
+    def delivered(self, segment: Segment) -> None:
+        """Take in that a segment is where the service finds it, or inside its request."""
+        self._open[segment.index].state = "ready"
+
+    def answered(self, segment: Segment, answer: T) -> None:
+        """Take in the answer about a segment."""
+        self._open.pop(segment.index, None)
+        self.answers[segment.index] = answer
+        self._try_the_short()
+
+    def reduced(self, action: Reduce, joined: Part) -> None:
+        """Take in what came of joining."""
+        assert self.joins is not None
+        self.joins.done(action, joined)
+        self._try_the_short()
+
+    def busy(self, action: Prepare | Ask | Reduce, now: float, holder: str = "another process") -> None:
+        """Take in that somebody else works on this step; its turn at the service is not used up."""
+        step = self._step(action)
+        assert step is not None
+        step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
+        self._give_back(action, now)
+        if holder not in self._waited_for:
+            self._waited_for.add(holder)
+            what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
+            self.notices.append(f"Waiting for {holder}, which {what} of the same video; its answer is used here too.")
+
+    def answered_elsewhere(self, action: Ask, answer: T, now: float) -> None:
+        """Take in an answer that somebody else stored just before this run would have asked."""
+        self._give_back(action, now)
+        self.answered(action.segment, answer)
+
+    def reduced_elsewhere(self, action: Reduce, joined: Part, now: float) -> None:
+        """Take in what somebody else has joined."""
+        self._give_back(action, now)
+        self.reduced(action, joined)
+
+    def _give_back(self, action: Prepare | Ask | Reduce, now: float) -> None:
+        step = self._step(action)
+        if isinstance(step, Node) and self.joins is not None:
+            self.joins.limiter.give_back(step.tokens, now=now)
+        elif isinstance(action, Ask) and isinstance(step, _Place):
+            self.limiter.give_back(step.tokens, now=now)
+
+    def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
+        """Take in a failure: the step is begun again, becomes a gap, or stops the run."""
+        step = self._step(action)
+        if isinstance(error, RateLimitError):
+            limiter = self.joins.limiter if isinstance(action, Reduce) and self.joins is not None else self.limiter
+            limiter.hold(LATE_SECONDS, now=now)
+        if isinstance(error, SpendLimitError) and step is not None and self._others_hold(step):
+            step.state = "short"  # what the others have set aside is more than they cost; there may be room then
+            return
+        self._give_up_or_repeat(step, action, error, now)
+        self._try_the_short()
+
+    def _give_up_or_repeat(
+        self, step: "_Place | Node | None", action: Action, error: QwenOmniError, now: float
+    ) -> None:
+        if step is not None and self._may_pass(step, error) and _failures(step, action) < self.rules.step_retries:
+            failures = _failures(step, action)
+            step.not_before, step.last_error = now + self.rules.retry_seconds * 2**failures, _in_words(error)
+            if isinstance(step, Node):
+                step.state, step.failures = "ready", failures + 1
+            else:
+                step.state = _BEFORE[type(action)]
+                step.failures[type(action)] += 1
+        elif isinstance(step, _Place) and not self._stops(error):
+            self._gap(step, error)
+        else:
+            self.stop(error)
+
+    @staticmethod
+    def _may_pass(step: "_Place | Node", error: QwenOmniError) -> bool:
+        """Whether another try may end otherwise: an error that repeats word for word will not pass.
+
+        A rate limit always has the same words, and passes with time.
+        """
+        return error.retryable and (isinstance(error, RateLimitError) or _in_words(error) != step.last_error)
+
+    def _try_the_short(self) -> None:
+        """Let those that a spend limit kept back try again: others have told what they did cost."""
+        for place in self._open.values():
+            if place.state == "short":
+                place.state = "prepared"
+        for node in self._nodes:
+            if node.state == "short":
+                node.state = "ready"
+
+    def stop(self, error: QwenOmniError) -> None:
+        """Begin nothing more; the first error is the one told."""
+        self.error = self.error or error
+        self._cutting = False
+
+    def _others_hold(self, step: "_Place | Node") -> bool:
+        """Tell whether money is set aside for others."""
+        holding = [place for place in self._open.values() if place.state in _HOLDING]
+        joining = [node for node in self._nodes if node.state == "joining"]
+        return any(one is not step for one in (*holding, *joining))
+
+    @property
+    def _nodes(self) -> list[Node]:
+        return [] if self.joins is None else self.joins.nodes
+
+    def _step(self, action: Action) -> "_Place | Node | None":
+        match action:
+            case Prepare() | Deliver() | Ask():
+                return self._open.get(action.segment.index)
+            case Reduce():
+                return self._nodes[action.index]
+            case Cut():
+                return None
+
+    @staticmethod
+    def _stops(error: QwenOmniError) -> bool:
+        """Tell whether the next segment would meet the same error."""
+        if isinstance(error, APITimeoutError):
+            return False
+        return isinstance(error, _STOPS) or getattr(error, "stops_run", False)
+
+    def _gap(self, place: _Place, error: QwenOmniError) -> None:
+        segment = self._open.pop(place.segment.index).segment
+        told = _in_words(error)
+        self.gaps[segment.index] = Gap(
+            index=segment.index, start=float(segment.start), end=float(segment.end), reason=told
+        )
+        if len(self.gaps) > self.rules.max_gaps:
+            self.stop(
+                TooManyGapsError(
+                    f"Segments that failed for good: {len(self.gaps)}; max_gaps allows {self.rules.max_gaps}. "
+                    f"The last: {told}",
+                    gaps=tuple(self.gaps[index] for index in sorted(self.gaps)),
+                )
+            )
+        self._stop_if_empty()
+
+    def _stop_if_empty(self) -> None:
+        if self.rules.wanted is not None:
+            return  # chosen segments have answers of an earlier pass
+        if self.mapped and self.gaps and not self.answers:
+            gaps = tuple(self.gaps.values())
+            self.stop(TooManyGapsError(f"No segment gave an answer. The last: {gaps[-1].reason}", gaps=gaps))
+
+    # --- How far it is ---
+
+    @property
+    def mapped(self) -> bool:
+        """Whether every segment has its answer, or is a gap."""
+        return self._all_cut and not self._open
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to do."""
+        if self.error is not None:
+            return True
+        return self.mapped and (self.joins is None or self.joins.whole is not None)
+
+    @property
+    def joined(self) -> Part | None:
+        """The whole, at the end."""
+        return None if self.joins is None else self.joins.whole
+
+    @property
+    def cut_all(self) -> bool:
+        """Whether the last segment has been cut."""
+        return self._all_cut
+
+    @property
+    def count(self) -> int:
+        """How many segments were cut so far."""
+        return self._count
+
+    def stands(self, segment: Segment) -> str:
+        """Tell where a segment is on its way; empty if it is not on it (any more)."""
+        place = self._open.get(segment.index)
+        return "" if place is None else place.state
+
+    def wake(self, now: float) -> float | None:
+        """Give the seconds after which something may begin though nothing has come; `None` if only news can help."""
+        waits = [place.not_before - now for place in self._open.values() if place.state in ("cut", "prepared", "ready")]
+        waits = [wait for wait in waits if wait > 0]
+        ready = self._due("ready", now)
+        if ready and self._number("asking") < self.rules.concurrency:
+            first = ready[0]
+            if not (self.limiter.too_large(first.tokens) and self._number("asking")):
+                waits.append(self.limiter.wait(first.tokens, now=now))
+        if self.joins is not None:
+            waits += self.joins.waits(now, self.rules.concurrency)
+        return max(0.001, min(waits)) if waits else None
+
+    def _number(self, state: str) -> int:
+        return sum(place.state == state for place in self._open.values())
+
+
+def _failures(step: _Place | Node, action: Action) -> int:
+    return step.failures if isinstance(step, Node) else step.failures[type(action)]
+
+
+def _in_words(error: QwenOmniError) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,329 @@
+"""Set up a run (source, task, checkpoint, machine) and report its progress. Blocks; starts nothing."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
+from qwen_omni.media.encode.pool import usual_workers
+from qwen_omni.media.source import Anything
+from qwen_omni.profiles import profile_for
+from qwen_omni.settings import Settings
+from qwen_omni.transport.rate_limit import Limiter
+from qwen_omni.upload.routing import room_of
+from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.engine.machine import Machine
+from qwen_omni.video.engine.reduce import Joins
+from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce, Rules
+from qwen_omni.video.engine.worker import Worker
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.schemas import SegmentNotes
+from qwen_omni.video.source_video import Footage, chosen_strategy, look_over, run_key
+from qwen_omni.video.tasks import Joining, NotesTask, Task
+
+Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One piece of news about a run.
+
+    Attributes:
+        kind: what happened: the run is planned, a segment is prepared, it is delivered (uploaded, or inside its
+            request), its notes are there, it failed for good, notes were joined, something is worth knowing, the run
+            is done.
+        segment: which segment, from 0.
+        start: where it begins, in seconds of the whole; `end` where it ends.
+        reused: it was finished before, and nothing was asked.
+        done: segments that are finished or failed for good.
+        segments: how many there are; about, until the last is cut.
+        gaps: how many failed for good.
+        elapsed: seconds since this run began.
+        eta: seconds until it ends, as far as anybody can tell; `None` until the first answer.
+        input_tokens: of this run so far, as the service told.
+        output_tokens: of this run so far.
+        text: for people.
+    """
+
+    kind: Kind
+    segment: int | None = None
+    start: float | None = None
+    end: float | None = None
+    reused: bool = False
+    done: int = 0
+    segments: int = 0
+    gaps: int = 0
+    elapsed: float = 0.0
+    eta: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    text: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class Tracker:
+    """Makes progress out of a machine and the time."""
+
+    machine: Machine[Any]
+    about: int
+    clock: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def planned(self, text: str) -> Progress:
+        """Tell that it begins."""
+        return self._made("planned", text=text)
+
+    def notices(self) -> list[Progress]:
+        """Tell what the machine has to say."""
+        told, self.machine.notices = self.machine.notices, []
+        return [self._made("notice", text=text) for text in told]
+
+    def notice(self, text: str) -> Progress:
+        """Tell something that is worth knowing."""
+        return self._made("notice", text=text)
+
+    def after(self, action: Action, paid: list[tuple[str, Any]]) -> Progress | None:
+        """Tell what a step has come to; `None` if it is nothing that anybody waits for."""
+        usage = {
+            "input_tokens": sum(one.input_tokens for _, one in paid),
+            "output_tokens": sum(one.output_tokens for _, one in paid),
+        }
+        match action:
+            case Cut():
+                last = self.machine.last_cut
+                known = last is not None and last.index in self.machine.answers and not self.machine.cut_all
+                return self._of_segment(Prepare(last), usage) if last is not None and known else None
+            case Prepare() | Deliver() | Ask():
+                return self._of_segment(action, usage)
+            case _:
+                return self._made("joined", text=_joined_text(action), **usage)
+
+    def done(self, paid: list[tuple[str, Any]]) -> Progress:
+        """Tell that it is over."""
+        return self._made("done", input_tokens=sum(one.input_tokens for _, one in paid),
+                          output_tokens=sum(one.output_tokens for _, one in paid))  # fmt: skip
+
+    def _of_segment(self, action: Prepare | Deliver | Ask, usage: dict[str, int]) -> Progress | None:
+        segment = action.segment
+        where = {"segment": segment.index, "start": float(segment.start), "end": float(segment.end)}
+        if segment.index in self.machine.answers:
+            reused = isinstance(action, Prepare)
+            return self._made("segment", **where, reused=reused, **usage)
+        gap = self.machine.gaps.get(segment.index)
+        if gap is not None:
+            return self._made("gap", **where, text=gap.reason, **usage)
+        match action, self.machine.stands(segment):
+            case Prepare(), "prepared":
+                return self._made("prepared", **where, **usage)
+            case Deliver(), "ready":
+                return self._made("delivered", **where, **usage)
+            case _:
+                return None  # it failed in passing, or somebody else works on it
+
+    def _made(self, kind: Kind, **told: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
+        machine = self.machine
+        done = len(machine.answers) + len(machine.gaps)
+        total = machine.count if machine.cut_all else max(self.about, machine.count)
+        elapsed = self.clock() - self._began
+        asked = len(machine.answers) - machine.known
+        eta = None if asked <= 0 else elapsed / asked * max(0, total - done)
+        return Progress(kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta, **told)
+
+
+def _joined_text(step: Reduce) -> str:
+    """Say in words what was joined.
+
+    Example:
+        >>> _joined_text(Reduce(0, 1, "", last=False))
+        'joined the notes of part 2'
+    """
+    if step.last:
+        return "joined the notes" if step.level == 0 else "joined the parts"
+    return (
+        f"joined the notes of part {step.index + 1}" if step.level == 0 else f"joined parts into part {step.index + 1}"
+    )
+
+
+T = TypeVar("T")
+
+_TENTH = 10
+_GO_ON = "What is finished is kept: run it again, with the same options, to go on from there."
+CHECKPOINTS = "video"
+"""The folder of checkpoints, inside the cache folder."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run(Generic[T]):
+    """Everything that one run needs."""
+
+    footage: Footage
+    machine: Machine[T]
+    worker: Worker[T]
+    checkpoint: Checkpoint
+    tracker: Tracker
+    noticed: list[str] = field(default_factory=list)
+    _troubles: set[str] = field(default_factory=set)
+    _unverified_told: bool = False
+
+    def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
+        """Give what is worth telling after a step."""
+        told = self.tracker.after(action, self.worker.paid)
+        found = self._of_the_checkpoint()
+        self.machine.notices += found
+        self.noticed += found
+        return [*([] if told is None else [told]), *self.tracker.notices()]
+
+    def _of_the_checkpoint(self) -> list[str]:
+        found = self.checkpoint.notices()
+        if not self._unverified_told:
+            self._unverified_told = True
+            found += [text for text in (self.checkpoint.unverified(),) if text]
+        trouble = self.checkpoint.trouble
+        if trouble and trouble not in self._troubles:
+            self._troubles.add(trouble)
+            found.append(
+                f"The checkpoint {self.checkpoint.path} cannot be written ({trouble}); answers are kept in memory and "
+                "written as soon as that is possible. Make room before you stop this run."
+            )
+        return found
+
+    def reports(self) -> tuple[str, ...]:
+        """Return what the result says about the checkpoint, and the answers that could not be kept there."""
+        self.checkpoint.write_rest()
+        self.noticed += self._of_the_checkpoint()
+        unkept = self.checkpoint.unkept
+        return tuple(dict.fromkeys([*self.noticed, *([unkept] if unkept else [])]))
+
+    def close(self) -> None:
+        """Close the checkpoint and stop the work on files."""
+        self.worker.stop()
+        self.worker.close()
+        self.checkpoint.close()
+
+
+def over_source(source: Anything, settings: Settings, options: SummaryOptions) -> tuple[Footage, bool]:
+    """Look at a source and choose how it is worked on; tells whether all of it goes in one call.
+
+    Raises:
+        MediaError: it cannot be used, see `look_over`, or not in the one call that was asked for.
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    profile = profile_for(options.model)
+    footage = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
+    single = chosen_strategy(footage, options) == "single"
+    footage = replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage
+    footage.check()
+    return footage, single
+
+
+def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
+    """Put together a run that takes notes, and joins them if `joins`.
+
+    Raises:
+        MediaError: the source cannot be used.
+        ConfigurationError: the checkpoint cannot be opened, or the lengths leave no room to move on.
+    """
+    footage, whole = over_source(source, settings, options)
+    task = NotesTask(
+        options=options, duration=float(footage.end), video=footage.facts, segments=footage.about, whole=whole
+    )
+    return make_run(footage, task, settings, options, join=task.joining if joins and not whole else None)
+
+
+def make_run(
+    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
+    wanted: frozenset[int] | None = None,
+) -> Run[T]:  # fmt: skip
+    """Put a run together; without `join` it ends with the answers about segments."""
+    checkpoint = open_checkpoint(footage, task.told, settings, options)
+    try:
+        worker = Worker(footage, task, checkpoint, text_model=options.text_model_name, join=join)
+        machine = make_machine(footage.about, task, options, joins=join is not None, wanted=wanted)
+    except BaseException:
+        checkpoint.close()
+        raise
+    return Run(
+        footage=footage, machine=machine, worker=worker, checkpoint=checkpoint,
+        tracker=Tracker(machine=machine, about=footage.about),
+    )  # fmt: skip
+
+
+def joining_run(
+    before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
+) -> Run[T]:
+    """Put together a run that joins the answers of others, in the checkpoint of `before`."""
+    checkpoint = before.checkpoint.again()
+    worker = Worker(before.footage, task, checkpoint, text_model=options.text_model_name, join=join)
+    machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
+    tracker = Tracker(machine=machine, about=len(answers))
+    return Run(footage=before.footage, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker)
+
+
+def make_machine(
+    about: int, task: Task[T], options: SummaryOptions, *, joins: bool, wanted: frozenset[int] | None = None
+) -> Machine[T]:
+    """Make the machine of a run of about so many segments."""
+    profile = profile_for(options.model)
+    allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
+    rules = Rules(
+        concurrency=options.concurrency,
+        preparers=options.workers or usual_workers(),
+        max_gaps=allowed,
+        step_retries=options.step_retries,
+        retry_seconds=options.retry_seconds,
+        wanted=wanted,
+    )
+    limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
+    return Machine(rules=rules, limiter=limiter, joins=make_joins(options) if joins else None, to_text=task.text)
+
+
+def make_joins(options: SummaryOptions) -> Joins:
+    """Make the tree of joins, with the limits of the model that joins."""
+    if not isinstance(options.text_model, str):
+        return Joins(options.reduce_tokens)
+    profile = profile_for(options.text_model)
+    return Joins(options.reduce_tokens, Limiter(rpm=profile.rpm, tpm=profile.tpm))
+
+
+def checkpoint_path(
+    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+) -> Path | None:
+    """Name the file of a run; reads the whole source once. `None` where no checkpoint is wanted."""
+    if options.checkpoint is False:
+        return None
+    folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
+    return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+
+
+def open_checkpoint(
+    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+) -> Checkpoint:
+    """Open the checkpoint of a run, keyed by who answers; reads the whole source once.
+
+    Raises:
+        ConfigurationError: the file is damaged, of a newer version, or holds something else.
+        LocalResourceError: it cannot be made, read or written.
+    """
+    return Checkpoint(
+        checkpoint_path(footage, told, settings, options),
+        origin=settings.origin,
+        reuse_unverified=options.reuse_unverified,
+        private_folder=options.checkpoint is True,
+    )
+
+
+def with_advice(error: QwenOmniError) -> QwenOmniError:
+    """Tell how to go on after an error."""
+    if isinstance(error, ConfigurationError):
+        return error  # it says itself what to change
+    if isinstance(error, SpendLimitError):
+        return error.with_hint(f"{_GO_ON} A higher limit lets it.")
+    return error if _GO_ON in str(error) else error.with_hint(_GO_ON)

@@ -1,0 +1,305 @@
+"""Does the steps of a run, but for what the client does: `Worker.work` yields that, for the drivers (`drivers`).
+
+Everything here blocks and may run on any thread. What an answer used is kept as soon as it is there, whether or not the
+answer can be read.
+
+A step is claimed right before its request and only while that is in flight, so that a run whose generator is suspended
+holds up nobody.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from qwen_omni.errors import QwenOmniError
+from qwen_omni.media.plan.segments import Segment
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.options import ChatRequest
+from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.responses import Response
+from qwen_omni.structured.ask import Captioned, CaptionPlan, ask_until_valid
+from qwen_omni.transport.flow import Done, advance
+from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
+from qwen_omni.video.engine.machine import Machine
+from qwen_omni.video.engine.reduce import text_tokens
+from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
+from qwen_omni.video.source_video import Footage, digest
+from qwen_omni.video.tasks import Joining, Task
+from qwen_omni.work_store.store import Alive, Taken
+
+T = TypeVar("T")
+
+News = Callable[[Machine[T], float], None]
+"""What came of a step: told to the machine, with the time it is told."""
+
+_USUAL_ANSWER = 1000  # tokens that an answer about a segment takes
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """For the client: bring the media of a request to the service, and return the `Outgoing`."""
+
+    request: ChatRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """For the client: ask, and return the `Response`.
+
+    Attributes:
+        request: what is asked.
+        outgoing: the same, where its media were uploaded already.
+        joins: the model that joins texts is asked, not the one that looks.
+        once: it has failed before, after all tries of the client: this time one try has to do.
+    """
+
+    request: ChatRequest
+    outgoing: Outgoing | None = None
+    joins: bool = False
+    once: bool = False
+
+
+class Worker(Generic[T]):
+    """Works on one source for one run."""
+
+    def __init__(
+        self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str, join: Joining | None = None
+    ) -> None:
+        self.footage = footage
+        self.task = task
+        self.checkpoint = checkpoint
+        self._text_model, self._join = text_model, join
+        self._cuts: Iterator[Segment] = footage.segments(checkpoint.cuts())
+        self._prepared: dict[int, Prepared] = {}
+        self._sent: dict[int, tuple[CaptionPlan, Outgoing]] = {}
+        self._joins: dict[str, str] = {}
+        self._failed: set[str] = set()  # steps whose requests have failed before
+        self._lock = threading.Lock()
+        self.paid: list[tuple[str, Any]] = []
+        """Model and usage of every answer of this run."""
+        self.alive: Alive | None = None
+        """Whether what drives the requests makes progress; claims are renewed only while it does."""
+
+    def work(self, action: Action) -> "Generator[Upload | Question, Any, News[T]]":
+        """Do a step: yields what the client does, is sent what came of that, and returns the news.
+
+        Where it fails, or is closed, what the step held is given up at once, so that it can begin again anywhere.
+        """
+        try:
+            match action:
+                case Cut():
+                    return self._cut()
+                case Prepare():
+                    return self._prepare(action)
+                case Deliver():
+                    return (yield from self._deliver(action))
+                case Ask():
+                    begun = self._before_ask(action)
+                case Reduce():
+                    begun = self._before_join(action)
+            if not isinstance(begun, _Asking):
+                return begun
+            return self._end(action, (yield from self._ask(begun)))
+        except BaseException:
+            self._fail(action)
+            raise
+
+    def _deliver(self, action: Deliver) -> "Generator[Upload, Outgoing, News[T]]":
+        """Hold what was uploaded until it is asked about."""
+        segment = action.segment
+        plan = self.task.ask(self.footage.part(self._prepared[segment.index]), segment)
+        outgoing = yield Upload(plan.request)
+        with self._lock:
+            again = step_of(segment) in self._failed
+            self._sent[segment.index] = (plan, outgoing.once() if again else outgoing)
+        return lambda machine, _: machine.delivered(segment)
+
+    def _ask(self, begun: "_Asking") -> Generator[Question, Response, Captioned[Any]]:
+        """Ask until the answer is valid; what every answer used is kept before it is read."""
+        asking = ask_until_valid(begun.plan)
+        question = begun.question
+        outcome: Response | QwenOmniError | None = None
+        try:
+            while not isinstance(request := advance(asking, outcome), Done):
+                try:
+                    outcome = yield replace(question, request=request)
+                except QwenOmniError as error:
+                    outcome = error
+                else:
+                    self._pay(request, outcome)
+                question = replace(question, outgoing=None, once=False)  # a second one is asked as ever
+            return request.value
+        finally:
+            outcome = None  # an error would hold itself
+
+    def _end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
+        """Keep an answer; when this returns, it is on the disk."""
+        if isinstance(action, Reduce):
+            assert self._join is not None
+            joined = self._join.keep(captioned, self._text_model)
+            first = self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
+            joined = (None if first is None else self._load_join(self._joins[action.name], first)) or joined
+            return lambda machine, _: machine.reduced(action, joined)
+        assert isinstance(action, Ask)
+        segment = action.segment
+        answer = self.task.read(captioned, segment)
+        first = self.checkpoint.finish(step_of(segment), self.task.dump(answer))
+        if first is not None:  # this run stood still, and another asked meanwhile: all keep the first answer
+            answer = self._load(segment, first) or answer
+        self._let_go(segment)
+        return lambda machine, _: machine.answered(segment, answer)
+
+    def _fail(self, action: Action) -> None:
+        if isinstance(action, Reduce) and action.name in self._joins:
+            self._failed.add(self._joins[action.name])
+            self.checkpoint.release(self._joins[action.name])
+        elif isinstance(action, Ask):
+            self._failed.add(step_of(action.segment))
+            self.checkpoint.release(step_of(action.segment))
+            self._call_off(action.segment.index)
+
+    def _pay(self, request: ChatRequest, response: Response) -> None:
+        if response.usage is None:
+            return
+        with self._lock:
+            self.paid.append((request.model, response.usage))
+        self.checkpoint.pay(new_answer_id(response.id), request.model, response.usage)
+
+    def stop(self) -> None:
+        """End the work on files; answers that are under way are still taken."""
+        self.footage.watch.stop()
+
+    def close(self) -> None:
+        """Remove what was prepared and not asked about, and give back the money that was set aside for it."""
+        for index in list(self._sent):
+            self._call_off(index)
+        for prepared in list(self._prepared.values()):
+            prepared.close()
+        self._prepared.clear()
+
+    def _cut(self) -> "News[T]":
+        segment = next(self._cuts, None)
+        if segment is None:
+            return lambda machine, _: machine.cut(None)
+        self.checkpoint.cut(segment)
+        written = self.checkpoint.find(step_of(segment))
+        answer = None if written is None else self._load(segment, written)
+        return lambda machine, _: machine.cut(segment, answer)
+
+    def _prepare(self, action: Prepare) -> "News[T]":
+        segment = action.segment
+        stands = self.checkpoint.look(step_of(segment))
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        answer = None if stands is None else self._load(segment, stands)
+        if answer is not None:
+            return lambda machine, _: machine.answered(segment, answer)
+        prepared = self.footage.prepare(segment)
+        with self._lock:
+            self._prepared[segment.index] = prepared
+        tokens = self._tokens(prepared, segment)
+        return lambda machine, _: machine.prepared(segment, tokens)
+
+    def _usable(self, kept: object) -> bool:
+        return self.task.options.allow_truncated or not getattr(kept, "truncated", False)
+
+    def _tokens(self, prepared: Prepared, segment: Segment) -> int:
+        planned = prepared.plan.tokens or 0
+        share = segment.duration / self.footage.piece_seconds if prepared.plan is not self.footage.whole else 1
+        plan = self.task.ask(self.footage.part(prepared), segment)
+        words = " ".join(
+            part.text for message in plan.request.messages for part in message.parts if hasattr(part, "text")
+        )
+        return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
+
+    def _before_ask(self, action: Ask) -> "_Asking | News[T]":
+        segment = action.segment
+        stands = self._claim(step_of(segment))
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        if stands is not None:
+            answer = self._load(segment, stands)
+            if answer is not None:
+                self._let_go(segment)
+                return lambda machine, now: machine.answered_elsewhere(action, answer, now)
+            self._claim(step_of(segment))
+        plan, outgoing = self._sent[segment.index]
+        return _Asking(plan, Question(request=plan.request, outgoing=outgoing))
+
+    def _claim(self, step: str) -> Stands:
+        return self.checkpoint.claim(step, alive=self.alive)
+
+    def _load(self, segment: Segment, written: str) -> T | None:
+        """Read a stored answer; one that is damaged, cut, or about other seconds, is removed and counts for nothing."""
+        try:
+            answer = self.task.load(written)
+        except ValueError:
+            self.checkpoint.discard(step_of(segment), written)
+            return None
+        placed: Any = answer
+        place = (segment.index, float(segment.start), float(segment.end))
+        if (placed.index, placed.start, placed.end) != place or not self._usable(answer):
+            self.checkpoint.discard(step_of(segment), written)
+            return None
+        return answer
+
+    def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
+        """Read a stored join; `None`, and removed, if it is damaged, or was cut and must not be."""
+        assert self._join is not None
+        try:
+            joined = self._join.kind.model_validate_json(written)
+        except ValueError:
+            joined = None
+        if joined is None or not self._usable(joined):
+            self.checkpoint.discard(step, written)
+            return None
+        return joined.model_copy(update={"reused": True})
+
+    def _before_join(self, action: Reduce) -> "_Asking | News[T]":
+        assert self._join is not None, "the machine joins only where there is something to ask"
+        plan = self._join.plan(action)
+        told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
+        step = self._joins[action.name] = f"join:{told[:32]}"
+        stands = self._claim(step)
+        if isinstance(stands, Taken):
+            holder = stands.holder
+            return lambda machine, now: machine.busy(action, now, holder)
+        joined = None if stands is None else self._load_join(step, stands)
+        if joined is not None:
+            return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
+        if stands is not None:
+            self._claim(step)
+        return _Asking(plan, Question(request=plan.request, joins=True, once=step in self._failed))
+
+    def _call_off(self, index: int) -> None:
+        with self._lock:
+            sent = self._sent.pop(index, None)
+        if sent is not None:
+            sent[1].done()
+
+    def _let_go(self, segment: Segment) -> None:
+        self._call_off(segment.index)
+        with self._lock:
+            prepared = self._prepared.pop(segment.index, None)
+        if prepared is not None:
+            prepared.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is asked until the answer is valid, and how the first question is put."""
+
+    plan: CaptionPlan
+    question: Question
+
+
+def step_of(segment: Segment) -> str:
+    """Name the step that asks about a segment."""
+    return f"segment:{segment.index}"
+
+
+def _words(message: Any) -> list[str]:  # noqa: ANN401  (a message; its parts of text are what counts)
+    return [part.text for part in message.parts if hasattr(part, "text")]

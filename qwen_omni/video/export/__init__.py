@@ -1,0 +1,1 @@
+"""A summary as Markdown, subtitles, chapters or a web page."""

@@ -1,0 +1,98 @@
+"""A summary as text that other programs and people read: Markdown, subtitles, YouTube's chapters. Pure."""
+
+from typing import TYPE_CHECKING, Literal
+
+from qwen_omni.redact import clean
+from qwen_omni.structured.subtitles import to_srt, to_webvtt
+from qwen_omni.structured.timed import TimedCaption
+from qwen_omni.video.schemas import clock
+
+if TYPE_CHECKING:
+    from qwen_omni.video.results import Bill, VideoSummary
+
+_SHORTEST_CHAPTER = 10.0  # seconds; YouTube ignores all chapters if one is shorter (its help page, read 2026)
+_ANGLES = {ord("<"): "\u2039", ord(">"): "\u203a"}
+_SHOWN = 3.0  # seconds that something without length is shown
+
+
+def to_subtitles(summary: "VideoSummary", form: Literal["srt", "vtt"]) -> str:
+    """Write the events as subtitles."""
+    captions = [
+        TimedCaption(start=note.start, end=note.end if note.end > note.start else note.start + _SHOWN, text=note.text)
+        for note in summary.events
+        if note.text.strip()
+    ]
+    return to_srt(captions) if form == "srt" else to_webvtt(captions)
+
+
+def to_youtube_chapters(summary: "VideoSummary") -> str:
+    """Write chapters as lines of a video's description.
+
+    Chapters too short for YouTube are joined with the one before them; both titles are kept.
+    """
+    lines: list[tuple[float, str]] = []
+    for chapter in summary.chapters:
+        if lines and chapter.start - lines[-1][0] < _SHORTEST_CHAPTER:
+            lines[-1] = (lines[-1][0], f"{lines[-1][1]} / {_title(chapter.title)}")
+        else:
+            lines.append((chapter.start if lines else 0.0, _title(chapter.title)))
+    end = summary.video.duration
+    if len(lines) > 1 and end is not None and end - lines[-1][0] < _SHORTEST_CHAPTER:
+        (_, last), (at, title) = lines.pop(), lines[-1]
+        lines[-1] = (at, f"{title} / {last}")
+    return "\n".join(f"{clock(start)} {title}" for start, title in lines)
+
+
+def to_markdown(summary: "VideoSummary") -> str:
+    """Write everything for reading."""
+    length = "" if summary.video.duration is None else f" ({clock(summary.video.duration)})"
+    lines = [f"# {_line(summary.video.source)}{length}", "", clean(summary.summary.strip(), "markdown"), ""]
+    if summary.chapters:
+        lines += ["## Chapters", ""]
+        for chapter in summary.chapters:
+            told = f": {_line(chapter.summary)}" if chapter.summary else ""
+            lines.append(f"- **{clock(chapter.start)} {_line(chapter.title)}**{told}")
+        lines.append("")
+    for title, notes in (
+        ("Events", summary.events), ("Text on screen", summary.on_screen_text), ("Speech", summary.speech),
+    ):  # fmt: skip
+        if notes:
+            lines += [f"## {title}", "", *(f"- {clock(note.start)} {_line(note.text)}" for note in notes), ""]
+    if summary.gaps:
+        lines += ["## Gaps", ""]
+        lines += [f"- {clock(gap.start)} to {clock(gap.end)}: {_line(gap.reason)}" for gap in summary.gaps]
+        lines.append("")
+    lines += ["## Cost", "", *(f"- {_line(told)}" for told in (*bill_texts(summary), *summary.notices))]
+    return "\n".join(lines) + "\n"
+
+
+def bill_texts(summary: "VideoSummary") -> list[str]:
+    """Write what this run has used, and what it has cost with the earlier ones, if there were any."""
+    told = [f"this run: {bill_text(summary.this_run)}"]
+    if summary.whole_run != summary.this_run:
+        told.append(f"with earlier runs: {bill_text(summary.whole_run)}")
+    return told
+
+
+def bill_text(bill: "Bill") -> str:
+    """Write what was used and what that has cost.
+
+    Example:
+        >>> from qwen_omni.video.results import Bill
+        >>> bill_text(Bill(requests=2, input_tokens=1500, output_tokens=20, cny=0.0123, usd=0.0017))
+        '2 requests, 1,500 tokens in, 20 out, CNY 0.0123 (USD 0.0017)'
+    """
+    requests = f"{bill.requests} request{'' if bill.requests == 1 else 's'}"
+    tokens = f"{requests}, {bill.input_tokens:,} tokens in, {bill.output_tokens:,} out"
+    if bill.cny is None or bill.usd is None:
+        return f"{tokens}, price not known"
+    return f"{tokens}, CNY {bill.cny:.4g} (USD {bill.usd:.4g})"
+
+
+def _line(text: str) -> str:
+    return clean(text, "markdown", one_line=True)
+
+
+def _title(text: str) -> str:
+    # YouTube takes no angle brackets in a description (its help page, read 2026).
+    return clean(text, "terminal", one_line=True).translate(_ANGLES)

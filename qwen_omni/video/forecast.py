@@ -1,0 +1,119 @@
+"""What a summary will take, before anything is sent: tokens, money and seconds of each strategy. Arithmetic.
+
+The seconds are a guess: the uplink, the time to the first token and the speed of answers are those that were seen
+with such models (2026), and limits of requests and tokens a minute are kept.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
+from qwen_omni.media.encode.pool import usual_workers
+from qwen_omni.media.source import Anything
+from qwen_omni.profiles import profile_for
+from qwen_omni.profiles.token_formulas import audio_tokens, video_tokens
+from qwen_omni.responses import Usage
+from qwen_omni.settings import Settings
+from qwen_omni.video.engine.run import over_source
+from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.results import Bill, to_bill
+from qwen_omni.video.source_video import Footage
+
+_WORDS_IN = 700  # tokens of a prompt with its schema
+_NOTES_OUT = 900  # tokens of an answer about a segment
+_SUMMARY_OUT = 1200
+_FIRST_TOKEN, _TOKENS_PER_SECOND, _UPLINK = 1.5, 60.0, 20e6 / 8
+_PREPARE_SPEED = 25.0  # seconds of video that one core prepares in a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What one way will take.
+
+    Attributes:
+        strategy: cut, or in one call.
+        detail: how closely the model looks.
+        segments: pieces of the video.
+        bill: tokens and money.
+        seconds: how long, about.
+        chosen: whether this is what the options stand for.
+    """
+
+    strategy: Literal["map_reduce", "single"]
+    detail: Detail
+    segments: int
+    bill: Bill
+    seconds: float
+    chosen: bool
+
+
+def foresee(
+    source: Anything, settings: Settings | None = None, options: SummaryOptions = DEFAULT_OPTIONS
+) -> list[Foresight]:
+    """Tell what each way of summarising a source will take. Looks at the source; sends nothing and needs no key.
+
+    What `summarize` refuses is refused here, too; a way that is not chosen and cannot be gone is left out.
+
+    Raises:
+        MediaError: the source cannot be used.
+        ConfigurationError: the lengths of segments and their overlap leave no room to move on.
+    """
+    settings = settings or Settings.load(needs_key=False)
+    told = []
+    _, single = over_source(source, settings, options)
+    for detail in DETAIL_FPS:
+        for strategy in ("map_reduce", "single"):
+            asked = replace(options, detail=detail, strategy=strategy, single_call_seconds=0)
+            try:
+                footage, whole = over_source(source, settings, asked)
+            except (ConfigurationError, MediaDoesNotFitError):
+                continue  # the chosen one has passed above
+            chosen = detail == options.detail and whole == single
+            told.append(_foreseen(footage, asked, settings, whole=whole, chosen=chosen))
+    return told
+
+
+def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool) -> Foresight:
+    count = 1 if whole else footage.about
+    tokens = segment_tokens(
+        footage, float(footage.duration) / count + (0 if whole else float(footage.overlap)), whole=whole
+    )
+    answers = [(options.model, Usage(input_tokens=sum(tokens) + _WORDS_IN, output_tokens=_NOTES_OUT,
+                                     input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
+    if not whole:
+        answers.append((options.text_model_name, Usage(input_tokens=count * _NOTES_OUT, output_tokens=_SUMMARY_OUT)))
+    return Foresight(
+        strategy="single" if whole else "map_reduce",
+        detail=options.detail,
+        segments=count,
+        bill=to_bill(answers, settings),
+        seconds=_seconds(footage, options, count, sum(tokens) + _WORDS_IN),
+        chosen=chosen,
+    )
+
+
+def segment_tokens(footage: Footage, seconds: float, *, whole: bool) -> tuple[int, int]:
+    """Predict the tokens of the picture and of the sound of one segment."""
+    info, profile = footage.look.info, footage.profile
+    plan = footage.whole if whole else footage.piece
+    sound = audio_tokens(profile, seconds) if info.has_sound or info.kind == "audio" else 0
+    if info.kind == "audio":
+        return 0, sound
+    size = plan.picture.size if plan.picture is not None else (info.width or 2, info.height or 2)
+    fps = 1 / plan.picture.period if plan.picture is not None else info.fps or 2
+    return video_tokens(profile, size, seconds, fps, plan.sampling), sound
+
+
+def _seconds(footage: Footage, options: SummaryOptions, count: int, tokens: int) -> float:
+    profile = profile_for(options.model)
+    one = _FIRST_TOKEN + _NOTES_OUT / _TOKENS_PER_SECOND
+    rpm, tpm = options.rpm or profile.rpm, options.tpm or profile.tpm
+    bounds = [
+        float(footage.duration) / _PREPARE_SPEED / (options.workers or usual_workers()),
+        footage.whole.size_bytes / _UPLINK,
+        one * -(-count // options.concurrency),
+        (count - 1) * 60 / rpm if rpm else 0.0,
+        (count - 1) * tokens * 60 / tpm if tpm else 0.0,
+    ]
+    last = 0.0 if count == 1 else _FIRST_TOKEN + _SUMMARY_OUT / _TOKENS_PER_SECOND
+    return max(bounds) + one + last

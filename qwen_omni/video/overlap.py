@@ -1,0 +1,128 @@
+"""What two neighbouring segments both tell is told once. Pure.
+
+Segments overlap, and a cut may fall into the middle of something, so the same thing may stand at the end of one and
+at the beginning of the next. Two entries are one if they touch at the seam and say the same: the same words but for
+a few, and the same numbers. In doubt both are kept: an event told twice is better than one lost.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from qwen_omni.video.schemas import SegmentNotes, TimedNote
+
+NEAR_SECONDS = 1.0
+"""How far entries may miss each other by, and lie outside of the seam."""
+_ALIKE = 0.8  # of the words
+_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Everything that the notes tell, in order of time, each once."""
+
+    events: tuple[TimedNote, ...]
+    on_screen_text: tuple[TimedNote, ...]
+    speech: tuple[TimedNote, ...]
+    merged: int
+
+
+def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
+    """Join the entries of all segments; those of a seam that are the same become one.
+
+    Example:
+        >>> first = SegmentNotes(index=0, start=0, end=10, events=[{"start": 8, "end": 10, "text": "A door opens."}])
+        >>> then = SegmentNotes(index=1, start=9, end=19, events=[{"start": 9, "end": 12, "text": "a door opens"}])
+        >>> to_timeline([first, then]).events
+        (TimedNote(start=8.0, end=12.0, text='a door opens'),)
+    """
+    ordered = sorted(notes, key=lambda one: one.index)
+    events, first = _joined([(one, one.events) for one in ordered])
+    texts, second = _joined([(one, one.on_screen_text) for one in ordered])
+    speech, third = _joined([(one, one.speech) for one in ordered])
+    return Timeline(events=events, on_screen_text=texts, speech=speech, merged=first + second + third)
+
+
+def _joined(told: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[tuple[TimedNote, ...], int]:
+    kept: list[TimedNote] = []
+    tail: list[int] = []  # where the entries of the segment before stand in `kept`
+    before: SegmentNotes | None = None
+    merged = 0
+    for notes, entries in told:
+        open_ = [at for at in tail if before is not None and kept[at].end >= notes.start - NEAR_SECONDS]
+        tail = []
+        for entry in entries:
+            twin = (
+                _twin(entry, kept, open_) if before is not None and entry.start <= before.end + NEAR_SECONDS else None
+            )
+            if twin is None:
+                tail.append(len(kept))
+                kept.append(entry)
+                continue
+            open_.remove(twin)
+            tail.append(twin)
+            kept[twin] = _one(kept[twin], entry)
+            merged += 1
+        before = notes
+    return tuple(sorted(kept, key=lambda note: (note.start, note.end))), merged
+
+
+def _twin(entry: TimedNote, kept: list[TimedNote], candidates: list[int]) -> int | None:
+    same = [at for at in candidates if is_twin(kept[at], entry)]
+    return min(same, key=lambda at: abs(kept[at].start - entry.start), default=None)
+
+
+def _one(first: TimedNote, then: TimedNote) -> TimedNote:
+    """Join two halves; the words are those of the half that saw more."""
+    longer = first if first.end - first.start >= then.end - then.start else then
+    return TimedNote(start=min(first.start, then.start), end=max(first.end, then.end), text=longer.text)
+
+
+class Timed(Protocol):
+    """Something with a beginning and an end, in seconds."""
+
+    @property
+    def start(self) -> float:
+        """Where it begins."""
+
+    @property
+    def end(self) -> float:
+        """Where it ends."""
+
+
+def is_twin(one: TimedNote, other: TimedNote) -> bool:
+    """Whether two notes of neighbouring segments are about the same: they touch, and say the same."""
+    return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.text, other.text)
+
+
+def gap_between(one: Timed, other: Timed) -> float:
+    """Return the seconds between two stretches of time; 0 or less where they touch."""
+    return max(one.start, other.start) - min(one.end, other.end)
+
+
+def says_the_same(one: str, other: str) -> bool:
+    """Tell whether two texts are the same but for a few words; texts that name different numbers never are.
+
+    Example:
+        >>> says_the_same("A man in red comes in.", "a man in red comes in"), says_the_same("No. 3", "No. 4")
+        (True, False)
+    """
+    first, second = _words(one), _words(other)
+    if {word for word in first if word[0].isdigit()} != {word for word in second if word[0].isdigit()}:
+        return False
+    if not first or not second:
+        return one.strip() == other.strip()
+    return len(first & second) >= _ALIKE * len(first | second)
+
+
+def _words(text: str) -> set[str]:
+    """Take a text apart; scripts without spaces into pairs of signs."""
+    found: set[str] = set()
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+        if word[0] >= "\u2e80":
+            found.update(word[at : at + 2] for at in range(max(1, len(word) - 1)))
+        else:
+            found.add(word)
+    return found

@@ -1,0 +1,335 @@
+"""The source video of a run: where it is cut, what its segments are called in a key, and one call or many. Blocks.
+
+The strategy is decided here for the forecast, every run and both adapters, so none of them promises a call that the
+model refuses. Asynchronous callers use threads.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.budget import MediaBudget, Sampling
+from qwen_omni.media.encode.pool import usual_workers
+from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.inspect import Choices, Look, look_at, plan_for
+from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
+from qwen_omni.media.prepare import carry_out
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
+from qwen_omni.messages import AudioPart, MediaPart, VideoPart
+from qwen_omni.options import ChatOptions
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.profiles.token_formulas import frames_seen
+from qwen_omni.request.estimate import thinks
+from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
+from qwen_omni.video.schemas import VideoFacts
+
+
+def digest(*told: object) -> str:
+    """Digest values of JSON kinds; everything else counts as its text.
+
+    Example:
+        >>> digest("a", 1) == digest("a", 1) != digest("a", 2)
+        True
+    """
+    written = json.dumps(told, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def run_key(content: str, asked: Mapping[str, Any]) -> str:
+    """Name the run that asks these things about this content."""
+    return digest(content, dict(asked))[:32]
+
+
+_AT_ONCE = 1 << 20
+_ALWAYS_EXACT = frozenset({"mp4", "mov", "m4a", "3gp", "mkv", "webm", "wav"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Footage:
+    """One source and the way it is cut. Make it with `look_over`.
+
+    Attributes:
+        look: what it is.
+        whole: the plan for all of it.
+        piece: the plan for a part of it. Where the whole could be sent as it is, a part has to be made.
+        seconds: the longest a segment may be.
+        overlap: seconds that neighbours share.
+        choices: how segments are prepared.
+        watch: stops the work on it.
+    """
+
+    look: Look
+    whole: Plan
+    piece: Plan
+    seconds: Fraction
+    overlap: Fraction
+    choices: Choices
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def profile(self) -> Profile:
+        """The model that will see it."""
+        return self.choices.profile
+
+    @property
+    def start(self) -> Fraction:
+        """Where the wanted range begins."""
+        return self.whole.start
+
+    @property
+    def end(self) -> Fraction:
+        """Where the wanted range ends."""
+        assert self.whole.end is not None
+        return self.whole.end
+
+    @property
+    def duration(self) -> Fraction:
+        """How long the wanted range is."""
+        return self.end - self.start
+
+    @property
+    def piece_seconds(self) -> Fraction:
+        """How long the part is that `piece` was planned for."""
+        assert self.piece.end is not None
+        return self.piece.end - self.piece.start
+
+    @property
+    def shortest(self) -> Fraction:
+        """How long a segment must be for the model, at least."""
+        return exact_seconds(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
+
+    def check(self) -> None:
+        """Find out whether it can be cut so, before anything is prepared.
+
+        Raises:
+            ConfigurationError: the lengths of segments and of their overlap leave no room to move on.
+            MediaDoesNotFitError: the wanted range is shorter than the model takes.
+        """
+        if self.duration < self.shortest:
+            raise MediaDoesNotFitError(
+                f"{self.look.label}: from {float(self.start):g} s to {float(self.end):g} s there are "
+                f"{float(self.duration):.2g} s; {self.profile.name} takes video of at least {float(self.shortest):g} s."
+                " Choose an earlier start or a later end.",
+                limit=float(self.shortest),
+                actual=float(self.duration),
+            )
+        check_lengths(self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest)
+
+    @property
+    def about(self) -> int:
+        """About how many segments there will be."""
+        return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
+
+    @property
+    def facts(self) -> VideoFacts:
+        """What is known of the source."""
+        info = self.look.info
+        return VideoFacts(
+            source=self.look.source.name,
+            kind=info.kind,
+            duration=None if info.duration is None else float(info.duration),
+            width=info.width,
+            height=info.height,
+            fps=None if info.fps is None else round(float(info.fps), 3),
+            video_codec=info.video_codec,
+            audio_codec=info.audio_codec,
+            audio_track=info.track_heard,
+        )
+
+    def digest(self) -> str:
+        """Digest the content, a piece at a time."""
+        found = hashlib.sha256()
+        with (self.look.original or self.look.reopenable).open() as file:
+            while piece := file.read(_AT_ONCE):
+                self.watch.check()
+                found.update(piece)
+        return found.hexdigest()
+
+    def told(self) -> Mapping[str, Any]:
+        """Give everything about the cutting and preparing that decides an answer."""
+        told: dict[str, Any] = {
+            "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
+            "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
+        }  # fmt: skip
+        info = self.look.info
+        if info.track_heard is not None:
+            told["audio_track"] = info.track_heard
+        if info.container not in _ALWAYS_EXACT:
+            told["exact"] = True  # answers about parts that were cut less exactly stay with those
+        return told
+
+    def segments(self, known: Mapping[int, Segment]) -> Iterator[Segment]:
+        """Give the segments, one at a time; those that were decided on before are as they were."""
+        count = 0
+
+        def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPlace]:
+            if count in known:
+                return (CutPlace(at=known[count].end - self.start),)
+            from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+
+            window = (earliest, nominal)
+            return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.watch)
+
+        for segment in plan_segments(
+            self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest, places=places
+        ):
+            count = segment.index + 1
+            yield replace(segment, start=segment.start + self.start, end=segment.end + self.start)
+
+    def prepare(self, segment: Segment) -> Prepared:
+        """Make a segment ready to be sent.
+
+        Raises:
+            MediaError: the media is damaged there.
+        """
+        alone = replace(self.choices, workers=1)
+        if segment.start == self.start and segment.end == self.end:
+            return carry_out(self.look, self.whole, choices=alone, parent=self.watch, segment=segment)
+        plan = replace(self.piece, start=segment.start, end=segment.end)
+        return carry_out(self.look, plan, choices=alone, parent=self.watch, segment=segment)
+
+    def part(self, prepared: Prepared) -> MediaPart:
+        """Make the part of a message that shows a prepared segment; a file as it is keeps to its `media_root`."""
+        if prepared.path is not None and not prepared.temporary:
+            source = replace(self.look.source, media_type=prepared.info.media_type)
+        elif prepared.path is not None:
+            source = MediaSource.from_path(prepared.path, media_type=prepared.info.media_type, trusted=True)
+        else:
+            source = MediaSource.from_bytes(prepared.read(), media_type=prepared.info.media_type)
+        if prepared.info.kind == "audio":
+            return AudioPart(source=source)
+        return VideoPart(source=source, sampling=self.whole.sampling, budget="original")
+
+
+def look_over(
+    source: Anything, options: SummaryOptions, *, media_root: Path, room_bytes: int | None = None, whole: bool = False
+) -> Footage:
+    """Look at a source and decide how it is cut; `whole` keeps it in one piece.
+
+    Raises:
+        MediaError: it is a link, a picture, damaged, or does not tell how long it is.
+        ConfigurationError: the lengths leave no room to move on.
+    """
+    asked = as_source(source)
+    if asked.url is not None:
+        check_page(asked.url, name=asked.label)
+        raise UnsupportedMediaError(
+            f"{asked.label} is a link, and long videos are cut on this machine. Download it first, or ask about the "
+            "link as it is in one call."
+        )
+    profile = profile_for(options.model)
+    budget = segment_budget(options, profile)
+    fps = budget.sampling_fps or DETAIL_FPS[options.detail]
+    choices = Choices(
+        model=profile, sampling=Sampling(fps=fps) if profile.sampling_fields else Sampling(), media_root=media_root,
+        room_bytes=room_bytes, workers=options.workers or usual_workers(), audio_track=options.audio_track,
+    )  # fmt: skip
+    look = look_at(asked, choices=choices)
+    if look.info.kind == "image":
+        raise UnsupportedMediaError(f"{look.label} is a picture; a summary needs a video or a recording.")
+    if look.info.kind == "audio":
+        choices = replace(choices, sampling=Sampling())
+    if look.info.kind not in profile.inputs:
+        raise UnsupportedMediaError(
+            f"{profile.name} takes {', '.join(sorted(profile.inputs))}, not {look.info.kind} ({look.label}). "
+            f"Use model={DEFAULT_MODEL!r}."
+        )
+    return _planned(look, budget, options, choices, whole=whole)
+
+
+def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: Choices, *, whole: bool) -> Footage:
+    plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
+    if plan.end is None:
+        raise MediaDoesNotFitError(
+            f"{look.label} does not tell how long it is and its packets have no times, so it cannot be cut. "
+            "Convert it to MP4 first.",
+            limit=options.segment_seconds,
+            actual=0,
+        )
+    profile = choices.model
+    assert isinstance(profile, Profile)
+    most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
+    wanted = float(plan.end - plan.start) if whole else options.segment_seconds
+    longest = min(exact_seconds(wanted), exact_seconds(most))
+    first = plan.start + min(longest, (plan.end - plan.start) / 2)
+    piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
+    return Footage(
+        look=look, whole=plan, piece=piece, seconds=longest, overlap=exact_seconds(options.overlap),
+        choices=choices, watch=Watch(label=look.label),
+    )  # fmt: skip
+
+
+_ROOM = 0.8  # of the largest input, for media; the rest is for words
+_SAME_FRAMES = 0.9  # of the frames that segments would be looked at with
+
+
+def chosen_strategy(footage: Footage, options: SummaryOptions) -> Literal["single", "map_reduce"]:
+    """Choose how a video is worked on.
+
+    What is short goes in one call, if the model takes so much in one. "auto" takes one call for longer ones, too, where
+    the model then looks at as many frames as it would in segments: it has a limit on the frames of a call.
+
+    Raises:
+        MediaDoesNotFitError: one call was asked for, and the model does not take so much.
+    """
+    if options.strategy == "single":
+        refusal = one_call_refusal(footage, options)
+        if refusal is not None:
+            raise refusal
+        return "single"
+    if one_call_refusal(footage, options, share=_ROOM) is not None:
+        return "map_reduce"
+    if footage.duration <= options.single_call_seconds:
+        return "single"
+    return "single" if options.strategy == "auto" and _sees_as_much(footage, options) else "map_reduce"
+
+
+def one_call_refusal(footage: Footage, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
+    """Return the error that one call about all of it would end with; `None` if the model takes it.
+
+    Args:
+        footage: what the call is about.
+        options: whether the model thinks first, which leaves some models less room.
+        share: of the largest input that media may take.
+    """
+    profile, seconds, tokens = footage.profile, float(footage.duration), footage.whole.tokens or 0
+    limits, label = profile.limits, footage.look.label
+    longest = limits.audio_seconds if footage.look.info.kind == "audio" else limits.video_seconds
+    advice = "Choose strategy='map_reduce' or 'auto', or a shorter range with start= and end=."
+    if seconds > longest:
+        return MediaDoesNotFitError(
+            f"strategy='single': {seconds:,.1f} s of {label} are wanted, and {profile.name} takes at most "
+            f"{longest:,.0f} s in one call. {advice}",
+            limit=longest,
+            actual=seconds,
+        )
+    thinking = thinks(profile, ChatOptions(thinking=options.thinking)) and profile.max_input_thinking
+    room = (thinking or profile.max_input) * share
+    if tokens > room:
+        return MediaDoesNotFitError(
+            f"strategy='single': {label} makes about {tokens:,} tokens, and {profile.name} has room for {room:,.0f} of "
+            f"media in one call. {advice}",
+            limit=room,
+            actual=tokens,
+        )
+    return None
+
+
+def _sees_as_much(footage: Footage, options: SummaryOptions) -> bool:
+    """Whether the model looks at as many frames in one call as in segments; sound is heard in full either way."""
+    if footage.look.info.kind == "audio":
+        return True
+    seconds = float(footage.duration)
+    return _frames(footage.profile, seconds, options) >= _SAME_FRAMES * DETAIL_FPS[options.detail] * seconds
+
+
+def _frames(profile: Profile, seconds: float, options: SummaryOptions) -> int:
+    fps = DETAIL_FPS[options.detail]
+    return frames_seen(profile, seconds, 2 * fps, Sampling(fps=fps))

@@ -1,0 +1,164 @@
+"""`summarize` and its twins: a long video in, a `VideoSummary` out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Generator
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.media.source import Anything
+from qwen_omni.options import ChatRequest
+from qwen_omni.responses import Response
+from qwen_omni.settings import Settings
+from qwen_omni.video.engine import drivers
+from qwen_omni.video.engine.run import OnProgress, Progress, Run, notes_run, with_advice
+from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
+from qwen_omni.video.results import VideoSummary, arrange_chapters, gaps_of, to_bill, told_by
+from qwen_omni.video.schemas import Joined, SegmentNotes, clock
+
+
+def summarize(
+    source: Anything,
+    *,
+    client: OmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> VideoSummary:
+    """Summarise a video of any length: cut it, take notes of each segment, join them.
+
+    What is finished is kept in a checkpoint, so that a run that was ended, by whatever, goes on where it was when it
+    is begun again with the same options, and never asks the same twice.
+
+    Args:
+        source: a path chosen by the program, bytes, or a `MediaSource`.
+        client: who asks; one is made from the environment if there is none.
+        options: the models, how closely they look, where it is cut, how much at once, …
+        on_progress: told after every step.
+
+    Raises:
+        TooManyGapsError: more segments failed for good than `max_gaps`.
+        SpendLimitError: the next request would cost more than is allowed.
+        QwenOmniError: see `qwen_omni.errors`.
+
+    Example:
+        from qwen_omni import summarize
+
+        found = summarize("lecture.mp4")
+        print(found.summary)
+        for chapter in found.chapters:
+            print(chapter.start, chapter.title)
+    """
+    for news in stream_summary(source, client=client, options=options):
+        if isinstance(news, VideoSummary):
+            return news
+        if on_progress is not None:
+            on_progress(news)
+    raise AssertionError("a run ends with its summary or an error")
+
+
+async def asummarize(
+    source: Anything,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: SummaryOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
+) -> VideoSummary:
+    """Do the same in `asyncio`; see `summarize`. Cancelling it keeps what is finished."""
+    async with contextlib.aclosing(astream_summary(source, client=client, options=options)) as coming:
+        async for news in coming:
+            if isinstance(news, VideoSummary):
+                return news
+            if on_progress is not None:
+                on_progress(news)
+    raise AssertionError("a run ends with its summary or an error")
+
+
+def stream_summary(
+    source: Anything, *, client: OmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
+) -> Generator[Progress | VideoSummary, None, None]:
+    """Give progress while the video is worked on, and the summary last; see `summarize`."""
+    with contextlib.ExitStack() as closing:
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        run = notes_run(source, asker.settings, options, joins=True)
+        closing.callback(run.close)
+        yield run.tracker.planned(plan_text(run, options))
+        text_asker = asker if isinstance(options.text_model, str) else options.text_model
+        steps = closing.enter_context(contextlib.closing(drivers.drive_run(run.machine, run.worker, asker, text_asker)))
+        for action in steps:
+            yield from run.news(action)
+        made = to_summary(run, asker.settings, options)
+        yield run.tracker.done(run.worker.paid)
+        yield made
+
+
+async def astream_summary(
+    source: Anything, *, client: AsyncOmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
+) -> AsyncGenerator[Progress | VideoSummary, None]:
+    """Do the same in `asyncio`; see `stream_summary`."""
+    async with contextlib.AsyncExitStack() as closing:
+        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=True)
+        closing.push_async_callback(asyncio.to_thread, run.close)
+        yield run.tracker.planned(plan_text(run, options))
+        text_asker = asker if isinstance(options.text_model, str) else Awaited(options.text_model)
+        steps = await closing.enter_async_context(
+            contextlib.aclosing(drivers.adrive_run(run.machine, run.worker, asker, text_asker))
+        )
+        async for action in steps:
+            for news in run.news(action):
+                yield news
+        made = await asyncio.to_thread(to_summary, run, asker.settings, options)
+        yield run.tracker.done(run.worker.paid)
+        yield made
+
+
+class Awaited:
+    """A text model of the caller's own, as the asynchronous driver asks it."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+
+    async def complete(self, request: ChatRequest, /) -> Response:
+        """Ask it."""
+        return await self._model.acomplete(request)
+
+
+def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
+    """Tell what will be done."""
+    footage = run.footage
+    length = clock(float(footage.duration))
+    if run.machine.joins is None:
+        return f"{footage.look.label}: {length}, in one call to {options.model}"
+    return (
+        f"{footage.look.label}: {length}, in about {footage.about} segments of at most {float(footage.seconds):g} s to "
+        f"{options.model}, joined by {options.text_model_name}"
+    )
+
+
+def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptions) -> VideoSummary:
+    """Make the summary of a run that is over.
+
+    Raises:
+        QwenOmniError: what stopped the run, with how to go on.
+    """
+    machine, footage = run.machine, run.footage
+    if machine.error is not None:
+        raise with_advice(machine.error)
+    notes = [machine.answers[index] for index in sorted(machine.answers)]
+    joined = machine.joined
+    whole = notes[0] if joined is None else None
+    chapters = joined.chapters if isinstance(joined, Joined) else notes[0].chapters
+    return VideoSummary.model_validate(
+        {
+            "video": footage.facts,
+            "summary": joined.summary if isinstance(joined, Joined) else notes[0].summary,
+            "chapters": arrange_chapters(chapters, start=float(footage.start), end=float(footage.end)),
+            "gaps": gaps_of(machine.gaps.values()),
+            "strategy": "map_reduce" if whole is None else "single",
+            "segments": machine.count,
+            "model": options.model,
+            "text_model": options.text_model_name if whole is None else "",
+            "this_run": to_bill(run.worker.paid, settings),
+            "whole_run": to_bill(run.checkpoint.paid(), settings),
+            **told_by(notes, run.reports(), summary_cut=isinstance(joined, Joined) and joined.truncated),
+        }
+    )

@@ -1,0 +1,426 @@
+"""What is asked about each segment, and what its answer becomes: one class per use. Pure.
+
+A task makes a `CaptionPlan` (which asks, reads, and asks once more if an answer violates its schema) and turns the
+answer into a value that a checkpoint can keep. A question is asked about every segment at a low frame rate, then about
+the promising ones at a higher one; the findings are joined, in a tree where they are too many for one step.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Protocol, Self, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+from qwen_omni.media.plan.segments import Segment
+from qwen_omni.messages import MediaPart, Message, TextPart, user
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.profiles import profile_for
+from qwen_omni.responses import Usage
+from qwen_omni.structured.ask import Captioned, CaptionPlan, json_mode
+from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
+from qwen_omni.structured.timed import STARTS, TEXTS, decide_unit, spread
+from qwen_omni.video import prompts
+from qwen_omni.video.engine.steps import Part, Reduce
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.results import Bill, FailedSegment
+from qwen_omni.video.schemas import (
+    ChapterTime,
+    JoinAnswer,
+    Joined,
+    Moment,
+    SegmentAnswer,
+    SegmentNotes,
+    TimedNote,
+    VideoFacts,
+    WholeAnswer,
+    clock,
+    notes_text,
+    to_notes,
+)
+
+T = TypeVar("T")
+
+
+class Task(Protocol[T]):
+    """One use of a long video."""
+
+    @property
+    def options(self) -> SummaryOptions:
+        """What was chosen."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Everything that is asked, for the run's key."""
+
+    def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
+        """Say what is asked about a segment."""
+
+    def read(self, captioned: Captioned[Any], segment: Segment) -> T:
+        """Make the value of an answer."""
+
+    def dump(self, answer: T) -> str:
+        """Write a value for the checkpoint."""
+
+    def load(self, written: str) -> T:
+        """Read a value from the checkpoint."""
+
+    def text(self, answer: T) -> str:
+        """Write a value for the model that joins."""
+
+
+class KeptPart(Part, Protocol):
+    """What came of joining, as a checkpoint keeps it: a pydantic model with the field `reused`."""
+
+    def model_dump_json(self) -> str:
+        """Write it."""
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Change fields."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str, /) -> Self:
+        """Read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How answers are joined.
+
+    Attributes:
+        plan: says what is asked of the model that joins.
+        keep: makes of its answer, and its name, what is kept.
+        kind: the type of that.
+    """
+
+    plan: Callable[[Reduce], CaptionPlan]
+    keep: Callable[[Captioned[Any], str], KeptPart]
+    kind: type[KeptPart]
+
+
+def plan_asking(
+    schema: SchemaLike,
+    task: str,
+    options: SummaryOptions,
+    *,
+    part: MediaPart | None = None,
+    duration: float | None = None,
+) -> CaptionPlan:
+    """Write a request: about a part of a video, or (without one) to the model that joins."""
+    wanted = read_schema(schema)
+    text = prompts.task_text(task, wish=options.wish, language=options.language)
+    question = user(text) if part is None else user(part, text)
+    told = Message(role="system", parts=(TextPart(text=prompts.system_text(wanted, language=options.language)),))
+    model = options.model if part is not None else options.text_model_name
+    return CaptionPlan(
+        request=ChatRequest(model=model, messages=(told, question), options=_options(options, wanted, part)),
+        schema=wanted,
+        allow_truncated=options.allow_truncated,
+        facts={} if duration is None else {"duration": duration},
+    )
+
+
+def _options(options: SummaryOptions, schema: CaptionSchema, part: MediaPart | None) -> ChatOptions:
+    if part is None and not isinstance(options.text_model, str):
+        return ChatOptions()  # a model of the caller's own; it is told everything in words
+    profile = profile_for(options.model if part is not None else options.text_model_name)
+    return ChatOptions(thinking=options.thinking, json_mode=json_mode(profile, schema))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotesTask:
+    """Take notes of every segment; join them to a summary with chapters."""
+
+    options: SummaryOptions
+    duration: float
+    video: VideoFacts | None = None
+    segments: int = 0
+    whole: bool = False
+    words: prompts.Words = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", prompts.words_for(self.options.language))
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Everything that is asked about a segment."""
+        return {
+            "task": "notes", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
+            "thinking": self.options.thinking, "words": self._task, "wish": self.options.wish,
+            "system": prompts.system_text(read_schema(self._schema), language=self.options.language),
+        }  # fmt: skip
+
+    @property
+    def _schema(self) -> type[SegmentAnswer]:
+        return WholeAnswer if self.whole else SegmentAnswer
+
+    @property
+    def _task(self) -> str:
+        return self.words.whole if self.whole else self.words.segment
+
+    def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
+        """Ask for notes."""
+        seconds = float(segment.duration)
+        task = self._task.format(seconds=prompts.seconds_text(seconds))
+        return plan_asking(self._schema, task, self.options, part=part, duration=seconds)
+
+    def read(self, captioned: Captioned[Any], segment: Segment) -> SegmentNotes:
+        """Make the notes, with times of the whole."""
+        notes = to_notes(captioned.value, index=segment.index, start=float(segment.start), end=float(segment.end))
+        return notes.model_copy(
+            update={
+                "segments": self.segments, "model": self.options.model, "usages": captioned.usages,
+                "truncated": captioned.truncated, "video": self.video,
+            }
+        )  # fmt: skip
+
+    def dump(self, answer: SegmentNotes) -> str:
+        """Write notes."""
+        return answer.model_copy(update={"video": None}).model_dump_json(exclude_defaults=True)
+
+    def load(self, written: str) -> SegmentNotes:
+        """Read notes that were written."""
+        return SegmentNotes.model_validate_json(written).model_copy(update={"video": self.video, "reused": True})
+
+    def text(self, answer: SegmentNotes) -> str:
+        """Write notes for the model that joins."""
+        return notes_text(answer)
+
+    def join(self, step: Reduce) -> CaptionPlan:
+        """Ask for a summary with chapters."""
+        words = self.words.combine if step.last else self.words.combine_parts
+        task = words.format(seconds=prompts.seconds_text(self.duration))
+        plan = plan_asking(JoinAnswer, task, self.options, duration=self.duration)
+        return with_material(plan, step.text)
+
+    @property
+    def joining(self) -> Joining:
+        """How notes are joined."""
+        return Joining(self.join, to_joined, Joined)
+
+
+def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:
+    """Put what is to be joined behind the task."""
+    *before, question = plan.request.messages
+    asked = user(*(part for part in question.parts), text)
+    return replace(plan, request=replace(plan.request, messages=(*before, asked)))
+
+
+def to_joined(captioned: Captioned[Any], model: str) -> Joined:
+    """Keep what came of joining."""
+    answer: JoinAnswer = captioned.value
+    return Joined(
+        summary=answer.summary, chapters=answer.chapters, model=model, usages=captioned.usages,
+        truncated=captioned.truncated,
+    )  # fmt: skip
+
+
+MOST_LOOKED_AT_AGAIN = 8
+
+
+def _relevance(value: object) -> float:
+    """Take numbers, percents and yes or no for how much a segment helps."""
+    if isinstance(value, bool) or value is None:
+        return float(bool(value))
+    number = float(str(value).strip().rstrip("%")) if isinstance(value, int | float | str) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{str(value)[:40]!r} is not a number from 0 to 1")
+    return min(1.0, max(0.0, number / 100 if number > 1 else number))
+
+
+class FindingsAnswer(BaseModel):
+    """What one clip holds for the question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    relevance: Annotated[float, BeforeValidator(_relevance)] = Field(
+        description="Score from 0 to 1 of how much this clip helps to answer; 0 if it holds nothing."
+    )
+    found: str = Field(default="", description="What it holds for the answer, in one or two sentences; else empty.")
+    evidence: tuple[Moment, ...] = Field(default=(), description="What shows it, with when it is seen or heard.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
+
+
+class Findings(BaseModel):
+    """What one segment holds for the question; times are seconds of the whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    start: float
+    end: float
+    relevance: float = 0.0
+    found: str = ""
+    evidence: tuple[TimedNote, ...] = ()
+    usages: tuple[Usage, ...] = ()
+    truncated: bool = False
+
+
+class Evidence(BaseModel):
+    """A moment that shows the answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: ChapterTime = Field(
+        description="When, as a clock h:mm:ss or mm:ss, taken from the findings.",
+        validation_alias=AliasChoices("time", *(name for name in STARTS if name != "time")),
+    )
+    text: str = Field(min_length=1, description="What shows it.", validation_alias=AliasChoices(*TEXTS))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: object) -> object:
+        return spread(data)
+
+
+class AnswerAnswer(BaseModel):
+    """The answer to the question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answer: str = Field(min_length=1, description="The answer, in a few sentences.")
+    evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
+
+
+class Answered(BaseModel):
+    """An answer, or what a part of the findings holds for it, kept in the checkpoint."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answer: str
+    evidence: tuple[Evidence, ...] = ()
+    model: str = ""
+    usages: tuple[Usage, ...] = ()
+    truncated: bool = False
+    reused: bool = Field(default=False, exclude=True)
+
+    @property
+    def text(self) -> str:
+        """As a part of what is joined next."""
+        return "\n".join(
+            [f"From some clips: {self.answer}", *(f"- {clock(one.time)} {one.text}" for one in self.evidence)]
+        )
+
+
+class VideoAnswer(BaseModel):
+    """The answer to a question about a video.
+
+    Attributes:
+        video: the facts of the video.
+        question: what was asked.
+        answer: the answer.
+        evidence: the moments that it rests on, in seconds of the video.
+        findings: what each segment that helped holds.
+        looked_again: segments that were looked at again, at more frames a second; one whose closer look failed for
+            good is not among them, and what was found of it from afar counts.
+        gaps: segments that nothing is known of.
+        truncated: the answer, or what a segment holds, was cut short (`allow_truncated=True`).
+        this_run: what this run has used and cost.
+        notices: what somebody should know: answers that could not be kept, entries that could not be read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    video: VideoFacts
+    question: str
+    answer: str
+    evidence: tuple[Evidence, ...] = ()
+    findings: tuple[Findings, ...] = ()
+    looked_again: tuple[int, ...] = ()
+    gaps: tuple[FailedSegment, ...] = ()
+    truncated: bool = False
+    this_run: Bill = Bill()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionTask:
+    """Ask every segment what it holds for a question."""
+
+    options: SummaryOptions
+    question: str
+    duration: float
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Everything that is asked about a segment; without a wish it is called what it was before wishes counted."""
+        words = prompts.words_for(self.options.language)
+        wish = {"wish": self.options.wish} if self.options.wish else {}
+        return {
+            "task": "question", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
+            "thinking": self.options.thinking, "words": words.ask_segment, "question": self.question,
+            "system": prompts.system_text(read_schema(FindingsAnswer), language=self.options.language), **wish,
+        }  # fmt: skip
+
+    def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
+        """Ask for findings."""
+        seconds = float(segment.duration)
+        words = prompts.words_for(self.options.language).ask_segment
+        task = words.format(question=self.question, seconds=prompts.seconds_text(seconds))
+        return plan_asking(FindingsAnswer, task, self.options, part=part, duration=seconds)
+
+    def read(self, captioned: Captioned[Any], segment: Segment) -> Findings:
+        """Make the findings, with times of the whole."""
+        answer: FindingsAnswer = captioned.value
+        start, length = float(segment.start), float(segment.duration)
+        evidence = [
+            TimedNote(start=start + min(one.start, length), end=start + min(one.end, length), text=one.text)
+            for one in answer.evidence
+        ]
+        return Findings(
+            index=segment.index, start=start, end=float(segment.end), relevance=answer.relevance, found=answer.found,
+            evidence=tuple(evidence), usages=captioned.usages, truncated=captioned.truncated,
+        )  # fmt: skip
+
+    def dump(self, answer: Findings) -> str:
+        """Write findings."""
+        return answer.model_dump_json()
+
+    def load(self, written: str) -> Findings:
+        """Read findings that were written."""
+        return Findings.model_validate_json(written)
+
+    def text(self, answer: Findings) -> str:
+        """Write findings for the model that answers."""
+        lines = [f"From {clock(answer.start)} to {clock(answer.end)}: {answer.found}"]
+        return "\n".join([*lines, *(f"- {clock(one.start)} {one.text}" for one in answer.evidence)])
+
+    def join(self, step: Reduce) -> CaptionPlan:
+        """Ask for the answer, of what was found; or for what a part of it holds for the answer."""
+        words = prompts.words_for(self.options.language)
+        seconds = prompts.seconds_text(self.duration)
+        task = (words.ask_whole if step.last else words.ask_part).format(question=self.question, seconds=seconds)
+        plan = plan_asking(AnswerAnswer, task, self.options, duration=self.duration)
+        return with_material(plan, step.text or "Nothing was found.")
+
+    @property
+    def joining(self) -> Joining:
+        """How findings are joined."""
+        return Joining(self.join, to_answered, Answered)
+
+
+def to_answered(captioned: Captioned[Any], model: str) -> Answered:
+    """Keep an answer."""
+    answer: AnswerAnswer = captioned.value
+    return Answered(
+        answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages,
+        truncated=captioned.truncated,
+    )  # fmt: skip
+
+
+def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:
+    """Choose the segments that are worth a closer look: the most relevant ones."""
+    helpful = [one for one in findings if one.relevance > 0]
+    best = sorted(helpful, key=lambda one: (-one.relevance, one.index))[:most]
+    return frozenset(one.index for one in best)

@@ -1,0 +1,120 @@
+"""Nobody waits for work that was called off: the encoder itself stops within a few frames. Counted in frames."""
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from qwen_omni.client import AsyncOmniClient
+from qwen_omni.media.budget import budget_named
+from qwen_omni.media.encode import video as transcode
+from qwen_omni.media.files.deadline import StoppedError, Watch
+from qwen_omni.media.inspect import Choices
+from qwen_omni.media.prepare import aprepare, asplit, split
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import VideoPart, user
+from qwen_omni.options import ChatRequest
+from qwen_omni.standin import marked_media
+
+FRAMES = 96  # of the film, at four a second
+FEW = 12
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return marked_media.make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=24, size=(320, 180)).path
+
+
+class Encoder:
+    """Holds every encoder at its third frame until it is let go, and counts the frames."""
+
+    def __init__(self, monkeypatch):
+        self.frames, self.held, self.go = 0, threading.Event(), threading.Event()
+        real = transcode.PictureEncoder.encode
+
+        def encode(encoder, *arguments):
+            self.frames += 1
+            if self.frames >= 3:
+                self.held.set()
+                assert self.go.wait(60)
+            return real(encoder, *arguments)
+
+        monkeypatch.setattr(transcode.PictureEncoder, "encode", encode)
+
+    async def cancel(self, task):
+        """Cancel in the middle of encoding; wait until the task and its threads are gone."""
+        await asyncio.to_thread(self.held.wait, 60)
+        task.cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.go.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    return Encoder(monkeypatch)
+
+
+async def walk(segments):
+    async with contextlib.aclosing(segments) as closing:
+        async for segment in closing:
+            segment.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_asplit(film, encoder, workers):
+    segments = asplit(film, seconds=20, budget="static", choices=Choices(workers=workers))
+    await encoder.cancel(asyncio.create_task(walk(segments)))
+    assert encoder.frames <= FEW < FRAMES
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_aprepare(film, encoder, workers):
+    await encoder.cancel(asyncio.create_task(aprepare(film, budget="static", choices=Choices(workers=workers))))
+    assert encoder.frames <= FEW
+
+
+async def test_a_request(film, encoder, settings):
+    """What a cancelled request was still making of its video ends, too."""
+    video = VideoPart(source=MediaSource.from_path(film, trusted=True), budget=budget_named("static"))
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user(video, "What?"),))
+    async with AsyncOmniClient(settings) as client:
+        await encoder.cancel(asyncio.create_task(client.complete(request)))
+    assert 3 <= encoder.frames <= FEW
+
+
+def test_closing_a_generator(film, encoder):
+    """Closed while the next segment is being made."""
+    encoder.go.set()
+    segments = split(film, seconds=8, budget="static", choices=Choices(workers=1))
+    next(segments).close()
+    encoder.go.clear()
+    seen = encoder.frames
+    closing = threading.Thread(target=segments.close)
+    closing.start()
+    encoder.go.set()
+    closing.join(60)
+    assert encoder.frames - seen <= FEW
+
+
+def test_what_governs():
+    """Watches made inside stop with the outer one, also one that has a parent of its own; others do not."""
+    outer = Watch()
+    with outer.governing():
+        inner = Watch()
+        below = Watch(parent=inner)
+    other = Watch()
+    assert not below.stopped
+    outer.stop()
+    assert inner.stopped
+    assert below.over
+    assert not other.stopped
+    with pytest.raises(StoppedError):
+        below.check()
+    with pytest.raises(KeyError), other.governing():
+        raise KeyError
+    assert other.stopped

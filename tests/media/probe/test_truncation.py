@@ -1,0 +1,176 @@
+"""A file whose headers tell of more than is there is refused; one that is still written, or lost only a table, is not.
+
+What is missing would be priced, and neither seen nor heard.
+"""
+
+import io
+import struct
+
+import av
+import pytest
+from hypothesis import given, strategies as st
+
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.inspect import Choices
+from qwen_omni.media.prepare import prepare
+from qwen_omni.media.probe.truncation import check_whole
+from tests.support import making
+from tests.support.boxing import box, fragment, numbers, track
+
+
+def chunk(kind: bytes, *inside: bytes, size: int | None = None) -> bytes:
+    """Build one chunk of a RIFF file; lists and RIFF itself begin with a kind of their own."""
+    data = b"".join(inside)
+    return kind + struct.pack("<I", len(data) if size is None else size) + data + bytes(len(data) % 2)
+
+
+def avi(*behind: bytes, movi: bytes | None = None, size: int | None = None) -> bytes:
+    film = chunk(b"LIST", b"movi", bytes(96)) if movi is None else movi
+    return chunk(b"RIFF", b"AVI ", chunk(b"LIST", b"hdrl", bytes(7)), film, *behind, size=size)
+
+
+def element(name: str, *inside: bytes, size: int | None = None) -> bytes:
+    """Build one element of a Matroska file; `-1` is an unknown size."""
+    data = b"".join(inside)
+    told = len(data) if size is None else size
+    return bytes.fromhex(name) + (b"\x01" + b"\xff" * 7 if told < 0 else (told | 1 << 56).to_bytes(8, "big")) + data
+
+
+EBML, SEGMENT, CLUSTER, CUES, TAGS, VOID = "1a45dfa3", "18538067", "1f43b675", "1c53bb6b", "1254c367", "ec"
+FILM = element(CLUSTER, bytes(50)) + element(CLUSTER, bytes(50))
+
+
+def matroska(*inside: bytes, size: int | None = None) -> bytes:
+    return element(EBML, bytes(20)) + element(VOID, bytes(9)) + element(SEGMENT, *inside, size=size)
+
+
+def asf(packets: int = 100, size: int | None = None) -> bytes:
+    head = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack("<Q", 54) + bytes(30)
+    told = packets + 24 if size is None else size
+    data = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c") + struct.pack("<Q", told) + bytes(packets)
+    return head + data + bytes.fromhex("90080033b1e5cf1189f400a0c90349cb") + struct.pack("<Q", 56) + bytes(32)
+
+
+INDEX, PAYLOAD = box("moov", track(10)), box("mdat", bytes(100))
+WHOLENESS = {  # and how many bytes are missing
+    "MP4": (INDEX + PAYLOAD, 0),
+    "MP4, one byte short": (INDEX + PAYLOAD[:-1], 1),
+    "MP4, half of its payload": (INDEX + PAYLOAD[:-50], 50),
+    "MP4, cut in a second payload": (INDEX + PAYLOAD + PAYLOAD[:-50], 50),
+    "MP4, a long payload, cut": (INDEX + numbers(1) + b"mdat" + struct.pack(">Q", 116) + bytes(60), 40),
+    "MP4, more behind its payload": (INDEX + PAYLOAD + box("free", bytes(9)) + b"\0\1", 0),
+    "MP4, something else cut behind its payload": (INDEX + PAYLOAD + box("uuid", bytes(9), size=2**30), 0),
+    "MP4, payload up to the end": (INDEX + numbers(0) + b"mdat" + bytes(50), 0),
+    "MP4, fragments of a live recording, the last one cut": (
+        box("moov", track(0)) + fragment(0, 3) + PAYLOAD[:-50], 50,
+    ),
+    "MP4, no index yet": (PAYLOAD[:-50], 0),
+    "Matroska": (matroska(FILM, element(CUES, bytes(9))), 0),
+    "Matroska, one byte short": (matroska(FILM)[:-1], 1),
+    "Matroska, cut in a cluster": (matroska(FILM, element(CUES, bytes(9)))[:-60], 60),
+    "Matroska, cut between clusters": (matroska(FILM)[: -len(FILM) // 2], len(FILM) // 2),
+    "Matroska whose tables come first, cut in a cluster": (matroska(element(CUES, bytes(9)), FILM)[:-9], 9),
+    "Matroska, a cluster of unknown size": (matroska(FILM, element(CLUSTER, bytes(50), size=-1))[:-9], 9),
+    "Matroska, its tables cut": (matroska(FILM, element(CUES, bytes(90)))[:-50], 0),
+    "Matroska, its tags cut": (matroska(FILM, element(CUES, bytes(9)), element(TAGS, bytes(90)))[:-50], 0),
+    "Matroska, still written": (matroska(FILM, size=-1)[:-50], 0),
+    "Matroska, with more behind it": (matroska(FILM) + bytes(50), 0),
+    "Matroska, cut before its film": (matroska(FILM)[:30], 0),
+    "AVI": (avi(chunk(b"idx1", bytes(40))), 0),
+    "AVI, cut in its film": (avi(chunk(b"idx1", bytes(40)))[:-60], 60),
+    "AVI, its table cut": (avi(chunk(b"idx1", bytes(40)))[:-9], 0),
+    "AVI, still written": (avi(size=0)[:-50], 0),
+    "AVI, still written by FFmpeg": (avi(size=2**32 - 1)[:-50], 0),
+    "AVI, its film still written": (avi(movi=chunk(b"LIST", b"movi", bytes(96), size=0), size=2**20), 0),
+    "AVI, a second part": (avi() + chunk(b"RIFF", b"AVIX", chunk(b"LIST", b"movi", bytes(96))), 0),
+    "AVI, cut in its second part": (avi() + chunk(b"RIFF", b"AVIX", chunk(b"LIST", b"movi", bytes(96)))[:-50], 50),
+    "ASF": (asf(), 0),
+    "ASF, its table cut": (asf()[:-50], 0),
+    "ASF, cut in its packets": (asf()[:-57], 1),
+    "ASF, a broadcast": (asf(size=0)[:-100], 0),
+    "ASF, the size of its packets cut": (asf()[:70], 0),
+    "WAV": (chunk(b"RIFF", b"WAVE", chunk(b"data", bytes(40), size=400)), 0),
+    "nothing": (b"", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLENESS)
+def test_a_file_that_promises_more_than_it_has_is_refused(name):
+    data, missing = WHOLENESS[name]
+
+    if missing:
+        with pytest.raises(UnreadableMediaError, match=f"of {len(data) + missing:,} bytes, so {missing} are missing"):
+            check_whole(io.BytesIO(data), len(data))
+    else:
+        check_whole(io.BytesIO(data), len(data))
+
+
+def early_index(data: bytes, folder) -> bytes:
+    """Copy a video into an MP4 whose index comes first."""
+    path = folder / "film.mp4"
+    with (
+        av.open(io.BytesIO(data)) as film,
+        av.open(str(path), "w", options={"movflags": "faststart"}) as out,
+    ):
+        out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = out.streams.video[0]
+                out.mux(packet)
+    return path.read_bytes()
+
+
+CONTAINERS = {
+    "mp4": lambda folder: early_index(making.video("mp4", "libx264", 4), folder),
+    "mkv": lambda _: making.video("matroska", "libx264", 4, sound_codec="aac"),
+    "webm": lambda _: making.video("webm", "libvpx-vp9", 4),
+    "avi": lambda _: making.video("avi", "mpeg4", 4, sound_codec="mp2"),
+    "wmv": lambda _: making.video("asf", "wmv2", 4),
+}
+
+
+@pytest.mark.parametrize("budget", ["auto", "static", "original"])
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_download_that_broke_off_is_refused(name, budget, tmp_path):
+    """Half of it would be priced as the whole."""
+    whole = CONTAINERS[name](tmp_path)
+    half = whole[: len(whole) // 2]
+
+    prepare(whole, budget=budget, choices=Choices(workers=1)).close()
+    with pytest.raises(UnreadableMediaError, match=r"bytes, so [\d,]+ are missing; copy or download it again, whole"):
+        prepare(half, budget=budget, choices=Choices(workers=1))
+
+
+@pytest.mark.parametrize("container", ["matroska", "webm"])
+def test_a_recording_that_is_still_going_on_is_taken(container):
+    """Browsers and streams write Matroska of unknown size."""
+    buffer = io.BytesIO()
+    codec = "libvpx-vp9" if container == "webm" else "libx264"
+    with av.open(buffer, "w", format=container, options={"live": "1"}) as out:
+        stream = out.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        out.mux(stream.encode(None))
+    begun = buffer.getvalue()[:-20]
+
+    with prepare(begun, budget="static", choices=Choices(workers=1)) as made:
+        assert made.info.duration > 1
+
+
+@given(
+    st.sampled_from([data for data, _ in WHOLENESS.values()]),
+    st.binary(max_size=40),
+    st.integers(0, 200),
+    st.integers(0, 200),
+)
+def test_any_damage_ends_in_a_typed_error_or_none(data, noise, at, cut):
+    """Whatever the headers claim, looking at them ends, and the file is at its start again."""
+    damaged = data[:at] + noise + data[at + len(noise) : max(at, len(data) - cut)]
+    file = io.BytesIO(damaged)
+
+    try:
+        check_whole(file, len(damaged))
+    except UnreadableMediaError as error:
+        assert "missing" in str(error)
+    assert file.tell() == 0

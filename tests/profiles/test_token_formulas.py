@@ -1,0 +1,92 @@
+"""The documented token formulas, with every worked number of the guide and of public measurements."""
+
+import pytest
+
+from qwen_omni.media.budget import Sampling
+from qwen_omni.profiles import profile_for
+from qwen_omni.profiles.token_formulas import audio_tokens, frames_tokens, image_tokens, video_tokens
+
+OMNI, THREE, TURBO = (profile_for(name) for name in ("qwen3.8-omni-flash", "qwen3-omni-flash", "qwen-omni-turbo"))
+
+
+@pytest.mark.parametrize(
+    ("size", "usual", "high", "three", "turbo"),
+    [
+        ((100, 100), 27, 27, 11, 18),
+        ((512, 512), 258, 258, 258, 326),
+        ((640, 480), 302, 302, 302, 393),
+        ((924, 924), 843, 843, 843, 1091),
+        ((1280, 720), 882, 882, 882, 1198),
+        ((1920, 1080), 1224, 2042, 1224, 1224),
+        ((3840, 2160), 1224, 8162, 1224, 1224),
+    ],
+)
+def test_pictures_as_documented(size, usual, high, three, turbo):
+    """Reference 5.2: a picture's tokens on each generation, and in high resolution."""
+    assert image_tokens(OMNI, size) == usual
+    assert image_tokens(OMNI, size, high_resolution=True) == high
+    assert image_tokens(THREE, size) == three
+    assert image_tokens(TURBO, size) == turbo
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "sampling", "tokens"),
+    [
+        ((640, 480), 2, Sampling(), 602),
+        ((640, 480), 3, Sampling(), 902),
+        ((320, 240), 3, Sampling(), 242),
+        ((320, 240), 6, Sampling(), 482),
+        ((320, 240), 6, Sampling(fps=1), 242),
+        ((320, 240), 6, Sampling(fps=0.5), 162),
+        ((1280, 720), 60, Sampling(), 35_642),
+        ((1280, 720), 60, Sampling(fps=4), 71_282),
+        ((1280, 720), 60, Sampling(fps=0.5), 8_912),
+        ((640, 480), 10, Sampling(), 3_002),
+        ((1280, 720), 10, Sampling(), 5_942),
+        ((1920, 1080), 60, Sampling(), 35_642),
+        ((1920, 1080), 600, Sampling(), 165_602),
+        ((1920, 1080), 3600, Sampling(), 156_674),
+        ((1920, 1080), 7200, Sampling(), 156_674),
+        ((1920, 1080), 600, Sampling(max_pixels=230_400), 132_002),
+        ((1920, 1080), 600, Sampling(max_pixels=230_400, fps=1), 66_002),
+    ],
+)
+def test_videos_as_measured_and_documented(size, seconds, sampling, tokens):
+    """Reference 5.3: a video's picture at 30 fps, with what stands beside the part."""
+    assert video_tokens(OMNI, size, seconds, 30, sampling) == tokens
+
+
+@pytest.mark.parametrize(
+    ("profile", "size", "seconds", "tokens"),
+    [
+        (THREE, (640, 480), 10, 3_002),
+        (THREE, (1280, 720), 10, 7_202),
+        (THREE, (1920, 1080), 60, 15_842),
+        (TURBO, (640, 480), 10, 3_912),
+        (TURBO, (1280, 720), 10, 7_202),
+    ],
+)
+def test_videos_on_older_models(profile, size, seconds, tokens):
+    """Reference 5.3: the older generations have their own constants."""
+    assert video_tokens(profile, size, seconds, 30) == tokens
+
+
+@pytest.mark.parametrize(
+    ("profile", "seconds", "tokens"),
+    [(OMNI, 60, 420), (OMNI, 600, 4_200), (OMNI, 3600, 25_200), (OMNI, 7200, 50_400), (OMNI, 0.3, 7), (OMNI, 0, 0),
+     (THREE, 60, 750), (TURBO, 1, 25)],
+)  # fmt: skip
+def test_sound_as_documented(profile, seconds, tokens):
+    """Reference 5.1: so many tokens a second, and a clip under a second counts as one."""
+    assert audio_tokens(profile, seconds) == tokens
+
+
+def test_a_list_of_frames_bills_like_a_video_of_as_many():
+    """Frames merge in pairs, however they came."""
+    assert frames_tokens(OMNI, (640, 480), 4) == video_tokens(OMNI, (640, 480), 2, 30)
+
+
+def test_sampling_is_ignored_where_it_is_not_documented():
+    """Older models look at a video their own way whatever is asked."""
+    asked = video_tokens(THREE, (640, 480), 10, 30, Sampling(fps=8, max_pixels=100_000))
+    assert asked == video_tokens(THREE, (640, 480), 10, 30)

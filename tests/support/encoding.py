@@ -1,0 +1,17 @@
+"""A whole request as JSON fields, with its media as they are: what a call makes of it where nothing has to fit."""
+
+from typing import Any
+
+from qwen_omni.options import ChatRequest, Dialect
+from qwen_omni.profiles import Profile
+from qwen_omni.request.limits import media_parts
+from qwen_omni.wire.media import Look
+from qwen_omni.wire.request import draft_request
+
+
+def encode_request(
+    request: ChatRequest, profile: Profile, look: Look, dialect: Dialect = "dashscope"
+) -> dict[str, Any]:
+    """Draft a request and put its own media into it."""
+    draft = draft_request(request, profile, dialect)
+    return draft.body({part: (part,) for _, part in media_parts(request.messages)}, look)

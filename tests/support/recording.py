@@ -1,0 +1,276 @@
+"""Cassettes that people can read: what vcrpy keeps of a request and of an answer, and how it is written down.
+
+A request is known by its method, path and JSON body, in which each piece of media is replaced by what it *is*
+(kind, container, pixels, seconds, frame rate, sound, first and last marker): encoders differ between builds, so
+bytes would not match, and another video must not match. Keys, signed queries and idle headers are never kept.
+An upload is known by the form's fields and by what its file is; leave to upload (policy, signature, key id) is hidden.
+"""
+
+import base64
+import binascii
+import inspect
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from vcr.request import Request
+
+from qwen_omni.redact import redact
+from qwen_omni.standin import MediaFacts
+from qwen_omni.standin.media.facts import Kind
+from qwen_omni.standin.media.open import UnreadableMediaError
+from qwen_omni.standin.media.perceive import Memory
+
+ROOT = Path(__file__).resolve().parent.parent.parent / "cassettes"
+MAX_BYTES = 100_000
+HOST = "https://service"
+"""Stands for whichever service was recorded; the folder's ORIGIN.md says which."""
+
+_DATA_URI = re.compile(r"^data:[^,]*;base64,")
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_KINDS: dict[str, Kind] = {"image_url": "image", "input_audio": "audio", "video_url": "video", "video": "image"}
+_KEPT_HEADERS = ("content-type", "x-dashscope-ossresourceresolve")
+_NATIVE = "api/v1/"  # these routes are asked with a query that holds no secret
+_HIDDEN = "<hidden>"
+_LEAVE = ("OSSAccessKeyId", "policy", "Signature")  # fields of an upload's form that let anybody upload
+_FOLDER = "<folder>"
+_MEMORY = Memory()
+
+
+# --- What is kept ---
+
+
+def vcr_settings() -> dict[str, Any]:
+    """Give the configuration for every cassette."""
+    return {
+        "match_on": ["method", "path", "query", "body"],
+        "before_record_request": shrink_request,
+        "before_record_response": shrink_response,
+        "decode_compressed_response": True,
+    }
+
+
+def shrink_request(request: Request) -> Request:
+    """Keep of a request what it asks; always a new object, since changing a streamed body in place breaks it."""
+    path, _, query = request.uri.split("://", 1)[-1].partition("/")[2].partition("?")
+    headers = {
+        name: value.partition("; boundary=")[0]
+        for name, value in request.headers.items()
+        if name.lower() in _KEPT_HEADERS
+    }
+    body, kept = _bytes_of(request), f"?{query}" if query and path.startswith(_NATIVE) else ""
+    mark = _mark_of(request.headers)
+    shrunk = _shrunk_body(body) if mark is None else _shrunk_form(body, mark)
+    return Request(request.method, f"{HOST}/{path}{kept}", shrunk, headers)
+
+
+def _mark_of(headers: Mapping[str, str]) -> bytes | None:
+    """Give the mark between the parts of a form; `None` if it is none."""
+    kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    found = re.search(r"^multipart/form-data; boundary=(\S+)$", kind)
+    return found[1].encode() if found else None
+
+
+def _shrunk_form(body: bytes, mark: bytes) -> bytes:
+    fields: dict[str, str] = {}
+    for part in body.split(b"--" + mark)[1:-1]:
+        head, _, value = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = (re.search(rb'name="([^"]*)"', head) or [b"", b""])[1].decode()
+        value = value.removesuffix(b"\r\n")
+        kind = (re.search(rb"Content-Type: (\w+)/", head) or [b"", b"video"])[1].decode()
+        fields[name] = describe(kind, base64.b64encode(value).decode()) if b"filename=" in head else value.decode()
+    fields["leave to upload"] = _HIDDEN if all(fields.pop(name, "") for name in _LEAVE) else "incomplete"
+    ending = fields.get("key", "").rpartition(".")[2]
+    return json.dumps({**fields, "key": f"{_FOLDER}/<a new name>.{ending}"}, sort_keys=True).encode()
+
+
+def _bytes_of(request: Request) -> bytes:
+    body = request.body
+    if body is None or isinstance(body, bytes):
+        return body or b""
+    return body.read() if hasattr(body, "read") else b"".join(body)
+
+
+def _shrunk_body(body: bytes) -> bytes:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body
+    return _without_chance(json.dumps(described(value), ensure_ascii=False, sort_keys=True)).encode()
+
+
+def _without_chance(text: str) -> str:
+    """Number random identifiers in the order in which they come: who belongs to whom stays, the rest is chance."""
+    found = list(dict.fromkeys(_UUID.findall(text)))
+    return _UUID.sub(lambda match: f"id-{found.index(match.group()) + 1}", text)
+
+
+def shrink_response(response: dict[str, Any]) -> dict[str, Any]:
+    """Keep of an answer its status, its type and its body; of leave to upload, what is no secret."""
+    headers = {name: value for name, value in response["headers"].items() if name.lower() in _KEPT_HEADERS}
+    body = _without_leave(response["body"]["string"])
+    return {**response, "headers": headers, "body": {**response["body"], "string": body}}
+
+
+def _without_leave(body: bytes | str) -> bytes | str:
+    try:
+        told = json.loads(body)
+        data = told["data"]
+        host = urlsplit(data["upload_host"])
+    except (ValueError, TypeError, KeyError):
+        return body
+    hidden = dict.fromkeys(("policy", "signature", "oss_access_key_id"), _HIDDEN)
+    place = {"upload_dir": _FOLDER, "upload_host": f"{HOST}{host.path}"}
+    return json.dumps({**told, "request_id": "a request", "data": {**data, **hidden, **place}}).encode()
+
+
+def described(value: Any, kind: Kind = "image") -> Any:
+    """Replace every data URI in a JSON value by what it holds, and every signed query by a mark.
+
+    Descriptions of tools are often docstrings, which Python 3.13 dedents and older ones do not: all are dedented here.
+    """
+    match value:
+        case dict():
+            inner = _KINDS.get(str(value.get("type")), kind)
+            return {
+                name: inspect.cleandoc(item)
+                if name == "description" and isinstance(item, str)
+                else described(item, inner)
+                for name, item in value.items()
+            }
+        case list():
+            return [described(item, kind) for item in value]
+        case str() if found := _DATA_URI.match(value):
+            return describe(kind, value[found.end() :])
+        case str() if value.startswith("oss://"):
+            return f"oss://{_FOLDER}/<a new name>.{value.rpartition('.')[2]}"
+        case str() if value.startswith(("http://", "https://")):
+            return redact(value)
+        case _:
+            return value
+
+
+def describe(kind: str, encoded: str) -> str:
+    """Say in a line what a base64 text holds."""
+    try:
+        data = base64.b64decode(encoded, validate=True)
+        return to_words(_MEMORY.recall(kind, data))
+    except (binascii.Error, UnreadableMediaError):
+        return f"<{kind} that cannot be read, {len(encoded)} characters>"
+
+
+def to_words(facts: MediaFacts) -> str:
+    """Say in a line what a piece of media is; only what every encoder agrees on."""
+    names = facts.container.split(",")  # FFmpeg names a family: "mov,mp4,m4a,3gp,3g2,mj2"
+    words = [facts.kind, "mp4" if "mp4" in names else names[0]]
+    if facts.width:
+        words.append(f"{facts.width}x{facts.height}")
+    if facts.kind != "image":
+        words.append(f"{facts.duration:.1f} s")
+    if facts.kind == "video":
+        words += [f"{facts.fps:.2f} fps", "with sound" if facts.sound else "silent"]
+    for name, codes in (("picture", facts.picture_codes), ("sound", facts.sound_codes)):
+        if codes:
+            words.append(f"{name} {codes[0]}..{codes[-1]}")
+    return f"<{' '.join(words)}>"
+
+
+# --- How it is written down (a serializer for vcrpy) ---
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, so that a streamed answer reads like one."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def serialize(cassette: dict[str, Any]) -> str:
+    """Write a cassette; JSON bodies of requests are written as YAML."""
+    interactions = [{**one, "request": _readable(one["request"])} for one in cassette["interactions"]]
+    written = {**cassette, "interactions": interactions}
+    return yaml.dump(written, Dumper=_Dumper, allow_unicode=True, width=10_000, sort_keys=False)
+
+
+def _readable(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {**request, "body": json.loads(request["body"])}
+    except (TypeError, ValueError):
+        return request
+
+
+def deserialize(text: str) -> dict[str, Any]:
+    """Read a cassette."""
+    cassette = yaml.safe_load(text)
+    for one in cassette["interactions"]:
+        body = one["request"]["body"]
+        if isinstance(body, dict | list):
+            one["request"]["body"] = json.dumps(described(body), ensure_ascii=False, sort_keys=True)
+    return cassette
+
+
+# --- Where it came from ---
+
+
+def origin() -> str:
+    """Name what is being recorded: the live service if there is a key, else the stand-in."""
+    return "live" if os.environ.get("DASHSCOPE_API_KEY") else "stand-in"
+
+
+def write_origin(folder: Path, source: str, *, day: date | None = None) -> None:
+    """State beside the cassettes where they came from, and when."""
+    day = day or datetime.now(UTC).date()
+    told = {
+        "stand-in": "the stand-in of this repository (`qwen_omni.standin`), not Qwen",
+        "live": "the live service",
+        "documentation": "the service's documentation, by hand",
+    }[source]
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# Origin: {source}\n\nRecorded on {day.isoformat()} from {told}, with qwen-omni {_our_version()}.\n"
+    (folder / "ORIGIN.md").write_text(text)
+
+
+def _our_version() -> str:
+    try:
+        return version("qwen-omni")
+    except PackageNotFoundError:
+        return "of this tree"
+
+
+# --- What must be true of a folder ---
+
+
+def orphans(folder: Path, owned: set[str]) -> list[str]:
+    """List the cassettes that no test owns."""
+    return sorted(path.name for path in folder.glob("*.yaml") if path.stem not in owned)
+
+
+def flaws(cassette: Path) -> list[str]:
+    """List what a cassette must not have: size, keys, signed queries, media, an unstated origin."""
+    text = cassette.read_text()
+    found = []
+    if cassette.stat().st_size > MAX_BYTES:
+        found.append(f"{cassette.stat().st_size:,} bytes")
+    found += [name for name, pattern in _FORBIDDEN.items() if re.search(pattern, text, re.IGNORECASE)]
+    if not (cassette.parent / "ORIGIN.md").is_file():
+        found.append("no ORIGIN.md beside it")
+    return found
+
+
+_FORBIDDEN = {
+    "a key": r"\bsk-[a-z0-9-]{4,}",
+    "an authorization header": r"^\s*(authorization|x-api-key|cookie)\b",
+    "a signed query": r"[?&](signature|expires|ossaccesskeyid|x-oss-signature)=",
+    "inline media in a request": r"data:[\w/+.-]*;base64,\w{64}",
+}

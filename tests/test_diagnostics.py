@@ -1,0 +1,226 @@
+"""`doctor`: each fault is found, named, and has a next step."""
+
+import http.server
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from qwen_omni.diagnostics import examine, examine_link
+from qwen_omni.errors import APIConnectionError
+from qwen_omni.settings import OssCredentials, Settings
+from qwen_omni.standin import Fault, Standin
+from qwen_omni.transport.api import arun, run
+from qwen_omni.transport.flow import Done, Reply, advance
+from tests.upload.conftest import KEYS, bucket, settings_for
+
+
+@pytest.fixture
+def standin():
+    """A stand-in with a bucket."""
+    with Standin(oss_keys=KEYS) as service:
+        yield service
+
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+GOOD = {"content-length": "1000", "content-type": "video/mp4"}
+PIECE = {"content-range": "bytes 0-0/1000", "content-type": "video/mp4", "content-length": "1"}
+
+
+def link_findings(url, *replies, addresses=("93.184.216.34",)):
+    """Drive the flow without a network."""
+    flow = examine_link(url, now=NOW, resolve=lambda _: list(addresses))
+    step = advance(flow, None)
+    waiting = list(replies)
+    while not isinstance(step, Done):
+        step = advance(flow, waiting.pop(0))
+    return {finding.name: finding for finding in step.value}
+
+
+def both(status=200, head=GOOD, piece=PIECE):
+    return Reply(status=status, headers=head), Reply(status=206 if status == 200 else status, headers=piece)
+
+
+def test_a_good_link_has_nothing_to_do():
+    """A public link with size, type and ranges is good in every line."""
+    found = link_findings("https://example.com/a.mp4", *both())
+
+    assert {finding.verdict for finding in found.values()} == {"good"}
+    assert found["Content-Length"].text == "1,000 bytes."
+
+
+@pytest.mark.parametrize(
+    ("url", "replies", "name", "verdict"),
+    [
+        ("https://example.com/a", both(403), "answer", "bad"),
+        ("https://example.com/a", both(head={}, piece={"content-type": "video/mp4"}), "Content-Length", "bad"),
+        ("https://example.com/a", both(piece={**PIECE, "content-type": "text/html"}), "Content-Type", "bad"),
+        ("https://example.com/a", (Reply(status=200, headers=GOOD), Reply(status=200, headers=GOOD)), "range", "odd"),
+        ("https://example.com/a?Expires=1700000000&Signature=x", both(), "expiry", "bad"),
+        ("https://example.com/a?Expires=1795393500&Signature=x", both(), "expiry", "odd"),
+        ("http://127.0.0.1/a", both(), "host", "bad"),
+        ("ftp://example.com/a", both(), "address", "bad"),
+        ("https://example.com/a", (APIConnectionError("refused"),), "connection", "bad"),
+        (
+            "https://example.com/a",
+            (Reply(status=302, headers={"location": "/b?Signature=s3cr3t"}), *both()),
+            "redirect",
+            "odd",
+        ),
+        ("https://example.com/a", (Reply(status=302, headers={"location": "/a"}),) * 6, "redirect", "bad"),
+    ],
+    ids=["403", "no-length", "type", "no-range", "ended", "ends-soon", "private", "scheme", "down", "redirect", "loop"],
+)
+def test_a_bad_link_says_what_to_do(url, replies, name, verdict):
+    """Each fault has its line, its verdict and a step, and no signature is shown."""
+    found = link_findings(url, *replies)
+
+    assert found[name].verdict == verdict
+    assert found[name].step
+    assert "s3cr3t" not in repr(found)
+
+
+def test_a_name_with_a_private_address_is_found():
+    """A public name that leads to a private address cannot be fetched by the service."""
+    assert link_findings("https://example.com/a", *both(), addresses=("10.0.0.1",))["host"].verdict == "bad"
+    assert link_findings("https://example.com/a", *both(), addresses=())["host"].verdict == "bad"
+
+
+class _Host(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000000")
+        self.send_header("Content-Type", "video/mp4")
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        try:
+            for _ in range(100):
+                self.wfile.write(bytes(10**6))
+        except OSError:
+            self.server.hung_up.set()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_one_byte_is_read_over_a_real_connection(mode):
+    """Both drivers carry the flow; a host without ranges is not read to its end, and no key is sent."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Host)
+    server.hung_up = threading.Event()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    settings = Settings.load(api_key="sk-nobody", read_timeout=10.0)
+    flow = examine_link(f"http://127.0.0.1:{server.server_port}/a.mp4", now=NOW, allow_private=True)
+    try:
+        findings = await arun(flow, settings) if mode == "async" else run(flow, settings)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    found = {finding.name: finding for finding in findings}
+    assert (found["Content-Length"].verdict, found["range"].verdict) == ("good", "odd")
+    assert server.hung_up.wait(30)
+
+
+def examined(settings):
+    return {finding.name: finding for finding in examine(settings)}
+
+
+def test_a_good_account(standin, tmp_path):
+    """Key, model, temporary store and every right of the bucket are tried, and nothing is left behind."""
+    found = examined(settings_for(standin, tmp_path))
+
+    assert {finding.verdict for finding in found.values()} == {"good"}
+    assert {"key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete"} <= set(found)
+    assert standin.stores.objects.names("standin-media") == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "begins", "where"), [("", "doctor-", "objects."), ("/films/", "films/doctor-", "objects under films/.")]
+)
+def test_the_objects_name_never_begins_with_a_slash(standin, tmp_path, prefix, begins, where):
+    """OSS refuses such names; the doctor's object is named as uploads are."""
+    found = examined(settings_for(standin, tmp_path, oss=bucket(standin, prefix=prefix)))
+
+    assert {call.key[: len(begins)] for call in standin.stores.calls if call.key.endswith(".txt")} == {begins}
+    assert found["bucket: write"].text.endswith(where)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "tells"),
+    [("get", {"cut_after": 0}, "failed"), ("delete", {"status": 503}, "delete an object")],
+    ids=["fetching", "deleting"],
+)
+def test_nothing_is_left_behind_by_what_fails(standin, tmp_path, operation, fault, tells):
+    """Where the link or the deletion fails, that is told, and the object is deleted all the same."""
+    standin.stores.fail(operation, times=1, **fault)
+
+    found = examined(settings_for(standin, tmp_path))
+
+    assert (found["bucket"].verdict, tells in found["bucket"].text) == ("bad", True)
+    assert [call.operation for call in standin.stores.calls].count("put") == 1
+    assert standin.stores.objects.names("standin-media") == []
+
+
+def test_whoever_stops_listening_leaves_nothing_behind(standin, tmp_path):
+    """Findings come as they are made; the object goes even if nobody asks for the rest."""
+    findings = examine(settings_for(standin, tmp_path))
+    assert any(finding.name == "bucket: write" for finding in findings)
+    assert len(standin.stores.objects.names("standin-media")) == 1
+
+    findings.close()
+
+    assert standin.stores.objects.names("standin-media") == []
+
+
+def test_every_right_is_named(standin, tmp_path):
+    """A key that may not write is told all that it needs, on which objects."""
+    standin.stores.fail("put", status=403, code="AccessDenied")
+
+    text = examined(settings_for(standin, tmp_path))["bucket"].text
+
+    for right in ("PutObject", "GetObject", "ListParts", "AbortMultipartUpload", "DeleteObject"):
+        assert f"oss:{right}" in text
+    assert "on standin-media/ours/*," in text
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [
+        (400, "Arrearage", "Access denied, please make sure your account is in good standing."),
+        (403, "AllocationQuota.FreeTierOnly", "The free tier of the model has been exhausted."),
+    ],
+)
+def test_an_account_that_has_to_pay(standin, tmp_path, status, code, says):
+    """Nobody is sent to activate a model when it is the bill."""
+    standin.script.fault(Fault.refuse(status, code, says))
+
+    found = examined(settings_for(standin, tmp_path))
+
+    assert (found["key"].verdict, found["account"].verdict) == ("good", "bad")
+    assert says in found["account"].text
+    assert "console" in found["account"].step
+    assert "Activate" not in f"{found}"
+
+
+def test_a_wrong_key_and_a_wrong_bucket(standin, tmp_path):
+    """Each bad line says what to do."""
+    wrong = bucket(standin, credentials=OssCredentials.of("LTAIstandin00001", "no"))
+    settings = Settings.load(api_key="sk-wrong", base_url=standin.base_url, oss=wrong, cache_dir=tmp_path)
+
+    found = examined(settings)
+
+    assert "region" in found["key"].step
+    assert "SignatureDoesNotMatch" in found["bucket"].text
+
+
+def test_a_model_that_is_not_there(standin, tmp_path):
+    """An unknown model leaves the key good. Each unknown name is warned of once, so this one is the test's own."""
+    with pytest.warns(UserWarning, match="no profile"):
+        found = {one.name: one for one in examine(settings_for(standin, tmp_path), "qwen9-omni-doctor")}
+
+    assert (found["key"].verdict, found["model"].verdict) == ("good", "bad")

@@ -1,0 +1,376 @@
+"""The MCP server, over standard input and output, with the SDK's own client."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from qwen_omni import (
+    ChatOptions,
+    ChatRequest,
+    MediaSource,
+    MediaTools,
+    Message,
+    OmniClient,
+    Settings,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    VideoPart,
+    estimate,
+    user,
+)
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin.marked_media import TruthMedia, make_video
+from tests.support.places import Place
+from tests.support.policy import QUESTION, Detective
+from tests.support.watching import watched
+
+mcp = pytest.importorskip("mcp")
+types = pytest.importorskip("mcp_types")
+
+
+def server(root: Path, standin: Standin, settings: Settings):
+    """The command that a host program would run."""
+    code = "from qwen_omni.cli.main import run; run()"
+    environment = {
+        "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
+        "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir), "PYTHONPATH": str(Path(__file__).parents[2]),
+    }  # fmt: skip
+    return mcp.StdioServerParameters(
+        command=sys.executable, args=["-c", code, "mcp", "--root", str(root)], env=environment
+    )
+
+
+async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings) -> None:
+    """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
+    async with mcp.Client(server(place.root, standin, settings)) as client:
+        listed = (await client.list_tools()).tools
+        assert {"probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment", "summarize_video"} == {
+            tool.name for tool in listed
+        }
+        assert listed[1].input_schema["required"] == ["path", "question"]
+        found = await client.call_tool("probe_media", {"path": "talks/monday.mp4"})
+        assert found.content[0].text.startswith("talks/monday.mp4: video, 4.0 s")
+        assert found.structured_content["result"]["duration"] == 4
+        assert not found.is_error
+        said = await client.call_tool("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+        assert place.film.codes[0] in said.content[0].text
+        with watched(*place.secrets) as seen:
+            for path in ("../outside/secret.mp4", "link.mp4", "out/inner/deep.mp4", str(place.outside / "secret.mp4")):
+                refused = await client.call_tool("ask_video", {"path": path, "question": "What?"})
+                assert refused.is_error
+                assert "nothing was opened" in refused.content[0].text
+        assert seen == []
+        wrong = await client.call_tool("ask_video", {"path": 3, "fps": "x"})
+        assert wrong.is_error
+        assert "question" in wrong.content[0].text
+        unknown = await client.call_tool("drop_table", {})
+        assert unknown.is_error
+
+
+@pytest.mark.slow
+async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Standin, settings: Settings) -> None:
+    """A loop with nothing but MCP tools, a folder and a question names the file and the second."""
+    films: list[TruthMedia] = [
+        make_video(tmp_path / f"{name}.mp4", seconds=5, size=(96, 64), fps=5) for name in ("one", "two")
+    ]
+    standin.script = Detective()
+    code = films[1].codes[3]
+    messages: list[Message] = [user(QUESTION.format(code=code))]
+    async with mcp.Client(server(tmp_path, standin, settings)) as client:
+        offered = (await client.list_tools()).tools
+        options = ChatOptions(
+            thinking=False,
+            tools=tuple(
+                Tool(name=one.name, description=one.description or "", parameters=one.input_schema) for one in offered
+            ),
+        )
+        with OmniClient(settings) as model:
+            for _ in range(6):
+                answer = model.complete(
+                    ChatRequest(model="qwen3.8-omni-flash", messages=tuple(messages), options=options)
+                )
+                if not answer.tool_calls:
+                    break
+                call = answer.tool_calls[0]
+                result = await client.call_tool(call.name, json.loads(call.arguments))
+                said = ToolCallPart(id=call.id, name=call.name, arguments=call.arguments)
+                messages.append(Message(role="assistant", parts=(said,)))
+                told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
+                messages.append(Message(role="tool", parts=(told,)))
+    assert answer.text == f"{code} is in two.mp4 at second 3."
+
+
+# --- progress, cancellation, limits ---
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A folder with a video of three segments."""
+    make_video(tmp_path / "a.mp4", seconds=200, size=(64, 48), fps=2, sound=False, seed=13)
+    return tmp_path
+
+
+STEPS = {
+    "summarize_video": ({}, ("segment 3 of 3", "joined the notes", "done")),
+    "find_moment": ({"query": "a number"}, ("looked at the file", "segment 3 of 3", "joined")),
+    "ask_video": ({"question": "What is shown?", "end": 5}, ("looked at the file", "prepared", "the answer is there")),
+    "caption_video": ({}, ("looked at the file", "prepared", "the answer is there")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", STEPS)
+async def test_every_step_of_a_tool_is_told(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Every number is above the one before and below the total, and no place of this machine is in the words."""
+    told: list[tuple[float, float | None, str]] = []
+
+    async def hear(progress, total, message):
+        told.append((progress, total, message))
+
+    arguments, words = STEPS[tool]
+    async with mcp.Client(server(long, standin, settings)) as client:
+        result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
+    assert not result.is_error, result.content[0].text
+    assert len(told) >= 3
+    assert all(first[0] < second[0] for first, second in pairwise(told))
+    assert all(total is None or done <= total for done, total, _ in told)
+    text = "\n".join(message for *_, message in told)
+    assert [word for word in words if word not in text] == []
+    assert str(long) not in text
+
+
+async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: Standin, settings: Settings) -> None:
+    """Prepared, submitted, there."""
+    told = []
+
+    async def hear(_, __, message):
+        told.append(message.partition(" the task ")[0])
+
+    async with mcp.Client(server(place.root, standin, settings)) as client:
+        await client.call_tool("transcribe_audio", {"path": "talks/monday.mp4"}, progress_callback=hear)
+    assert told[:1] == ["prepared the recording"]
+    assert {"submitted", "the transcript is there"} <= set(told) or len(told) == 1  # a silent film has no task
+
+
+async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, settings: Settings, monkeypatch) -> None:
+    """Clients give up after a minute without a word; here a heartbeat is a fifth of a second."""
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415  (an extra)
+
+    monkeypatch.setattr(mcp_server, "HEARTBEAT", 0.2)
+    standin.script.fault(Fault.slow(first_byte_delay=1.5), times=9)
+    told: list[tuple[float, str]] = []
+
+    async def report(progress, _, message):
+        told.append((progress, message))
+
+    tools = MediaTools(long, settings=settings)
+    asked = types.CallToolRequestParams(name="ask_video", arguments={"path": "a.mp4", "question": "What?", "end": 5})
+    outcome = await mcp_server._carried_out(tools, asked, report)
+    await tools.aclose()
+    assert outcome.error is None
+    assert sum("still working" in message for _, message in told) >= 3
+    assert all(first[0] < second[0] for first, second in pairwise(told))
+
+
+@pytest.mark.parametrize("tool", ["summarize_video", "ask_video", "find_moment"])
+async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Whatever cancels, and however often: nothing more is asked, and nothing stays set aside."""
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415
+
+    limit = SpendLimit(tokens=10_000_000)
+    tools = MediaTools(long, settings=replace(settings, spend_limit=limit))
+    standin.script.fault(Fault.slow(first_byte_delay=20), times=9)
+    arguments = {"path": "a.mp4", **STEPS[tool][0]}
+
+    async def ignored(*_):
+        pass
+
+    call = mcp_server._carried_out(tools, types.CallToolRequestParams(name=tool, arguments=arguments), ignored)
+    with anyio.CancelScope() as scope:  # as the SDK cancels a request: again at every step of the cleaning up
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: call)
+            while not (standin.requests and limit.reserved.tokens):  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            scope.cancel()
+    sent = len(standin.requests)
+    assert limit.reserved.tokens == 0
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("qwen-omni-video")]
+    await tools.aclose()
+    assert len(standin.requests) == sent
+
+
+LIMITS = [
+    (["--max-tokens", "50"], {}, "50 tokens"),
+    (["--max-cny", "0.00001"], {}, "CNY 1e-05"),
+    ([], {"QWEN_OMNI_MAX_TOKENS": "60"}, "60 tokens"),
+    ([], {"QWEN_OMNI_MAX_CNY": "0.00002"}, "CNY 2e-05"),
+]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda one: one[2])
+async def test_a_limit_is_kept(limit, place: Place, standin: Standin, settings: Settings) -> None:
+    """A call that would break it is text that an agent can act on; nothing was sent."""
+    options, variables, refused = limit
+    parameters = server(place.root, standin, settings)
+    parameters.args.extend(options)
+    parameters.env.update(variables)
+    async with mcp.Client(parameters) as client:
+        result = await client.call_tool("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+        free = await client.call_tool("probe_media", {"path": "."})
+    assert not free.is_error
+    assert result.is_error
+    text = result.content[0].text
+    assert refused in text
+    assert "shorter piece (start, end)" in text
+    assert "probe_media is free" in text
+    assert not standin.requests
+
+
+TOLD = [
+    ([], "Spend limit of this run: 5,000,000 tokens (CNY 4 as text to qwen3.8-omni-flash"),
+    (["--max-cny", "2.5", "--max-tokens", "900"], "Spend limit of this run: 900 tokens and CNY 2.5"),
+    (["--no-limit"], "No spend limit"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), TOLD, ids=["default", "both", "none"])
+def test_the_limit_is_printed_at_the_start(options, told, place: Place, standin: Standin, settings: Settings) -> None:
+    """On standard error: standard output is the protocol's."""
+    done = started(options, {}, server(place.root, standin, settings))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert told in " ".join(done.stderr.split())
+
+
+def started(options, variables, parameters):
+    """Start the server and hang up at once."""
+    return subprocess.run(
+        [parameters.command, *parameters.args, *options], env={**os.environ, **parameters.env, **variables},
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False,
+    )  # fmt: skip
+
+
+WRONG = [
+    (["--max-tokens", "-1"], {}, "tokens must be"),
+    (["--max-cny", "nan"], {}, "cny must be"),
+    (["--no-limit", "--max-cny", "1"], {}, "--no-limit excludes"),
+    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, "--no-limit excludes"),
+]
+
+
+@pytest.mark.parametrize(("options", "variables", "told"), WRONG, ids=lambda one: str(one)[:30])
+def test_a_limit_that_is_none_is_refused(options, variables, told, place: Place, standin: Standin, settings) -> None:
+    """Before the server starts."""
+    done = started(options, variables, server(place.root, standin, settings))
+    assert done.returncode == 1
+    assert told in done.stderr
+
+
+# --- a process of its own, spoken to line by line ---
+
+
+class Spoken:
+    """A running `qwen-omni mcp`, without the SDK's client: what it is sent is exactly what a test writes."""
+
+    def __init__(self, parameters, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [parameters.command, *parameters.args, *options], env={**os.environ, **parameters.env}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        self.tell("initialize", about, id=1)
+
+    def tell(self, method: str, params=None, **more) -> None:
+        """Send a request (`id=`) or a notification."""
+        assert self.process.stdin is not None
+        said = {"jsonrpc": "2.0", "method": method, **more, **({} if params is None else {"params": params})}
+        self.process.stdin.write(json.dumps(said) + "\n")
+        self.process.stdin.flush()
+
+    def heard(self):
+        """Read the next message; an end of the stream fails."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def asks(self, number: int) -> None:
+        """Call `ask_video`."""
+        arguments = {"path": "a.mp4", "question": "What is shown?", "end": 5}
+        self.tell("tools/call", {"name": "ask_video", "arguments": arguments}, id=number)
+
+    def __enter__(self):
+        try:
+            assert self.heard()["id"] == 1
+            self.tell("notifications/initialized")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def until_asked(standin: Standin, count: int = 1) -> None:
+    """Wait until so many requests have reached the service."""
+    while len(standin.requests) < count:
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.slow
+def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, settings: Settings) -> None:
+    """`notifications/cancelled`: the call ends at once although its answer is ten minutes away; no answer is sent.
+
+    The limit lets one call run, and a second only when the output that the first had set aside is given back.
+    """
+    part = VideoPart(source=MediaSource.from_path(long / "a.mp4"), end=5)
+    question = "What is shown?\n\n(This is a piece of a longer file; count times from its beginning.)"
+    asked = ChatRequest(
+        model="qwen3.8-omni-flash", messages=(user(part, question),), options=ChatOptions(thinking=False)
+    )
+    reckoned = estimate(asked, settings=replace(settings, media_root=long))
+    whole, into = reckoned.cost.tokens, reckoned.tokens.input
+    assert whole - into > 200
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=1)
+    with Spoken(server(long, standin, settings), "--max-tokens", str(whole + into + 100)) as spoken:
+        spoken.asks(2)
+        until_asked(standin)
+        spoken.asks(3)
+        refused = spoken.heard()
+        assert (refused["id"], refused["result"]["isError"]) == (3, True)
+        spoken.tell("notifications/cancelled", {"requestId": 2, "reason": "not wanted"})
+        answers = []
+        for number in range(4, 104):
+            spoken.asks(number)
+            answers.append(spoken.heard())
+            if not answers[-1]["result"]["isError"]:
+                break
+        assert not answers[-1]["result"]["isError"], answers[-1]
+        assert 2 not in [one["id"] for one in answers]
+    assert len(standin.requests) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["ask_video", "summarize_video", "find_moment"])
+def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
+    """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=9)
+    with Spoken(server(long, standin, settings)) as spoken:
+        spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=2)
+        until_asked(standin)
+        spoken.process.stdin.close()
+        assert spoken.process.wait(120) == 0

@@ -1,0 +1,121 @@
+"""What may be chosen about a long video: each wrong choice is told before anything is prepared, and how to mend it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.profiles import Prices
+from qwen_omni.video.ask import ask_video
+from qwen_omni.video.engine.machine import Machine
+from qwen_omni.video.engine.run import Tracker
+from qwen_omni.video.engine.steps import Reduce, Rules
+from qwen_omni.video.export.markdown import bill_texts
+from qwen_omni.video.forecast import foresee
+from qwen_omni.video.notes import iter_notes
+from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.summarize import summarize
+
+BOUNDS = [
+    ("concurrency", (0, 65, -1), "must be a whole number from 1 to 64", (1, 64)),
+    ("segment_seconds", (0, -1, math.nan, math.inf), "must be .*greater than 0", (0.5, 1000)),
+    ("overlap", (-1, math.nan, math.inf), "must be .*from 0 to", (0, 30)),
+    ("single_call_seconds", (-1,), "must be at least 0", (0, math.inf)),
+    ("start", (-1, math.nan), "must be .*from 0 to", (0, 5)),
+    ("end", (0, -1), "must be greater than 0", (0.5,)),
+    ("max_gaps", (-1, 0.5), "must be a whole number from 0", (0, None)),
+    ("step_retries", (-1,), "must be a whole number from 0", (0,)),
+    ("retry_seconds", (-1,), "must be from 0", (0,)),
+    ("rpm", (0, -5), "must be a whole number from 1", (1, None)),
+    ("tpm", (0,), "must be a whole number from 1", (1, None)),
+    ("workers", (0,), "must be a whole number from 1 to 64", (1, None)),
+    ("reduce_tokens", (999,), "must be a whole number from 1,000", (1000,)),
+    ("detail", ("enormous",), "=.*choose one of low, medium, high", ("low",)),
+    ("strategy", ("magic",), "=.*choose one of map_reduce, single, auto", ("auto",)),
+    ("thinking", ("maybe",), "=.*choose True, False or one of none, minimal", (True, "low")),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "advice", "right"), BOUNDS, ids=[name for name, *_ in BOUNDS])
+def test_each_bound_names_its_option_and_its_range(name, wrong, advice, right):
+    """The error names what was chosen and what may be; the ends of the range themselves are taken."""
+    for value in wrong:
+        with pytest.raises(ConfigurationError, match=f"^{name} ?{advice}"):
+            SummaryOptions(**{name: value})
+    for value in right:
+        assert getattr(SummaryOptions(**{name: value}), name) == value
+
+
+def test_the_end_lies_behind_the_start():
+    """Told with both numbers."""
+    with pytest.raises(ConfigurationError, match=r"end must be greater than start \(10 s\), got 5 s"):
+        SummaryOptions(start=10, end=5)
+
+
+LENGTHS = [
+    ({"segment_seconds": 5}, ConfigurationError, r"more than 9 s, or less overlap"),
+    ({"segment_seconds": 10, "overlap": 5}, ConfigurationError, r"more than 12 s, or less overlap"),
+    ({"start": 35.5}, MediaDoesNotFitError, r"from 35\.5 s to 36 s .*at least 2 s.*earlier start"),
+    ({"model": "qwen-plus"}, UnsupportedMediaError, r"takes text, not video.*model='qwen3"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind", "told"), LENGTHS, ids=["short", "overlap", "range", "model"])
+def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, short, change, kind, told):
+    """Whoever may see a price may have the summary: one check, before anything is prepared or kept."""
+    options = SummaryOptions(**{"single_call_seconds": 0, "detail": "low", **change})
+    for door in (
+        lambda: foresee(short.path, client.settings, options),
+        lambda: summarize(short.path, client=client, options=options),
+        lambda: next(iter_notes(short.path, client=client, options=options)),
+    ):
+        with pytest.raises(kind, match=told) as caught:
+            door()
+        assert "run it again" not in str(caught.value)
+    assert fresh.requests == []
+
+
+def test_a_way_that_cannot_be_gone_is_left_out(client, short):
+    """Short segments are no matter where all goes in one call: the dry run shows what can be."""
+    options = SummaryOptions(segment_seconds=5, detail="low")
+    assert {one.strategy for one in foresee(short.path, client.settings, options)} == {"single"}
+
+
+def test_earlier_runs_are_told_where_there_were_some(client, fresh, short):
+    """One bill for a run that did everything, two after a resume."""
+    options = SummaryOptions(detail="low")
+    first = summarize(short.path, client=client, options=options)
+    assert len(bill_texts(first)) == 1
+    assert "earlier" not in first.to_markdown()
+    again = summarize(short.path, client=client, options=options)
+    assert [line.split(":")[0] for line in bill_texts(again)] == ["this run", "with earlier runs"]
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Reduce(0, 0, "", last=True), "joined the notes"),
+        (Reduce(0, 2, "", last=False), "joined the notes of part 3"),
+        (Reduce(1, 0, "", last=False), "joined parts into part 1"),
+        (Reduce(2, 0, "", last=True), "joined the parts"),
+    ],
+)
+def test_joining_is_told_in_words(step, told):
+    """People read it: no numbers of levels."""
+    tracker = Tracker(machine=Machine(rules=Rules()), about=1)
+    assert tracker.after(step, []).text == told
+
+
+def test_prices_of_ones_own_count_in_every_bill(client, short):
+    """The dry run, the run, what earlier runs paid, and a question: all at a dollar a token, in and out."""
+    mine = Prices(currency="USD", text_in=1e6, text_out=1e6, source="my contract")
+    settings = replace(client.settings, prices={"qwen3.8-omni-flash": mine, "qwen-plus": mine})
+    options = SummaryOptions(detail="low", segment_seconds=20, single_call_seconds=0)
+    with OmniClient(settings) as own:
+        found = summarize(short.path, client=own, options=options)
+        answer = ask_video(short.path, "What is shown?", client=own, options=options)
+    bills = [one.bill for one in foresee(short.path, settings, options)]
+    for bill in (*bills, found.this_run, found.whole_run, answer.this_run):
+        assert bill.usd == bill.input_tokens + bill.output_tokens > 0

@@ -1,0 +1,215 @@
+"""Neutral messages and options → the body of a request."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from qwen_omni import (
+    AudioPart,
+    ChatOptions,
+    ChatRequest,
+    ConfigurationError,
+    ImagePart,
+    MediaSource,
+    Message,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    UnsupportedContentError,
+    VideoPart,
+    profile_for,
+    user,
+)
+from qwen_omni.messages import Delivered
+from qwen_omni.request.body import RequestBody
+from qwen_omni.wire.request import encode_headers, notices
+from tests.contracts.conversations import CONVERSATIONS, WEATHER, Row, at
+from tests.support.encoding import encode_request
+
+FORMATS = {"mp3": "mp3", "wav": "wav"}
+
+
+def link(source: MediaSource) -> Delivered:
+    """A delivered link."""
+    return Delivered(url=source.url, format=FORMATS.get((source.url or "").rpartition(".")[2]))
+
+
+def encode(*messages: Message, model: str = "qwen3.8-omni-flash", **options: object) -> dict:
+    request = ChatRequest(model=model, messages=messages, options=ChatOptions(**options))
+    return encode_request(request, profile_for(model), link)
+
+
+@pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
+def test_the_shared_table(row: Row):
+    """Each conversation becomes exactly its JSON, and the request always streams."""
+    request = ChatRequest(model=row.model, messages=row.messages, options=row.options)
+    fields = encode_request(request, profile_for(row.model), link)
+    body = json.loads(b"".join(RequestBody(fields)))
+    assert body.pop("stream") is True
+    assert body.pop("stream_options") == {"include_usage": True}
+    assert body == {"model": row.model, **row.body}
+
+
+VIDEO = VideoPart(source=at("a.mp4"))
+CALL = ToolCallPart(id="c", name="f", arguments="{}")
+MISPLACED = {
+    "media in a system message": (Message(role="system", parts=(VIDEO,)), "message 0 (system) part 0: a video"),
+    "media in an assistant message": (
+        Message(role="assistant", parts=(TextPart(text="x"), AudioPart(source=at("a.wav")))),
+        "message 0 (assistant) part 1: audio",
+    ),
+    "a tool call in a user message": (user("x", CALL), "message 0 (user) part 1: a tool call"),
+    "a tool result in a user message": (
+        user(ToolResultPart(tool_call_id="c", text="x")),
+        "message 0 (user) part 0: a tool result",
+    ),
+    "media in a tool message": (
+        Message(role="tool", parts=(ImagePart(source=at("a.png")),)),
+        "message 0 (tool) part 0: an image",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "place"), MISPLACED.values(), ids=MISPLACED)
+def test_misplaced_parts_name_their_place(message, place):
+    """Nothing is dropped: a part without a place raises, with its place and kind."""
+    with pytest.raises(UnsupportedContentError, match=re.sub(r"([()])", r"\\\1", place)):
+        encode(message, user("What?"))
+
+
+def test_a_conversation_needs_a_user():
+    """The service refuses a conversation without a user message; we say so before sending."""
+    with pytest.raises(UnsupportedContentError, match="no user message"):
+        encode(Message(role="system", parts=(TextPart(text="x"),)))
+
+
+REFUSED = {
+    "speech on a text model": ({"modalities": ("text", "audio")}, "text only"),
+    "speech with tools": (
+        {"modalities": ("text", "audio"), "tools": (WEATHER,), "model": "qwen3.5-omni-flash"},
+        "do not go together",
+    ),
+    "speech while thinking": (
+        {"modalities": ("text", "audio"), "thinking": True, "model": "qwen3-omni-flash"},
+        "thinking model does not speak",
+    ),
+    "a voice without speech": ({"voice": "Tina"}, "no effect"),
+    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not think"),
+    "tools where there are none": ({"tools": (WEATHER,), "model": "qwen-omni-turbo"}, "cannot call tools"),
+    "a choice without tools": ({"tool_choice": "weather"}, "needs tools"),
+    "a choice of no tool": ({"tools": (WEATHER,), "tool_choice": "rain"}, "names no tool"),
+    "a forced tool while thinking": (
+        {"tools": (WEATHER,), "tool_choice": "weather", "thinking": "low"},
+        "cannot think when a tool is forced",
+    ),
+    "a tool named search": ({"tools": (Tool(name="search"),)}, "another name"),
+    "search with tools on 3.5": (
+        {"tools": (WEATHER,), "search": True, "model": "qwen3.5-omni-plus"},
+        "cannot search the web and call tools",
+    ),
+    "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
+    "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
+    **{
+        f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "sees no image in high")
+        for model in ("qwen3-omni-flash", "qwen-omni-turbo", "qwen2.5-omni-7b", "qwen-plus")
+    },
+    "JSON mode where there is none": ({"json_mode": True, "model": "qwen3.5-omni-flash"}, "no JSON mode"),
+    "a schema where none is taken": ({"json_schema": {"type": "object"}}, "takes no JSON schema"),
+    "not streaming": ({"extra_body": {"stream": False}}, "every request streams"),
+    "no usage": ({"extra_body": {"stream_options": {}}}, "every request streams"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED.values(), ids=REFUSED)
+def test_impossible_options_are_told(options, words):
+    """Options that exclude each other or the model raise before anything is sent."""
+    with pytest.raises(ConfigurationError, match=words):
+        encode(user("What?"), **options)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3.5-omni-flash-2026-03-15"])
+def test_high_resolution_is_asked_for_where_it_is_documented(model, wanted):
+    """The guide names the field for the omni models of 3.8 and 3.5."""
+    assert encode(user("What?"), model=model, high_resolution_images=wanted)["vl_high_resolution_images"] is wanted
+
+
+@pytest.mark.parametrize("model", ["qwen3-omni-flash", "qwen-omni-turbo", "qwen-plus"])
+def test_what_a_model_cannot_do_is_not_switched_off(model):
+    """A model without a mode is sent no field for it: it may refuse the field, whatever its value."""
+    sent = encode(user("What?"), model=model, high_resolution_images=False, multichannel=False)
+    assert not {"vl_high_resolution_images", "use_multichannel"} & set(sent)
+
+
+def test_temporary_links_need_their_header():
+    """The resolve header is sent exactly when a link of the temporary store is in the request."""
+    request = ChatRequest(model="m", messages=(), options=ChatOptions(extra_headers={"X-A": "1"}))
+    assert encode_headers(request, (Delivered(url="https://a/b"), Delivered(data=b"x"))) == {"X-A": "1"}
+    assert encode_headers(request, (Delivered(url="oss://a/b"),)) == {
+        "X-A": "1",
+        "X-DashScope-OssResourceResolve": "enable",
+    }
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+VIDEO = VideoPart(source=MediaSource.from_url("https://h/a.mp4"), cache="5m")
+MARKED = (
+    Message(role="system", parts=(TextPart(text="rules"), TextPart(text="more", cache="5m"))),
+    Message(role="user", parts=(TextPart(text="hi", cache="1h"),)),
+    Message(role="assistant", parts=(TextPart(text="a", cache="5m"),)),
+    Message(role="user", parts=(TextPart(text="so?"),)),
+)
+
+
+def test_marks_are_sent_where_the_model_has_explicit_caching():
+    """On texts of every role, as lists of parts; without a mark a text stays a string."""
+    system, first, answer, last = encode(*MARKED, model="qwen-plus")["messages"]
+    assert system["content"] == [{"type": "text", "text": "rules"}, {"type": "text", "text": "more", **MARK}]
+    assert first["content"] == [{"type": "text", "text": "hi", **MARK}]
+    assert answer["content"] == [{"type": "text", "text": "a", **MARK}]
+    assert last["content"] == "so?"
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["5m"], []),
+        (["5m"] * 4, []),
+        (["5m", "1h"], ["for 5 minutes"]),
+        (["5m"] * 5, ["5 parts are marked; .* 4 marks"]),
+    ],
+)
+def test_marks_that_the_service_does_not_take_are_told(times, words):
+    """It keeps a mark for five minutes, and takes four of them in a request."""
+    marked = Message(role="user", parts=tuple(TextPart(text="hi", cache=time) for time in times))
+    request = ChatRequest(model="qwen-plus", messages=(marked,))
+    found = notices(request, profile_for("qwen-plus"), link, "dashscope")
+    assert len(found) == len(words)
+    assert all(re.search(word, notice) for word, notice in zip(words, found, strict=True))
+
+
+def test_marks_on_media_are_sent():
+    profile = replace(profile_for("qwen3.8-omni-flash"), explicit_cache=True)
+    request = ChatRequest(model="qwen3.8-omni-flash", messages=(user(VIDEO, "?"),))
+    (message,) = encode_request(request, profile, link)["messages"]
+    assert message["content"][0] == {"type": "video_url", "video_url": {"url": link(VIDEO.source)}, **MARK}
+
+
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus"])
+def test_marks_without_effect_are_told(model):
+    """A model without explicit caching is sent none of them, and a notice names the mark and the model."""
+    request = ChatRequest(model=model, messages=MARKED)
+    body = encode_request(request, profile_for(model), link)
+    assert "cache_control" not in json.dumps(body)
+    (notice,) = notices(request, profile_for(model), link, "dashscope")
+    assert notice.startswith(f"cache_control has no effect: {model} has no explicit cache")
+
+
+def test_a_mark_in_a_result_of_a_tool_is_told():
+    tool = Message(role="tool", parts=(ToolResultPart(tool_call_id="c", text="x", cache="5m"),))
+    call = Message(role="assistant", parts=(ToolCallPart(id="c", name="f", arguments="{}"),))
+    request = ChatRequest(model="qwen-plus", messages=(user("?"), call, tool))
+    assert "tool's result" in notices(request, profile_for("qwen-plus"), link, "dashscope")[0]

@@ -1,0 +1,485 @@
+"""The store itself: the first answer counts, claims end with their owners, nothing waits long, forks share nothing."""
+
+import asyncio
+import gc
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from qwen_omni.addresses import origin_of
+from qwen_omni.errors import LocalResourceError
+from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store.owners import LoopPulse, describe, is_gone, new_owner
+from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.store import Claim, Found, Spent, StepKey, StoreUse, Taken
+
+KEY = StepKey("run", "step", "dashscope")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "made" / "a.sqlite3"
+
+
+@pytest.fixture
+def stores(path):
+    """Make stores on one file, as several runs of one process have them."""
+    made = []
+
+    def make(**kwargs):
+        made.append(SqliteStore(path, **kwargs))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+def key(name, origin="dashscope"):
+    return StepKey("run", name, origin)
+
+
+def other_process(path, code, *, lease=600.0):
+    """Start a process that opens the store and runs `code` with it."""
+    text = f"""
+import sys, time, os, signal
+from pathlib import Path
+from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.store import StepKey
+store = SqliteStore(Path({str(path)!r}), lease_seconds={lease})
+key = StepKey("run", "step", "dashscope")
+{code}
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
+
+
+def suspend(owner, path):
+    """Stop a process at a moment when it does not hold the file's lock, as a beat that is being written does."""
+    for _ in range(100):
+        os.kill(owner.pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
+            try:
+                base.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(owner.pid, signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                base.execute("ROLLBACK")
+                return
+    raise AssertionError("the file is locked whenever the process is stopped")
+
+
+# --- Answers and origins ---
+
+
+def test_the_first_answer_counts_for_all(stores):
+    one, two = stores(), stores()
+    assert one.finish(KEY, {"a": 1}) == {"a": 1}
+    assert two.finish(KEY, {"a": 2}) == {"a": 1}
+    assert two.find(KEY) == Found({"a": 1}, "dashscope")
+
+
+def test_an_answer_is_of_its_origin_alone(stores):
+    """What one answered is never found for another."""
+    store = stores()
+    store.finish(key("s", "standin"), "its")
+    assert store.find(key("s", "dashscope")) is None
+    assert store.find(key("s", "http://127.0.0.1:8000")) is None
+    assert store.find(key("s", "standin")).value == "its"
+    assert isinstance(store.claim(key("s", "dashscope")), Claim)
+
+
+def test_an_answer_without_an_origin_is_found_on_request(stores):
+    store = stores()
+    store.finish(key("old", ""), "unknown")
+    store.finish(key("both", ""), "unknown")
+    store.finish(key("both"), "known")
+    assert store.find(key("old")) is None
+    assert store.find(key("old"), unverified=True) == Found("unknown", "")
+    assert store.find(key("both"), unverified=True).value == "known"
+    assert store.unverified("run") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "origin"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://dashscope-us.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://batch.dashscope.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://ws1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://trial.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", "sk-1", "dashscope"),
+        ("https://MAAS.qwencloudapi.com./compatible-mode/v1", "sk-1", "dashscope"),
+        ("http://127.0.0.1:1234/compatible-mode/v1", "sk-standin", "standin"),
+        ("http://127.0.0.1:99/compatible-mode/v1", "sk-standin-2", "standin"),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", " sk-standin", "standin"),
+        ("http://127.0.0.1:1234/compatible-mode/v1", "sk-1", "http://127.0.0.1:1234"),
+        ("http://127.0.0.1:1235/v1/", "sk-1", "http://127.0.0.1:1235"),
+        ("http://[::1]:8000/v1", "EMPTY", "http://[::1]:8000"),
+        ("https://GW.example.com/v1", "sk-1", "https://gw.example.com:443"),
+        ("https://gw.example.com:443", "sk-1", "https://gw.example.com:443"),
+        ("https://user:secret@gw.example.com/v1", "sk-1", "https://gw.example.com:443"),
+        ("https://dashscope.aliyuncs.com.evil.example/v1", "sk-1", "https://dashscope.aliyuncs.com.evil.example:443"),
+        ("https://mydashscope.aliyuncs.com/v1", "sk-1", "https://mydashscope.aliyuncs.com:443"),
+        ("https://1.cn-hangzhou.pai-eas.aliyuncs.com/v1", "sk-1", "https://1.cn-hangzhou.pai-eas.aliyuncs.com:443"),
+    ],
+)
+def test_who_answers(url, secret, origin):
+    """All hosts of the vendor are one, the stand-in is one, and every other server is its own."""
+    assert origin_of(url, secret) == origin
+
+
+def test_paths_of_a_gateway_are_apart_and_cannot_be_read():
+    teams = {origin_of(f"https://gw.example.com/{team}/v1?token=t0p", "sk-1") for team in ("red", "blue")}
+    assert len(teams) == 2
+    assert not [one for one in teams if "red" in one or "blue" in one or "t0p" in one]
+
+
+# --- Claims ---
+
+
+def test_a_claim_is_one_owners(stores):
+    one, two = stores(), stores()
+    assert one.claim(KEY) == one.claim(KEY) or isinstance(one.peek(KEY), Taken)
+    assert two.claim(KEY) == Taken("another run in this process")
+    one.release(KEY)
+    assert isinstance(two.claim(KEY), Claim)
+    two.finish(KEY, "done")
+    assert one.claim(KEY).value == "done"
+
+
+def test_threads_of_one_store_exclude_each_other(stores):
+    store = stores()
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda _: store.claim(KEY), range(16)))
+    assert sum(isinstance(one, Claim) for one in got) == 1
+
+
+def test_a_claim_of_a_closed_store_is_free(stores):
+    one, two = stores(), stores()
+    one.claim(KEY)
+    one.close()
+    assert isinstance(two.claim(KEY), Claim)
+
+
+def test_a_claim_of_a_store_that_was_forgotten_is_free(path, stores):
+    """A generator that is dropped, never closed: its claims end with it, and no connection is left open."""
+    stores()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SqliteStore(path).claim(KEY)
+        gc.collect()
+        assert isinstance(stores().claim(KEY), Claim)
+
+
+@pytest.mark.parametrize("how", ["kill", "exit"])
+def test_a_claim_of_a_process_that_is_gone_is_free_at_once(path, stores, how):
+    code = "print(bool(store.claim(key)), flush=True)\nsys.stdin.readline()\nos._exit(0)"
+    with other_process(path, code) as owner:
+        assert owner.stdout.readline() == "True\n"
+        store = stores()
+        assert store.claim(KEY) == Taken(f"process {owner.pid}")
+        if how == "kill":
+            owner.kill()  # not waited for: a zombie is gone, too
+        else:
+            owner.communicate("\n")
+        until = time.monotonic() + 20
+        while isinstance(store.claim(KEY), Taken):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_a_stopped_process_loses_its_claim_and_its_late_answer_does_not_count(path, stores):
+    """Suspended past its lease, the step is taken over; when it goes on, its answer is spent and not stored."""
+    code = (
+        "print(bool(store.claim(key)), flush=True)\nsys.stdin.readline()\n"
+        "from qwen_omni.work_store.store import Spent\nstore.spend('run', 'dashscope', Spent('late', {'n': 1}))\n"
+        "print(store.finish(key, 'late'), flush=True)\nstore.close()"
+    )
+    with other_process(path, code, lease=1.0) as owner:
+        assert owner.stdout.readline() == "True\n"
+        store = stores()
+        assert isinstance(store.claim(KEY), Taken)
+        time.sleep(1.6)
+        assert isinstance(store.claim(KEY), Taken)  # alive: its lease is renewed
+        suspend(owner, path)
+        until = time.monotonic() + 30
+        while isinstance(store.claim(KEY), Taken):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        store.spend("run", "dashscope", Spent("first", {"n": 0}))
+        assert store.finish(KEY, "first") == "first"
+        os.kill(owner.pid, signal.SIGCONT)
+        out, _ = owner.communicate("\n", timeout=30)
+        assert out == "first\n"
+        assert store.find(KEY).value == "first"
+        assert store.spent("run", "dashscope") == [{"n": 0}, {"n": 1}]
+
+
+def test_work_that_stands_still_in_a_living_process_loses_its_claim(stores):
+    """An event loop that was stopped holds nothing for longer than a lease."""
+    one, two = stores(lease_seconds=0.4), stores()
+    moves = [True]
+    one.claim(KEY, alive=lambda: moves[0])
+    time.sleep(0.8)
+    assert isinstance(two.claim(KEY), Taken)
+    moves[0] = False
+    until = time.monotonic() + 20
+    while isinstance(two.claim(KEY), Taken):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    one.release(KEY)
+    assert isinstance(one.claim(KEY), Taken)
+
+
+def test_a_pulse_stops_with_its_loop(monkeypatch):
+    async def begin():
+        return LoopPulse()
+
+    loop = asyncio.new_event_loop()
+    pulse = loop.run_until_complete(begin())
+    assert pulse()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 6)
+    assert not pulse()
+    loop.close()
+
+
+def test_what_was_noted_is_handed_on(stores):
+    one, two = stores(), stores()
+    claim = one.claim(KEY)
+    one.note(claim, {"part": 3})
+    one.release(KEY)
+    assert two.claim(KEY).resume == {"part": 3}
+
+
+def test_owners_tell_whether_they_are_gone():
+    mine = new_owner()
+    assert is_gone(mine) is False
+    parts = mine.split(" ")
+    for gone in (["999999999"], [str(2**70)]):
+        assert is_gone(" ".join([*parts[:3], *gone, *parts[4:]])) is True
+    assert is_gone(" ".join([*parts[:4], "1", parts[5]])) is True  # the number was given to another process
+    for unknown in ("elsewhere b n 1 2 u", "", "x", " ".join([*parts[:3], "many", *parts[4:]])):
+        assert is_gone(unknown) is None
+    assert describe("") == "another process"
+
+
+# --- Nothing waits long, nothing is lost ---
+
+
+def locked(path):
+    """Hold the file as another program may."""
+    base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    base.execute("BEGIN EXCLUSIVE")
+    return closing(base)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Count the waits in tenths of what they are."""
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("qwen_omni.work_store.sqlite._CLAIM_PATIENCE", 0.5)
+
+
+def test_a_locked_file_holds_up_nobody_who_reads_and_loses_nothing(path, stores, hasty):
+    store = stores()
+    store.finish(key("before"), 1)
+    with locked(path):
+        assert isinstance(store.claim(KEY), Claim)  # the run goes on without
+        assert store.finish(KEY, 2) == 2
+        assert store.find(key("before")).value == 1
+        assert store.find(KEY).value == 2
+        assert store.trouble == "it is locked by another program"
+        assert store.unkept("dashscope") == 1
+        assert isinstance(stores().peek(KEY), Found)  # other runs of this process know it, too
+    store.write_rest()
+    assert (store.trouble, store.unkept("dashscope")) == ("", 0)
+    with closing(sqlite3.connect(path)) as base:
+        assert base.execute("SELECT value FROM results WHERE step = 'step'").fetchall() == [("2",)]
+
+
+def test_what_could_not_be_written_is_written_without_being_asked(path, stores, hasty):
+    store = stores(lease_seconds=0.4)
+    with locked(path):
+        store.finish(KEY, 2)
+    until = time.monotonic() + 20
+    while store.unkept("dashscope"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_many_threads_under_one_lock_do_not_queue(path, stores, hasty):
+    """One waits, the others keep their answers in memory at once: attempts are counted, not seconds."""
+    store = stores()
+    tries = []
+    real = store._file.writing
+    store._file.writing = lambda: tries.append(1) or real()
+    with locked(path), ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: store.finish(key(str(n)), n), range(200)))
+    assert store.unkept("dashscope") == 200
+    assert len(tries) <= 16 + 20
+
+
+def test_a_file_that_is_locked_from_the_start_is_used_later(path, hasty):
+    path.parent.mkdir()
+    with locked(path):
+        store = SqliteStore(path)
+        store.finish(KEY, 1)
+        assert store.find(KEY).value == 1
+    store.close()
+    with closing(SqliteStore(path)) as again:
+        assert again.find(KEY).value == 1
+
+
+def test_a_file_that_was_removed_is_made_again(path, stores):
+    store = stores()
+    store.finish(key("a"), 1)
+    path.unlink()
+    store.finish(key("b"), 2)
+    with closing(SqliteStore(path)) as again:
+        assert again.find(key("b")).value == 2
+
+
+def test_expired_entries_are_replaced(stores, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("qwen_omni.work_store.sqlite._now", lambda: now[0])
+    store = stores()
+    store.finish(KEY, "old", expires_at=1500.0)
+    now[0] = 1501.0
+    assert store.find(KEY) is None
+    assert store.finish(KEY, "new", expires_at=9000.0) == "new"
+    assert stores().find(KEY).value == "new"
+
+
+def test_files_are_their_owners_alone(path, stores):
+    old = os.umask(0)
+    try:
+        store = stores()
+        store.finish(KEY, 1)
+        modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in [path.parent, *path.parent.iterdir()]}
+    finally:
+        os.umask(old)
+    assert modes.pop("made") == 0o700
+    assert set(modes.values()) == {0o600}
+
+
+def test_an_open_file_of_an_older_version_is_closed_to_others(path):
+    path.parent.mkdir(mode=0o755)
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    SqliteStore(path, StoreUse(name="x", way_out="", private_folder=True)).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_sixteen_openings_at_once_switch_to_wal_without_a_word(tmp_path):
+    """Opened at once by many, each time anew: no one is turned away, and none has a trouble."""
+    for attempt in range(5):
+        path = tmp_path / f"{attempt}.sqlite3"
+        start = threading.Barrier(16)
+
+        def use(n, path=path, start=start):
+            start.wait()
+            with closing(SqliteStore(path)) as store:
+                store.finish(key(str(n)), n)
+                return store.trouble
+
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(use, range(16))) == {""}
+        with closing(SqliteStore(path)) as store:
+            assert len(store.steps("run", "dashscope")) == 16
+
+
+# --- Forks ---
+
+
+def test_a_fork_shares_no_connection(path, stores):
+    """Parent and child go on, each with connections of its own; the parent's claims stay the parent's."""
+    store = stores()
+    store.finish(key("before"), 1)
+    store.claim(KEY)
+    child = os.fork()
+    if child == 0:
+        sound = store.find(key("before")).value == 1 and isinstance(store.claim(KEY), Taken)
+        store.finish(key("child"), 2)
+        store.close()
+        os._exit(0 if sound else 1)
+    store.finish(key("parent"), 3)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.find(key("child")).value == 2
+    assert isinstance(stores().claim(KEY), Taken)
+    assert path.exists()
+
+
+def test_a_fork_amid_writes_is_sound(path, stores):
+    """Forked again and again while other threads write: every child can use the store."""
+    store = stores()
+    ended = threading.Event()
+
+    def write(name):
+        count = 0
+        while not ended.is_set():
+            store.finish(key(f"{name}:{count}"), count)
+            count += 1
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(10):
+        child = os.fork()
+        if child == 0:
+            store.finish(key(f"child:{n}"), n)
+            for _ in range(20):  # three threads that write without a pause leave few gaps
+                store.write_rest()
+            os._exit(store.unkept("dashscope"))
+        assert os.waitpid(child, 0)[1] == 0
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert all(store.find(key(f"child:{n}")).value == n for n in range(10))
+
+
+def test_a_machine_fault_is_no_fault_of_the_file(tmp_path):
+    """Out of file handles: the error says so, and does not ask to remove anything damaged."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+from qwen_omni.errors import LocalResourceError
+from qwen_omni.work_store.sqlite import SqliteStore
+import sqlite3
+resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+held = []
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+try:
+    SqliteStore(Path({str(tmp_path / "a.sqlite3")!r}))
+except LocalResourceError as error:
+    for one in held:
+        one.close()
+    print(error.resource, error.path)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == f"open files {tmp_path / 'a.sqlite3'}\n"
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises((LocalResourceError, ValueError), match=str(tmp_path)):
+        SqliteStore(tmp_path / "x" / "a.sqlite3")
