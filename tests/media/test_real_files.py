@@ -11,7 +11,7 @@ from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.request.estimator import message_of
 from qwen_omni.standin import Standin
-from tests.media.real import PACKAGES, Package, chosen, fetched, kind_of, refused
+from tests.support.real import PACKAGES, Package, chosen, fetched, kind_of, refused
 
 pytestmark = [
     pytest.mark.slow,

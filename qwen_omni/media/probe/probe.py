@@ -385,8 +385,7 @@ def probe(
     if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
     if signature is not None and signature.group == "still":
-        if isinstance(audio_track, int):
-            raise UnsupportedMediaError(f"{label} {no_such_track((), audio_track)}.")
+        _refuse_track("still", audio_track, label)
         from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
         file = bounded_still(file, container=signature.container, label=label)
@@ -394,23 +393,8 @@ def probe(
     if frame is not None:
         raise UnsupportedMediaError(f"{label} is no picture; frame= chooses one of an animation or of several pages.")
     if signature is not None and signature.group == "packed":
-        if isinstance(audio_track, int) and audio_track != 0:
-            raise UnsupportedMediaError(f"{label} {no_such_track((_SILK,), audio_track)}.")
+        _refuse_track("packed", audio_track, label)
         return _silk(file, size_bytes, label)
-    return _stream(file, signature, head, size_bytes, label=label, hint=media_type_hint, audio_track=audio_track)
-
-
-def _stream(
-    file: IO[bytes],
-    signature: Signature | None,
-    head: bytes,
-    size_bytes: int,
-    *,
-    label: str,
-    hint: str | None,
-    audio_track: AudioTrackChoice,
-) -> MediaInfo:
-    """Ask FFmpeg what a file holds."""
     from qwen_omni.media.probe.av import probe_stream  # noqa: PLC0415 - PyAV loads on first use
 
     begins_as = None if signature is None else signature.container
@@ -420,8 +404,15 @@ def _stream(
         raise UnreadableMediaError(str(error)) from None
     except UnreadableMediaError:
         if signature is None:
-            raise UnreadableMediaError(_not_media(label, head, size_bytes, hint)) from None
+            raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint)) from None
         raise
+
+
+def _refuse_track(kind: str, audio_track: AudioTrackChoice, label: str) -> None:
+    """Refuse a number of an audio track for what has none, or only one."""
+    tracks = (_SILK,) if kind == "packed" else ()
+    if isinstance(audio_track, int) and audio_track not in range(len(tracks)):
+        raise UnsupportedMediaError(f"{label} {no_such_track(tracks, audio_track)}.")
 
 
 def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | None:
