@@ -22,7 +22,7 @@ from pathlib import Path
 
 import qwen_omni.client
 from qwen_omni import OmniClient, Settings, VideoCaption
-from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, plan_caption
@@ -97,7 +97,7 @@ class Sink(BaseHTTPRequestHandler):
         pass
 
 
-class Clocked(Outgoing):
+class Clocked(PreparedRequest):
     """Tells how long it took to make a request: look, plan, prepare, deliver, write."""
 
     seconds = 0.0
@@ -108,7 +108,7 @@ class Clocked(Outgoing):
         Clocked.seconds = time.perf_counter() - began
 
 
-qwen_omni.client.Outgoing = Clocked
+qwen_omni.client.PreparedRequest = Clocked
 
 
 def staged(path: Path, client: OmniClient) -> dict[str, float]:

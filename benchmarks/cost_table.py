@@ -14,7 +14,7 @@ from fractions import Fraction
 from qwen_omni.errors import MediaDoesNotFitError
 from qwen_omni.media.budget import PRESETS, MediaBudget, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.plan.plan import PlanInputs
 from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.media.plan.segments import plan_segments
 from qwen_omni.pricing.costs import TokenCounts, pricing_for
@@ -53,7 +53,7 @@ def as_is(info, profile):
 
 def preset(name, info, profile):
     budget = budget_named(name)
-    plan = plan_media(info, Wish(budget=budget, profile=profile, lively=False), label="it")
+    plan = plan_media(info, PlanInputs(budget=budget, profile=profile, lively=False), label="it")
     made = outcome_of(info, plan)
     note = "at most: few key frames bill less" if budget.key_frames else ""
     if made.duration > profile.limits.video_seconds:
@@ -72,7 +72,7 @@ def detail(name, info, profile):
     for segment in plan_segments(
         info.duration, seconds=longest, overlap=OVERLAP, shortest=shortest, places=lambda _, __: ()
     ):
-        wish = Wish(budget=budget, profile=profile, start=segment.start, end=segment.end, lively=False)
+        wish = PlanInputs(budget=budget, profile=profile, start=segment.start, end=segment.end, lively=False)
         plan = plan_media(info, wish, label="it")
         made = outcome_of(within(info, Fraction(0), None), plan)
         tokens += media_tokens(made, profile, Asked(sampling=plan.sampling))

@@ -21,7 +21,7 @@ import oss2
 
 from qwen_omni import Settings
 from qwen_omni.client import make_carrier
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
@@ -77,7 +77,7 @@ def narrow(pipe, port):
 def ready(path):
     with path.open("rb") as file:
         version = version_of(file)
-    return Delivered(
+    return MediaPayload(
         path=path.resolve(), version=version, size_bytes=version.size, format="mp4", content_type="video/mp4"
     )
 

@@ -34,7 +34,7 @@ from qwen_omni.standin.marked_media import draw_codes, make_frames
 from qwen_omni.video.engine.run import over_source
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import VideoSummary
-from qwen_omni.video.source_video import Footage
+from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.summarize import stream_summary
 from qwen_omni.video.tasks import NotesTask
 
@@ -115,7 +115,7 @@ def measured(path, client, cores):
 
 def ours(path, client, concurrency):
     """Summarise; give the seconds, what preparing a segment took, and what came of it."""
-    took, real = [], Footage.prepare
+    took, real = [], SourceVideo.prepare
 
     def timed(footage, segment):
         begun = time.monotonic()
@@ -124,11 +124,11 @@ def ours(path, client, concurrency):
         finally:
             took.append(time.monotonic() - begun)
 
-    Footage.prepare = timed
+    SourceVideo.prepare = timed
     began = time.monotonic()
     for news in stream_summary(path, client=client, options=replace(OPTIONS, concurrency=concurrency)):
         if isinstance(news, VideoSummary):
-            Footage.prepare = real
+            SourceVideo.prepare = real
             return time.monotonic() - began, statistics.mean(took), news
     raise AssertionError
 

@@ -42,8 +42,8 @@ from qwen_omni.integrations import request_builder, required_tool_call
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import (
     SECRET_NAMES,
-    Calling,
-    Plan,
+    RequestPlan,
+    ToolChoice,
     count_call,
     count_text,
     estimate_plan,
@@ -95,7 +95,7 @@ def to_model_profile(profile: Profile) -> ModelProfile:
     return cast("ModelProfile", {name: fact for name, fact in facts.items() if name in known})
 
 
-def listens(handlers: list[BaseCallbackHandler]) -> bool:
+def wants_tokens(handlers: list[BaseCallbackHandler]) -> bool:
     """Tell whether a handler wants words as they come. Tracers see the whole answer at its end."""
     silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
     return any(
@@ -103,20 +103,22 @@ def listens(handlers: list[BaseCallbackHandler]) -> bool:
     )
 
 
-def told(deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun | None) -> Generator[Delta, None, None]:
+def with_token_callbacks(
+    deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun | None
+) -> Generator[Delta, None, None]:
     """Pass deltas on, and tell their words to handlers that listen."""
-    tell = run_manager is not None and listens(run_manager.handlers)
+    tell = run_manager is not None and wants_tokens(run_manager.handlers)
     for delta in deltas:
         if tell and run_manager is not None and isinstance(delta, TextDelta):
             run_manager.on_llm_new_token(delta.text)
         yield delta
 
 
-async def atold(
+async def awith_token_callbacks(
     stream: AsyncGenerator[Delta, None], run_manager: AsyncCallbackManagerForLLMRun | None
 ) -> AsyncGenerator[Delta, None]:
     """Pass deltas on, and tell their words to handlers that listen."""
-    tell = run_manager is not None and listens(run_manager.handlers)
+    tell = run_manager is not None and wants_tokens(run_manager.handlers)
     async with contextlib.aclosing(stream) as deltas:
         async for delta in deltas:
             if tell and run_manager is not None and isinstance(delta, TextDelta):
@@ -136,7 +138,7 @@ _WITHOUT_EFFECT = frozenset(
 
 def plan_call(
     fields: Mapping[str, Any], messages: Sequence[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
-) -> Plan:
+) -> RequestPlan:
     """Decide one call.
 
     Args:
@@ -157,7 +159,7 @@ def plan_call(
     return request_builder.plan_call(fields, to_messages(messages), chosen, who="ChatQwenOmni")
 
 
-def plan_tools(tools: Sequence[object], choice: object) -> Calling:
+def plan_tools(tools: Sequence[object], choice: object) -> ToolChoice:
     """Decide what to say about tools in any of LangChain's spellings; raises `ConfigurationError`."""
     return request_builder.plan_tools(_defined(tools), choice)
 
@@ -223,7 +225,7 @@ class ChatFields(ModelFields, BaseChatModel):
     # Built where it is used: only `ChatQwenOmni` is ever made, and building a class costs much of an import.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
-    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
+    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
         return plan_call(self._chosen(), messages, stop, options)
 
     # --- Counting ---
@@ -274,11 +276,11 @@ class ChatFields(ModelFields, BaseChatModel):
         return super()._get_invocation_params(stop=stop, **_told(kwargs))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        told, headers = _told(kwargs), kwargs.get("extra_headers")
+        with_token_callbacks, headers = _told(kwargs), kwargs.get("extra_headers")
         if headers:  # they may change the answer, so they are part of the key: by their digest
             same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
-            told["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
-        return super()._get_llm_string(stop=stop, **told)
+            with_token_callbacks["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
+        return super()._get_llm_string(stop=stop, **with_token_callbacks)
 
     @property
     def _llm_type(self) -> str:
@@ -356,7 +358,7 @@ class Cached(ChatFields):
         keyed._asked = messages  # noqa: SLF001  (of its own kind)
         return keyed, digested(messages, Path(root) if root else Path())
 
-    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Plan:
+    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
         return super()._plan(messages if self._asked is None else self._asked, stop, options)
 
 
@@ -403,9 +405,9 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.sync(plan.connection)
-            if run_manager is None or not listens(run_manager.handlers):
+            if run_manager is None or not wants_tokens(run_manager.handlers):
                 return _result(required_tool_call.complete(client, plan), plan)
-            return _result(collect(told(required_tool_call.stream(client, plan), run_manager)), plan)
+            return _result(collect(with_token_callbacks(required_tool_call.stream(client, plan), run_manager)), plan)
 
     async def _agenerate(
         self,
@@ -417,9 +419,11 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.asynchronous(plan.connection)
-            if run_manager is None or not listens(run_manager.handlers):
+            if run_manager is None or not wants_tokens(run_manager.handlers):
                 return _result(await required_tool_call.acomplete(client, plan), plan)
-            return _result(await acollect(atold(required_tool_call.astream(client, plan), run_manager)), plan)
+            return _result(
+                await acollect(awith_token_callbacks(required_tool_call.astream(client, plan), run_manager)), plan
+            )
 
     def _stream(
         self,
@@ -470,7 +474,9 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
-            for delta in told(required_tool_call.stream(self._clients.sync(plan.connection), plan), run_manager):
+            for delta in with_token_callbacks(
+                required_tool_call.stream(self._clients.sync(plan.connection), plan), run_manager
+            ):
                 yield from events.take(delta)
             yield from events.last(plan.notes)
 
@@ -486,7 +492,9 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
             client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(atold(required_tool_call.astream(client, plan), run_manager)) as deltas:
+            async with contextlib.aclosing(
+                awith_token_callbacks(required_tool_call.astream(client, plan), run_manager)
+            ) as deltas:
                 async for delta in deltas:
                     for event in events.take(delta):
                         yield event
@@ -589,13 +597,13 @@ class ChatQwenOmni(Cached):
         )
 
 
-def _result(response: Response, plan: Plan) -> ChatResult:
+def _result(response: Response, plan: RequestPlan) -> ChatResult:
     message = to_message(response, model=plan.request.model, notes=plan.notes)
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def _event_builder(
-    plan: Plan, run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+    plan: RequestPlan, run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 ) -> "EventBuilder":
     from langchain_qwen_omni._convert_output import EventBuilder  # noqa: PLC0415  (for those alone who stream events)
 

@@ -33,7 +33,7 @@ from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
 from qwen_omni.errors import NoToolCallError
 from qwen_omni.integrations import required_tool_call
 from qwen_omni.integrations.model_fields import ModelFields
-from qwen_omni.integrations.request_builder import Plan, count_call, estimate_plan, plan_call
+from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
 from qwen_omni.profiles import profile_for
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     # --- The road of a call: planned once, then sent ---
 
-    def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> Plan:
+    def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> RequestPlan:
         return plan_call(self._chosen(), to_messages(messages), options, who="QwenOmni")
 
     def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
@@ -254,15 +254,15 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
         if self.rate_limiter is not None:
             await self.rate_limiter.async_acquire()
 
-    def _answer(self, plan: Plan) -> ChatResponse:
+    def _answer(self, plan: RequestPlan) -> ChatResponse:
         response = required_tool_call.complete(self._clients.sync(plan.connection), plan)
         return to_response(response, model=plan.request.model)
 
-    async def _aanswer(self, plan: Plan) -> ChatResponse:
+    async def _aanswer(self, plan: RequestPlan) -> ChatResponse:
         response = await required_tool_call.acomplete(self._clients.asynchronous(plan.connection), plan)
         return to_response(response, model=plan.request.model)
 
-    def _streamed(self, plan: Plan) -> ChatResponseGen:
+    def _streamed(self, plan: RequestPlan) -> ChatResponseGen:
         answer = StreamedAnswer(model=plan.request.model)
         with closing(required_tool_call.stream(self._clients.sync(plan.connection), plan)) as deltas:
             for delta in deltas:
@@ -271,7 +271,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
                     yield response
         yield answer.last()
 
-    async def _astreamed(self, plan: Plan) -> ChatResponseAsyncGen:
+    async def _astreamed(self, plan: RequestPlan) -> ChatResponseAsyncGen:
         answer = StreamedAnswer(model=plan.request.model)
         async with aclosing(required_tool_call.astream(self._clients.asynchronous(plan.connection), plan)) as deltas:
             async for delta in deltas:

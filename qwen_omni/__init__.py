@@ -4,6 +4,7 @@ Names load on first use, so that `import qwen_omni` costs next to nothing.
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
     )
     from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
     from qwen_omni.media.info import MediaInfo as MediaInfo
-    from qwen_omni.media.inspect import Choices as Choices
-    from qwen_omni.media.plan.plan import Plan as Plan
+    from qwen_omni.media.inspect import PrepareOptions as PrepareOptions
+    from qwen_omni.media.plan.plan import MediaPlan as MediaPlan
     from qwen_omni.media.prepare import (
         aprepare as aprepare,
         asplit as asplit,
@@ -113,7 +114,7 @@ if TYPE_CHECKING:
     )
     from qwen_omni.settings import OssCredentials as OssCredentials, OssSettings as OssSettings, Settings as Settings
     from qwen_omni.structured.ask import (
-        Captioned as Captioned,
+        CaptionResult as CaptionResult,
         TruncatedAnswerWarning as TruncatedAnswerWarning,
     )
     from qwen_omni.structured.caption import CaptionOptions as CaptionOptions, acaption as acaption, caption as caption
@@ -144,7 +145,7 @@ if TYPE_CHECKING:
         stream_answer as stream_answer,
     )
     from qwen_omni.video.engine.run import Progress as Progress
-    from qwen_omni.video.forecast import Foresight as Foresight, foresee as foresee
+    from qwen_omni.video.forecast import Forecast as Forecast, forecast as forecast
     from qwen_omni.video.notes import aiter_notes as aiter_notes, iter_notes as iter_notes
     from qwen_omni.video.options import SummaryOptions as SummaryOptions
     from qwen_omni.video.results import Chapter as Chapter, VideoSummary as VideoSummary
@@ -171,8 +172,8 @@ _HOMES = {
     """,
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
-    "qwen_omni.media.inspect": "Choices",
-    "qwen_omni.media.plan.plan": "Plan",
+    "qwen_omni.media.inspect": "PrepareOptions",
+    "qwen_omni.media.plan.plan": "MediaPlan",
     "qwen_omni.media.prepare": "aprepare asplit prepare split",
     "qwen_omni.media.prepared": "Prepared Still",
     "qwen_omni.media.source": "MediaSource",
@@ -192,7 +193,7 @@ _HOMES = {
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
     "qwen_omni.settings": "OssCredentials OssSettings Settings",
-    "qwen_omni.structured.ask": "Captioned TruncatedAnswerWarning",
+    "qwen_omni.structured.ask": "CaptionResult TruncatedAnswerWarning",
     "qwen_omni.structured.caption": "CaptionOptions acaption caption",
     "qwen_omni.structured.models": "VideoCaption",
     "qwen_omni.structured.subtitles": "to_srt to_webvtt",
@@ -204,7 +205,7 @@ _HOMES = {
     "qwen_omni.transcription.transcript": "Sentence Transcript Word",
     "qwen_omni.video.ask": "aask_video ask_video astream_answer stream_answer",
     "qwen_omni.video.engine.run": "Progress",
-    "qwen_omni.video.forecast": "Foresight foresee",
+    "qwen_omni.video.forecast": "Forecast forecast",
     "qwen_omni.video.notes": "aiter_notes iter_notes",
     "qwen_omni.video.options": "SummaryOptions",
     "qwen_omni.video.results": "Chapter VideoSummary",
@@ -212,12 +213,16 @@ _HOMES = {
     "qwen_omni.video.summarize": "astream_summary asummarize stream_summary summarize",
     "qwen_omni.video.tasks": "VideoAnswer",
 }  # fmt: skip
+_RENAMED = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee": "forecast"}  # kept for one release
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public object)
+    if name in _RENAMED:
+        warnings.warn(f"qwen_omni.{name} is now qwen_omni.{_RENAMED[name]}.", DeprecationWarning, stacklevel=2)
+        name = _RENAMED[name]
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,18 +18,18 @@ from qwen_omni.errors import (
     StreamInterruptedError,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.request.prepared_request import Making, Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest, RequestPreparation
 from qwen_omni.responses import Delta, Response
 from qwen_omni.settings import Settings
 from qwen_omni.transport.api import run
-from qwen_omni.transport.chat import AsyncConnection, Call, Connection
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.transport.chat import AsyncConnection, Connection, HttpCall
+from qwen_omni.upload.uploader import Uploader
 from qwen_omni.wire.stream import StreamState
 
 
-def make_carrier(settings: Settings) -> Carrier:
+def make_carrier(settings: Settings) -> Uploader:
     """Make what brings local media to the service. Sends nothing yet."""
-    return Carrier(settings, functools.partial(run, settings=settings))
+    return Uploader(settings, functools.partial(run, settings=settings))
 
 
 def _with_partial(error: APIError, state: StreamState) -> APIError:
@@ -80,7 +80,7 @@ class OmniClient:
             QwenOmniError: see `qwen_omni.errors`; a cut answer raises `StreamInterruptedError`.
         """
         shown = False
-        with Outgoing(request, self.settings, self._carrier) as outgoing:
+        with PreparedRequest(request, self.settings, self._carrier) as outgoing:
             while True:
                 try:
                     for delta in self._exchange(outgoing.call, outgoing.begin()):
@@ -99,14 +99,14 @@ class OmniClient:
         """
         return self.answer(self.deliver(request))
 
-    def deliver(self, request: ChatRequest) -> Outgoing:
+    def deliver(self, request: ChatRequest) -> PreparedRequest:
         """Bring the media of a request to where the service finds them, and nothing more: the first half of `complete`.
 
         What it may cost is set aside. Give it to `answer`, or call its `done` if it is not asked after all.
         """
-        return Outgoing(request, self.settings, self._carrier)
+        return PreparedRequest(request, self.settings, self._carrier)
 
-    def answer(self, outgoing: Outgoing) -> Response:
+    def answer(self, outgoing: PreparedRequest) -> Response:
         """Send a request whose media were delivered, and give the whole answer: the second half of `complete`."""
         with outgoing:
             outgoing.freshen()
@@ -121,7 +121,7 @@ class OmniClient:
                     return state.response
                 time.sleep(wait)
 
-    def _exchange(self, call: Call, state: StreamState) -> Generator[Delta, None, None]:
+    def _exchange(self, call: HttpCall, state: StreamState) -> Generator[Delta, None, None]:
         broken: APIConnectionError | None = None
         with self._connection.post(call) as answer:
             try:
@@ -165,7 +165,7 @@ class AsyncOmniClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """Send a request and give the answer as it comes; see `OmniClient.stream`."""
         shown = False
-        async with await Making(request, self.settings, self._carrier).ready() as outgoing:
+        async with await RequestPreparation(request, self.settings, self._carrier).ready() as outgoing:
             while True:
                 try:
                     async with aclosing(self._exchange(outgoing.call, outgoing.begin())) as deltas:
@@ -182,11 +182,11 @@ class AsyncOmniClient:
         """Send a request and give the whole answer; see `OmniClient.complete`."""
         return await self.answer(await self.deliver(request))
 
-    async def deliver(self, request: ChatRequest) -> Outgoing:
+    async def deliver(self, request: ChatRequest) -> PreparedRequest:
         """Bring the media of a request to where the service finds them; see `OmniClient.deliver`."""
-        return await Making(request, self.settings, self._carrier).ready()
+        return await RequestPreparation(request, self.settings, self._carrier).ready()
 
-    async def answer(self, outgoing: Outgoing) -> Response:
+    async def answer(self, outgoing: PreparedRequest) -> Response:
         """Send a request whose media were delivered, and give the whole answer; see `OmniClient.answer`."""
         outgoing.belongs_to(asyncio.get_running_loop())
         async with outgoing:
@@ -203,7 +203,7 @@ class AsyncOmniClient:
                     return state.response
                 await asyncio.sleep(wait)
 
-    async def _exchange(self, call: Call, state: StreamState) -> AsyncGenerator[Delta, None]:
+    async def _exchange(self, call: HttpCall, state: StreamState) -> AsyncGenerator[Delta, None]:
         broken: APIConnectionError | None = None
         async with self._connection.post(call) as answer, aclosing(answer.pieces()) as pieces:
             try:

@@ -33,7 +33,7 @@ from qwen_omni.transport.flow import Flow, Reply, Request, ask
 from qwen_omni.transport.proxies import proxy_for
 from qwen_omni.transport.public import Resolve, resolve_host
 from qwen_omni.transport.retry import RetryPolicy
-from qwen_omni.upload.temporary import Pace, ask_policy
+from qwen_omni.upload.temporary import RateLimiter, ask_policy
 
 if TYPE_CHECKING:  # oss2 loads when a bucket is looked at
     from qwen_omni.upload.oss import OssStore
@@ -112,7 +112,7 @@ def _service(settings: Settings, model: str) -> list[Finding]:
 
 def _temporary(settings: Settings, model: str) -> Finding:
     try:
-        flow = ask_policy(settings.base_url, model, Pace(1), lambda: datetime.now(UTC).timestamp())
+        flow = ask_policy(settings.base_url, model, RateLimiter(1), lambda: datetime.now(UTC).timestamp())
         policy = run(flow, settings)
     except QwenOmniError as error:
         step = "Use a bucket of your own (oss=OssSettings(...))."

@@ -2,7 +2,7 @@
 
 Adapters turn their messages into these values and `wire.request` turns these values into JSON. They are pure:
 media stays where it is (`MediaSource` is a reference) until the client prepares it. What has been prepared is a
-`Delivered`: media as they stand in a request.
+`MediaPayload`: media as they stand in a request.
 """
 
 from dataclasses import dataclass, field
@@ -200,7 +200,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Delivered:
+class MediaPayload:
     """Media ready for a request: `url` for a link, else `data` or `path` for media that travels inside.
 
     Media that was uploaded has all of them: the link, and what is needed to upload it again.
@@ -232,7 +232,7 @@ class Delivered:
 
     def __repr__(self) -> str:
         way = f"url {redact(self.url)!r}" if self.url is not None else f"inline {self.size_bytes:,} bytes"
-        return f"Delivered({way})"
+        return f"MediaPayload({way})"
 
     @property
     def prefix(self) -> str:

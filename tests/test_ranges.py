@@ -20,13 +20,13 @@ from qwen_omni import (
     AudioPart,
     CaptionOptions,
     ChatOptions,
-    Choices,
     ExchangeRate,
     ImagePart,
     MediaBudget,
     MediaSource,
     OssCredentials,
     OssSettings,
+    PrepareOptions,
     Prices,
     Sampling,
     Settings,
@@ -52,11 +52,11 @@ NEEDED = {
     ImagePart: {"source": NOWHERE},
 }
 OPTIONS = (
-    ChatOptions, Choices, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices, Sampling,
-    Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart, ImagePart,
+    ChatOptions, PrepareOptions, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices,
+    Sampling, Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart, ImagePart,
 )  # fmt: skip
 FOUND_OUT = {
-    "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Foresight", "MediaEstimate", "MediaInfo",
+    "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "MediaEstimate", "MediaInfo",
     "Plan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still", "TokenCounts", "ToolCallDelta",
     "Usage", "UsageDelta",
 }  # fmt: skip

@@ -16,7 +16,7 @@ from qwen_omni.media.plan.segments import Segment
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.source_video import Footage
+from qwen_omni.video.source_video import SourceVideo
 from tests.support import minilm
 from tests.support.shelves import LangChainShelf, LlamaIndexShelf, Shelf
 from tests.truth.test_real import packaged
@@ -117,9 +117,9 @@ def test_the_first_document_comes_before_the_third_segment_is_prepared(
 ) -> None:
     """The third segment is held back until the first document is out; whoever waited for it would wait in vain."""
     path = make_video(tmp_path / "film.mp4", seconds=36, size=(64, 48), fps=2, sound=False).path
-    out, prepare = threading.Event(), Footage.prepare
+    out, prepare = threading.Event(), SourceVideo.prepare
 
-    def held(footage: Footage, segment: Segment) -> object:
+    def held(footage: SourceVideo, segment: Segment) -> object:
         assert segment.index < 2 or out.wait(20), "the first document did not come"
         return prepare(footage, segment)
 
@@ -135,7 +135,7 @@ def test_the_first_document_comes_before_the_third_segment_is_prepared(
             out.set()
             return [first.metadata["start"], *[one.metadata["start"] async for one in coming]]
 
-    monkeypatch.setattr(Footage, "prepare", held)
+    monkeypatch.setattr(SourceVideo, "prepare", held)
     starts = asyncio.run(aread()) if asynchronous else read()
     assert starts[0] == 0
     assert len(starts) >= 4

@@ -35,7 +35,7 @@ from qwen_omni import (
     user,
 )
 from qwen_omni.integrations.client_pool import ConnectionOptions
-from qwen_omni.integrations.request_builder import Plan
+from qwen_omni.integrations.request_builder import RequestPlan
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.responses import Usage
 from qwen_omni.settings import OssCredentials, OssSettings
@@ -243,7 +243,7 @@ def test_no_repr_tells_a_header():
     request = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Hi"),), options=options)
     reach = Settings.load(api_key="sk-other", headers=secret)
     with OmniClient(reach) as client:
-        shown = [reach, options, request, client, Plan(request=request, connection=ConnectionOptions())]
+        shown = [reach, options, request, client, RequestPlan(request=request, connection=ConnectionOptions())]
         assert KEY not in "\n".join(f"{one!r} {one}" for one in shown)
 
 

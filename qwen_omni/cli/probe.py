@@ -8,8 +8,8 @@ import typer
 
 from qwen_omni.cli.output import AUDIO_TRACK_HELP, show_table, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
-from qwen_omni.media.inspect import Choices, look_at, plan_for
-from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 
@@ -23,7 +23,7 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Tell what a file is, and what would be done with it before it is sent, and why."""
-    choices = Choices(model=model, audio_track=read_audio_track(audio_track))
+    choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
     told = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
@@ -42,7 +42,7 @@ def facts_of(info: MediaInfo) -> dict[str, Any]:
     return {field.name: _plain(getattr(info, field.name)) for field in fields(info)}
 
 
-def plan_of(plan: Plan) -> dict[str, Any]:
+def plan_of(plan: MediaPlan) -> dict[str, Any]:
     """Give a plan in plain JSON types."""
     return {
         "action": plan.action,

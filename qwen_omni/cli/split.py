@@ -10,7 +10,7 @@ import typer
 from qwen_omni.cli.output import AUDIO_TRACK_HELP, check_targets, progress, show_note, show_table, write_json, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.inspect import Choices, look_at, plan_for
+from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.segments import exact_range, exact_seconds
 from qwen_omni.media.prepare import split_look
 from qwen_omni.media.prepared import Prepared
@@ -32,7 +32,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per segment.")] = False,
 ) -> None:
     """Cut a video or recording into segments that fit a request, and write them into a folder."""
-    choices = Choices(model=model, audio_track=read_audio_track(audio_track))
+    choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     exact_range(start, end)
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(media), choices=choices)

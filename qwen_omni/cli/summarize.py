@@ -32,7 +32,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.video.ask import stream_answer
 from qwen_omni.video.engine.run import Progress
 from qwen_omni.video.export.markdown import bill_text, bill_texts
-from qwen_omni.video.forecast import foresee
+from qwen_omni.video.forecast import forecast
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
@@ -225,7 +225,7 @@ def _show_answer(found: VideoAnswer, form: Form, told: set[str]) -> None:
 
 def _show_foresight(media: str, settings: Settings, options: SummaryOptions) -> None:
     rows = []
-    for one in foresee(media, settings, options):
+    for one in forecast(media, settings, options):
         bill = one.bill
         money = "not known" if bill.cny is None else f"CNY {bill.cny:.3f} (USD {bill.usd or 0:.3f})"
         name = f"{one.strategy}, {one.detail}"

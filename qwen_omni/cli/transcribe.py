@@ -29,7 +29,7 @@ from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
-from qwen_omni.transcription.transcribe import Crew, transcribe as transcribe_one
+from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
 
 Form = Literal["text", "json", "srt", "vtt"]
@@ -87,7 +87,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     _check(options, region_of(settings.base_url), form)
     paths = _paths(media, out, form)
     check_targets(paths.values())
-    with OmniClient(settings) as client, Crew(concurrency) as crew:
+    with OmniClient(settings) as client, ThreadPool(concurrency) as crew:
         coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
         heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
     finished = [heard[name] for name in dict.fromkeys(media)]

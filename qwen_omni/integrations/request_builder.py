@@ -34,8 +34,8 @@ __all__ = [
     "MEDIA",
     "OTHER_NAMES",
     "SECRET_NAMES",
-    "Calling",
-    "Plan",
+    "RequestPlan",
+    "ToolChoice",
     "count_call",
     "count_text",
     "dump_usage",
@@ -100,7 +100,7 @@ _MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in wo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RequestPlan:
     """One call: what is asked, over which connection, and whether only a tool call counts as an answer.
 
     Attributes:
@@ -159,7 +159,7 @@ def _check_arguments(response: Response) -> None:
 
 def plan_call(
     fields: Mapping[str, Any], conversation: tuple[Message, ...], options: Mapping[str, Any], *, who: str
-) -> Plan:
+) -> RequestPlan:
     """Decide one call.
 
     Args:
@@ -197,10 +197,10 @@ def plan_call(
         ),
     )
     connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
-    return Plan(request=request, connection=connection, must_call=calling.must_call, notes=notes)
+    return RequestPlan(request=request, connection=connection, must_call=calling.must_call, notes=notes)
 
 
-def _against_thinking(calling: "Calling", form: "_Form") -> str:
+def _against_thinking(calling: "ToolChoice", form: "_Form") -> str:
     """Say why this call goes better, or only, without thinking; empty if nothing speaks against it."""
     if calling.forced:
         return f"tool_choice forces a call of {calling.choice!r}, and the service refuses both at once"
@@ -297,7 +297,7 @@ def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calling:
+class ToolChoice:
     """Which tools there are, and whether one must be called.
 
     Attributes:
@@ -319,7 +319,7 @@ class Calling:
         return self.choice not in (None, "auto", "none")
 
 
-def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> Calling:
+def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> ToolChoice:
     """Decide what to say about tools, which are defined as OpenAI writes them.
 
     Raises:
@@ -329,17 +329,17 @@ def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> Calling:
     names = [tool.name for tool in known]
     wanted = to_choice(choice)
     if wanted in (None, "auto", "none"):
-        return Calling(tools=known, wanted=wanted, choice=wanted)
+        return ToolChoice(tools=known, wanted=wanted, choice=wanted)
     if wanted != "required" and wanted not in names:
         raise ConfigurationError(f"tool_choice={wanted!r} names no tool; there are {', '.join(names) or 'none'}.")
     if wanted != "required" or len(names) == 1:
         named = names[0] if wanted == "required" else wanted
-        return Calling(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")
+        return ToolChoice(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")
     if not names:
         raise ConfigurationError(f"tool_choice={choice!r} needs tools; none were given.")
     # The service can be told one name or none; "any of these" is asked for in words and checked on the answer.
     told = _MUST_CALL.format(names=", ".join(names))
-    return Calling(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
+    return ToolChoice(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
 
 
 def to_tool(definition: Mapping[str, Any]) -> Tool:
@@ -438,7 +438,7 @@ MEDIA = "media"
 """Where they tell how each piece of media was sent."""
 
 
-def estimate_plan(plan: Plan, answer_tokens: int | None = None) -> "Estimate":
+def estimate_plan(plan: RequestPlan, answer_tokens: int | None = None) -> "Estimate":
     """Tell what a planned call will use and cost. Needs no key, since nothing is sent."""
     from qwen_omni.request.estimator import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
 

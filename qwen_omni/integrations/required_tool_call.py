@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qwen_omni.integrations.request_builder import Plan
+from qwen_omni.integrations.request_builder import RequestPlan
 from qwen_omni.responses import Delta, Response, ResponseBuilder, ToolCallDelta, Usage, UsageDelta
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _TRIES = 2
 
 
-class Insisting:
+class RequiredToolCallBuffer:
     """Holds an answer back until it calls a tool. Pure.
 
     Example:
         >>> from qwen_omni.responses import TextDelta, ToolCallDelta
-        >>> insisting = Insisting()
-        >>> insisting.take(TextDelta("Let me look.")), len(insisting.take(ToolCallDelta(index=0, name="find")))
+        >>> buffer = RequiredToolCallBuffer()
+        >>> buffer.take(TextDelta("Let me look.")), len(buffer.take(ToolCallDelta(index=0, name="find")))
         ([], 2)
     """
 
@@ -76,43 +76,43 @@ def add_usage(first: Usage | None, second: Usage | None) -> Usage:
     )
 
 
-def stream(client: "OmniClient", plan: Plan) -> Generator[Delta, None, None]:
+def stream(client: "OmniClient", plan: RequestPlan) -> Generator[Delta, None, None]:
     """Give the deltas of the answer; raises as the client does, and `NoToolCallError`."""
     if not plan.must_call:
         yield from client.stream(plan.request)
         return
-    insisting, refused = Insisting(), Response()
+    buffer, refused = RequiredToolCallBuffer(), Response()
     for _ in range(_TRIES):
         for delta in client.stream(plan.request):
-            yield from insisting.take(delta)
-        if insisting.called:
-            plan.check(insisting.answer)
+            yield from buffer.take(delta)
+        if buffer.called:
+            plan.check(buffer.answer)
             return
-        refused = insisting.again()
+        refused = buffer.again()
     plan.check(refused)
 
 
-async def astream(client: "AsyncOmniClient", plan: Plan) -> AsyncGenerator[Delta, None]:
+async def astream(client: "AsyncOmniClient", plan: RequestPlan) -> AsyncGenerator[Delta, None]:
     """Give the deltas of the answer; see `stream`."""
-    insisting, refused = Insisting(), Response()
+    buffer, refused = RequiredToolCallBuffer(), Response()
     for _ in range(_TRIES):
         async with contextlib.aclosing(client.stream(plan.request)) as deltas:
             async for delta in deltas:
                 if not plan.must_call:
                     yield delta
                     continue
-                for shown in insisting.take(delta):
+                for shown in buffer.take(delta):
                     yield shown
         if not plan.must_call:
             return
-        if insisting.called:
-            plan.check(insisting.answer)
+        if buffer.called:
+            plan.check(buffer.answer)
             return
-        refused = insisting.again()
+        refused = buffer.again()
     plan.check(refused)
 
 
-def complete(client: "OmniClient", plan: Plan) -> Response:
+def complete(client: "OmniClient", plan: RequestPlan) -> Response:
     """Give the whole answer; raises as `stream` does."""
     response = client.complete(plan.request)
     if plan.must_call and not response.tool_calls:
@@ -121,7 +121,7 @@ def complete(client: "OmniClient", plan: Plan) -> Response:
     return plan.check(response)
 
 
-async def acomplete(client: "AsyncOmniClient", plan: Plan) -> Response:
+async def acomplete(client: "AsyncOmniClient", plan: RequestPlan) -> Response:
     """Give the whole answer; see `complete`."""
     response = await client.complete(plan.request)
     if plan.must_call and not response.tool_calls:

@@ -11,10 +11,10 @@ from pathlib import Path
 from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling, budget_named
 from qwen_omni.media.encode.pool import usual_workers
-from qwen_omni.media.files.deadline import Watch, usual_limit
+from qwen_omni.media.files.deadline import Deadline, usual_limit
 from qwen_omni.media.files.handle import Reopenable, first_opening
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
-from qwen_omni.media.plan.plan import Plan, Wish
+from qwen_omni.media.plan.plan import MediaPlan, PlanInputs
 from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.media.plan.segments import exact_range, exact_seconds
 from qwen_omni.media.probe.probe import probe
@@ -35,7 +35,7 @@ _RANGES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class PrepareOptions:
     """How media is prepared, apart from its budget and range.
 
     Attributes:
@@ -75,12 +75,12 @@ class Choices:
         return self.model if isinstance(self.model, Profile) else profile_for(self.model)
 
 
-USUAL = Choices()
+DEFAULTS = PrepareOptions()
 _LOOKED_AT = 12.0  # seconds of a video that `media.analysis.motion` looks at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class MediaLook:
     """A source after one look.
 
     Attributes:
@@ -101,7 +101,7 @@ class Look:
         return self.reopenable.label
 
 
-def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None = None) -> Look:
+def look_at(source: MediaSource, *, choices: PrepareOptions = DEFAULTS, name: str | None = None) -> MediaLook:
     """Open a local source once and find out what it is.
 
     Raises:
@@ -122,24 +122,24 @@ def look_at(source: MediaSource, *, choices: Choices = USUAL, name: str | None =
             frame=choices.frame,
         )
     if not info.unpacked:
-        return Look(source=source, info=info, reopenable=reopenable)
+        return MediaLook(source=source, info=info, reopenable=reopenable)
     from qwen_omni.media.encode.unpack import unpack  # noqa: PLC0415 - PyAV loads on first use
 
     seconds = None if info.duration is None else float(info.duration)
-    watch = Watch(choices.limit_seconds or usual_limit(seconds, info.size_bytes), label=label)
+    deadline = Deadline(choices.limit_seconds or usual_limit(seconds, info.size_bytes), label=label)
     shortest = exact_seconds(choices.profile.limits.min_video_seconds)
-    made, opened = unpack(reopenable, info, watch, shortest=shortest)
-    return Look(source=source, info=made, reopenable=opened, original=reopenable)
+    made, opened = unpack(reopenable, info, deadline, shortest=shortest)
+    return MediaLook(source=source, info=made, reopenable=opened, original=reopenable)
 
 
 def plan_for(
-    look: Look,
+    look: MediaLook,
     *,
     budget: MediaBudget | BudgetName,
     start: Seconds | None = None,
     end: Seconds | None = None,
-    choices: Choices = USUAL,
-) -> Plan:
+    choices: PrepareOptions = DEFAULTS,
+) -> MediaPlan:
     """Decide what to do with a source; looks at its motion only if that matters.
 
     Raises:
@@ -147,7 +147,7 @@ def plan_for(
         ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
     """
     first, last = exact_range(start, end)
-    wish = Wish(
+    wish = PlanInputs(
         budget=budget_named(budget),
         profile=choices.profile,
         sampling=choices.sampling,
@@ -163,7 +163,7 @@ def plan_for(
     if plan.action in ("video", "frames") and wish.budget.fps is None:
         from qwen_omni.media.analysis.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
-        watch = Watch(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
-        if is_lively(look.reopenable, look.info, plan.start, plan.end, watch):
+        deadline = Deadline(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
+        if is_lively(look.reopenable, look.info, plan.start, plan.end, deadline):
             plan = plan_media(look.info, replace(wish, lively=True), label=look.label)
     return plan

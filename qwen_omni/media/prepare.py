@@ -16,10 +16,10 @@ from pathlib import Path
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.encode.pool import in_order, segments_apart, threads_for, usual_workers
-from qwen_omni.media.files.deadline import StoppedError, Watch, usual_limit
+from qwen_omni.media.files.deadline import Deadline, StoppedError, usual_limit
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
-from qwen_omni.media.inspect import USUAL, Choices, Look, Seconds, look_at, plan_for
-from qwen_omni.media.plan.plan import Action, Plan
+from qwen_omni.media.inspect import DEFAULTS, MediaLook, PrepareOptions, Seconds, look_at, plan_for
+from qwen_omni.media.plan.plan import Action, MediaPlan
 from qwen_omni.media.plan.segments import (
     DEFAULT_SECONDS,
     Places,
@@ -39,7 +39,7 @@ def prepare(
     budget: MediaBudget | BudgetName = "auto",
     start: Seconds | None = None,
     end: Seconds | None = None,
-    choices: Choices = USUAL,
+    choices: PrepareOptions = DEFAULTS,
 ) -> Prepared:
     """Make one piece of media fit a budget, or find that it already does.
 
@@ -69,7 +69,7 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     budget: MediaBudget | BudgetName = "auto",
     start: Seconds | None = None,
     end: Seconds | None = None,
-    choices: Choices = USUAL,
+    choices: PrepareOptions = DEFAULTS,
 ) -> Generator[Prepared]:
     """Cut a video or recording into prepared segments and give them in order while later ones are still made.
 
@@ -111,20 +111,20 @@ async def aprepare(
     budget: MediaBudget | BudgetName = "auto",
     start: Seconds | None = None,
     end: Seconds | None = None,
-    choices: Choices = USUAL,
+    choices: PrepareOptions = DEFAULTS,
 ) -> Prepared:
     """Do what `prepare` does, on a thread; cancelling it ends the work within a few frames."""
-    watch = Watch()
+    deadline = Deadline()
 
     def work() -> Prepared:
-        with watch.governing():
+        with deadline.governing():
             return prepare(source, budget=budget, start=start, end=end, choices=choices)
 
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        watch.stop()
+        deadline.stop()
         with contextlib.suppress(Exception):
             (await running).close()
         raise
@@ -138,7 +138,7 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     budget: MediaBudget | BudgetName = "auto",
     start: Seconds | None = None,
     end: Seconds | None = None,
-    choices: Choices = USUAL,
+    choices: PrepareOptions = DEFAULTS,
 ) -> AsyncIterator[Prepared]:
     """Do what `split` does, on threads. Cancelling ends the work within a few frames.
 
@@ -146,10 +146,10 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     """
     segments = split(source, seconds=seconds, overlap=overlap, budget=budget, start=start, end=end, choices=choices)
     running: asyncio.Future[Prepared | None] | None = None
-    loop, watch = asyncio.get_running_loop(), Watch()
+    loop, deadline = asyncio.get_running_loop(), Deadline()
 
     def step() -> Prepared | None:
-        with watch.governing():
+        with deadline.governing():
             return next(segments, None)
 
     try:
@@ -160,7 +160,7 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
                 return
             yield prepared
     finally:
-        watch.stop()
+        deadline.stop()
         if running is not None and not running.done():
             with contextlib.suppress(Exception):
                 unseen = await running
@@ -170,11 +170,11 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
 
 
 def carry_out(
-    look: Look,
-    plan: Plan,
+    look: MediaLook,
+    plan: MediaPlan,
     *,
-    choices: Choices = USUAL,
-    parent: Watch | None = None,
+    choices: PrepareOptions = DEFAULTS,
+    parent: Deadline | None = None,
     segment: Segment | None = None,
 ) -> Prepared:
     """Do what a plan says.
@@ -196,10 +196,12 @@ def carry_out(
     from qwen_omni.media.encode.encode import make  # noqa: PLC0415 - PyAV and Pillow load on first use
 
     span = None if plan.end is None else float(plan.end - plan.start)
-    watch = Watch(choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent)
+    deadline = Deadline(
+        choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent
+    )
     path = scratch.new_path(_SUFFIXES[plan.action])
     try:
-        info, stills = make(look.reopenable, look.info, plan, path, watch, workers=_threads(look, choices))
+        info, stills = make(look.reopenable, look.info, plan, path, deadline, workers=_threads(look, choices))
     except BaseException as error:
         fault = machine_fault(error, f"prepare {look.label}", needed=_needed(look, plan, path))
         remove_file(path)
@@ -207,10 +209,10 @@ def carry_out(
             if fault is not None:
                 raise fault from error
             if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-                watch.check()  # past its time the file seems to end early, and FFmpeg says anything
+                deadline.check()  # past its time the file seems to end early, and FFmpeg says anything
                 raise _damaged(look, error) from error
         finally:
-            watch.stop()
+            deadline.stop()
         raise
     return Prepared(
         info=info,
@@ -226,11 +228,11 @@ def carry_out(
 _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "images": ".none", "frames": ".none"}
 
 
-def _threads(look: Look, choices: Choices) -> int:
+def _threads(look: MediaLook, choices: PrepareOptions) -> int:
     return threads_for(look.info, asked=choices.workers, usual=usual_workers())
 
 
-def _needed(look: Look, plan: Plan, path: Path) -> int | None:
+def _needed(look: MediaLook, plan: MediaPlan, path: Path) -> int | None:
     """Estimate what is still to be written of the file that a plan describes; `None` where that is not known."""
     if plan.action != "remux":
         return None
@@ -239,13 +241,13 @@ def _needed(look: Look, plan: Plan, path: Path) -> int | None:
     return look.info.size_bytes
 
 
-def _damaged(look: Look, error: Exception) -> MediaError:
+def _damaged(look: MediaLook, error: Exception) -> MediaError:
     """Tell in our words what FFmpeg, Pillow or their bindings raised while working on foreign bytes."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return UnreadableMediaError(f"{look.label} is damaged, cut, or of a kind that cannot be prepared: {reason}.")
 
 
-def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
+def _longest(look: MediaLook, seconds: Fraction, choices: PrepareOptions) -> Fraction:
     limits = choices.profile.limits
     longest = {"video": limits.video_seconds, "audio": limits.audio_seconds}
     if look.info.kind == "image":
@@ -254,7 +256,7 @@ def _longest(look: Look, seconds: Fraction, choices: Choices) -> Fraction:
 
 
 def split_look(
-    look: Look, whole: Plan, *, seconds: Fraction, overlap: Fraction, choices: Choices = USUAL
+    look: MediaLook, whole: MediaPlan, *, seconds: Fraction, overlap: Fraction, choices: PrepareOptions = DEFAULTS
 ) -> Generator[Prepared]:
     """Do what `split` does with a source that was looked at and planned for already."""
     longest = _longest(look, seconds, choices)
@@ -268,13 +270,13 @@ def split_look(
     shortest = exact_seconds(choices.profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     check_lengths(whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest)
     limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
-    watch = Watch(limit, label=look.label)
+    deadline = Deadline(limit, label=look.label)
     segments = plan_segments(
         whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest,
-        places=_places(look, whole, watch),
+        places=_places(look, whole, deadline),
     )  # fmt: skip
     if whole.end - whole.start <= longest:
-        yield carry_out(look, whole, choices=choices, parent=watch, segment=_moved(next(segments), whole.start))
+        yield carry_out(look, whole, choices=choices, parent=deadline, segment=_moved(next(segments), whole.start))
         return
     piece = _piece(look, whole, longest, choices)
     threads = _threads(look, choices)
@@ -285,18 +287,18 @@ def split_look(
     if piece.action == "video":
         rounds = [(itertools.islice(segments, apart), threads), (segments, 1)]
     for some, at_once in rounds:
-        each, inner = replace(choices, workers=threads // at_once), Watch(parent=watch)
+        each, inner = replace(choices, workers=threads // at_once), Deadline(parent=deadline)
         tasks = (partial(_one, look, piece, _moved(segment, whole.start), each, inner) for segment in some)
-        yield from in_order(tasks, workers=at_once, ahead=1, watch=inner, discard=Prepared.close)
+        yield from in_order(tasks, workers=at_once, ahead=1, deadline=inner, discard=Prepared.close)
 
 
-def _places(look: Look, whole: Plan, watch: Watch) -> Places:
+def _places(look: MediaLook, whole: MediaPlan, deadline: Deadline) -> Places:
     from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
 
-    return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, watch)
+    return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, deadline)
 
 
-def _piece(look: Look, whole: Plan, longest: Fraction, choices: Choices) -> Plan:
+def _piece(look: MediaLook, whole: MediaPlan, longest: Fraction, choices: PrepareOptions) -> MediaPlan:
     """Plan a part: where the whole is sent or packed as it is, its plan does not tell how a part is made."""
     if whole.action not in ("pass", "remux"):
         return whole
@@ -305,10 +307,10 @@ def _piece(look: Look, whole: Plan, longest: Fraction, choices: Choices) -> Plan
     return plan_for(look, budget=whole.budget, start=whole.start, end=end, choices=choices)
 
 
-def _one(look: Look, piece: Plan, here: Segment, choices: Choices, watch: Watch) -> Prepared:
+def _one(look: MediaLook, piece: MediaPlan, here: Segment, choices: PrepareOptions, deadline: Deadline) -> Prepared:
     action: Action = "frames" if piece.action == "frames" else "audio" if look.info.kind == "audio" else "video"
     plan = replace(piece, action=action, start=here.start, end=here.end, partial=True)
-    return carry_out(look, plan, choices=choices, parent=watch, segment=here)
+    return carry_out(look, plan, choices=choices, parent=deadline, segment=here)
 
 
 def _moved(segment: Segment, by: Fraction) -> Segment:

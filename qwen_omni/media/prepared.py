@@ -9,7 +9,7 @@ from typing import Self
 
 from qwen_omni.media.files.tempfiles import remove_file
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Piece, Plan
+from qwen_omni.media.plan.plan import MediaPlan, Piece
 from qwen_omni.media.plan.segments import Segment
 
 
@@ -53,7 +53,7 @@ class Prepared:
 
     info: MediaInfo
     source_info: MediaInfo
-    plan: Plan
+    plan: MediaPlan
     path: Path | None = None
     data: bytes | None = field(default=None, repr=False)
     stills: tuple[Still, ...] = field(default=(), repr=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.messages import Delivered, encoded_size
+from qwen_omni.messages import MediaPayload, encoded_size
 from qwen_omni.upload.reader import read_blocks
 
 _BLOCK = 3 * 65_536  # a multiple of three, so that base64 of blocks is base64 of the whole
@@ -21,7 +21,7 @@ class RequestBody:
     """The JSON of one request. Iterate over it for its bytes; `length` is how many there are.
 
     Example:
-        >>> body = RequestBody({"a": Delivered(data=b"abc", size_bytes=3)})
+        >>> body = RequestBody({"a": MediaPayload(data=b"abc", size_bytes=3)})
         >>> b"".join(body), body.length
         (b'{"a":"data:;base64,YWJj"}', 25)
     """
@@ -29,10 +29,10 @@ class RequestBody:
     def __init__(self, fields: dict[str, Any]) -> None:
         # A fresh mark for every body: text of the user can never be taken for it.
         mark = secrets.token_hex(16)
-        media: list[Delivered] = []
+        media: list[MediaPayload] = []
 
         def place(value: object) -> str:
-            if not isinstance(value, Delivered):
+            if not isinstance(value, MediaPayload):
                 raise TypeError(f"{type(value).__name__} cannot be written as JSON")
             if value.url is not None:
                 return value.url

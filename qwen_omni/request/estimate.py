@@ -184,7 +184,7 @@ _WAYS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AnswerLength:
     """The tokens of an answer: assumed, and at most; `note` says what was assumed."""
 
     assumed: TokenCounts
@@ -192,7 +192,7 @@ class Answer:
     note: str
 
 
-def answer_of(profile: Profile, options: ChatOptions, expected: int | None = None) -> Answer:
+def answer_of(profile: Profile, options: ChatOptions, expected: int | None = None) -> AnswerLength:
     """Assume an answer for a call with these options; `expected` is the caller's own guess at its text."""
     longest = min(options.max_tokens or profile.max_output, profile.max_output)
     text = min(USUAL_ANSWER if expected is None else expected, longest)
@@ -211,7 +211,7 @@ def answer_of(profile: Profile, options: ChatOptions, expected: int | None = Non
         thinking_out=max(thinking, profile.max_output - longest) if thinking else 0,
         audio_out=most_spoken,
     )
-    return Answer(
+    return AnswerLength(
         assumed=TokenCounts(text_out=text, thinking_out=thinking, audio_out=spoken),
         most=most,
         note=", ".join(told),

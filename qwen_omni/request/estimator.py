@@ -17,7 +17,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, MediaKind
-from qwen_omni.media.inspect import Choices, look_at
+from qwen_omni.media.inspect import PrepareOptions, look_at
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
@@ -27,7 +27,7 @@ from qwen_omni.pricing.text_tokens import TEXT_ERROR, count_text, is_exact, near
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.accounting import count_tools, count_words
-from qwen_omni.request.estimate import Answer, Estimate, MediaEstimate, answer_of, thinks
+from qwen_omni.request.estimate import AnswerLength, Estimate, MediaEstimate, answer_of, thinks
 from qwen_omni.request.limits import check_conversation
 from qwen_omni.request.media_estimate import Surveyor
 from qwen_omni.request.prepare import FittedMedia
@@ -82,7 +82,7 @@ def estimate(
         request = ChatRequest(model=model, messages=_messages(what, held, settings.media_root), options=options)
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
-    call = Call(request=request, settings=settings)
+    call = EstimatedCall(request=request, settings=settings)
     surveyor = Surveyor(request=request, profile=call.profile, settings=settings, ready=held)
     made = call.estimate(surveyor.survey(), answer_tokens)
     return replace(made, problems=call.problems(made))
@@ -94,7 +94,7 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
     Its text is counted nearly, whatever is installed: no call waits for a vocabulary to load.
     """
     sent = replace(request, messages=fitted.messages)
-    call = Call(request=sent, settings=settings, exact_text=False)
+    call = EstimatedCall(request=sent, settings=settings, exact_text=False)
     if not fitted.media:
         return call.estimate((), None)
     ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
@@ -104,7 +104,7 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class EstimatedCall:
     """One call, with what decides its price. Pure: everything about its media has been looked at before."""
 
     request: ChatRequest
@@ -174,7 +174,7 @@ class Call:
                 found.append(str(error))
         return tuple(found)
 
-    def _notes(self, answer: Answer) -> tuple[str, ...]:
+    def _notes(self, answer: AnswerLength) -> tuple[str, ...]:
         notes = [answer.note]
         if not self.exact_text:
             notes.append(
@@ -267,7 +267,7 @@ def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], me
     source = as_source(one)
     if source.url is not None:
         return as_part(source, kind_of(source))
-    return _of_kind(look_at(source, choices=Choices(media_root=media_root)).info.kind, source)
+    return _of_kind(look_at(source, choices=PrepareOptions(media_root=media_root)).info.kind, source)
 
 
 def _source_of(made: Prepared) -> MediaSource:

@@ -10,13 +10,13 @@ from qwen_omni.media.budget import BudgetName, MediaBudget, Sampling, budget_nam
 from qwen_omni.media.files.safe_open import open_plain
 from qwen_omni.media.formats import documented_format
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo
-from qwen_omni.media.inspect import USUAL, Choices, Look, look_at, plan_for
-from qwen_omni.media.plan.plan import Plan, Wish
+from qwen_omni.media.inspect import DEFAULTS, MediaLook, PrepareOptions, look_at, plan_for
+from qwen_omni.media.plan.plan import MediaPlan, PlanInputs
 from qwen_omni.media.plan.planner import AS_IT_IS, check_channels, loses_channels
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import FileVersion, MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, VideoPart
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.request.limits import check_images, check_part, check_pieces
@@ -38,7 +38,7 @@ class Fitted:
 
     part: MediaPart
     source: MediaSource
-    ready: Delivered
+    ready: MediaPayload
     seconds: float | None
 
 
@@ -55,12 +55,12 @@ class Fitter:
     profile: Profile
     media_root: Path
     room_bytes: int
-    uplink_mbps: float = USUAL.uplink_mbps
+    uplink_mbps: float = DEFAULTS.uplink_mbps
     high_resolution: bool = False
     multichannel: bool = False
     stores: bool = False
-    _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], Look] = field(default_factory=dict)
-    _done: dict[_Key, tuple[tuple[Fitted, ...], Plan]] = field(default_factory=dict)
+    _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], MediaLook] = field(default_factory=dict)
+    _done: dict[_Key, tuple[tuple[Fitted, ...], MediaPlan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
     @classmethod
@@ -119,11 +119,13 @@ class Fitter:
 
     def look(
         self, source: MediaSource, name: str, audio_track: AudioTrackChoice = "auto", frame: int | None = None
-    ) -> Look:
+    ) -> MediaLook:
         """Look at a source, or at one frame of it, once."""
         key = source, audio_track, frame
         if key not in self._looks:
-            choices = Choices(model=self.profile, media_root=self.media_root, audio_track=audio_track, frame=frame)
+            choices = PrepareOptions(
+                model=self.profile, media_root=self.media_root, audio_track=audio_track, frame=frame
+            )
             self._looks[key] = look_at(source, choices=choices, name=name)
         return self._looks[key]
 
@@ -137,7 +139,7 @@ class Fitter:
 
     def plan_frame(
         self, part: FramesPart, source: MediaSource, place: str, *, checked: bool = True
-    ) -> tuple[Look, Plan]:
+    ) -> tuple[MediaLook, MediaPlan]:
         """Decide what will be done with one frame of a list.
 
         Raises:
@@ -153,7 +155,7 @@ class Fitter:
             )
         return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 
-    def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[Look, Plan]:
+    def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[MediaLook, MediaPlan]:
         """Decide what will be done with a part.
 
         Raises:
@@ -178,15 +180,15 @@ class Fitter:
             plan = replace(plan, sampling=replace(plan.sampling, max_pixels=part.sampling.max_pixels))
         return look, plan
 
-    def _by_channel(self, look: Look, plan: Plan, choices: Choices) -> Plan:
+    def _by_channel(self, look: MediaLook, plan: MediaPlan, choices: PrepareOptions) -> MediaPlan:
         """Send sound of several channels as it is, whatever another plan would gain."""
-        wish = Wish(budget=plan.budget, profile=self.profile, room_bytes=self.room_bytes)
+        wish = PlanInputs(budget=plan.budget, profile=self.profile, room_bytes=self.room_bytes)
         check_channels(look.info, plan, wish, label=look.label)
         kept = plan_for(look, budget=replace(plan.budget, keep=True), choices=choices)
         return replace(kept, budget=plan.budget, reason=AS_IT_IS)
 
-    def _choices(self, part: MediaPart) -> Choices:
-        return Choices(
+    def _choices(self, part: MediaPart) -> PrepareOptions:
+        return PrepareOptions(
             model=self.profile,
             sampling=self._sampling(part),
             media_root=self.media_root,
@@ -216,13 +218,13 @@ class Fitter:
             case _:
                 return part.sampling
 
-    def _prepare(self, part: MediaPart, place: str) -> tuple[tuple[Fitted, ...], Plan]:
+    def _prepare(self, part: MediaPart, place: str) -> tuple[tuple[Fitted, ...], MediaPlan]:
         assert not isinstance(part, FramesPart)
         look, plan = self.plan(part, place)
         prepared = carry_out(look, plan, choices=self._choices(part))
         return tuple(self._fitted(part, one, look, place) for one in prepared.images or (prepared,)), plan
 
-    def _fitted(self, part: MediaPart, prepared: Prepared, look: Look, place: str) -> Fitted:
+    def _fitted(self, part: MediaPart, prepared: Prepared, look: MediaLook, place: str) -> Fitted:
         assert not isinstance(part, FramesPart)
         check_part(part, part.source, prepared.info, self.profile, place)
         source = part.source if prepared.plan.action == "pass" else _source_of(prepared)
@@ -231,9 +233,9 @@ class Fitter:
         return Fitted(part=part, source=source, ready=ready, seconds=seconds)
 
 
-def _ready(prepared: Prepared, look: Look, name: str) -> Delivered:
+def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
     """Give prepared media as it would travel inside the request."""
-    return Delivered(
+    return MediaPayload(
         data=prepared.data,
         path=prepared.path,
         version=None if prepared.path is None else _version(prepared, look, name),
@@ -310,7 +312,7 @@ def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> Med
     return replace(info, size_bytes=0, duration=last - first if last > first else info.duration)
 
 
-def _version(prepared: Prepared, look: Look, name: str) -> FileVersion:
+def _version(prepared: Prepared, look: MediaLook, name: str) -> FileVersion:
     """Tell which state of the file was looked at; one of our own making is looked at now."""
     if look.reopenable.version is not None and not prepared.temporary:
         return look.reopenable.version
@@ -330,7 +332,7 @@ def _unmarked(part: MediaPart) -> MediaPart:
     return replace(part, cache=None)
 
 
-def _sent(part: MediaPart, source: MediaSource, plan: Plan) -> MediaPart:
+def _sent(part: MediaPart, source: MediaSource, plan: MediaPlan) -> MediaPart:
     match part:
         case VideoPart():
             return replace(part, source=source, sampling=plan.sampling, audio_track="auto")

@@ -15,11 +15,11 @@ from qwen_omni.addresses import is_private_url
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import Look
-from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.inspect import MediaLook
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, Route, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, Route, VideoPart
 from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.profiles import Profile
@@ -46,7 +46,7 @@ class Asked:
 AS_USUAL = Asked()
 
 
-def outcome_of(info: MediaInfo, plan: Plan) -> MediaInfo:
+def outcome_of(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
     """Tell what a plan will make, before it is carried out; sizes in bytes are rough."""
     match plan.action:
         case "pass":
@@ -140,11 +140,11 @@ def _overlap(length: Fraction | None, begins: Fraction, start: Fraction, end: Fr
     return None if length is None else max(Fraction(0), min(begins + length, end) - start)
 
 
-def _within(info: MediaInfo, plan: Plan) -> MediaInfo:
+def _within(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
     return within(info, plan.start, plan.end) if plan.partial else info
 
 
-def _video(info: MediaInfo, plan: Plan) -> MediaInfo:
+def _video(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
     """Tell what the MP4 will be: as many pictures as its rate puts into the range, on a grid from its beginning."""
     assert plan.picture is not None
     shown = plan.shown(info, plan.picture.period)
@@ -249,11 +249,13 @@ class Surveyor:
     def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
         size = made.plan.picture.size if made.plan.picture else (1, 1)
         tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
-        upload = sum(Delivered(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
+        upload = sum(MediaPayload(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
         told = replace(told, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
         return replace(told, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 
-    def _told(self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: Plan, place: str) -> MediaEstimate:
+    def _told(
+        self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: MediaPlan, place: str
+    ) -> MediaEstimate:
         # What is prepared goes out with the sampling of its part; what is planned will get that of its plan.
         asked = Asked(
             sampling=_sampling(part) if part.source in self.ready else plan.sampling,
@@ -353,7 +355,7 @@ class Surveyor:
         except _BREAKS as error:
             return None, str(error)
 
-    def _broken(self, part: MediaPart, look: Look, will: MediaInfo, place: str) -> str:
+    def _broken(self, part: MediaPart, look: MediaLook, will: MediaInfo, place: str) -> str:
         try:
             check_part(part, look.source, will, self.profile, place)
         except (MediaDoesNotFitError, UnsupportedMediaError) as error:
@@ -370,7 +372,7 @@ class _Frame:
     exact: bool
 
 
-def _is_first(plan: Plan) -> bool:
+def _is_first(plan: MediaPlan) -> bool:
     return plan.pieces[0].page == 0 and plan.pieces[0].box[:2] == (0, 0)
 
 
@@ -382,5 +384,5 @@ def _sampling(part: MediaPart) -> Sampling:
     return part.sampling if isinstance(part, VideoPart | ImagePart | FramesPart) else Sampling()
 
 
-def _delivered(info: MediaInfo) -> Delivered:
-    return Delivered(size_bytes=info.size_bytes, media_type=info.media_type if info.kind == "image" else "")
+def _delivered(info: MediaInfo) -> MediaPayload:
+    return MediaPayload(size_bytes=info.size_bytes, media_type=info.media_type if info.kind == "image" else "")

@@ -16,22 +16,22 @@ from qwen_omni.media.files.safe_open import resolve_local
 from qwen_omni.media.formats import linked_format
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, MediaPart, Message, Part, Route, VideoPart, media_of
+from qwen_omni.messages import AudioPart, FramesPart, MediaPart, MediaPayload, Message, Part, Route, VideoPart, media_of
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.request.fit import Fitted, Fitter, audio_track_of, is_whole, sent_as
 from qwen_omni.request.limits import check_conversation, check_inline, media_parts, modality_of
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
-from qwen_omni.upload.routing import Ways, choose_route, is_link, ways_of
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.upload.routing import AvailableRoutes, choose_route, is_link, ways_of
+from qwen_omni.upload.uploader import Uploader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyMedia:
     """Media that passed every check, and the way it will go; `name` is its place and label."""
 
-    ready: Delivered
+    ready: MediaPayload
     route: Route
     name: str
 
@@ -98,14 +98,14 @@ def fit_media(request: ChatRequest, profile: Profile, settings: Settings) -> Fit
     return FittedMedia(messages=messages, parts=parts, media=fitting.media, sent=tuple(fitting.sent))
 
 
-def upload_media(fitted: FittedMedia, carrier: Carrier, model: str) -> dict[MediaSource, Delivered]:
+def upload_media(fitted: FittedMedia, carrier: Uploader, model: str) -> dict[MediaSource, MediaPayload]:
     """Bring all media where the service finds them; where one fails, what was uploaded for this request is deleted.
 
     Raises:
         UnreadableMediaError: a file is gone, or changed since it was looked at.
         DeliveryError: a store refused, or could not be reached.
     """
-    media: dict[MediaSource, Delivered] = {}
+    media: dict[MediaSource, MediaPayload] = {}
     try:
         for source, one in fitted.media.items():
             media[source] = carrier.carry(one.ready, one.route, model=model, name=one.name)
@@ -128,7 +128,7 @@ class _Fitting:
     """
 
     fitter: Fitter
-    ways: Ways
+    ways: AvailableRoutes
     allow_private: bool
     now: datetime
     media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
@@ -189,11 +189,11 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         )
 
 
-def _linked(source: MediaSource) -> Delivered:
-    return Delivered(url=source.url, format=linked_format(source.url or "", source.media_type))
+def _linked(source: MediaSource) -> MediaPayload:
+    return MediaPayload(url=source.url, format=linked_format(source.url or "", source.media_type))
 
 
-def _ready(made: Fitted, ways: Ways, name: str) -> ReadyMedia:
+def _ready(made: Fitted, ways: AvailableRoutes, name: str) -> ReadyMedia:
     route = choose_route(made.ready, ways, seconds=made.seconds, name=name)
     return ReadyMedia(ready=made.ready, route=route, name=name)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.accounting import Account
@@ -22,17 +22,17 @@ from qwen_omni.request.body import RequestBody
 from qwen_omni.request.estimator import estimate_fitted
 from qwen_omni.request.prepare import check_media, fit_media, upload_media
 from qwen_omni.settings import Settings
-from qwen_omni.transport.chat import Call
+from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.retry import Attempts, RetryPolicy
 from qwen_omni.upload.hints import hint_for
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.upload.uploader import Uploader
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
 
 if TYPE_CHECKING:
     from qwen_omni.media.source import MediaSource
-    from qwen_omni.messages import Delivered
+    from qwen_omni.messages import MediaPayload
 
 # How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
@@ -42,10 +42,10 @@ _GONE = re.compile(r"authorization to access the media|(failed|unable) to downlo
 _ANSWER_INSPECTED = re.compile(r"output( text)? data", re.IGNORECASE)
 
 
-class Outgoing:
+class PreparedRequest:
     """A request, ready to be sent and to be sent again. What it may cost is set aside before anything is sent."""
 
-    def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
+    def __init__(self, request: ChatRequest, settings: Settings, carrier: Uploader) -> None:
         """Bring the media of a request to where the service finds them, and write the request.
 
         Raises:
@@ -64,7 +64,7 @@ class Outgoing:
         self._state = self._new_state()
         self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
         self._repaired = False
-        self._delivered: dict[MediaSource, Delivered] = {}
+        self._delivered: dict[MediaSource, MediaPayload] = {}
         try:
             self._prepare(request)
             for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
@@ -192,10 +192,10 @@ class Outgoing:
         self.call = self._encoded()
         return True
 
-    def _encoded(self) -> Call:
+    def _encoded(self) -> HttpCall:
         body = self._draft.body(self._parts, self._delivered.__getitem__)
         headers = encode_headers(self._request, tuple(self._delivered.values()))
-        return Call(body=RequestBody(body), headers=headers)
+        return HttpCall(body=RequestBody(body), headers=headers)
 
 
 def _is_about_media(error: QwenOmniError) -> bool:
@@ -204,21 +204,21 @@ def _is_about_media(error: QwenOmniError) -> bool:
     return isinstance(error, MediaRefusedError | MediaDownloadTimeoutError)
 
 
-class Making:
-    """An `Outgoing` that is made in a thread, for a caller who may stop waiting: nothing is left behind then."""
+class RequestPreparation:
+    """An `PreparedRequest` that is made in a thread, for a caller who may stop waiting: nothing is left behind then."""
 
-    def __init__(self, request: ChatRequest, settings: Settings, carrier: Carrier) -> None:
+    def __init__(self, request: ChatRequest, settings: Settings, carrier: Uploader) -> None:
         self._arguments = request, settings, carrier
         self._lock = threading.Lock()
         self._unwanted = False
-        self._made: Outgoing | None = None
+        self._made: PreparedRequest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def ready(self) -> Outgoing:
-        """Give it; raises as `Outgoing` does. Where nobody waits any more, encoding ends at the next packet."""
+    async def ready(self) -> PreparedRequest:
+        """Give it; raises as `PreparedRequest` does. Where nobody waits any more, encoding ends at the next packet."""
         self._loop = asyncio.get_running_loop()
         try:
-            with Watch().governing():
+            with Deadline().governing():
                 return await asyncio.to_thread(self._make)
         except asyncio.CancelledError:
             with self._lock:
@@ -229,8 +229,8 @@ class Making:
                 threading.Thread(target=made.done).start()  # the loop may be ending, and its threads with it
             raise
 
-    def _make(self) -> Outgoing:
-        made = Outgoing(*self._arguments)
+    def _make(self) -> PreparedRequest:
+        made = PreparedRequest(*self._arguments)
         if self._loop is not None:
             made.belongs_to(self._loop)
         with self._lock:

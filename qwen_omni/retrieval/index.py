@@ -19,7 +19,7 @@ from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.transcribe import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
-from qwen_omni.video.checkpoint import LoneStep
+from qwen_omni.video.checkpoint import CachedStep
 from qwen_omni.video.engine.machine import BUSY_SECONDS
 from qwen_omni.video.engine.run import OnProgress, Progress, open_checkpoint
 from qwen_omni.video.notes import aiter_notes, iter_notes
@@ -105,7 +105,7 @@ async def aspoken(
 
 
 async def _aspoken(
-    source: Anything, plan: TranscriptionOptions, step: LoneStep, client: AsyncOmniClient, waiting: "_Waiting"
+    source: Anything, plan: TranscriptionOptions, step: CachedStep, client: AsyncOmniClient, waiting: "_Waiting"
 ) -> Transcript:
     while await asyncio.to_thread(waiting.needed):  # noqa: ASYNC110  (another process tells by its file alone)
         await asyncio.sleep(BUSY_SECONDS)
@@ -120,7 +120,7 @@ async def _aspoken(
 class _Waiting:
     """Waits for somebody else who makes the same transcript, and tells so once."""
 
-    def __init__(self, step: LoneStep, on_progress: OnProgress | None) -> None:
+    def __init__(self, step: CachedStep, on_progress: OnProgress | None) -> None:
         self._step, self._on_progress = step, on_progress
         self._told = False
 
@@ -137,7 +137,7 @@ class _Waiting:
         return True
 
 
-def _stored(step: LoneStep) -> Transcript | None:
+def _stored(step: CachedStep) -> Transcript | None:
     """Read a transcript that is finished; one that is damaged is removed, and made again."""
     if step.answer is None:
         return None
@@ -197,7 +197,7 @@ def _begin(
     settings: Settings,
     options: SummaryOptions,
     alive: Alive | None = None,
-) -> LoneStep | None:
+) -> CachedStep | None:
     """Look at the source and find the step in its checkpoint; `None` if there is no sound."""
     footage = look_over(source, options, media_root=settings.media_root)
     if not footage.look.info.has_sound:
@@ -205,7 +205,7 @@ def _begin(
     told = {name: value for name, value in asdict(plan).items() if name not in _UNTOLD}
     where = replace(options, checkpoint=False) if plan.fresh else options
     checkpoint = open_checkpoint(footage, {"task": "transcript", **told}, settings, where)
-    return LoneStep(checkpoint, "transcript", alive=alive)
+    return CachedStep(checkpoint, "transcript", alive=alive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

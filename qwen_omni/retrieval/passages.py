@@ -56,7 +56,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class TimeRange:
     """Some seconds of a local file.
 
     Attributes:
@@ -177,7 +177,7 @@ def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackC
     return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}{track}"
 
 
-def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
+def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange:
     """Find the seconds that a passage is about, by its metadata, to ask about them again.
 
     Args:
@@ -214,7 +214,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> Stretch:
             f"The passage starts at {start:g} s and ends at {end:g} s, so there is nothing to show; choose a margin."
         )
     track = metadata.get("audio_track")
-    return Stretch(
+    return TimeRange(
         source=source,
         kind=kind_of(metadata),
         start=first,

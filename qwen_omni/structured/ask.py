@@ -267,7 +267,7 @@ def object_request(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captioned(Generic[T]):
+class CaptionResult(Generic[T]):
     """An object and how it came about.
 
     Attributes:
@@ -309,7 +309,7 @@ class CaptionPlan:
         return ReadOptions(schema=self.schema, facts=self.facts, allow_truncated=self.allow_truncated)
 
 
-def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Captioned[Any]]:
+def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, CaptionResult[Any]]:
     """Yield what to ask, be sent the answers, return the object; raises as `ask_for_object` does."""
     asked = ObjectQuestion[ChatRequest, Response](
         question=plan.request,
@@ -319,7 +319,7 @@ def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Capti
         repair=plan.repair,
     )
     parsed, responses = yield from ask_for_object(asked)
-    return Captioned(value=parsed.value, truncated=parsed.truncated, mended=parsed.mended, responses=responses)
+    return CaptionResult(value=parsed.value, truncated=parsed.truncated, mended=parsed.mended, responses=responses)
 
 
 def _repair_request(request: ChatRequest, said: str, wrong: str) -> ChatRequest:
@@ -342,11 +342,11 @@ class AsyncAsker(Protocol):
         """Return the whole answer."""
 
 
-def carry_out(plan: CaptionPlan, client: Asker) -> Captioned[Any]:
+def carry_out(plan: CaptionPlan, client: Asker) -> CaptionResult[Any]:
     """Ask what was planned; raises as `ask_for_object` does."""
     return drive(ask_until_valid(plan), client.complete)
 
 
-async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> Captioned[Any]:
+async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> CaptionResult[Any]:
     """Ask what was planned, in `asyncio`."""
     return await adrive(ask_until_valid(plan), client.complete)

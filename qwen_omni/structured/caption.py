@@ -19,7 +19,7 @@ from qwen_omni.options import Effort
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look
-from qwen_omni.structured.ask import Captioned, CaptionPlan, acarry_out, carry_out, object_request
+from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.prompt import TASK, TIMED_TASK
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
@@ -110,22 +110,22 @@ def plan_caption(
 @overload
 def caption(
     media: Media, schema: type[T], *, client: OmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[T]: ...
+) -> CaptionResult[T]: ...
 @overload
 def caption(
     media: Media, schema: Mapping[str, Any], *, client: OmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[dict[str, Any]]: ...
+) -> CaptionResult[dict[str, Any]]: ...
 @overload
 def caption(
     media: Media, *, client: OmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[VideoCaption]: ...
+) -> CaptionResult[VideoCaption]: ...
 def caption(
     media: Media,
     schema: SchemaLike = VideoCaption,
     *,
     client: OmniClient | None = None,
     options: CaptionOptions = DEFAULT_OPTIONS,
-) -> Captioned[Any]:
+) -> CaptionResult[Any]:
     """Describe an image, a recording or a video in one request, as a value of your schema.
 
     Args:
@@ -154,22 +154,22 @@ def caption(
 @overload
 async def acaption(
     media: Media, schema: type[T], *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[T]: ...
+) -> CaptionResult[T]: ...
 @overload
 async def acaption(
     media: Media, schema: Mapping[str, Any], *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[dict[str, Any]]: ...
+) -> CaptionResult[dict[str, Any]]: ...
 @overload
 async def acaption(
     media: Media, *, client: AsyncOmniClient | None = None, options: CaptionOptions = ...
-) -> Captioned[VideoCaption]: ...
+) -> CaptionResult[VideoCaption]: ...
 async def acaption(
     media: Media,
     schema: SchemaLike = VideoCaption,
     *,
     client: AsyncOmniClient | None = None,
     options: CaptionOptions = DEFAULT_OPTIONS,
-) -> Captioned[Any]:
+) -> CaptionResult[Any]:
     """Do the same in `asyncio`; see `caption`."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())

@@ -145,7 +145,7 @@ Steps = Generator[Step, Any, ToolOutcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class ToolContext:
     """What all tools share: the folder, and which models are asked."""
 
     folder: MediaFolder
@@ -157,7 +157,7 @@ class Bench:
         return line(without_places(words, self.folder.root))
 
 
-def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:
+def probe_media(bench: ToolContext, asked: ProbeMedia) -> Steps:
     """Tell what a file is, or what is in a folder."""
     source = bench.folder.source(asked.path)
     name = bench.folder.name_of(source)
@@ -170,7 +170,7 @@ def probe_media(bench: Bench, asked: ProbeMedia) -> Steps:
     return ToolOutcome(content=f"{name}: {_told(info)}", artifact={"path": name, **_facts(info)})
 
 
-def ask_about_clip(bench: Bench, asked: AskVideo) -> Steps:
+def ask_about_clip(bench: ToolContext, asked: AskVideo) -> Steps:
     """Ask the model a question about a video, a recording or a picture."""
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
@@ -187,7 +187,7 @@ def ask_about_clip(bench: Bench, asked: AskVideo) -> Steps:
     return ToolOutcome(content=content, artifact=facts)
 
 
-def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
+def caption_video(bench: ToolContext, asked: CaptionVideo) -> Steps:
     """Describe a file as a `VideoCaption`."""
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
@@ -203,7 +203,7 @@ def caption_video(bench: Bench, asked: CaptionVideo) -> Steps:
     )
 
 
-def transcribe_audio(bench: Bench, asked: TranscribeAudio) -> Steps:
+def transcribe_audio(bench: ToolContext, asked: TranscribeAudio) -> Steps:
     """Write down what is said in a recording or a video."""
     source = bench.folder.source(asked.path)
     options = TranscriptionOptions(
@@ -272,7 +272,7 @@ def _told(info: MediaInfo) -> str:
 _ADVICE = "Summarise a part of it with start and end."
 
 
-def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
+def summarize_video(bench: ToolContext, asked: SummarizeVideo) -> Steps:
     """Summarise a video or a recording."""
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
@@ -304,12 +304,12 @@ def summarize_video(bench: Bench, asked: SummarizeVideo) -> Steps:
     return ToolOutcome(content=bounded([f"{name}:", *lines], _ADVICE), artifact=facts)
 
 
-def gap_lines(bench: Bench, gaps: tuple[FailedSegment, ...]) -> list[str]:
+def gap_lines(bench: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[str]:
     """Tell which seconds nothing is known of."""
     return [f"[Nothing is known of {one.start:.1f}-{one.end:.1f} s: {bench.told(one.reason)}]" for one in gaps]
 
 
-def gap_facts(bench: Bench, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
+def gap_facts(bench: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
     """Give the same as plain values."""
     return [{"start": one.start, "end": one.end, "reason": bench.told(one.reason)} for one in gaps]
 
@@ -347,7 +347,7 @@ class Moments(BaseModel):
         return data
 
 
-def find_moment(bench: Bench, asked: FindMoment) -> Steps:
+def find_moment(bench: ToolContext, asked: FindMoment) -> Steps:
     """Find when something is seen or heard in a video or recording."""
     source = bench.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
@@ -369,7 +369,7 @@ def find_moment(bench: Bench, asked: FindMoment) -> Steps:
     return ToolOutcome(content=text, artifact=facts)
 
 
-def _whole_seconds(bench: Bench, info: MediaInfo) -> float:
+def _whole_seconds(bench: ToolContext, info: MediaInfo) -> float:
     """Return up to which length a file is asked about in one call: what the model takes, at most."""
     limits = profile_for(bench.model).limits
     return min(_WHOLE_SECONDS, limits.audio_seconds if info.kind == "audio" else limits.video_seconds)
@@ -399,7 +399,7 @@ def replace_end(one: Moment, last: float) -> Moment:
 
 
 def _through(
-    bench: Bench, asked: FindMoment, source: MediaSource
+    bench: ToolContext, asked: FindMoment, source: MediaSource
 ) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
     """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
     question, options = (
@@ -416,7 +416,9 @@ def _through(
     return [Moment(start=one.start, end=one.end, what=one.text) for one in noted], answer.gaps
 
 
-def _ask(bench: Bench, asked: FindMoment, source: MediaSource, info: MediaInfo) -> Generator[Any, Any, list[Moment]]:
+def _ask(
+    bench: ToolContext, asked: FindMoment, source: MediaSource, info: MediaInfo
+) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
     question = user(as_part(source, info.kind, audio_track=asked.audio_track), _TASK.format(query=asked.query))
     request = object_request(schema, question, model=bench.model)

@@ -27,12 +27,12 @@ from qwen_omni.tools.definitions import (
 )
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.handlers import (
-    Bench,
     Local,
     Meter,
     OnToolProgress,
     Step,
     Steps,
+    ToolContext,
     Work,
     find_moment,
     summarize_video,
@@ -59,7 +59,7 @@ class ToolDefinition:
     name: str
     description: str
     arguments: type[Arguments]
-    steps: Callable[[Bench, Any], Steps]
+    steps: Callable[[ToolContext, Any], Steps]
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class MediaTools:
         root = Path(media_root).expanduser().resolve()
         if not root.is_dir():
             raise ConfigurationError(f"media_root={str(media_root)!r} is not a folder.")
-        self._bench = Bench(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
+        self._bench = ToolContext(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
         self._given = settings
         self._lock = threading.Lock()
         self._sync: OmniClient | None = None

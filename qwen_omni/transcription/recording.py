@@ -11,14 +11,14 @@ from qwen_omni.addresses import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import Choices, Look, look_at
-from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.inspect import MediaLook, PrepareOptions, look_at
+from qwen_omni.media.plan.plan import PlanInputs
 from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.media.plan.segments import exact_range
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import Anything, MediaSource, as_source
-from qwen_omni.messages import AudioPart, Delivered, Message, Store, TextPart
+from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.request.fit import Fitted, Fitter
@@ -26,7 +26,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
 from qwen_omni.upload.digest import digest_of
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.upload.uploader import Uploader
 
 _PLACE = "transcription"
 
@@ -54,7 +54,7 @@ class Recording:
     start: float = 0.0
     whole: float | None = None
     audio_track: int | Literal["mix"] | None = None
-    ready: Delivered | None = field(default=None, repr=False)
+    ready: MediaPayload | None = field(default=None, repr=False)
     held: Prepared | None = field(default=None, repr=False)
 
     def identity(self) -> str:
@@ -65,7 +65,7 @@ class Recording:
         """
         return f"link {self.part.source.url}" if self.ready is None else digest_of(self.ready)
 
-    def carried(self, carrier: Carrier, settings: Settings, model: str) -> Delivered:
+    def carried(self, carrier: Uploader, settings: Settings, model: str) -> MediaPayload:
         """Bring the sound where the service finds it, and give it with its link.
 
         Raises:
@@ -73,7 +73,7 @@ class Recording:
             DeliveryError: the store refused.
         """
         if self.ready is None:
-            return Delivered(url=self.part.source.url)
+            return MediaPayload(url=self.part.source.url)
         return carrier.carry(self.ready, _store(settings, self.label, model), model=model, name=self.label)
 
     def question(self, options: TranscriptionOptions) -> tuple[Message, ...]:
@@ -110,7 +110,7 @@ def prepare_recording(
         return _linked(source, settings, options)
     if profile.route == "task":
         _store(settings, source.label, profile.name)
-    look = look_at(source, choices=Choices(media_root=settings.media_root, audio_track=options.audio_track))
+    look = look_at(source, choices=PrepareOptions(media_root=settings.media_root, audio_track=options.audio_track))
     start, seconds = _check(look, options, profile)
     if look.info.kind == "video":
         held = _extracted(look, options, settings, profile)
@@ -140,7 +140,7 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
     return Recording(label=source.label, source=source.name, part=AudioPart(source=source))
 
 
-def _check(look: Look, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
+def _check(look: MediaLook, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
     """Refuse what cannot be transcribed; give where the wanted part begins, and its length."""
     info, label = look.info, look.label
     if not info.has_sound:
@@ -162,19 +162,19 @@ def _check(look: Look, options: TranscriptionOptions, profile: TranscriptionProf
 
 
 def _extracted(
-    look: Look, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
+    look: MediaLook, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
 ) -> Prepared:
     """Write the sound of a video as a small file."""
     sound = sound_of(look.info)
     first, last = exact_range(options.start, options.end)
-    wish = Wish(
+    wish = PlanInputs(
         budget=PRESETS["auto"],
         profile=_limits(profile),
         start=first,
         end=last,
     )
     plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
-    return carry_out(replace(look, info=sound), plan, choices=Choices(media_root=settings.media_root))
+    return carry_out(replace(look, info=sound), plan, choices=PrepareOptions(media_root=settings.media_root))
 
 
 def sound_of(info: MediaInfo) -> MediaInfo:

@@ -32,7 +32,7 @@ from qwen_omni.errors import (
     TaskFailedError,
     TaskUnfinishedError,
 )
-from qwen_omni.messages import Delivered, Upload
+from qwen_omni.messages import MediaPayload, Upload
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import RESULT_SECONDS, TranscriptionProfile
 from qwen_omni.request.accounting import AudioAccount
@@ -63,7 +63,7 @@ class ResultGoneError(DeliveryError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class TaskContext:
     """What all flows of one transcription share.
 
     Attributes:
@@ -117,7 +117,7 @@ def pause(seconds: float) -> Flow[None]:
     yield Sleep(seconds)
 
 
-def submit(desk: Desk, profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> Flow[str]:
+def submit(desk: TaskContext, profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> Flow[str]:
     """Submit a recording and give the name of its task.
 
     Raises:
@@ -146,7 +146,7 @@ def submit(desk: Desk, profile: TranscriptionProfile, options: TranscriptionOpti
         raise
 
 
-def look(desk: Desk, task_id: str) -> Flow[TaskState]:
+def look(desk: TaskContext, task_id: str) -> Flow[TaskState]:
     """Ask once how a task stands; repeats what fails in passing."""
 
     def attempt() -> Flow[TaskState]:
@@ -161,7 +161,7 @@ def look(desk: Desk, task_id: str) -> Flow[TaskState]:
     return (yield from repeating(attempt, desk.repeats))
 
 
-def await_end(desk: Desk, options: TranscriptionOptions, task_id: str) -> Flow[TaskState]:
+def await_end(desk: TaskContext, options: TranscriptionOptions, task_id: str) -> Flow[TaskState]:
     """Ask how a task stands until it has ended, more and more rarely.
 
     Raises:
@@ -184,7 +184,7 @@ def await_end(desk: Desk, options: TranscriptionOptions, task_id: str) -> Flow[T
         wait = min(wait * _GROWTH, _LONGEST_WAIT)
 
 
-def fetch(desk: Desk, url: str) -> Flow[Transcript]:
+def fetch(desk: TaskContext, url: str) -> Flow[Transcript]:
     """Fetch a result and read it.
 
     Raises:
@@ -218,7 +218,7 @@ def _check(reply: Reply) -> None:
         raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
 
 
-def _checked(desk: Desk, url: str) -> str:
+def _checked(desk: TaskContext, url: str) -> str:
     """Refuse a link that no result can have; over https where the vendor's own host is told as http."""
     split = urlsplit(url)
     host = split.hostname or ""
@@ -362,11 +362,11 @@ class _Errand:
             settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop
         )
         retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-        self._desk = Desk(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
+        self._desk = TaskContext(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
         wishes = encode_task(profile, options, "").decode()
         secret = settings.api_key.get_secret_value()
         self._key = task_key(recording.identity(), settings.base_url, secret, wishes)
-        self._delivered: Delivered | None = None
+        self._delivered: MediaPayload | None = None
         self._repaired = False
         self._under_way = False  # whether a task was submitted and is not known to have ended
 
@@ -390,7 +390,7 @@ class _Errand:
             state: TaskState = yield await_end(self._desk, self._options, task.task_id)
             self._under_way = False
             if task is found and task.left:
-                self._release(Delivered(upload=Upload(store="oss", location=task.left, link_until=0)))
+                self._release(MediaPayload(upload=Upload(store="oss", location=task.left, link_until=0)))
             self._settle(state)
             if state.state in ("done", "silent"):
                 return (yield from self._read(task, state))
@@ -438,7 +438,7 @@ class _Errand:
             self._delivered = self._recording.carried(self._carrier, self._settings, self._profile.name)
         return self._delivered.url or ""
 
-    def _release(self, delivered: Delivered | None) -> None:
+    def _release(self, delivered: MediaPayload | None) -> None:
         """Delete what was uploaded for this alone; that it fails is no reason to lose a transcript, or an error."""
         if delivered is not None:
             with contextlib.suppress(QwenOmniError):

@@ -29,7 +29,7 @@ from qwen_omni.work_store.owners import LoopPulse
 T = TypeVar("T")
 
 
-class Crew:
+class ThreadPool:
     """A few daemon threads; leaving the `with` block lets nothing more begin, and waits for nothing.
 
     Example:
@@ -161,7 +161,7 @@ def transcribe_many(
     concurrency = checked("concurrency", concurrency, PARALLEL)
     waiting = deque(find_media(sources))
     running: deque[Future[Transcript]] = deque()
-    with Crew(concurrency) as crew:
+    with ThreadPool(concurrency) as crew:
         while waiting or running:
             while waiting and len(running) < concurrency:
                 work = functools.partial(transcribe, waiting.popleft(), client=client, options=options)

@@ -61,7 +61,7 @@ class AsyncRequestBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class HttpCall:
     """One request, ready to be sent."""
 
     body: RequestBody
@@ -192,7 +192,7 @@ def _forget_openai_account(client: _Client, settings: Settings) -> _Client:
     return client
 
 
-def _request_arguments(call: Call) -> dict[str, Any]:
+def _request_arguments(call: HttpCall) -> dict[str, Any]:
     import openai  # noqa: PLC0415
 
     headers = {**call.headers, **_RAW, "Content-Length": str(call.body.length), "Accept": "text/event-stream"}
@@ -225,7 +225,7 @@ class Connection:
         return self._kept
 
     @contextlib.contextmanager
-    def post(self, call: Call) -> Iterator["Answer"]:
+    def post(self, call: HttpCall) -> Iterator["AnswerStream"]:
         """Send a chat request and give its answer as bytes.
 
         Raises:
@@ -241,7 +241,7 @@ class Connection:
             failure = _translate(error, self._settings)
         else:
             try:
-                yield Answer(raw.http_response, self._settings, deadline)
+                yield AnswerStream(raw.http_response, self._settings, deadline)
             finally:
                 raw.close()
             return
@@ -252,7 +252,7 @@ class Connection:
         self._client.close()
 
 
-class Answer:
+class AnswerStream:
     """The bytes of one answer, as they come."""
 
     def __init__(self, response: Any, settings: Settings, deadline: Deadline) -> None:  # noqa: ANN401  (of httpx or httpx2)
@@ -308,7 +308,7 @@ class AsyncConnection:
         self._process = os.getpid()
 
     @contextlib.asynccontextmanager
-    async def post(self, call: Call) -> AsyncIterator["AsyncAnswer"]:
+    async def post(self, call: HttpCall) -> AsyncIterator["AsyncAnswer"]:
         """Send a chat request and give its answer as bytes; raises as `Connection.post` does."""
         failure: QwenOmniError
         deadline = _deadline_of(self._settings)

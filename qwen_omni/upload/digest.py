@@ -6,7 +6,7 @@ import threading
 import time
 
 from qwen_omni.media.source import FileVersion
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.upload.reader import opened, read_blocks
 
 _BLOCK = 1_048_576
@@ -24,7 +24,7 @@ class Digests:
         self._known: dict[FileVersion, str] = {}
         self._lock = threading.Lock()
 
-    def of(self, ready: Delivered) -> str:
+    def of(self, ready: MediaPayload) -> str:
         """Give the hexadecimal digest of the media; raises as `digest_of` does."""
         state = _state_of(ready)
         if state is None:
@@ -40,7 +40,7 @@ class Digests:
         return found
 
 
-def digest_of(ready: Delivered) -> str:
+def digest_of(ready: MediaPayload) -> str:
     """Give the hexadecimal digest of the media.
 
     Raises:
@@ -52,7 +52,7 @@ def digest_of(ready: Delivered) -> str:
     return found.hexdigest()
 
 
-def _state_of(ready: Delivered) -> FileVersion | None:
+def _state_of(ready: MediaPayload) -> FileVersion | None:
     """Tell the state of a file; `None` for media in memory and for a file that changed a moment ago."""
     if ready.path is None:
         return None

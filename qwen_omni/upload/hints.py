@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qwen_omni.messages import Delivered, Route
+from qwen_omni.messages import MediaPayload, Route
 
 _MOST = 3
 _TOLD: dict[Route, str] = {
@@ -13,11 +13,11 @@ _TOLD: dict[Route, str] = {
 }
 
 
-def hint_for(media: Sequence[Delivered]) -> str:
+def hint_for(media: Sequence[MediaPayload]) -> str:
     """Name the routes of a request's media and the next step.
 
     Example:
-        >>> hint_for([Delivered(url="https://host/a.mp4?sign=x")])[:41]
+        >>> hint_for([MediaPayload(url="https://host/a.mp4?sign=x")])[:41]
         'The media travelled as a link; `qwen-omni'
     """
     routes = list(dict.fromkeys(one.route for one in media))

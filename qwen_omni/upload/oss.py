@@ -32,7 +32,7 @@ from qwen_omni.errors import (
     StoreUnavailableError,
     UnreadableMediaError,
 )
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import KEY_ID_VARIABLE, OssSettings, with_scheme
 from qwen_omni.transport.proxies import network_fault, proxy_for
 from qwen_omni.transport.retry import Attempts, RetryPolicy
@@ -181,7 +181,7 @@ _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.util
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class UploadJob:
     """One upload: what goes where, and who wants to hear of it.
 
     Attributes:
@@ -210,7 +210,7 @@ class OssStore:
         self._uploads = _bucket(settings, settings.upload_endpoint or settings.endpoint, timeout)
         self._links = _bucket(settings, settings.endpoint, timeout)
 
-    def put(self, ready: Delivered, errand: Errand) -> None:
+    def put(self, ready: MediaPayload, errand: UploadJob) -> None:
         """Upload media. What changed on disk meanwhile is not completed, so nothing half is ever seen.
 
         Raises:
@@ -274,7 +274,7 @@ class OssStore:
             wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers
             time.sleep(wait)
 
-    def _put_whole(self, file: IO[bytes], ready: Delivered, errand: Errand) -> None:
+    def _put_whole(self, file: IO[bytes], ready: MediaPayload, errand: UploadJob) -> None:
         data = file.read(ready.size_bytes + 1)
         if len(data) != ready.size_bytes or not is_unchanged(file, ready):
             raise changed(ready)
@@ -296,8 +296,8 @@ class _Multipart:
         bucket: Any,  # noqa: ANN401  (oss2 has no types)
         tried: Callable[[str, Callable[[], Any]], Any],
         file: IO[bytes],
-        ready: Delivered,
-        errand: Errand,
+        ready: MediaPayload,
+        errand: UploadJob,
         *,
         check_crc: bool,
     ) -> None:
@@ -534,7 +534,7 @@ def _is_quiet(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG or not getattr(_ours, "depth", 0)
 
 
-def _headers(ready: Delivered) -> dict[str, str]:
+def _headers(ready: MediaPayload) -> dict[str, str]:
     return {"Content-Type": ready.content_type or "application/octet-stream", "x-oss-object-acl": "private"}
 
 

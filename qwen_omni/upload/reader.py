@@ -8,7 +8,7 @@ from typing import IO
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.files.safe_open import open_plain
 from qwen_omni.media.source import FileVersion
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 
 
 def version_of(file: IO[bytes]) -> FileVersion:
@@ -16,7 +16,7 @@ def version_of(file: IO[bytes]) -> FileVersion:
     return FileVersion.of(os.fstat(file.fileno()))
 
 
-def read_blocks(delivered: Delivered, block_bytes: int) -> Iterator[bytes]:
+def read_blocks(delivered: MediaPayload, block_bytes: int) -> Iterator[bytes]:
     """Read media that travels inside the request; every block but the last has `block_bytes` bytes.
 
     The last block is given only when the file is still the one that was looked at, so that a request with
@@ -35,7 +35,7 @@ def read_blocks(delivered: Delivered, block_bytes: int) -> Iterator[bytes]:
             yield block
 
 
-def opened(delivered: Delivered) -> IO[bytes]:
+def opened(delivered: MediaPayload) -> IO[bytes]:
     """Open the media that was looked at.
 
     Raises:
@@ -50,11 +50,11 @@ def opened(delivered: Delivered) -> IO[bytes]:
     return file
 
 
-def is_unchanged(file: IO[bytes], delivered: Delivered) -> bool:
+def is_unchanged(file: IO[bytes], delivered: MediaPayload) -> bool:
     """Tell whether an open file is still in the state that was looked at."""
     return delivered.path is None or version_of(file) == delivered.version
 
 
-def changed(delivered: Delivered) -> UnreadableMediaError:
+def changed(delivered: MediaPayload) -> UnreadableMediaError:
     """Make the error that says that the media changed."""
     return UnreadableMediaError(f"{delivered.path or 'The media'} changed while it was being sent; send it again.")

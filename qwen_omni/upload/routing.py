@@ -10,7 +10,7 @@ from datetime import datetime
 from qwen_omni.addresses import check_link
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Delivered, Route
+from qwen_omni.messages import MediaPayload, Route
 from qwen_omni.options import Delivery
 from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
@@ -25,7 +25,7 @@ _STEPS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class AvailableRoutes:
     """The ways that are open.
 
     Attributes:
@@ -46,10 +46,10 @@ class Ways:
         return self.wish != "inline" and (self.bucket or self.temporary)
 
 
-def ways_of(settings: Settings, profile: Profile) -> Ways:
+def ways_of(settings: Settings, profile: Profile) -> AvailableRoutes:
     """Return the ways to a model that are open."""
     dashscope = settings.dialect_used == "dashscope"
-    return Ways(
+    return AvailableRoutes(
         wish=settings.delivery,
         inline_limit=profile.limits.inline_bytes if dashscope else None,
         bucket=settings.oss is not None,
@@ -97,7 +97,7 @@ def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: boo
     return True
 
 
-def choose_route(ready: Delivered, ways: Ways, *, seconds: float | None, name: str) -> Route:
+def choose_route(ready: MediaPayload, ways: AvailableRoutes, *, seconds: float | None, name: str) -> Route:
     """Choose how local media travels.
 
     Args:
@@ -122,7 +122,7 @@ def choose_route(ready: Delivered, ways: Ways, *, seconds: float | None, name: s
             return _automatic(ready, ways, seconds, name, fits=fits)
 
 
-def _automatic(ready: Delivered, ways: Ways, seconds: float | None, name: str, *, fits: bool) -> Route:
+def _automatic(ready: MediaPayload, ways: AvailableRoutes, seconds: float | None, name: str, *, fits: bool) -> Route:
     short = seconds is None or seconds <= INLINE_SECONDS
     if fits and (short or not ways.bucket):
         return "inline"
@@ -133,7 +133,7 @@ def _automatic(ready: Delivered, ways: Ways, seconds: float | None, name: str, *
     return _too_large(ready, ways, name)
 
 
-def _too_large(ready: Delivered, ways: Ways, name: str) -> Route:
+def _too_large(ready: MediaPayload, ways: AvailableRoutes, name: str) -> Route:
     limit = ways.inline_limit or 0
     larger = ""
     if ways.wish == "inline":

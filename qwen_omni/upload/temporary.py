@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from qwen_omni.addresses import native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.transport.flow import Flow, Request, Sleep, ask
 from qwen_omni.upload.oss import Refused, parse_xml
 from qwen_omni.upload.reader import read_blocks
@@ -29,7 +29,7 @@ class FormBody:
     """The body of one form. It can be read again, and never becomes whole if the file changed meanwhile."""
 
     def __init__(
-        self, fields: Mapping[str, str], ready: Delivered, file_name: str, sent: Callable[[int], None]
+        self, fields: Mapping[str, str], ready: MediaPayload, file_name: str, sent: Callable[[int], None]
     ) -> None:
         mark = secrets.token_hex(16)
         parts = [_form_field(mark, name, value) for name, value in fields.items()]
@@ -93,7 +93,7 @@ class PolicyExpiredError(DeliveryError):
     """The store says that the policy has run out; a new one helps."""
 
 
-class Pace:
+class RateLimiter:
     """Keeps requests apart, so that a limit per second is never met. Safe to share between threads."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -111,17 +111,17 @@ class Pace:
             return place - now
 
 
-_PACES: dict[tuple[str, str], Pace] = {}
+_PACES: dict[tuple[str, str], RateLimiter] = {}
 _PACES_LOCK = threading.Lock()
 
 
-def pace_of(account: str, model: str) -> Pace:
+def pace_of(account: str, model: str) -> RateLimiter:
     """Give the pace that all requests of one account for one model share; half of what is allowed."""
     with _PACES_LOCK:
-        return _PACES.setdefault((account, model), Pace(_PER_SECOND / 2))
+        return _PACES.setdefault((account, model), RateLimiter(_PER_SECOND / 2))
 
 
-def ask_policy(base_url: str, model: str, pace: Pace, now: Callable[[], float]) -> Flow[Policy]:
+def ask_policy(base_url: str, model: str, pace: RateLimiter, now: Callable[[], float]) -> Flow[Policy]:
     """Ask for leave to upload for a model.
 
     Raises:
@@ -183,7 +183,7 @@ def is_usable(policy: Policy | None, now: float) -> bool:
     return policy is not None and now < policy.until - _MARGIN
 
 
-def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[int], None]) -> Flow[str]:
+def post_file(policy: Policy, ready: MediaPayload, *, label: str, sent: Callable[[int], None]) -> Flow[str]:
     """Post media under a name that nobody has used and nobody can guess; gives the `oss://` link.
 
     Args:
@@ -217,7 +217,7 @@ def post_file(policy: Policy, ready: Delivered, *, label: str, sent: Callable[[i
     return f"oss://{key}"
 
 
-def _form(policy: Policy, ready: Delivered, sent: Callable[[int], None]) -> tuple[FormBody, str]:
+def _form(policy: Policy, ready: MediaPayload, sent: Callable[[int], None]) -> tuple[FormBody, str]:
     """Write the form, apart from `post_file`, so that no traceback shows the signature among its locals."""
     name = f"{secrets.token_hex(16)}.{ready.format or 'bin'}"
     key = f"{policy.folder}/{name}"

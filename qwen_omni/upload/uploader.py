@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from qwen_omni.addresses import STANDIN, native_url
 from qwen_omni.errors import APIConnectionError, LocalNetworkError, QwenOmniError, StoreUnavailableError
-from qwen_omni.messages import Delivered, Route, Store, Upload
+from qwen_omni.messages import MediaPayload, Route, Store, Upload
 from qwen_omni.options import UploadProgress
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
@@ -40,7 +40,7 @@ _LINK_MARGIN = 600.0  # seconds; a link this close to its end is signed again be
 _POLL_SECONDS = 0.05
 
 
-class Carrier:
+class Uploader:
     """Brings media to the stores of one client. Safe to share between threads."""
 
     def __init__(self, settings: Settings, run: Runner) -> None:
@@ -52,7 +52,7 @@ class Carrier:
         self._policies: dict[str, Policy] = {}
         self._policy_lock = threading.Lock()
 
-    def carry(self, ready: Delivered, route: Route, *, model: str, name: str) -> Delivered:
+    def carry(self, ready: MediaPayload, route: Route, *, model: str, name: str) -> MediaPayload:
         """Bring one piece of media where its route ends, and give it with its link.
 
         Raises:
@@ -68,7 +68,7 @@ class Carrier:
             case "temporary":
                 return self._linked(ready, self._to_temporary(ready, model, name))
 
-    def renewed(self, delivered: Delivered, *, model: str, gone: bool) -> Delivered:
+    def renewed(self, delivered: MediaPayload, *, model: str, gone: bool) -> MediaPayload:
         """Give media whose link works again: uploaded anew if it is `gone`, signed anew if its link ends soon.
 
         Gives the same value back where there is nothing to do. Raises as `carry` does.
@@ -89,7 +89,7 @@ class Carrier:
         """Whether uploads are for one request alone."""
         return self._settings.oss is not None and self._settings.oss.delete_after_use
 
-    def release(self, delivered: Delivered) -> None:
+    def release(self, delivered: MediaPayload) -> None:
         """Delete what was uploaded for one request alone."""
         if self.deletes and delivered.upload is not None and delivered.upload.store == "oss":
             self._bucket.delete(delivered.upload.location)
@@ -102,7 +102,7 @@ class Carrier:
             raise TypeError("no bucket is set")
         return OssStore(self._settings.oss, retry=self._retry, timeout=max(self._settings.connect_timeout, 60.0))
 
-    def _to_bucket(self, ready: Delivered, name: str) -> Upload:
+    def _to_bucket(self, ready: MediaPayload, name: str) -> Upload:
         oss = self._settings.oss
         if oss is None:
             raise TypeError("no bucket is set")
@@ -128,10 +128,10 @@ class Carrier:
 
         return self._once(key, "oss", put)
 
-    def _put(self, ready: Delivered, location: str, name: str, claim: Claim | None) -> None:
-        from qwen_omni.upload.oss import Errand  # noqa: PLC0415
+    def _put(self, ready: MediaPayload, location: str, name: str, claim: Claim | None) -> None:
+        from qwen_omni.upload.oss import UploadJob  # noqa: PLC0415
 
-        errand = Errand(
+        errand = UploadJob(
             object_name=location,
             label=name,
             sent=self._progress(ready, "oss", name),
@@ -141,7 +141,7 @@ class Carrier:
         )
         self._bucket.put(ready, errand)
 
-    def _to_temporary(self, ready: Delivered, model: str, name: str) -> Upload:
+    def _to_temporary(self, ready: MediaPayload, model: str, name: str) -> Upload:
         key = cache_key(
             digest=self._digests.of(ready),
             store=f"temporary {native_url(self._settings.base_url, '')}",  # gateways on one host may be many accounts
@@ -157,7 +157,7 @@ class Carrier:
 
         return self._once(key, "temporary", post)
 
-    def _post(self, ready: Delivered, model: str, name: str, sent: Callable[[int], None]) -> str:
+    def _post(self, ready: MediaPayload, model: str, name: str, sent: Callable[[int], None]) -> str:
         def attempt() -> Flow[str]:
             return post_file(self._policy(model), ready, label=name, sent=sent)
 
@@ -216,13 +216,13 @@ class Carrier:
                 case None:
                     time.sleep(_POLL_SECONDS)
 
-    def _linked(self, ready: Delivered, upload: Upload) -> Delivered:
+    def _linked(self, ready: MediaPayload, upload: Upload) -> MediaPayload:
         if upload.store == "temporary":
             return replace(ready, url=upload.location, upload=upload)
         url, until = self._bucket.sign(upload.location)
         return replace(ready, url=url, upload=replace(upload, link_until=until))
 
-    def _progress(self, ready: Delivered, store: Store, name: str) -> Callable[[int], None]:
+    def _progress(self, ready: MediaPayload, store: Store, name: str) -> Callable[[int], None]:
         def sent(count: int) -> None:
             if self._settings.on_upload is not None:
                 told = UploadProgress(name=name, sent_bytes=count, total_bytes=ready.size_bytes, store=store)

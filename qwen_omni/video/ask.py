@@ -17,8 +17,8 @@ from qwen_omni.video.engine import drivers
 from qwen_omni.video.engine.run import OnProgress, Progress, Run, joining_run, make_run, over_source, with_advice
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.results import VideoSummary, gaps_of, to_bill
-from qwen_omni.video.source_video import Footage
-from qwen_omni.video.summarize import Awaited, astream_summary, stream_summary
+from qwen_omni.video.source_video import SourceVideo
+from qwen_omni.video.summarize import AsyncTextModel, astream_summary, stream_summary
 from qwen_omni.video.tasks import Answered, Findings, QuestionTask, VideoAnswer, promising
 
 _COARSE, _FINE = "low", "high"
@@ -100,7 +100,7 @@ async def astream_answer(
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         passes = await asyncio.to_thread(_Passes, source, question, asker.settings, options)
-        text_asker = asker if isinstance(options.text_model, str) else Awaited(options.text_model)
+        text_asker = asker if isinstance(options.text_model, str) else AsyncTextModel(options.text_model)
         while (run := await asyncio.to_thread(passes.next_run)) is not None:
             async with contextlib.AsyncExitStack() as ending:
                 ending.push_async_callback(asyncio.to_thread, run.close)
@@ -174,7 +174,7 @@ class _Passes:
         self._runs.append(run)
         return run
 
-    def _task(self, footage: Footage, options: SummaryOptions) -> QuestionTask:
+    def _task(self, footage: SourceVideo, options: SummaryOptions) -> QuestionTask:
         return QuestionTask(options=options, question=self._question, duration=float(footage.end))
 
     @property

@@ -202,7 +202,7 @@ class Checkpoint:
         self.close()
 
 
-class LoneStep:
+class CachedStep:
     """One step that belongs to no machine, such as a transcript: done once, and stored like the others.
 
     Wait until it is `ready`; if it has no `answer` then, do it and `finish` it. Blocks; asynchronous callers use
@@ -213,7 +213,7 @@ class LoneStep:
         holder: who works on it, while it is not ready.
 
     Example:
-        >>> with LoneStep(Checkpoint(None), "last") as step:
+        >>> with CachedStep(Checkpoint(None), "last") as step:
         ...     step.ready(), step.answer
         ...     step.finish("{}")
         (True, None)

@@ -17,7 +17,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import over_source
 from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions
 from qwen_omni.video.results import Bill, to_bill
-from qwen_omni.video.source_video import Footage
+from qwen_omni.video.source_video import SourceVideo
 
 _WORDS_IN = 700  # tokens of a prompt with its schema
 _NOTES_OUT = 900  # tokens of an answer about a segment
@@ -27,7 +27,7 @@ _PREPARE_SPEED = 25.0  # seconds of video that one core prepares in a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foresight:
+class Forecast:
     """What one way will take.
 
     Attributes:
@@ -47,9 +47,9 @@ class Foresight:
     chosen: bool
 
 
-def foresee(
+def forecast(
     source: Anything, settings: Settings | None = None, options: SummaryOptions = DEFAULT_OPTIONS
-) -> list[Foresight]:
+) -> list[Forecast]:
     """Tell what each way of summarising a source will take. Looks at the source; sends nothing and needs no key.
 
     What `summarize` refuses is refused here, too; a way that is not chosen and cannot be gone is left out.
@@ -73,7 +73,9 @@ def foresee(
     return told
 
 
-def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool) -> Foresight:
+def _foreseen(
+    footage: SourceVideo, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool
+) -> Forecast:
     count = 1 if whole else footage.about
     tokens = segment_tokens(
         footage, float(footage.duration) / count + (0 if whole else float(footage.overlap)), whole=whole
@@ -82,7 +84,7 @@ def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, 
                                      input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
     if not whole:
         answers.append((options.text_model_name, Usage(input_tokens=count * _NOTES_OUT, output_tokens=_SUMMARY_OUT)))
-    return Foresight(
+    return Forecast(
         strategy="single" if whole else "map_reduce",
         detail=options.detail,
         segments=count,
@@ -92,7 +94,7 @@ def _foreseen(footage: Footage, options: SummaryOptions, settings: Settings, *, 
     )
 
 
-def segment_tokens(footage: Footage, seconds: float, *, whole: bool) -> tuple[int, int]:
+def segment_tokens(footage: SourceVideo, seconds: float, *, whole: bool) -> tuple[int, int]:
     """Predict the tokens of the picture and of the sound of one segment."""
     info, profile = footage.look.info, footage.profile
     plan = footage.whole if whole else footage.piece
@@ -104,7 +106,7 @@ def segment_tokens(footage: Footage, seconds: float, *, whole: bool) -> tuple[in
     return video_tokens(profile, size, seconds, fps, plan.sampling), sound
 
 
-def _seconds(footage: Footage, options: SummaryOptions, count: int, tokens: int) -> float:
+def _seconds(footage: SourceVideo, options: SummaryOptions, count: int, tokens: int) -> float:
     profile = profile_for(options.model)
     one = _FIRST_TOKEN + _NOTES_OUT / _TOKENS_PER_SECOND
     rpm, tpm = options.rpm or profile.rpm, options.tpm or profile.tpm

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.encode.pool import usual_workers
-from qwen_omni.media.files.deadline import Watch
-from qwen_omni.media.inspect import Choices, Look, look_at, plan_for
-from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.files.deadline import Deadline
+from qwen_omni.media.inspect import MediaLook, PrepareOptions, look_at, plan_for
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared
@@ -52,7 +52,7 @@ _ALWAYS_EXACT = frozenset({"mp4", "mov", "m4a", "3gp", "mkv", "webm", "wav"})
 
 
 @dataclass(slots=True, kw_only=True)
-class Footage:
+class SourceVideo:
     """One source and the way it is cut. Make it with `look_over`.
 
     Attributes:
@@ -62,16 +62,16 @@ class Footage:
         seconds: the longest a segment may be.
         overlap: seconds that neighbours share.
         choices: how segments are prepared.
-        watch: stops the work on it.
+        deadline: stops the work on it.
     """
 
-    look: Look
-    whole: Plan
-    piece: Plan
+    look: MediaLook
+    whole: MediaPlan
+    piece: MediaPlan
     seconds: Fraction
     overlap: Fraction
-    choices: Choices
-    watch: Watch = field(default_factory=Watch)
+    choices: PrepareOptions
+    deadline: Deadline = field(default_factory=Deadline)
 
     @property
     def profile(self) -> Profile:
@@ -148,7 +148,7 @@ class Footage:
         found = hashlib.sha256()
         with (self.look.original or self.look.reopenable).open() as file:
             while piece := file.read(_AT_ONCE):
-                self.watch.check()
+                self.deadline.check()
                 found.update(piece)
         return found.hexdigest()
 
@@ -175,7 +175,7 @@ class Footage:
             from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
 
             window = (earliest, nominal)
-            return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.watch)
+            return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.deadline)
 
         for segment in plan_segments(
             self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest, places=places
@@ -191,9 +191,9 @@ class Footage:
         """
         alone = replace(self.choices, workers=1)
         if segment.start == self.start and segment.end == self.end:
-            return carry_out(self.look, self.whole, choices=alone, parent=self.watch, segment=segment)
+            return carry_out(self.look, self.whole, choices=alone, parent=self.deadline, segment=segment)
         plan = replace(self.piece, start=segment.start, end=segment.end)
-        return carry_out(self.look, plan, choices=alone, parent=self.watch, segment=segment)
+        return carry_out(self.look, plan, choices=alone, parent=self.deadline, segment=segment)
 
     def part(self, prepared: Prepared) -> MediaPart:
         """Make the part of a message that shows a prepared segment; a file as it is keeps to its `media_root`."""
@@ -210,7 +210,7 @@ class Footage:
 
 def look_over(
     source: Anything, options: SummaryOptions, *, media_root: Path, room_bytes: int | None = None, whole: bool = False
-) -> Footage:
+) -> SourceVideo:
     """Look at a source and decide how it is cut; `whole` keeps it in one piece.
 
     Raises:
@@ -227,7 +227,7 @@ def look_over(
     profile = profile_for(options.model)
     budget = segment_budget(options, profile)
     fps = budget.sampling_fps or DETAIL_FPS[options.detail]
-    choices = Choices(
+    choices = PrepareOptions(
         model=profile, sampling=Sampling(fps=fps) if profile.sampling_fields else Sampling(), media_root=media_root,
         room_bytes=room_bytes, workers=options.workers or usual_workers(), audio_track=options.audio_track,
     )  # fmt: skip
@@ -244,7 +244,9 @@ def look_over(
     return _planned(look, budget, options, choices, whole=whole)
 
 
-def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: Choices, *, whole: bool) -> Footage:
+def _planned(
+    look: MediaLook, budget: MediaBudget, options: SummaryOptions, choices: PrepareOptions, *, whole: bool
+) -> SourceVideo:
     plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
     if plan.end is None:
         raise MediaDoesNotFitError(
@@ -260,9 +262,9 @@ def _planned(look: Look, budget: MediaBudget, options: SummaryOptions, choices: 
     longest = min(exact_seconds(wanted), exact_seconds(most))
     first = plan.start + min(longest, (plan.end - plan.start) / 2)
     piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
-    return Footage(
+    return SourceVideo(
         look=look, whole=plan, piece=piece, seconds=longest, overlap=exact_seconds(options.overlap),
-        choices=choices, watch=Watch(label=look.label),
+        choices=choices, deadline=Deadline(label=look.label),
     )  # fmt: skip
 
 
@@ -270,7 +272,7 @@ _ROOM = 0.8  # of the largest input, for media; the rest is for words
 _SAME_FRAMES = 0.9  # of the frames that segments would be looked at with
 
 
-def chosen_strategy(footage: Footage, options: SummaryOptions) -> Literal["single", "map_reduce"]:
+def chosen_strategy(footage: SourceVideo, options: SummaryOptions) -> Literal["single", "map_reduce"]:
     """Choose how a video is worked on.
 
     What is short goes in one call, if the model takes so much in one. "auto" takes one call for longer ones, too, where
@@ -291,7 +293,7 @@ def chosen_strategy(footage: Footage, options: SummaryOptions) -> Literal["singl
     return "single" if options.strategy == "auto" and _sees_as_much(footage, options) else "map_reduce"
 
 
-def one_call_refusal(footage: Footage, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
+def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
     """Return the error that one call about all of it would end with; `None` if the model takes it.
 
     Args:
@@ -322,7 +324,7 @@ def one_call_refusal(footage: Footage, options: SummaryOptions, *, share: float 
     return None
 
 
-def _sees_as_much(footage: Footage, options: SummaryOptions) -> bool:
+def _sees_as_much(footage: SourceVideo, options: SummaryOptions) -> bool:
     """Whether the model looks at as many frames in one call as in segments; sound is heard in full either way."""
     if footage.look.info.kind == "audio":
         return True

@@ -99,7 +99,7 @@ async def astream_summary(
         run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=True)
         closing.push_async_callback(asyncio.to_thread, run.close)
         yield run.tracker.planned(plan_text(run, options))
-        text_asker = asker if isinstance(options.text_model, str) else Awaited(options.text_model)
+        text_asker = asker if isinstance(options.text_model, str) else AsyncTextModel(options.text_model)
         steps = await closing.enter_async_context(
             contextlib.aclosing(drivers.adrive_run(run.machine, run.worker, asker, text_asker))
         )
@@ -111,7 +111,7 @@ async def astream_summary(
         yield made
 
 
-class Awaited:
+class AsyncTextModel:
     """A text model of the caller's own, as the asynchronous driver asks it."""
 
     def __init__(self, model: TextModel) -> None:

@@ -17,7 +17,7 @@ from qwen_omni.messages import MediaPart, Message, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage
-from qwen_omni.structured.ask import Captioned, CaptionPlan, json_mode
+from qwen_omni.structured.ask import CaptionPlan, CaptionResult, json_mode
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, decide_unit, spread
 from qwen_omni.video import prompts
@@ -56,7 +56,7 @@ class Task(Protocol[T]):
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
         """Say what is asked about a segment."""
 
-    def read(self, captioned: Captioned[Any], segment: Segment) -> T:
+    def read(self, captioned: CaptionResult[Any], segment: Segment) -> T:
         """Make the value of an answer."""
 
     def dump(self, answer: T) -> str:
@@ -94,7 +94,7 @@ class Joining:
     """
 
     plan: Callable[[Reduce], CaptionPlan]
-    keep: Callable[[Captioned[Any], str], KeptPart]
+    keep: Callable[[CaptionResult[Any], str], KeptPart]
     kind: type[KeptPart]
 
 
@@ -164,7 +164,7 @@ class NotesTask:
         task = self._task.format(seconds=prompts.seconds_text(seconds))
         return plan_asking(self._schema, task, self.options, part=part, duration=seconds)
 
-    def read(self, captioned: Captioned[Any], segment: Segment) -> SegmentNotes:
+    def read(self, captioned: CaptionResult[Any], segment: Segment) -> SegmentNotes:
         """Make the notes, with times of the whole."""
         notes = to_notes(captioned.value, index=segment.index, start=float(segment.start), end=float(segment.end))
         return notes.model_copy(
@@ -206,7 +206,7 @@ def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:
     return replace(plan, request=replace(plan.request, messages=(*before, asked)))
 
 
-def to_joined(captioned: Captioned[Any], model: str) -> Joined:
+def to_joined(captioned: CaptionResult[Any], model: str) -> Joined:
     """Keep what came of joining."""
     answer: JoinAnswer = captioned.value
     return Joined(
@@ -370,7 +370,7 @@ class QuestionTask:
         task = words.format(question=self.question, seconds=prompts.seconds_text(seconds))
         return plan_asking(FindingsAnswer, task, self.options, part=part, duration=seconds)
 
-    def read(self, captioned: Captioned[Any], segment: Segment) -> Findings:
+    def read(self, captioned: CaptionResult[Any], segment: Segment) -> Findings:
         """Make the findings, with times of the whole."""
         answer: FindingsAnswer = captioned.value
         start, length = float(segment.start), float(segment.duration)
@@ -410,7 +410,7 @@ class QuestionTask:
         return Joining(self.join, to_answered, Answered)
 
 
-def to_answered(captioned: Captioned[Any], model: str) -> Answered:
+def to_answered(captioned: CaptionResult[Any], model: str) -> Answered:
     """Keep an answer."""
     answer: AnswerAnswer = captioned.value
     return Answered(

@@ -11,10 +11,10 @@ from typing import Any, assert_never
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, MediaPart, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, VideoPart
 from qwen_omni.options import Dialect
 
-Look = Callable[[MediaSource], Delivered]
+Look = Callable[[MediaSource], MediaPayload]
 """Finds how a piece of media was delivered."""
 
 _SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")

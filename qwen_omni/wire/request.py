@@ -13,10 +13,10 @@ from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.messages import (
     AudioPart,
-    Delivered,
     FramesPart,
     ImagePart,
     MediaPart,
+    MediaPayload,
     Message,
     Part,
     TextPart,
@@ -84,7 +84,7 @@ class RequestDraft:
     _how: _Encoding
 
     def body(self, parts: FittedParts, look: Look) -> dict[str, Any]:
-        """Return the JSON body. Media stay `Delivered` values, which `request.body` writes out piece by piece.
+        """Return the JSON body. Media stay `MediaPayload` values, which `request.body` writes out piece by piece.
 
         Args:
             parts: what each part with media is sent as.
@@ -215,7 +215,7 @@ def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     }
 
 
-def encode_headers(request: ChatRequest, media: tuple[Delivered, ...]) -> dict[str, str]:
+def encode_headers(request: ChatRequest, media: tuple[MediaPayload, ...]) -> dict[str, str]:
     """Give the headers this request needs beside the usual ones."""
     temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
     return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}

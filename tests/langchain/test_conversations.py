@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.client import make_carrier
-from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest
 from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
 
 Spelling = tuple[list[BaseMessage], dict[str, Any]]
@@ -103,7 +103,7 @@ def test_same_json(row: Row) -> None:
     llm = ChatQwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))
     plan = llm._plan(messages, None, options)
     settings = plan.connection.load()
-    body = json.loads(b"".join(Outgoing(plan.request, settings, make_carrier(settings)).call.body))
+    body = json.loads(b"".join(PreparedRequest(plan.request, settings, make_carrier(settings)).call.body))
     sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
     assert sent == {**row.body, **ADDED.get(row.name, {})}
     assert (body["model"], body["stream"]) == (row.model, True)

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.integrations.request_builder import CALL_FIELDS
-from qwen_omni.integrations.required_tool_call import Insisting, add_usage
+from qwen_omni.integrations.required_tool_call import RequiredToolCallBuffer, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
 from qwen_omni.standin import Standin, ToolCall, Turn
 
@@ -128,7 +128,7 @@ def test_a_refused_call_keeps_what_was_said(connection: dict[str, Any], standin:
 
 def test_insisting() -> None:
     """Nothing is given out before a call; then all of it in order; usage of the refused answer is added."""
-    insisting = Insisting()
+    insisting = RequiredToolCallBuffer()
     used = UsageDelta(Usage(input_tokens=5, output_tokens=1, total_tokens=6, input_details={"text": 5}))
     assert [insisting.take(delta) for delta in (TextDelta("No."), FinishDelta("stop"), used)] == [[], [], []]
     assert insisting.again().text == "No."

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from langchain_qwen_omni import ChatQwenOmni
 from langchain_qwen_omni.chat_models import plan_call
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.integrations.request_builder import CALL_FIELDS, Plan, to_choice
+from qwen_omni.integrations.request_builder import CALL_FIELDS, RequestPlan, to_choice
 from qwen_omni.messages import TextPart
 
 ASK = [HumanMessage("What is this?")]
@@ -20,11 +20,11 @@ SCHEMA = {"title": "Fact", "type": "object", "properties": {"fact": {"type": "st
 
 def plan(
     messages: list[Any] | None = None, stop: list[str] | None = None, model: str = TEXT_38, **options: Any
-) -> Plan:
+) -> RequestPlan:
     return plan_call({"model": model}, messages or ASK, stop, options)
 
 
-def words(told: Plan) -> str:
+def words(told: RequestPlan) -> str:
     first = told.request.messages[0]
     return "\n".join(part.text for part in first.parts if isinstance(part, TextPart)) if first.role == "system" else ""
 

@@ -21,7 +21,7 @@ from llama_index.core.base.llms.types import (
 
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.client import make_carrier
-from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest
 from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
 
 Spelling = tuple[list[ChatMessage], dict[str, Any]]
@@ -120,7 +120,7 @@ def test_same_json(row: Row) -> None:
     messages, options = SPELLINGS[row.name]
     plan = QwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))._plan(messages, options)
     settings = plan.connection.load()
-    body = json.loads(b"".join(Outgoing(plan.request, settings, make_carrier(settings)).call.body))
+    body = json.loads(b"".join(PreparedRequest(plan.request, settings, make_carrier(settings)).call.body))
     sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
     assert sent == {**row.body, **ADDED.get(row.name, {})}
     assert (body["model"], body["stream"]) == (row.model, True)

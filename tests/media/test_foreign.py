@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 
 from qwen_omni import ChatOptions, ChatRequest, OmniClient, Settings, estimate, user
 from qwen_omni.errors import MediaError
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.messages import VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -79,7 +79,7 @@ def test_a_file_of_another_program_is_read_right(row: Row, sources, service, cli
 
     offsets = [float(mark.start) for mark in facts.picture_marks] or [float(mark.start) for mark in facts.sound_marks]
     begin, end = round(offsets[1], 2), round(offsets[-1], 2) + 0.7
-    with prepare(path, budget="static", start=begin, end=end, choices=Choices(audio_track=row.track)) as part:
+    with prepare(path, budget="static", start=begin, end=end, choices=PrepareOptions(audio_track=row.track)) as part:
         found = Memory().recall(part.info.kind, part.read())
     _check_part(found.picture_marks, facts.picture_marks, begin, end, _SEEN_SLACK)
     _check_part(found.sound_marks, facts.sound_marks, begin, end, _HEARD_SLACK)

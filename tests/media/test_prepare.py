@@ -27,9 +27,9 @@ from qwen_omni.media.budget import budget_named
 from qwen_omni.media.encode.frames import read_pictures
 from qwen_omni.media.encode.pool import segments_apart, threads_for
 from qwen_omni.media.encode.video import _stretches
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.tempfiles import scratch
-from qwen_omni.media.inspect import Choices, look_at, plan_for
+from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.segments import plan_segments
 from qwen_omni.media.prepare import aprepare, asplit, prepare, split
 from qwen_omni.media.probe.container import open_for_work, picture_stream
@@ -100,10 +100,10 @@ def test_kept_frames_equal_a_full_decode(film):
     look = look_at(as_source(film.path))
     plan = plan_for(look, budget="static")
     whole, kept = _all_frames(film.path), {}
-    stretches = _stretches(look.reopenable, look.info, plan, 2, Watch())
+    stretches = _stretches(look.reopenable, look.info, plan, 2, Deadline())
     for stretch in stretches:
         with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
-            for frame, number, count in read_pictures(container, picture_stream(container), stretch, Watch()):
+            for frame, number, count in read_pictures(container, picture_stream(container), stretch, Deadline()):
                 kept |= {number + more: _digest(frame) for more in range(count)}
 
     assert len(stretches) == 2
@@ -125,7 +125,7 @@ def _digest(frame):
 @pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_workers_makes_the_same_pictures(film, workers):
     """Pieces are joined without a seam: same count, same times, same codes."""
-    facts = facts_of(prepare(film.path, budget="static", choices=Choices(workers=workers)))
+    facts = facts_of(prepare(film.path, budget="static", choices=PrepareOptions(workers=workers)))
 
     check(facts.picture_marks, film.codes, 0.001)
     assert facts.frames == 96
@@ -134,7 +134,7 @@ def test_any_number_of_workers_makes_the_same_pictures(film, workers):
 @pytest.mark.parametrize("room", [10_000_000, 2**30, 2 * 2**30], ids=["request", "temporary store", "bucket"])
 def test_a_few_seconds_are_made_however_much_room_there_is(film, room):
     """Much room and little time make a bit rate that no encoder counts; it is not asked for."""
-    with prepare(film.path, start=0, end=2, choices=Choices(room_bytes=room)) as prepared:
+    with prepare(film.path, start=0, end=2, choices=PrepareOptions(room_bytes=room)) as prepared:
         assert prepared.info.duration == 2
 
 
@@ -269,7 +269,7 @@ def test_frames_come_with_their_exact_times(film):
 def test_a_short_cut_with_much_room(tmp_path):
     """Two seconds that may take a gigabyte are cut: the bits per second that this allows are more than 32 bits hold."""
     film = marked_media.make_video(tmp_path / "short.mp4", seconds=4, size=(64, 48), fps=5)
-    with prepare(film.path, start=1, end=3, choices=Choices(room_bytes=2**30)) as cut:
+    with prepare(film.path, start=1, end=3, choices=PrepareOptions(room_bytes=2**30)) as cut:
         assert cut.info.duration == pytest.approx(2, abs=0.3)
 
 
@@ -328,7 +328,7 @@ def test_closing_a_generator_ends_the_work_and_leaves_no_file(film):
 
 async def test_a_cancelled_task_leaves_no_file(film):
     """Cancelling ends the work at the next packet."""
-    task = asyncio.create_task(aprepare(film.path, budget="static", choices=Choices(workers=1)))
+    task = asyncio.create_task(aprepare(film.path, budget="static", choices=PrepareOptions(workers=1)))
     await asyncio.sleep(0.2)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -348,7 +348,7 @@ def test_an_error_leaves_no_file(film, tmp_path):
                 packet.stream = stream
                 new.mux(packet)
     with pytest.raises(UnreadableMediaError, match="not done after"):
-        prepare(cut, budget="static", choices=Choices(limit_seconds=0.01))
+        prepare(cut, budget="static", choices=PrepareOptions(limit_seconds=0.01))
 
     assert left() == set()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedContentError
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.request.body import RequestBody
 from qwen_omni.transport.chat import AsyncRequestBody
 from qwen_omni.upload.reader import version_of
@@ -17,14 +17,14 @@ from qwen_omni.upload.reader import version_of
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def held(data: bytes, media_type: str = "") -> Delivered:
-    return Delivered(data=data, size_bytes=len(data), media_type=media_type)
+def held(data: bytes, media_type: str = "") -> MediaPayload:
+    return MediaPayload(data=data, size_bytes=len(data), media_type=media_type)
 
 
-def on_disk(path: Path, data: bytes) -> Delivered:
+def on_disk(path: Path, data: bytes) -> MediaPayload:
     path.write_bytes(data)
     with path.open("rb") as file:
-        return Delivered(path=path, version=version_of(file), size_bytes=len(data))
+        return MediaPayload(path=path, version=version_of(file), size_bytes=len(data))
 
 
 @given(
@@ -64,7 +64,7 @@ async def test_blocks_join_to_the_whole(tmp_path, size):
 
 def test_a_link_is_written_as_it_is():
     """A link needs no data."""
-    assert b"".join(RequestBody({"url": Delivered(url="oss://b/k")})) == b'{"url":"oss://b/k"}'
+    assert b"".join(RequestBody({"url": MediaPayload(url="oss://b/k")})) == b'{"url":"oss://b/k"}'
 
 
 def _append(path: Path) -> None:

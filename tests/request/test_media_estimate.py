@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 from qwen_omni.media.budget import PRESETS, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.plan.plan import PlanInputs
 from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.profiles import profile_for
@@ -186,6 +186,6 @@ def test_a_plans_outcome_bills_what_the_plan_says(model, budget):
     """The estimator and the planner agree: two ways to one number, for each preset and model."""
     profile = profile_for(model)
     info = film((1920, 1080), 30)
-    plan = plan_media(info, Wish(budget=budget_named(budget), profile=profile, lively=False), label="it")
+    plan = plan_media(info, PlanInputs(budget=budget_named(budget), profile=profile, lively=False), label="it")
     counted = media_tokens(outcome_of(info, plan), profile, Asked(sampling=plan.sampling))
     assert counted.input == plan.tokens

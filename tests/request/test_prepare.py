@@ -22,7 +22,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, Message, VideoPart, user
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPayload, Message, VideoPart, user
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.body import RequestBody
 from qwen_omni.settings import Settings
@@ -51,7 +51,7 @@ def within(root: Path, **choices) -> Settings:
     return Settings.load(api_key="unused", media_root=root, **{**fixed, **choices})
 
 
-def run(root: Path, *messages: Message, model=MODEL, **choices) -> dict[MediaSource, Delivered]:
+def run(root: Path, *messages: Message, model=MODEL, **choices) -> dict[MediaSource, MediaPayload]:
     _, media = delivered(messages, model, within(root, **choices))
     return media
 
@@ -76,7 +76,7 @@ def test_each_kind_travels_as_the_service_wants_it(root):
     with Image.open(found[upright].path) as turned:
         assert turned.size == (30, 40)
     assert (found[frame].path, found[frame].data, found[frame].media_type) == (None, frame.data, "image/webp")
-    assert found[LINK] == Delivered(url=LINK.url)
+    assert found[LINK] == MediaPayload(url=LINK.url)
     body = RequestBody({"media": list(found.values())})
     assert len(b"".join(body)) == body.length
 
@@ -290,7 +290,7 @@ def test_private_links_pass_only_where_the_service_is_private(root):
     with pytest.raises(DeliveryError, match="cannot be reached"):
         run(root, user(VideoPart(source=private)))
     assert run(root, user(VideoPart(source=private)), base_url="http://10.0.0.7/compatible-mode/v1") == {
-        private: Delivered(url=private.url)
+        private: MediaPayload(url=private.url)
     }
 
 

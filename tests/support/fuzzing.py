@@ -23,7 +23,7 @@ from typing import IO
 
 from qwen_omni.errors import MediaError
 from qwen_omni.media.files.tempfiles import scratch
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare, split
 from qwen_omni.media.probe import mp4_index
 from tests.support.watching import opened_by_python
@@ -167,7 +167,7 @@ def try_one(data: bytes, seed: int) -> bool:
     For each fifth one an index of any length is narrowed to what is wanted.
     """
     mp4_index.LEAST_SAMPLES = 1 if seed % 5 == 0 else _LEAST_SAMPLES
-    choices = Choices(workers=1 + seed % 2, limit_seconds=5)
+    choices = PrepareOptions(workers=1 + seed % 2, limit_seconds=5)
     try:
         if seed % 7 == 0:
             for segment in split(data, seconds=20, budget="static", choices=choices):

@@ -15,7 +15,7 @@ import pytest
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Delivered, FramesPart, TextPart
+from qwen_omni.messages import FramesPart, MediaPayload, TextPart
 from qwen_omni.pricing import limit
 from qwen_omni.request import media_estimate, prepared_request
 from qwen_omni.video import checkpoint, overlap, source_video, tasks
@@ -40,7 +40,7 @@ def long_mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
     return mutant(function)
 
 
-def _bytes_of(delivered: Delivered) -> bytes:
+def _bytes_of(delivered: MediaPayload) -> bytes:
     return delivered.path.read_bytes() if delivered.path else delivered.data or b""
 
 
@@ -48,13 +48,13 @@ def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
     """Let `change` have every video that goes into a request."""
     real = prepared_request.upload_media
 
-    def upload_media(*args: object) -> dict[MediaSource, Delivered]:
+    def upload_media(*args: object) -> dict[MediaSource, MediaPayload]:
         return {source: _changed(item, change) for source, item in real(*args).items()}
 
     patch.setattr(prepared_request, "upload_media", upload_media)
 
 
-def _changed(delivered: Delivered, change: Callable[[bytes], bytes]) -> Delivered:
+def _changed(delivered: MediaPayload, change: Callable[[bytes], bytes]) -> MediaPayload:
     if delivered.url is not None or delivered.media_type or delivered.format not in ("mp4", "mkv", "mov"):
         return delivered
     data = change(_bytes_of(delivered))
@@ -266,13 +266,13 @@ def seam_lost(patch: Patch) -> None:
 @long_mutant
 def segment_misplaced(patch: Patch) -> None:
     """Every segment but the last shows what comes a second later."""
-    real = source_video.Footage.prepare
+    real = source_video.SourceVideo.prepare
 
-    def prepare(self: source_video.Footage, segment: Segment) -> object:
+    def prepare(self: source_video.SourceVideo, segment: Segment) -> object:
         late = dataclasses.replace(segment, start=segment.start + 1, end=segment.end + 1)
         return real(self, late if late.end <= self.end else segment)
 
-    patch.setattr(source_video.Footage, "prepare", prepare)
+    patch.setattr(source_video.SourceVideo, "prepare", prepare)
 
 
 @long_mutant

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 import pytest
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, OssSettings, Settings, errors, user
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.profiles.transcription import transcriber
 from qwen_omni.transcription.options import TranscriptionOptions
-from qwen_omni.transcription.task import Desk, look, submit
+from qwen_omni.transcription.task import TaskContext, look, submit
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Flow
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore
-from qwen_omni.upload.temporary import Pace, Policy, ask_policy, post_file
+from qwen_omni.upload.temporary import Policy, RateLimiter, ask_policy, post_file
 from tests.support.rawserver import RawServer, answer
 from tests.upload.conftest import credentials
 
@@ -74,13 +74,13 @@ def test_chat_follows_no_redirect(redirecting, elsewhere, status, way):
 def flows(host: RawServer) -> dict[str, Flow[object]]:
     """Each flow that carries a key, media or a signature."""
     policy = Policy(host=f"http://{host.host}/", folder="f", fields={}, until=1e12, limit_bytes=None)
-    media = Delivered(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
-    desk = Desk(base_url=host.url, label="a.mp3", retry=RetryPolicy(first_wait=0.0), clock=lambda: 0.0)
+    media = MediaPayload(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
+    desk = TaskContext(base_url=host.url, label="a.mp3", retry=RetryPolicy(first_wait=0.0), clock=lambda: 0.0)
     options = TranscriptionOptions()
     return {
         "submit": submit(desk, transcriber("fun-asr"), options, "https://example.com/a.mp3"),
         "look": look(desk, "t-1"),
-        "policy": ask_policy(host.url, HELLO.model, Pace(100), lambda: datetime.now(UTC).timestamp()),
+        "policy": ask_policy(host.url, HELLO.model, RateLimiter(100), lambda: datetime.now(UTC).timestamp()),
         "post": post_file(policy, media, label="a.mp4", sent=lambda _: None),
     }
 

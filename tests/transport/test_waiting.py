@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Settings, errors, user
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import OssSettings
 from qwen_omni.standin import Standin
 from qwen_omni.transport.api import run
@@ -202,7 +202,7 @@ def test_a_bucket_may_ask_to_wait(monkeypatch):
 
 def test_the_temporary_store_may_ask_to_wait(settings):
     """The error tells the number, by which uploads are repeated."""
-    media = Delivered(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
+    media = MediaPayload(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
     with busy([]) as server:
         policy = Policy(host=f"http://{server.host}/", folder="f", fields={}, until=1e12, limit_bytes=None)
         with pytest.raises(errors.StoreUnavailableError) as caught:

@@ -10,14 +10,14 @@ import pytest
 
 from qwen_omni.client import make_carrier
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Delivered, Message
+from qwen_omni.messages import MediaPayload, Message
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.request.prepare import FittedMedia, check_media, fit_media, upload_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.upload.uploader import Uploader
 
 MODEL = "qwen3.8-omni-flash"
 BUCKET = "standin-media"
@@ -52,7 +52,7 @@ def settings_for(standin: Standin, cache_dir: Path, **choices) -> Settings:
 
 def delivered(
     messages: tuple[Message, ...], profile: Profile, settings: Settings
-) -> tuple[FittedMedia, dict[MediaSource, Delivered]]:
+) -> tuple[FittedMedia, dict[MediaSource, MediaPayload]]:
     """Check, fit and upload the media of a conversation, as a call does."""
     request = ChatRequest(model=profile.name, messages=messages)
     check_media(request, profile, settings)
@@ -61,10 +61,10 @@ def delivered(
 
 
 @pytest.fixture
-def carrier(standin: Standin, tmp_path: Path) -> Callable[..., Carrier]:
+def carrier(standin: Standin, tmp_path: Path) -> Callable[..., Uploader]:
     """Makes carriers that share one cache; `oss` takes choices about the bucket."""
 
-    def make(*, oss: dict | None = None, **choices) -> Carrier:
+    def make(*, oss: dict | None = None, **choices) -> Uploader:
         folder = choices.pop("cache_dir", tmp_path / "cache")
         return make_carrier(settings_for(standin, folder, **{"oss": bucket(standin, **(oss or {})), **choices}))
 
@@ -72,10 +72,10 @@ def carrier(standin: Standin, tmp_path: Path) -> Callable[..., Carrier]:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Callable[[int], Delivered]:
+def film(tmp_path: Path) -> Callable[[int], MediaPayload]:
     """Makes a file of so many random bytes that is ready to go."""
 
-    def make(size_bytes: int) -> Delivered:
+    def make(size_bytes: int) -> MediaPayload:
         return ready(random_file(tmp_path / f"my holiday film {size_bytes}.mp4", size_bytes))
 
     return make
@@ -88,10 +88,10 @@ def random_file(path: Path, size_bytes: int) -> Path:
     return path
 
 
-def ready(path: Path) -> Delivered:
+def ready(path: Path) -> MediaPayload:
     with path.open("rb") as file:
         version = version_of(file)
-    return Delivered(
+    return MediaPayload(
         path=path.resolve(), version=version, size_bytes=version.size, format="mp4", content_type="video/mp4"
     )
 
@@ -105,5 +105,5 @@ def operations(standin: Standin) -> list[str]:
     return [call.operation for call in standin.stores.calls]
 
 
-def refreshed(item: Delivered, **changes) -> Delivered:
+def refreshed(item: MediaPayload, **changes) -> MediaPayload:
     return dataclasses.replace(item, **changes)

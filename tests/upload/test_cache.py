@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 from qwen_omni import OssCredentials, OssSettings, Settings
 from qwen_omni.client import make_carrier
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.upload.reader import version_of
 
 endpoint, base_url, secret, folder, film, route, model, most = sys.argv[1:]
@@ -34,7 +34,7 @@ def told(progress):
 
 with open(film, "rb") as file:
     version = version_of(file)
-media = Delivered(path=Path(film), version=version, size_bytes=version.size, format="mp4", content_type="video/mp4")
+media = MediaPayload(path=Path(film), version=version, size_bytes=version.size, format="mp4", content_type="video/mp4")
 oss = OssSettings(bucket="standin-media", endpoint=endpoint, region="cn-standin", prefix="ours",
                   credentials=OssCredentials.of("LTAIstandin00001", secret))
 settings = Settings.load(api_key="sk-standin", base_url=base_url, oss=oss, cache_dir=Path(folder), on_upload=told)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.upload import digest
 from qwen_omni.upload.digest import Digests
 from tests.upload.conftest import ready
@@ -66,7 +66,7 @@ def test_a_file_of_this_moment_is_not_remembered(tmp_path, reads, monkeypatch):
 
 def test_bytes_in_memory_and_files_that_are_gone(tmp_path, reads):
     """Bytes have no state to be known by; a file that went away is an error."""
-    assert Digests().of(Delivered(data=b"abc", size_bytes=3)) == of(b"abc")
+    assert Digests().of(MediaPayload(data=b"abc", size_bytes=3)) == of(b"abc")
     (tmp_path / "a").write_bytes(b"abc")
     media = ready(tmp_path / "a")
     (tmp_path / "a").unlink()

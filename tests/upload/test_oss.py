@@ -11,7 +11,7 @@ import pytest
 from oss2.utils import Crc64
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, StoreUnavailableError, UnreadableMediaError
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore, combined
@@ -360,5 +360,5 @@ def test_without_oss2_the_error_names_the_extra(carrier, film, monkeypatch):
 def test_bytes_go_up_like_files(standin, carrier):
     """Media held in memory takes the same way."""
     data = bytes(9 * 2**20)
-    found = carry(carrier(), Delivered(data=data, size_bytes=len(data), format="wav", content_type="audio/wav"))
+    found = carry(carrier(), MediaPayload(data=data, size_bytes=len(data), format="wav", content_type="audio/wav"))
     assert standin.stores.objects.get(BUCKET, found.upload.location).content_type == "audio/wav"

@@ -3,16 +3,16 @@
 import pytest
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
-from qwen_omni.messages import Delivered
-from qwen_omni.upload.routing import Ways, choose_route
+from qwen_omni.messages import MediaPayload
+from qwen_omni.upload.routing import AvailableRoutes, choose_route
 
 LIMIT = 10_485_760
-SMALL, LARGE = Delivered(size_bytes=7_000_000), Delivered(size_bytes=8_000_000)
-HUGE = Delivered(size_bytes=1_200_000_000)
+SMALL, LARGE = MediaPayload(size_bytes=7_000_000), MediaPayload(size_bytes=8_000_000)
+HUGE = MediaPayload(size_bytes=1_200_000_000)
 
 
 def ways(wish="auto", *, bucket=False, temporary=True, limit=LIMIT):
-    return Ways(wish=wish, inline_limit=limit, bucket=bucket, temporary=temporary)
+    return AvailableRoutes(wish=wish, inline_limit=limit, bucket=bucket, temporary=temporary)
 
 
 @pytest.mark.parametrize(

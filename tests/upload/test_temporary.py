@@ -14,13 +14,13 @@ from qwen_omni.errors import (
     StoreUnavailableError,
     UnreadableMediaError,
 )
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import Settings
 from qwen_omni.standin.stores.temporary import BUCKET
 from qwen_omni.transcription.protocol import submit_url, task_url
 from qwen_omni.transport.flow import Done, Reply, Request, Sleep, advance
-from qwen_omni.upload.temporary import Pace, Policy, ask_policy, parse_policy, post_file
-from qwen_omni.upload.uploader import Carrier
+from qwen_omni.upload.temporary import Policy, RateLimiter, ask_policy, parse_policy, post_file
+from qwen_omni.upload.uploader import Uploader
 from qwen_omni.work_store import sqlite
 from tests.upload.conftest import MODEL, operations, sha256
 
@@ -37,7 +37,9 @@ def carry(carrier, media, model=MODEL):
 
 def test_the_policy_is_asked_with_the_key_at_the_services_host():
     """The native route is derived from the chat address, and the key goes along."""
-    flow = ask_policy("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "a model", Pace(50), lambda: 1000.0)
+    flow = ask_policy(
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "a model", RateLimiter(50), lambda: 1000.0
+    )
 
     request = advance(flow, None)
     done = advance(flow, Reply(status=200, body=json.dumps({"data": DATA}).encode()))
@@ -61,7 +63,7 @@ def test_the_policy_is_asked_with_the_key_at_the_services_host():
 )
 def test_a_gateways_path_is_kept(base_url, native):
     """What stands before the path of the chat routes stands before the native ones, for uploads and for tasks."""
-    request = advance(ask_policy(base_url, "m", Pace(50), lambda: 0.0), None)
+    request = advance(ask_policy(base_url, "m", RateLimiter(50), lambda: 0.0), None)
 
     assert request.url == f"{native}/uploads?action=getPolicy&model=m"
     assert submit_url(base_url) == f"{native}/services/audio/asr/transcription"
@@ -70,7 +72,7 @@ def test_a_gateways_path_is_kept(base_url, native):
 
 def test_the_pace_keeps_requests_apart():
     """Requests above the pace wait for their place, and the flow sleeps so long."""
-    pace = Pace(50, clock=lambda: 7.0)
+    pace = RateLimiter(50, clock=lambda: 7.0)
     assert [pace.wait() for _ in range(3)] == pytest.approx([0, 0.02, 0.04])
 
     step = advance(ask_policy("https://h/v1", "m", pace, lambda: 0.0), None)
@@ -89,7 +91,7 @@ def test_an_answer_that_is_no_policy_is_told(body):
 def test_the_form_has_the_file_last_and_a_name_of_its_own():
     """Fields go back as they came, the file comes last, the name is new each time, no key goes to the store."""
     policy = parse_policy(json.dumps({"data": DATA}).encode(), 0.0)
-    media = Delivered(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
+    media = MediaPayload(data=b"abc", size_bytes=3, format="mp4", content_type="video/mp4")
     flows = [post_file(policy, media, label="x", sent=lambda _: None) for _ in range(2)]
 
     requests = [advance(flow, None) for flow in flows]
@@ -110,7 +112,7 @@ def test_larger_than_the_policy_allows_is_not_sent():
     policy = Policy(host="h", folder="d", fields={}, until=0, limit_bytes=10)
 
     with pytest.raises(MediaDoesNotFitError, match=r"film is.*OssSettings"):
-        advance(post_file(policy, Delivered(data=b"x" * 11, size_bytes=11), label="film", sent=print), None)
+        advance(post_file(policy, MediaPayload(data=b"x" * 11, size_bytes=11), label="film", sent=print), None)
 
 
 def test_upload_and_reuse(standin, carrier, film):
@@ -158,7 +160,7 @@ def test_each_gateway_of_a_host_uploads_for_itself(film, tmp_path):
 
     def link(base_url):
         settings = Settings.load(api_key="sk-x", base_url=base_url, cache_dir=tmp_path / "cache")
-        return carry(Carrier(settings, services.run), media).url
+        return carry(Uploader(settings, services.run), media).url
 
     one, again, other = (
         link(f"https://gw.example.com/{path}/compatible-mode/v1{slash}")

@@ -12,7 +12,7 @@ from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.files.handle import first_opening
 from qwen_omni.media.files.store import keep, kept_path
 from qwen_omni.media.source import FileVersion
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import kept_folder
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.upload.digest import Digests
@@ -50,7 +50,7 @@ def test_what_was_looked_at_is_not_opened_again(film, tmp_path):
 def test_what_was_prepared_is_not_sent(film):
     """The last block is held back, so no request with another content becomes whole."""
     with film.open("rb") as file:
-        ready = Delivered(path=film, version=version_of(file), size_bytes=film.stat().st_size)
+        ready = MediaPayload(path=film, version=version_of(file), size_bytes=film.stat().st_size)
     assert b"".join(read_blocks(ready, 1 << 16)) == film.read_bytes()
     rewritten(film)
     with pytest.raises(UnreadableMediaError, match="changed while it was being sent"):
@@ -76,7 +76,7 @@ def test_digests_are_not_taken_from_the_older_state(film, monkeypatch):
 
     def digest():
         with film.open("rb") as file:
-            return digests.of(Delivered(path=film, version=version_of(file), size_bytes=film.stat().st_size))
+            return digests.of(MediaPayload(path=film, version=version_of(file), size_bytes=film.stat().st_size))
 
     first = digest()
     rewritten(film)
@@ -124,7 +124,7 @@ def test_objects_for_one_request_never_share_a_name(film, tmp_path, monkeypatch)
     monkeypatch.setattr("time.time_ns", lambda: 1)
     put: list[str] = []
     with film.open("rb") as file:
-        ready = Delivered(path=film, version=version_of(file), size_bytes=film.stat().st_size, format="mp4")
+        ready = MediaPayload(path=film, version=version_of(file), size_bytes=film.stat().st_size, format="mp4")
     for _ in range(2):
         carrier = make_carrier(settings)
         monkeypatch.setattr(carrier, "_put", lambda _ready, location, *_, **__: put.append(location))

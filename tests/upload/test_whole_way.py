@@ -25,7 +25,7 @@ from qwen_omni.errors import (
     QwenOmniError,
 )
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Delivered, VideoPart, user
+from qwen_omni.messages import MediaPayload, VideoPart, user
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import OssCredentials, OssSettings
@@ -224,7 +224,7 @@ def test_the_route_is_no_news_where_the_answer_was_inspected(standin, tmp_path, 
 
 def test_links_are_named_without_their_query():
     """A hint names the links and the command that fetches them, and no signature."""
-    told = hint_for([Delivered(url=f"https://host/{n}.mp4?Signature=s3cr3t") for n in range(5)])
+    told = hint_for([MediaPayload(url=f"https://host/{n}.mp4?Signature=s3cr3t") for n in range(5)])
 
     assert "qwen-omni doctor URL" in told
     assert "https://host/0.mp4, https://host/1.mp4, https://host/2.mp4 …" in told

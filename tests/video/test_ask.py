@@ -12,7 +12,7 @@ from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.standin.server.script import Turn
-from qwen_omni.video.checkpoint import Checkpoint, LoneStep
+from qwen_omni.video.checkpoint import CachedStep, Checkpoint
 from qwen_omni.video.schemas import clock
 
 OPTIONS = SummaryOptions(segment_seconds=12, overlap=0, single_call_seconds=0, retry_seconds=0.0)
@@ -156,15 +156,15 @@ def test_sound_is_not_listened_to_twice(client, fresh, tmp_path):
 def test_a_lone_step_belongs_to_one(tmp_path):
     """While one works on it, it is not ready for another; what was given back is; what is finished is known."""
     path = tmp_path / "run.sqlite3"
-    one = LoneStep(Checkpoint(path), "last")
+    one = CachedStep(Checkpoint(path), "last")
     assert one.ready()
-    with LoneStep(Checkpoint(path), "last") as other:
+    with CachedStep(Checkpoint(path), "last") as other:
         assert not other.ready()
         one.close()
         assert other.ready()
         assert other.answer is None
         other.finish("{}")
-    with LoneStep(Checkpoint(path), "last") as third:
+    with CachedStep(Checkpoint(path), "last") as third:
         assert third.ready()
         assert third.answer == "{}"
     with contextlib.closing(sqlite3.connect(path)) as base:

@@ -13,7 +13,7 @@ from qwen_omni.video.engine.machine import Machine
 from qwen_omni.video.engine.run import Tracker
 from qwen_omni.video.engine.steps import Reduce, Rules
 from qwen_omni.video.export.markdown import bill_texts
-from qwen_omni.video.forecast import foresee
+from qwen_omni.video.forecast import forecast
 from qwen_omni.video.notes import iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import summarize
@@ -67,7 +67,7 @@ def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, short, change, k
     """Whoever may see a price may have the summary: one check, before anything is prepared or kept."""
     options = SummaryOptions(**{"single_call_seconds": 0, "detail": "low", **change})
     for door in (
-        lambda: foresee(short.path, client.settings, options),
+        lambda: forecast(short.path, client.settings, options),
         lambda: summarize(short.path, client=client, options=options),
         lambda: next(iter_notes(short.path, client=client, options=options)),
     ):
@@ -80,7 +80,7 @@ def test_the_dry_run_and_the_run_refuse_the_same(fresh, client, short, change, k
 def test_a_way_that_cannot_be_gone_is_left_out(client, short):
     """Short segments are no matter where all goes in one call: the dry run shows what can be."""
     options = SummaryOptions(segment_seconds=5, detail="low")
-    assert {one.strategy for one in foresee(short.path, client.settings, options)} == {"single"}
+    assert {one.strategy for one in forecast(short.path, client.settings, options)} == {"single"}
 
 
 def test_earlier_runs_are_told_where_there_were_some(client, fresh, short):
@@ -116,6 +116,6 @@ def test_prices_of_ones_own_count_in_every_bill(client, short):
     with OmniClient(settings) as own:
         found = summarize(short.path, client=own, options=options)
         answer = ask_video(short.path, "What is shown?", client=own, options=options)
-    bills = [one.bill for one in foresee(short.path, settings, options)]
+    bills = [one.bill for one in forecast(short.path, settings, options)]
     for bill in (*bills, found.this_run, found.whole_run, answer.this_run):
         assert bill.usd == bill.input_tokens + bill.output_tokens > 0

@@ -9,7 +9,7 @@ from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.settings import Settings
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.engine.run import over_source
-from qwen_omni.video.forecast import foresee
+from qwen_omni.video.forecast import forecast
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import summarize
 
@@ -41,15 +41,15 @@ def test_what_is_forecast_is_what_runs_and_no_segment_is_too_long(videos, settin
         with pytest.raises(MediaDoesNotFitError, match=rf"{seconds}.* s of .*{longest:,.0f} s in one call.*map_reduce"):
             over_source(videos[seconds], settings, options)
         with pytest.raises(MediaDoesNotFitError) as caught:
-            foresee(videos[seconds], settings, options)
+            forecast(videos[seconds], settings, options)
         assert (caught.value.limit, caught.value.actual) == (longest, seconds)
         return
     footage, whole = over_source(videos[seconds], settings, options)
     assert whole == (seconds <= longest)  # all are shorter than single_call_seconds
     assert footage.seconds <= longest
-    (chosen,) = [one for one in foresee(videos[seconds], settings, options) if one.chosen]
+    (chosen,) = [one for one in forecast(videos[seconds], settings, options) if one.chosen]
     assert (chosen.strategy, chosen.segments) == ("single" if whole else "map_reduce", footage.about)
-    assert not [one for one in foresee(videos[seconds], settings, options) if one.strategy == "single"] or whole
+    assert not [one for one in forecast(videos[seconds], settings, options) if one.strategy == "single"] or whole
 
 
 @pytest.mark.parametrize("single_call_seconds", [180, float("inf")])

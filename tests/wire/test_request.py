@@ -23,7 +23,7 @@ from qwen_omni import (
     profile_for,
     user,
 )
-from qwen_omni.messages import Delivered
+from qwen_omni.messages import MediaPayload
 from qwen_omni.request.body import RequestBody
 from qwen_omni.wire.request import encode_headers, notices
 from tests.contracts.conversations import CONVERSATIONS, WEATHER, Row, at
@@ -32,9 +32,9 @@ from tests.support.encoding import encode_request
 FORMATS = {"mp3": "mp3", "wav": "wav"}
 
 
-def link(source: MediaSource) -> Delivered:
+def link(source: MediaSource) -> MediaPayload:
     """A delivered link."""
-    return Delivered(url=source.url, format=FORMATS.get((source.url or "").rpartition(".")[2]))
+    return MediaPayload(url=source.url, format=FORMATS.get((source.url or "").rpartition(".")[2]))
 
 
 def encode(*messages: Message, model: str = "qwen3.8-omni-flash", **options: object) -> dict:
@@ -147,8 +147,8 @@ def test_what_a_model_cannot_do_is_not_switched_off(model):
 def test_temporary_links_need_their_header():
     """The resolve header is sent exactly when a link of the temporary store is in the request."""
     request = ChatRequest(model="m", messages=(), options=ChatOptions(extra_headers={"X-A": "1"}))
-    assert encode_headers(request, (Delivered(url="https://a/b"), Delivered(data=b"x"))) == {"X-A": "1"}
-    assert encode_headers(request, (Delivered(url="oss://a/b"),)) == {
+    assert encode_headers(request, (MediaPayload(url="https://a/b"), MediaPayload(data=b"x"))) == {"X-A": "1"}
+    assert encode_headers(request, (MediaPayload(url="oss://a/b"),)) == {
         "X-A": "1",
         "X-DashScope-OssResourceResolve": "enable",
     }

@@ -10,7 +10,7 @@ import pytest
 from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, Delivered, FramesPart, ImagePart, VideoPart, user
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPayload, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.body import RequestBody
@@ -27,8 +27,8 @@ MODEL = "qwen3-omni-flash"
 
 def look(source):
     if source.url:
-        return Delivered(url=source.url, format="wav")
-    return Delivered(data=b"abc", size_bytes=3, format="wav", content_type="video/mp4")
+        return MediaPayload(url=source.url, format="wav")
+    return MediaPayload(data=b"abc", size_bytes=3, format="wav", content_type="video/mp4")
 
 
 def body(*parts, **options):
@@ -212,7 +212,7 @@ SOUNDS = {SILENT: False, HEARD: True, UNKNOWN: None, FILE: None}
 
 
 def hearing(source):
-    return Delivered(data=b"abc", size_bytes=3, content_type="video/mp4", has_sound=SOUNDS[source])
+    return MediaPayload(data=b"abc", size_bytes=3, content_type="video/mp4", has_sound=SOUNDS[source])
 
 
 @pytest.mark.parametrize(

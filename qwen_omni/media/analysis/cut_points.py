@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import av
 
 from qwen_omni.media.encode.audio import SoundStretch, open_sound
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.segments import CutPlace
@@ -36,13 +36,13 @@ _MOST_PACKETS = 5000
 
 
 def quiet_places(
-    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, watch: Watch
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, deadline: Deadline
 ) -> list[CutPlace]:
     """Find scene cuts and silences between two times that count from `start`; none if the file resists."""
     try:
         zero = info.origin + start
-        scenes = _scene_cuts(source, info, window, zero, watch) if info.kind == "video" else []
-        silences = _silences(source, info, window, zero, watch) if info.has_sound or info.kind == "audio" else []
+        scenes = _scene_cuts(source, info, window, zero, deadline) if info.kind == "video" else []
+        silences = _silences(source, info, window, zero, deadline) if info.has_sound or info.kind == "audio" else []
     except (av.FFmpegError, ValueError, EOFError):
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
@@ -54,14 +54,14 @@ def quiet_places(
 
 
 def _scene_cuts(
-    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     wanted = Wanted(begin=zero + window[0] - _LOOK_BACK, end=zero + window[1])
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=wanted, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
     ):
-        keys = [key - zero for key in _keys(container, info, wanted.begin, zero + window[1], watch)]
+        keys = [key - zero for key in _keys(container, info, wanted.begin, zero + window[1], deadline)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
     if not gaps:
         return []
@@ -73,13 +73,15 @@ def _scene_cuts(
     ]
 
 
-def _keys(container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, watch: Watch) -> list[Fraction]:
+def _keys(
+    container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, deadline: Deadline
+) -> list[Fraction]:
     stream = picture_stream(container)
     if stream is None or not stream.time_base:
         return []
     found: list[Fraction] = []
     for count, packet in enumerate(next(read_from(container, stream, max(begin, Fraction(0)), info.breaks)).packets):
-        watch.check()
+        deadline.check()
         if packet.pts is None or packet.size == 0 or count > _MOST_PACKETS:
             break
         at = Fraction(packet.pts * stream.time_base)
@@ -91,10 +93,10 @@ def _keys(container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fr
 
 
 def _silences(
-    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, watch: Watch
+    source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with open_sound(source, info, stretch, watch) as sound:
+    with open_sound(source, info, stretch, deadline) as sound:
         if sound is None:
             return []
         levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from qwen_omni.media.encode.frames import Stretch, read_pictures
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.encode.frames import FrameRun, read_pictures
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.probe.container import open_for_work, picture_stream
@@ -27,7 +27,7 @@ _CUT = 40.0
 _CUT_SHARE = 0.03
 
 
-def is_lively(source: Reopenable, info: MediaInfo, start: Fraction, end: Fraction | None, watch: Watch) -> bool:
+def is_lively(source: Reopenable, info: MediaInfo, start: Fraction, end: Fraction | None, deadline: Deadline) -> bool:
     """Tell whether a stretch of video is action rather than talk.
 
     The rule: in six windows of two seconds, spread over the stretch, pictures an eighth of a second apart are made
@@ -41,7 +41,7 @@ def is_lively(source: Reopenable, info: MediaInfo, start: Fraction, end: Fractio
         difference
         for begin in _begins(start, length)
         for difference in _differences(
-            _thumbs(source, info, _window(info.origin + begin, min(_WINDOW, length), begin > 0), watch)
+            _thumbs(source, info, _window(info.origin + begin, min(_WINDOW, length), begin > 0), deadline)
         )
     ]
     if not differences:
@@ -59,27 +59,27 @@ def _begins(start: Fraction, length: Fraction) -> list[Fraction]:
     return [start + step * number for number in range(_WINDOWS)]
 
 
-def _window(begin: Fraction, length: Fraction, sought: bool) -> Stretch:
-    return Stretch(begin=begin, period=_STEP, count=int(length / _STEP), seek=begin if sought else None)
+def _window(begin: Fraction, length: Fraction, sought: bool) -> FrameRun:
+    return FrameRun(begin=begin, period=_STEP, count=int(length / _STEP), seek=begin if sought else None)
 
 
-def _thumbs(source: Reopenable, info: MediaInfo, window: Stretch, watch: Watch) -> list[bytes]:
+def _thumbs(source: Reopenable, info: MediaInfo, window: FrameRun, deadline: Deadline) -> list[bytes]:
     try:
         with (
             source.open() as file,
-            open_for_work(file, source.size_bytes, only="video", wanted=window.wanted, watch=watch) as container,
+            open_for_work(file, source.size_bytes, only="video", wanted=window.wanted, deadline=deadline) as container,
         ):
-            return list(_seen(container, info, window, watch))
+            return list(_seen(container, info, window, deadline))
     except (av.FFmpegError, ValueError, EOFError):
         return []
 
 
-def _seen(container: "InputContainer", info: MediaInfo, window: Stretch, watch: Watch) -> Iterator[bytes]:
+def _seen(container: "InputContainer", info: MediaInfo, window: FrameRun, deadline: Deadline) -> Iterator[bytes]:
     stream = picture_stream(container)
     if stream is None:
         return
     scaler = VideoReformatter()
-    for frame, _, count in read_pictures(container, stream, window, watch, breaks=info.breaks):
+    for frame, _, count in read_pictures(container, stream, window, deadline, breaks=info.breaks):
         thumb = _thumb(scaler, frame)
         for _ in range(count):
             yield thumb

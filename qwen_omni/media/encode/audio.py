@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import av
 
 from qwen_omni.media.encode.pool import trim_heap
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.probe.audio_tracks import decoded, mixed, one_channel_at_a_time
@@ -87,7 +87,9 @@ class Sound:
 
 
 @contextlib.contextmanager
-def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch: Watch) -> Iterator[Sound | None]:
+def open_sound(
+    source: Reopenable, info: MediaInfo, stretch: SoundStretch, deadline: Deadline
+) -> Iterator[Sound | None]:
     """Open the audio of a file that is heard: one track, or all of them mixed; `None` if it has none.
 
     Each track that is mixed is read by a reader of its own, as tracks may lie far apart in the file.
@@ -96,7 +98,7 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
         heard: list[tuple[SoundStretch, Iterator[AudioFrame]]] = []
         while True:
             file = stack.enter_context(source.open())
-            opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, watch=watch)
+            opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, deadline=deadline)
             container = stack.enter_context(opened)
             trim_heap()  # of what the piece before freed, and of what opening needed for a moment
             streams = sound_streams(container, info.audio_track)
@@ -111,7 +113,7 @@ def open_sound(source: Reopenable, info: MediaInfo, stretch: SoundStretch, watch
             wanted = replace(
                 stretch, told=told, index=name in _TELLING, untimed=untimed, changing=info.sound_changes is not None
             )
-            heard.append((wanted, read_sound(container, stream, wanted, watch, info.breaks)))
+            heard.append((wanted, read_sound(container, stream, wanted, deadline, info.breaks)))
             if len(heard) == len(streams):
                 break
         if not heard:
@@ -135,14 +137,14 @@ def read_sound(
     container: "InputContainer",
     stream: "AudioStream",
     stretch: SoundStretch,
-    watch: Watch,
+    deadline: Deadline,
     breaks: tuple[ClockBreak, ...] = (),
 ) -> Iterator["AudioFrame"]:
     """Give a stretch of sound as mono frames whose times count samples from its beginning."""
     line = _Line(stretch, late=stream.codec_context.name in _A_FRAME_LATE)
-    for frame in one_channel_at_a_time(_frames(container, stream, stretch, watch, breaks)):
+    for frame in one_channel_at_a_time(_frames(container, stream, stretch, deadline, breaks)):
         for piece in line.place(frame):
-            watch.check()  # there may be an hour of silence before it
+            deadline.check()  # there may be an hour of silence before it
             yield piece
         if line.full:
             break
@@ -153,13 +155,13 @@ def _frames(
     container: "InputContainer",
     stream: "AudioStream",
     stretch: SoundStretch,
-    watch: Watch,
+    deadline: Deadline,
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["AudioFrame"]:
     sought = stretch.seek and stretch.begin > _RUN_UP and not stretch.untimed
     begin = stretch.begin - _RUN_UP if sought else None
     packets = next(read_from(container, stream, begin, breaks)).packets
-    return decoded(_believed(packets) if stretch.changing else packets, watch, most_broken=_MOST_BROKEN)
+    return decoded(_believed(packets) if stretch.changing else packets, deadline, most_broken=_MOST_BROKEN)
 
 
 def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":

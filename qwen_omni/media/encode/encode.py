@@ -13,10 +13,10 @@ from qwen_omni.media.encode.audio import SoundStretch, add_sound, encode_sound, 
 from qwen_omni.media.encode.frames import make_stills
 from qwen_omni.media.encode.images import make_images
 from qwen_omni.media.encode.video import make_video
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Plan
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.container import open_for_work, picture_stream, sound_streams
 from qwen_omni.media.probe.timeline import timed_packets
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 
-def remux(source: Reopenable, info: MediaInfo, path: Path, watch: Watch) -> None:
+def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -> None:
     """Copy the first picture and the audio that is heard of a file into an MP4."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(source.open())
-        container = stack.enter_context(open_for_work(file, source.size_bytes, watch=watch))
+        container = stack.enter_context(open_for_work(file, source.size_bytes, deadline=deadline))
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         copied: dict[int, Stream] = {}
         for stream in (picture_stream(container), *sound_streams(container, info.audio_track)):
             if stream is not None:
                 copied[stream.index] = output.add_stream_from_template(stream)
         for packet in timed_packets(container, info.breaks, *(container.streams[index] for index in copied)):
-            watch.check()
+            deadline.check()
             if packet.size == 0 or packet.dts is None:
                 continue
             packet.stream = copied[packet.stream.index]
@@ -48,7 +48,7 @@ _LESS = 0.85
 
 
 def make(
-    source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, *, workers: int
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int
 ) -> tuple[MediaInfo, tuple[Still, ...]]:
     """Write the file that a plan describes, or make its pictures, and tell what it is now.
 
@@ -57,20 +57,20 @@ def make(
     """
     match plan.action:
         case "video":
-            made = _video(source, info, plan, path, watch, workers)
+            made = _video(source, info, plan, path, deadline, workers)
             return replace(made, sound_duration=plan.heard(info) if plan.sound else None), ()
         case "audio":
-            return _sound(source, info, plan, path, watch), ()
+            return _sound(source, info, plan, path, deadline), ()
         case "remux":
-            remux(source, info, path, watch)
+            remux(source, info, path, deadline)
             return replace(
                 info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size, origin=Fraction(0),
                 audio_tracks=(), audio_track=0,
             ), ()  # fmt: skip
         case "image" | "images":
-            return _images(source, info, plan, path, watch)
+            return _images(source, info, plan, path, deadline)
         case "frames":
-            stills = make_stills(source, info, plan, watch, workers=workers)
+            stills = make_stills(source, info, plan, deadline, workers=workers)
             return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
         case "pass":
             return info, ()
@@ -79,26 +79,28 @@ def make(
 
 
 def _images(
-    source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline
 ) -> tuple[MediaInfo, tuple[Still, ...]]:
     """Write one JPEG, or hold several."""
-    made, images = make_images(source, info, plan, watch)
+    made, images = make_images(source, info, plan, deadline)
     if plan.action == "images":
         return made, images
     path.write_bytes(images[0].data)
     return made, ()
 
 
-def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, workers: int) -> MediaInfo:
+def _video(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, workers: int
+) -> MediaInfo:
     assert plan.picture is not None
-    made = make_video(source, info, plan, path, watch, workers=workers)
+    made = make_video(source, info, plan, path, deadline, workers=workers)
     for _ in range(_TRIES):
         room, size = plan.picture.most_bytes, path.stat().st_size
         if room is None or plan.picture.most_bits is None or size <= room:
             break
         fewer = int(plan.picture.most_bits * _LESS * room / size)
         plan = replace(plan, picture=replace(plan.picture, most_bits=max(fewer, 1000)))
-        made = make_video(source, info, plan, path, watch, workers=workers)
+        made = make_video(source, info, plan, path, deadline, workers=workers)
     assert plan.picture is not None
     duration = made.duration if plan.end is None else min(made.duration, plan.end - plan.start)
     return MediaInfo(
@@ -119,7 +121,7 @@ def _video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
     )
 
 
-def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch) -> MediaInfo:
+def _sound(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline) -> MediaInfo:
     """Write a mono MP3."""
     stretch = SoundStretch(
         begin=info.origin + plan.start,
@@ -128,7 +130,7 @@ def _sound(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: W
         seek=plan.start > 0,
     )
     with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(open_sound(source, info, stretch, watch))
+        sound = stack.enter_context(open_sound(source, info, stretch, deadline))
         if sound is None:
             raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))

@@ -20,10 +20,10 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.encode.frame_selection import Grid, Picker, length_bytes_of, resets
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
-from qwen_omni.media.plan.plan import Picture, Plan
+from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.container import MOST_PIXELS, open_for_work, picture_stream
 from qwen_omni.media.probe.mp4_index import Wanted
@@ -47,7 +47,7 @@ _LEAD_THREADS = 4  # unneeded packets fill the decoder's threads too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class FrameRun:
     """Which output pictures are wanted: number `first` and `count` in all (`None`: to the end of the stream).
 
     Picture n is the one shown at `begin + n * period` in the file's own time. `seek` is where to start reading.
@@ -78,8 +78,8 @@ Shown = tuple["VideoFrame", int, int]
 def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
     container: "InputContainer",
     stream: "VideoStream",
-    stretch: Stretch,
-    watch: Watch,
+    stretch: FrameRun,
+    deadline: Deadline,
     *,
     threads: int = 1,
     key_frames: bool = False,
@@ -91,7 +91,7 @@ def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
         container: open, not read from yet.
         stream: its picture.
         stretch: what is wanted.
-        watch: checked between packets.
+        deadline: checked between packets.
         threads: for the decoder.
         key_frames: look only at frames that decode on their own; others count as not there.
         breaks: where the file's clock restarts or jumps.
@@ -104,15 +104,15 @@ def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
     context.options = {"max_pixels": str(_most_pixels(stream))}
     grid = Grid(stretch.start, stretch.period, _base(stream))
-    decoded = _decode_from(container, stream, stretch, watch, key_frames=key_frames, breaks=breaks)
+    decoded = _decode_from(container, stream, stretch, deadline, key_frames=key_frames, breaks=breaks)
     yield from _hold(decoded, stream, grid, stretch)
 
 
 def _decode_from(
     container: "InputContainer",
     stream: "VideoStream",
-    stretch: Stretch,
-    watch: Watch,
+    stretch: FrameRun,
+    deadline: Deadline,
     *,
     key_frames: bool,
     breaks: tuple[ClockBreak, ...],
@@ -123,7 +123,7 @@ def _decode_from(
     if key_frames and not hidden:
         stream.discard = Discard.nonkey  # where the container has an index, others are not even read
     for reading in read_from(container, stream, stretch.seek, breaks):
-        frames = _decode(reading.packets, stream, Picker(grid, stretch.count), watch, key_frames=key_frames)
+        frames = _decode(reading.packets, stream, Picker(grid, stretch.count), deadline, key_frames=key_frames)
         first = _first_since(frames, reading.since)
         shown = first is not None and first.pts is not None and not grid.reaches(first.pts, 0)
         if shown or reading.first:
@@ -137,7 +137,7 @@ def _decode_from(
     if key_frames:  # its key frames are no more than points from which the picture refreshes itself, or there are none
         stream.discard = Discard.none
         stream.codec_context.flush_buffers()
-        yield from _decode_from(container, stream, stretch, watch, key_frames=False, breaks=breaks)
+        yield from _decode_from(container, stream, stretch, deadline, key_frames=False, breaks=breaks)
 
 
 def _first_since(frames: Iterator["VideoFrame"], since: int | None) -> "VideoFrame | None":
@@ -155,7 +155,12 @@ def _base(stream: "VideoStream") -> Fraction:
 
 
 def _decode(
-    packets: "Iterator[Packet[VideoStream]]", stream: "VideoStream", picker: Picker, watch: Watch, *, key_frames: bool
+    packets: "Iterator[Packet[VideoStream]]",
+    stream: "VideoStream",
+    picker: Picker,
+    deadline: Deadline,
+    *,
+    key_frames: bool,
 ) -> Iterator["VideoFrame"]:
     """Decode packets, those that nobody needs only as far as others refer to them."""
     careful = True  # as long as every packet tells its times
@@ -163,7 +168,7 @@ def _decode(
     feed = _Feed(stream)
     hidden = False  # whether the key frame is one that an edit list hides, so that what is shown comes behind it
     for packet in packets:
-        watch.check()
+        deadline.check()
         if packet.size == 0 or (key_frames and not packet.is_keyframe and not hidden):
             continue
         hidden = packet.is_discard
@@ -249,7 +254,7 @@ class _Tolerance:
         return frames
 
 
-def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, stretch: Stretch) -> Iterator[Shown]:
+def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, stretch: FrameRun) -> Iterator[Shown]:
     """Show each frame until the next one begins; the first one also before it begins, where that is ours to show."""
     held: VideoFrame | None = None
     number = end = 0
@@ -282,7 +287,7 @@ def grid_base(stream: "VideoStream") -> Fraction:
     return _base(stream)
 
 
-def _check_hold(count: int, longest: int, number: int, stretch: Stretch) -> None:
+def _check_hold(count: int, longest: int, number: int, stretch: FrameRun) -> None:
     if count > longest:
         seconds, second = float(count * stretch.period), (stretch.first + number) * stretch.period
         raise UnreadableMediaError(
@@ -393,7 +398,9 @@ _MOST_STILLS = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *, workers: int) -> tuple[Still, ...]:
+def make_stills(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline, *, workers: int
+) -> tuple[Still, ...]:
     """Give the pictures that a plan wants, in order.
 
     Raises:
@@ -406,10 +413,10 @@ def make_stills(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *
     if plan.partial and plan.end is not None:
         count = int(-(-(plan.end - plan.start) // picture.period))
     begin = info.origin + plan.start
-    stretch = Stretch(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
+    stretch = FrameRun(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=stretch.wanted, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only="video", wanted=stretch.wanted, deadline=deadline) as container,
     ):
         stream = picture_stream(container)
         if stream is None:
@@ -418,7 +425,7 @@ def make_stills(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch, *
         stills: list[Still] = []
         key_frames = plan.budget.key_frames
         shown = read_pictures(
-            container, stream, stretch, watch, threads=workers, key_frames=key_frames, breaks=info.breaks
+            container, stream, stretch, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
         )
         for frame, number, held in shown:
             times = 1 if plan.budget.key_frames else held

@@ -8,11 +8,11 @@ from fractions import Fraction
 from PIL import Image, ImageCms, ImageOps
 
 from qwen_omni.errors import QwenOmniError, UnreadableMediaError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Piece, Plan
+from qwen_omni.media.plan.plan import MediaPlan, Piece
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.image import check_pixels, is_see_through, open_still, pages_of
 
@@ -23,7 +23,9 @@ _DEPTHS = (8, 10, 12, 14, 16)  # bits that grey values are stored with
 _MAX_SAMPLE_VALUE = 281  # TIFF 6.0: the value of white, where the file tells
 
 
-def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -> tuple[MediaInfo, tuple[Still, ...]]:
+def make_images(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline
+) -> tuple[MediaInfo, tuple[Still, ...]]:
     """Make the JPEG images that a plan describes: one, tiles of a tall picture, or pages of a file.
 
     Raises:
@@ -37,7 +39,7 @@ def make_images(source: Reopenable, info: MediaInfo, plan: Plan, watch: Watch) -
             tiles = Counter(piece.page for piece in plan.pieces)
             open_page, shown = -1, image
             for piece in plan.pieces:
-                watch.check()
+                deadline.check()
                 whole = tiles[piece.page] == 1
                 if piece.page != open_page:
                     if len(places) > 1:

@@ -22,14 +22,14 @@ from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
-from qwen_omni.media.files.deadline import StoppedError, Watch
+from qwen_omni.media.files.deadline import Deadline, StoppedError
 from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.media.info import MediaInfo
 
 _T = TypeVar("_T")
 _MOST_WORKERS = 4  # each holds a decoder and an encoder; memory is bounded by their number
 _AT_EXIT = 10.0  # seconds to wait for threads when the interpreter ends
-_TICK = 0.1  # seconds between two looks at the watch while waiting
+_TICK = 0.1  # seconds between two looks at the deadline while waiting
 
 Task = Callable[[], _T]
 
@@ -40,7 +40,12 @@ def usual_workers() -> int:
 
 
 def in_order(
-    tasks: Iterator[Task[_T]], *, workers: int, ahead: int, watch: Watch, discard: Callable[[_T], None] | None = None
+    tasks: Iterator[Task[_T]],
+    *,
+    workers: int,
+    ahead: int,
+    deadline: Deadline,
+    discard: Callable[[_T], None] | None = None,
 ) -> Generator[_T]:
     """Run tasks on `workers` threads and give their results in the order of the tasks.
 
@@ -48,13 +53,13 @@ def in_order(
         tasks: asked for the next one only when there is room for it.
         workers: how many run at once.
         ahead: how many results may wait beside the tasks that run.
-        watch: stopped when the generator ends, so that running tasks end too.
+        deadline: stopped when the generator ends, so that running tasks end too.
         discard: called for results that nobody will see.
 
     Raises:
         Exception: whatever the first failing task raised, at its place in the order.
     """
-    crew = _Crew[_T](workers, watch)
+    crew = _Crew[_T](workers, deadline)
     waiting: queue.SimpleQueue[_Outcome[_T]] = queue.SimpleQueue()
     held = 0
     try:
@@ -63,12 +68,12 @@ def in_order(
             held += 1
             if held >= workers + ahead:
                 held -= 1
-                yield waiting.get().wait(watch)
+                yield waiting.get().wait(deadline)
         while held:
             held -= 1
-            yield waiting.get().wait(watch)
+            yield waiting.get().wait(deadline)
     finally:
-        watch.stop()
+        deadline.stop()
         crew.dismiss()
         while held:
             held -= 1
@@ -94,9 +99,9 @@ class _Outcome(Generic[_T]):
         finally:
             self._done.set()
 
-    def wait(self, watch: Watch) -> _T:
+    def wait(self, deadline: Deadline) -> _T:
         while not self._done.wait(_TICK):
-            if watch.stopped:
+            if deadline.stopped:
                 raise StoppedError
         if self._error is not None:
             raise self._error
@@ -108,9 +113,9 @@ class _Outcome(Generic[_T]):
 class _Crew(Generic[_T]):
     """Threads that take tasks from one queue until they are dismissed."""
 
-    def __init__(self, workers: int, watch: Watch) -> None:
+    def __init__(self, workers: int, deadline: Deadline) -> None:
         self._tasks: queue.SimpleQueue[_Outcome[_T] | None] = queue.SimpleQueue()
-        self._watch = watch
+        self._deadline = deadline
         # Daemons, so that an interpreter that ends does not wait for a whole film; see `_stop_all`.
         self._threads = [
             threading.Thread(target=self._work, name=f"qwen-omni-{n}", daemon=True) for n in range(workers)
@@ -139,7 +144,7 @@ class _Crew(Generic[_T]):
             thread.join(seconds)
 
     def stop(self) -> None:
-        self._watch.stop()
+        self._deadline.stop()
         self.dismiss(_AT_EXIT)
 
 
@@ -162,7 +167,7 @@ class _End:
         self.error = error
 
 
-def piped(items: Iterator[_T], size: int, watch: Watch) -> Generator[_T]:
+def piped(items: Iterator[_T], size: int, deadline: Deadline) -> Generator[_T]:
     """Give the items of a generator that runs on another thread; closing this ends that.
 
     Raises:
@@ -170,11 +175,11 @@ def piped(items: Iterator[_T], size: int, watch: Watch) -> Generator[_T]:
     """
     waiting: queue.Queue[_T | _End] = queue.Queue(size)
     gone = threading.Event()
-    thread = threading.Thread(target=_pump, args=(items, waiting, watch, gone), name="qwen-omni-pipe", daemon=True)
+    thread = threading.Thread(target=_pump, args=(items, waiting, deadline, gone), name="qwen-omni-pipe", daemon=True)
     thread.start()
     try:
         while True:
-            item = _get(waiting, watch)
+            item = _get(waiting, deadline)
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -185,35 +190,35 @@ def piped(items: Iterator[_T], size: int, watch: Watch) -> Generator[_T]:
         thread.join()
 
 
-def _get(waiting: "queue.Queue[_T | _End]", watch: Watch) -> "_T | _End":
+def _get(waiting: "queue.Queue[_T | _End]", deadline: Deadline) -> "_T | _End":
     while True:
         try:
             return waiting.get(timeout=_TICK)
         except queue.Empty:
-            if watch.stopped:
+            if deadline.stopped:
                 raise StoppedError from None
 
 
-def _pump(items: Iterator[_T], waiting: "queue.Queue[_T | _End]", watch: Watch, gone: threading.Event) -> None:
+def _pump(items: Iterator[_T], waiting: "queue.Queue[_T | _End]", deadline: Deadline, gone: threading.Event) -> None:
     error: BaseException | None = None
     try:
         for item in items:
-            if not _put(waiting, item, watch, gone):
+            if not _put(waiting, item, deadline, gone):
                 break
     except BaseException as caught:  # noqa: BLE001 - handed to whoever reads
         error = caught
     finally:
         with contextlib.suppress(Exception):
             items.close()  # type: ignore[attr-defined]
-        _put(waiting, _End(error), watch, gone)
+        _put(waiting, _End(error), deadline, gone)
 
 
-def _put(waiting: "queue.Queue[_T | _End]", item: "_T | _End", watch: Watch, gone: threading.Event) -> bool:
+def _put(waiting: "queue.Queue[_T | _End]", item: "_T | _End", deadline: Deadline, gone: threading.Event) -> bool:
     while not gone.is_set():
         try:
             waiting.put(item, timeout=_TICK)
         except queue.Full:
-            if watch.stopped:
+            if deadline.stopped:
                 return False
         else:
             return True

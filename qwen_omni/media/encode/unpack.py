@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.files.deadline import StoppedError, Watch
+from qwen_omni.media.files.deadline import Deadline, StoppedError
 from qwen_omni.media.files.handle import Reopenable, temporary
 from qwen_omni.media.files.tempfiles import remove_file, scratch
 from qwen_omni.media.info import MediaInfo
@@ -31,13 +31,15 @@ _USUAL_RATE = Fraction(25)
 _MOST_PIXELS = 3840 * 2160  # of a frame of an animation; several times what the service looks at
 
 
-def unpack(source: Reopenable, info: MediaInfo, watch: Watch, *, shortest: Fraction) -> tuple[MediaInfo, Reopenable]:
+def unpack(
+    source: Reopenable, info: MediaInfo, deadline: Deadline, *, shortest: Fraction
+) -> tuple[MediaInfo, Reopenable]:
     """Return what a source holds once it is unpacked, and what opens that; the temporary file goes with the latter.
 
     Args:
         source: the file as it is.
         info: what it is; `info.unpacked` says that it needs this.
-        watch: ends the work.
+        deadline: ends the work.
         shortest: seconds that a video needs at least; the last frame of an animation is held so long.
 
     Raises:
@@ -52,14 +54,14 @@ def unpack(source: Reopenable, info: MediaInfo, watch: Watch, *, shortest: Fract
         elif info.kind == "image":
             made = _write_picture(source, path)
         elif info.container in ANIMATED:
-            made = _write_animation(source, info, path, watch, shortest)
+            made = _write_animation(source, info, path, deadline, shortest)
         else:
-            made = _write_bare_stream(source, info, path, watch)
+            made = _write_bare_stream(source, info, path, deadline)
         return made, temporary(path, label=source.label)
     except BaseException as error:
         remove_file(path)
         if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-            watch.check()
+            deadline.check()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UnreadableMediaError(f"{source.label} is damaged or cut: {reason}.") from error
         raise
@@ -101,7 +103,9 @@ def _write_picture(source: Reopenable, path: Path) -> MediaInfo:
     return replace(made, unpacked=True)
 
 
-def _write_animation(source: Reopenable, info: MediaInfo, path: Path, watch: Watch, shortest: Fraction) -> MediaInfo:
+def _write_animation(
+    source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline, shortest: Fraction
+) -> MediaInfo:
     from qwen_omni.media.probe.image import frames_of, open_still  # noqa: PLC0415 - Pillow loads on first use
 
     end = Fraction(0)
@@ -111,7 +115,7 @@ def _write_animation(source: Reopenable, info: MediaInfo, path: Path, watch: Wat
         _Writer.opened(path, size := _unpacked_size(image.size), "yuv444p") as writer,
     ):
         for frame in frames_of(image, info.container, source.label):
-            watch.check()
+            deadline.check()
             writer.show(_whole(frame.image, size), frame.begin)
             end = frame.end
         held = max(Fraction(0), shortest - end)
@@ -143,11 +147,11 @@ def _whole(image: Any, size: tuple[int, int]) -> "VideoFrame":  # noqa: ANN401  
     return frame
 
 
-def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, watch: Watch) -> MediaInfo:
+def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -> MediaInfo:
     from qwen_omni.media.probe.container import open_for_work, picture_stream  # noqa: PLC0415 - PyAV loads on first use
 
     rate, count = info.fps or _USUAL_RATE, 0
-    with source.open() as file, open_for_work(file, source.size_bytes, only="video", watch=watch) as container:
+    with source.open() as file, open_for_work(file, source.size_bytes, only="video", deadline=deadline) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be decoded.")
@@ -159,7 +163,7 @@ def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, watch: W
         with _Writer.opened(path, size, "yuv420p") as writer:
             writer.show(first, Fraction(0))
             for count, frame in enumerate(frames, 1):
-                watch.check()
+                deadline.check()
                 if (frame.width, frame.height) != size:
                     frame = frame.reformat(*size)  # noqa: PLW2901 - the same frame in the size of the first
                 writer.show(frame, count / rate)

@@ -21,13 +21,13 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.encode.audio import SoundStretch, add_sound, encode_sound, open_sound
-from qwen_omni.media.encode.frames import Shaper, Shown, Stretch, read_pictures
+from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_pictures
 from qwen_omni.media.encode.pool import Task, in_order, piped, trim_heap
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.plan.keyframe_sampling import key_frames_within, picture_length, sparse_pictures
-from qwen_omni.media.plan.plan import Picture, Plan
+from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.probe.container import INDEXED, open_for_work, packets_of, picture_stream
 from qwen_omni.media.probe.mp4_index import Wanted
 
@@ -133,71 +133,80 @@ class Made:
     duration: Fraction
 
 
-def make_video(source: Reopenable, info: MediaInfo, plan: Plan, path: Path, watch: Watch, *, workers: int = 1) -> Made:
+def make_video(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
+) -> Made:
     """Write the MP4 that a plan describes. With one worker everything happens on the calling thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        stretches = _stretches(source, info, plan, workers, watch)
+        stretches = _stretches(source, info, plan, workers, deadline)
         plan = replace(plan, picture=replace(_picture(plan), period=stretches[0].period))
-        pictures = _pictures(source, info, plan, stretches, watch, workers)
+        pictures = _pictures(source, info, plan, stretches, deadline, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
         track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
-        sound = _sound(source, info, plan, output, watch, stack, threaded=workers > 1)
+        sound = _sound(source, info, plan, output, deadline, stack, threaded=workers > 1)
         return _mux(output, track, pictures, sound, plan, source.label)
 
 
-def _picture(plan: Plan) -> Picture:
+def _picture(plan: MediaPlan) -> Picture:
     assert plan.picture is not None
     return plan.picture
 
 
-def _stretches(source: Reopenable, info: MediaInfo, plan: Plan, workers: int, watch: Watch) -> list[Stretch]:
+def _stretches(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, deadline: Deadline
+) -> list[FrameRun]:
     """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
     begin, period = info.origin + plan.start, _picture(plan).period
     wanted = Wanted(begin=begin, end=None if plan.end is None else info.origin + plan.end)
-    with _alone(source, wanted, watch) as container:
+    with _alone(source, wanted, deadline) as container:
         stream = picture_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
         if plan.budget.key_frames:
             return [_sparse(container, stream, plan, begin)]
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
-        whole = Stretch(
+        whole = FrameRun(
             begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
         )
         if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or info.breaks:  # noqa: PLR2004
             return [whole]
-        return _cut(container, stream, whole, plan.end - plan.start, workers, watch)
+        return _cut(container, stream, whole, plan.end - plan.start, workers, deadline)
 
 
-def _sparse(container: "InputContainer", stream: "VideoStream", plan: Plan, begin: Fraction) -> Stretch:
+def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan, begin: Fraction) -> FrameRun:
     """Lay out a glance: one piece, each key frame held until the next one that is shown."""
     period, seek = _picture(plan).period, begin if plan.start else None
     if plan.end is None:
-        return Stretch(begin=begin, period=period, seek=seek)
+        return FrameRun(begin=begin, period=period, seek=seek)
     length = plan.end - plan.start if plan.partial else picture_length(stream, plan.end - plan.start)
     known = key_frames_within(stream, begin, length) if container.format.name == INDEXED else 0
     count, period = sparse_pictures(known, length, period)
-    return Stretch(begin=begin, period=period, count=count, seek=seek)
+    return FrameRun(begin=begin, period=period, count=count, seek=seek)
 
 
 def _cut(
-    container: "InputContainer", stream: "VideoStream", whole: Stretch, length: Fraction, workers: int, watch: Watch
-) -> list[Stretch]:
+    container: "InputContainer",
+    stream: "VideoStream",
+    whole: FrameRun,
+    length: Fraction,
+    workers: int,
+    deadline: Deadline,
+) -> list[FrameRun]:
     pieces = workers * max(1, -(-length // (_PIECE * workers)))
     step = max(length / int(pieces), _LEAST_PIECE)
     base = exact(stream.time_base or Fraction(1, av.time_base))
     firsts: list[tuple[int, Fraction | None]] = [(0, whole.seek)]
     at, missed = step, 0
     while at < length - step / 2 and missed < _MOST_MISSED:
-        watch.check()
+        deadline.check()
         sought = whole.begin + at
         key = _key_frame_at(container, stream, sought, base)
         number = 0 if key is None else -((whole.begin - key) // whole.period)
@@ -229,76 +238,76 @@ def _key_frame_at(
 
 
 def _pictures(
-    source: Reopenable, info: MediaInfo, plan: Plan, stretches: list[Stretch], watch: Watch, workers: int
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretches: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if len(stretches) == 1 and workers > 1:
-        yield from _read_and_encode_apart(source, info, plan, stretches[0], watch, workers)
+        yield from _read_and_encode_apart(source, info, plan, stretches[0], deadline, workers)
         return
     if workers == 1:
-        yield from _encoded(source, info, plan, stretches[0], watch)
+        yield from _encoded(source, info, plan, stretches[0], deadline)
         return
-    inner = Watch(parent=watch)  # ends with the pictures; the sound may still need the other one
+    inner = Deadline(parent=deadline)  # ends with the pictures; the sound may still need the other one
     tasks: Iterator[Task[list[Packet[VideoStream]]]] = (
         partial(_listed, source, info, plan, stretch, inner) for stretch in stretches
     )
-    for packets in in_order(tasks, workers=workers, ahead=1, watch=inner):
+    for packets in in_order(tasks, workers=workers, ahead=1, deadline=inner):
         yield from packets
 
 
 def _listed(
-    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline
 ) -> "list[Packet[VideoStream]]":
-    return list(_encoded(source, info, plan, stretch, watch))
+    return list(_encoded(source, info, plan, stretch, deadline))
 
 
 @contextlib.contextmanager
-def _alone(source: Reopenable, wanted: Wanted, watch: Watch) -> "Iterator[InputContainer]":
+def _alone(source: Reopenable, wanted: Wanted, deadline: Deadline) -> "Iterator[InputContainer]":
     """Open a source for some of its pictures; each thread does, so what is kept of the rest would add up."""
     with (
         source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=wanted, watch=watch) as container,
+        open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
     ):
         trim_heap()  # of what the piece before freed, and of what opening needed for a moment
         yield container
 
 
 def _encoded(
-    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline
 ) -> "Iterator[Packet[VideoStream]]":
     """Decode, shape and encode one stretch, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with _alone(source, stretch.wanted, watch) as container:
+    with _alone(source, stretch.wanted, deadline) as container:
         stream = picture_stream(container)
         assert stream is not None
         key_frames = plan.budget.key_frames
-        shown = read_pictures(container, stream, stretch, watch, key_frames=key_frames, breaks=info.breaks)
+        shown = read_pictures(container, stream, stretch, deadline, key_frames=key_frames, breaks=info.breaks)
         for frame, number, count in shown:
             for packet in encoder.encode(shaper.shape(frame), number, count):
-                watch.check()  # one frame may stand still for an hour
+                deadline.check()  # one frame may stand still for an hour
                 yield packet
     yield from encoder.end()
 
 
 def _read_and_encode_apart(
-    source: Reopenable, info: MediaInfo, plan: Plan, stretch: Stretch, watch: Watch, workers: int
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline, workers: int
 ) -> "Iterator[Packet[VideoStream]]":
     """Decode and shape on one thread, encode on this one: for files that cannot be sought."""
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with _alone(source, stretch.wanted, watch) as container:
+        with _alone(source, stretch.wanted, deadline) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
             shown = read_pictures(
-                container, stream, stretch, watch, threads=workers, key_frames=key_frames, breaks=info.breaks
+                container, stream, stretch, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
             )
             for frame, number, count in shown:
                 yield shaper.shape(frame), number, count
 
-    for frame, number, count in piped(shaped(), _WAITING_FRAMES, watch):
+    for frame, number, count in piped(shaped(), _WAITING_FRAMES, deadline):
         for packet in encoder.encode(frame, number, count):
-            watch.check()
+            deadline.check()
             yield packet
     yield from encoder.end()
 
@@ -306,9 +315,9 @@ def _read_and_encode_apart(
 def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     source: Reopenable,
     info: MediaInfo,
-    plan: Plan,
+    plan: MediaPlan,
     output: "OutputContainer",
-    watch: Watch,
+    deadline: Deadline,
     stack: contextlib.ExitStack,
     *,
     threaded: bool,
@@ -325,11 +334,11 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with open_sound(source, info, stretch, watch) as sound:
+        with open_sound(source, info, stretch, deadline) as sound:
             if sound is not None:
                 yield from encode_sound(track.codec_context, sound.frames, samples=sound.samples)
 
-    packets = piped(made(), _WAITING_SOUND, watch) if threaded else made()
+    packets = piped(made(), _WAITING_SOUND, deadline) if threaded else made()
     stack.callback(packets.close)
     return packets
 
@@ -339,7 +348,7 @@ def _mux(
     track: "VideoStream",
     pictures: "Iterator[Packet[VideoStream]]",
     sound: "Iterator[Packet[AudioStream]]",
-    plan: Plan,
+    plan: MediaPlan,
     label: str,
 ) -> Made:
     """Write pictures and sound in the order of their times."""

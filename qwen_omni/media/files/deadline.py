@@ -22,13 +22,13 @@ class StoppedError(Exception):
     """The work was called off; nobody waits for its result."""
 
 
-class Watch:
+class Deadline:
     """Shared by all who work on one file. `stop` ends their work at the next packet."""
 
     def __init__(
-        self, seconds: float | None = None, *, label: str = "The media", parent: "Watch | None" = None
+        self, seconds: float | None = None, *, label: str = "The media", parent: "Deadline | None" = None
     ) -> None:
-        """Allow so many seconds, or any time; what stops the parent, or the watch that governs here, stops this too."""
+        """Allow so many seconds, or any time; what stops the parent, or the deadline in force here, stops this too."""
         self._parent = parent or _governing.get()
         self.label = label
         self.seconds = seconds
@@ -37,7 +37,7 @@ class Watch:
 
     @contextlib.contextmanager
     def governing(self) -> Iterator[None]:
-        """Stop every watch that is made in the `with` block, its calls of `asyncio.to_thread` included, with this one.
+        """Stop every deadline that is made in the `with` block, its calls of `asyncio.to_thread` included, with this one.
 
         An exception that leaves the block, above all the cancellation of a task, stops this one at once.
         """
@@ -90,7 +90,7 @@ class Watch:
             )
 
 
-_governing: ContextVar[Watch | None] = ContextVar("qwen_omni_watch", default=None)
+_governing: ContextVar[Deadline | None] = ContextVar("qwen_omni_watch", default=None)
 
 
 def usual_limit(duration: float | None, size_bytes: int) -> float:

@@ -46,7 +46,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MediaPlan:
     """What is done with one piece of media, and why.
 
     Attributes:
@@ -103,7 +103,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PlanInputs:
     """What a plan is made for, beside the file.
 
     Attributes:
@@ -165,30 +165,30 @@ _MOST_BITS = 1_000_000_000  # FFmpeg counts the bits of a second in 31 bits; a s
 _SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds
 
 
-def upload_seconds(size_bytes: int, wish: Wish) -> float:
+def upload_seconds(size_bytes: int, wish: PlanInputs) -> float:
     """Tell how long sending takes."""
     return size_bytes * 8 / (wish.uplink_mbps * 1e6)
 
 
-def sound_seconds(seconds: float, wish: Wish) -> float:
+def sound_seconds(seconds: float, wish: PlanInputs) -> float:
     """Tell how long making sound takes."""
     return seconds * _SOUND_CORE_SECONDS / max(1, wish.cores)
 
 
-def video_seconds(info: MediaInfo, wish: Wish, pixels: float, seconds: float) -> float:
+def video_seconds(info: MediaInfo, wish: PlanInputs, pixels: float, seconds: float) -> float:
     """Tell how long making a video of so many pixels in all takes."""
     source = (info.width or 0) * (info.height or 0) * float(info.fps or USUAL_FPS) * seconds
     cost = source / 1e6 * _DECODE_CORE_SECONDS + pixels / 1e6 * _ENCODE_CORE_SECONDS
     return cost / max(1, wish.cores) + (sound_seconds(seconds, wish) if info.has_sound else 0)
 
 
-def video_bytes(info: MediaInfo, wish: Wish, pixels: float, seconds: float) -> int:
+def video_bytes(info: MediaInfo, wish: PlanInputs, pixels: float, seconds: float) -> int:
     """Tell how large a video of so many pixels in all will be; not larger than its source."""
     sound = wish.budget.sound_bitrate * seconds if info.has_sound else 0
     return int(min((pixels * _BITS_PER_PIXEL + sound) / 8, info.size_bytes))
 
 
-def most_bits(info: MediaInfo, wish: Wish, seconds: float) -> int | None:
+def most_bits(info: MediaInfo, wish: PlanInputs, seconds: float) -> int | None:
     """Give the bits per second that pictures may take for the file to fit; `None` where nothing limits it."""
     allowed = most_bytes(wish)
     if allowed is None:
@@ -197,12 +197,12 @@ def most_bits(info: MediaInfo, wish: Wish, seconds: float) -> int | None:
     return min(_MOST_BITS, max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound)))
 
 
-def most_bytes(wish: Wish) -> int | None:
+def most_bytes(wish: PlanInputs) -> int | None:
     """Give the bytes that the file may have by the budget and the delivery; `None` where nothing limits it."""
     return min((most for most in (wish.room_bytes, wish.budget.max_bytes) if most is not None), default=None)
 
 
-def room_for(limit: int, wish: Wish) -> int:
+def room_for(limit: int, wish: PlanInputs) -> int:
     """Give the most bytes that a file may have: of the model's limit, the delivery's and the budget's the least."""
     return min(limit, *(most for most in (wish.room_bytes, wish.budget.max_bytes) if most is not None), limit)
 
@@ -210,7 +210,7 @@ def room_for(limit: int, wish: Wish) -> int:
 Side = Fraction | int
 
 
-def allowed(size: tuple[Side, Side], wish: Wish) -> Fraction:
+def allowed(size: tuple[Side, Side], wish: PlanInputs) -> Fraction:
     """Give the factor, at most 1, that brings a picture within what is wanted of it.
 
     That is the budget's sides, unless the service is asked to look at more pixels than they leave: made smaller, the
@@ -327,7 +327,7 @@ _ODD: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
 """What not every reader of video can show or play."""
 
 
-def why_not_as_is(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
+def why_not_as_is(info: MediaInfo, wish: PlanInputs, *, partial: bool) -> Reason | None:
     """Tell why a video must be made anew; `None` if it could go as it is. That its container is odd comes last."""
     told = (
         (info.unpacked, unpacked),

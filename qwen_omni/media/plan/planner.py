@@ -1,4 +1,4 @@
-"""Decide what to do with a file, and why. Pure: facts and limits in, a `Plan` out.
+"""Decide what to do with a file, and why. Pure: facts and limits in, a `MediaPlan` out.
 
 A file is sent as it is whenever the service accepts it, bills no more for it, and that is quicker; it is re-encoded
 only where that saves something. `auto` never bills more tokens than the untouched original would.
@@ -22,12 +22,12 @@ from qwen_omni.media.plan.plan import (
     USUAL_FPS,
     USUAL_SECONDS,
     WORTH_SECONDS,
+    MediaPlan,
     Picture,
     Piece,
-    Plan,
+    PlanInputs,
     Reason,
     Span,
-    Wish,
     allowed,
     colours_differ,
     has_own_sides,
@@ -60,7 +60,7 @@ _RATE_SLACK = Fraction(21, 20)  # 4.1 frames a second are still "4"
 Size = tuple[int, int]
 
 
-def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
+def plan_video(info: MediaInfo, wish: PlanInputs, span: Span, *, label: str) -> MediaPlan:
     """Decide what to do with a video.
 
     Raises:
@@ -85,7 +85,9 @@ def plan_video(info: MediaInfo, wish: Wish, span: Span, *, label: str) -> Plan:
     return replace(made, reason=_told(made, why(info) if why else _wanted(untouched, made)))
 
 
-def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reason | None) -> Plan | None:
+def _spared(
+    info: MediaInfo, wish: PlanInputs, untouched: MediaPlan, made: MediaPlan, why: Reason | None
+) -> MediaPlan | None:
     """Give a plan that decodes nothing, if one is good enough."""
     if _fits(info, wish):
         tokens = _bill(info, wish, (info.width or 0, info.height or 0), untouched, None, made.sampling)
@@ -99,8 +101,8 @@ def _spared(info: MediaInfo, wish: Wish, untouched: Plan, made: Plan, why: Reaso
     return None
 
 
-def _untouched(info: MediaInfo, wish: Wish, span: Span) -> Plan:
-    plan = Plan(
+def _untouched(info: MediaInfo, wish: PlanInputs, span: Span) -> MediaPlan:
+    plan = MediaPlan(
         action="pass",
         reason="sent as it is: the budget says so",
         budget=wish.budget,
@@ -115,7 +117,7 @@ def _untouched(info: MediaInfo, wish: Wish, span: Span) -> Plan:
     return replace(plan, tokens=tokens, tokens_as_is=tokens)
 
 
-def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
+def _made(info: MediaInfo, wish: PlanInputs, span: Span, as_is: int | None) -> MediaPlan:
     """Plan the MP4 that the budget wants."""
     budget = wish.budget
     plan = replace(_untouched(info, wish, span), action="video", sampling=sampling_for(wish), sound=info.has_sound)
@@ -142,7 +144,9 @@ def _made(info: MediaInfo, wish: Wish, span: Span, as_is: int | None) -> Plan:
     )
 
 
-def _rate_and_size(info: MediaInfo, wish: Wish, plan: Plan, most: int | None) -> tuple[Fraction, Size, int | None]:
+def _rate_and_size(
+    info: MediaInfo, wish: PlanInputs, plan: MediaPlan, most: int | None
+) -> tuple[Fraction, Size, int | None]:
     """Choose the rate, and the largest size of which it bills no more tokens than `most`.
 
     A last frame that sticks out behind the end may bill a pair of frames more; a slightly lower rate has none.
@@ -163,14 +167,16 @@ def _rate_and_size(info: MediaInfo, wish: Wish, plan: Plan, most: int | None) ->
     return rate, size, tokens
 
 
-def _rate(info: MediaInfo, wish: Wish) -> Fraction:
+def _rate(info: MediaInfo, wish: PlanInputs) -> Fraction:
     """Choose the frames per second of the file; never more than there are, since that could bill more."""
     wanted = wish.budget.fps if wish.budget.fps is not None else LIVELY_FPS if wish.lively else STILL_FPS
     rate = Fraction(wanted).limit_denominator(1001)
     return max(_SLOWEST, min(rate, info.fps.limit_denominator(1001))) if info.fps else rate
 
 
-def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | None) -> tuple[Size, int | None]:
+def _size(
+    info: MediaInfo, wish: PlanInputs, plan: MediaPlan, rate: Fraction, most: int | None
+) -> tuple[Size, int | None]:
     """Choose the largest size that the budget allows and, if `most` is given, bills no more tokens than that."""
     size, tokens = (2, 2), None
     for size in _sizes(info, wish):
@@ -180,7 +186,7 @@ def _size(info: MediaInfo, wish: Wish, plan: Plan, rate: Fraction, most: int | N
     return size, tokens
 
 
-def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
+def _sizes(info: MediaInfo, wish: PlanInputs) -> Iterator[Size]:
     shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
     full = allowed(shown, wish)
     for percent in range(100, _NARROWEST - 1, -1):
@@ -191,7 +197,7 @@ def _sizes(info: MediaInfo, wish: Wish) -> Iterator[Size]:
     yield even_sides(*shown, Fraction(1))  # a very narrow picture is seen enlarged: made smaller, it may bill more
 
 
-def sampling_for(wish: Wish) -> Sampling:
+def sampling_for(wish: PlanInputs) -> Sampling:
     """Join what the caller asks of the service with what the budget does; the caller wins."""
     if not wish.profile.sampling_fields:
         return wish.sampling
@@ -204,7 +210,9 @@ def sampling_for(wish: Wish) -> Sampling:
     )
 
 
-def _bill(info: MediaInfo, wish: Wish, size: Size, plan: Plan, rate: Fraction | None, sampling: Sampling) -> int | None:
+def _bill(
+    info: MediaInfo, wish: PlanInputs, size: Size, plan: MediaPlan, rate: Fraction | None, sampling: Sampling
+) -> int | None:
     """Count the tokens of what a plan makes at this rate, or of the untouched file if there is none."""
     shown, heard = plan.shown(info, None if rate is None else 1 / rate), plan.heard(info)
     if shown is None or heard is None or plan.end is None:
@@ -213,7 +221,7 @@ def _bill(info: MediaInfo, wish: Wish, size: Size, plan: Plan, rate: Fraction | 
     return video_tokens(wish.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + sound
 
 
-def _fits(info: MediaInfo, wish: Wish) -> bool:
+def _fits(info: MediaInfo, wish: PlanInputs) -> bool:
     budget = wish.budget
     if info.fps is None or budget.key_frames:
         return False
@@ -228,21 +236,21 @@ def _can_remux(info: MediaInfo, why: Reason) -> bool:
     return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
 
 
-def _gains(untouched: Plan, made: Plan) -> bool:
+def _gains(untouched: MediaPlan, made: MediaPlan) -> bool:
     if untouched.tokens is not None and made.tokens is not None and made.tokens != untouched.tokens:
         return made.tokens < untouched.tokens
     return made.seconds + WORTH_SECONDS < untouched.seconds
 
 
-def _wanted(untouched: Plan, made: Plan) -> str:
+def _wanted(untouched: MediaPlan, made: MediaPlan) -> str:
     return _compared(untouched, made) if made.budget.weigh else f"the budget {made.budget.name!r} asks for it"
 
 
-def _not_worth_it(untouched: Plan, made: Plan) -> str:
+def _not_worth_it(untouched: MediaPlan, made: MediaPlan) -> str:
     return f"sent as it is: {_compared(untouched, made)}; preparing would save neither {WORTH_SECONDS} s nor tokens"
 
 
-def _compared(untouched: Plan, made: Plan) -> str:
+def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
     saved = (untouched.size_bytes - made.size_bytes) / 2**20
     told = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MiB less"
     if made.tokens is None or untouched.tokens is None:
@@ -251,7 +259,7 @@ def _compared(untouched: Plan, made: Plan) -> str:
     return f"{told}, {made.tokens:,} tokens {'either way' if same else f'instead of {untouched.tokens:,}'}"
 
 
-def _told(made: Plan, reason: str) -> str:
+def _told(made: MediaPlan, reason: str) -> str:
     assert made.picture is not None
     width, height = made.picture.size
     upright = ", upright" if made.picture.rotation else ""
@@ -266,11 +274,11 @@ _CRUSHED = Fraction(1, 2)  # ... if less than this share of its pixels would be 
 _STEPS = 40  # tries, each 1 % larger, until the service sees a smaller picture as it would see the original
 
 
-def plan_image(info: MediaInfo, wish: Wish) -> Plan:
+def plan_image(info: MediaInfo, wish: PlanInputs) -> MediaPlan:
     """Decide what to do with a picture, or with a file of several pages."""
     size = (info.width or 1, info.height or 1)
     asked = replace(sampling_for(wish), fps=wish.sampling.fps)
-    plan = Plan(
+    plan = MediaPlan(
         action="pass",
         reason="sent as it is: the budget says so",
         budget=wish.budget,
@@ -297,7 +305,7 @@ def plan_image(info: MediaInfo, wish: Wish) -> Plan:
 class _Limits:
     """How large the images may be that a picture is sent as."""
 
-    wish: Wish
+    wish: PlanInputs
     asked: Sampling
 
     def tokens(self, size: Size) -> int:
@@ -377,7 +385,7 @@ class _Limits:
             yield Piece(size=(narrow, length) if upright else (length, narrow), box=box, page=page)
 
 
-def _single(info: MediaInfo, plan: Plan, limits: _Limits, piece: Piece) -> Plan:
+def _single(info: MediaInfo, plan: MediaPlan, limits: _Limits, piece: Piece) -> MediaPlan:
     assert plan.tokens is not None
     made, why = limits.tokens(piece.size), _why_not_as_is(info, limits.wish)
     if why is None and piece.size == (info.width, info.height):
@@ -396,7 +404,7 @@ def _single(info: MediaInfo, plan: Plan, limits: _Limits, piece: Piece) -> Plan:
     )
 
 
-def _several(plan: Plan, limits: _Limits, pieces: tuple[Piece, ...], reason: str) -> Plan:
+def _several(plan: MediaPlan, limits: _Limits, pieces: tuple[Piece, ...], reason: str) -> MediaPlan:
     tokens = sum(limits.tokens(piece.size) for piece in pieces)
     return replace(plan, action="images", pieces=pieces, tokens=tokens, reason=f"{reason}, {tokens:,} tokens")
 
@@ -410,7 +418,7 @@ def _tiled(size: Size, pieces: tuple[Piece, ...], limits: _Limits) -> str:
     return f"cut into {len(pieces)} tiles of {width}x{height} that overlap by {float(OVERLAP):.0%}: {why}"
 
 
-def _why_not_as_is(info: MediaInfo, wish: Wish) -> Reason | None:
+def _why_not_as_is(info: MediaInfo, wish: PlanInputs) -> Reason | None:
     told = (
         (info.unpacked, _not_pictured),
         (info.page is not None, _one_frame),
@@ -433,7 +441,7 @@ def _one_frame(info: MediaInfo) -> str:
 _SOUND_SLACK = 1.05  # a file hardly larger than ours would be is left alone
 
 
-def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
+def plan_media(info: MediaInfo, wish: PlanInputs, *, label: str) -> MediaPlan:
     """Decide what to do with one piece of media.
 
     Args:
@@ -456,7 +464,7 @@ def plan_media(info: MediaInfo, wish: Wish, *, label: str) -> Plan:
             return _with_track(plan_video(info, wish, _span(info, wish, label), label=label), info)
 
 
-def _with_track(plan: Plan, info: MediaInfo) -> Plan:
+def _with_track(plan: MediaPlan, info: MediaInfo) -> MediaPlan:
     """Add to the reason which of several audio tracks is heard."""
     if len(info.audio_tracks) < 2 or plan.action == "frames":  # noqa: PLR2004 - nothing to choose from
         return plan
@@ -466,12 +474,12 @@ def _with_track(plan: Plan, info: MediaInfo) -> Plan:
     return replace(plan, reason=f"{plan.reason}; {heard} of {len(info.audio_tracks)}")
 
 
-def _check_no_seconds(wish: Wish, label: str) -> None:
+def _check_no_seconds(wish: PlanInputs, label: str) -> None:
     if wish.start or wish.end is not None:
         raise UnsupportedMediaError(f"{label} is a picture and has no seconds; leave start and end out.")
 
 
-def _span(info: MediaInfo, wish: Wish, label: str) -> Span:
+def _span(info: MediaInfo, wish: PlanInputs, label: str) -> Span:
     start, end = max(Fraction(0), wish.start or Fraction(0)), info.duration
     if wish.end is not None:
         end = wish.end if end is None else min(wish.end, end)
@@ -487,10 +495,10 @@ def _span(info: MediaInfo, wish: Wish, label: str) -> Span:
     return Span(start=start, end=end, partial=not whole)
 
 
-def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
+def _plan_sound(info: MediaInfo, wish: PlanInputs, span: Span) -> MediaPlan:
     tokens = None if span.length is None else audio_tokens(wish.profile, span.length)
     seconds = float(span.length or USUAL_SECONDS)
-    plan = Plan(
+    plan = MediaPlan(
         action="pass",
         reason="sent as it is: the budget says so",
         budget=wish.budget,
@@ -519,7 +527,7 @@ def _plan_sound(info: MediaInfo, wish: Wish, span: Span) -> Plan:
     return replace(made, reason=f"made mono MP3: {told}")
 
 
-def why_not_this_sound(info: MediaInfo, wish: Wish, *, partial: bool) -> Reason | None:
+def why_not_this_sound(info: MediaInfo, wish: PlanInputs, *, partial: bool) -> Reason | None:
     """Tell why sound must be made anew; `None` if it could go as it is."""
     told = (
         (partial, only_a_part),
@@ -548,12 +556,12 @@ def sound_is_documented(info: MediaInfo) -> bool:
 AS_IT_IS = "sent as it is: it is to be heard by channel"
 
 
-def loses_channels(info: MediaInfo, plan: Plan) -> bool:
+def loses_channels(info: MediaInfo, plan: MediaPlan) -> bool:
     """Tell whether a plan makes one channel of several."""
     return plan.sound and info.channels != 1
 
 
-def check_channels(info: MediaInfo, plan: Plan, wish: Wish, *, label: str) -> None:
+def check_channels(info: MediaInfo, plan: MediaPlan, wish: PlanInputs, *, label: str) -> None:
     """Refuse media that cannot go as it is.
 
     Args:

@@ -19,7 +19,7 @@ import av
 from av.stream import Disposition
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice, exact, no_such_track
 from qwen_omni.media.probe.container import has_decoder, packets_of
 from qwen_omni.redact import clean
@@ -196,7 +196,7 @@ def _tag(told: str | None) -> str | None:
 
 
 def choose_track(
-    tracks: tuple[AudioTrack, ...], choice: AudioTrackChoice, opening: Opening, watch: Watch
+    tracks: tuple[AudioTrack, ...], choice: AudioTrackChoice, opening: Opening, deadline: Deadline
 ) -> int | Literal["mix"] | None:
     """Decide which track is heard; `None` where there is none that can be.
 
@@ -204,7 +204,7 @@ def choose_track(
         tracks: of the file.
         choice: what the caller wants.
         opening: opens the file to listen to it, if that decides.
-        watch: checked while listening.
+        deadline: checked while listening.
 
     Raises:
         UnsupportedMediaError: the file has no such track, or there is no decoder for it.
@@ -218,7 +218,7 @@ def choose_track(
         return heard[0].index if heard else None
     usual = next((track for track in heard if track.default), heard[0])
     for track in (usual, *(track for track in heard if track is not usual)):
-        if is_audible(opening, track.index, watch):
+        if is_audible(opening, track.index, deadline):
             return track.index
     return usual.index
 
@@ -231,12 +231,12 @@ def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
     return choice
 
 
-def is_audible(opening: Opening, index: int, watch: Watch) -> bool:
+def is_audible(opening: Opening, index: int, deadline: Deadline) -> bool:
     """Whether a track holds any sound. The first ten minutes are heard whole, and one second in thirty behind that."""
     with opening() as container:
         stream = container.streams.audio[index]
         begin, at = None, Fraction(0)
-        for frame in frames_of(container, stream, watch):
+        for frame in frames_of(container, stream, deadline):
             if levels_of([frame]).audible:
                 return True
             at = Fraction(frame.pts or 0) * exact(frame.time_base or 0)
@@ -245,7 +245,7 @@ def is_audible(opening: Opening, index: int, watch: Watch) -> bool:
                 break
         else:
             return False
-        return any(_audible_at(container, stream, at, watch) for at in _places(stream, at))
+        return any(_audible_at(container, stream, at, deadline) for at in _places(stream, at))
 
 
 def _places(stream: "AudioStream", at: Fraction) -> Iterator[Fraction]:
@@ -256,12 +256,12 @@ def _places(stream: "AudioStream", at: Fraction) -> Iterator[Fraction]:
         yield at
 
 
-def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction, watch: Watch) -> bool:
+def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction, deadline: Deadline) -> bool:
     try:
         container.seek(int(at / exact(stream.time_base or 1)), stream=stream)
     except (av.FFmpegError, ValueError):
         return False
-    for frame in frames_of(container, stream, watch):
+    for frame in frames_of(container, stream, deadline):
         if levels_of([frame]).audible:
             return True
         if Fraction(frame.pts or 0) * exact(frame.time_base or 0) > at + _EACH:
@@ -269,17 +269,17 @@ def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction
     return False
 
 
-def frames_of(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Iterator["AudioFrame"]:
+def frames_of(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Iterator["AudioFrame"]:
     """Decode a track from where the container stands; broken packets are passed over, but not for ever."""
-    frames = decoded(packets_of(container, stream), watch, most_broken=_MOST_BROKEN)
+    frames = decoded(packets_of(container, stream), deadline, most_broken=_MOST_BROKEN)
     return (frame for frame in frames if frame.samples)
 
 
-def decoded(packets: "Iterable[Packet[Any]]", watch: Watch, *, most_broken: int) -> Iterator["AudioFrame"]:
+def decoded(packets: "Iterable[Packet[Any]]", deadline: Deadline, *, most_broken: int) -> Iterator["AudioFrame"]:
     """Decode packets of sound, and end once more than `most_broken` in a row are broken."""
     broken = 0
     for packet in packets:
-        watch.check()
+        deadline.check()
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError, EOFError):

@@ -14,7 +14,7 @@ import av
 from av.stream import Discard
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, exact
 from qwen_omni.media.probe.audio_tracks import choose_track, frames_of, tracks_of
@@ -100,15 +100,15 @@ def probe_stream(
         UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
         UnsupportedMediaError: it has no such audio track.
     """
-    watch = Watch(_MOST_SECONDS, label=label)
+    deadline = Deadline(_MOST_SECONDS, label=label)
     with _told(label, begins_as, size_bytes):
         check_boxes(file, size_bytes)
         check_whole(file, size_bytes)
         upright = is_upright(file, size_bytes)
-        with open_container(file, size_bytes, watch=watch) as container:
+        with open_container(file, size_bytes, deadline=deadline) as container:
             tracks = tracks_of(container)
-            track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, watch), watch) or 0
-            facts = _facts(container, watch, track, upright=upright)
+            track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
+            facts = _facts(container, deadline, track, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
             facts |= {"origin": _origin(container, track)}
             facts |= {"duration": _told_duration(container, facts["origin"])}
@@ -120,16 +120,16 @@ def probe_stream(
                 "Matroska; repair it with `ffmpeg -i FILE -c copy -avoid_negative_ts make_zero repaired.mkv`"
             )
         if format_name in _BARE:
-            with open_container(file, size_bytes, watch=watch) as container:
-                facts |= _counted(container, watch)
+            with open_container(file, size_bytes, deadline=deadline) as container:
+                facts |= _counted(container, deadline)
         elif format_name in PICTURES:
             facts = _single(facts)
         elif _must_walk(file, format_name, facts, size_bytes):
-            with open_container(file, size_bytes, watch=watch) as container:
-                facts |= _walked(file, container, facts, watch, size_bytes)
+            with open_container(file, size_bytes, deadline=deadline) as container:
+                facts |= _walked(file, container, facts, deadline, size_bytes)
         if _must_decode(format_name, facts):
-            with open_container(file, size_bytes, watch=watch) as container:
-                length = _decoded_length(container, sound_streams(container, track)[0], watch)
+            with open_container(file, size_bytes, deadline=deadline) as container:
+                length = _decoded_length(container, sound_streams(container, track)[0], deadline)
                 facts |= {"duration": length, "sound_duration": length}
     kind, name = facts["kind"], facts["container"]
     media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
@@ -137,11 +137,11 @@ def probe_stream(
 
 
 @contextlib.contextmanager
-def _for_listening(file: IO[bytes], size_bytes: int, watch: Watch) -> "Iterator[InputContainer]":
+def _for_listening(file: IO[bytes], size_bytes: int, deadline: Deadline) -> "Iterator[InputContainer]":
     """Open a file that is open already, for its audio; its place is kept."""
     at = file.tell()
     try:
-        with open_container(file, size_bytes, watch=watch) as container:
+        with open_container(file, size_bytes, deadline=deadline) as container:
             for stream in container.streams:
                 if stream.type != "audio":
                     stream.discard = Discard.all
@@ -172,7 +172,7 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
 
 
 def _walked(
-    file: IO[bytes], container: "InputContainer", facts: dict[str, Any], watch: Watch, size_bytes: int
+    file: IO[bytes], container: "InputContainer", facts: dict[str, Any], deadline: Deadline, size_bytes: int
 ) -> dict[str, Any]:
     """Read all packets of what is seen and heard, and correct what the headers told.
 
@@ -180,7 +180,7 @@ def _walked(
         UnreadableMediaError: the headers promise more, or another file is joined to it.
     """
     picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
-    found = walk(container, [*([picture] if picture else []), *sounds], watch)
+    found = walk(container, [*([picture] if picture else []), *sounds], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
     told = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
@@ -237,21 +237,21 @@ def _walked_sound(
     return {"sound_start": first - origin, "sound_duration": last - first, "sound_changes": min(changes, default=None)}
 
 
-def _decoded_length(container: "InputContainer", stream: "AudioStream", watch: Watch) -> Fraction:
+def _decoded_length(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Fraction:
     """Decode audio to learn how long it is, where the times of packets are of another rate than the packets."""
     samples: Counter[int] = Counter()
-    for frame in frames_of(container, stream, watch):
+    for frame in frames_of(container, stream, deadline):
         samples[frame.sample_rate] += frame.samples
     return sum((Fraction(count, rate) for rate, count in samples.items() if rate), Fraction(0))
 
 
-def _counted(container: "InputContainer", watch: Watch) -> dict[str, Any]:
+def _counted(container: "InputContainer", deadline: Deadline) -> dict[str, Any]:
     """Count the pictures of a bare video stream, which tells no times: each lasts as long as its rate says."""
     stream = picture_stream(container)
     assert stream is not None  # it was found a moment ago
     count = 0
     for packet in packets_of(container, stream):
-        watch.check()
+        deadline.check()
         count += packet.size > 0
     # FFmpeg takes 25 a second for the average where the container tells none; the pictures themselves often tell.
     rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
@@ -271,10 +271,10 @@ def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
     Raises:
         UnreadableMediaError: it cannot be decoded.
     """
-    watch = Watch(_MOST_SECONDS, label=label)
-    with _told(label, "a video", size_bytes), open_container(file, size_bytes, watch=watch) as container:
+    deadline = Deadline(_MOST_SECONDS, label=label)
+    with _told(label, "a video", size_bytes), open_container(file, size_bytes, deadline=deadline) as container:
         stream = picture_stream(container)
-        if stream is None or _first_frame(container, stream, watch) is None:
+        if stream is None or _first_frame(container, stream, deadline) is None:
             raise UnreadableMediaError("no picture can be decoded")
 
 
@@ -339,7 +339,9 @@ def _begin(stream: "AudioStream | VideoStream") -> Fraction | None:
     return stream.start_time * exact(stream.time_base)
 
 
-def _facts(container: "InputContainer", watch: Watch, track: int | Literal["mix"], *, upright: bool) -> dict[str, Any]:
+def _facts(
+    container: "InputContainer", deadline: Deadline, track: int | Literal["mix"], *, upright: bool
+) -> dict[str, Any]:
     """Collect what differs between sound and video."""
     picture, heard = picture_stream(container), sound_streams(container, track)
     sound: dict[str, Any] = {}
@@ -347,23 +349,23 @@ def _facts(container: "InputContainer", watch: Watch, track: int | Literal["mix"
         lengths = [length for stream in heard if (length := _length(stream)) is not None]
         sound = {**_sound_facts(heard[0].codec_context), "sound_duration": max(lengths, default=None)}
     if picture:
-        return {"kind": "video", **_picture_facts(container, picture, watch, upright=upright), **sound}
+        return {"kind": "video", **_picture_facts(container, picture, deadline, upright=upright), **sound}
     if not heard:
         raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
-    if _first_frame(container, heard[0], watch) is None:
+    if _first_frame(container, heard[0], deadline) is None:
         raise UnreadableMediaError("no sound can be decoded")
     return {"kind": "audio", **sound}
 
 
 def _picture_facts(
-    container: "InputContainer", stream: "VideoStream", watch: Watch, *, upright: bool
+    container: "InputContainer", stream: "VideoStream", deadline: Deadline, *, upright: bool
 ) -> dict[str, Any]:
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its pictures")
     _check_pixels(stream.width, stream.height)
     rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
     if sides is None:
-        frame = cast("VideoFrame | None", _first_frame(container, stream, watch))
+        frame = cast("VideoFrame | None", _first_frame(container, stream, deadline))
         if frame is None:
             raise UnreadableMediaError("no picture can be decoded")
         interlaced = bool(frame.interlaced_frame)
@@ -432,12 +434,12 @@ def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
 
 
 def _first_frame(
-    container: "InputContainer", stream: "AudioStream | VideoStream", watch: Watch
+    container: "InputContainer", stream: "AudioStream | VideoStream", deadline: Deadline
 ) -> "AudioFrame | VideoFrame | None":
     """Decode the first picture or sound; broken packets before it are passed over, some files begin with them."""
     stream.codec_context.options = CODEC_OPTIONS
     for tries, packet in enumerate(packets_of(container, stream)):
-        watch.check()
+        deadline.check()
         if tries >= _MOST_TRIES:
             break
         frames = _decoded(packet)

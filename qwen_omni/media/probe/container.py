@@ -13,7 +13,7 @@ import av
 from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.probe.mp4 import tracks_of
 from qwen_omni.media.probe.mp4_index import MaskedFile, Wanted, narrowed
 
@@ -92,13 +92,13 @@ _BLOCK = 2**18  # bytes asked for at once; each read takes Python's lock
 class _Window:
     """A file for FFmpeg without its name, and with an end to what may be read."""
 
-    def __init__(self, file: IO[bytes] | MaskedFile, size_bytes: int, watch: Watch | None) -> None:
+    def __init__(self, file: IO[bytes] | MaskedFile, size_bytes: int, deadline: Deadline | None) -> None:
         self._file = file
-        self._watch = watch
+        self._deadline = deadline
         self._left = 4 * size_bytes + _MOST_READ
 
     def read(self, size: int) -> bytes:
-        if self.exhausted or (self._watch is not None and self._watch.over):
+        if self.exhausted or (self._deadline is not None and self._deadline.over):
             return b""  # an exception would be kept by PyAV, and old versions fail when it comes twice
         block = self._file.read(size)
         self._left -= max(len(block), 4096)  # a read of nothing counts too
@@ -122,7 +122,7 @@ def open_container(
     size_bytes: int,
     *,
     buffer_bytes: int = 32_768,
-    watch: Watch | None = None,
+    deadline: Deadline | None = None,
 ) -> Iterator["InputContainer"]:
     """Open a seekable binary file from its start as one of the containers we know.
 
@@ -130,7 +130,7 @@ def open_container(
         file: open for reading; positions of it are ours while the container is open.
         size_bytes: size of the file, for the bound on reading.
         buffer_bytes: how much is read at once; more is better where a whole file is read.
-        watch: when its time is up the file seems to end, so that FFmpeg comes back from whatever it is doing.
+        deadline: when its time is up the file seems to end, so that FFmpeg comes back from whatever it is doing.
 
     Raises:
         av.FFmpegError: FFmpeg cannot read it.
@@ -140,7 +140,7 @@ def open_container(
     file.seek(0)
     indexed = file.read(8)[4:] in _INDEXED_BOXES
     file.seek(0)
-    window = _Window(file, size_bytes, watch)
+    window = _Window(file, size_bytes, deadline)
     with av.open(
         window,
         "r",
@@ -148,14 +148,14 @@ def open_container(
         container_options=_CONTAINER_OPTIONS,
         **_METADATA,
         buffer_size=buffer_bytes,
-        timeout=(None if watch is None else watch.left, None),
+        timeout=(None if deadline is None else deadline.left, None),
         io_open=_refuse,
     ) as container:
         yield container
     if window.exhausted:
         raise UnreadableMediaError("reading it does not come to an end")
-    if watch is not None:
-        watch.check()  # what was read may be half of it
+    if deadline is not None:
+        deadline.check()  # what was read may be half of it
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
@@ -169,7 +169,7 @@ def open_for_work(
     *,
     only: Literal["video", "audio"] | None = None,
     wanted: Wanted | None = None,
-    watch: Watch | None = None,
+    deadline: Deadline | None = None,
 ) -> Iterator["InputContainer"]:
     """Open a file of which much will be read.
 
@@ -177,7 +177,7 @@ def open_for_work(
     them is not even kept. With `wanted` as well, what it tells of other seconds may be missing too.
     """
     seen: IO[bytes] | MaskedFile = file if only is None else _seen(file, size_bytes, only, wanted)
-    with open_container(seen, size_bytes, buffer_bytes=_BLOCK, watch=watch) as container:
+    with open_container(seen, size_bytes, buffer_bytes=_BLOCK, deadline=deadline) as container:
         for stream in container.streams:
             if only is not None and stream.type != only:
                 stream.discard = Discard.all

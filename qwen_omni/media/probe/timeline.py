@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.info import ClockBreak, exact
 from qwen_omni.media.probe.container import packets_of
 
@@ -83,7 +83,7 @@ class Walk:
     position: int
 
 
-def walk(container: "InputContainer", streams: "list[Stream]", watch: Watch) -> Walk:
+def walk(container: "InputContainer", streams: "list[Stream]", deadline: Deadline) -> Walk:
     """Read the times of every packet; nothing is decoded.
 
     Raises:
@@ -91,7 +91,7 @@ def walk(container: "InputContainer", streams: "list[Stream]", watch: Watch) -> 
     """
     walker = _Walker(streams, jumps=container.format.name in _RESTARTING)
     for count, packet in enumerate(packets_of(container, *streams)):
-        watch.check()
+        deadline.check()
         if count > _MOST_PACKETS:
             raise UnreadableMediaError(f"it has more than {_MOST_PACKETS:,} packets")
         if packet.size:

@@ -18,7 +18,7 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.files.deadline import StoppedError
 from qwen_omni.options import ChatRequest
-from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
 from qwen_omni.structured.ask import Asker, AsyncAsker
 from qwen_omni.transport import flow
@@ -34,10 +34,10 @@ T = TypeVar("T")
 class Sender(Asker, Protocol):
     """Whatever brings media to the service and asks about them; `OmniClient` does."""
 
-    def deliver(self, request: ChatRequest, /) -> Outgoing:
+    def deliver(self, request: ChatRequest, /) -> PreparedRequest:
         """Bring the media of a request to the service."""
 
-    def answer(self, outgoing: Outgoing, /) -> Response:
+    def answer(self, outgoing: PreparedRequest, /) -> Response:
         """Ask about what was delivered."""
 
 
@@ -98,7 +98,7 @@ def most_at_once(rules: Rules) -> int:
 def _work(
     action: Action,
     worker: Worker[T],
-    perform: Callable[[Upload | Question], Outgoing | Response],
+    perform: Callable[[Upload | Question], PreparedRequest | Response],
     news: "queue.SimpleQueue[Any]",
 ) -> None:
     try:
@@ -107,11 +107,11 @@ def _work(
         news.put((action, error))
 
 
-def _perform(step: Upload | Question, sender: Sender, joiner: Asker) -> Outgoing | Response:
+def _perform(step: Upload | Question, sender: Sender, joiner: Asker) -> PreparedRequest | Response:
     match step:
         case Upload():
             return sender.deliver(step.request)
-        case Question(outgoing=Outgoing() as outgoing):
+        case Question(outgoing=PreparedRequest() as outgoing):
             return sender.answer(outgoing)
         case Question(joins=True, once=True) if isinstance(joiner, OmniClient):
             return joiner.answer(joiner.deliver(step.request).once())
@@ -140,10 +140,10 @@ def take_in(
 class AsyncSender(AsyncAsker, Protocol):
     """Whatever brings media to the service and asks about them; `AsyncOmniClient` does."""
 
-    async def deliver(self, request: ChatRequest, /) -> Outgoing:
+    async def deliver(self, request: ChatRequest, /) -> PreparedRequest:
         """Bring the media of a request to the service."""
 
-    async def answer(self, outgoing: Outgoing, /) -> Response:
+    async def answer(self, outgoing: PreparedRequest, /) -> Response:
         """Ask about what was delivered."""
 
 
@@ -188,11 +188,11 @@ async def adrive_run(
         raise crash
 
 
-async def _aperform(step: Upload | Question, sender: AsyncSender, joiner: AsyncAsker) -> Outgoing | Response:
+async def _aperform(step: Upload | Question, sender: AsyncSender, joiner: AsyncAsker) -> PreparedRequest | Response:
     match step:
         case Upload():
             return await sender.deliver(step.request)
-        case Question(outgoing=Outgoing() as outgoing):
+        case Question(outgoing=PreparedRequest() as outgoing):
             return await sender.answer(outgoing)
         case Question(joins=True, once=True) if isinstance(joiner, AsyncOmniClient):
             return await joiner.answer((await joiner.deliver(step.request)).once())

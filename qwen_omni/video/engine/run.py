@@ -20,7 +20,7 @@ from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Red
 from qwen_omni.video.engine.worker import Worker
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.schemas import SegmentNotes
-from qwen_omni.video.source_video import Footage, chosen_strategy, look_over, run_key
+from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over, run_key
 from qwen_omni.video.tasks import Joining, NotesTask, Task
 
 Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
@@ -164,7 +164,7 @@ CHECKPOINTS = "video"
 class Run(Generic[T]):
     """Everything that one run needs."""
 
-    footage: Footage
+    footage: SourceVideo
     machine: Machine[T]
     worker: Worker[T]
     checkpoint: Checkpoint
@@ -209,7 +209,7 @@ class Run(Generic[T]):
         self.checkpoint.close()
 
 
-def over_source(source: Anything, settings: Settings, options: SummaryOptions) -> tuple[Footage, bool]:
+def over_source(source: Anything, settings: Settings, options: SummaryOptions) -> tuple[SourceVideo, bool]:
     """Look at a source and choose how it is worked on; tells whether all of it goes in one call.
 
     Raises:
@@ -239,7 +239,7 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
 
 
 def make_run(
-    footage: Footage, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
+    footage: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
     """Put a run together; without `join` it ends with the answers about segments."""
@@ -294,7 +294,7 @@ def make_joins(options: SummaryOptions) -> Joins:
 
 
 def checkpoint_path(
-    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+    footage: SourceVideo, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
 ) -> Path | None:
     """Name the file of a run; reads the whole source once. `None` where no checkpoint is wanted."""
     if options.checkpoint is False:
@@ -304,7 +304,7 @@ def checkpoint_path(
 
 
 def open_checkpoint(
-    footage: Footage, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+    footage: SourceVideo, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
 ) -> Checkpoint:
     """Open the checkpoint of a run, keyed by who answers; reads the whole source once.
 

@@ -16,15 +16,15 @@ from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.options import ChatRequest
-from qwen_omni.request.prepared_request import Outgoing
+from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
-from qwen_omni.structured.ask import Captioned, CaptionPlan, ask_until_valid
+from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
 from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
 from qwen_omni.video.engine.machine import Machine
 from qwen_omni.video.engine.reduce import text_tokens
 from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
-from qwen_omni.video.source_video import Footage, digest
+from qwen_omni.video.source_video import SourceVideo, digest
 from qwen_omni.video.tasks import Joining, Task
 from qwen_omni.work_store.store import Alive, Taken
 
@@ -38,7 +38,7 @@ _USUAL_ANSWER = 1000  # tokens that an answer about a segment takes
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """For the client: bring the media of a request to the service, and return the `Outgoing`."""
+    """For the client: bring the media of a request to the service, and return the `PreparedRequest`."""
 
     request: ChatRequest
 
@@ -55,7 +55,7 @@ class Question:
     """
 
     request: ChatRequest
-    outgoing: Outgoing | None = None
+    outgoing: PreparedRequest | None = None
     joins: bool = False
     once: bool = False
 
@@ -64,7 +64,13 @@ class Worker(Generic[T]):
     """Works on one source for one run."""
 
     def __init__(
-        self, footage: Footage, task: Task[T], checkpoint: Checkpoint, *, text_model: str, join: Joining | None = None
+        self,
+        footage: SourceVideo,
+        task: Task[T],
+        checkpoint: Checkpoint,
+        *,
+        text_model: str,
+        join: Joining | None = None,
     ) -> None:
         self.footage = footage
         self.task = task
@@ -72,7 +78,7 @@ class Worker(Generic[T]):
         self._text_model, self._join = text_model, join
         self._cuts: Iterator[Segment] = footage.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
-        self._sent: dict[int, tuple[CaptionPlan, Outgoing]] = {}
+        self._sent: dict[int, tuple[CaptionPlan, PreparedRequest]] = {}
         self._joins: dict[str, str] = {}
         self._failed: set[str] = set()  # steps whose requests have failed before
         self._lock = threading.Lock()
@@ -105,7 +111,7 @@ class Worker(Generic[T]):
             self._fail(action)
             raise
 
-    def _deliver(self, action: Deliver) -> "Generator[Upload, Outgoing, News[T]]":
+    def _deliver(self, action: Deliver) -> "Generator[Upload, PreparedRequest, News[T]]":
         """Hold what was uploaded until it is asked about."""
         segment = action.segment
         plan = self.task.ask(self.footage.part(self._prepared[segment.index]), segment)
@@ -115,7 +121,7 @@ class Worker(Generic[T]):
             self._sent[segment.index] = (plan, outgoing.once() if again else outgoing)
         return lambda machine, _: machine.delivered(segment)
 
-    def _ask(self, begun: "_Asking") -> Generator[Question, Response, Captioned[Any]]:
+    def _ask(self, begun: "_Asking") -> Generator[Question, Response, CaptionResult[Any]]:
         """Ask until the answer is valid; what every answer used is kept before it is read."""
         asking = ask_until_valid(begun.plan)
         question = begun.question
@@ -133,7 +139,7 @@ class Worker(Generic[T]):
         finally:
             outcome = None  # an error would hold itself
 
-    def _end(self, action: Action, captioned: Captioned[Any]) -> "News[T]":
+    def _end(self, action: Action, captioned: CaptionResult[Any]) -> "News[T]":
         """Keep an answer; when this returns, it is on the disk."""
         if isinstance(action, Reduce):
             assert self._join is not None
@@ -168,7 +174,7 @@ class Worker(Generic[T]):
 
     def stop(self) -> None:
         """End the work on files; answers that are under way are still taken."""
-        self.footage.watch.stop()
+        self.footage.deadline.stop()
 
     def close(self) -> None:
         """Remove what was prepared and not asked about, and give back the money that was set aside for it."""

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from qwen_omni.media.analysis.motion import is_lively
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.inspect import look_at
 from qwen_omni.media.source import as_source
 from qwen_omni.standin import marked_media
@@ -105,7 +105,7 @@ def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 13) ->
 
 def lively(path: Path) -> bool:
     look = look_at(as_source(path))
-    return is_lively(look.reopenable, look.info, Fraction(0), look.info.duration, Watch())
+    return is_lively(look.reopenable, look.info, Fraction(0), look.info.duration, Deadline())
 
 
 @pytest.mark.parametrize("draw", CALM, ids=lambda draw: draw.__name__)

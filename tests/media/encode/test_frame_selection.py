@@ -6,8 +6,8 @@ import av
 import pytest
 
 from qwen_omni.media.encode.frame_selection import length_bytes_of, resets
-from qwen_omni.media.encode.frames import Stretch, read_pictures
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.encode.frames import FrameRun, read_pictures
+from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.inspect import look_at
 from qwen_omni.media.probe.container import open_for_work, picture_stream
 from qwen_omni.media.source import as_source
@@ -86,9 +86,9 @@ def test_kept_frames_equal_a_full_decode(coding, period, tmp_path):
     look = look_at(as_source(made.path))
 
     with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
-        stretch = Stretch(begin=look.info.origin, period=period)
+        stretch = FrameRun(begin=look.info.origin, period=period)
         stream = picture_stream(container)
-        kept = {frame.pts: _bits(frame) for frame, _, _ in read_pictures(container, stream, stretch, Watch())}
+        kept = {frame.pts: _bits(frame) for frame, _, _ in read_pictures(container, stream, stretch, Deadline())}
 
     assert len(kept) == 6 / period
     assert {pts: whole[pts] for pts in kept} == kept

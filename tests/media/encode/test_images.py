@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import ImagePart
@@ -253,7 +253,7 @@ def stripe(number: int) -> tuple[int, int, int]:
 def test_a_tall_picture_is_tiled(size, model):
     """Tiles cover the whole picture in order, overlap by a tenth, are sharp, and each is within the model's pixels."""
     profile = profile_for(model)
-    with prepare(striped(size), choices=Choices(model=model)) as prepared:
+    with prepare(striped(size), choices=PrepareOptions(model=model)) as prepared:
         pieces = [image.plan.pieces[0] for image in prepared.images]
         opened = [Image.open(io.BytesIO(image.read())) for image in prepared.images]
 
@@ -280,7 +280,7 @@ def test_a_tall_picture_is_tiled(size, model):
 
 def test_a_tall_picture_may_be_shrunk_instead():
     """With `tile=False` it is one image, no smaller than the service would look at."""
-    with prepare(striped((1080, 12_000)), choices=Choices(tile=False)) as prepared:
+    with prepare(striped((1080, 12_000)), choices=PrepareOptions(tile=False)) as prepared:
         assert prepared.plan.action == "image"
         assert prepared.plan.tokens == prepared.plan.tokens_as_is == 1192
         assert prepared.info.width >= 343
@@ -314,11 +314,11 @@ def test_pages_are_images_in_order():
 def test_one_page_can_be_chosen():
     """`frame` chooses a page; one that does not exist is refused with the number of pages."""
     data = pages((60, 40), (50, 30), (30, 50))
-    with prepare(data, choices=Choices(frame=1)) as prepared:
+    with prepare(data, choices=PrepareOptions(frame=1)) as prepared:
         assert (prepared.info.width, prepared.info.height) == (50, 30)
         assert near(Image.open(io.BytesIO(prepared.read())).getpixel((5, 5)), (0, 250, 0))
     with pytest.raises(MediaDoesNotFitError, match="has 3 frames; there is no frame=3"):
-        prepare(data, choices=Choices(frame=3))
+        prepare(data, choices=PrepareOptions(frame=3))
 
 
 def test_a_smaller_copy_is_no_page():
@@ -362,7 +362,7 @@ def test_a_damaged_page_is_named():
 
     with pytest.raises(UnreadableMediaError, match=r"page 1 of 3 \(counted from 0\).*frame="):
         prepare(bytes(data))
-    with prepare(bytes(data), choices=Choices(frame=2)) as prepared:
+    with prepare(bytes(data), choices=PrepareOptions(frame=2)) as prepared:
         assert prepared.info.width == 200
 
 
@@ -397,8 +397,8 @@ def test_a_picture_has_no_audio_tracks(kind):
     held = io.BytesIO()
     Image.new("RGB", (64, 48)).save(held, kind, save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
     with pytest.raises(UnsupportedMediaError, match="has no audio track 1; its audio tracks: none"):
-        prepare(held.getvalue(), choices=Choices(audio_track=1))
-    prepare(held.getvalue(), choices=Choices(audio_track="mix")).close()
+        prepare(held.getvalue(), choices=PrepareOptions(audio_track=1))
+    prepare(held.getvalue(), choices=PrepareOptions(audio_track="mix")).close()
 
 
 @pytest.mark.parametrize("place", [0, 2])

@@ -10,7 +10,7 @@ from PIL import Image
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import Choices, look_at
+from qwen_omni.media.inspect import PrepareOptions, look_at
 from qwen_omni.media.prepare import prepare, split
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource
@@ -121,11 +121,11 @@ def test_one_frame_can_be_chosen(kind):
     """`frame` makes a picture of it; the untouched file is never sent for one frame."""
     data = animation(kind, [100] * 4)
     for frame in range(4):
-        with prepare(data, choices=Choices(frame=frame)) as prepared:
+        with prepare(data, choices=PrepareOptions(frame=frame)) as prepared:
             assert (prepared.info.kind, prepared.info.container) == ("image", "jpeg")
             assert colour_at(Image.open(io.BytesIO(prepared.read()))) == frame
     with pytest.raises(MediaDoesNotFitError, match=r"has 4 frames; there is no frame=4\. Choose one from 0 to 3"):
-        prepare(data, choices=Choices(frame=4))
+        prepare(data, choices=PrepareOptions(frame=4))
 
 
 def test_as_one_image_it_is_refused_with_both_ways_out():

@@ -9,8 +9,8 @@ import pytest
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.encode import video as transcode
-from qwen_omni.media.files.deadline import StoppedError, Watch
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.files.deadline import Deadline, StoppedError
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import aprepare, asplit, split
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import VideoPart, user
@@ -67,14 +67,14 @@ async def walk(segments):
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_asplit(film, encoder, workers):
-    segments = asplit(film, seconds=20, budget="static", choices=Choices(workers=workers))
+    segments = asplit(film, seconds=20, budget="static", choices=PrepareOptions(workers=workers))
     await encoder.cancel(asyncio.create_task(walk(segments)))
     assert encoder.frames <= FEW < FRAMES
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_aprepare(film, encoder, workers):
-    await encoder.cancel(asyncio.create_task(aprepare(film, budget="static", choices=Choices(workers=workers))))
+    await encoder.cancel(asyncio.create_task(aprepare(film, budget="static", choices=PrepareOptions(workers=workers))))
     assert encoder.frames <= FEW
 
 
@@ -90,7 +90,7 @@ async def test_a_request(film, encoder, settings):
 def test_closing_a_generator(film, encoder):
     """Closed while the next segment is being made."""
     encoder.go.set()
-    segments = split(film, seconds=8, budget="static", choices=Choices(workers=1))
+    segments = split(film, seconds=8, budget="static", choices=PrepareOptions(workers=1))
     next(segments).close()
     encoder.go.clear()
     seen = encoder.frames
@@ -103,11 +103,11 @@ def test_closing_a_generator(film, encoder):
 
 def test_what_governs():
     """Watches made inside stop with the outer one, also one that has a parent of its own; others do not."""
-    outer = Watch()
+    outer = Deadline()
     with outer.governing():
-        inner = Watch()
-        below = Watch(parent=inner)
-    other = Watch()
+        inner = Deadline()
+        below = Deadline(parent=inner)
+    other = Deadline()
     assert not below.stopped
     outer.stop()
     assert inner.stopped

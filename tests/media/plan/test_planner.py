@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.budget import MediaBudget, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import Wish
+from qwen_omni.media.plan.plan import PlanInputs
 from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.token_formulas import image_pixels, image_size, image_tokens
@@ -33,7 +33,7 @@ PHOTO = MediaInfo(
 
 
 def plan(info, budget="auto", **wish):
-    return plan_media(info, Wish(budget=budget_named(budget), profile=OMNI, **wish), label="it")
+    return plan_media(info, PlanInputs(budget=budget_named(budget), profile=OMNI, **wish), label="it")
 
 
 films = st.builds(
@@ -62,7 +62,7 @@ def test_a_very_narrow_film_is_not_made_dearer():
 def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively, room):
     """Whatever `auto` makes of a video, the service's formulas count no more tokens than for the original."""
     made = plan_media(
-        info, Wish(budget=budget_named("auto"), profile=profile, lively=lively, room_bytes=room), label="it"
+        info, PlanInputs(budget=budget_named("auto"), profile=profile, lively=lively, room_bytes=room), label="it"
     )
 
     assert made.tokens <= made.tokens_as_is
@@ -72,7 +72,7 @@ def test_auto_never_bills_more_than_the_untouched_original(info, profile, lively
 def test_auto_never_bills_more_for_a_picture(width, height, profile):
     """The same for pictures, where nothing forces a change."""
     info = replace(PHOTO, width=width, height=height)
-    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile), label="it")
+    made = plan_media(info, PlanInputs(budget=budget_named("auto"), profile=profile), label="it")
 
     assert made.tokens <= made.tokens_as_is
 
@@ -81,7 +81,7 @@ def test_auto_never_bills_more_for_a_picture(width, height, profile):
 def test_a_picture_is_never_shrunk_below_what_the_service_looks_at(width, height, profile):
     """Sent as one image, it is seen exactly as the original would be."""
     info = replace(PHOTO, width=width, height=height)
-    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile), label="it")
+    made = plan_media(info, PlanInputs(budget=budget_named("auto"), profile=profile), label="it")
     sent = made.picture.size if made.picture else (width, height)
 
     assert image_size(profile, sent) == image_size(profile, (width, height))
@@ -93,7 +93,7 @@ def test_a_picture_is_never_shrunk_below_what_the_service_looks_at(width, height
 def test_tiles_cover_a_picture(long, short, upright, profile):
     """Whatever its shape, tiles lie in order, leave nothing out, and are each within what the model takes."""
     info = replace(PHOTO, width=short if upright else long, height=long if upright else short)
-    made = plan_media(info, Wish(budget=budget_named("auto"), profile=profile, tile=True), label="it")
+    made = plan_media(info, PlanInputs(budget=budget_named("auto"), profile=profile, tile=True), label="it")
     if made.action != "images":
         return
     if info.width > info.height:

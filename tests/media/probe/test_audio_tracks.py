@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from qwen_omni.errors import ConfigurationError, UnsupportedMediaError
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe.audio_tracks import Levels, loudest_if_cancelled
 from qwen_omni.standin.marked_media import make_audio
@@ -38,7 +38,7 @@ def tone(channels, *, seconds=2.0, layout, codec="flac", container="matroska", p
 
 
 def loudness(path, **choices):
-    with prepare(path, start=0.1, choices=Choices(**choices)) as made:
+    with prepare(path, start=0.1, choices=PrepareOptions(**choices)) as made:
         return Memory().recall("audio", made.read()).loudness or -100.0
 
 
@@ -94,7 +94,7 @@ def test_a_track_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     with pytest.raises(
         UnsupportedMediaError, match=r"no audio track 2; its audio tracks: 0 \(flac, default\), 1 \(flac\)"
     ):
-        prepare(path, choices=Choices(audio_track=2))
+        prepare(path, choices=PrepareOptions(audio_track=2))
 
 
 @pytest.mark.parametrize("wrong", ["first", -1, True, 1.0, "", None, [0]])
@@ -118,6 +118,6 @@ def test_two_files_of_one_recording_mixed_are_both_heard(tmp_path):
                     packet.dts = packet.pts
                     packet.stream = stream
                     output.mux(packet)
-    with prepare(path, choices=Choices(audio_track="mix")) as made:
+    with prepare(path, choices=PrepareOptions(audio_track="mix")) as made:
         heard = Memory().recall("audio", made.read())
     assert [mark.code for mark in heard.sound_marks] == [*first.codes, *second.codes]

@@ -16,7 +16,7 @@ import pytest
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.files.deadline import usual_limit
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from tests.support import making
 
@@ -67,7 +67,7 @@ def test_a_length_of_thirty_years_is_not_believed(workers):
     at = data.index(b"\x44\x89\x88") + 3  # Matroska's element for the length: a 64-bit float of milliseconds
     data[at : at + 8] = struct.pack(">d", 1e12)
 
-    with prepare(bytes(data), budget="static", choices=Choices(workers=workers)) as made:
+    with prepare(bytes(data), budget="static", choices=PrepareOptions(workers=workers)) as made:
         assert float(made.source_info.duration) == pytest.approx(6, abs=0.1)
         assert float(made.info.duration) == pytest.approx(6, abs=0.1)
 
@@ -83,7 +83,7 @@ def test_the_time_is_up_within_a_frame_that_stands_for_an_hour(workers):
     """The limit holds while one frame is coded again and again, not only between packets of the source."""
     data = _silent_film([0.0, 3500.0], size=(1280, 720))
     with pytest.raises(UnreadableMediaError, match="not done after"):
-        prepare(data, budget="action", choices=Choices(workers=workers, limit_seconds=0.5))
+        prepare(data, budget="action", choices=PrepareOptions(workers=workers, limit_seconds=0.5))
 
 
 def test_a_list_of_pictures_has_an_end():

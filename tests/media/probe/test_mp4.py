@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe.container import open_for_work
 from qwen_omni.media.probe.mp4 import MOST_SAMPLES, check_boxes, is_upright, tracks_of
@@ -87,9 +87,9 @@ def test_one_wrong_byte_does_not_cost_a_gigabyte(tmp_path):
     at = whole.index(b"trun") + 8
     film = whole[:at] + b"\4" + whole[at + 1 :]
 
-    prepare(whole, budget="glance", choices=Choices(workers=1)).close()
+    prepare(whole, budget="glance", choices=PrepareOptions(workers=1)).close()
     with pytest.raises(UnreadableMediaError, match="claims 67,108,8"):
-        prepare(film, budget="glance", choices=Choices(workers=1))
+        prepare(film, budget="glance", choices=PrepareOptions(workers=1))
 
 
 def refers(kind: bytes) -> bytes:

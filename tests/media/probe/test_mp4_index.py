@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import MediaError
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import split
 from qwen_omni.media.probe import mp4_index
 from qwen_omni.media.probe.container import open_for_work, picture_stream, sound_streams
@@ -145,7 +145,7 @@ def test_segments_are_the_same(usual, monkeypatch):
     made = []
     for least in (1, 10**9):
         monkeypatch.setattr(mp4_index, "LEAST_SAMPLES", least)
-        segments = split(usual, seconds=20, overlap=2, budget="static", choices=Choices(workers=2))
+        segments = split(usual, seconds=20, overlap=2, budget="static", choices=PrepareOptions(workers=2))
         made.append([(segment.start, segment.end, segment.read()) for segment in segments])
     assert made[0] == made[1]
     assert len(made[0]) > 4

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.inspect import Choices
+from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe.truncation import check_whole
 from tests.support import making
@@ -136,9 +136,9 @@ def test_a_download_that_broke_off_is_refused(name, budget, tmp_path):
     whole = CONTAINERS[name](tmp_path)
     half = whole[: len(whole) // 2]
 
-    prepare(whole, budget=budget, choices=Choices(workers=1)).close()
+    prepare(whole, budget=budget, choices=PrepareOptions(workers=1)).close()
     with pytest.raises(UnreadableMediaError, match=r"bytes, so [\d,]+ are missing; copy or download it again, whole"):
-        prepare(half, budget=budget, choices=Choices(workers=1))
+        prepare(half, budget=budget, choices=PrepareOptions(workers=1))
 
 
 @pytest.mark.parametrize("container", ["matroska", "webm"])
@@ -154,7 +154,7 @@ def test_a_recording_that_is_still_going_on_is_taken(container):
         out.mux(stream.encode(None))
     begun = buffer.getvalue()[:-20]
 
-    with prepare(begun, budget="static", choices=Choices(workers=1)) as made:
+    with prepare(begun, budget="static", choices=PrepareOptions(workers=1)) as made:
         assert made.info.duration > 1
 
 
