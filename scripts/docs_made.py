@@ -22,6 +22,7 @@ from docs_tables import code_table, error_table, limit_table, price_table, token
 
 from tests.media.encode.test_images_odd import table as picture_table
 from tests.support.foreign import table as format_table
+from tests.support.real import table as real_files_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
@@ -34,6 +35,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "tokens": token_table,
     "tools": tool_table,
     "formats": format_table,
+    "realfiles": real_files_table,
     "pictures": picture_table,
 }
 _PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

@@ -421,6 +421,7 @@ def _tiled(size: Size, pieces: tuple[Piece, ...], limits: _Limits) -> str:
 def _why_not_as_is(info: MediaInfo, wish: PlanInputs) -> Reason | None:
     told = (
         (info.unpacked, _not_pictured),
+        (info.much_text, _much_text),
         (info.page is not None, _one_frame),
         (info.rotation != 0 or info.mirrored, turned),
         (info.colours != "plain", colours_differ),
@@ -428,6 +429,10 @@ def _why_not_as_is(info: MediaInfo, wish: PlanInputs) -> Reason | None:
         (info.size_bytes > room_for(wish.profile.limits.image_bytes, wish), too_large),
     )
     return next((reason for holds, reason in told if holds), None)
+
+
+def _much_text(_: MediaInfo) -> str:
+    return "it holds more than a megabyte of text or of a colour profile, which stops readers"
 
 
 def _not_pictured(_: MediaInfo) -> str:

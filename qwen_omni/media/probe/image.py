@@ -1,5 +1,6 @@
 """One image, read with Pillow: a single picture, a file of several pages, or an animation. `probe` loads it."""
 
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ _ANIMATED = frozenset({"gif", "png", "webp", "avif"})
 _PAGED = frozenset({"tiff"})
 _CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
 _MIRRORED = (2, 4, 5, 7)
+_PNG_HEAD = 8  # bytes of its signature
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
 _MOST_CANVAS = 7680 * 4320  # of an animation, of which several frames are held at once
 _MOST_FRAMES = 20_000
@@ -64,13 +67,15 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
     """
     try:
         with open_still(file, container, label) as image:
+            wordy = isinstance(getattr(image, "fp", None), _WithoutText)
             shape = _Shape(image, container, label)
             if frame is None and shape.animated:
                 return _animation(image, shape, size_bytes, label)
             if frame is not None:
                 shape.check(frame, label)
                 image.seek(shape.frames[frame])
-            return _picture(image, shape, size_bytes, label, frame)
+            info = _picture(image, shape, size_bytes, label, frame)
+            return replace(info, much_text=wordy)
     except QwenOmniError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -96,9 +101,35 @@ def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
         UnsupportedMediaError: no codec for it is installed.
         MediaDoesNotFitError: more pixels than are safe to decode.
     """
-    image = Image.open(file, formats=(_plugin(container, label),))
+    formats = (_plugin(container, label),)
+    try:
+        image = Image.open(file, formats=formats)
+    except ValueError:
+        if container != "png":
+            raise
+        file.seek(0)  # Pillow takes no text of more than a megabyte, which image generators and editors write
+        image = Image.open(_without_text(file), formats=formats)
     check_pixels(image, label)
     return image
+
+
+class _WithoutText(io.BytesIO):
+    """A PNG of which text was left out."""
+
+
+def _without_text(file: IO[bytes]) -> IO[bytes]:
+    """Copy a PNG but for its text (W3C PNG, 11.3.3), of which nothing is shown."""
+    kept = _WithoutText()
+    kept.write(file.read(_PNG_HEAD))
+    while len(head := file.read(8)) == 8:  # noqa: PLR2004 - length and kind of a chunk
+        rest = int.from_bytes(head[:4]) + 4  # its data and check sum
+        if head[4:] in _TEXTS:
+            file.seek(rest, 1)
+        else:
+            kept.write(head)
+            kept.write(file.read(rest))
+    kept.seek(0)
+    return kept
 
 
 def check_pixels(image: Image.Image, label: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
+from PIL import Image, PngImagePlugin
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
@@ -268,3 +269,31 @@ def test_real_media_is_told_right(package, path, expected):
         info = probe(file, label=path)
 
     assert {name: getattr(info, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_png_with_megabytes_of_text_is_a_picture(packed, tmp_path):
+    """Image generators and editors write their settings into it."""
+    about = PngImagePlugin.PngInfo()
+    about.add_text("workflow", "x" * 3_000_000, zip=packed)
+    Image.new("RGB", (64, 48), (200, 40, 40)).save(tmp_path / "a.png", pnginfo=about)
+
+    with prepare(tmp_path / "a.png") as prepared:
+        assert (prepared.info.width, prepared.info.height) == (64, 48)
+        assert Image.open(io.BytesIO(prepared.read())).getpixel((30, 20)) == pytest.approx((200, 40, 40), abs=4)
+
+
+@pytest.mark.parametrize("kind", ["w64", "au"])
+def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, tmp_path):
+    """It is media, as its headers say, and not "data of an unknown kind"."""
+    path = tmp_path / f"a.{kind}"
+    with av.open(str(path), "w", format=kind) as output:
+        track = output.add_stream("pcm_s16be" if kind == "au" else "pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame(format="s16", layout="mono", samples=32_000)
+        frame.sample_rate = 16_000
+        output.mux(track.encode(frame))
+        output.mux(track.encode(None))
+    path.write_bytes(path.read_bytes()[:30_000])
+
+    with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or cut .* are missing"):
+        prepare(path)
