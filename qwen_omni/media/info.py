@@ -150,7 +150,7 @@ class MediaInfo:
         interlaced: whether each picture is made of two half pictures taken one after the other.
         colours: how a picture's colours are stored where its readers may disagree: partly `transparent`, `deep` (more
             than eight bits of grey), for `print` (CMYK, Lab); `plain` is everything else.
-        much_text: whether a PNG holds more than a megabyte of text, which stops readers.
+        much_text: whether a PNG holds more than a megabyte of text or of a colour profile, which stops readers.
         page: which page of a file or frame of an animation this is, from 0; `None` if nobody chose one.
         pages: width and height, as shown, of each page of a file of several.
         unpacked: nothing here reads the file as it is, so it was unpacked first: it cannot be sent as it is.

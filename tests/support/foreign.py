@@ -54,6 +54,7 @@ class Row:
             "dd",
             "python",
             "do",
+            "for",
         }
 
 
@@ -217,7 +218,7 @@ VIDEO = (
     film("IVF, VP8", "a.ivf", f"{FF} -t 4 -i a.mp4 -an -c:v libvpx -b:v 1M -cpu-used 8 -deadline realtime a.ivf", last=4, silent=True),
     film("Bare H.264", "bare.h264", f"{FF} -i a.mp4 -an -c:v copy -bsf:v h264_mp4toannexb bare.h264", silent=True),
     film("Bare HEVC", "bare.hevc", f"{FF} -t 4 -i a.mp4 -an -c:v libx265 -preset ultrafast -x265-params log-level=none bare.hevc", last=4, silent=True),
-    film("Bare Motion JPEG", "bare.mjpeg", f"{FF} -i a.mp4 -an -r 25 -c:v mjpeg -q:v 3 bare.mjpeg", silent=True),
+    film("Bare Motion JPEG", "bare.mjpeg", f"{FF} -t 3 -i a.mp4 -an -r 25 -c:v mjpeg -q:v 3 bare.mjpeg", last=3, silent=True),
     film("Y4M", "a.y4m", f"{FF} -t 4 -i a.mp4 -an a.y4m", last=4, silent=True),
 )  # fmt: skip
 

@@ -38,7 +38,7 @@ _PAGED = frozenset({"tiff"})
 _CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
 _MIRRORED = (2, 4, 5, 7)
 _PNG_HEAD = 8  # bytes of its signature
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
 _MOST_CANVAS = 7680 * 4320  # of an animation, of which several frames are held at once
 _MOST_FRAMES = 20_000
@@ -107,7 +107,7 @@ def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
     except ValueError:
         if container != "png":
             raise
-        file.seek(0)  # Pillow takes no text of more than a megabyte, which image generators and editors write
+        file.seek(0)  # Pillow takes no text or profile of more than a megabyte; generators and editors write them
         image = Image.open(_without_text(file), formats=formats)
     check_pixels(image, label)
     return image
@@ -118,7 +118,7 @@ class _WithoutText(io.BytesIO):
 
 
 def _without_text(file: IO[bytes]) -> IO[bytes]:
-    """Copy a PNG but for its text (W3C PNG, 11.3.3), of which nothing is shown."""
+    """Copy a PNG but for its text and colour profile (W3C PNG, 11.3.2 and 11.3.3), without which it is still seen."""
     kept = _WithoutText()
     kept.write(file.read(_PNG_HEAD))
     while len(head := file.read(8)) == 8:  # noqa: PLR2004 - length and kind of a chunk
