@@ -4,8 +4,9 @@ Names load on first use, so that `import qwen_omni` costs next to nothing.
 """
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
+
+from qwen_omni import _moved
 
 if TYPE_CHECKING:
     from qwen_omni.client import (
@@ -213,16 +214,17 @@ _HOMES = {
     "qwen_omni.video.summarize": "astream_summary asummarize stream_summary summarize",
     "qwen_omni.video.tasks": "VideoAnswer",
 }  # fmt: skip
-_RENAMED = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee": "forecast"}  # kept for one release
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605  (computed, so that no name is listed a third time)
 
+_moved.install()
+
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public object)
-    if name in _RENAMED:
-        warnings.warn(f"qwen_omni.{name} is now qwen_omni.{_RENAMED[name]}.", DeprecationWarning, stacklevel=2)
-        name = _RENAMED[name]
+    if name in _moved.MOVED_NAMES:
+        _moved.warn(f"{__name__}.{name}", f"{__name__}.{_moved.MOVED_NAMES[name]}")
+        name = _moved.MOVED_NAMES[name]
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

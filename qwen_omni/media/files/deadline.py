@@ -37,7 +37,7 @@ class Deadline:
 
     @contextlib.contextmanager
     def governing(self) -> Iterator[None]:
-        """Stop every deadline that is made in the `with` block, its calls of `asyncio.to_thread` included, with this one.
+        """Stop every deadline made in the `with` block, also in its calls of `asyncio.to_thread`, with this one.
 
         An exception that leaves the block, above all the cancellation of a task, stops this one at once.
         """

@@ -16,7 +16,7 @@ def resident():
     return int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmRSS:")[2].split()[0]) * 1024
 
 blocks = [bytes([number % 255 + 1]) * 65536 for number in range(1500)]
-kept = [bytes([1]) * 600 for _ in range(100)]  # above all blocks, so that the heap cannot shrink from its end
+kept = [bytes([1]) * 60_000 for _ in range(100)]  # above all blocks, so that the heap cannot shrink from its end
 del blocks
 before = resident()
 trim_heap()

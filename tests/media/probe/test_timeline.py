@@ -31,6 +31,7 @@ class _Packet:
     pos: int | None
     duration: int = 100
     size: int = 10
+    time_base: Fraction = Fraction(1, 1000)
 
     @property
     def pts(self):

@@ -1,0 +1,56 @@
+"""Old import paths of documented modules. Each works for one more release, and warns with the new path."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    "qwen_omni.captions": "qwen_omni.structured",
+    "qwen_omni.captions.batch": "qwen_omni.structured.batch",
+    "qwen_omni.captions.results": "qwen_omni.structured.batch",
+    "qwen_omni.media.look": "qwen_omni.media.inspect",
+    "qwen_omni.oss_settings": "qwen_omni.settings",
+    "qwen_omni.standin.fixtures": "qwen_omni.standin.pytest_plugin",
+    "qwen_omni.standin.truth": "qwen_omni.standin.marked_media",
+}
+"""Old path to new path."""
+
+MOVED_NAMES = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee": "forecast"}
+"""Old public name of `qwen_omni` to new name."""
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Import a module by its old path."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for an old path, `None` for any other."""
+        del path, target
+        return ModuleSpec(fullname, self, is_package=fullname.count(".") == 1) if fullname in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module of the new path in place of the old one."""
+        old = module.__name__
+        warn(old, MOVED[old])
+        sys.modules[old] = importlib.import_module(MOVED[old])
+
+
+def warn(old: str, new: str) -> None:
+    """Warn that a path or a name has moved."""
+    warnings.warn(
+        f"{old} has moved to {new}; the old name goes with the next release.", DeprecationWarning, stacklevel=2
+    )
+
+
+def install() -> None:
+    """Let old paths be imported. May be called again.
+
+    First among the finders: the path of a package that moved would lead to second copies of its modules.
+    """
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.insert(0, MovedModules())
