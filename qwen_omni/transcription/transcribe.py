@@ -33,8 +33,8 @@ class ThreadPool:
     """A few daemon threads; leaving the `with` block lets nothing more begin, and waits for nothing.
 
     Example:
-        >>> with Crew(2) as crew:
-        ...     crew.submit(lambda: 6 * 7).result()
+        >>> with ThreadPool(2) as pool:
+        ...     pool.submit(lambda: 6 * 7).result()
         42
     """
 
