@@ -180,6 +180,18 @@ def test_streams_of_different_lengths_count_by_their_own():
     assert within(uneven, Fraction(30), Fraction(40)).sound_duration == 0
 
 
+def test_streams_that_begin_late_are_billed_until_they_end():
+    """The first picture is held from zero on, and silence is heard until the sound begins: 10 s of each, not 8."""
+    late = replace(FILM, duration=Fraction(10), picture_duration=Fraction(8), picture_start=Fraction(2),
+                   sound_duration=Fraction(8), sound_start=Fraction(2))  # fmt: skip
+    plan = plan_media(late, PlanInputs(budget=budget_named("static"), profile=FLASH), label="film")
+    will = outcome_of(late, plan)
+    assert (will.picture_duration, will.sound_duration) == (10, 10)
+    counts = media_tokens(will, FLASH, Asked(sampling=plan.sampling))
+    assert counts.audio == 70
+    assert counts.video + counts.audio == plan.tokens
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("budget", PRESETS)
 def test_a_plans_outcome_bills_what_the_plan_says(model, budget):

@@ -420,7 +420,7 @@ def _split(packet: "Packet[Any]") -> bool:
     """Whether FFmpeg counted on the decoding time of a packet over a break behind which it is shown."""
     assert packet.pts is not None
     assert packet.dts is not None
-    return packet.pos is None and abs(packet.pts - packet.dts) * packet.time_base > _AHEAD
+    return packet.pos is None and abs(packet.pts - packet.dts) * packet.stream.time_base > _AHEAD
 
 
 def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packet[Any]]":

@@ -14,6 +14,7 @@ from qwen_omni.media.probe.timeline import _Walker
 from qwen_omni.media.source import as_source
 from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.standin.media.perceive import Memory
+from tests.support.odd import copy
 
 
 @dataclass
@@ -155,3 +156,31 @@ def test_a_stream_joined_with_itself_plays_twice(film, streamed, tmp_path):
         assert "only a part" in part.plan.reason
     with prepare(path) as whole:
         assert "its clock restarts or jumps at second 24" in whole.plan.reason
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4", "mpegts"])
+def test_a_part_that_begins_before_a_late_picture_shows_it(film, container, tmp_path):
+    """Where the picture begins 3 s behind the sound, its first frame is held until then, and none is lost."""
+    path = tmp_path / "late"
+    copy(film.path, path, format=container, shift=3, sound_shift=-3)
+
+    with prepare(path, budget="static", start=1, end=6) as part:
+        found = Memory().recall("video", part.read())
+        assert part.info.picture_duration == 5
+    assert [mark.code for mark in found.picture_marks] == list(film.codes[:3])
+    assert [round(float(mark.start)) for mark in found.picture_marks] == [0, 3, 4]
+    look = look_at(as_source(path))
+    assert float(look.info.picture_start) == pytest.approx(3, abs=0.1)
+    assert float(look.info.sound_start) == pytest.approx(0, abs=0.1)
+
+
+def test_a_late_decoding_time_is_of_the_clock_before_a_jump():
+    """Program streams store several frames as one: of the last, FFmpeg counts on the decoding time over a break."""
+    packets = [
+        _Packet(VIDEO, 0, 0),
+        _Packet(VIDEO, 100, 50),
+        _Packet(VIDEO, 4_000_000, None),
+        _Packet(AUDIO, 4_000_000, 90),
+    ]
+    (found,) = walked(packets).breaks
+    assert found.shift < -3000
