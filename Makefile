@@ -63,7 +63,7 @@ test-slow: $(VENV)/.test  ## what moves much, takes long, or kills processes
 test-long: $(VENV)/.test  ## hours of media and hundreds of megabytes; not part of CI
 	$(BIN)/python -m pytest $(SPREAD) -m long
 
-check: lint types contracts test test-newest test-slow mutants docs wheels  ## all that CI runs
+check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## all that CI runs
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
