@@ -19,7 +19,7 @@ from qwen_omni.media.plan.planner import plan_media
 from qwen_omni.media.plan.segments import plan_segments
 from qwen_omni.pricing.costs import TokenCounts, pricing_for
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
-from qwen_omni.request.media_estimate import Asked, media_tokens, outcome_of, within
+from qwen_omni.request.media_estimate import Asked, media_tokens, predicted_info, within
 
 SEGMENT, OVERLAP = Fraction(90), Fraction(2)
 DETAILS = {"low": 0.5, "medium": 1.0, "high": 2.0}
@@ -54,7 +54,7 @@ def as_is(info, profile):
 def preset(name, info, profile):
     budget = budget_named(name)
     plan = plan_media(info, PlanInputs(budget=budget, profile=profile, lively=False), label="it")
-    made = outcome_of(info, plan)
+    made = predicted_info(info, plan)
     note = "at most: few key frames bill less" if budget.key_frames else ""
     if made.duration > profile.limits.video_seconds:
         note = "too long for it"
@@ -74,7 +74,7 @@ def detail(name, info, profile):
     ):
         wish = PlanInputs(budget=budget, profile=profile, start=segment.start, end=segment.end, lively=False)
         plan = plan_media(info, wish, label="it")
-        made = outcome_of(within(info, Fraction(0), None), plan)
+        made = predicted_info(within(info, Fraction(0), None), plan)
         tokens += media_tokens(made, profile, Asked(sampling=plan.sampling))
         upload += made.size_bytes
         calls += 1

@@ -1,7 +1,7 @@
-"""What media may cost: how large a file we send, and how closely the service looks at it. Values and arithmetic only.
+"""What media may cost: how large a file we send, and how finely the service samples it. Values and arithmetic only.
 
-Two costs are kept apart. *Bytes* are those of the file that we make; *tokens* are billed for what the service
-samples from it, by default 2 frames a second whatever we send. `media.plan.plan` applies a budget to a file.
+There are two separate costs. *Bytes* are those of the file that we make; *tokens* are billed for what the service
+samples from it, by default 2 frames per second whatever we send. `media.plan.plan` applies a budget to a file.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _SIDE = Range(least=2, most=1_000_000, whole=True)  # video needs even sides
 EFFORTS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
-"""x264's presets, from the quickest to the one that makes the smallest file."""
+"""x264's presets, from the fastest to the one that makes the smallest file."""
 BUDGET_RANGES = {
     "long_side": _SIDE,
     "short_side": _SIDE,
@@ -25,12 +25,12 @@ BUDGET_RANGES = {
     "sampling_fps": FRAME_RATE,
     "min_pixels": PIXELS,
     "max_pixels": PIXELS,
-    "sample_rate": Range(least=8_000, most=48_000, whole=True),  # what AAC and MP3 both have
+    "sample_rate": Range(least=8_000, most=48_000, whole=True),  # supported by both AAC and MP3
     "sound_bitrate": Range(least=8_000, most=320_000, whole=True),
     "quality": Range(least=0, most=51, whole=True),  # x264's constant rate factor
     "max_bytes": POSITIVE_COUNT,
 }
-"""What the numbers of a budget may be."""
+"""Allowed values of a budget."""
 
 SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS, "total_pixels": PIXELS}
 """What any server may be asked for; `request` checks the narrower ranges of the model."""
@@ -38,26 +38,26 @@ SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaBudget:
-    """Limits for one piece of media. Take a preset by its name, or change one with `dataclasses.replace`.
+    """Limits for one piece of media. Choose a preset by its name, or change one with `dataclasses.replace`.
 
     Attributes:
-        name: what messages call it.
-        long_side: pixels of the longer side, at most. Nothing is ever enlarged.
-        short_side: pixels of the shorter side, at most.
-        fps: frames per second of the file, at most; `None` looks at the motion and takes 4 or 8.
-        key_frames: take only frames that decode on their own, about one a second or fewer: quick and coarse. Each is
+        name: its name in messages.
+        long_side: maximum pixels of the longer side. Nothing is ever enlarged.
+        short_side: maximum pixels of the shorter side.
+        fps: maximum frames per second of the file; `None` measures the motion and uses 4 or 8.
+        key_frames: use only frames that decode on their own, about one per second or fewer: fast and coarse. Each is
             shown until the next one.
-        keep: send the file as it is, always.
-        weigh: send the file as it is when that is quicker and bills no more.
-        sampling_fps: frames per second that the service is asked to look at; `None` leaves its default.
-        min_pixels: pixels of a frame that the service is asked for, at least.
-        max_pixels: pixels of a frame that the service is asked for, at most.
-        sample_rate: of the sound, in samples per second; always one channel.
-        sound_bitrate: of the sound, in bits per second.
+        keep: always send the file unchanged.
+        weigh: send the file unchanged when that is quicker and bills no more.
+        sampling_fps: frames per second that the service is asked to sample; `None` leaves its default.
+        min_pixels: minimum pixels per frame that the service is asked for.
+        max_pixels: maximum pixels per frame that the service is asked for.
+        sample_rate: audio samples per second; always one channel.
+        sound_bitrate: audio bits per second.
         quality: x264's constant rate factor with its usual settings; lower is better and larger.
-        effort: x264's preset; with "veryfast" at up to 10 fps it goes without what brings nothing there (B-frames).
-        max_bytes: of the file, at most; the picture is coded more coarsely where it would be larger.
-        frames: make a list of JPEG pictures at exact times instead of a video.
+        effort: x264's preset; "veryfast" at up to 10 fps omits features without benefit there (B-frames).
+        max_bytes: maximum size of the file; the video is encoded more coarsely if it would be larger.
+        frames: make a list of JPEG images at exact times instead of a video.
 
     Example:
         >>> from dataclasses import replace
@@ -100,11 +100,11 @@ PRESETS: dict[BudgetName, MediaBudget] = {
     "glance": MediaBudget(name="glance", fps=1, key_frames=True, sampling_fps=1, effort="ultrafast", quality=31),
 }
 STILL_FPS, LIVELY_FPS = 4, 8
-"""What `auto` takes for talking heads and slides, and for action."""
+"""The frame rates of `auto`: for talking heads and slides, and for action."""
 
 
 def budget_named(budget: MediaBudget | BudgetName) -> MediaBudget:
-    """Give the budget that a preset's name stands for; a budget is given back.
+    """Return the budget that a preset's name stands for; a budget is returned unchanged.
 
     Raises:
         ConfigurationError: there is no preset of that name.
@@ -117,24 +117,24 @@ def budget_named(budget: MediaBudget | BudgetName) -> MediaBudget:
 
 
 def shown_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[Fraction, Fraction]:
-    """Make pixels square by giving up lines or columns, never by inventing any."""
+    """Make pixels square by removing lines or columns, never by adding any."""
     width, height = Fraction(size[0]), Fraction(size[1])
     return (width, height / pixel_aspect) if pixel_aspect > 1 else (width * pixel_aspect, height)
 
 
 def fit_sides(size: tuple[Fraction | int, Fraction | int], budget: MediaBudget) -> Fraction:
-    """Give the factor, at most 1, that brings a picture within the budget."""
+    """Return the factor, at most 1, that scales an image to the budget."""
     long, short = max(size), min(size)
     return min(Fraction(1), Fraction(budget.long_side) / long, Fraction(budget.short_side) / short)
 
 
 def even_sides(width: Fraction | int, height: Fraction | int, factor: Fraction | int = 1) -> tuple[int, int]:
-    """Scale a picture and round its sides to even numbers of at least 2, as video coding needs."""
+    """Scale a frame and round its sides to even numbers of at least 2, as video codecs need."""
     return _even(width * factor), _even(height * factor)
 
 
 def whole_sides(width: Fraction | int, height: Fraction | int, factor: Fraction | int = 1) -> tuple[int, int]:
-    """Scale a picture and round its sides to whole numbers of at least 1."""
+    """Scale an image and round its sides to whole numbers of at least 1."""
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
@@ -144,13 +144,13 @@ def _even(side: Fraction | int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the service looks at a picture or a video. `None` leaves the service's default.
+    """How the service samples an image or a video. `None` leaves the service's default.
 
     Attributes:
-        fps: frames per second that the service takes from a video, or at which listed frames were taken.
-        min_pixels: pixels of a frame or image, at least; smaller ones are enlarged (and billed so).
-        max_pixels: pixels of a frame or image, at most; larger ones are reduced.
-        total_pixels: pixels of all frames of a video together, at most.
+        fps: frames per second that the service samples from a video, or at which listed frames were taken.
+        min_pixels: minimum pixels of a frame or image; smaller ones are enlarged (and billed accordingly).
+        max_pixels: maximum pixels of a frame or image; larger ones are reduced.
+        total_pixels: maximum pixels of all frames of a video together.
     """
 
     fps: float | None = None

@@ -1,7 +1,7 @@
-"""Which kinds of files the service documents, and what it calls them. Pure.
+"""Which file formats the service documents, and what it calls them. Pure.
 
-Everything else can often be read here, but nobody promises that the service reads it; it is refused with the list
-of what is taken. Sources: Model Studio, Qwen-Omni guide, read 2026-09-18 (video, audio); AgentScope's model card,
+Other formats can often be read here, but the service may not read them; they are refused with the list
+of accepted ones. Sources: Model Studio, Qwen-Omni guide, read 2026-09-18 (video, audio); AgentScope's model card,
 read 2026-08-22 (images, and flac).
 """
 
@@ -28,7 +28,7 @@ AUDIO_CONTAINERS = frozenset(_AUDIO_CODECS)
 
 
 def documented_format(info: MediaInfo, *, name: str) -> str:
-    """Give the service's name of a file's format, e.g. `wav`.
+    """Return the service's name of a file's format, e.g. `wav`.
 
     Args:
         info: what the file is.
@@ -39,18 +39,18 @@ def documented_format(info: MediaInfo, *, name: str) -> str:
     """
     match info.kind:
         case "image":
-            _check(info.container in IMAGE_CONTAINERS, f"{name} is a {info.container} picture", IMAGE_CONTAINERS, "png")
+            _check(info.container in IMAGE_CONTAINERS, f"{name} is a {info.container} image", IMAGE_CONTAINERS, "png")
         case "video":
             _check(info.container in VIDEO_CONTAINERS, f"{name} is {info.container} video", VIDEO_CONTAINERS, "mp4")
         case "audio":
             known = _AUDIO_CODECS.get(info.container, ())
-            what = f"{name} is {info.audio_codec} sound in a {info.container} file"
+            what = f"{name} is {info.audio_codec} audio in a {info.container} file"
             _check((info.audio_codec or "").startswith(known or ("\0",)), what, AUDIO_CONTAINERS, "wav")
     return info.container
 
 
 def linked_format(url: str, media_type: str | None) -> str | None:
-    """Guess the format of linked sound from the ending of its name, else from what the caller called it.
+    """Guess the format of linked audio from the extension of its name, or else from the caller's MIME type.
 
     Example:
         >>> linked_format("https://host/a.MP3?sign=x.wav", None), linked_format("https://host/a", "audio/wav")
@@ -59,8 +59,8 @@ def linked_format(url: str, media_type: str | None) -> str | None:
     ending = PurePosixPath(urlsplit(url).path).suffix.lower().removeprefix(".")
     if ending in AUDIO_CONTAINERS:
         return ending
-    told = (media_type or "").lower().partition("/")[2].removeprefix("x-").replace("mpeg", "mp3")
-    return told if told in AUDIO_CONTAINERS else None
+    subtype = (media_type or "").lower().partition("/")[2].removeprefix("x-").replace("mpeg", "mp3")
+    return subtype if subtype in AUDIO_CONTAINERS else None
 
 
 def _check(taken: bool, what: str, kinds: frozenset[str], instead: str) -> None:

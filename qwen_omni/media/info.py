@@ -1,4 +1,4 @@
-"""What is known about a piece of media after one look. Values only; `media.probe.probe` makes them."""
+"""The facts about a piece of media after one inspection. Values only; `media.probe.probe` makes them."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,13 +8,13 @@ from qwen_omni.errors import ConfigurationError
 
 MediaKind = Literal["image", "audio", "video"]
 AudioTrackChoice = Literal["auto", "mix"] | int
-"""`"auto"`: the default audio track, or the first that is not silent if that one is; a track's number, from 0; `"mix"`:
-all of them together."""
+"""`"auto"`: the default audio track, or the first that is not silent if the default is; a track's number, from 0;
+`"mix"`: all of them together."""
 _MOST_DIGITS = 5
 
 
 class Ratio(Protocol):
-    """A rational number, of whatever class: up to 18, PyAV has fractions, and a class of its own from 19 on."""
+    """A rational number of any class: PyAV uses `Fraction` up to 18, and a class of its own from 19 on."""
 
     @property
     def numerator(self) -> int: ...  # noqa: D102
@@ -22,14 +22,14 @@ class Ratio(Protocol):
     def denominator(self) -> int: ...  # noqa: D102
 
 
-def exact(told: Ratio) -> Fraction:
+def exact(value: Ratio) -> Fraction:
     """Return a rational of PyAV, or a whole number, as a fraction.
 
     Example:
         >>> exact(25)
         Fraction(25, 1)
     """
-    return Fraction(told.numerator, told.denominator)
+    return Fraction(value.numerator, value.denominator)
 
 
 def read_audio_track(value: object) -> AudioTrackChoice:
@@ -58,7 +58,7 @@ def read_audio_track(value: object) -> AudioTrackChoice:
 
 
 def no_such_track(tracks: "tuple[AudioTrack, ...]", choice: int) -> str:
-    """Return what an error says of a track that a file does not have.
+    """Return the error text for a track that a file does not have.
 
     Example:
         >>> no_such_track((), 2)
@@ -74,8 +74,8 @@ class ClockBreak:
     """A place where a file's clock restarts or jumps.
 
     Attributes:
-        position: the byte from which on it holds.
-        shift: seconds to add to the file's times behind it, for one continuous timeline.
+        position: byte offset from which it applies.
+        shift: seconds to add to the file's times after it, for one continuous timeline.
         at: the second of that timeline.
     """
 
@@ -90,11 +90,11 @@ class AudioTrack:
 
     Attributes:
         index: its place among the audio tracks, from 0.
-        codec: FFmpeg's name of its coding; `None` where there is no decoder for it.
+        codec: FFmpeg's name of its codec; `None` if there is no decoder for it.
         sample_rate: samples per second.
-        channels: how many.
-        language: as the file says it, usually three letters of ISO 639-2.
-        title: as the file says it.
+        channels: number of channels.
+        language: as stated in the file, usually three letters of ISO 639-2.
+        title: as stated in the file.
         default: whether the file marks it as the one to play.
     """
 
@@ -107,14 +107,14 @@ class AudioTrack:
     default: bool = False
 
     def __str__(self) -> str:
-        """Return its number, and what the file says of it.
+        """Return its number, and what the file states about it.
 
         Example:
             >>> str(AudioTrack(index=1, codec="aac", language="eng", default=True))
             '1 (aac, eng, default)'
         """
-        told = (self.codec or "no decoder", self.language, self.title, "default" if self.default else None)
-        return f"{self.index} ({', '.join(each for each in told if each)})"
+        facts = (self.codec or "no decoder", self.language, self.title, "default" if self.default else None)
+        return f"{self.index} ({', '.join(each for each in facts if each)})"
 
 
 Colours = Literal["plain", "transparent", "deep", "print"]
@@ -122,44 +122,44 @@ Colours = Literal["plain", "transparent", "deep", "print"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
-    """The facts of one image, sound recording or video.
+    """The facts of one image, audio recording or video.
 
     Attributes:
-        kind: what it is by its content; a sound file with a cover picture is `audio`.
+        kind: what it is by its content; an audio file with a cover image is `audio`.
         container: short name of the file format: `mp4`, `mkv`, `wav`, `jpeg`, …
         media_type: the MIME type that belongs to it, e.g. `video/mp4`.
         size_bytes: size of the file.
-        duration: seconds from the first to the end of the last frame; `None` for images and where nobody can tell.
-        picture_duration: seconds of the picture alone, where the file says it.
-        picture_start: seconds from zero until the first picture; not 0 in files whose picture begins late.
-        sound_duration: seconds of the audio that is heard, where the file says it.
-        sound_start: seconds from zero until the audio that is heard begins; below 0 where a codec's run-up precedes the
-            picture.
-        width: pixels as shown, after rotation; `None` for sound.
-        height: pixels as shown, after rotation; `None` for sound.
-        fps: pictures per second on average; `None` for images and sound.
-        frame_count: number of pictures that are shown, where the file says it; of an animation always.
-        hidden_frames: number of pictures that an edit list hides.
-        video_codec: FFmpeg's name of the picture coding; `None` for images and sound.
-        audio_codec: FFmpeg's name of the sound coding, of the track that is heard.
-        sample_rate: samples per second of the track that is heard.
-        channels: channels of the track that is heard.
-        rotation: degrees that the stored picture is turned clockwise before it is shown: 0, 90, 180 or 270.
-        mirrored: whether a stored picture is shown mirrored as well.
-        pixel_aspect: how wide a pixel is shown for its height; 1 for nearly all files.
-        interlaced: whether each picture is made of two half pictures taken one after the other.
-        colours: how a picture's colours are stored where its readers may disagree: partly `transparent`, `deep` (more
+        duration: seconds from the first to the end of the last frame; `None` for images and if unknown.
+        picture_duration: seconds of the video track, if the file states it.
+        picture_start: seconds from zero until the first frame; not 0 in files whose video track begins late.
+        sound_duration: seconds of the chosen audio, if the file states it.
+        sound_start: seconds from zero until the chosen audio begins; below 0 if a codec's priming samples precede the
+            video.
+        width: pixels as shown, after rotation; `None` for audio.
+        height: pixels as shown, after rotation; `None` for audio.
+        fps: frames per second on average; `None` for images and audio.
+        frame_count: number of frames that are shown, if the file states it; always for an animation.
+        hidden_frames: number of frames that an edit list hides.
+        video_codec: FFmpeg's name of the video codec; `None` for images and audio.
+        audio_codec: FFmpeg's name of the audio codec, of the chosen track.
+        sample_rate: samples per second of the chosen track.
+        channels: channels of the chosen track.
+        rotation: degrees that stored frames are turned clockwise before they are shown: 0, 90, 180 or 270.
+        mirrored: whether stored frames are shown mirrored as well.
+        pixel_aspect: width of a pixel over its height as shown; 1 for nearly all files.
+        interlaced: whether each frame consists of two fields taken one after the other.
+        colours: how an image's colours are stored if decoders may disagree: partly `transparent`, `deep` (more
             than eight bits of grey), for `print` (CMYK, Lab); `plain` is everything else.
-        much_text: whether a PNG holds more than a megabyte of text or of a colour profile, which stops readers.
-        page: which page of a file or frame of an animation this is, from 0; `None` if nobody chose one.
-        pages: width and height, as shown, of each page of a file of several.
-        unpacked: nothing here reads the file as it is, so it was unpacked first: it cannot be sent as it is.
-        held: seconds that the last frame of an animation is held longer than the file says, for the model's minimum.
-        origin: the instant that viewers call zero, in seconds of the file's own clock; few files begin it elsewhere.
+        much_text: whether a PNG holds more than a megabyte of text or of a colour profile, which some decoders refuse.
+        page: which page of a file or frame of an animation this is, from 0; `None` if none was chosen.
+        pages: width and height, as shown, of each page of a file with several.
+        unpacked: no reader accepts the file unchanged, so it was unpacked first: it cannot be sent unchanged.
+        held: seconds that the last frame of an animation is held longer than the file states, for the model's minimum.
+        origin: the instant that players call zero, in seconds of the file's own clock; in most files it is 0.
         audio_tracks: all audio tracks.
-        audio_track: the one that is heard, by its place among them; `"mix"` for all together.
+        audio_track: the chosen one, by its place among them; `"mix"` for all together.
         breaks: where the file's clock restarts or jumps.
-        sound_changes: the second at which the audio changes its rate or channels, where it does.
+        sound_changes: the second at which the audio changes its sample rate or channels, if it does.
     """
 
     kind: MediaKind
@@ -198,20 +198,20 @@ class MediaInfo:
 
     @property
     def track_heard(self) -> int | Literal["mix"] | None:
-        """Which audio track is heard, where there are several."""
+        """Which audio track is chosen, if there are several."""
         return self.audio_track if len(self.audio_tracks) > 1 else None
 
     @property
     def has_sound(self) -> bool:
-        """Whether there is a sound track."""
+        """Whether there is an audio track."""
         return self.audio_codec is not None
 
     @property
     def picture_end(self) -> Fraction | None:
-        """The second at which the last picture ends; `None` if the file does not say."""
+        """The second at which the last frame ends; `None` if the file does not state it."""
         return self.duration if self.picture_duration is None else self.picture_start + self.picture_duration
 
     @property
     def sound_end(self) -> Fraction | None:
-        """The second at which the audio that is heard ends; `None` if the file does not say."""
+        """The second at which the chosen audio ends; `None` if the file does not state it."""
         return self.duration if self.sound_duration is None else self.sound_start + self.sound_duration

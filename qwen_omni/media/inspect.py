@@ -1,7 +1,7 @@
-"""Look at a source once and plan for it, before anything is prepared, priced or sent.
+"""Inspect a source once and plan for it, before anything is prepared, priced or sent.
 
-Whoever makes media fit, estimates its price or walks over a long video begins here: `look_at` opens and tells what is
-there, `plan_for` asks `media.plan.planner` what to do with it.
+The first step of fitting media, estimating their price and processing a long video: `look_at` opens the source and
+returns its facts, `plan_for` asks `media.plan.planner` what to do with it.
 """
 
 from dataclasses import dataclass, replace
@@ -39,18 +39,18 @@ class PrepareOptions:
     """How media is prepared, apart from its budget and range.
 
     Attributes:
-        model: the name of the model that will see it, or its profile.
-        sampling: what the caller asks of the service; it is part of the bill that plans compare.
-        media_root: the folder that sources out of messages must lie in.
-        room_bytes: a larger file could not be delivered.
-        uplink_mbps: megabits per second that can be sent.
-        workers: threads; as many as there are cores, up to four (two for pictures beyond 1080p), if not given.
-        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
-            silent if that one is; its number, from 0; `"mix"` for all together.
-        tile: a tall or wide picture may become several images that overlap, rather than one that is unreadable.
-        listed: a picture is one frame of a list, a silent video.
-        frame: which frame of an animation, or page of a file, to take as a picture, from 0; the whole if not given.
-        limit_seconds: how long the work may take; generous and by the length of the media, if not given.
+        model: the name of the model that receives it, or its profile.
+        sampling: the caller's sampling fields; they are part of the bill that plans compare.
+        media_root: the folder that sources from messages must lie in.
+        room_bytes: largest file that can be delivered.
+        uplink_mbps: upload speed in megabits per second.
+        workers: number of threads; by default as many as there are cores, up to four (two for video beyond 1080p).
+        audio_track: which of several audio tracks is used: `"auto"` for the default one, or the first that is not
+            silent if the default is; its number, from 0; `"mix"` for all together.
+        tile: whether a tall or wide image may become several overlapping images, rather than one unreadable one.
+        listed: whether an image is one frame of a list, a silent video.
+        frame: which frame of an animation, or page of a file, to use as an image, from 0; by default the whole file.
+        limit_seconds: maximum duration of the work; by default generous and depending on the media's duration.
     """
 
     model: str | Profile = DEFAULT_MODEL
@@ -71,23 +71,23 @@ class PrepareOptions:
 
     @property
     def profile(self) -> Profile:
-        """What is known of the model."""
+        """The facts about the model."""
         return self.model if isinstance(self.model, Profile) else profile_for(self.model)
 
 
 DEFAULTS = PrepareOptions()
-_LOOKED_AT = 12.0  # seconds of a video that `media.analysis.motion` looks at
+_LOOKED_AT = 12.0  # seconds of a video that `media.analysis.motion` samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLook:
-    """A source after one look.
+    """A source after one inspection.
 
     Attributes:
         source: where it is.
-        info: what it is.
-        reopenable: opens it again; what was unpacked, where it had to be.
-        original: opens the untouched file, where `reopenable` does not.
+        info: its facts.
+        reopenable: opens it again; the unpacked file, if it had to be unpacked.
+        original: opens the untouched file, if `reopenable` does not.
     """
 
     source: MediaSource
@@ -97,12 +97,12 @@ class MediaLook:
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return self.reopenable.label
 
 
 def look_at(source: MediaSource, *, choices: PrepareOptions = DEFAULTS, name: str | None = None) -> MediaLook:
-    """Open a local source once and find out what it is.
+    """Open a local source once and inspect it.
 
     Raises:
         MediaError: it is a link, or not readable media.
@@ -140,14 +140,14 @@ def plan_for(
     end: Seconds | None = None,
     choices: PrepareOptions = DEFAULTS,
 ) -> MediaPlan:
-    """Decide what to do with a source; looks at its motion only if that matters.
+    """Decide what to do with a source; measures its motion only if that matters.
 
     Raises:
         MediaDoesNotFitError: the range is empty.
         ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
     """
     first, last = exact_range(start, end)
-    wish = PlanInputs(
+    inputs = PlanInputs(
         budget=budget_named(budget),
         profile=choices.profile,
         sampling=choices.sampling,
@@ -159,11 +159,11 @@ def plan_for(
         tile=choices.tile,
         listed=choices.listed,
     )
-    plan = plan_media(look.info, wish, label=look.label)
-    if plan.action in ("video", "frames") and wish.budget.fps is None:
+    plan = plan_media(look.info, inputs, label=look.label)
+    if plan.action in ("video", "frames") and inputs.budget.fps is None:
         from qwen_omni.media.analysis.motion import is_lively  # noqa: PLC0415 - PyAV loads on first use
 
         deadline = Deadline(choices.limit_seconds or usual_limit(_LOOKED_AT, look.info.size_bytes), label=look.label)
         if is_lively(look.reopenable, look.info, plan.start, plan.end, deadline):
-            plan = plan_media(look.info, replace(wish, lively=True), label=look.label)
+            plan = plan_media(look.info, replace(inputs, lively=True), label=look.label)
     return plan

@@ -1,7 +1,7 @@
-"""Make media fit: `prepare` one piece, `split` a long one into segments that come in order while work goes on.
+"""Make media fit: `prepare` one piece, `split` a long one into segments that are yielded while work goes on.
 
-`media.inspect` opens and asks, `media.plan.plan` decides, `media.encode.video` and its neighbours do; this module
-starts and cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
+`media.inspect` inspects, `media.plan.plan` decides, `media.encode.video` and its neighbours encode; this module
+starts the work and cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
 """
 
 import asyncio
@@ -46,15 +46,15 @@ def prepare(
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
         budget: a preset's name or a budget.
-        start: where to begin, in seconds.
-        end: where to end, in seconds.
-        choices: everything else.
+        start: start of the range, in seconds.
+        end: end of the range, in seconds.
+        choices: all other options.
 
     Raises:
         UnreadableMediaError: missing, empty, damaged or not media.
-        UnsupportedMediaError: a link, or a picture whose codec is not installed.
+        UnsupportedMediaError: a link, or an image whose codec is not installed.
         MediaDoesNotFitError: too many pixels, or an empty range.
-        ConfigurationError: a time that is no finite number of 0 or more, or an end before the start.
+        ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
     """
     exact_range(start, end)
     look = look_at(as_source(source), choices=choices)
@@ -71,23 +71,23 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     end: Seconds | None = None,
     choices: PrepareOptions = DEFAULTS,
 ) -> Generator[Prepared]:
-    """Cut a video or recording into prepared segments and give them in order while later ones are still made.
+    """Split a video or recording into prepared segments and yield them in order while later ones are being made.
 
-    A few segments wait at most, so memory and disk stay small however long the media is. Close the generator
-    (or let it go) to stop early.
+    At most a few finished segments wait, so memory and disk use stay small however long the media is. Close the
+    generator (or drop it) to stop early.
 
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
-        seconds: the longest a segment may be, overlap included; the model's limit may be less.
-        overlap: how many seconds of a segment's end the next one begins with.
+        seconds: maximum length of a segment, overlap included; the model's limit may be less.
+        overlap: how many seconds of a segment's end the next one repeats.
         budget: a preset's name or a budget.
-        start: where to begin, in seconds.
-        end: where to end, in seconds.
-        choices: everything else.
+        start: start of the range, in seconds.
+        end: end of the range, in seconds.
+        choices: all other options.
 
     Raises:
         MediaError: as `prepare`; an image cannot be split.
-        ConfigurationError: an impossible length, or lengths that leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room for the next segment.
     """
     exact_range(start, end)
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
@@ -113,7 +113,7 @@ async def aprepare(
     end: Seconds | None = None,
     choices: PrepareOptions = DEFAULTS,
 ) -> Prepared:
-    """Do what `prepare` does, on a thread; cancelling it ends the work within a few frames."""
+    """Run `prepare` on a thread; cancelling it ends the work within a few frames."""
     deadline = Deadline()
 
     def work() -> Prepared:
@@ -140,7 +140,7 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     end: Seconds | None = None,
     choices: PrepareOptions = DEFAULTS,
 ) -> AsyncIterator[Prepared]:
-    """Do what `split` does, on threads. Cancelling ends the work within a few frames.
+    """Run `split` on threads. Cancelling ends the work within a few frames.
 
     Use `contextlib.aclosing` to stop early without delay.
     """
@@ -177,11 +177,11 @@ def carry_out(
     parent: Deadline | None = None,
     segment: Segment | None = None,
 ) -> Prepared:
-    """Do what a plan says.
+    """Carry out a plan.
 
     Raises:
         MediaError: the media turns out to be damaged, or the work takes too long.
-        LocalResourceError: this machine lacks disk space, a permission or the like; nothing half is left behind.
+        LocalResourceError: this machine lacks disk space, a permission or the like; no partial file is left behind.
     """
     if plan.action in ("pass", "remux") and look.info.kind == "video":
         from qwen_omni.media.probe.av import check_picture  # noqa: PLC0415 - PyAV loads on first use
@@ -209,7 +209,7 @@ def carry_out(
             if fault is not None:
                 raise fault from error
             if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-                deadline.check()  # past its time the file seems to end early, and FFmpeg says anything
+                deadline.check()  # after the deadline the file seems to end early, and FFmpeg's error is arbitrary
                 raise _damaged(look, error) from error
         finally:
             deadline.stop()
@@ -233,7 +233,7 @@ def _threads(look: MediaLook, choices: PrepareOptions) -> int:
 
 
 def _needed(look: MediaLook, plan: MediaPlan, path: Path) -> int | None:
-    """Estimate what is still to be written of the file that a plan describes; `None` where that is not known."""
+    """Estimate how many bytes of the planned file are still to be written; `None` if unknown."""
     if plan.action != "remux":
         return None
     with contextlib.suppress(OSError):
@@ -242,7 +242,7 @@ def _needed(look: MediaLook, plan: MediaPlan, path: Path) -> int | None:
 
 
 def _damaged(look: MediaLook, error: Exception) -> MediaError:
-    """Tell in our words what FFmpeg, Pillow or their bindings raised while working on foreign bytes."""
+    """Return our own error for what FFmpeg, Pillow or their bindings raised on untrusted bytes."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return UnreadableMediaError(f"{look.label} is damaged, cut, or of a kind that cannot be prepared: {reason}.")
 
@@ -251,18 +251,18 @@ def _longest(look: MediaLook, seconds: Fraction, choices: PrepareOptions) -> Fra
     limits = choices.profile.limits
     longest = {"video": limits.video_seconds, "audio": limits.audio_seconds}
     if look.info.kind == "image":
-        raise UnsupportedMediaError(f"{look.label} is a picture and cannot be split. Use prepare.")
+        raise UnsupportedMediaError(f"{look.label} is an image and cannot be split. Use prepare.")
     return min(seconds, exact_seconds(longest[look.info.kind]))
 
 
 def split_look(
     look: MediaLook, whole: MediaPlan, *, seconds: Fraction, overlap: Fraction, choices: PrepareOptions = DEFAULTS
 ) -> Generator[Prepared]:
-    """Do what `split` does with a source that was looked at and planned for already."""
+    """Split a source that has been inspected and planned for."""
     longest = _longest(look, seconds, choices)
     if whole.end is None:
         raise MediaDoesNotFitError(
-            f"{look.label} does not tell how long it is and its packets have no times, so it cannot be split. "
+            f"{look.label} does not state its duration and its packets have no timestamps, so it cannot be split. "
             "Convert it to MP4 first.",
             limit=float(longest),
             actual=0,
@@ -283,7 +283,7 @@ def split_look(
     apart = segments_apart(whole.end - whole.start, seconds=longest, overlap=overlap, threads=threads)
     rounds: list[tuple[Iterator[Segment], int]] = [
         (segments, threads)
-    ]  # sound and lists of pictures take one thread each
+    ]  # audio and lists of images take one thread each
     if piece.action == "video":
         rounds = [(itertools.islice(segments, apart), threads), (segments, 1)]
     for some, at_once in rounds:
@@ -299,7 +299,7 @@ def _places(look: MediaLook, whole: MediaPlan, deadline: Deadline) -> Places:
 
 
 def _piece(look: MediaLook, whole: MediaPlan, longest: Fraction, choices: PrepareOptions) -> MediaPlan:
-    """Plan a part: where the whole is sent or packed as it is, its plan does not tell how a part is made."""
+    """Plan a part: if the whole is sent or remuxed unchanged, its plan does not say how a part is made."""
     if whole.action not in ("pass", "remux"):
         return whole
     assert whole.end is not None

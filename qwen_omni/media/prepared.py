@@ -1,4 +1,4 @@
-"""Media that was made to fit, and how it came about. A value that owns its temporary file."""
+"""Media that was made to fit, and how it was made. A value that owns its temporary file."""
 
 import os
 import weakref
@@ -15,12 +15,12 @@ from qwen_omni.media.plan.segments import Segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
-    """One JPEG image that was made of a source.
+    """One JPEG image made from a source.
 
     Attributes:
         time: the second of the source that it shows, in a frame list.
         data: the JPEG.
-        piece: which part of which page of a picture it shows; `None` in a frame list.
+        piece: which part of which page of an image it shows; `None` in a frame list.
     """
 
     time: Fraction
@@ -33,15 +33,15 @@ class Prepared:
     """One piece of media, ready to be delivered.
 
     It owns its file: a temporary one is removed by `close`, at the end of a `with` block, or when the last reference
-    to this value goes. Keep the value alive as long as `path` is used; `prepare(...).path` alone names a file that is
-    gone already. The caller's own file is never touched, and a forked child or a copy elsewhere removes nothing.
+    to this value is dropped. Keep the value alive as long as `path` is used; `prepare(...).path` alone names a file
+    that is already removed. The caller's own file is never touched; a forked child or a copy elsewhere removes nothing.
 
     Attributes:
-        path: where it lies, if it is a file.
+        path: its path, if it is a file.
         data: the bytes, if it is in memory.
-        stills: the JPEG images, if it is a frame list, or a picture that became several images.
-        info: what it is now.
-        source_info: what it was made of.
+        stills: the JPEG images, if it is a frame list, or an image that became several images.
+        info: its facts now.
+        source_info: the facts of its source.
         plan: what was done and why.
         segment: which slice of the source it is, after `split`.
         temporary: whether the file is ours to remove.
@@ -72,12 +72,12 @@ class Prepared:
 
     @property
     def end(self) -> Fraction | None:
-        """Where it ends in the source, in seconds; `None` if nobody knows."""
+        """Where it ends in the source, in seconds; `None` if unknown."""
         return self.plan.end
 
     @property
     def images(self) -> "tuple[Prepared, ...]":
-        """The images that a picture is sent as, in order: itself, or its tiles or pages; none of anything else."""
+        """The images that an image is sent as, in order: itself, or its tiles or pages; empty for other media."""
         if self.info.kind != "image":
             return ()
         if not self.stills:
@@ -97,7 +97,7 @@ class Prepared:
         )
 
     def read(self) -> bytes:
-        """Return its bytes; a frame list, or a picture that became several images, has none (see `images`)."""
+        """Return its bytes; a frame list, or an image that became several images, has none (see `images`)."""
         if self.data is not None:
             return self.data
         return b"" if self.path is None else self.path.read_bytes()

@@ -1,6 +1,6 @@
 """Where a piece of media is: a path, bytes, a URL. A value; it opens nothing.
 
-Its other halves are `media.files.safe_open`, which opens what a source names, and `delivery`, which brings it to the
+`media.files.safe_open` opens what a source names, and `upload` sends it to the
 service.
 """
 
@@ -23,7 +23,7 @@ _DRIVE = re.compile(r"([A-Za-z])[:|](?=[/\\\\]|$)")
 _URL_SCHEMES = ("http", "https", "oss")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LONGEST_LABEL = 200  # characters
-# Sites whose links are pages around a video, by the end of their host. What they serve the bytes from has other names.
+# Sites whose links are web pages around a video, by the end of their host. Their media files have other hosts.
 _VIDEO_SITES = {
     "youtube.com": "YouTube", "youtu.be": "YouTube", "youtube-nocookie.com": "YouTube", "bilibili.com": "Bilibili",
     "b23.tv": "Bilibili", "bilibili.tv": "Bilibili", "vimeo.com": "Vimeo", "douyin.com": "Douyin",
@@ -46,10 +46,10 @@ _SAFE = re.compile(r"[\w-]{1,40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileVersion:
-    """The state of a file that was looked at, so that another one is never sent or reused in its place.
+    """The state of a file that was inspected, so that another file is never sent or reused in its place.
 
     `modified_ns` can be set back after the file was rewritten in place; `changed_ns` (ctime) cannot. On Windows it is
-    the time of creation, which the other fields make up for as far as that system lets them.
+    the time of creation; the other fields make up for that as far as the system allows.
     """
 
     device: int
@@ -60,7 +60,7 @@ class FileVersion:
 
     @classmethod
     def of(cls, stat: os.stat_result) -> "FileVersion":
-        """Read the state from what the system tells about a file."""
+        """Read the state from the system's `stat` result."""
         return cls(
             device=stat.st_dev,
             inode=stat.st_ino,
@@ -76,9 +76,9 @@ class MediaSource:
 
     Attributes:
         kind: which of `path`, `data` and `url` is set.
-        trusted: whether the program itself named the path. Paths out of message content are not trusted and
+        trusted: whether the program itself named the path. Paths from message content are not trusted and
             must lie inside `media_root`.
-        media_type: the MIME type, if the caller told one. What is in the file counts more.
+        media_type: the MIME type, if the caller stated one. The file's content takes precedence.
 
     Example:
         >>> MediaSource.from_url("https://example.com/a.mp4?Signature=secret")
@@ -106,15 +106,15 @@ class MediaSource:
 
     @classmethod
     def from_file(cls, file: IO[bytes], *, media_type: str | None = None) -> "MediaSource":
-        """Read an open binary file from where it stands to its end."""
+        """Read an open binary file from its current position to its end."""
         data = file.read()
         if not isinstance(data, bytes):
-            raise UnreadableMediaError("The file object gives text; open it in binary mode ('rb').")
+            raise UnreadableMediaError("The file object returns text; open it in binary mode ('rb').")
         return cls.from_bytes(data, media_type=media_type)
 
     @classmethod
     def from_base64(cls, text: str, *, media_type: str | None = None) -> "MediaSource":
-        """Decode base64 text, in either alphabet, with or without what fills it up at its end.
+        """Decode base64 text, in either alphabet, with or without padding.
 
         Raises:
             UnreadableMediaError: the text is not base64.
@@ -143,7 +143,7 @@ class MediaSource:
             return cls(kind="url", url=url, media_type=media_type)
         raise UnsupportedMediaError(
             f"{redact(url)[:120]!r} is not a URL that can be sent; use http, https, oss, file or data, "
-            "or give a local file as a path."
+            "or pass a local file as a path."
         )
 
     def __repr__(self) -> str:
@@ -162,15 +162,15 @@ class MediaSource:
 
     @property
     def name(self) -> str:
-        r"""What results call it, so that it is found again: a path as it is, or the label of what has none.
+        r"""The name in results, by which it can be found again: the path unchanged, or the label if there is no path.
 
         Example:
             >>> MediaSource.from_path("3.45\u202fPM.mov").name, MediaSource.from_bytes(b"abc").name
             ('3.45\u202fPM.mov', '3 bytes')
         """
-        told = str(self.path)
-        is_text = told == told.encode(errors="replace").decode()  # a path may be bytes of no text
-        return told if self.path is not None and is_text else self.label
+        path = str(self.path)
+        is_text = path == path.encode(errors="replace").decode()  # a path may be bytes that are not text
+        return path if self.path is not None and is_text else self.label
 
     def open(self) -> IO[bytes]:
         """Open media held in memory; a path is opened by `media.files.safe_open`, which checks it first."""
@@ -180,7 +180,7 @@ class MediaSource:
 
 
 def _shown(foreign: str) -> str:
-    """Make a text that others chose fit for a message: one line, nothing invisible, not endless."""
+    """Make untrusted text fit for a message: one line, nothing invisible, limited length."""
     shown = clean(foreign, "terminal", one_line=True)
     return shown if len(shown) <= _LONGEST_LABEL else f"{shown[: _LONGEST_LABEL - 60]}…{shown[-59:]}"
 
@@ -216,12 +216,12 @@ def _from_data_uri(uri: str, media_type: str | None) -> MediaSource:
         raise UnreadableMediaError("The data URI has no comma; write data:<type>;base64,<data>.")
     if ";base64" not in header.lower():
         raise UnreadableMediaError("The data URI is not base64; write data:<type>;base64,<data>.")
-    told = header[len("data:") :].partition(";")[0] or None
-    return MediaSource.from_base64(unquote(payload) if "%" in payload else payload, media_type=media_type or told)
+    stated = header[len("data:") :].partition(";")[0] or None
+    return MediaSource.from_base64(unquote(payload) if "%" in payload else payload, media_type=media_type or stated)
 
 
 def check_page(url: str, *, name: str) -> None:
-    """Refuse the page of a video site: what downloads the link would get HTML.
+    """Refuse the page of a video site: downloading the link would return HTML.
 
     Raises:
         UnsupportedMediaError: it is one; names the command that downloads the video.
@@ -237,7 +237,7 @@ def check_page(url: str, *, name: str) -> None:
 
 
 def _page(url: str) -> str:
-    """Return the address of a page for a shell, without the query: that may sign or track, and errors leave it out."""
+    """Return a page's address for a shell, without the query: it may sign or track, so errors omit it."""
     split = urlsplit(url)
     named = dict(parse_qsl(split.query)).get("v", "")
     if named and video_site(url) == "YouTube" and _SAFE.fullmatch(named):
@@ -268,11 +268,11 @@ def _ending(path: str) -> str:
 
 
 Anything = MediaSource | str | os.PathLike[str] | bytes
-"""What a program may name media by: a source, a path or a URL, or bytes."""
+"""How a program may name media: a source, a path or a URL, or bytes."""
 
 
 def as_source(source: Anything) -> MediaSource:
-    """Make a source of what the program named. A text with `://` is a URL, any other a path."""
+    """Build a source from what the program named. A text with `://` is a URL, any other a path."""
     match source:
         case MediaSource():
             return source

@@ -1,9 +1,9 @@
-"""Tokens → money. Pure: counts and a price list in, a `Cost` out; `qwen_omni.profiles.prices` has the lists.
+"""Tokens → money. Pure: counts and a price list in, a `Cost` out; the lists are in `qwen_omni.profiles.prices`.
 
-How the service bills (Model Studio, Model pricing, read 2026-05-30): each kind of input at its price; text out at
-another price after media than after text alone where the list has one; where the answer has thinking, the whole
-answer at the price for that; where it has speech, its text is free. Lists are in yuan or in dollars; the other is
-converted at one dated rate, which `Cost.rate` names.
+How the service bills (Model Studio, Model pricing, read 2026-05-30): each kind of input has its price; text output
+costs more after media than after text alone where the list says so; if the answer has thinking, the whole answer is
+billed at the thinking price; if it has speech, its text is free. Lists are in yuan or in dollars; the other currency
+is converted at one dated rate, `Cost.rate`.
 """
 
 import math
@@ -19,10 +19,10 @@ Currency = Literal["CNY", "USD"]
 PriceList = Prices | Sequence[Prices]
 """One price for any length of input, or one for each range of lengths, cheapest first."""
 PriceOverride = PriceList | Mapping[str, PriceList]
-"""Prices of the caller's own: one list, or lists by model name."""
+"""The caller's own prices: one list, or lists by model name."""
 
 _MILLION = 1_000_000
-# Whose list is taken where a region has none of its own.
+# Whose list applies where a region has none of its own.
 _NEXT: dict[Region, tuple[Region, ...]] = {"cn": ("intl",), "intl": ("cn",), "us": ("intl", "cn"), "hk": ("intl", "cn")}
 
 
@@ -31,14 +31,14 @@ class TokenCounts:
     """Tokens of a call by kind.
 
     Attributes:
-        text: text in.
-        image: pictures in.
-        video: the picture of videos and frame lists in.
-        audio: sound in, that of videos included.
-        cached: how many of the tokens in were held by the service's cache; they are counted above, too.
-        text_out: text out, thinking not counted.
-        thinking_out: thinking out.
-        audio_out: speech out.
+        text: text input.
+        image: image input.
+        video: frames of videos and frame lists.
+        audio: audio input, including the audio of videos.
+        cached: input tokens served from the service's cache; they are included in the counts above.
+        text_out: text output without reasoning.
+        thinking_out: reasoning output.
+        audio_out: speech output.
 
     Example:
         >>> (TokenCounts(text=20, video=5_942) + TokenCounts(text_out=300)).total
@@ -56,17 +56,17 @@ class TokenCounts:
 
     @property
     def input(self) -> int:
-        """Everything that goes in."""
+        """All input tokens."""
         return self.text + self.image + self.video + self.audio
 
     @property
     def output(self) -> int:
-        """Everything that comes out."""
+        """All output tokens."""
         return self.text_out + self.thinking_out + self.audio_out
 
     @property
     def total(self) -> int:
-        """Everything that is counted."""
+        """All tokens, input and output."""
         return self.input + self.output
 
     def __add__(self, other: "TokenCounts") -> "TokenCounts":
@@ -74,9 +74,9 @@ class TokenCounts:
 
     @classmethod
     def of(cls, usage: Usage) -> Self:
-        """Sort what the service reported by kind; the totals are what is billed, whatever the details add up to.
+        """Sort reported usage by kind; the totals are what is billed, whatever the details add up to.
 
-        Input of no reported kind counts as text, and so does output that is neither speech nor thinking.
+        Input of no reported kind counts as text, and so does output that is neither speech nor reasoning.
 
         Example:
             >>> TokenCounts.of(Usage(input_tokens=100, output_tokens=9, input_details={"video": 80})).text
@@ -97,14 +97,14 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """What the tokens of one model cost, and where that was read.
+    """What the tokens of one model cost, with the source of the prices.
 
     Attributes:
         model: the model.
-        prices: the list, one row for each range of input lengths; empty where no price is known.
-        rate: turns yuan into dollars and back.
-        batch: whether calls go through the batch interface.
-        notes: what was assumed.
+        prices: the list, one row per range of input lengths; empty if no price is known.
+        rate: converts between yuan and dollars.
+        batch: whether calls use the batch interface.
+        notes: assumptions made.
     """
 
     model: str
@@ -114,7 +114,7 @@ class Pricing:
     notes: tuple[str, ...] = ()
 
     def cost(self, tokens: TokenCounts | Usage) -> "Cost":
-        """Tell what these tokens cost."""
+        """Return what these tokens cost."""
         counts = TokenCounts.of(tokens) if isinstance(tokens, Usage) else tokens
         if not self.prices:
             return Cost(tokens=counts.total, pricing=self)
@@ -131,12 +131,12 @@ class Cost:
     """What tokens cost.
 
     Attributes:
-        tokens: how many there are, in and out.
-        cny: yuan; `None` where no price is known.
-        usd: dollars; `None` where no price is known.
-        currency: which of the two the price list is in; the other is converted at `rate`.
+        tokens: input and output tokens together.
+        cny: yuan; `None` if no price is known.
+        usd: dollars; `None` if no price is known.
+        currency: currency of the price list; the other one is converted at `rate`.
         source: where the price was read, and when.
-        pricing: what prices tokens of the same call.
+        pricing: the prices that apply to the call.
     """
 
     tokens: int
@@ -148,12 +148,12 @@ class Cost:
 
     @property
     def rate(self) -> ExchangeRate:
-        """At which yuan and dollars were converted."""
+        """The rate at which yuan and dollars were converted."""
         return self.pricing.rate
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed."""
+        """Assumptions made."""
         return self.pricing.notes
 
 
@@ -168,13 +168,13 @@ def pricing_for(
     """Find the prices of a model.
 
     Args:
-        model: its name or profile; a name that is not known has no price.
-        region: whose list counts; `None` for the mainland's. A region without a list borrows another's, and
+        model: its name or profile; an unknown name has no price.
+        region: whose list applies; `None` for the mainland's. A region without a list uses another region's, and
             `notes` says so.
-        prices: a list of the caller's own, or lists by model name; wins over the known ones. One under the very name
-            of the model, a snapshot's for example, wins over one under the name of its family.
-        rate: what a dollar is worth.
-        batch: price calls of the batch interface, where it is cheaper.
+        prices: the caller's own list, or lists by model name; overrides the known prices. A list under the exact
+            model name, for example a snapshot's, takes precedence over one under the name of its family.
+        rate: yuan per dollar.
+        batch: use batch prices where the model has them.
     """
     profile = model if isinstance(model, Profile) else profile_for(model)
     own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
@@ -193,7 +193,7 @@ def cost_of(
     rate: ExchangeRate = USUAL_RATE,
     batch: bool = False,
 ) -> Cost:
-    """Tell what tokens cost, counted by us or reported by the service; see `pricing_for` for the arguments.
+    """Return what tokens cost, whether estimated here or reported by the service; see `pricing_for` for the arguments.
 
     Example:
         >>> from qwen_omni.pricing.costs import TokenCounts, cost_of
@@ -212,16 +212,16 @@ def audio_cost(
     prices: PriceOverride | None = None,
     rate: ExchangeRate = USUAL_RATE,
 ) -> Cost:
-    """Return what a transcription that is billed by the second costs.
+    """Return what a transcription billed by the second costs.
 
-    In tokens a second counts as `AUDIO_TOKENS_PER_SECOND`, so that limits in tokens bound transcriptions too.
+    A second counts as `AUDIO_TOKENS_PER_SECOND` tokens, so that token limits bound transcriptions too.
 
     Args:
-        seconds: of audio.
+        seconds: seconds of audio.
         profile: the model.
-        region: whose price counts; `None` for the mainland's. A region without a price borrows another's.
-        prices: lists by model name; one under the name of this model wins, its `audio_in` counted in those tokens.
-        rate: what a dollar is worth.
+        region: whose price applies; `None` for the mainland's. A region without a price uses another region's.
+        prices: lists by model name; one under the name of this model overrides, its `audio_in` counted in those tokens.
+        rate: yuan per dollar.
 
     Example:
         >>> from qwen_omni.profiles.transcription import transcriber
@@ -246,12 +246,12 @@ def audio_cost(
 
 
 def own_pricing(model: str, *, prices: PriceOverride | None, rate: ExchangeRate = USUAL_RATE) -> Pricing:
-    """Give the caller's own prices of a model that may be nobody's we know; empty where there are none.
+    """Return the caller's own prices of a model that may be unknown here; empty if there are none.
 
     Args:
-        model: its name, as `prices` has it.
+        model: its name, as it appears in `prices`.
         prices: one list for any model, or lists by model name.
-        rate: what a dollar is worth.
+        rate: yuan per dollar.
 
     Example:
         >>> mine = Prices(currency="CNY", text_in=1, text_out=1, source="my contract")
@@ -297,7 +297,7 @@ def _input(counts: TokenCounts, row: Prices) -> float:
     whole = sum(price * count for price, count in kinds)
     if row.cached_in is None:
         return whole
-    # The service does not tell which kinds its cache held: the cheapest are taken, so that too little is never said.
+    # The service does not report which input was cached: assume the cheapest kinds, so the cost is never understated.
     left = counts.cached
     for price, count in kinds:
         held = min(left, count)

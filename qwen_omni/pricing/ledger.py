@@ -1,4 +1,4 @@
-"""What calls did use and cost, added up by model, beside what they had been estimated at."""
+"""What calls actually used and cost, totalled by model, next to the estimates."""
 
 import threading
 from collections import deque
@@ -13,18 +13,18 @@ from qwen_omni.responses import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What the calls of one model, or of all, have used.
+    """Usage of the calls of one model, or of all models.
 
     Attributes:
-        calls: how many were billed.
-        tokens: what the service reported, by kind.
-        cny: yuan, of the calls whose price is known.
-        usd: dollars, of the calls whose price is known.
+        calls: number of billed calls.
+        tokens: reported usage, by kind.
+        cny: yuan, for calls whose price is known.
+        usd: dollars, for calls whose price is known.
         unpriced: calls whose price is not known.
-        cut: calls whose answer was cut before the service told what it used; they count as estimated.
-        estimated: tokens in of the calls that were estimated, as estimated.
-        compared: tokens in of the same calls, as billed.
-        seconds: of audio, of the transcriptions that are billed by the second; they report no tokens.
+        cut: calls interrupted before the service reported their usage; they count as estimated.
+        estimated: estimated input tokens of the calls that had an estimate.
+        compared: billed input tokens of the same calls.
+        seconds: seconds of audio in transcriptions billed by the second; they report no tokens.
     """
 
     calls: int = 0
@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def ratio(self) -> float | None:
-        """Tokens in as estimated, over those billed; 1 is exact, `None` where nothing was estimated."""
+        """Estimated over billed input tokens; 1 is exact, `None` if nothing was estimated."""
         return self.estimated / self.compared if self.compared else None
 
     def __add__(self, other: "Entry") -> "Entry":
@@ -57,16 +57,16 @@ class Entry:
 
 
 class UsageLedger:
-    """Adds up what calls used, with its price. Safe to share between threads, clients and frameworks.
+    """Adds up usage and cost of calls. Safe to share between threads, clients and frameworks.
 
-    A pickled ledger goes on alone in the other process, from what was added up here.
+    A pickled ledger is independent in the other process and continues from the totals so far.
 
-    Pass it as `Settings.ledger`, or let a callback of a framework fill it; not both, or calls count twice.
+    Pass it as `Settings.ledger`, or let a framework callback fill it; not both, or calls count twice.
 
     Args:
-        region: whose price list counts where a call does not bring its own.
-        prices: prices of the caller's own.
-        rate: what a dollar is worth in yuan.
+        region: whose price list applies to calls that bring none of their own.
+        prices: the caller's own prices.
+        rate: yuan per dollar.
 
     Example:
         >>> ledger = UsageLedger()
@@ -89,7 +89,7 @@ class UsageLedger:
 
     @property
     def models(self) -> Mapping[str, Entry]:
-        """What each model has used so far."""
+        """Usage so far, by model."""
         with self._lock:
             while self._late:
                 self._add(*self._late.popleft())
@@ -97,7 +97,7 @@ class UsageLedger:
 
     @property
     def total(self) -> Entry:
-        """What all calls have used so far."""
+        """Usage so far, all models together."""
         return sum(self.models.values(), Entry())
 
     def record(
@@ -113,12 +113,12 @@ class UsageLedger:
         """Add one call.
 
         Args:
-            used: what the service reported.
+            used: usage reported by the service.
             model: the model's name.
-            pricing: how its tokens are priced, if not as the ledger would.
-            estimated: tokens in as they were estimated.
-            cut: the service did not tell; `used` is an estimate itself.
-            late: add it when the ledger is read next; takes no lock, so a finalizer may call it anywhere.
+            pricing: prices of its tokens, if they differ from the ledger's.
+            estimated: estimated input tokens.
+            cut: the service reported no usage; `used` is an estimate itself.
+            late: add it when the ledger is next read; takes no lock, so it is safe in a finalizer.
         """
         counts = TokenCounts.of(used) if isinstance(used, Usage) else used
         priced = pricing or pricing_for(model, self._region, prices=self._prices, rate=self._rate)
@@ -136,12 +136,12 @@ class UsageLedger:
         self._keep(model, entry, late=late)
 
     def record_audio(self, seconds: float, *, cost: Cost, cut: bool = False, late: bool = False) -> None:
-        """Add one transcription that is billed by the second.
+        """Add one transcription billed by the second.
 
         Args:
-            seconds: of audio.
+            seconds: seconds of audio.
             cost: what they cost.
-            cut: the service did not tell; `seconds` is an estimate.
+            cut: the service reported no duration; `seconds` is an estimate.
             late: as in `record`.
         """
         entry = Entry(
@@ -161,19 +161,19 @@ class UsageLedger:
         self._entries[model] = self._entries.get(model, Entry()) + entry
 
     def lines(self) -> list[str]:
-        """Tell it to people, a line for each model and one for all."""
+        """Return a readable summary: a line per model and one for the total."""
         models = self.models
-        told = [_line(name, entry) for name, entry in sorted(models.items())]
-        return told if len(told) == 1 else [*told, _line("in all", sum(models.values(), Entry()))]
+        lines = [_line(name, entry) for name, entry in sorted(models.items())]
+        return lines if len(lines) == 1 else [*lines, _line("in all", sum(models.values(), Entry()))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in plain JSON types."""
+        """Return the ledger in plain JSON types."""
         models = {name: {**asdict(entry), "ratio": entry.ratio} for name, entry in self.models.items()}
         total = self.total
         return {"models": models, "total": {**asdict(total), "ratio": total.ratio}}
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # copies of what fills a ledger go on filling the same one
+        return self  # copies of its owner keep filling the same ledger
 
     def __getstate__(self) -> dict[str, Any]:
         return {"region": self._region, "prices": self._prices, "rate": self._rate, "entries": self.models}
@@ -190,8 +190,8 @@ def _line(name: str, entry: Entry) -> str:
     ratio = "" if entry.ratio is None else f", estimated at {entry.ratio:.3f} of what was billed"
     unknown = f", {entry.unpriced:,} without a known price" if entry.unpriced else ""
     cut = f", {entry.cut:,} cut" if entry.cut else ""
-    heard = f"{entry.seconds:,.0f} s of audio, " if entry.seconds else ""
+    audio = f"{entry.seconds:,.0f} s of audio, " if entry.seconds else ""
     return (
-        f"{name}: {entry.calls:,} calls{cut}, {heard}{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out, "
+        f"{name}: {entry.calls:,} calls{cut}, {audio}{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out, "
         f"CNY {entry.cny:.4g} = USD {entry.usd:.4g}{unknown}{ratio}"
     )

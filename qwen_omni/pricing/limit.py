@@ -1,8 +1,8 @@
-"""A limit on what calls may cost, kept before they are sent. One object may serve a whole process.
+"""A limit on what calls may cost, enforced before they are sent. One object can serve a whole process.
 
-A call *reserves* what it may cost; that is refused if it would break the limit. When the service has told what the
-call did cost, it *settles*; a call that cost nothing is *released*. Settling may take more than was reserved: the
-money is gone then, and the next call is refused.
+A call *reserves* what it may cost, and is refused if that would exceed the limit. Once the service has reported the
+usage, the call *settles*; a call that cost nothing is *released*. Settling may take more than was reserved: the
+money is already spent, and the next call is refused.
 """
 
 import math
@@ -18,7 +18,7 @@ from qwen_omni.ranges import MONEY, TOKENS, check_given
 from qwen_omni.responses import Usage
 
 _STEP = (
-    "Raise the limit, or make the call cheaper: a shorter piece, fewer frames a second, fewer pixels, a cheaper model."
+    "Raise the limit, or make the call cheaper: a shorter clip, fewer frames per second, fewer pixels, a cheaper model."
 )
 
 
@@ -26,28 +26,28 @@ LIMIT_RANGES = {
     "tokens": TOKENS, "cny": MONEY, "usd": MONEY,
     "per_call_tokens": TOKENS, "per_call_cny": MONEY, "per_call_usd": MONEY,
 }  # fmt: skip
-"""What the limits may be; 0 lets nothing through."""
+"""Allowed values; 0 lets nothing through."""
 
 
 class Predicted(Protocol):
-    """Whatever predicts what a call will cost, as `Estimate` does."""
+    """Anything that predicts the cost of a call, such as `Estimate`."""
 
     @property
     def cost(self) -> Cost:
-        """What is reserved for it."""
+        """The cost to reserve."""
 
 
 class SpendLimit:
-    """How much calls may cost: together, and each. Safe to share between threads, clients and models.
+    """Limit on the cost of calls: in total, and of each call. Safe to share between threads, clients and models.
 
-    Every limit is optional. Money is checked in yuan, in dollars, or both; a model without a known price is refused
-    where money is limited, unless prices are passed along.
+    Every limit is optional. Money is checked in yuan, in dollars, or both; where money is limited, a model without a
+    known price is refused unless prices are passed.
 
-    A pickled limit is a limit of its own in the other process: it begins with what is spent and reserved here, and
-    counts alone from then on. Give each of several processes its share.
+    A pickled limit is independent in the other process: it starts from what is spent and reserved here, and counts on
+    its own from then on. Divide the limit between the processes.
 
     Args:
-        tokens: of all calls together, in and out.
+        tokens: of all calls together, input and output.
         cny: yuan of all calls together.
         usd: dollars of all calls together.
         per_call_tokens: of a single call.
@@ -88,29 +88,29 @@ class SpendLimit:
 
     @property
     def limits(self) -> Mapping[str, float | None]:
-        """What all calls together may cost: by "tokens", "CNY" and "USD"; `None` where there is no limit."""
+        """Limits on all calls together, by "tokens", "CNY" and "USD"; `None` where there is no limit."""
         return dict(self._whole)
 
     @property
     def spent(self) -> "Spent":
-        """What finished calls have cost."""
+        """What finished calls cost."""
         with self._lock:
             self._close_abandoned()
             return self._spent
 
     @property
     def reserved(self) -> "Spent":
-        """What running calls may cost."""
+        """What running calls may still cost."""
         with self._lock:
             self._close_abandoned()
             return Spent.sum(self._open.values())
 
     def reserve(self, call: Cost | Predicted) -> "Reservation":
-        """Set aside what a call may cost.
+        """Reserve what a call may cost.
 
         Raises:
-            SpendLimitError: it would cost more than is left, or than one call may.
-            ConfigurationError: money is limited, and no price of the model is known.
+            SpendLimitError: it would cost more than is left, or more than one call may.
+            ConfigurationError: money is limited, and the model's price is not known.
         """
         cost = call if isinstance(call, Cost) else call.cost
         wanted = Spent.of(cost)
@@ -121,7 +121,7 @@ class SpendLimit:
         return held
 
     def check(self, call: Cost | Predicted) -> None:
-        """Raise what `reserve` would raise now, and set nothing aside."""
+        """Raise what `reserve` would raise now, without reserving anything."""
         cost = call if isinstance(call, Cost) else call.cost
         with self._lock:
             self._check_all(Spent.of(cost), cost)
@@ -143,24 +143,24 @@ class SpendLimit:
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:
             raise SpendLimitError(
-                f"This call would take {_told(amount, unit)}; one call may take {_told(each, unit)}. "
+                f"This call would take {_amount(amount, unit)}; one call may take {_amount(each, unit)}. "
                 f"Nothing was sent. {_STEP}",
                 unit=unit, estimated=amount, limit=each, spent=0,
             )  # fmt: skip
         if whole is not None and before + amount > whole:
             raise SpendLimitError(
-                f"This call would take {_told(amount, unit)}; of the limit of {_told(whole, unit)}, "
-                f"{_told(before, unit)} are spent or reserved. Nothing was sent. {_STEP}",
+                f"This call would take {_amount(amount, unit)}; of the limit of {_amount(whole, unit)}, "
+                f"{_amount(before, unit)} are spent or reserved. Nothing was sent. {_STEP}",
                 unit=unit, estimated=amount, limit=whole, spent=before,
             )  # fmt: skip
 
     def close(self, held: "Reservation", spent: "Spent | None") -> None:
-        """End a reservation, with what it did cost. Once ended it stays so; called by `Reservation` alone."""
+        """End a reservation with its final cost. Ending it twice has no effect; called by `Reservation` only."""
         with self._lock:
             self._close(held, spent)
 
     def abandon(self, held: "Reservation", spent: "Spent | None") -> None:
-        """End a reservation whose call was dropped unfinished; takes no lock, so a finalizer may call it anywhere."""
+        """End the reservation of a call dropped unfinished; takes no lock, so it is safe in a finalizer."""
         self._abandoned.append((held, spent))
 
     def _close(self, held: "Reservation", spent: "Spent | None") -> None:
@@ -174,16 +174,16 @@ class SpendLimit:
             self._close(*self._abandoned.popleft())
 
     def is_open(self, held: "Reservation") -> bool:
-        """Tell whether a reservation has neither been settled nor released."""
+        """Whether a reservation has been neither settled nor released."""
         with self._lock:
             self._close_abandoned()
             return held in self._open
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # copies of what holds a limit go on sharing it
+        return self  # copies of its owner keep sharing the limit
 
     def __getstate__(self) -> dict[str, Any]:
-        # What runs here may be billed, so it counts as spent in the copy, which learns nothing of its end.
+        # Calls running here may be billed, so the copy counts them as spent: it never learns how they end.
         with self._lock:
             self._close_abandoned()
             spent = Spent.sum((self._spent, *self._open.values()))
@@ -194,17 +194,17 @@ class SpendLimit:
         self._lock, self._open, self._abandoned = threading.Lock(), {}, deque()
 
     def __repr__(self) -> str:
-        told = {"tokens": "tokens", "CNY": "cny", "USD": "usd"}
-        shown = [f"{told[unit]}={most}" for unit, most in self._whole.items() if most is not None]
-        shown += [f"per_call_{told[unit]}={most}" for unit, most in self._each.items() if most is not None]
+        names = {"tokens": "tokens", "CNY": "cny", "USD": "usd"}
+        shown = [f"{names[unit]}={most}" for unit, most in self._whole.items() if most is not None]
+        shown += [f"per_call_{names[unit]}={most}" for unit, most in self._each.items() if most is not None]
         return f"SpendLimit({', '.join(shown)})"
 
 
 class Reservation:
-    """What one call may cost, set aside until it is known. Settle it, or release it; only the first counts.
+    """What one call may cost, reserved until it is known. Settle or release it; only the first of these counts.
 
-    At the end of a `with` block one that is still open is settled at what was reserved, or released if the block
-    raised: settle it inside where the service may have billed what failed.
+    If it is still open at the end of a `with` block, it is settled at the reserved amount, or released if the block
+    raised: settle it inside the block if the service may have billed the failed call.
     """
 
     def __init__(self, limit: SpendLimit, cost: Cost) -> None:
@@ -214,10 +214,10 @@ class Reservation:
         self._drop: Callable[[], None] | None = None
 
     def watch(self, is_dropped: Callable[[], bool], drop: Callable[[], None]) -> None:
-        """Have the limit find out by itself that the call can never end, as where its event loop was closed.
+        """Let the limit detect that the call can never end, for example because its event loop was closed.
 
         Args:
-            is_dropped: whether it is so; asked whenever the limit is.
+            is_dropped: whether that is so; called on every use of the limit.
             drop: calls `abandon`.
         """
         self._is_dropped, self._drop = is_dropped, drop
@@ -227,18 +227,18 @@ class Reservation:
         return self._is_dropped is not None and self._is_dropped()
 
     def drop(self) -> None:
-        """Abandon it as `watch` was told to."""
+        """Abandon it, as arranged with `watch`."""
         self._is_dropped = None
         if self._drop is not None:
             self._drop()
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still held."""
+        """Whether it is still reserved."""
         return self._limit.is_open(self)
 
     def settle(self, did: Usage | TokenCounts | Cost | None = None) -> None:
-        """Tell what the call did cost; without a word, what was reserved."""
+        """Record what the call cost; by default, what was reserved."""
         match did:
             case None:
                 cost = self.cost
@@ -249,11 +249,11 @@ class Reservation:
         self._limit.close(self, Spent.of(cost))
 
     def release(self) -> None:
-        """Tell that the call cost nothing."""
+        """Record that the call cost nothing."""
         self._limit.close(self, None)
 
     def abandon(self, did: Cost | None) -> None:
-        """End it for a call that was dropped unfinished: at `did`, or released; safe in a finalizer."""
+        """End it for a call dropped unfinished: at `did`, or released; safe in a finalizer."""
         self._limit.abandon(self, None if did is None else Spent.of(did))
 
     def __enter__(self) -> Self:
@@ -269,7 +269,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """An amount in tokens, yuan and dollars; what has no known price counts in tokens alone."""
+    """An amount in tokens, yuan and dollars; calls without a known price count in tokens only."""
 
     tokens: int = 0
     cny: float = 0.0
@@ -277,16 +277,16 @@ class Spent:
 
     @classmethod
     def of(cls, cost: Cost) -> "Spent":
-        """Give the amount of a cost."""
+        """Return the amount of a cost."""
         return cls(tokens=cost.tokens, cny=cost.cny or 0.0, usd=cost.usd or 0.0)
 
     def amount(self, unit: str) -> float:
-        """Give it in one unit: "tokens", "CNY" or "USD"."""
+        """Return the amount in one unit: "tokens", "CNY" or "USD"."""
         return {"tokens": self.tokens, "CNY": self.cny, "USD": self.usd}[unit]
 
     @staticmethod
     def sum(amounts: Iterable["Spent"]) -> "Spent":
-        """Add amounts up; money without the drift of repeated rounding."""
+        """Add amounts up; money without accumulated rounding errors."""
         every = tuple(amounts)
         return Spent(
             tokens=sum(one.tokens for one in every),
@@ -295,5 +295,5 @@ class Spent:
         )
 
 
-def _told(amount: float, unit: str) -> str:
+def _amount(amount: float, unit: str) -> str:
     return f"{amount:,.0f} tokens" if unit == "tokens" else f"{unit} {amount:,.6g}"

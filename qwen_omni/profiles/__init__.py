@@ -1,7 +1,7 @@
-"""Facts of the service: what each model can do, its limits, token formulas, voices and prices.
+"""Facts about the service: what each model can do, its limits, token formulas, voices and prices.
 
 This package is the only place for such numbers. Each is dated and names its source; `profile_for` finds the
-profile of a name, and the nearest one for a name that is not known yet.
+profile of a name, and the closest one for an unknown name.
 """
 
 import difflib
@@ -57,7 +57,7 @@ def known_models() -> tuple[str, ...]:
 
 
 def has_profile(model: str) -> bool:
-    """Tell whether a name has facts of its own here: a known name, or a snapshot of one.
+    """Whether a name has facts of its own here: a known name, or a snapshot of one.
 
     Example:
         >>> has_profile("qwen-plus-2025-12-01"), has_profile("gpt-4o")
@@ -70,8 +70,8 @@ def has_profile(model: str) -> bool:
 def profile_for(model: str) -> Profile:
     """Find the profile of a model.
 
-    A snapshot (a date behind a known name) has the facts of its family. Any other unknown name gets the profile
-    whose name looks most alike, under its own name and without prices, and one `UserWarning`.
+    A snapshot (a known name with a date) has the facts of its family. Any other unknown name gets the profile with
+    the most similar name, under its own name and without prices, and one `UserWarning`.
 
     Example:
         >>> profile_for("qwen3.5-omni-flash").speaks
@@ -94,12 +94,12 @@ def profile_for(model: str) -> Profile:
 
 
 def _family(model: str) -> str | None:
-    """Find the known name that a snapshot begins with; the longest, since some begin with others."""
+    """Find the known name that a snapshot begins with; the longest, since some names begin with others."""
     return max((name for name in PROFILES if model.startswith(name + "-")), key=len, default=None)
 
 
 def _nearest(model: str) -> str:
-    """Choose the most alike name; omni models only if the name says so, and the default if nothing is alike."""
+    """Choose the most similar name; omni models only if the name says so, and the default if nothing is similar."""
     candidates = [name for name in PROFILES if ("omni" in name) == ("omni" in model.lower())]
     alike = difflib.get_close_matches(model.lower(), candidates, n=1, cutoff=0.3)
     return alike[0] if alike else DEFAULT_MODEL

@@ -1,7 +1,7 @@
 """What each model can do. Data only. Every profile names its source and the day it was read.
 
-Where sources disagree the newest page wins: the Qwen-Omni guide (September 2026) over model pages (mid-2026)
-over older copies. What is least certain is told in the profile's `source`.
+Where sources disagree, the newest page wins: the Qwen-Omni guide (September 2026) over model pages (mid-2026)
+over older copies. The profile's `source` names the least certain facts.
 """
 
 from qwen_omni.profiles import voices

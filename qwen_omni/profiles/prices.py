@@ -1,4 +1,4 @@
-"""Prices per million tokens, by model and region. Data only; they move, so every row says where it was read.
+"""Prices per million tokens, by model and region. Data only; prices change, so every row says where it was read.
 
 `cn` is the mainland's price list in CNY; `intl` is Singapore's.
 """

@@ -1,4 +1,4 @@
-"""The shape of what we know about a model. Values only; the facts are in `catalog`, `voices` and `prices`."""
+"""The shape of what is known about a model. Values only; the facts are in `catalog`, `voices` and `prices`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ Modality = Literal["text", "image", "audio", "video"]
 ThinkingSwitch = Literal["none", "switch", "effort"]
 Region = Literal["cn", "intl", "us", "hk"]
 Vocabulary = Literal["qwen2", "qwen3.5"]
-"""Which pieces text is cut into: those up to Qwen3, or the larger ones since Qwen3.5."""
+"""Vocabulary that splits text into tokens: the one up to Qwen3, or the larger one since Qwen3.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
     """How much media one request may hold. Bytes are of the file; `inline_bytes` is of the encoded string.
 
-    `sampled_fps`, `most_image_pixels` and `most_frame_pixels` bound what the fields beside a piece of media may ask for
+    `sampled_fps`, `most_image_pixels` and `most_frame_pixels` bound what the fields beside a media part may ask for
     (Chat API reference and Qwen-Omni guide, September 2026; the guide advises up to 2,073,600 pixels for fine video).
     """
 
@@ -46,14 +46,14 @@ class MediaLimits:
 SHARED_HOST_SECONDS = 600.0
 WORKSPACE_HOST_SECONDS = 3600.0
 """How long a request may last on DashScope's shared and trial hosts, and on workspace hosts and the batch host (Model
-Studio, base URLs and Batch Chat, late September 2026). Servers of others say nothing, and get the longer time."""
+Studio, base URLs and Batch Chat, late September 2026). Other servers document no limit, and get the longer time."""
 
 ANSWER_RANGES: dict[str, Range] = {
     "temperature": Range(least=0, below=2),
     "top_k": Range(least=0, most=1_000_000_000, whole=True),
     "seed": Range(least=0, most=2**31 - 1, whole=True),
 }
-"""What DashScope takes for the options of an answer (Chat API reference, September 2026); other servers take more."""
+"""What DashScope accepts as options of an answer (Chat API reference, September 2026); other servers accept more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +61,16 @@ class TokenRules:
     """The constants of the service's token formulas.
 
     Attributes:
-        factor: side of the square of pixels that makes one token.
-        image_tokens: fewest and most tokens of an image.
-        image_tokens_high: most tokens of an image in high resolution; `None` where there is no such mode.
-        frames: fewest and most frames of a video that are looked at.
-        frame_tokens: fewest and most tokens of a frame.
-        video_tokens: most tokens of all frames together (before they merge in pairs).
-        audio_in: tokens per second of sound.
-        audio_out: tokens per second of speech; `None` where the model does not speak.
-        fps: frames per second that are looked at unless told otherwise.
-        vocabulary: of text. Known from the open weights of the same generation; no page tells it for these models.
+        factor: side, in pixels, of the square that makes one token.
+        image_tokens: minimum and maximum tokens of an image.
+        image_tokens_high: maximum tokens of an image in high resolution; `None` if there is no such mode.
+        frames: minimum and maximum number of frames sampled from a video.
+        frame_tokens: minimum and maximum tokens of a frame.
+        video_tokens: maximum tokens of all frames together (before they merge in pairs).
+        audio_in: tokens per second of audio.
+        audio_out: tokens per second of speech; `None` if the model does not speak.
+        fps: frames per second sampled by default.
+        vocabulary: of text. Known from the open weights of the same generation; not documented for these models.
     """
 
     factor: int = 32
@@ -95,11 +95,11 @@ class Prices:
     """Prices per million tokens in one region, in `currency`.
 
     Attributes:
-        text_in: text in. Image, video and audio have their own where they differ, else `None`.
-        text_out: text out after text only; `text_out_media` after media; `thinking_out` for answers with thinking.
-        cached_in: input that the service's own cache held.
-        up_to: the price holds up to this many input tokens; a dearer `Prices` follows for longer input.
-        batch: what a batch call costs, as a share of the price; `None` where batch is not offered.
+        text_in: text input. Image, video and audio have prices of their own where they differ, else `None`.
+        text_out: text output after text only; `text_out_media` after media; `thinking_out` for answers with thinking.
+        cached_in: input served from the service's own cache.
+        up_to: the price applies up to this many input tokens; a more expensive `Prices` follows for longer input.
+        batch: price of a batch call, as a share of this price; `None` if batch is not offered.
         source: where the numbers were read, and when.
     """
 
@@ -128,12 +128,12 @@ class Profile:
     Attributes:
         name: the model's name; `snapshots` are other names for the same facts.
         must_stream: the service refuses calls that do not stream. (We always stream.)
-        thinking: which switch turns thinking on and off; `thinks_by_default` what happens untouched.
-        json_object: JSON mode by `response_format`; `json_schema`: a schema there too.
+        thinking: which switch turns thinking on and off; `thinks_by_default` is what happens without it.
+        json_object: JSON mode by `response_format`; `json_schema`: the same with a schema.
         tool_regions: regions in which tools work; `None` for all.
-        voices: names known to work. The list grows, so it advises and never refuses.
-        explicit_cache: `cache_control` marks what is kept for five minutes. (Implicit caching needs no mark.)
-        rpm: requests a minute; tpm: tokens a minute. `None` where nothing is published.
+        voices: names known to work. The list grows, so it is a suggestion, never a reason to refuse.
+        explicit_cache: `cache_control` marks what is cached for five minutes. (Implicit caching needs no mark.)
+        rpm: requests per minute; tpm: tokens per minute. `None` if nothing is published.
     """
 
     name: str
@@ -167,13 +167,13 @@ class Profile:
 
     @property
     def high_resolution(self) -> bool:
-        """Whether images can be looked at in high resolution; only where `tokens` know how many tokens that makes."""
+        """Whether images can be processed in high resolution; only where `tokens` has the token count for it."""
         return "image" in self.inputs and self.tokens.image_tokens_high is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRate:
-    """What a US dollar is worth in yuan, and where that was read; prices are listed in one of the two."""
+    """Yuan per US dollar, with its source; prices are listed in one of the two."""
 
     cny_per_usd: float
     source: str

@@ -1,8 +1,8 @@
 """How many tokens the service bills for media: its documented formulas. Pure; `qwen_omni.profiles` has the constants.
 
-Source: Model Studio, Qwen-Omni guide, read 2026-09-18. That frames merge in pairs whatever the rate is known from
-public measurements of 2026-09-14. Where the guide leaves rounding open (parts of a second of sound) the nearest
-whole number is taken. The stand-in has its own arithmetic, so that one checks the other.
+Source: Model Studio, Qwen-Omni guide, read 2026-09-18. Frames merge in pairs whatever the rate, according to
+public measurements of 2026-09-14. Where the guide leaves rounding open (fractions of a second of audio), the nearest
+whole number is used. The stand-in has its own arithmetic, so that one checks the other.
 """
 
 import math
@@ -12,33 +12,33 @@ from typing import Protocol
 
 from qwen_omni.profiles import Profile
 
-_MARKERS = 2  # a start and an end token around each picture or film
-_PAIR = 2  # frames are merged two by two
+_MARKERS = 2  # a start and an end token around each image or video
+_PAIR = 2  # frames are merged in pairs
 _HIGHEST_IMAGE_PIXELS = 16_777_216
 _HIGHEST_FRAME_PIXELS = 2_048_000
-_SLACK = 1.05  # a frame may always be this much above the least size
+_SLACK = 1.05  # a frame may always exceed the minimum size by this factor
 
 Seconds = float | Fraction
 
 
 class SamplingNumbers(Protocol):
-    """The numbers that stand beside a picture or video in a request; `None` leaves the service's default."""
+    """The sampling fields beside an image or video in a request; `None` leaves the service's default."""
 
     @property
     def fps(self) -> float | None:
-        """Frames per second that the service takes from a video."""
+        """Frames per second that the service samples from a video."""
 
     @property
     def min_pixels(self) -> int | None:
-        """Pixels of a frame or image, at least."""
+        """Minimum pixels of a frame or image."""
 
     @property
     def max_pixels(self) -> int | None:
-        """Pixels of a frame or image, at most."""
+        """Maximum pixels of a frame or image."""
 
     @property
     def total_pixels(self) -> int | None:
-        """Pixels of all frames of a video together, at most."""
+        """Maximum pixels of all frames of a video together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ _UNASKED = _Unasked()
 
 
 def audio_tokens(profile: Profile, seconds: Seconds) -> int:
-    """Count the tokens of sound; a clip under a second counts as one second, none as none.
+    """Count the tokens of audio; a clip under a second counts as one second, an empty one as zero.
 
     Example:
         >>> from qwen_omni.profiles import profile_for
@@ -70,13 +70,13 @@ def image_tokens(
     *,
     high_resolution: bool = False,
 ) -> int:
-    """Count the tokens of one picture.
+    """Count the tokens of one image.
 
     Args:
         profile: the model; where it documents no sampling fields, `sampling` is ignored.
         size: width and height as shown.
-        sampling: what stands beside the part.
-        high_resolution: the request asks for `vl_high_resolution_images`.
+        sampling: the sampling fields beside the part.
+        high_resolution: whether the request sets `vl_high_resolution_images`.
     """
     width, height = image_size(profile, size, sampling, high_resolution=high_resolution)
     return width * height // profile.tokens.factor**2 + _MARKERS
@@ -89,7 +89,7 @@ def image_size(
     *,
     high_resolution: bool = False,
 ) -> tuple[int, int]:
-    """Return the width and height at which the service looks at one picture; arguments as for `image_tokens`."""
+    """Return the width and height to which the service resizes one image; arguments as for `image_tokens`."""
     rules = profile.tokens
     least, most = rules.image_tokens[0] * rules.factor**2, image_pixels(profile, sampling)
     if profile.sampling_fields:
@@ -100,7 +100,7 @@ def image_size(
 
 
 def image_pixels(profile: Profile, sampling: SamplingNumbers = _UNASKED) -> int:
-    """Return how many pixels of one picture the service looks at, at most.
+    """Return the maximum pixels to which the service resizes one image.
 
     Example:
         >>> from qwen_omni.profiles import profile_for
@@ -113,13 +113,13 @@ def image_pixels(profile: Profile, sampling: SamplingNumbers = _UNASKED) -> int:
 
 
 def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: SamplingNumbers = _UNASKED) -> int:
-    """Count how many frames of a video the service looks at.
+    """Count the frames that the service samples from a video.
 
     Args:
         profile: the model.
         seconds: length of the video.
         fps: frames per second in the file.
-        sampling: what stands beside the part.
+        sampling: the sampling fields beside the part.
     """
     rules = profile.tokens
     wanted = sampling.fps if profile.sampling_fields and sampling.fps else rules.fps
@@ -138,14 +138,14 @@ def video_tokens(
     fps: Seconds,
     sampling: SamplingNumbers = _UNASKED,
 ) -> int:
-    """Count the tokens of a video's picture. Its sound comes on top: `audio_tokens`.
+    """Count the tokens of a video's frames. Its audio is billed in addition: `audio_tokens`.
 
     Args:
         profile: the model; where it documents no sampling fields, `sampling` is ignored.
         size: width and height as shown.
         seconds: length of the video.
         fps: frames per second in the file.
-        sampling: what stands beside the part.
+        sampling: the sampling fields beside the part.
     """
     return frames_tokens(profile, size, frames_seen(profile, seconds, fps, sampling), sampling)
 
@@ -160,7 +160,7 @@ def frames_tokens(profile: Profile, size: tuple[int, int], count: int, sampling:
 def frame_size(
     profile: Profile, size: tuple[int, int], count: int, sampling: SamplingNumbers = _UNASKED
 ) -> tuple[int, int]:
-    """Tell the width and height at which the service looks at each of `count` frames."""
+    """Return the width and height to which the service resizes each of `count` frames."""
     rules = profile.tokens
     asked = sampling if profile.sampling_fields else _UNASKED
     area = rules.factor**2
@@ -172,7 +172,7 @@ def frame_size(
 
 
 def resized(size: tuple[int, int], factor: int, least: float, most: float) -> tuple[int, int]:
-    """Round a picture's sides to multiples of `factor` so that its area lies between `least` and `most` pixels."""
+    """Round an image's sides to multiples of `factor` so that its area lies between `least` and `most` pixels."""
     width, height = size
     wide, high = max(factor, round(width / factor) * factor), max(factor, round(height / factor) * factor)
     if wide * high > most:

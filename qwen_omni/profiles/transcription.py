@@ -1,4 +1,4 @@
-"""Models that only transcribe: how each is asked, its limits and its prices. Facts, each with its source."""
+"""Models that only transcribe: how each is called, its limits and its prices. Facts, each with its source."""
 
 import re
 import warnings
@@ -14,27 +14,27 @@ _MAINLAND: frozenset[Region] = frozenset({"cn"})
 _BOTH: frozenset[Region] = frozenset({"cn", "intl"})
 
 AUDIO_TOKENS_PER_SECOND = 25
-"""What a second of audio counts as in tokens, as qwen3-asr-flash reports it (the same pages); tasks report seconds."""
-RESULT_SECONDS = 24 * 3600  # how long a finished task and its result can be read (the same pages)
+"""Tokens that a second of audio counts as, as qwen3-asr-flash reports it (the same pages); tasks report seconds."""
+RESULT_SECONDS = 24 * 3600  # how long a finished task and its result stay readable (the same pages)
 DEFAULT_TRANSCRIPTION_MODEL = "paraformer-v2"
-"""The cheapest; of the mainland alone."""
+"""The cheapest; available on the mainland only."""
 DEFAULT_TRANSCRIPTION_MODEL_ABROAD = "fun-asr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionProfile:
-    """What one transcribing model can do.
+    """What one transcription model can do.
 
     Attributes:
         name: the model's name.
-        route: `task` is sent a link and asked again until it is done; `chat` answers at once.
-        many: a task names a list of files and gives a list of results; else one of each.
+        route: `task` takes a link and is polled until it is done; `chat` answers at once.
+        many: a task takes a list of files and returns a list of results; else one of each.
         regions: where it is offered.
         max_bytes: of a file.
         max_seconds: of a file.
-        times: whether it tells when sentences are spoken; `words` whether words too, always or when asked.
+        times: whether it returns the times of sentences; `words` whether those of words too, always or on request.
         speakers: whether it can tell speakers apart.
-        prices: CNY per second of sound, by region.
+        prices: CNY per second of audio, by region.
         source: where this was read, and when.
     """
 
@@ -76,10 +76,10 @@ _ALIKE = (("filetrans", "qwen3-asr-flash-filetrans"), ("asr-flash", "qwen3-asr-f
 
 
 def transcriber(model: str) -> TranscriptionProfile:
-    """Find the profile of a transcribing model; a new name of a known family gets the family's, and a warning.
+    """Find the profile of a transcription model; a new name of a known family gets the family's, and a warning.
 
     Raises:
-        ConfigurationError: nothing like it is known.
+        ConfigurationError: nothing similar is known.
 
     Example:
         >>> transcriber("paraformer-v2").max_seconds

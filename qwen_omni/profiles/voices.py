@@ -1,7 +1,7 @@
 """Names of voices, by generation. Source: Model Studio's Qwen-Omni page and voice list, read 2026-09-18.
 
-The lists grow, and a voice of one generation is unknown to another, so they serve suggestions in error
-messages and choose a default; a name that is not listed is sent all the same.
+The lists grow, and a voice of one generation is unknown to another, so they only serve suggestions in error
+messages and the default voice; a name that is not listed is sent all the same.
 """
 
 QWEN35 = (

@@ -1,11 +1,12 @@
-"""What a request reserves, what it turned out to cost, and the tokens of a conversation for trimming its history.
+"""What a request reserves, what it finally cost, and the tokens of a conversation for trimming its history.
 
 `prepared_request` opens an account before anything is sent and reports how each attempt ended. An attempt is billed as
 the service reports. Without a report, an interrupted answer counts as billed at the estimate, with what had arrived;
 a request refused before any answer counts as free.
 
-Counting opens no media: an image counts as the most tokens an image may have, a list of frames by its length, and a
-recording as `ASSUMED_SECONDS`. They are no bill: `estimate` looks at the media, and the service reports its own count.
+Counting opens no media: an image counts as the maximum for an image, a list of frames by its length, and a
+recording as `ASSUMED_SECONDS`. For what a call is billed, use `estimate`, which inspects the media, and the usage that
+the service reports.
 """
 
 import asyncio
@@ -45,23 +46,23 @@ ASSUMED_SECONDS = 60
 # Around a message: its start, its role, a line end, its end, a line end. Chat template of the open Qwen models, 2025.
 PER_MESSAGE = 5
 PER_ANSWER = 3  # the same template opens the answer
-_FRAMES_PER_STEP = 2  # two frames of a video become one step of the model
+_FRAMES_PER_STEP = 2  # two frames of a video become one temporal step of the model
 
 
 def count_messages(messages: Sequence[Message], rules: TokenRules) -> int:
-    """Estimate the tokens of a conversation for a model with these rules."""
+    """Estimate the tokens of a conversation for a model with these token rules."""
     parts = sum(count_part(part, rules) for message in messages for part in message.parts)
     return PER_MESSAGE * len(messages) + PER_ANSWER + parts
 
 
 def count_tools(tools: Sequence[Tool], rules: TokenRules, count: TextCounter = count_text) -> int:
-    """Estimate the tokens that describing the tools takes."""
-    told = (json.dumps([tool.name, tool.description, dict(tool.parameters)], ensure_ascii=False) for tool in tools)
-    return sum(count(text, rules.vocabulary) for text in told)
+    """Estimate the tokens of the tool definitions."""
+    texts = (json.dumps([tool.name, tool.description, dict(tool.parameters)], ensure_ascii=False) for tool in tools)
+    return sum(count(text, rules.vocabulary) for text in texts)
 
 
 def count_words(messages: Sequence[Message], rules: TokenRules, count: TextCounter = count_text) -> int:
-    """Estimate the tokens of a conversation's text alone, with the marks around its messages."""
+    """Estimate the tokens of a conversation's text only, including the markers around its messages."""
     said = (text for message in messages for part in message.parts for text in _texts(part))
     return PER_MESSAGE * len(messages) + PER_ANSWER + sum(count(text, rules.vocabulary) for text in said)
 
@@ -100,7 +101,7 @@ def _picture(frames: int, rules: TokenRules) -> int:
 
 
 class Account:
-    """Keeps the books of one call, through all its tries."""
+    """Accounts for the cost of one call, through all its attempts."""
 
     def __init__(self, settings: Settings, rules: TokenRules) -> None:
         self._limit, self._ledger, self._rules = settings.spend_limit, settings.ledger, rules
@@ -111,14 +112,14 @@ class Account:
 
     @property
     def estimated_input(self) -> int | None:
-        """Tokens in as estimated; `None` where something about them is not known."""
+        """Estimated input tokens; `None` if something about them is not known."""
         return self._estimate.input_tokens if self._estimate is not None and self._estimate.known else None
 
     def open(self, estimate: Estimate) -> None:
-        """Set aside what the call may cost.
+        """Reserve what the call may cost.
 
         Raises:
-            SpendLimitError: it may not cost so much.
+            SpendLimitError: it would exceed a limit.
             ConfigurationError: money is limited, and the price is not known.
         """
         self._estimate = estimate
@@ -126,11 +127,11 @@ class Account:
             self._held = self._limit.reserve(estimate)
 
     def begin(self, came: Callable[[], Response]) -> None:
-        """Note that a try is about to be sent, and set money aside for it if an earlier one used up its own.
+        """Record that an attempt is about to be sent, and reserve money for it if an earlier attempt used up its share.
 
         Args:
-            came: gives as much of the answer as has come; it must not hold the call itself, which would never be
-                collected then.
+            came: returns as much of the answer as has arrived; must not reference the call itself, which could then
+                never be garbage-collected.
         """
         if self._limit is not None and self._estimate is not None and (self._held is None or not self._held.is_open):
             self._held = self._limit.reserve(self._estimate)
@@ -138,7 +139,7 @@ class Account:
         self._came = came
 
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the call with its event loop: one that is closed runs nothing any more, and may keep its tasks."""
+        """End the call with its event loop: a closed loop runs nothing, and may keep its tasks alive."""
         self._is_dropped = _closed(loop)
         self._watch()
 
@@ -147,7 +148,7 @@ class Account:
             self._held.watch(self._is_dropped, self.abandon)
 
     def end(self, error: QwenOmniError | None = None) -> None:
-        """Note how a try ended, with as much of its answer as came; only the first word about a try counts."""
+        """Record how an attempt ended, with as much of its answer as arrived; only the first report counts."""
         used = self._used(error)
         if used is None or self._estimate is None:
             return
@@ -157,14 +158,14 @@ class Account:
         self._record(counts, came, cut=cut)
 
     def close(self) -> None:
-        """Give back what is still set aside: the call is over."""
+        """Release what is still reserved: the call is over."""
         if self._held is not None:
             self._held.release()
 
     def abandon(self) -> None:
-        """End a call that was dropped unfinished, as a closed event loop does: billed like one that was left early.
+        """End a call dropped unfinished, for example by a closed event loop: billed like one that was interrupted.
 
-        Takes no lock, so that a finalizer may call it anywhere.
+        Takes no lock, so it is safe in a finalizer.
         """
         used, held, self._held = self._used(None), self._held, None
         if held is not None:
@@ -173,7 +174,7 @@ class Account:
             self._record(used[0], used[1], cut=used[2], late=True)
 
     def _used(self, error: QwenOmniError | None) -> tuple[TokenCounts, Response, bool] | None:
-        """Return what the running try used, its answer and whether that is a guess; `None` if it costs nothing."""
+        """Return the current attempt's usage, its answer and whether that is a guess; `None` if it costs nothing."""
         answer, self._came = self._came, None
         if answer is None or (self._limit is None and self._ledger is None):
             return None
@@ -194,7 +195,7 @@ class Account:
             )
 
     def _guess(self, came: Response) -> TokenCounts:
-        """Tell what a try used whose end never came: everything in, and as much of the answer as arrived."""
+        """Return the usage of an attempt that never finished: all of the input, and the answer as far as it arrived."""
         assert self._estimate is not None
         into = self._estimate.tokens
         seconds = len(came.audio) / 2 / came.sample_rate
@@ -211,17 +212,17 @@ class Account:
 
 
 class AudioAccount:
-    """Keeps the books of one transcription that is billed by the second, through all its submissions.
+    """Accounts for the cost of one transcription billed by the second, through all its submissions.
 
-    What may cost money is reserved before anything is uploaded. A submission that the service may have taken counts
-    as reserved until its task tells the seconds; one that was refused, or whose task failed, costs nothing.
+    The maximum cost is reserved before anything is uploaded. A submission that the service may have accepted counts
+    as reserved until its task reports the seconds; one that was refused, or whose task failed, costs nothing.
 
     Args:
         settings: whose limit and ledger are used.
         profile: the model.
-        region: whose price counts.
-        seconds: how long the audio plays; `None` reserves the most that the model takes.
-        loop: ends the account when it is closed, as an event loop that runs nothing any more.
+        region: whose price applies.
+        seconds: duration of the audio; `None` reserves the maximum that the model accepts.
+        loop: an event loop; the account ends when it is closed, since a closed loop runs nothing.
     """
 
     def __init__(
@@ -243,7 +244,7 @@ class AudioAccount:
         """Reserve what a submission may cost.
 
         Raises:
-            SpendLimitError: it may not cost so much.
+            SpendLimitError: it would exceed a limit.
             ConfigurationError: money is limited, and the price is not known.
         """
         limit = self._settings.spend_limit
@@ -254,19 +255,19 @@ class AudioAccount:
         except SpendLimitError as error:
             if not self._known:
                 error.with_hint(
-                    f"How long it plays is not known, so the most that {self._profile.name} takes is reserved: "
-                    f"{self._seconds:,} s. Pass a local file, which is looked at first."
+                    f"Its duration is not known, so the maximum of {self._profile.name} is reserved: "
+                    f"{self._seconds:,} s. Pass a local file, whose duration can be read."
                 )
             raise
         if self._is_dropped is not None:
             self._held.watch(self._is_dropped, self.abandon)
 
     def sending(self) -> None:
-        """Note that the submission is about to be sent: from here on it may be billed."""
+        """Record that the submission is about to be sent: from now on it may be billed."""
         self._sent = True
 
     def settle(self, seconds: float | None) -> None:
-        """Note the seconds billed (`None`, where it does not tell: as reserved). Only the first call counts."""
+        """Record the seconds billed (`None`: not reported, so as reserved). Only the first call counts."""
         if not self._sent:
             return
         self._sent = False
@@ -276,18 +277,18 @@ class AudioAccount:
         self._record(seconds, cost)
 
     def release(self) -> None:
-        """Note that the submission cost nothing."""
+        """Record that the submission cost nothing."""
         self._sent = False
         if self._held is not None:
             self._held.release()
 
     def close(self) -> None:
-        """End the account: what may have been taken and is not known to have ended counts as reserved."""
+        """End the account: a submission that may have been accepted and has no known end counts as reserved."""
         self.settle(None)
         self.release()
 
     def abandon(self) -> None:
-        """Close it without a lock, so that a finalizer may call it anywhere."""
+        """Close it without a lock, so it is safe in a finalizer."""
         sent, self._sent = self._sent, False
         cost = self._cost(self._seconds)
         if self._held is not None:
@@ -297,8 +298,8 @@ class AudioAccount:
 
     def _record(self, seconds: float | None, cost: Cost, *, late: bool = False) -> None:
         if self._settings.ledger is not None:
-            heard = self._seconds if seconds is None else seconds
-            self._settings.ledger.record_audio(heard, cost=cost, cut=seconds is None, late=late)
+            billed = self._seconds if seconds is None else seconds
+            self._settings.ledger.record_audio(billed, cost=cost, cut=seconds is None, late=late)
 
     def _cost(self, seconds: float) -> Cost:
         settings = self._settings
@@ -311,6 +312,6 @@ def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
 
 
 def _is_billed(error: QwenOmniError, came: Response) -> bool:
-    """Tell whether a try that failed is taken to be billed: only if something of an answer had come."""
+    """Whether a failed attempt counts as billed: only if some of the answer had arrived."""
     answered = bool(came.text or came.thinking or came.audio or came.tool_calls)
     return answered and isinstance(error, StreamInterruptedError | APIError)

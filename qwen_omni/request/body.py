@@ -1,7 +1,7 @@
 """A request body as a stream of bytes of known length; media are encoded piece by piece while it is sent.
 
-A 7 MB video as one JSON string costs five times its size in memory. Here the JSON around the media is a
-template of a few bytes and the media is read from where it lies. A body can be read again, so a retry is whole.
+A 7 MB video as one JSON string takes five times its size in memory. Here the JSON around the media is a
+template of a few bytes and the media is read from disk as it is sent. A body can be read again for a retry.
 """
 
 import base64
@@ -18,7 +18,7 @@ _BLOCK = 3 * 65_536  # a multiple of three, so that base64 of blocks is base64 o
 
 
 class RequestBody:
-    """The JSON of one request. Iterate over it for its bytes; `length` is how many there are.
+    """The JSON of one request. Iterate over it for its bytes; `length` is their number.
 
     Example:
         >>> body = RequestBody({"a": MediaPayload(data=b"abc", size_bytes=3)})
@@ -27,7 +27,7 @@ class RequestBody:
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:
-        # A fresh mark for every body: text of the user can never be taken for it.
+        # A random marker for every body: user text can never be mistaken for it.
         mark = secrets.token_hex(16)
         media: list[MediaPayload] = []
 
@@ -62,8 +62,8 @@ def _encode(fields: dict[str, Any], place: Callable[[object], str]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        half = f"U+{ord(text[error.start]):04X}"
+        surrogate = f"U+{ord(text[error.start]):04X}"
         raise UnsupportedContentError(
-            f"A text holds half a character ({half}), which JSON in UTF-8 cannot carry; it was cut in the middle or "
-            "decoded with errors='surrogateescape'. Decode it again with errors='replace'."
+            f"A text holds a lone surrogate ({surrogate}), which JSON in UTF-8 cannot represent; it was cut "
+            "inside a character or decoded with errors='surrogateescape'. Decode it again with errors='replace'."
         ) from None

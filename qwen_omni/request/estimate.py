@@ -1,4 +1,4 @@
-"""A request's estimate before it is sent, and the length its answer is assumed to have. `estimator` makes them."""
+"""A request's estimate before it is sent, and the length its answer is assumed to have. `estimator` creates them."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -8,8 +8,8 @@ from qwen_omni.options import ChatOptions
 from qwen_omni.pricing.costs import Cost, TokenCounts
 from qwen_omni.profiles import Profile, Region
 
-# Our own measure of an answer, where nothing limits it: a page of text; as much thinking again, twice; speech at
-# 0.3 s a token of text.
+# Our own assumption for an answer that nothing limits: a page of text; twice as much reasoning; speech at
+# 0.3 s per token of text.
 USUAL_ANSWER, USUAL_THINKING, SPOKEN_SECONDS = 500, 1_000, 0.3
 
 
@@ -18,21 +18,21 @@ class MediaEstimate:
     """One piece of media.
 
     Attributes:
-        place: where it stands, e.g. "message 0 part 1".
+        place: its place in the request, e.g. "message 0 part 1".
         label: its path, its link without the query, or its size.
         kind: image, audio or video; a list of frames is a video.
         doing: what is done with it before it is sent, and why.
-        tokens: what it bills, by kind; of a link only the least that is sure.
-        most: the same at most: more than `tokens` only where something is not known.
-        as_is: what the untouched original would bill with the service's own sampling; `None` where nobody knows.
-        seconds: how long it plays; `None` for pictures, links, and where a file does not tell.
-        size_bytes: of the file that is sent.
+        tokens: what it is billed, by kind; for a link, the lower bound.
+        most: the upper bound; more than `tokens` only if something is not known.
+        as_is: what the untouched original would be billed with the service's own sampling; `None` if unknown.
+        seconds: its duration; `None` for images, links, and files that do not state it.
+        size_bytes: size of the file that is sent.
         upload_bytes: what it adds to the request or to an upload: base64 is a third longer than the file.
-        original_bytes: of the untouched file.
-        route: how it travels; `None` where no way is open.
-        exact: it has been prepared, so that nothing is predicted any more.
-        problem: the limit that it breaks, in words; empty if none.
-        unknown: what is not known about it, in words; empty if all is known.
+        original_bytes: size of the untouched file.
+        route: how it is sent; `None` if no route is available.
+        exact: it has been prepared, so nothing about it is predicted.
+        problem: the limit that it exceeds, in words; empty if none.
+        unknown: what is not known about it, in words; empty if everything is known.
     """
 
     place: str
@@ -56,23 +56,23 @@ class MediaEstimate:
 class Estimate:
     """What a call will use and cost.
 
-    `cost` is what a spend limit sets aside: everything that goes in, at most, and the answer that is assumed.
+    `cost` is what a spend limit reserves: the upper bound of the input, and the assumed answer.
 
     Attributes:
         model: the model.
-        region: whose price list counts; `None` where the address tells no region.
-        tokens: what goes in, by kind, and the answer that is assumed (`text_out`, `thinking_out`, `audio_out`).
-        most: the same with the most that unknown media can bill.
-        cost_low: what goes in, as far as it is known, without any answer.
-        cost: what goes in, at most, with the answer that is assumed.
-        cost_high: what goes in, at most, with the longest answer that the call allows.
-        as_is: tokens in, if local media went untouched and the service sampled them its own way; `None` where
-            nobody knows.
+        region: whose price list applies; `None` if the address belongs to no known region.
+        tokens: the input, by kind, and the assumed answer (`text_out`, `thinking_out`, `audio_out`).
+        most: the same with the upper bound for unknown media.
+        cost_low: cost of the input, as far as it is known, without any answer.
+        cost: cost of the upper bound of the input, with the assumed answer.
+        cost_high: cost of the upper bound of the input, with the longest answer that the call allows.
+        as_is: input tokens if local media were sent untouched and the service sampled them its own way; `None` if
+            unknown.
         cost_as_is: what that would cost, with the same answer.
         media: each piece of media.
-        text_exact: text was counted with the model's vocabulary, not nearly.
-        problems: limits that the call breaks, in words. It would be refused.
-        notes: what was assumed.
+        text_exact: whether text was counted with the model's vocabulary rather than approximately.
+        problems: limits that the call exceeds, in words. It would be refused.
+        notes: assumptions made.
     """
 
     model: str
@@ -91,45 +91,45 @@ class Estimate:
 
     @property
     def input_tokens(self) -> int:
-        """Tokens in, as far as they are known."""
+        """Input tokens, as far as they are known."""
         return self.tokens.input
 
     @property
     def exact(self) -> bool:
-        """Whether every piece of media has been prepared, or needs no work."""
+        """Whether every piece of media has been prepared, or needs no preparation."""
         return all(piece.exact for piece in self.media)
 
     @property
     def known(self) -> bool:
-        """Whether nothing that goes in is unknown."""
+        """Whether everything about the input is known."""
         return not any(piece.unknown for piece in self.media)
 
     @property
     def upload_bytes(self) -> int:
-        """What media adds to the request and to uploads."""
+        """Bytes that media add to the request and to uploads."""
         return sum(piece.upload_bytes for piece in self.media)
 
     @property
     def seconds(self) -> float:
-        """How long all media plays, as far as that is known."""
+        """Total duration of the media, as far as it is known."""
         return sum(piece.seconds or 0.0 for piece in self.media)
 
     def lines(self) -> list[str]:
-        """Explain it to people, line by line.
+        """Return a readable explanation, line by line.
 
         Example:
             print(*estimate("promo.mp4").lines(), sep="; ")
         """
-        told = [f"{self.model}: {_counted(self.tokens)} assumed", f"cost: {_money(self.cost)}{_range(self)}"]
+        lines = [f"{self.model}: {_counted(self.tokens)} assumed", f"cost: {_money(self.cost)}{_range(self)}"]
         if self.as_is is not None and self.media:
             same = f"untouched, sampled the service's own way: {self.as_is.input:,} tokens in"
-            told.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
-        told += [f"{piece.place}: {piece.label}: {_described(piece)}" for piece in self.media]
-        told += [f"would be refused: {problem}" for problem in self.problems]
-        return told + [f"assumed: {note}" for note in self.notes]
+            lines.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
+        lines += [f"{piece.place}: {piece.label}: {_described(piece)}" for piece in self.media]
+        lines += [f"would be refused: {problem}" for problem in self.problems]
+        return lines + [f"assumed: {note}" for note in self.notes]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in plain JSON types."""
+        """Return the estimate in plain JSON types."""
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
         for name in ("cost_low", "cost", "cost_high", "cost_as_is"):
             shown[name] = _money_of(shown[name])
@@ -179,7 +179,7 @@ _WAYS = {
     "inline": "inside the request",
     "oss": "to the bucket",
     "temporary": "to the temporary store",
-    "link": "to send: it is a link",
+    "link": "to send (it is a link)",
 }
 
 
@@ -193,7 +193,7 @@ class AnswerLength:
 
 
 def answer_of(profile: Profile, options: ChatOptions, expected: int | None = None) -> AnswerLength:
-    """Assume an answer for a call with these options; `expected` is the caller's own guess at its text."""
+    """Assume an answer for a call with these options; `expected` is the caller's own estimate of its text."""
     longest = min(options.max_tokens or profile.max_output, profile.max_output)
     text = min(USUAL_ANSWER if expected is None else expected, longest)
     thinking = USUAL_THINKING if thinks(profile, options) else 0
@@ -201,11 +201,11 @@ def answer_of(profile: Profile, options: ChatOptions, expected: int | None = Non
     speaks = options.speaks and rate is not None
     spoken = round(text * SPOKEN_SECONDS * (rate or 0)) if speaks else 0
     most_spoken = round(longest * SPOKEN_SECONDS * (rate or 0)) if speaks else 0
-    told = [f"{text:,} tokens of answer"]
+    lines = [f"{text:,} tokens of answer"]
     if thinking:
-        told.append(f"{thinking:,} of thinking")
+        lines.append(f"{thinking:,} of thinking")
     if spoken:
-        told.append(f"{spoken:,} of speech")
+        lines.append(f"{spoken:,} of speech")
     most = TokenCounts(
         text_out=longest,
         thinking_out=max(thinking, profile.max_output - longest) if thinking else 0,
@@ -214,12 +214,12 @@ def answer_of(profile: Profile, options: ChatOptions, expected: int | None = Non
     return AnswerLength(
         assumed=TokenCounts(text_out=text, thinking_out=thinking, audio_out=spoken),
         most=most,
-        note=", ".join(told),
+        note=", ".join(lines),
     )
 
 
 def thinks(profile: Profile, options: ChatOptions) -> bool:
-    """Tell whether the model will think before it answers."""
+    """Whether the model will reason before it answers."""
     match options.thinking:
         case None:
             return profile.thinks_by_default

@@ -1,6 +1,6 @@
-"""`estimate`: what a call will use and cost, before a byte of it is sent. Opens local files and looks at them, no more.
+"""`estimate`: what a call will use and cost, before any of it is sent. Only opens and inspects local files.
 
-`media_estimate` tells of each piece of media; this module adds text, the answer, the price and what would be refused.
+`media_estimate` covers each piece of media; this module adds text, the answer, the price and what would be refused.
 """
 
 import json
@@ -29,7 +29,7 @@ from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.accounting import count_tools, count_words
 from qwen_omni.request.estimate import AnswerLength, Estimate, MediaEstimate, answer_of, thinks
 from qwen_omni.request.limits import check_conversation
-from qwen_omni.request.media_estimate import Surveyor
+from qwen_omni.request.media_estimate import MediaEstimator
 from qwen_omni.request.prepare import FittedMedia
 from qwen_omni.request.question import as_part, kind_of
 from qwen_omni.settings import Settings, region_of
@@ -50,24 +50,24 @@ def estimate(
     settings: Settings | None = None,
     answer_tokens: int | None = None,
 ) -> Estimate:
-    """Tell what a call will use and cost. Uploads nothing and asks nobody; needs no key.
+    """Estimate what a call will use and cost. Uploads nothing, sends no request and needs no key.
 
-    Local files are looked at and planned for, as the call would; what is prepared already is exact. Links are not
-    opened: what they bill is told as a range, and `cost` has its upper end.
+    Local files are inspected and planned for, as in the call itself; media that is already prepared is exact. Links are
+    not opened: what they are billed is reported as a range, and `cost` uses its upper end.
 
     Args:
         what: the conversation, a request, or media: a path chosen by the program, a URL, bytes, `Prepared`, a part;
             or several of them, in one message.
-        model: the model; that of a request wins.
-        budget: how local pictures and videos are prepared, instead of what their parts say.
-        options: of the call; those of a request win.
+        model: the model; the model of a request takes precedence.
+        budget: how local images and videos are prepared, instead of what their parts say.
+        options: of the call; those of a request take precedence.
         settings: how the service is reached; decides the region of the prices, the delivery, own prices, the
             spend limit that is checked, and `media_root`, which paths in messages and `file://` URLs must lie in.
-            Taken from the environment if not given.
-        answer_tokens: how long the answer is expected to be; `Estimate.notes` says what is assumed without.
+            Read from the environment by default.
+        answer_tokens: expected length of the answer; without it, `Estimate.notes` says what is assumed.
 
     Raises:
-        MediaError: a file is missing, damaged, no media, or outside of `media_root` and not chosen by the program.
+        MediaError: a file is missing, damaged, not media, or outside `media_root` and not chosen by the program.
 
     Example:
         print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
@@ -83,15 +83,15 @@ def estimate(
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
     call = EstimatedCall(request=request, settings=settings)
-    surveyor = Surveyor(request=request, profile=call.profile, settings=settings, ready=held)
-    made = call.estimate(surveyor.survey(), answer_tokens)
+    estimator = MediaEstimator(request=request, profile=call.profile, settings=settings, ready=held)
+    made = call.estimate(estimator.estimate_all(), answer_tokens)
     return replace(made, problems=call.problems(made))
 
 
 def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Settings) -> Estimate:
-    """Return what a call will use and cost whose media are checked, fitted and about to be sent.
+    """Return what a call whose media are checked, fitted and about to be sent will use and cost.
 
-    Its text is counted nearly, whatever is installed: no call waits for a vocabulary to load.
+    Its text is counted approximately, even if a vocabulary is installed: no call waits for one to load.
     """
     sent = replace(request, messages=fitted.messages)
     call = EstimatedCall(request=sent, settings=settings, exact_text=False)
@@ -99,13 +99,13 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
         return call.estimate((), None)
     ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
     routes = {source: one.route for source, one in fitted.media.items()}
-    surveyor = Surveyor(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
-    return call.estimate(surveyor.survey(), None)
+    estimator = MediaEstimator(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
+    return call.estimate(estimator.estimate_all(), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedCall:
-    """One call, with what decides its price. Pure: everything about its media has been looked at before."""
+    """One call, with everything that decides its price. Pure: its media have already been inspected."""
 
     request: ChatRequest
     settings: Settings
@@ -122,7 +122,7 @@ class EstimatedCall:
         object.__setattr__(self, "pricing", pricing)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
-        """Put the whole together."""
+        """Combine the parts into one estimate."""
         options = self.request.options
         answer = answer_of(self.profile, options, answer_tokens)
         text = TokenCounts(text=self._words())
@@ -148,11 +148,11 @@ class EstimatedCall:
         options, rules = self.request.options, self.profile.tokens
         count = count_text if self.exact_text else nearly
         schema = json.dumps(dict(options.json_schema), ensure_ascii=False) if options.json_schema else ""
-        told = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
-        return told + count(schema, rules.vocabulary)
+        text = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
+        return text + count(schema, rules.vocabulary)
 
     def problems(self, made: Estimate) -> tuple[str, ...]:
-        """Return the limits that the call breaks, in words."""
+        """Return the limits that the call exceeds, in words."""
         most_in = made.most.input
         found = [piece.problem for piece in made.media if piece.problem]
         try:
@@ -193,14 +193,14 @@ def _sum(*counts: TokenCounts) -> TokenCounts:
 
 
 def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCounts | None:
-    told = [piece.as_is for piece in media if piece.as_is is not None]
-    return _sum(text, *told) if len(told) == len(media) else None
+    untouched = [piece.as_is for piece in media if piece.as_is is not None]
+    return _sum(text, *untouched) if len(untouched) == len(media) else None
 
 
 def _messages(
     what: Askable | Sequence[Askable], held: dict[MediaSource, Prepared], media_root: Path
 ) -> tuple[Message, ...]:
-    """Make a conversation of whatever was passed: messages stay messages, all else becomes parts of one."""
+    """Build a conversation from whatever was passed: messages stay messages, everything else becomes parts of one."""
     many = list(what) if isinstance(what, Sequence) and not isinstance(what, str | bytes) else [what]
     messages: list[Message] = []
     loose: list[Part] = []
@@ -222,17 +222,17 @@ def message_of(
     tile: bool = True,
     frame: int | None = None,
 ) -> Message:
-    """Make one message of media that the program's user named; local files are looked at to learn what they are.
+    """Build one message from media named by the program's user; local files are inspected to learn their kind.
 
     Args:
         media: paths (they may lie anywhere), URLs, bytes or sources.
         media_root: the folder that `file://` URLs, and sources out of messages, must lie in.
-        audio_track: which audio track of videos and recordings is heard.
-        tile: tall or wide pictures may be sent as several images.
-        frame: which frame of an animation, or page of a file, to show as a picture, from 0.
+        audio_track: which audio track of videos and recordings is used.
+        tile: whether tall or wide images may be sent as several images.
+        frame: which frame of an animation, or page of a file, to send as an image, from 0.
 
     Raises:
-        MediaError: a file is missing, damaged or no media, or a link does not tell what it is.
+        MediaError: a file is missing, damaged or not media, or a link does not show its kind.
     """
     if frame is None:
         parts: tuple[Part, ...] = tuple(_part(one, {}, media_root) for one in media)

@@ -1,4 +1,4 @@
-"""Make the local media of one conversation fit: look, plan, prepare, check. Each piece of work is done once."""
+"""Make the local media of one conversation fit: inspect, plan, prepare, check. Each step is done once."""
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -30,10 +30,10 @@ _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackCho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A part as it is sent, the source that it names then, and that source ready to travel.
+    """A part as it is sent, the source that it then names, and that source ready to be sent.
 
     Attributes:
-        seconds: how long it plays; `None` for images.
+        seconds: its duration; `None` for images.
     """
 
     part: MediaPart
@@ -47,9 +47,9 @@ class Fitter:
     """Makes the media of one conversation fit one model.
 
     Attributes:
-        high_resolution: images are looked at with as many pixels as the model can.
-        multichannel: sound is to be heard by channel, so what has several is not made anew.
-        stores: local media may travel through a store, so that more images than fit inside a request can be sent.
+        high_resolution: images are processed with as many pixels as the model supports.
+        multichannel: audio is analysed by channel, so recordings with several channels are not re-encoded.
+        stores: local media may be sent through a store, so more images than fit inside a request can be sent.
     """
 
     profile: Profile
@@ -65,7 +65,7 @@ class Fitter:
 
     @classmethod
     def of(cls, request: ChatRequest, profile: Profile, settings: Settings) -> Self:
-        """Make the one for a request; what its options ask of pictures and sound is not undone."""
+        """Build the fitter of a request; what its options ask of images and audio is preserved."""
         return cls(
             profile=profile,
             media_root=settings.media_root,
@@ -77,10 +77,10 @@ class Fitter:
         )
 
     def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
-        """Return a part as it is sent, made to fit: several where a picture is sent as tiles or pages.
+        """Return a part as it is sent, made to fit: several parts if an image is sent as tiles or pages.
 
         Raises:
-            MediaError: it is unreadable, of another kind than its part, or breaks a limit that nothing can mend.
+            MediaError: it is unreadable, not of its part's kind, or exceeds a limit that preparation cannot meet.
         """
         assert not isinstance(part, FramesPart)
         key = _key(part)
@@ -91,10 +91,10 @@ class Fitter:
         return (*(replace(one, part=_unmarked(one.part)) for one in sent[:-1]), sent[-1])
 
     def fit_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
-        """Make one frame of a list fit, like an image, and give the list with it in its place.
+        """Make one frame of a list fit, like an image, and return the list with the new frame in its place.
 
         Raises:
-            MediaError: it is unreadable, no picture, or breaks a limit that nothing can mend.
+            MediaError: it is unreadable, not an image, or exceeds a limit that preparation cannot meet.
         """
         key = (source, part.budget, part.sampling)
         if key not in self._frames:
@@ -120,7 +120,7 @@ class Fitter:
     def look(
         self, source: MediaSource, name: str, audio_track: AudioTrackChoice = "auto", frame: int | None = None
     ) -> MediaLook:
-        """Look at a source, or at one frame of it, once."""
+        """Inspect a source, or one frame of it, once."""
         key = source, audio_track, frame
         if key not in self._looks:
             choices = PrepareOptions(
@@ -140,10 +140,10 @@ class Fitter:
     def plan_frame(
         self, part: FramesPart, source: MediaSource, place: str, *, checked: bool = True
     ) -> tuple[MediaLook, MediaPlan]:
-        """Decide what will be done with one frame of a list.
+        """Decide what to do with one frame of a list.
 
         Raises:
-            MediaError: it is unreadable, or (`checked`) not a single picture.
+            MediaError: it is unreadable, or (`checked`) not a single image.
         """
         look = self.look(source, f"{place}: {source.label}")
         if checked:
@@ -156,11 +156,11 @@ class Fitter:
         return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 
     def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[MediaLook, MediaPlan]:
-        """Decide what will be done with a part.
+        """Decide what to do with a part.
 
         Raises:
-            MediaError: it is unreadable, of another kind than its part, or (`checked`) breaks a limit of the model, or
-                is to be heard by channel and cannot go as it is.
+            MediaError: it is unreadable, of another kind than its part, or (`checked`) exceeds a limit of the model, or
+                is to be analysed by channel and cannot be sent unchanged.
         """
         assert not isinstance(part, FramesPart)
         frame = part.frame if isinstance(part, ImagePart) else None
@@ -176,16 +176,16 @@ class Fitter:
             check_pieces(plan.pieces, look.info, self.profile, name)
         if checked and self.multichannel and loses_channels(look.info, plan):
             plan = self._by_channel(look, plan, choices)
-        if isinstance(part, ImagePart) and self.high_resolution:  # the request says that, not what stands beside it
+        if isinstance(part, ImagePart) and self.high_resolution:  # a field of the request, not of the part
             plan = replace(plan, sampling=replace(plan.sampling, max_pixels=part.sampling.max_pixels))
         return look, plan
 
     def _by_channel(self, look: MediaLook, plan: MediaPlan, choices: PrepareOptions) -> MediaPlan:
-        """Send sound of several channels as it is, whatever another plan would gain."""
-        wish = PlanInputs(budget=plan.budget, profile=self.profile, room_bytes=self.room_bytes)
-        check_channels(look.info, plan, wish, label=look.label)
-        kept = plan_for(look, budget=replace(plan.budget, keep=True), choices=choices)
-        return replace(kept, budget=plan.budget, reason=AS_IT_IS)
+        """Send audio with several channels unchanged, whatever another plan would gain."""
+        inputs = PlanInputs(budget=plan.budget, profile=self.profile, room_bytes=self.room_bytes)
+        check_channels(look.info, plan, inputs, label=look.label)
+        unchanged = plan_for(look, budget=replace(plan.budget, keep=True), choices=choices)
+        return replace(unchanged, budget=plan.budget, reason=AS_IT_IS)
 
     def _choices(self, part: MediaPart) -> PrepareOptions:
         return PrepareOptions(
@@ -200,7 +200,7 @@ class Fitter:
         )
 
     def _at_best(self, info: MediaInfo, part: MediaPart, start: float | None, end: float | None) -> MediaInfo:
-        """Return the facts as they will be at best: bytes and shape can be mended, a wrong kind or length cannot."""
+        """Return the facts after the best preparation: bytes and size can be reduced, a wrong kind or length cannot."""
         small = _as_if_small(info, start, end)
         if not isinstance(part, ImagePart) or not part.tile or not info.width or not info.height:
             return small
@@ -208,7 +208,7 @@ class Fitter:
         return replace(small, width=min(info.width, longest), height=min(info.height, longest))
 
     def _sampling(self, part: MediaPart) -> Sampling:
-        """Give what the service is asked to look at: high resolution is the highest `max_pixels`, and overrules any."""
+        """Return the sampling for the service: high resolution is the maximum `max_pixels`, and overrides any other."""
         rules = self.profile.tokens
         match part:
             case AudioPart():
@@ -234,7 +234,7 @@ class Fitter:
 
 
 def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
-    """Give prepared media as it would travel inside the request."""
+    """Return prepared media as it would be sent inside the request."""
     return MediaPayload(
         data=prepared.data,
         path=prepared.path,
@@ -249,7 +249,7 @@ def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
 
 
 def sent_as(prepared: Prepared, place: str) -> SentMedia:
-    """Tell what became of a piece of media, in numbers: sizes, the part of the original that it shows, seconds."""
+    """Return what became of a piece of media, in numbers: sizes, the part of the original that it shows, seconds."""
     was, now, plan = prepared.source_info, prepared.info, prepared.plan
     size = None if not was.width or not was.height else (was.width, was.height)
     piece = plan.pieces[0] if len(plan.pieces) == 1 else None
@@ -271,7 +271,7 @@ def sent_as(prepared: Prepared, place: str) -> SentMedia:
 
 
 def is_whole(part: MediaPart) -> bool:
-    """Tell whether a part wants all of its media."""
+    """Whether a part uses all of its media."""
     match part:
         case VideoPart() | AudioPart():
             return part.start is None and part.end is None
@@ -280,7 +280,7 @@ def is_whole(part: MediaPart) -> bool:
 
 
 def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, MediaBudget | BudgetName]:
-    """Give what a part asks of the preparation."""
+    """Return the time range and the budget that a part asks for."""
     match part:
         case VideoPart():
             return part.start, part.end, part.budget
@@ -300,7 +300,7 @@ def _key(part: MediaPart) -> _Key:
 
 
 def audio_track_of(part: MediaPart) -> AudioTrackChoice:
-    """Return which audio track of a part is heard."""
+    """Return which audio track of a part is used."""
     return part.audio_track if isinstance(part, VideoPart | AudioPart) else "auto"
 
 
@@ -313,7 +313,7 @@ def _as_if_small(info: MediaInfo, start: float | None, end: float | None) -> Med
 
 
 def _version(prepared: Prepared, look: MediaLook, name: str) -> FileVersion:
-    """Tell which state of the file was looked at; one of our own making is looked at now."""
+    """Return the state in which the file was inspected; a file that we made is inspected now."""
     if look.reopenable.version is not None and not prepared.temporary:
         return look.reopenable.version
     assert prepared.path is not None
@@ -328,7 +328,7 @@ def _source_of(prepared: Prepared) -> MediaSource:
 
 
 def _unmarked(part: MediaPart) -> MediaPart:
-    """Leave the mark of explicit caching to the last of several images: it holds up to there."""
+    """Leave the mark of explicit caching on the last of several images only: it covers everything before it."""
     return replace(part, cache=None)
 
 

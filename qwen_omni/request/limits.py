@@ -1,6 +1,6 @@
-"""Whether a model takes the media of a conversation. Pure: reads the profile, asks nobody, opens nothing.
+"""Whether a model takes the media of a conversation. Pure: reads the profile, sends nothing, opens nothing.
 
-`check_conversation` needs only the messages, so it speaks before any file is opened; `check_part` needs what
+`check_conversation` needs only the messages, so it fails before any file is opened; `check_part` needs what
 `media.probe.probe` found. Both name the place, the limit, the number found and the next step.
 """
 
@@ -17,9 +17,9 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, VideoPart, media_of
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
 
-_KIND_NAMES: dict[MediaKind, str] = {"image": "a picture", "audio": "sound without a picture", "video": "a video"}
+_KIND_NAMES: dict[MediaKind, str] = {"image": "an image", "audio": "audio without video", "video": "a video"}
 _PART_NAMES: dict[MediaKind, str] = {"image": "ImagePart", "audio": "AudioPart", "video": "VideoPart"}
-_SHORTEN = "Send a shorter piece, or ask about it in segments."
+_SHORTEN = "Send a shorter clip, or ask about it in segments."
 _Way = Literal["inline", "any"]
 
 
@@ -27,7 +27,7 @@ def check_parts(messages: Sequence[Message], profile: Profile, infos: Mapping[Me
     """Check a whole conversation. Media without an entry in `infos` (links) are only counted.
 
     Raises:
-        UnsupportedMediaError: a kind or mixture of media that the model does not take.
+        UnsupportedMediaError: a kind or mixture of media that the model does not accept.
         MediaDoesNotFitError: too many, too large, too long, too short or too small.
     """
     check_conversation(messages, profile)
@@ -38,7 +38,7 @@ def check_parts(messages: Sequence[Message], profile: Profile, infos: Mapping[Me
 
 
 def media_parts(messages: Sequence[Message]) -> Iterator[tuple[str, MediaPart]]:
-    """Give every part that holds media with its place, in the order of the conversation."""
+    """Yield every part that holds media with its place, in the order of the conversation."""
     for index, message in enumerate(messages):
         for at, part in enumerate(message.parts):
             if isinstance(part, ImagePart | AudioPart | VideoPart | FramesPart):
@@ -46,15 +46,15 @@ def media_parts(messages: Sequence[Message]) -> Iterator[tuple[str, MediaPart]]:
 
 
 def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:
-    """Check what shows without opening anything: kinds, mixtures, counts, lengths of frame lists.
+    """Check what needs no open file: kinds, mixtures, counts, lengths of frame lists.
 
     Args:
         messages: the conversation.
         profile: the model that will see it.
-        stores: local media may travel through a store, so only `check_inline` can count what travels inside.
+        stores: local media may be sent through a store, so only `check_inline` can count what is sent inline.
 
     Raises:
-        UnsupportedMediaError: a kind or mixture of media that the model does not take.
+        UnsupportedMediaError: a kind or mixture of media that the model does not accept.
         MediaDoesNotFitError: too many of a kind, or too few or too many frames.
     """
     totals = _count(part for _, part in media_parts(messages))
@@ -75,7 +75,7 @@ def check_conversation(messages: Sequence[Message], profile: Profile, *, stores:
 
 
 def check_images(count: int, profile: Profile, place: str, *, inline: bool) -> None:
-    """Check how many images one picture becomes: the tiles of a tall one, the pages of a file.
+    """Check how many images one image becomes: the tiles of a tall one, the pages of a file.
 
     Raises:
         MediaDoesNotFitError: more than a request may hold.
@@ -83,7 +83,7 @@ def check_images(count: int, profile: Profile, place: str, *, inline: bool) -> N
     limit = profile.limits.images_inline if inline else profile.limits.images
     if count > limit:
         raise MediaDoesNotFitError(
-            f"{place}: it would be sent as {count:,} images (pages, or tiles of a tall picture), and {profile.name} "
+            f"{place}: it would be sent as {count:,} images (pages, or tiles of a tall image), and {profile.name} "
             f"takes at most {limit:,} per request. Choose a page with frame=0, pass tile=False, or send a part of it.",
             limit=limit,
             actual=count,
@@ -91,7 +91,7 @@ def check_images(count: int, profile: Profile, place: str, *, inline: bool) -> N
 
 
 def check_inline(inside: Sequence[tuple[str, MediaPart]], profile: Profile) -> None:
-    """Count the parts whose media travel inside the request.
+    """Count the parts whose media are sent inside the request.
 
     Args:
         inside: these parts, each with its place, in the order of the conversation.
@@ -114,7 +114,7 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
 
     Raises:
         UnsupportedMediaError: it is not what its part says.
-        MediaDoesNotFitError: too large, too long, too short, or too small or narrow a picture.
+        MediaDoesNotFitError: too large, too long, too short, or an image that is too small or narrow.
     """
     expected: MediaKind = "image" if isinstance(part, FramesPart) else modality_of(part)
     if info.kind != expected:
@@ -144,17 +144,17 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
 
 
 def _is_animation(part: MediaPart, source: MediaSource, info: MediaInfo, place: str) -> str:
-    told = f"{place}: {source.label} is an animation of {info.frame_count:,} frames ({info.container})"
+    what = f"{place}: {source.label} is an animation of {info.frame_count:,} frames ({info.container})"
     if isinstance(part, FramesPart):
-        return f"{told} and cannot be a frame. Send it as VideoPart, or save one of its frames as a picture."
+        return f"{what} and cannot be a frame. Send it as VideoPart, or save one of its frames as an image."
     return (
-        f"{told}, and one image would show the first alone. Send it as VideoPart (type 'video') to show all of them, "
+        f"{what}, and one image would show only the first. Send it as VideoPart (type 'video') to show all of them, "
         "or choose one with frame=0."
     )
 
 
 def modality_of(part: MediaPart) -> MediaKind:
-    """Name what the model receives from a part; a frame list is a silent video."""
+    """Return the kind of media that the model receives from a part; a frame list is a silent video."""
     match part:
         case ImagePart():
             return "image"
@@ -171,7 +171,7 @@ def _count(parts: Iterable[MediaPart]) -> Counter[tuple[MediaKind, _Way]]:
 
 
 def _ways(part: MediaPart) -> list[tuple[MediaKind, _Way]]:
-    """Tell in which counts a part appears: that of its kind, and that of inline media of its kind."""
+    """Return the counts that a part belongs to: that of its kind, and that of inline media of its kind."""
     kind = modality_of(part)
     inline = any(source.kind != "url" for source in media_of(part))
     return [(kind, "inline"), (kind, "any")] if inline else [(kind, "any")]
@@ -226,7 +226,7 @@ def _check_frames(part: FramesPart, profile: Profile, place: str) -> None:
     count = len(part.frames)
     if fewest <= count <= most:
         return
-    step = f"Send at least {fewest}, or one picture as ImagePart." if count < fewest else "Take every second frame."
+    step = f"Send at least {fewest}, or one image as ImagePart." if count < fewest else "Take every second frame."
     raise MediaDoesNotFitError(
         f"{place}: the list has {count:,} frames; {profile.name} takes {fewest:,} to {most:,}. {step}",
         limit=fewest if count < fewest else most,
@@ -252,14 +252,14 @@ def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profil
     seconds = float(info.duration)
     raise MediaDoesNotFitError(
         f"{name} lasts {seconds:,.2f} s; {profile.name} takes {info.kind} of at {'least' if short else 'most'} "
-        f"{limit:,g} s. {'Send a longer piece, or its frames as ImagePart.' if short else _SHORTEN}",
+        f"{limit:,g} s. {'Send a longer clip, or its frames as ImagePart.' if short else _SHORTEN}",
         limit=limit,
         actual=seconds,
     )
 
 
 def check_pieces(pieces: Iterable[Piece], info: MediaInfo, profile: Profile, name: str) -> None:
-    """Check the images that a picture is sent as: tiles of it, or the pages of a file.
+    """Check the images that an image is sent as: tiles of it, or the pages of a file.
 
     Raises:
         MediaDoesNotFitError: one is too small or too narrow; names the page.
@@ -281,7 +281,7 @@ def _check_sides(name: str, info: MediaInfo, profile: Profile) -> None:
     if large > limits.max_aspect * small:
         raise MediaDoesNotFitError(
             f"{name} is {info.width} by {info.height} pixels; the long side may be {limits.max_aspect:g} times the "
-            f"short one, it is {large / small:.0f} times. Cut it into pieces.",
+            f"short one, here it is {large / small:.0f} times. Cut it into pieces.",
             limit=limits.max_aspect,
             actual=large / small,
         )

@@ -1,7 +1,7 @@
 """The tokens that each piece of media will use. Opens local files; sends and encodes nothing.
 
-Every number follows from facts: those of the source and its plan before encoding, those of the result after. The
-estimate uses the same `Fitter` as the request itself, so both agree; media that was prepared already is taken as it is.
+Every number follows from facts: before encoding, those of the source and its plan; afterwards, those of the result. The
+estimate uses the same `Fitter` as the request itself, so both agree; media that is already prepared is used unchanged.
 A link is not opened: what is unknown is reported as unknown, with its upper bound.
 """
 
@@ -30,14 +30,14 @@ from qwen_omni.request.limits import check_part, media_parts, modality_of
 from qwen_omni.settings import Settings
 from qwen_omni.upload.routing import choose_route, is_link, ways_of
 
-_PAIR = 2  # frames are merged two by two
+_PAIR = 2  # frames are merged in pairs
 _MARKERS = 2  # a start and an end token
-_SLACK = 1.05  # a frame may always be this much above the least size
+_SLACK = 1.05  # a frame may always exceed the minimum size by this factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How the service is told to look at a piece of media: what stands beside it, and what the request says."""
+    """How the service is asked to sample a piece of media: the fields beside it, and those of the request."""
 
     sampling: Sampling = DEFAULT_SAMPLING
     high_resolution: bool = False
@@ -46,8 +46,8 @@ class Asked:
 AS_USUAL = Asked()
 
 
-def outcome_of(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
-    """Tell what a plan will make, before it is carried out; sizes in bytes are rough."""
+def predicted_info(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
+    """Return the facts of the file that a plan will make, before it is carried out; sizes in bytes are approximate."""
     match plan.action:
         case "pass":
             return info
@@ -55,7 +55,7 @@ def outcome_of(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
             return replace(info, container="mp4", media_type="video/mp4")
         case "image":
             width, height = plan.picture.size if plan.picture else (info.width, info.height)
-            # The plan does not know how well the picture will compress: it is taken to compress as it does now.
+            # The plan does not know how well the image will compress: assume that it compresses as it does now.
             share = Fraction((width or 1) * (height or 1), (info.width or 1) * (info.height or 1))
             return replace(info, width=width, height=height, rotation=0, size_bytes=round(plan.size_bytes * share))
         case "images":
@@ -70,7 +70,7 @@ def outcome_of(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
 
 
 def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
-    """Give the facts of a range of a recording, as if it had been cut out without a change."""
+    """Return the facts of a range of a recording, as if it had been cut out without re-encoding."""
     if info.duration is None or (start == 0 and end is None):
         return info
     last = info.duration if end is None else min(end, info.duration)
@@ -85,7 +85,7 @@ def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
 
 
 def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts | None:
-    """Count the tokens of one picture, recording or video as it arrives; `None` where its length is not known."""
+    """Count the tokens of one image, recording or video as it arrives; `None` if its length is not known."""
     if info.kind == "image":
         size = (info.width or 1, info.height or 1)
         count = image_tokens(profile, size, asked.sampling, high_resolution=asked.high_resolution)
@@ -108,7 +108,7 @@ def list_tokens(size: tuple[int, int], count: int, profile: Profile, asked: Aske
 
 
 def most_tokens(kind: str, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
-    """Tell the most that media of a kind can be billed at: for links, which nobody opens here."""
+    """Return the upper bound for media of a kind: for links, which are not opened here."""
     rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
     if kind == "image":
         most = rules.image_tokens[1]
@@ -127,7 +127,7 @@ def most_tokens(kind: str, profile: Profile, asked: Asked = AS_USUAL) -> TokenCo
 
 
 def most_list_tokens(count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
-    """Tell the most that `count` frames of any size can be billed at."""
+    """Return the upper bound for `count` frames of any size."""
     rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
     area, pairs = rules.factor**2, math.ceil(count / _PAIR)
     floor = int((sampling.min_pixels or rules.frame_tokens[0] * area) * _SLACK) // area
@@ -145,7 +145,7 @@ def _within(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
 
 
 def _video(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
-    """Tell what the MP4 will be: as many pictures as its rate puts into the range, on a grid from its beginning."""
+    """Return the facts of the MP4: as many frames as its rate puts into the range, on a grid from its beginning."""
     assert plan.picture is not None
     shown = plan.shown(info, plan.picture.period)
     return replace(
@@ -170,18 +170,18 @@ def _video(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
 
 _BREAKS = (MediaDoesNotFitError, UnsupportedMediaError, DeliveryError, ConfigurationError)
 _UNOPENED = "a link, which is not opened here: its length and size are not known"
-_ENDLESS = "the file does not tell how long it is"
-_FEW = "how many key frames it has shows only when it is prepared, so this is the most"
+_ENDLESS = "the file does not state its duration"
+_FEW = "the number of key frames is only known when it is prepared, so this is the maximum"
 
 
 @dataclass(slots=True, kw_only=True)
-class Surveyor:
-    """Tells what the media of one conversation will use, with one model.
+class MediaEstimator:
+    """Estimates what the media of one conversation will use, with one model.
 
     Attributes:
         request: the call; its messages hold the media.
-        ready: media that has been prepared already, by its source.
-        routes: how media goes whose way has been checked and chosen already.
+        ready: media that is already prepared, by source.
+        routes: routes that have already been checked and chosen.
     """
 
     request: ChatRequest
@@ -196,14 +196,14 @@ class Surveyor:
 
     @property
     def high_resolution(self) -> bool:
-        """Whether images are looked at with as many pixels as the model can."""
+        """Whether images are processed with as many pixels as the model supports."""
         return self._fitter.high_resolution
 
-    def survey(self) -> tuple[MediaEstimate, ...]:
-        """Look at all media, in order.
+    def estimate_all(self) -> tuple[MediaEstimate, ...]:
+        """Inspect all media, in order.
 
         Raises:
-            MediaError: a file is missing, damaged, no media, or not allowed.
+            MediaError: a file is missing, damaged, not media, or not allowed.
         """
         return tuple(self._one(part, place) for place, part in media_parts(self.request.messages))
 
@@ -222,41 +222,41 @@ class Surveyor:
         except MediaDoesNotFitError as error:
             problem = str(error)
             look, plan = self._fitter.plan(part, place, checked=False)
-        will = outcome_of(look.info, plan)
-        told = self._told(part, will, plan, place)
+        will = predicted_info(look.info, plan)
+        piece = self._described(part, will, plan, place)
         untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
         as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
-        told = replace(told, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
+        piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
         if plan.budget.key_frames and plan.action == "video":
-            told = replace(told, doing=f"{told.doing}; {_FEW}")
-        return replace(told, problem=problem or told.problem or self._broken(part, look, will, place))
+            piece = replace(piece, doing=f"{piece.doing}; {_FEW}")
+        return replace(piece, problem=problem or piece.problem or self._broken(part, look, will, place))
 
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
-        told = self._told(part, made.info, made.plan, place)
+        piece = self._described(part, made.info, made.plan, place)
         source = made.source_info
         untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
         as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
         if made.stills and made.info.kind == "image":
             tokens = TokenCounts(image=made.plan.tokens or 0)
             upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
-            told = replace(told, tokens=tokens, most=tokens, upload_bytes=upload)
+            piece = replace(piece, tokens=tokens, most=tokens, upload_bytes=upload)
         elif made.stills:
-            return self._stills(told, made, as_is)
+            return self._as_images(piece, made, as_is)
         if made.plan.action == "images" and not _is_first(made.plan):
             as_is = TokenCounts()  # counted with the first of its tiles or pages
-        return replace(told, as_is=as_is, original_bytes=source.size_bytes, exact=True)
+        return replace(piece, as_is=as_is, original_bytes=source.size_bytes, exact=True)
 
-    def _stills(self, told: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
+    def _as_images(self, piece: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
         size = made.plan.picture.size if made.plan.picture else (1, 1)
         tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
         upload = sum(MediaPayload(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
-        told = replace(told, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
-        return replace(told, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
+        piece = replace(piece, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
+        return replace(piece, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 
-    def _told(
+    def _described(
         self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: MediaPlan, place: str
     ) -> MediaEstimate:
-        # What is prepared goes out with the sampling of its part; what is planned will get that of its plan.
+        # Prepared media is sent with the sampling of its part; planned media will get that of its plan.
         asked = Asked(
             sampling=_sampling(part) if part.source in self.ready else plan.sampling,
             high_resolution=self.high_resolution,
@@ -322,7 +322,7 @@ class Surveyor:
             place=place,
             label=f"{count:,} frames",
             kind="video",
-            doing=f"{made:,} of them made to fit" if made else "sent as they are",
+            doing=f"{made:,} of them re-encoded to fit" if made else "sent as they are",
             tokens=tokens,
             most=tokens if seen else most_list_tokens(count, self.profile, asked),
             as_is=as_is,
@@ -336,12 +336,12 @@ class Surveyor:
         )
 
     def _frame(self, part: FramesPart, source: MediaSource, place: str) -> "_Frame":
-        """Tell what becomes of one frame: it is made to fit like an image."""
+        """Return what becomes of one frame: it is made to fit like an image."""
         made = self.ready.get(source)
         if made is not None:
             return _Frame(was=made.source_info, will=made.info, exact=True)
         look, plan = self._fitter.plan_frame(part, source, place, checked=False)
-        return _Frame(was=look.info, will=outcome_of(look.info, plan), exact=plan.action == "pass")
+        return _Frame(was=look.info, will=predicted_info(look.info, plan), exact=plan.action == "pass")
 
     def _route(
         self, source: MediaSource, info: MediaInfo, seconds: float | None, place: str

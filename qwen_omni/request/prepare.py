@@ -1,8 +1,8 @@
-"""The media of a request: check, fit, then upload. `calls` does the three in turn, and sets money aside in between.
+"""The media of a request: check, fit, then upload. `prepared_request` calls the three, and reserves money in between.
 
-The order is the promise: paths first, so that nothing is opened when a message names a forbidden file; then what
-shows without opening; then each piece in the order of the conversation, so that the first fault is the one reported;
-and all is checked before anything is uploaded.
+The order is guaranteed: paths first, so that nothing is opened when a message names a forbidden file; then what
+needs no open file; then each piece in the order of the conversation, so that the first problem is the one reported;
+and everything is checked before anything is uploaded.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from qwen_omni.upload.uploader import Uploader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyMedia:
-    """Media that passed every check, and the way it will go; `name` is its place and label."""
+    """Media that passed every check, with its route; `name` is its place and label."""
 
     ready: MediaPayload
     route: Route
@@ -38,12 +38,12 @@ class ReadyMedia:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedMedia:
-    """A conversation whose media fit and are checked. Nothing of it has left this machine.
+    """A conversation whose media fit and are checked. None of it has left this machine.
 
     Attributes:
         messages: as they are sent.
-        parts: what each part with media is sent as.
-        media: each of their media.
+        parts: what each media part is sent as.
+        media: the media of these parts.
         sent: what each piece of media became, in order.
     """
 
@@ -54,7 +54,7 @@ class FittedMedia:
 
 
 def check_media(request: ChatRequest, profile: Profile, settings: Settings) -> None:
-    """Check what shows without opening a file: where the paths lead, which media the model takes, and how many.
+    """Check what needs no open file: where the paths lead, which media the model takes, and how many.
 
     Raises:
         MediaOutsideRootError: a path leads out of `media_root`.
@@ -71,15 +71,15 @@ def check_media(request: ChatRequest, profile: Profile, settings: Settings) -> N
 
 
 def fit_media(request: ChatRequest, profile: Profile, settings: Settings) -> FittedMedia:
-    """Make every piece of media fit its budget, check it against the model, and choose its way. Sends nothing.
+    """Make every piece of media fit its budget, check it against the model, and choose its route. Sends nothing.
 
-    Blocks while files are read and worked on; asynchronous callers use `asyncio.to_thread`.
+    Blocks while files are read and encoded; asynchronous callers use `asyncio.to_thread`.
 
     Raises:
         UnreadableMediaError: a file is missing, empty, damaged or not media.
         UnsupportedMediaError: the model or the service does not take this kind.
         MediaDoesNotFitError: too many, too large, too long.
-        DeliveryError: a link that the service cannot follow.
+        DeliveryError: a link that the service cannot fetch.
     """
     if not any(media_parts(request.messages)):
         return FittedMedia(messages=request.messages, parts={}, media={}, sent=())
@@ -98,33 +98,33 @@ def fit_media(request: ChatRequest, profile: Profile, settings: Settings) -> Fit
     return FittedMedia(messages=messages, parts=parts, media=fitting.media, sent=tuple(fitting.sent))
 
 
-def upload_media(fitted: FittedMedia, carrier: Uploader, model: str) -> dict[MediaSource, MediaPayload]:
-    """Bring all media where the service finds them; where one fails, what was uploaded for this request is deleted.
+def upload_media(fitted: FittedMedia, uploader: Uploader, model: str) -> dict[MediaSource, MediaPayload]:
+    """Upload all media where the service can read them; if one fails, what was uploaded for this request is deleted.
 
     Raises:
-        UnreadableMediaError: a file is gone, or changed since it was looked at.
+        UnreadableMediaError: a file is gone, or changed since it was inspected.
         DeliveryError: a store refused, or could not be reached.
     """
     media: dict[MediaSource, MediaPayload] = {}
     try:
         for source, one in fitted.media.items():
-            media[source] = carrier.carry(one.ready, one.route, model=model, name=one.name)
+            media[source] = uploader.carry(one.ready, one.route, model=model, name=one.name)
     except BaseException:
         for delivered in media.values():
             with contextlib.suppress(QwenOmniError):
-                carrier.release(delivered)
+                uploader.release(delivered)
         raise
     return media
 
 
 @dataclass(slots=True, kw_only=True)
 class _Fitting:
-    """Makes part after part ready.
+    """Prepares one part after another.
 
     Attributes:
-        media: each of their media, and the way it will go.
-        inside: the parts that travel inside the request, with their places.
-        sent: what each became.
+        media: the media of each part, with its route.
+        inside: the parts that are sent inside the request, with their places.
+        sent: what each part became.
     """
 
     fitter: Fitter
@@ -136,7 +136,7 @@ class _Fitting:
     sent: list[SentMedia] = field(default_factory=list)
 
     def fit(self, part: MediaPart, place: str) -> tuple[MediaPart, ...]:
-        """Return a part as it is sent: several images where a picture is cut into tiles or has pages."""
+        """Return a part as it is sent: several images if an image is cut into tiles or has pages."""
         if isinstance(part, FramesPart) or part.source.url is not None:
             self.sent.append(SentMedia(place=place, kind=modality_of(part), link=not isinstance(part, FramesPart)))
             return (self._linked_or_frames(part, place),)
@@ -151,28 +151,28 @@ class _Fitting:
         return tuple(one.part for one in made)
 
     def _linked_or_frames(self, part: MediaPart, place: str) -> MediaPart:
-        kept = part
+        linked = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
             if is_link(source, name=name, now=self.now, allow_private=self.allow_private):
                 _check_whole(part, source, name)
                 self.media[source] = ReadyMedia(ready=_linked(source), route="link", name=name)
-                kept = self.fitter.asked(kept)
+                linked = self.fitter.asked(linked)
                 continue
-            assert isinstance(kept, FramesPart)
-            made = self.fitter.fit_frame(kept, source, place)
-            kept = made.part
+            assert isinstance(linked, FramesPart)
+            made = self.fitter.fit_frame(linked, source, place)
+            linked = made.part
             self.media[made.source] = _ready(made, self.ways, name)
-        if any(self.media[source].route == "inline" for source in media_of(kept)):
+        if any(self.media[source].route == "inline" for source in media_of(linked)):
             self.inside.append((place, part))
-        return kept
+        return linked
 
 
 def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
     if not is_whole(part):
         raise UnsupportedMediaError(
-            f"{name} is a link, and start= and end= are for local media: nothing of a link is downloaded here. "
-            "Download it, or leave them out and name the seconds in the question."
+            f"{name} is a link, and start= and end= are for local media: links are not downloaded here. "
+            "Download it, or omit them and name the seconds in the question."
         )
     if audio_track_of(part) != "auto":
         raise UnsupportedMediaError(
@@ -180,7 +180,7 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
             "Download it first."
         )
     if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):
-        # No error: documents of a link name their passages so, and query engines put them into messages as they are.
+        # No error: documents made from links cite passages this way, which query engines put unchanged into messages.
         warnings.warn(
             f"{name} is a link, and the service takes it as a whole: the seconds in its address (#t=...) have no "
             "effect. Download it, or name the seconds in the question.",

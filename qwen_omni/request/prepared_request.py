@@ -1,6 +1,6 @@
-"""One request on its way: its media delivered, its body written, and what happens to it when it fails.
+"""One request: its media uploaded, its body encoded, and what happens when it fails.
 
-Decides between repeating, repairing a link and giving up. The client sends what `call` holds, and waits as told.
+Decides between retrying, repairing a link and giving up. The client sends what `call` holds, and waits as instructed.
 Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_thread`.
 """
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from qwen_omni.media.source import MediaSource
     from qwen_omni.messages import MediaPayload
 
-# How the service says that it found nothing behind a link (Model Studio, error codes, spring 2026).
+# How the service reports that it found nothing behind a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
 
 
-# What the model says is inspected, too; how media travelled is no news there.
+# The model's output is inspected as well; how media was sent is irrelevant there.
 _ANSWER_INSPECTED = re.compile(r"output( text)? data", re.IGNORECASE)
 
 
 class PreparedRequest:
-    """A request, ready to be sent and to be sent again. What it may cost is set aside before anything is sent."""
+    """A request, ready to be sent and retried. Its maximum cost is reserved before anything is sent."""
 
-    def __init__(self, request: ChatRequest, settings: Settings, carrier: Uploader) -> None:
-        """Bring the media of a request to where the service finds them, and write the request.
+    def __init__(self, request: ChatRequest, settings: Settings, uploader: Uploader) -> None:
+        """Upload the media of a request, and encode the request.
 
         Raises:
             MediaError: a piece of media is missing, damaged, not allowed, or breaks a limit of the model.
-            DeliveryError: media could not be brought to the service.
+            DeliveryError: media could not be uploaded.
             ConfigurationError: options exclude each other or the model.
-            UnsupportedContentError: a message holds something that has no place there.
+            UnsupportedContentError: a message holds content that it cannot hold.
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
-        self._settings, self._carrier, self._request = settings, carrier, request
+        self._settings, self._uploader, self._request = settings, uploader, request
         self._profile = profile_for(request.model)
         self._account = Account(settings, self._profile.tokens)
         # An event loop that is closed drops its generators without running their `finally`.
@@ -75,13 +75,13 @@ class PreparedRequest:
             raise
 
     def _prepare(self, request: ChatRequest) -> None:
-        """Check, fit, reserve, upload and encode: what is wrong shows before a file is opened, or a byte sent."""
+        """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
         profile, settings = self._profile, self._settings
         self._draft = draft_request(request, profile, settings.dialect_used)
         check_media(request, profile, settings)
         fitted = fit_media(request, profile, settings)
         self._account.open(estimate_fitted(request, fitted, settings))
-        self._delivered = upload_media(fitted, self._carrier, request.model)
+        self._delivered = upload_media(fitted, self._uploader, request.model)
         self._request = replace(request, messages=fitted.messages)
         self._parts, self._sent = fitted.parts, fitted.sent
         self.call = self._encoded()
@@ -93,23 +93,23 @@ class PreparedRequest:
 
     @property
     def stored(self) -> bool:
-        """Whether its media lie in a store, so that their links may end."""
+        """Whether its media are in a store, so that their links can expire."""
         return any(delivered.upload is not None for delivered in self._delivered.values())
 
     def once(self) -> Self:
-        """Try once only: whoever asks has tried before, and retries by itself."""
+        """Disable retries: the caller retries by itself."""
         self._attempts = Attempts(RetryPolicy(max_retries=0))
         return self
 
     def freshen(self) -> None:
-        """Sign links anew that end soon: the request may have waited for its turn. May ask for a key, and take long."""
+        """Renew links that expire soon: the request may have waited for its turn. May request a key, and take long."""
         self._renew(gone=False)
 
     def begin(self) -> StreamState:
-        """Give what reads the answer of the next try.
+        """Return the state that reads the next attempt's answer.
 
         Raises:
-            SpendLimitError: an earlier try used up what was set aside, and nothing is left for another.
+            SpendLimitError: an earlier attempt used up what was reserved, and nothing is left for another.
         """
         state = self._new_state()
         self._account.begin(lambda: state.response)
@@ -119,9 +119,9 @@ class PreparedRequest:
         return self._state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
-        """Give the seconds to wait before the next try, whose links work again; raise the error if it is final.
+        """Return the seconds to wait before the next attempt, with working links; raise the error if it is final.
 
-        A link that the service could not follow is repaired once, if there is anything to repair.
+        A link that the service could not fetch is repaired once, if it can be repaired.
         """
         self._account.end(error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
@@ -138,19 +138,19 @@ class PreparedRequest:
     @property
     def deletes(self) -> bool:
         """Whether `done` has something to do."""
-        return self._carrier.deletes
+        return self._uploader.deletes
 
     def done(self) -> None:
-        """Delete what was uploaded for this request alone. Never raises: the answer is there. May be called again."""
+        """Delete what was uploaded for this request only. Never raises: the answer is there. May be called again."""
         self.settle()
         self._release()
 
     def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the books when `loop` is closed, whatever becomes of the call."""
+        """Close the account when `loop` is closed, whatever becomes of the call."""
         self._account.belongs_to(loop)
 
     def settle(self) -> None:
-        """Close the books. An answer that its reader left early is billed by what had come."""
+        """Close the account. An answer that its reader left early is billed by what had arrived."""
         try:
             self._account.end()
         finally:
@@ -169,7 +169,7 @@ class PreparedRequest:
         self.settle()
         if not self.deletes:
             return
-        if kind is GeneratorExit:  # dropped, maybe by a loop that is closed: nothing can be awaited any more
+        if kind is GeneratorExit:  # dropped, perhaps by a closed loop: nothing can be awaited now
             threading.Thread(target=self._release).start()
         else:
             await asyncio.to_thread(self._release)
@@ -178,12 +178,12 @@ class PreparedRequest:
         media, self._delivered = self._delivered, {}
         for delivered in media.values():
             with contextlib.suppress(QwenOmniError):
-                self._carrier.release(delivered)
+                self._uploader.release(delivered)
 
     def _renew(self, *, gone: bool) -> bool:
-        """Repair links; tells whether anything changed."""
+        """Repair links; return whether anything changed."""
         renewed = {
-            source: self._carrier.renewed(delivered, model=self._request.model, gone=gone)
+            source: self._uploader.renewed(delivered, model=self._request.model, gone=gone)
             for source, delivered in self._delivered.items()
         }
         if all(renewed[source] is delivered for source, delivered in self._delivered.items()):
@@ -205,17 +205,17 @@ def _is_about_media(error: QwenOmniError) -> bool:
 
 
 class RequestPreparation:
-    """An `PreparedRequest` that is made in a thread, for a caller who may stop waiting: nothing is left behind then."""
+    """A `PreparedRequest` made in a thread, for a caller who may stop waiting: nothing is left behind then."""
 
-    def __init__(self, request: ChatRequest, settings: Settings, carrier: Uploader) -> None:
-        self._arguments = request, settings, carrier
+    def __init__(self, request: ChatRequest, settings: Settings, uploader: Uploader) -> None:
+        self._arguments = request, settings, uploader
         self._lock = threading.Lock()
         self._unwanted = False
         self._made: PreparedRequest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ready(self) -> PreparedRequest:
-        """Give it; raises as `PreparedRequest` does. Where nobody waits any more, encoding ends at the next packet."""
+        """Return it; raises as `PreparedRequest` does. If it is no longer awaited, encoding ends at the next packet."""
         self._loop = asyncio.get_running_loop()
         try:
             with Deadline().governing():

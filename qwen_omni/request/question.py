@@ -1,6 +1,6 @@
-"""One question about one piece of media, as a message. What the command line asks, and tools will.
+"""One question about one piece of media, as a message: what the command line and tools ask.
 
-Looks at the media only to learn what kind it is; the client looks again, at everything, when it sends.
+Inspects the media only to learn its kind; the client inspects all of it when it sends the message.
 """
 
 import mimetypes
@@ -29,20 +29,20 @@ def question(  # noqa: PLR0913 - each keyword is a choice of its own
     tile: bool = True,
     frame: int | None = None,
 ) -> Message:
-    """Make the message that asks `text` about `media`, a path or a URL chosen by the program's user.
+    """Build the message that asks `text` about `media`, a path or a URL chosen by the program's user.
 
     Args:
         media: a local path (trusted: it may lie anywhere) or an http, https, oss, file or data URL.
         text: the question.
-        sampling: how the service looks at a picture or video.
-        audio_track: which of several audio tracks is heard.
-        kind: what the media is; found out by looking if it is local, by the link's ending if not.
-        tile: a tall or wide picture may be sent as several images.
-        frame: which frame of an animation, or page of a file, to show as a picture, from 0.
+        sampling: how the service samples an image or video.
+        audio_track: which of several audio tracks is used.
+        kind: what the media is; read from a local file, guessed from the extension of a link.
+        tile: whether a tall or wide image may be sent as several images.
+        frame: which frame of an animation, or page of a file, to send as an image, from 0.
 
     Raises:
-        UnreadableMediaError: the file is missing, empty, damaged or no media.
-        UnsupportedMediaError: the link does not tell what it is, or sampling was asked for sound.
+        UnreadableMediaError: the file is missing, empty, damaged or not media.
+        UnsupportedMediaError: the link does not show its kind, or sampling was requested for audio.
     """
     source = as_source(media)
     kind = "image" if frame is not None else kind or kind_of(source)
@@ -50,15 +50,15 @@ def question(  # noqa: PLR0913 - each keyword is a choice of its own
 
 
 def look(source: MediaSource, media_root: Path = Path()) -> MediaInfo | None:
-    """Probe a source that is at hand; `None` for a link, which is not fetched.
+    """Probe a local source; return `None` for a link, which is not fetched.
 
     Args:
-        source: what to look at.
-        media_root: the folder that sources out of messages must lie in: that of the client that will be asked.
+        source: the source to probe.
+        media_root: the folder that sources from messages must lie in: that of the client that will be asked.
 
     Raises:
         MediaOutsideRootError: it was not chosen by the program and lies outside of `media_root`; it is not opened.
-        UnreadableMediaError: the file is missing, empty, damaged or no media.
+        UnreadableMediaError: the file is missing, empty, damaged or not media.
     """
     if source.url is not None:
         return None
@@ -67,29 +67,29 @@ def look(source: MediaSource, media_root: Path = Path()) -> MediaInfo | None:
 
 
 def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
-    """Tell what kind of media a source is; a link is not fetched, its ending must tell.
+    """Return the kind of media of a source; a link is not fetched, so its extension must show the kind.
 
     Raises:
-        UnsupportedMediaError: the link's ending does not tell, or it is a page of a video site.
+        UnsupportedMediaError: the link's extension does not show the kind, or it is a page of a video site.
     """
     info = look(source, media_root)
     if info is not None:
         return info.kind
     check_page(source.url or "", name=source.label)
-    told = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""
-    kind = _KINDS.get(told.partition("/")[0])
+    media_type = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""
+    kind = _KINDS.get(media_type.partition("/")[0])
     if kind is None:
         raise UnsupportedMediaError(f"{source.label} does not tell whether it is an image, audio or video; say which.")
     return kind
 
 
 def refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
-    """Refuse an audio track of what has none to choose from.
+    """Refuse to choose an audio track where there is none to choose from.
 
     Raises:
         UnsupportedMediaError: always.
     """
-    what = "an image" if kind == "image" else "a link, which the service takes as it is"
+    what = "an image" if kind == "image" else "a link, which the service reads unchanged"
     raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
 
 
@@ -102,7 +102,7 @@ def as_part(
     tile: bool = True,
     frame: int | None = None,
 ) -> MediaPart:
-    """Make the part that shows a source; `tile` and `frame` are for pictures."""
+    """Build the part that shows a source; `tile` and `frame` are for images."""
     if audio_track != "auto" and (kind == "image" or source.url is not None):
         refuse_track(source, kind)
     match kind:
@@ -114,5 +114,5 @@ def as_part(
             return VideoPart(source=source, sampling=sampling, audio_track=audio_track)
         case "audio":
             if sampling != DEFAULT_SAMPLING:
-                raise UnsupportedMediaError(f"{source.label} is sound; fps and pixels are for pictures and video.")
+                raise UnsupportedMediaError(f"{source.label} is audio; fps and pixels are for images and video.")
             return AudioPart(source=source, audio_track=audio_track)

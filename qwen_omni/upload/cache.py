@@ -1,8 +1,8 @@
-"""What has been uploaded already: the same bytes go out once, from any thread or process of this machine.
+"""What has already been uploaded: the same bytes are sent once, from any thread or process of this machine.
 
-Whoever needs a piece of media first *claims* it and uploads; the others wait for the claim to end. A claim of a
-process that died, or stands still, is taken over, with what is needed to go on where it stopped. Rows hold no key, no
-signed link and no file name. Where the file cannot be used the cache goes on in memory, with one warning.
+The first caller that needs a piece of media *claims* it and uploads; the others wait for the claim to end. The claim
+of a process that died or hangs is taken over, with what is needed to resume the upload. Rows hold no key, no
+signed link and no file name. If the file cannot be used, the cache continues in memory, with one warning.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _WAY_OUT = (
 UPLOADS = StoreUse(name="upload cache", way_out=_WAY_OUT.format("Uploads"))
 TASKS = StoreUse(name="record of transcription tasks", way_out=_WAY_OUT.format("Tasks"))
 
-# What could not be written outlives the caches that hold it: it was paid for.
+# What could not be written outlives the caches that hold it: it has been paid for.
 _shared = threading.RLock()
 _in_memory: dict[Path, SqliteStore] = {}
 _unwritten: set[SqliteStore] = set()
@@ -39,22 +39,22 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Leave to upload; `resume` goes on with what another began."""
+    """Permission to upload; `resume` continues what another process began."""
 
     key: str
     resume: str | None
 
 
 def cache_key(*, digest: str, store: str, account: str, model: str, form: str | None) -> str:
-    """Name an upload by what it is, where it lies and who may use it; nothing of that can be read back."""
-    told = "\n".join((digest, store, account, model, form or ""))
-    return hashlib.sha256(told.encode()).hexdigest()
+    """Return the key of an upload: what it is, where it is stored and who may use it; none of it can be read back."""
+    identity = "\n".join((digest, store, account, model, form or ""))
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 class UploadCache:
     """The uploads of one user of one machine. Safe to share between threads and processes.
 
-    Its keys name the store and the account, so they tell who answered; see `cache_key`.
+    Keys include the store and the account, so a link is only found by the account that can use it; see `cache_key`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class UploadCache:
         self._warned = False
 
     def look(self, key: str, *, alive: Alive | None = None) -> Held | Claim | None:
-        """Find an upload, or claim it; `None` while another is at it.
+        """Find an upload, or claim it; `None` while another upload of it is running.
 
         Args:
             key: see `cache_key`.
@@ -87,11 +87,11 @@ class UploadCache:
             self._store().discard(self._key(key), stands.value, damaged=True)
 
     def note(self, claim: Claim, resume: str) -> None:
-        """Keep what another process needs to go on with this upload."""
+        """Store what another process needs to resume this upload."""
         self._store().note(StoreClaim(self._key(claim.key)), resume)
 
     def finish(self, claim: Claim, location: str, expires_at: float) -> None:
-        """Say that the media is there, and until when it can be used."""
+        """Record the uploaded media's location, and until when it can be used."""
         self._store().finish(self._key(claim.key), {"location": location}, expires_at=expires_at)
         self._warn_of_trouble()
 
@@ -100,14 +100,14 @@ class UploadCache:
         self._store().release(self._key(claim.key))
 
     def forget(self, key: str, location: str) -> None:
-        """Drop an upload that is gone, unless somebody has replaced it meanwhile."""
+        """Drop an upload that is gone, unless it has been replaced meanwhile."""
         self._store().discard(self._key(key), {"location": location})
 
     def _key(self, key: str) -> StepKey:
         return StepKey(self._path.stem, key)
 
     def _store(self) -> SqliteStore:
-        """Open the file when it is first needed; keep everything in memory where that fails."""
+        """Open the file when it is first needed; fall back to memory if that fails."""
         with self._lock:
             if self._opened is None:
                 try:

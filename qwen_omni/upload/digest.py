@@ -1,4 +1,4 @@
-"""What a piece of media is called everywhere: the SHA-256 of its bytes. Its file's name never leaves the machine."""
+"""The identity of a piece of media: the SHA-256 of its bytes. The file's name never leaves the machine."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ from qwen_omni.upload.reader import opened, read_blocks
 
 _BLOCK = 1_048_576
 _MOST_KEPT = 1024
-_SETTLED_SECONDS = 2.0  # file systems keep times coarsely; a file that changed just now may change again unseen
+_SETTLED_SECONDS = 2.0  # file times are coarse: a file that changed just now may change again without a new time
 
 
 class Digests:
-    """Digests of files, each computed once as long as the file stays as it is. Safe to share between threads.
+    """Digests of files, each computed once while the file is unchanged. Safe to share between threads.
 
-    A file is known by device, inode, size and both of its times; the second cannot be set back by anybody.
+    A file is identified by device, inode, size, mtime and ctime; ctime cannot be set back.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Digests:
         self._lock = threading.Lock()
 
     def of(self, ready: MediaPayload) -> str:
-        """Give the hexadecimal digest of the media; raises as `digest_of` does."""
+        """Return the hexadecimal digest of the media; raises as `digest_of` does."""
         state = _state_of(ready)
         if state is None:
             return digest_of(ready)
@@ -41,10 +41,10 @@ class Digests:
 
 
 def digest_of(ready: MediaPayload) -> str:
-    """Give the hexadecimal digest of the media.
+    """Return the hexadecimal digest of the media.
 
     Raises:
-        UnreadableMediaError: the file is gone, or changed since it was looked at.
+        UnreadableMediaError: the file is gone, or changed since it was inspected.
     """
     found = hashlib.sha256()
     for block in read_blocks(ready, _BLOCK):
@@ -53,7 +53,7 @@ def digest_of(ready: MediaPayload) -> str:
 
 
 def _state_of(ready: MediaPayload) -> FileVersion | None:
-    """Tell the state of a file; `None` for media in memory and for a file that changed a moment ago."""
+    """Return the state of a file; `None` for media in memory and for a file that changed a moment ago."""
     if ready.path is None:
         return None
     with opened(ready) as file:

@@ -1,15 +1,15 @@
-"""What to tell a user whose media the service refused: how it travelled, and what to try. Pure."""
+"""Advice when the service refused media: how it was sent, and what to try. Pure."""
 
 from collections.abc import Sequence
 
 from qwen_omni.messages import MediaPayload, Route
 
 _MOST = 3
-_TOLD: dict[Route, str] = {
-    "inline": "inside the request (inline), so no link was involved: look at the file itself",
+_SENT: dict[Route, str] = {
+    "inline": "inside the request (inline), so no link was involved: check the file itself",
     "oss": "through your bucket (oss) as a signed link; `qwen-omni doctor` tries the bucket",
-    "temporary": "through the service's temporary store (temporary), which keeps it for 48 h for one model and account",
-    "link": "as a link; `qwen-omni doctor URL` fetches it and says what the service may trip over",
+    "temporary": "through the service's temporary store (temporary), which has it for 48 h for one model and account",
+    "link": "as a link; `qwen-omni doctor URL` fetches it and lists what may stop the service",
 }
 
 
@@ -21,9 +21,9 @@ def hint_for(media: Sequence[MediaPayload]) -> str:
         'The media travelled as a link; `qwen-omni'
     """
     routes = list(dict.fromkeys(one.route for one in media))
-    told = "; and ".join(_TOLD[route] for route in routes)
-    if not told:
+    sent = "; and ".join(_SENT[route] for route in routes)
+    if not sent:
         return ""
     links = [one.url.partition("?")[0] for one in media if one.route == "link" and one.url]
     named = f" Links: {', '.join(links[:_MOST])}{' …' if len(links) > _MOST else ''}." if links else ""
-    return f"The media travelled {told}.{named}"
+    return f"The media travelled {sent}.{named}"

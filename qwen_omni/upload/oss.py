@@ -2,9 +2,9 @@
 
 Objects are private and named by the digest of their content. A large file is uploaded in parts, several at a time;
 parts that arrived are found by asking the bucket, so an interrupted upload resumes. Errors of `oss2` hold signed
-headers, so they are replaced by our own and dropped.
+headers, so they are replaced by this package's errors and dropped.
 
-The CRC-64 of a whole is combined from those of its parts and compared with the bucket's. `oss2` can do that too, but
+The CRC-64 of an object is combined from those of its parts and compared with the bucket's. `oss2` can do that too, but
 rebuilds the same matrices for every part, 8 ms each.
 """
 
@@ -44,9 +44,9 @@ _BITS = 64
 
 
 def combined(parts: Iterable[tuple[int, int]]) -> int:
-    """Give the checksum of parts in their order, each told as its checksum and its length in bytes.
+    """Return the checksum of parts in their order, each given as its checksum and its length in bytes.
 
-    Appending zeros to a text is a linear map of its checksum; equal lengths share one map.
+    Appending zeros is a linear map on the checksum; equal lengths share one map.
     """
     whole = 0
     for crc, length in parts:
@@ -56,7 +56,7 @@ def combined(parts: Iterable[tuple[int, int]]) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _zeros(length: int) -> tuple[int, ...]:
-    """Give the map of `length` zero bytes, by repeated squaring."""
+    """Return the map of `length` zero bytes, by repeated squaring."""
     step = (_POLYNOMIAL, *(1 << bit for bit in range(_BITS - 1)))
     result = tuple(1 << bit for bit in range(_BITS))
     left = 8 * length
@@ -85,12 +85,12 @@ _SERVER = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """What an endpoint said, without the parts that hold keys and signatures.
+    """An endpoint's refusal, without the parts that hold keys and signatures.
 
     Attributes:
         status: the HTTP status; below 100 if there was no answer.
-        code: the endpoint's own code, or the kind of failure.
-        date: the endpoint's clock, as its header writes it.
+        code: the endpoint's error code, or the kind of failure.
+        date: the endpoint's clock, as in its `Date` header.
     """
 
     status: int
@@ -103,32 +103,32 @@ class Refused:
     def passes(self) -> bool:
         """Whether the same request may succeed if it is sent again."""
         if self.status in _REPEATED:
-            return self.code != "FileAlreadyExists"  # a 409 that stays
+            return self.code != "FileAlreadyExists"  # a permanent 409
         return self.status < 100 or self.status >= _SERVER  # noqa: PLR2004
 
 
 # OSS, "Error responses", read 2026-05.
 _STEPS = {
-    "InvalidAccessKeyId": "The key id is not known: check the credentials ({variable}).",
-    "SignatureDoesNotMatch": "The key's secret is wrong, or something on the way changed the request.",
+    "InvalidAccessKeyId": "The access key ID is unknown: check the credentials ({variable}).",
+    "SignatureDoesNotMatch": "The access key secret is wrong, or a proxy changed the request.",
     "AccessDenied": "The key needs oss:PutObject, oss:GetObject, oss:ListParts and oss:AbortMultipartUpload on "
     "{bucket}/{objects}, and oss:DeleteObject for delete_after_use and for `qwen-omni doctor`, which writes, reads and "
     "deletes one small object.",
-    "SecurityTokenExpired": "The temporary key has run out; let credentials= be a function that fetches a new one.",
+    "SecurityTokenExpired": "The temporary key has expired; pass credentials= a function that fetches a new one.",
     "InvalidSecurityToken": "The token does not belong to the key; fetch key and token together.",
     "NoSuchBucket": "There is no bucket {bucket} at {endpoint}: check both names.",
     "InvalidBucketName": "Check the bucket's name.",
-    "InconsistentError": "The bytes changed on the way; it was tried again as often as allowed.",
+    "InconsistentError": "The bytes changed in transit, and all retries are used up.",
 }
 
 
 def to_delivery_error(refused: Refused, what: str, settings: OssSettings, now: float) -> DeliveryError:
-    """Say what failed, with the numbers, and what to do.
+    """Return the error: what failed, the numbers, and what to do.
 
     Args:
-        refused: what the endpoint said.
-        what: what was being done.
-        settings: names the bucket.
+        refused: what the endpoint answered.
+        what: the action that failed.
+        settings: has the bucket's name.
         now: this machine's clock, in seconds since 1970.
     """
     place = f"the bucket {settings.bucket!r} at {with_scheme(settings.endpoint)}"
@@ -142,12 +142,12 @@ def to_delivery_error(refused: Refused, what: str, settings: OssSettings, now: f
 
 
 def parse_xml(status: int, body: bytes, date: str | None = None) -> Refused:
-    """Read an error answer of an OSS endpoint; it is XML, whatever was asked."""
+    """Read an error response of an OSS endpoint, which is XML whatever was requested."""
     code, message = _CODE.search(body), _MESSAGE.search(body)
     return Refused(
         status=status,
         code=code[1].decode() if code else "an error",
-        message=message[1].decode("utf-8", "replace") if message else "no further words",
+        message=message[1].decode("utf-8", "replace") if message else "no message",
         date=date,
     )
 
@@ -175,22 +175,22 @@ def _skew(refused: Refused, now: float) -> str:
 T = TypeVar("T")
 _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
-_WHOLE = 2 * _PART  # files up to this size go up in one request
+_WHOLE = 2 * _PART  # files up to this size are uploaded in one request
 _WORKERS = 2
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadJob:
-    """One upload: what goes where, and who wants to hear of it.
+    """One upload: its object, and its callbacks.
 
     Attributes:
-        object_name: the object to make.
+        object_name: the object to create.
         label: names the media in errors.
-        sent: is told how many bytes have arrived.
-        resume: identifies an upload that was begun before; `None` starts one.
-        begun: is told how to resume.
-        resumable: what has arrived is kept when it fails, to go on from there; else nothing stays in the bucket.
+        sent: called with the number of bytes uploaded so far.
+        resume: identifies an interrupted upload to resume; `None` starts a new one.
+        begun: called with the value for `resume`.
+        resumable: on failure, uploaded parts stay in the bucket, to resume the upload; else they are deleted.
     """
 
     object_name: str
@@ -210,21 +210,21 @@ class OssStore:
         self._uploads = _bucket(settings, settings.upload_endpoint or settings.endpoint, timeout)
         self._links = _bucket(settings, settings.endpoint, timeout)
 
-    def put(self, ready: MediaPayload, errand: UploadJob) -> None:
-        """Upload media. What changed on disk meanwhile is not completed, so nothing half is ever seen.
+    def put(self, ready: MediaPayload, job: UploadJob) -> None:
+        """Upload media. If the file changes meanwhile, the upload is not completed: no partial object is ever visible.
 
         Raises:
-            UnreadableMediaError: the file is gone, or changed since it was looked at.
+            UnreadableMediaError: the file is gone, or changed since it was inspected.
             DeliveryError: the bucket refused, or could not be reached.
         """
         with opened(ready) as file:
             if ready.size_bytes <= _WHOLE:
-                self._put_whole(file, ready, errand)
+                self._put_whole(file, ready, job)
             else:
-                _Multipart(self._uploads, self.tried, file, ready, errand, check_crc=self.settings.check_crc).run()
+                _Multipart(self._uploads, self.tried, file, ready, job, check_crc=self.settings.check_crc).run()
 
     def sign(self, object_name: str) -> tuple[str, float]:
-        """Give a signed link to an object and the time at which it ends; sends nothing."""
+        """Return a signed link to an object and when it expires; sends nothing."""
         key = self.settings.current_credentials()
         now = time.time()
         until = now + self.settings.link_seconds
@@ -253,10 +253,10 @@ class OssStore:
         return bytes(self.tried("read an object", lambda: self._uploads.get_object(object_name).read()))
 
     def tried(self, what: str, action: Callable[[], T]) -> T:
-        """Do something at the bucket; repeat it where that may help, and raise errors of ours.
+        """Run an action on the bucket; retry it if that may help, and raise this package's errors.
 
         Raises:
-            DeliveryError: it failed for good.
+            DeliveryError: it failed permanently.
         """
         attempts = Attempts(self._retry)
         while True:
@@ -271,21 +271,21 @@ class OssStore:
                 )
                 headers = getattr(error, "headers", None) or {}
                 failure.retry_after = parse_retry_after(headers.get("Retry-After"), headers.get("Date"))
-            wait = attempts.failed(failure)  # outside of the handler: the original holds signed headers
+            wait = attempts.failed(failure)  # outside the handler: the original error holds signed headers
             time.sleep(wait)
 
-    def _put_whole(self, file: IO[bytes], ready: MediaPayload, errand: UploadJob) -> None:
+    def _put_whole(self, file: IO[bytes], ready: MediaPayload, job: UploadJob) -> None:
         data = file.read(ready.size_bytes + 1)
         if len(data) != ready.size_bytes or not is_unchanged(file, ready):
             raise changed(ready)
 
         def put() -> None:
-            done = self._uploads.put_object(errand.object_name, data, headers=_headers(ready))
+            done = self._uploads.put_object(job.object_name, data, headers=_headers(ready))
             if self.settings.check_crc:
                 _compare(_crc(data), done.crc)
 
-        self.tried(f"upload {errand.label}", put)
-        errand.sent(len(data))
+        self.tried(f"upload {job.label}", put)
+        job.sent(len(data))
 
 
 class _Multipart:
@@ -297,11 +297,11 @@ class _Multipart:
         tried: Callable[[str, Callable[[], Any]], Any],
         file: IO[bytes],
         ready: MediaPayload,
-        errand: UploadJob,
+        job: UploadJob,
         *,
         check_crc: bool,
     ) -> None:
-        self._bucket, self._tried, self._file, self._ready, self._errand = bucket, tried, file, ready, errand
+        self._bucket, self._tried, self._file, self._ready, self._job = bucket, tried, file, ready, job
         self._check_crc = check_crc
         self._reading = threading.Lock()
         self._part = max(_PART, math.ceil(ready.size_bytes / _MOST_PARTS / 2**20) * 2**20)
@@ -314,21 +314,21 @@ class _Multipart:
             self._fill(upload, parts)
             self._complete(upload, [parts[number] for number in sorted(parts)])
         except BaseException as error:
-            if not self._errand.resumable or isinstance(error, UnreadableMediaError):
+            if not self._job.resumable or isinstance(error, UnreadableMediaError):
                 self._give_up(upload)
             raise
 
     def _fill(self, upload: str, parts: dict[int, Any]) -> None:
-        """Send the parts that are missing, and look whether the file is still the same."""
+        """Send the missing parts, and check that the file is unchanged."""
         missing = [number for number in range(1, self._count + 1) if number not in parts]
-        self._errand.sent(sum(part.size for part in parts.values()))
+        self._job.sent(sum(part.size for part in parts.values()))
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="qwen-omni-upload") as pool:
             pending = [pool.submit(self._send, upload, number) for number in missing]
             try:
                 for done in as_completed(pending):
                     part = done.result()
                     parts[part.part_number] = part
-                    self._errand.sent(sum(part.size for part in parts.values()))
+                    self._job.sent(sum(part.size for part in parts.values()))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -336,27 +336,27 @@ class _Multipart:
             raise changed(self._ready)
 
     def _give_up(self, upload: str) -> None:
-        """Leave no part in the bucket. What went wrong before is told, not what goes wrong here."""
+        """Leave no part in the bucket. The first failure is reported, not a failure of this cleanup."""
         with contextlib.suppress(QwenOmniError):
             self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
-        if self._joining and not self._errand.resumable:  # the bucket may have made the object and not told so
+        if self._joining and not self._job.resumable:  # the object may exist although no response said so
             with contextlib.suppress(QwenOmniError):
                 self._tried("delete an object", lambda: self._bucket.delete_object(self._name))
 
     @property
     def _name(self) -> str:
-        return self._errand.object_name
+        return self._job.object_name
 
     def _begun(self) -> tuple[str, dict[int, Any]]:
-        """Find what arrived before, or begin anew."""
-        if self._errand.resume:
-            with contextlib.suppress(QwenOmniError):  # forgotten or cleaned up: begin anew
-                return self._errand.resume, self._arrived(self._errand.resume)
+        """Find the parts uploaded before, or start over."""
+        if self._job.resume:
+            with contextlib.suppress(QwenOmniError):  # expired or cleaned up: start over
+                return self._job.resume, self._arrived(self._job.resume)
         upload = self._tried(
-            f"begin to upload {self._errand.label}",
+            f"begin to upload {self._job.label}",
             lambda: self._bucket.init_multipart_upload(self._name, headers=_headers(self._ready)).upload_id,
         )
-        self._errand.begun(upload)
+        self._job.begun(upload)
         return upload, {}
 
     def _arrived(self, upload: str) -> dict[int, Any]:
@@ -382,7 +382,7 @@ class _Multipart:
         if len(data) != self._size(number):
             raise changed(self._ready)
         crc = _crc(data) if self._check_crc else None
-        etag = self._tried(f"upload {self._errand.label}", lambda: self._put_part(upload, number, data, crc))
+        etag = self._tried(f"upload {self._job.label}", lambda: self._put_part(upload, number, data, crc))
         return _part_info(number, etag, len(data), crc)
 
     def _put_part(self, upload: str, number: int, data: bytes, crc: int | None) -> str:
@@ -392,23 +392,21 @@ class _Multipart:
         return str(done.etag)
 
     def _complete(self, upload: str, parts: list[Any]) -> None:
-        """Have the object made of its parts. There are none to send again then, so a wrong checksum ends it."""
+        """Complete the object from its parts. The parts are gone then, so a wrong checksum is final."""
         self._joining = True
         tries = itertools.count()
-        theirs = self._tried(
-            f"complete {self._errand.label}", lambda: self._joined(upload, parts, again=next(tries) > 0)
-        )
+        theirs = self._tried(f"complete {self._job.label}", lambda: self._joined(upload, parts, again=next(tries) > 0))
         if theirs is None or not self._check_crc or any(part.part_crc is None for part in parts):
             return
         ours = combined((int(part.part_crc), part.size) for part in parts)
         if ours != theirs:
             raise StoreUnavailableError(
-                f"Could not complete {self._errand.label}: the checksum is {ours} here and {theirs} in the bucket. "
-                "The bytes changed on the way; try again."
+                f"Could not complete {self._job.label}: the checksum is {ours} here and {theirs} in the bucket. "
+                "The bytes changed in transit; try again."
             )
 
     def _joined(self, upload: str, parts: list[Any], *, again: bool) -> int | None:
-        """Give the checksum of the object, where the bucket tells it. A repetition may find the object made already."""
+        """Return the object's checksum, if the bucket sends it. A retry may find that the object already exists."""
         from oss2.exceptions import NoSuchUpload, NotFound  # noqa: PLC0415
 
         try:
@@ -429,7 +427,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     _hush()
     session = _session(with_scheme(endpoint))
     auth = (_signer_v4() if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))
-    # Checksums are compared here, part by part: oss2 would feed them in pieces of 8 kB, at three times the CPU.
+    # Checksums are compared here, part by part: oss2 would compute them in pieces of 8 kB, at three times the CPU.
     try:
         with _unlogged():
             return oss2.Bucket(
@@ -450,7 +448,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
 
 
 class _Clock(datetime):
-    """The `datetime` that oss2 signs with: `utcnow` without the warning of Python 3.12 and later."""
+    """The `datetime` that oss2 signs with: `utcnow` without the deprecation warning of Python 3.12 and later."""
 
     @classmethod
     def utcnow(cls) -> Self:
@@ -461,8 +459,8 @@ class _Clock(datetime):
 def _signer_v4() -> type[Any]:
     """Return oss2's V4 signer with `_Clock` as its clock.
 
-    oss2 takes no time from outside, and where warnings are errors nothing could be signed. Neither the program's
-    warning filters nor the module `oss2.auth` are changed: only this class's copies of two methods see the clock.
+    oss2 accepts no clock, and where warnings are errors nothing could be signed. Neither the program's
+    warning filters nor the module `oss2.auth` are changed: only this class's copies of two methods use the clock.
     """
     from oss2 import auth  # noqa: PLC0415
 
@@ -473,19 +471,19 @@ def _signer_v4() -> type[Any]:
 
 
 def _session(endpoint: str) -> Any:  # noqa: ANN401  (oss2's Session)
-    """Make the connections of a bucket: through the proxy that is right for its address, to no other host."""
+    """Open the session of a bucket: through the proxy configured for its address, and to no other host."""
     import requests  # noqa: PLC0415  (comes with oss2)
     from oss2.http import Session  # noqa: PLC0415
 
     class Plain(requests.Session):
-        """Follows no redirect: the signed headers and the media are for this host."""
+        """Follows no redirect: the signed headers and the media are for this host only."""
 
         def get_redirect_target(self, _: Any) -> None:  # noqa: ANN401
             return None
 
         def merge_environment_settings(self, *arguments: Any) -> Any:  # noqa: ANN401
             merged = super().merge_environment_settings(*arguments)  # certificates of the environment, for one
-            return {**merged, "proxies": proxies}  # requests sends loopback through a proxy, too
+            return {**merged, "proxies": proxies}  # requests would send loopback traffic through a proxy
 
     proxy = proxy_for(endpoint, socks_package="socks")
     proxies = {} if proxy is None else {"http": proxy.url, "https": proxy.url}
@@ -496,7 +494,7 @@ def _session(endpoint: str) -> Any:  # noqa: ANN401  (oss2's Session)
 
 
 class _Provider:
-    """Gives oss2 the present key before every request."""
+    """Passes the current key to oss2 before every request."""
 
     def __init__(self, settings: OssSettings) -> None:
         self._settings = settings
@@ -510,7 +508,7 @@ class _Provider:
 
 
 def _hush() -> None:
-    """Keep oss2 from logging our signed requests: at DEBUG it writes keys and tokens out. Those of others stay."""
+    """Stop oss2 from logging our signed requests: at DEBUG it writes keys and tokens. Other logging is unaffected."""
     for name in _TALKATIVE:
         logger = logging.getLogger(name)
         if _is_quiet not in logger.filters:
@@ -567,7 +565,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _refused(error: Exception) -> Refused:
-    """Copy what may be shown of an error of oss2."""
+    """Copy the parts of an oss2 error that may be shown."""
     headers = getattr(error, "headers", None) or {}
     status, target = int(getattr(error, "status", 0) or 0), headers.get("Location")
     if target and 300 <= status < 400:  # noqa: PLR2004  (redirects)

@@ -1,4 +1,4 @@
-"""The reading of local media while they are sent, inside the request or to a store."""
+"""Reading local media while they are sent, inside the request or to a store."""
 
 import io
 import os
@@ -17,13 +17,13 @@ def version_of(file: IO[bytes]) -> FileVersion:
 
 
 def read_blocks(delivered: MediaPayload, block_bytes: int) -> Iterator[bytes]:
-    """Read media that travels inside the request; every block but the last has `block_bytes` bytes.
+    """Read media that is sent inside the request; every block but the last has `block_bytes` bytes.
 
-    The last block is given only when the file is still the one that was looked at, so that a request with
-    something else in it never becomes whole.
+    The last block is yielded only if the file is still the inspected one, so a request with other content is never
+    complete.
 
     Raises:
-        UnreadableMediaError: the file is gone, is another one, or changed while it was read.
+        UnreadableMediaError: the file is gone, was replaced, or changed while it was read.
     """
     with opened(delivered) as file:
         left = delivered.size_bytes
@@ -36,10 +36,10 @@ def read_blocks(delivered: MediaPayload, block_bytes: int) -> Iterator[bytes]:
 
 
 def opened(delivered: MediaPayload) -> IO[bytes]:
-    """Open the media that was looked at.
+    """Open the media that was inspected.
 
     Raises:
-        UnreadableMediaError: the file is gone, or is another one.
+        UnreadableMediaError: the file is gone, or was replaced.
     """
     if delivered.path is None:
         return io.BytesIO(delivered.data or b"")
@@ -51,10 +51,10 @@ def opened(delivered: MediaPayload) -> IO[bytes]:
 
 
 def is_unchanged(file: IO[bytes], delivered: MediaPayload) -> bool:
-    """Tell whether an open file is still in the state that was looked at."""
+    """Whether an open file is still in the state that was inspected."""
     return delivered.path is None or version_of(file) == delivered.version
 
 
 def changed(delivered: MediaPayload) -> UnreadableMediaError:
-    """Make the error that says that the media changed."""
+    """Return the error for media that changed."""
     return UnreadableMediaError(f"{delivered.path or 'The media'} changed while it was being sent; send it again.")

@@ -1,7 +1,7 @@
-"""Which way a piece of media goes to the service. Pure; `upload.uploader` carries it out.
+"""The route that a piece of media takes to the service. Pure; `upload.uploader` carries it out.
 
-Sizes are those of the encoded string, since that is what the service limits. Lengths count because the service
-reads a long clip more surely from a link than out of a request.
+Sizes are those of the encoded string, since that is what the service limits. Length counts because the service
+reads a long clip more reliably from a link than from inside a request.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from qwen_omni.options import Delivery
 from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 
-INLINE_SECONDS = 30  # our own measure: a longer clip goes by link where there is a bucket for it
-TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy tells the true one
+INLINE_SECONDS = 30  # our own threshold: a longer clip is sent as a link if there is a bucket
+TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy has the actual limit
 _LONGEST_PREFIX = 64  # characters of a data URI before its base64
 _STEPS = (
     "Set oss=OssSettings(...) to use a bucket of your own, put it behind an http(s) URL that the service can reach, "
@@ -26,31 +26,31 @@ _STEPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvailableRoutes:
-    """The ways that are open.
+    """The routes that are available.
 
     Attributes:
-        wish: what the caller asked for.
-        inline_limit: characters of a data URI at most; `None` where the service sets no limit.
+        delivery: the caller's choice.
+        inline_limit: maximum characters of a data URI; `None` where the service sets no limit.
         bucket: the caller has a bucket of their own.
         temporary: the service has a temporary store.
     """
 
-    wish: Delivery = "auto"
+    delivery: Delivery = "auto"
     inline_limit: int | None
     bucket: bool = False
     temporary: bool = False
 
     @property
     def stores(self) -> bool:
-        """Whether local media may travel through a store."""
-        return self.wish != "inline" and (self.bucket or self.temporary)
+        """Whether local media may be sent through a store."""
+        return self.delivery != "inline" and (self.bucket or self.temporary)
 
 
 def ways_of(settings: Settings, profile: Profile) -> AvailableRoutes:
-    """Return the ways to a model that are open."""
+    """Return the routes available for a model."""
     dashscope = settings.dialect_used == "dashscope"
     return AvailableRoutes(
-        wish=settings.delivery,
+        delivery=settings.delivery,
         inline_limit=profile.limits.inline_bytes if dashscope else None,
         bucket=settings.oss is not None,
         temporary=dashscope,
@@ -58,7 +58,7 @@ def ways_of(settings: Settings, profile: Profile) -> AvailableRoutes:
 
 
 def room_inline(profile: Profile) -> int:
-    """Return the bytes of the largest file whose data URI may travel inside a request.
+    """Return the size in bytes of the largest file whose data URI may be sent inside a request.
 
     Example:
         >>> from qwen_omni.profiles import profile_for
@@ -69,7 +69,7 @@ def room_inline(profile: Profile) -> int:
 
 
 def room_of(settings: Settings, profile: Profile) -> int:
-    """Return the bytes of the largest file that has a way to the service."""
+    """Return the size in bytes of the largest file that can be sent to the service."""
     inline = room_inline(profile)
     if settings.delivery == "inline":
         return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
@@ -79,17 +79,17 @@ def room_of(settings: Settings, profile: Profile) -> int:
 
 
 def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: bool = False) -> bool:
-    """Tell whether a source is a link, and check it as far as that needs no network.
+    """Whether a source is a link; also check it as far as that needs no network.
 
     Args:
-        source: what is to be sent.
+        source: the media to send.
         name: place and label, for errors.
-        now: the present time, with its zone.
+        now: the current time, with its time zone.
         allow_private: the service is on a private network itself, so links to private hosts may work.
 
     Raises:
         UnsupportedMediaError: not a link that can be sent.
-        DeliveryError: a link that the service cannot follow.
+        DeliveryError: a link that the service cannot fetch.
     """
     if source.url is None:
         return False
@@ -97,48 +97,48 @@ def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: boo
     return True
 
 
-def choose_route(ready: MediaPayload, ways: AvailableRoutes, *, seconds: float | None, name: str) -> Route:
-    """Choose how local media travels.
+def choose_route(ready: MediaPayload, routes: AvailableRoutes, *, seconds: float | None, name: str) -> Route:
+    """Choose the route of local media.
 
     Args:
-        ready: the media as it would travel inside the request.
-        ways: what is open.
-        seconds: how long it plays; `None` for images.
+        ready: the media as it would be sent inside the request.
+        routes: the available routes.
+        seconds: its duration; `None` for images.
         name: place and label, for errors.
 
     Raises:
-        ConfigurationError: the way asked for is not open.
-        MediaDoesNotFitError: too large for every way that is open.
+        ConfigurationError: the requested route is not available.
+        MediaDoesNotFitError: too large for every available route.
     """
-    fits = ways.inline_limit is None or ready.encoded_bytes <= ways.inline_limit
-    match ways.wish:
+    fits = routes.inline_limit is None or ready.encoded_bytes <= routes.inline_limit
+    match routes.delivery:
         case "inline":
-            return "inline" if fits else _too_large(ready, ways, name)
+            return "inline" if fits else _too_large(ready, routes, name)
         case "oss":
-            return "oss" if ways.bucket else _missing(name, "oss", "no bucket is set; pass oss=OssSettings(...)")
+            return "oss" if routes.bucket else _missing(name, "oss", "no bucket is set; pass oss=OssSettings(...)")
         case "temporary":
-            return "temporary" if ways.temporary else _missing(name, "temporary", "only DashScope has that store")
+            return "temporary" if routes.temporary else _missing(name, "temporary", "only DashScope has that store")
         case "auto":
-            return _automatic(ready, ways, seconds, name, fits=fits)
+            return _automatic(ready, routes, seconds, name, fits=fits)
 
 
-def _automatic(ready: MediaPayload, ways: AvailableRoutes, seconds: float | None, name: str, *, fits: bool) -> Route:
+def _automatic(ready: MediaPayload, routes: AvailableRoutes, seconds: float | None, name: str, *, fits: bool) -> Route:
     short = seconds is None or seconds <= INLINE_SECONDS
-    if fits and (short or not ways.bucket):
+    if fits and (short or not routes.bucket):
         return "inline"
-    if ways.bucket:
+    if routes.bucket:
         return "oss"
-    if ways.temporary and ready.size_bytes <= TEMPORARY_LIMIT:
+    if routes.temporary and ready.size_bytes <= TEMPORARY_LIMIT:
         return "temporary"
-    return _too_large(ready, ways, name)
+    return _too_large(ready, routes, name)
 
 
-def _too_large(ready: MediaPayload, ways: AvailableRoutes, name: str) -> Route:
-    limit = ways.inline_limit or 0
+def _too_large(ready: MediaPayload, routes: AvailableRoutes, name: str) -> Route:
+    limit = routes.inline_limit or 0
     larger = ""
-    if ways.wish == "inline":
+    if routes.delivery == "inline":
         larger = " delivery='auto' may use a store."
-    elif ways.temporary:
+    elif routes.temporary:
         larger = f" DashScope's temporary store takes {TEMPORARY_LIMIT // 2**20:,} MiB."
     raise MediaDoesNotFitError(
         f"{name} is {ready.encoded_bytes / 2**20:.1f} MiB as base64; media inside a request may have "
@@ -148,5 +148,5 @@ def _too_large(ready: MediaPayload, ways: AvailableRoutes, name: str) -> Route:
     )
 
 
-def _missing(name: str, wish: str, why: str) -> Route:
-    raise ConfigurationError(f"{name}: delivery={wish!r} is not possible: {why}, or use delivery='auto'.")
+def _missing(name: str, delivery: str, why: str) -> Route:
+    raise ConfigurationError(f"{name}: delivery={delivery!r} is not possible: {why}, or use delivery='auto'.")

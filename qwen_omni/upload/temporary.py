@@ -1,8 +1,8 @@
-"""DashScope's temporary store: ask for a policy, post the file, get an `oss://` link for 48 hours. Flows, no I/O.
+"""DashScope's temporary store: request a policy, post the file, get an `oss://` link for 48 hours. Flows, no I/O.
 
-The link works only for the same model and account, and only with the resolve header (`wire.request`). The vendor offers
-this store for trials, not for production or load tests. The form is a stream of known length: fields first, the file
-last, read from where it lies. `uploader` runs the flows.
+The link works only for the same model and account, and only with the resolve header (`wire.request`). Model Studio
+offers this store for trials, not for production or load tests. The form is a stream of known length: fields first, the
+file last, read from disk as it is sent. `uploader` runs the flows.
 """
 
 import secrets
@@ -26,7 +26,7 @@ _BLOCK = 262_144
 
 
 class FormBody:
-    """The body of one form. It can be read again, and never becomes whole if the file changed meanwhile."""
+    """The body of one form. It can be read again, and is never complete if the file changed meanwhile."""
 
     def __init__(
         self, fields: Mapping[str, str], ready: MediaPayload, file_name: str, sent: Callable[[int], None]
@@ -45,7 +45,7 @@ class FormBody:
 
     @property
     def length(self) -> int:
-        """How many bytes the form has."""
+        """The form's length in bytes."""
         return len(self._head) + self._ready.size_bytes + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -75,12 +75,12 @@ _PLAIN = {  # the policy's name → the form's name, in the vendor's order
     "x_oss_object_acl": "x-oss-object-acl",
     "x_oss_forbid_overwrite": "x-oss-forbid-overwrite",
 }
-_MARGIN = 30  # seconds; a policy this close to its end is not used any more
+_MARGIN = 30  # seconds; a policy this close to its expiry is no longer used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Leave to post files for a while."""
+    """Permission to post files for a limited time."""
 
     host: str
     folder: str
@@ -90,11 +90,11 @@ class Policy:
 
 
 class PolicyExpiredError(DeliveryError):
-    """The store says that the policy has run out; a new one helps."""
+    """The store reports that the policy has expired; a new one helps."""
 
 
 class RateLimiter:
-    """Keeps requests apart, so that a limit per second is never met. Safe to share between threads."""
+    """Spaces requests out, so that a limit per second is never hit. Safe to share between threads."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._step = 1 / per_second
@@ -103,7 +103,7 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self) -> float:
-        """Take the next place and give the seconds until it."""
+        """Reserve the next slot and return the seconds until it."""
         with self._lock:
             now = self._clock()
             place = max(self._next, now)
@@ -116,13 +116,13 @@ _PACES_LOCK = threading.Lock()
 
 
 def pace_of(account: str, model: str) -> RateLimiter:
-    """Give the pace that all requests of one account for one model share; half of what is allowed."""
+    """Return the rate limiter that all requests of one account for one model share, at half of the allowed rate."""
     with _PACES_LOCK:
         return _PACES.setdefault((account, model), RateLimiter(_PER_SECOND / 2))
 
 
 def ask_policy(base_url: str, model: str, pace: RateLimiter, now: Callable[[], float]) -> Flow[Policy]:
-    """Ask for leave to upload for a model.
+    """Request permission to upload for a model.
 
     Raises:
         APIError: the service refused.
@@ -146,16 +146,16 @@ def ask_policy(base_url: str, model: str, pace: RateLimiter, now: Callable[[], f
 
 
 def parse_policy(body: bytes, asked: float) -> Policy:
-    """Read a policy; numbers may come as numbers or as texts, and go back as they came.
+    """Read a policy; numbers may be sent as numbers or as strings, and are returned unchanged.
 
     Raises:
-        StoreUnavailableError: it is not one.
+        StoreUnavailableError: it is not a policy.
     """
     try:
         data = as_object(as_object(decode_json(body), "the answer").get("data"), "data")
         host, limit = _field(data, "upload_host"), as_number(data.get("max_file_size_mb"))
         if urlsplit(host).scheme not in ("http", "https"):
-            raise MalformedValueError("upload_host is no address")
+            raise MalformedValueError("upload_host is not an address")
         return Policy(
             host=host,
             folder=_field(data, "upload_dir").rstrip("/"),
@@ -165,7 +165,7 @@ def parse_policy(body: bytes, asked: float) -> Policy:
         )
     except ValueError as error:
         raise StoreUnavailableError(
-            f"The service's leave to upload cannot be read ({type(error).__name__}: {error}). Try again, or use a "
+            f"The service's upload policy cannot be read ({type(error).__name__}: {error}). Try again, or use a "
             "bucket of your own (oss=OssSettings(...))."
         ) from None
 
@@ -179,21 +179,21 @@ def _field(data: Mapping[str, Any], name: str) -> str:
 
 
 def is_usable(policy: Policy | None, now: float) -> bool:
-    """Tell whether a policy is there and will last for the start of an upload."""
+    """Whether there is a policy that stays valid long enough to start an upload."""
     return policy is not None and now < policy.until - _MARGIN
 
 
 def post_file(policy: Policy, ready: MediaPayload, *, label: str, sent: Callable[[int], None]) -> Flow[str]:
-    """Post media under a name that nobody has used and nobody can guess; gives the `oss://` link.
+    """Post media under a random name that cannot be guessed; return the `oss://` link.
 
     Args:
-        policy: leave to upload.
+        policy: permission to upload.
         ready: the media.
         label: names the media in errors.
-        sent: is told how many bytes have gone out.
+        sent: called with the number of bytes sent so far.
 
     Raises:
-        MediaDoesNotFitError: larger than the store takes.
+        MediaDoesNotFitError: larger than the store accepts.
         PolicyExpiredError: a new policy is needed.
         DeliveryError: the store refused.
     """
@@ -233,7 +233,7 @@ def _not_posted(refused: Refused, label: str) -> DeliveryError:
         f"{refused.message}."
     )
     if "policy expired" in refused.message.lower():
-        return PolicyExpiredError(f"{text} The upload took longer than the policy lasts, or this clock is wrong.")
+        return PolicyExpiredError(f"{text} The upload outlasted the policy, or this machine's clock is wrong.")
     if refused.passes:
         return StoreUnavailableError(f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...)).")
-    return DeliveryError(f"{text} A bucket of your own works without it (oss=OssSettings(...)).")
+    return DeliveryError(f"{text} A bucket of your own does not need it (oss=OssSettings(...)).")

@@ -1,6 +1,6 @@
 """Upload prepared local media to a store, once, and return the link. Blocks; `request.prepare` calls it for each piece.
 
-Puts together what other modules decide and do: `routing` the route, `cache` what is uploaded already, `oss` and
+Combines what other modules decide and do: `routing` the route, `cache` what is already uploaded, `oss` and
 `temporary` the upload itself. Nothing is created before the first piece of media needs it.
 """
 
@@ -32,16 +32,16 @@ from qwen_omni.upload.temporary import (
     post_file,
 )
 
-if TYPE_CHECKING:  # oss2 loads when a bucket is first used
+if TYPE_CHECKING:  # oss2 is imported when a bucket is first used
     from qwen_omni.upload.oss import OssStore
 
-_MARGIN = 3600.0  # seconds; an upload this close to its end is not used for a new request
-_LINK_MARGIN = 600.0  # seconds; a link this close to its end is signed again before a retry
+_MARGIN = 3600.0  # seconds; an upload this close to its expiry is not used for a new request
+_LINK_MARGIN = 600.0  # seconds; a link this close to its expiry is signed again before a retry
 _POLL_SECONDS = 0.05
 
 
 class Uploader:
-    """Brings media to the stores of one client. Safe to share between threads."""
+    """Uploads media to the stores of one client. Safe to share between threads."""
 
     def __init__(self, settings: Settings, run: Runner) -> None:
         self._settings = settings
@@ -53,12 +53,12 @@ class Uploader:
         self._policy_lock = threading.Lock()
 
     def carry(self, ready: MediaPayload, route: Route, *, model: str, name: str) -> MediaPayload:
-        """Bring one piece of media where its route ends, and give it with its link.
+        """Upload one piece of media along its route, and return it with its link.
 
         Raises:
-            UnreadableMediaError: the file is gone, or changed since it was looked at.
+            UnreadableMediaError: the file is gone, or changed since it was inspected.
             DeliveryError: a store refused, or could not be reached.
-            APIError: the service refused leave to upload.
+            APIError: the service refused permission to upload.
         """
         match route:
             case "inline" | "link":
@@ -69,9 +69,9 @@ class Uploader:
                 return self._linked(ready, self._to_temporary(ready, model, name))
 
     def renewed(self, delivered: MediaPayload, *, model: str, gone: bool) -> MediaPayload:
-        """Give media whose link works again: uploaded anew if it is `gone`, signed anew if its link ends soon.
+        """Return media whose link works again: uploaded again if it is `gone`, signed again if its link expires soon.
 
-        Gives the same value back where there is nothing to do. Raises as `carry` does.
+        Returns the same value if there is nothing to do. Raises as `carry` does.
         """
         upload = delivered.upload
         if upload is None:
@@ -86,11 +86,11 @@ class Uploader:
 
     @property
     def deletes(self) -> bool:
-        """Whether uploads are for one request alone."""
+        """Whether uploads are for one request only."""
         return self._settings.oss is not None and self._settings.oss.delete_after_use
 
     def release(self, delivered: MediaPayload) -> None:
-        """Delete what was uploaded for one request alone."""
+        """Delete what was uploaded for one request only."""
         if self.deletes and delivered.upload is not None and delivered.upload.store == "oss":
             self._bucket.delete(delivered.upload.location)
 
@@ -109,7 +109,7 @@ class Uploader:
         digest = self._digests.of(ready)
         ending = f".{ready.format}" if ready.format else ""
         if oss.delete_after_use:
-            once = secrets.token_hex(16)  # another request may send the same media now, and delete its own object first
+            once = secrets.token_hex(16)  # a concurrent request with the same media may delete its own object first
             location = oss.object_name(f"{digest}-{once}{ending}")
             self._put(ready, location, name, claim=None)
             return Upload(store="oss", location=location, link_until=0)
@@ -117,7 +117,7 @@ class Uploader:
         key = cache_key(
             digest=digest,
             store=f"oss {oss.endpoint} {oss.bucket} {oss.prefix}",
-            account=STANDIN if self._settings.origin == STANDIN else "",  # a bucket that it plays is known to it alone
+            account=STANDIN if self._settings.origin == STANDIN else "",  # only the stand-in knows its buckets
             model="",
             form=ready.format,
         )
@@ -131,7 +131,7 @@ class Uploader:
     def _put(self, ready: MediaPayload, location: str, name: str, claim: Claim | None) -> None:
         from qwen_omni.upload.oss import UploadJob  # noqa: PLC0415
 
-        errand = UploadJob(
+        job = UploadJob(
             object_name=location,
             label=name,
             sent=self._progress(ready, "oss", name),
@@ -139,12 +139,12 @@ class Uploader:
             begun=lambda resume: self._cache.note(claim, resume) if claim else None,
             resumable=claim is not None,
         )
-        self._bucket.put(ready, errand)
+        self._bucket.put(ready, job)
 
     def _to_temporary(self, ready: MediaPayload, model: str, name: str) -> Upload:
         key = cache_key(
             digest=self._digests.of(ready),
-            store=f"temporary {native_url(self._settings.base_url, '')}",  # gateways on one host may be many accounts
+            store=f"temporary {native_url(self._settings.base_url, '')}",  # gateways on one host may have many accounts
             account=self._account,
             model=model,
             form=ready.format,
@@ -168,7 +168,7 @@ class Uploader:
             return self._ran(attempt, name)
 
     def _policy(self, model: str) -> Policy:
-        """Give leave to upload; asks once, since what asks for it repeats the whole."""
+        """Return permission to upload; asks once, since the caller repeats the whole flow."""
         with self._policy_lock:
             policy = self._policies.get(model)
             if policy is None or not is_usable(policy, time.time()):
@@ -197,7 +197,7 @@ class Uploader:
         return self._retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
 
     def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:
-        """Upload if nobody has, and wait while another does."""
+        """Upload unless it has been done, and wait while another upload runs."""
         while True:
             found = self._cache.look(key)
             match found:
@@ -225,7 +225,7 @@ class Uploader:
     def _progress(self, ready: MediaPayload, store: Store, name: str) -> Callable[[int], None]:
         def sent(count: int) -> None:
             if self._settings.on_upload is not None:
-                told = UploadProgress(name=name, sent_bytes=count, total_bytes=ready.size_bytes, store=store)
-                self._settings.on_upload(told)
+                progress = UploadProgress(name=name, sent_bytes=count, total_bytes=ready.size_bytes, store=store)
+                self._settings.on_upload(progress)
 
         return sent

@@ -130,5 +130,5 @@ def test_a_frame_of_a_video_is_refused(command, standin: Standin, tmp_path, writ
     code, _, err = command(*write(str(film.path), "--frame", "1"))
 
     assert code != 0
-    assert "is no picture; frame= chooses one of an animation or of several pages" in " ".join(err.split())
+    assert "is not an image; frame= chooses one of an animation or of several pages" in " ".join(err.split())
     assert not standin.requests

@@ -96,7 +96,7 @@ def test_kept_once_and_privately() -> None:
     file.write_bytes(b"half")
     assert kept_path(keep(DATA, kept_folder()), kept_folder()).read_bytes() == DATA
     for wrong in ("sha256:../../etc/passwd", "sha256:" + "A" * 64, "sha256:" + "a" * 63):
-        with pytest.raises(UnreadableMediaError, match="no reference"):
+        with pytest.raises(UnreadableMediaError, match="not a reference"):
             sources(HumanMessage([{"type": "video", "file_id": wrong}]))
 
 

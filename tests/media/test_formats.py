@@ -29,8 +29,8 @@ def test_documented_kinds_pass(kind, container, codec):
     ("kind", "container", "codec", "says"),
     [
         ("audio", "ogg", "opus", "takes 3gp, aac, amr, flac, mp3, wav. Convert it to wav"),
-        ("audio", "m4a", "aac", "aac sound in a m4a file"),
-        ("audio", "wav", "mp3", "mp3 sound in a wav file"),
+        ("audio", "m4a", "aac", "aac audio in a m4a file"),
+        ("audio", "wav", "mp3", "mp3 audio in a wav file"),
         ("audio", "mp4", "aac", "Convert it to wav"),
         ("image", "gif", None, "takes bmp, heic, jpeg, png, tiff, webp. Convert it to png"),
         ("image", "avif", None, "Convert it to png"),

@@ -26,7 +26,7 @@ from qwen_omni.errors import ConfigurationError, UnreadableMediaError, Unsupport
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.encode.frames import read_pictures
 from qwen_omni.media.encode.pool import segments_apart, threads_for
-from qwen_omni.media.encode.video import _stretches
+from qwen_omni.media.encode.video import _runs
 from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
@@ -100,7 +100,7 @@ def test_kept_frames_equal_a_full_decode(film):
     look = look_at(as_source(film.path))
     plan = plan_for(look, budget="static")
     whole, kept = _all_frames(film.path), {}
-    stretches = _stretches(look.reopenable, look.info, plan, 2, Deadline())
+    stretches = _runs(look.reopenable, look.info, plan, 2, Deadline())
     for stretch in stretches:
         with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
             for frame, number, count in read_pictures(container, picture_stream(container), stretch, Deadline()):

@@ -238,7 +238,7 @@ def test_frames_are_planned_as_they_are_sent(settings):
     assert (made.exact, exact.exact) == (False, True)
     assert made.upload_bytes < original
     assert made.media[0].original_bytes == exact.media[0].original_bytes == original
-    assert made.media[0].doing == "6 of them made to fit"
+    assert made.media[0].doing == "6 of them re-encoded to fit"
     kept = estimate(user(replace(part, budget="original")), settings=settings)
     assert (kept.media[0].doing, kept.media[0].size_bytes, kept.exact) == ("sent as they are", original, True)
 

@@ -14,7 +14,7 @@ from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.profiles.token_formulas import frame_size, frames_seen
-from qwen_omni.request.media_estimate import Asked, list_tokens, media_tokens, most_tokens, outcome_of, within
+from qwen_omni.request.media_estimate import Asked, list_tokens, media_tokens, most_tokens, predicted_info, within
 
 MODELS = [profile.name for profile in OMNI]
 FLASH = profile_for("qwen3.8-omni-flash")
@@ -199,5 +199,5 @@ def test_a_plans_outcome_bills_what_the_plan_says(model, budget):
     profile = profile_for(model)
     info = film((1920, 1080), 30)
     plan = plan_media(info, PlanInputs(budget=budget_named(budget), profile=profile, lively=False), label="it")
-    counted = media_tokens(outcome_of(info, plan), profile, Asked(sampling=plan.sampling))
+    counted = media_tokens(predicted_info(info, plan), profile, Asked(sampling=plan.sampling))
     assert counted.input == plan.tokens

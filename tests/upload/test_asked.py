@@ -86,7 +86,7 @@ def test_one_channel_is_not_lost(media, ask):
 
 
 LOST = {
-    "a part": (lambda folder: AudioPart(source=at(folder / "stereo.wav"), start=1), "only a part of it is wanted"),
+    "a part": (lambda folder: AudioPart(source=at(folder / "stereo.wav"), start=1), "only a part of it is used"),
     "a format": (lambda folder: AudioPart(source=at(folder / "stereo.m4a")), "does not document aac"),
     "a part of a film": (lambda folder: VideoPart(source=at(folder / "film.mp4"), end=2.5), "only a part of it"),
     "a budget": (lambda folder: VideoPart(source=at(folder / "film.mp4"), budget="static"), "the budget 'static' asks"),
@@ -98,7 +98,7 @@ def test_what_would_lose_channels_is_refused(standin, settings, media, part, why
     """What has to be made anew would have one channel: the error says so, with the way out, and the estimate too."""
     request = request_for(part(media), multichannel=True)
 
-    told = rf"2 channels.*cannot go as it is: .*{why}.*one channel.*leave multichannel off"
+    told = rf"2 channels.*cannot be sent as it is: .*{why}.*one channel.*turn multichannel off"
     with OmniClient(settings) as client, pytest.raises(MediaDoesNotFitError, match=told) as caught:
         client.complete(request)
 
@@ -111,7 +111,7 @@ def test_what_is_too_large_is_refused(media):
     """Sound that no way of delivery has room for cannot keep its channels either."""
     fitter = Fitter(profile=profile_for(MODEL), media_root=media, room_bytes=100_000, multichannel=True)
 
-    with pytest.raises(MediaDoesNotFitError, match=r"more than can be delivered.*leave multichannel off"):
+    with pytest.raises(MediaDoesNotFitError, match=r"more than can be delivered.*turn multichannel off"):
         fitter.plan(AudioPart(source=at(media / "stereo.wav")), "message 0 part 0")
 
 

@@ -11,8 +11,8 @@ SMALL, LARGE = MediaPayload(size_bytes=7_000_000), MediaPayload(size_bytes=8_000
 HUGE = MediaPayload(size_bytes=1_200_000_000)
 
 
-def ways(wish="auto", *, bucket=False, temporary=True, limit=LIMIT):
-    return AvailableRoutes(wish=wish, inline_limit=limit, bucket=bucket, temporary=temporary)
+def ways(delivery="auto", *, bucket=False, temporary=True, limit=LIMIT):
+    return AvailableRoutes(delivery=delivery, inline_limit=limit, bucket=bucket, temporary=temporary)
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,6 @@ def test_a_request_does_each_piece_of_work_once(standin, tmp_path, clip):
         finally:
             sys.setprofile(None)
         outgoing.done()
-    once = ("encode_messages", "probe", "plan_media", "carry_out", "choose_route", "Surveyor.survey", "Account.open",
-            "RequestBody.__init__", "check_part", "check_ranges", "encode_media")  # fmt: skip
+    once = ("encode_messages", "probe", "plan_media", "carry_out", "choose_route", "MediaEstimator.estimate_all",
+            "Account.open", "RequestBody.__init__", "check_part", "check_ranges", "encode_media")  # fmt: skip
     assert {name: done[name] for name in once} == {**dict.fromkeys(once, 1), "check_part": 2}  # as planned, as made

@@ -1,1 +1,1 @@
-"""What is in a video: how much it moves, and good places to cut."""
+"""What is in a video: how much motion, and good places to cut."""

@@ -1,7 +1,7 @@
-"""Good places to cut near a given time: scene cuts and silences. Reads a few seconds; decodes no picture.
+"""Good places to cut near a given time: scene cuts and silences. Reads a few seconds; decodes no frames.
 
-An encoder puts a key frame where the picture changes wholly, so a key frame much sooner after the one before
-than its usual distance marks a scene cut. Silence is heard in the decoded sound.
+An encoder inserts a key frame where the image changes completely, so a key frame that follows the previous one much
+sooner than usual marks a scene cut. Silence is detected in the decoded audio.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from qwen_omni.media.encode.audio import SoundStretch, open_sound
+from qwen_omni.media.encode.audio import AudioRange, open_sound
 from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo
@@ -27,18 +27,18 @@ _WINDOW = _RATE // 20  # samples: 50 ms
 _SHORTEST_SILENCE = 6  # windows
 _FULL_SCALE = 32_768
 _QUIET = 0.004  # of full scale, as a mean of absolute values: about -46 dB
-_QUIET_SHARE = 0.1  # of the mean level near by, so that soft recordings have pauses too
+_QUIET_SHARE = 0.1  # of the mean level nearby, so that pauses are found in quiet recordings too
 _EARLY = Fraction(4, 5)  # of the longest distance between key frames
 _SCENE, _SILENCE, _BOTH = 2, 1, 3
-_NEAR = Fraction(1, 2)  # seconds between a scene cut and a silence that belong together
-_LOOK_BACK = Fraction(15)  # seconds before the window, to learn the usual distance of key frames
+_NEAR = Fraction(1, 2)  # maximum seconds between a scene cut and a silence that belong together
+_LOOK_BACK = Fraction(15)  # seconds before the window, to measure the usual key frame interval
 _MOST_PACKETS = 5000
 
 
 def quiet_places(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, deadline: Deadline
 ) -> list[CutPlace]:
-    """Find scene cuts and silences between two times that count from `start`; none if the file resists."""
+    """Find scene cuts and silences between two times that count from `start`; none if the file cannot be read."""
     try:
         zero = info.origin + start
         scenes = _scene_cuts(source, info, window, zero, deadline) if info.kind == "video" else []
@@ -95,8 +95,8 @@ def _keys(
 def _silences(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
-    stretch = SoundStretch(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with open_sound(source, info, stretch, deadline) as sound:
+    span = AudioRange(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
+    with open_sound(source, info, span, deadline) as sound:
         if sound is None:
             return []
         levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))

@@ -1,4 +1,4 @@
-"""Whether a video moves so much that 8 frames a second show more than 4. Looks at a few short windows of it."""
+"""Whether a video moves so much that 8 frames per second show more than 4. Samples a few short windows of it."""
 
 import itertools
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WINDOWS = 6
 _WINDOW = Fraction(2)  # seconds
-_STEP = Fraction(1, 8)  # seconds between two looks
+_STEP = Fraction(1, 8)  # seconds between two samples
 _THUMB = (32, 18)
 _LIVELY = 5.0  # grey levels of 255
 _CUT = 40.0
@@ -28,13 +28,13 @@ _CUT_SHARE = 0.03
 
 
 def is_lively(source: Reopenable, info: MediaInfo, start: Fraction, end: Fraction | None, deadline: Deadline) -> bool:
-    """Tell whether a stretch of video is action rather than talk.
+    """Whether a time range of a video is action rather than talk.
 
-    The rule: in six windows of two seconds, spread over the stretch, pictures an eighth of a second apart are made
-    32 by 18 grey points. The video is lively if such neighbours differ by more than five grey levels in the mean
+    The rule: in six windows of two seconds, spread over the range, frames an eighth of a second apart are scaled
+    to 32 by 18 grey points. The video is lively if neighbouring frames differ by more than five grey levels on average
     (everything moves: sports, a shaky or driving camera), or if more than three in a hundred pairs differ by more
-    than forty (cuts faster than about one in four seconds). A talking head moves a small part of the picture and
-    stays below two; slides stand still between cuts that are far apart.
+    than forty (cuts faster than about one in four seconds). A talking head moves a small part of the frame and
+    stays below two; slides do not change between cuts that are far apart.
     """
     length = Fraction(60) if end is None else end - start
     differences = [

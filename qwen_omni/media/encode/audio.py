@@ -1,8 +1,8 @@
-"""Sound: read a stretch of it as one channel at one rate, without drift, and encode it.
+"""Audio: read a time range of it as one channel at one rate, without drift, and encode it.
 
-Every decoded piece is placed by its own time. Small differences are codecs' rounding and are let be; where sound
-is missing there is silence, where pieces overlap the later one is cut. So the end of a two-hour film is as much
-in time as its beginning.
+Every decoded piece is placed by its own time. Small differences are codec rounding and are ignored; missing audio
+becomes silence, and where pieces overlap the later one is cut. So the end of a two-hour film is as well
+synchronised as its beginning.
 """
 
 import contextlib
@@ -30,38 +30,39 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-# Whole numbers, since damaged files decode to floats that are none, and FFmpeg's AAC encoder never ends on those.
+# Integers, since damaged files decode to floats that are not numbers, and FFmpeg's AAC encoder never ends on those.
 _FORMAT: Literal["s16"] = "s16"
 _SAMPLE_BYTES = 2
-_JUMP = Fraction(3, 100)  # seconds; less is rounding
-_LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is not believed
-_RUN_UP = Fraction(1)  # seconds read before the stretch, so that decoders are settled
-_TELLING = frozenset({INDEXED, "matroska,webm"})  # containers that tell to the sample where sound ends
+_JUMP = Fraction(3, 100)  # seconds; anything less is rounding
+_LONGEST_HOLE = Fraction(3600)  # a longer one is damage, and its time is ignored
+_RUN_UP = Fraction(1)  # seconds read before the range, so that decoders have settled
+_EXACT = frozenset({INDEXED, "matroska,webm"})  # containers that state to the sample where audio ends
 _AAC_FRAME = 1024  # samples
 _FILLING = Fraction(1, 20)  # seconds; the longest usual frame, of HE-AAC at 44.1 kHz, lasts 0.046 s
-_PIECE = 8192  # samples given out at once
+_PIECE = 8192  # samples yielded at once
 _LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
-_A_FRAME_LATE = frozenset({"wmav1", "wmav2"})  # these decoders give each frame when its successor comes, with its time
+# These decoders return each frame when its successor arrives, with the successor's time.
+_A_FRAME_LATE = frozenset({"wmav1", "wmav2"})
 
 SoundCodec = Literal["aac", "libmp3lame"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SoundStretch:
-    """Which sound is wanted: from `begin` on, in the file's own time, `duration` seconds or all.
+class AudioRange:
+    """Which audio is wanted: from `begin`, in the file's own time, for `duration` seconds or all of it.
 
-    `told` is where the file says that its sound ends, in seconds from `begin`. If an `index` says so, a little that is
-    decoded behind it is how a codec fills up its last frame, and not given. If `untimed`, the file's times are of no
-    use, and its samples are counted from the first one on. If `changing`, times that FFmpeg counted itself are of the
-    first rate, and only those of the file are used.
+    `stated_end` is where the file says that its audio ends, in seconds from `begin`. If an `index` says so, a short
+    rest decoded after it is padding of the codec's last frame, and is dropped. If `untimed`, its times are unusable
+    and its samples are counted from the first one. If `changing`, times that FFmpeg counted itself assume the
+    first sample rate, and only those of the file are used.
     """
 
     begin: Fraction
     rate: int
     duration: Fraction | None = None
     seek: bool = False
-    told: Fraction | None = None
+    stated_end: Fraction | None = None
     index: bool = False
     untimed: bool = False
     changing: bool = False
@@ -73,61 +74,58 @@ class SoundStretch:
 
     @property
     def samples(self) -> int | None:
-        """How many samples there will be, as far as anybody knows."""
-        ends = [end for end in (self.duration, self.told) if end is not None]
+        """Number of samples, if it can be known."""
+        ends = [end for end in (self.duration, self.stated_end) if end is not None]
         return max(0, round(min(ends) * self.rate)) if ends else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Mono frames whose times count samples from zero, and how many samples they are, where that is known before."""
+    """Mono frames whose times count samples from zero, and their number of samples, if it is known in advance."""
 
     frames: Iterator["AudioFrame"]
     samples: int | None
 
 
 @contextlib.contextmanager
-def open_sound(
-    source: Reopenable, info: MediaInfo, stretch: SoundStretch, deadline: Deadline
-) -> Iterator[Sound | None]:
-    """Open the audio of a file that is heard: one track, or all of them mixed; `None` if it has none.
+def open_sound(source: Reopenable, info: MediaInfo, span: AudioRange, deadline: Deadline) -> Iterator[Sound | None]:
+    """Open the chosen audio of a file: one track, or all of them mixed; `None` if it has none.
 
-    Each track that is mixed is read by a reader of its own, as tracks may lie far apart in the file.
+    Each mixed track has its own reader, as tracks may lie far apart in the file.
     """
     with contextlib.ExitStack() as stack:
-        heard: list[tuple[SoundStretch, Iterator[AudioFrame]]] = []
+        readers: list[tuple[AudioRange, Iterator[AudioFrame]]] = []
         while True:
             file = stack.enter_context(source.open())
-            opened = open_for_work(file, source.size_bytes, only="audio", wanted=stretch.wanted, deadline=deadline)
-            container = stack.enter_context(opened)
-            trim_heap()  # of what the piece before freed, and of what opening needed for a moment
+            opening = open_for_work(file, source.size_bytes, only="audio", wanted=span.wanted, deadline=deadline)
+            container = stack.enter_context(opening)
+            trim_heap()  # release what the previous piece and the opening freed
             streams = sound_streams(container, info.audio_track)
-            if len(heard) >= len(streams):
+            if len(readers) >= len(streams):
                 break
-            stream = streams[len(heard)]
+            stream = streams[len(readers)]
             name = container.format.name
-            told = None if info.breaks else _end_told(stream, stretch.begin)
+            stated_end = None if info.breaks else _stated_end(stream, span.begin)
             if len(streams) == 1 and name != INDEXED and info.sound_duration is not None and info.sound_end is not None:
-                told = info.origin + info.sound_end - stretch.begin  # headers were corrected by reading all packets
+                stated_end = info.origin + info.sound_end - span.begin  # headers were corrected by reading all packets
             untimed = name in UNTIMED and info.sound_changes is not None
-            wanted = replace(
-                stretch, told=told, index=name in _TELLING, untimed=untimed, changing=info.sound_changes is not None
-            )
-            heard.append((wanted, read_sound(container, stream, wanted, deadline, info.breaks)))
-            if len(heard) == len(streams):
+            changing = info.sound_changes is not None
+            wanted = replace(span, stated_end=stated_end, index=name in _EXACT, untimed=untimed, changing=changing)
+            readers.append((wanted, read_sound(container, stream, wanted, deadline, info.breaks)))
+            if len(readers) == len(streams):
                 break
-        if not heard:
+        if not readers:
             yield None
-        elif len(heard) == 1:
-            yield Sound(heard[0][1], heard[0][0].samples)
+        elif len(readers) == 1:
+            yield Sound(readers[0][1], readers[0][0].samples)
         else:
-            counts = [wanted.samples for wanted, _ in heard]
+            counts = [wanted.samples for wanted, _ in readers]
             total = None if None in counts else max(cast("list[int]", counts))
-            yield Sound(mixed([frames for _, frames in heard], stretch.rate), total)
+            yield Sound(mixed([frames for _, frames in readers], span.rate), total)
 
 
-def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
-    """Return where a file says that its sound ends, in seconds from `begin`."""
+def _stated_end(stream: "AudioStream", begin: Fraction) -> Fraction | None:
+    """Return where a file says that its audio ends, in seconds from `begin`."""
     if not stream.duration or not stream.time_base:
         return None
     return ((stream.start_time or 0) + stream.duration) * exact(stream.time_base) - begin
@@ -136,15 +134,15 @@ def _end_told(stream: "AudioStream", begin: Fraction) -> Fraction | None:
 def read_sound(
     container: "InputContainer",
     stream: "AudioStream",
-    stretch: SoundStretch,
+    span: AudioRange,
     deadline: Deadline,
     breaks: tuple[ClockBreak, ...] = (),
 ) -> Iterator["AudioFrame"]:
-    """Give a stretch of sound as mono frames whose times count samples from its beginning."""
-    line = _Line(stretch, late=stream.codec_context.name in _A_FRAME_LATE)
-    for frame in one_channel_at_a_time(_frames(container, stream, stretch, deadline, breaks)):
+    """Yield a range of audio as mono frames whose times count samples from its start."""
+    line = _Line(span, late=stream.codec_context.name in _A_FRAME_LATE)
+    for frame in one_channel_at_a_time(_frames(container, stream, span, deadline, breaks)):
         for piece in line.place(frame):
-            deadline.check()  # there may be an hour of silence before it
+            deadline.check()  # an hour of silence may be inserted before it
             yield piece
         if line.full:
             break
@@ -154,18 +152,18 @@ def read_sound(
 def _frames(
     container: "InputContainer",
     stream: "AudioStream",
-    stretch: SoundStretch,
+    span: AudioRange,
     deadline: Deadline,
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["AudioFrame"]:
-    sought = stretch.seek and stretch.begin > _RUN_UP and not stretch.untimed
-    begin = stretch.begin - _RUN_UP if sought else None
+    sought = span.seek and span.begin > _RUN_UP and not span.untimed
+    begin = span.begin - _RUN_UP if sought else None
     packets = next(read_from(container, stream, begin, breaks)).packets
-    return decoded(_believed(packets) if stretch.changing else packets, deadline, most_broken=_MOST_BROKEN)
+    return decoded(_believed(packets) if span.changing else packets, deadline, most_broken=_MOST_BROKEN)
 
 
 def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
-    """Drop the times that FFmpeg counted itself, which are of the first rate; the file's own packets keep theirs."""
+    """Drop times that FFmpeg counted itself, which assume the first sample rate; the file's own packets keep theirs."""
     for packet in packets:
         if packet.pos is None:
             packet.pts = None
@@ -173,30 +171,31 @@ def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
 
 
 class _Line:
-    """The samples so far, placed one behind the other."""
+    """The samples so far, placed one after the other."""
 
-    def __init__(self, stretch: SoundStretch, *, late: bool = False) -> None:
-        self._stretch, self._late = stretch, late
-        self._written = 0  # samples given out
-        self._total = None if stretch.duration is None else round(stretch.duration * stretch.rate)
-        self._told = round(stretch.told * stretch.rate) if stretch.index and stretch.told is not None else None
+    def __init__(self, span: AudioRange, *, late: bool = False) -> None:
+        self._span, self._late = span, late
+        self._written = 0  # samples yielded
+        self._total = None if span.duration is None else round(span.duration * span.rate)
+        stated = span.stated_end if span.index else None
+        self._stated_samples = None if stated is None else round(stated * span.rate)
         self._resampler: av.AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
-        self._settled: Fraction | None = None  # when the last piece began that did not just follow, in the file's time
+        self._settled: Fraction | None = None  # start of the last piece that did not simply follow, in the file's time
         self._followed = 0  # samples since then
-        self._due: int | None = None  # how the next piece tells its time if it follows, where times count samples
-        self._at = 0  # where on the line the next sample of the resampler belongs
-        self._kept: list[bytes] = []  # samples not given out yet; many small frames cost more than a large one
-        self._kept_count = 0
+        self._due: int | None = None  # expected time of the next piece if it follows, where times count samples
+        self._at = 0  # position on the line of the resampler's next sample
+        self._pending: list[bytes] = []  # samples not yielded yet; many small frames cost more than a large one
+        self._pending_count = 0
 
     @property
     def full(self) -> bool:
         return self._total is not None and self._written >= self._total
 
     def place(self, frame: "AudioFrame") -> Iterator["AudioFrame"]:
-        """Resample a frame and give what of it lies in the stretch, behind silence where there was a hole."""
+        """Resample a frame and yield the part of it inside the range, after silence if there was a hole."""
         if not frame.samples or not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
-            return  # nonsense of a damaged file: at one sample a second each would become thousands
+            return  # damaged: at one sample per second each sample would become thousands
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape or self._due is None or frame.pts != self._due:
             yield from self._settle(frame, shape)
@@ -208,12 +207,12 @@ class _Line:
             yield from self._write(piece)
 
     def _settle(self, frame: "AudioFrame", shape: tuple[str, str, int]) -> Iterator["AudioFrame"]:
-        """Find out where on the line a frame belongs that does not simply follow the one before."""
+        """Find the position on the line of a frame that does not simply follow the previous one."""
         begins = self._time_of(frame)
         if shape != self._shape or self._jumped(begins):
             yield from self._drain()
             self._resampler, self._shape = self._new_resampler(), shape
-            self._at = round((begins - self._stretch.begin) * self._stretch.rate)
+            self._at = round((begins - self._span.begin) * self._span.rate)
         self._settled, self._followed = begins, 0
         self._due = frame.pts if frame.time_base == Fraction(1, frame.sample_rate) else None
 
@@ -225,7 +224,7 @@ class _Line:
         return self._settled + Fraction(self._followed, self._shape[2])
 
     def rest(self) -> Iterator["AudioFrame"]:
-        """Give what is still held."""
+        """Yield what is still buffered."""
         yield from self._drain()
         yield from self._let_out(less=self._filling())
 
@@ -236,27 +235,27 @@ class _Line:
                 yield from self._write(piece)
 
     def _new_resampler(self) -> "av.AudioResampler":
-        return av.AudioResampler(format=_FORMAT, layout="mono", rate=self._stretch.rate)
+        return av.AudioResampler(format=_FORMAT, layout="mono", rate=self._span.rate)
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
-        due = self._stretch.begin if self._expected is None else self._expected
-        if self._stretch.untimed:
+        due = self._span.begin if self._expected is None else self._expected
+        if self._span.untimed:
             return Fraction(0) if self._expected is None else due
         if frame.pts is None or not frame.time_base:
             return due
-        told = Fraction(frame.pts * frame.time_base)
+        stated_end = Fraction(frame.pts * frame.time_base)
         if self._late:
-            told -= Fraction(frame.samples, frame.sample_rate)
-        if self._expected is not None and abs(told - due) > _LONGEST_HOLE:
+            stated_end -= Fraction(frame.samples, frame.sample_rate)
+        if self._expected is not None and abs(stated_end - due) > _LONGEST_HOLE:
             return due
-        # Times of coarse clocks jitter; the line itself is exact, so it is kept until it is really off.
-        return told
+        # Times of coarse clocks jitter; the line itself is exact, so it is used until it is really off.
+        return stated_end
 
     def _jumped(self, begins: Fraction) -> bool:
-        """Tell whether a piece begins elsewhere than where the line has come to."""
+        """Whether a piece begins elsewhere than at the current end of the line."""
         if self._resampler is None:
             return True
-        reached = self._stretch.begin + Fraction(self._at, self._stretch.rate)
+        reached = self._span.begin + Fraction(self._at, self._span.rate)
         return abs(begins - reached) > _JUMP
 
     def _write(self, piece: "AudioFrame") -> Iterator["AudioFrame"]:
@@ -274,30 +273,30 @@ class _Line:
             data = data[: max(0, self._total - self._written) * _SAMPLE_BYTES]
         if not data:
             return
-        self._kept.append(data)
-        self._kept_count += len(data) // _SAMPLE_BYTES
+        self._pending.append(data)
+        self._pending_count += len(data) // _SAMPLE_BYTES
         self._written += len(data) // _SAMPLE_BYTES
-        if self._kept_count >= _PIECE and not self._filling():
+        if self._pending_count >= _PIECE and not self._filling():
             yield from self._let_out()
 
     def _filling(self) -> int:
-        """Tell how many of the samples so far only fill up the last frame of a codec, if no more follow."""
-        behind = 0 if self._told is None else self._written - self._told
-        return behind if 0 < behind <= min(int(_FILLING * self._stretch.rate), self._kept_count) else 0
+        """Return how many of the samples so far are only padding of a codec's last frame, if no more follow."""
+        behind = 0 if self._stated_samples is None else self._written - self._stated_samples
+        return behind if 0 < behind <= min(int(_FILLING * self._span.rate), self._pending_count) else 0
 
     def _let_out(self, *, less: int = 0) -> Iterator["AudioFrame"]:
-        self._kept_count, self._written = self._kept_count - less, self._written - less
-        count, data = self._kept_count, b"".join(self._kept)
+        self._pending_count, self._written = self._pending_count - less, self._written - less
+        count, data = self._pending_count, b"".join(self._pending)
         data = data[: count * _SAMPLE_BYTES]
-        self._kept, self._kept_count = [], 0
+        self._pending, self._pending_count = [], 0
         if count == 0:
             return
-        yield _framed(data, self._stretch.rate, self._written - count)
+        yield _framed(data, self._span.rate, self._written - count)
 
 
 def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate: int) -> "AudioStream":
-    """Add a mono sound track to a file that is being written."""
-    # FFmpeg's thorough search for AAC costs more than all else that is done to the sound of a lecture.
+    """Add a mono audio track to a file that is being written."""
+    # FFmpeg's thorough search for AAC costs more than all other processing of a lecture's audio.
     options = {"aac_coder": "fast"} if codec == "aac" else {}
     layout: Any = "mono"
     track = output.add_stream(codec, rate=rate, layout=layout, options=options)
@@ -309,10 +308,10 @@ def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate:
 def encode_sound(
     context: "AudioCodecContext", frames: Iterator["AudioFrame"], *, samples: int | None = None
 ) -> Iterator["Packet[AudioStream]"]:
-    """Encode frames to the end of them.
+    """Encode all frames.
 
-    AAC comes in whole frames of 64 ms. Where the number of samples is known the first frame is filled up, before time
-    zero, instead of the last: players pass over what is before zero, and what is decoded is not longer than the source.
+    AAC has whole frames of 64 ms. If the number of samples is known, the first frame is padded, before time
+    zero, instead of the last: players skip what is before zero, and the decoded audio is not longer than the source.
     """
     for frame in itertools.chain(_silence(context, -(samples or 0) % _AAC_FRAME), frames):
         yield from cast("list[Packet[AudioStream]]", context.encode(frame))
@@ -320,7 +319,7 @@ def encode_sound(
 
 
 def _silence(context: "AudioCodecContext", samples: int) -> Iterator["AudioFrame"]:
-    """Give silence that ends at zero."""
+    """Yield silence that ends at zero."""
     if samples:
         yield _framed(bytes(samples * _SAMPLE_BYTES), context.sample_rate, -samples)
 

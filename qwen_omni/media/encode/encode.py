@@ -1,4 +1,4 @@
-"""Carry out a plan: encode video, sound or images, or copy the streams where only the container is refused."""
+"""Carry out a plan: encode video, audio or images, or remux if only the container is refused."""
 
 import contextlib
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.encode.audio import SoundStretch, add_sound, encode_sound, open_sound
+from qwen_omni.media.encode.audio import AudioRange, add_sound, encode_sound, open_sound
 from qwen_omni.media.encode.frames import make_stills
 from qwen_omni.media.encode.images import make_images
 from qwen_omni.media.encode.video import make_video
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -> None:
-    """Copy the first picture and the audio that is heard of a file into an MP4."""
+    """Copy the first video track and the chosen audio of a file into an MP4."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(source.open())
         container = stack.enter_context(open_for_work(file, source.size_bytes, deadline=deadline))
@@ -43,14 +43,14 @@ def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -
             output.mux(packet)
 
 
-_TRIES = 2  # times that a video is coded again because it came out larger than allowed; short noisy ones do
+_TRIES = 2  # times that a video is encoded again because it is larger than allowed, as short noisy ones can be
 _LESS = 0.85
 
 
 def make(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int
 ) -> tuple[MediaInfo, tuple[Still, ...]]:
-    """Write the file that a plan describes, or make its pictures, and tell what it is now.
+    """Write the file that a plan describes, or make its images, and return its facts.
 
     Raises:
         MediaError: it cannot be made.
@@ -81,7 +81,7 @@ def make(
 def _images(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline
 ) -> tuple[MediaInfo, tuple[Still, ...]]:
-    """Write one JPEG, or hold several."""
+    """Write one JPEG, or return several in memory."""
     made, images = make_images(source, info, plan, deadline)
     if plan.action == "images":
         return made, images
@@ -123,16 +123,16 @@ def _video(
 
 def _sound(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline) -> MediaInfo:
     """Write a mono MP3."""
-    stretch = SoundStretch(
+    span = AudioRange(
         begin=info.origin + plan.start,
         rate=plan.budget.sample_rate,
         duration=plan.end - plan.start if plan.partial and plan.end is not None else None,
         seek=plan.start > 0,
     )
     with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(open_sound(source, info, stretch, deadline))
+        sound = stack.enter_context(open_sound(source, info, span, deadline))
         if sound is None:
-            raise UnreadableMediaError(f"{source.label} has no sound that can be prepared.")
+            raise UnreadableMediaError(f"{source.label} has no audio that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
         track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
         packets = 0
@@ -140,7 +140,7 @@ def _sound(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, dea
             output.mux(packet)
             packets += 1
     if not packets:
-        raise UnreadableMediaError(f"{source.label}: none of its sound can be decoded; it is damaged or cut.")
+        raise UnreadableMediaError(f"{source.label}: none of its audio can be decoded; it is damaged or cut.")
     length = plan.end - plan.start if plan.end is not None else info.duration
     return MediaInfo(
         kind="audio",

@@ -1,4 +1,4 @@
-"""Make the images that a picture is sent as, with Pillow: upright, eight bits, red-green-blue, on white, JPEG."""
+"""Make the images that an image is sent as, with Pillow: upright, 8-bit RGB, on white, JPEG."""
 
 import io
 from collections import Counter
@@ -19,14 +19,14 @@ from qwen_omni.media.probe.image import check_pixels, is_see_through, open_still
 _QUALITY = 90
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _WHITE = 255
-_DEPTHS = (8, 10, 12, 14, 16)  # bits that grey values are stored with
-_MAX_SAMPLE_VALUE = 281  # TIFF 6.0: the value of white, where the file tells
+_DEPTHS = (8, 10, 12, 14, 16)  # bit depths of grey values
+_MAX_SAMPLE_VALUE = 281  # TIFF 6.0: the value of white, if the file states it
 
 
 def make_images(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline
 ) -> tuple[MediaInfo, tuple[Still, ...]]:
-    """Make the JPEG images that a plan describes: one, tiles of a tall picture, or pages of a file.
+    """Make the JPEG images that a plan describes: one, tiles of a tall image, or pages of a file.
 
     Raises:
         UnreadableMediaError: it is damaged or cut.
@@ -61,7 +61,7 @@ def make_images(
 
 
 def _damaged(label: str, piece: Piece | None, info: MediaInfo, error: Exception) -> str:
-    """Say what is damaged: of a file of several pages which one, and how to go on without it."""
+    """Return what is damaged: for a file of several pages also which one, and how to continue without it."""
     page = step = ""
     if piece is not None and len(info.pages) > 1:
         page = f": page {piece.page} of {len(info.pages):,} (counted from 0)"
@@ -70,7 +70,7 @@ def _damaged(label: str, piece: Piece | None, info: MediaInfo, error: Exception)
 
 
 def image_info(info: MediaInfo) -> MediaInfo:
-    """Return the facts of a JPEG that was made of a picture."""
+    """Return the facts of a JPEG that was made from an image."""
     return MediaInfo(
         kind="image",
         container="jpeg",
@@ -82,7 +82,7 @@ def image_info(info: MediaInfo) -> MediaInfo:
 
 
 def plain_colours(image: Image.Image) -> Image.Image:
-    """Return a decoded picture in eight-bit RGB; what is see-through lies on white."""
+    """Return a decoded image in 8-bit RGB; transparent parts become white."""
     if image.mode in _DEEP:
         return _eight_bits(image).convert("RGB")
     if is_see_through(image):
@@ -98,7 +98,7 @@ def _upright(image: Image.Image, info: MediaInfo, piece: Piece, *, whole: bool) 
     """Decode a page as it is shown, in plain colours."""
     if whole and image.format == "JPEG":
         stored = piece.size[::-1] if info.rotation in (90, 270) else piece.size
-        image.draft("RGB", stored)  # JPEG decodes straight to a half, quarter or eighth where that is enough
+        image.draft("RGB", stored)  # JPEG decodes directly to a half, quarter or eighth if that is enough
     return plain_colours(ImageOps.exif_transpose(image))
 
 
@@ -117,7 +117,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Bring deep grey values into 0 to 255; Pillow's own conversion would cut everything above 255 to white."""
+    """Scale deep grey values to 0 to 255; Pillow's own conversion would clip everything above 255 to white."""
     wide = image if image.mode == "F" else image.convert("I")
     low, high = (float(value) for value in wide.getextrema())  # type: ignore[arg-type]  # one channel
     black, white = _range(image, low, high)
@@ -128,18 +128,18 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _range(image: Image.Image, low: float, high: float) -> tuple[float, float]:
     """Return which values are black and white.
 
-    White is what the file says, else the largest value of the smallest depth that holds all values: a scanner or
-    camera of 12 bits stores them in 16. A picture of one value says nothing of its depth and is taken to have 16 bits.
+    White is what the file states, else the largest value of the smallest depth that holds all values: a scanner or
+    camera of 12 bits stores them in 16. An image of a single value does not reveal its depth, so 16 bits are assumed.
     """
-    told = getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE)
-    told = told[0] if isinstance(told, tuple) and told else told
+    white = getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE)
+    white = white[0] if isinstance(white, tuple) and white else white
     if image.mode == "F":
         if low >= 0 and high <= 1:
             return 0.0, 1.0
         return (0.0, float(_WHITE)) if low >= 0 and high <= _WHITE else (low, high)
     if low < 0 or high >= 1 << 16:
         return low, high
-    if isinstance(told, int | float) and high <= told < 1 << 16:
-        return 0.0, float(told)
+    if isinstance(white, int | float) and high <= white < 1 << 16:
+        return 0.0, float(white)
     depth = 16 if low == high > _WHITE else next(bits for bits in _DEPTHS if high < 1 << bits)
     return 0.0, float((1 << depth) - 1)

@@ -1,4 +1,4 @@
-"""Threads for media work: results in order with few held, a generator on its own thread, and freed memory given back.
+"""Threads for media work: results in order with few buffered, a generator on its own thread, and heap trimming.
 
 FFmpeg works without Python's lock, so two threads keep two cores busy. Threads end when their results are no longer
 wanted: at the end, on an error, when the generator is closed, and when the interpreter exits.
@@ -6,7 +6,7 @@ wanted: at the end, on an error, when the generator is closed, and when the inte
 A decoder and an encoder hold some 80 MB in large blocks and are recreated for every piece of a video. With glibc, freed
 blocks stay with the process, in holes that the next piece fills only in part: after an hour of video the process is a
 quarter larger. Asking glibc to release them takes milliseconds; other C libraries release large blocks by themselves.
-The heap belongs to the whole process and trimming locks all of it, so it happens only where the process is ours, as in
+The heap belongs to the whole process and trimming locks all of it, so it is done only in processes of our own, such as
 the command line, or where a program has called `allow_trimming`.
 """
 
@@ -29,13 +29,13 @@ from qwen_omni.media.info import MediaInfo
 _T = TypeVar("_T")
 _MOST_WORKERS = 4  # each holds a decoder and an encoder; memory is bounded by their number
 _AT_EXIT = 10.0  # seconds to wait for threads when the interpreter ends
-_TICK = 0.1  # seconds between two looks at the deadline while waiting
+_TICK = 0.1  # seconds between two checks of the deadline while waiting
 
 Task = Callable[[], _T]
 
 
 def usual_workers() -> int:
-    """Give the number of threads that this machine is worth."""
+    """Return the default number of threads for this machine."""
     return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
 
 
@@ -47,24 +47,24 @@ def in_order(
     deadline: Deadline,
     discard: Callable[[_T], None] | None = None,
 ) -> Generator[_T]:
-    """Run tasks on `workers` threads and give their results in the order of the tasks.
+    """Run tasks on `workers` threads and yield their results in the order of the tasks.
 
     Args:
-        tasks: asked for the next one only when there is room for it.
+        tasks: the next one is requested only when there is room for it.
         workers: how many run at once.
-        ahead: how many results may wait beside the tasks that run.
+        ahead: how many results may wait in addition to the running tasks.
         deadline: stopped when the generator ends, so that running tasks end too.
-        discard: called for results that nobody will see.
+        discard: called for results that are no longer wanted.
 
     Raises:
         Exception: whatever the first failing task raised, at its place in the order.
     """
-    crew = _Crew[_T](workers, deadline)
-    waiting: queue.SimpleQueue[_Outcome[_T]] = queue.SimpleQueue()
+    pool = _ThreadPool[_T](workers, deadline)
+    waiting: queue.SimpleQueue[_TaskResult[_T]] = queue.SimpleQueue()
     held = 0
     try:
         for task in tasks:
-            waiting.put(crew.submit(task))
+            waiting.put(pool.submit(task))
             held += 1
             if held >= workers + ahead:
                 held -= 1
@@ -74,7 +74,7 @@ def in_order(
             yield waiting.get().wait(deadline)
     finally:
         deadline.stop()
-        crew.dismiss()
+        pool.close()
         while held:
             held -= 1
             left = waiting.get()
@@ -82,8 +82,8 @@ def in_order(
                 discard(left.value)
 
 
-class _Outcome(Generic[_T]):
-    """What became of a task."""
+class _TaskResult(Generic[_T]):
+    """The result of a task."""
 
     def __init__(self, task: Task[_T]) -> None:
         self._task = task
@@ -110,31 +110,31 @@ class _Outcome(Generic[_T]):
         return value
 
 
-class _Crew(Generic[_T]):
-    """Threads that take tasks from one queue until they are dismissed."""
+class _ThreadPool(Generic[_T]):
+    """Threads that take tasks from one queue until the pool is closed."""
 
     def __init__(self, workers: int, deadline: Deadline) -> None:
-        self._tasks: queue.SimpleQueue[_Outcome[_T] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_TaskResult[_T] | None] = queue.SimpleQueue()
         self._deadline = deadline
-        # Daemons, so that an interpreter that ends does not wait for a whole film; see `_stop_all`.
+        # Daemons, so that an interpreter that ends does not wait for a whole video; see `_stop_all`.
         self._threads = [
             threading.Thread(target=self._work, name=f"qwen-omni-{n}", daemon=True) for n in range(workers)
         ]
         for thread in self._threads:
             thread.start()
-        _crews.add(self)
+        _pools.add(self)
 
-    def submit(self, task: Task[_T]) -> _Outcome[_T]:
-        outcome = _Outcome(task)
-        self._tasks.put(outcome)
-        return outcome
+    def submit(self, task: Task[_T]) -> _TaskResult[_T]:
+        result = _TaskResult(task)
+        self._tasks.put(result)
+        return result
 
     def _work(self) -> None:
-        while (outcome := self._tasks.get()) is not None:
-            outcome.run()
+        while (result := self._tasks.get()) is not None:
+            result.run()
 
-    def dismiss(self, seconds: float | None = None) -> None:
-        """Let no further task begin, and wait until the running ones have noticed that they are stopped."""
+    def close(self, seconds: float | None = None) -> None:
+        """Start no further task, and wait until the running ones have noticed that they are stopped."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._tasks.get_nowait()
@@ -145,30 +145,30 @@ class _Crew(Generic[_T]):
 
     def stop(self) -> None:
         self._deadline.stop()
-        self.dismiss(_AT_EXIT)
+        self.close(_AT_EXIT)
 
 
-_crews: "weakref.WeakSet[_Crew[Any]]" = weakref.WeakSet()
+_pools: "weakref.WeakSet[_ThreadPool[Any]]" = weakref.WeakSet()
 
 
 def _stop_all() -> None:
-    for crew in list(_crews):
-        crew.stop()
-    scratch.remove()  # only now does nobody write into it
+    for pool in list(_pools):
+        pool.stop()
+    scratch.remove()  # only now is nothing written into it
 
 
 atexit.register(_stop_all)
 
 
 class _End:
-    """What the thread puts last: nothing more comes, and perhaps why."""
+    """What the thread puts last: no more items follow, and the error if there was one."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def piped(items: Iterator[_T], size: int, deadline: Deadline) -> Generator[_T]:
-    """Give the items of a generator that runs on another thread; closing this ends that.
+    """Yield the items of a generator that runs on another thread; closing this one ends it.
 
     Raises:
         Exception: whatever the generator raised.
@@ -225,14 +225,14 @@ def _put(waiting: "queue.Queue[_T | _End]", item: "_T | _End", deadline: Deadlin
     return False
 
 
-_HUGE_PIXELS = 12_000_000  # more than 4K; a decoder keeps up to 17 pictures of 1.5 bytes a pixel, or twice that
+_HUGE_PIXELS = 12_000_000  # more than 4K; a decoder holds up to 17 frames of 1.5 bytes per pixel, or twice that
 _LARGE_PIXELS = 3_000_000  # two threads at 4K take 420 MB, and four would take 800
 
 
 def threads_for(info: MediaInfo, *, asked: int | None, usual: int) -> int:
-    """Give the number of threads: each has a decoder, so fewer where pictures are large.
+    """Return the number of threads: each has a decoder, so fewer for large frames.
 
-    One, whatever was asked for, where two decoders would fill the memory; at most two at 4K unless more were asked for.
+    One, whatever was asked for, if two decoders would fill the memory; at most two at 4K unless more were asked for.
     """
     pixels = (info.width or 0) * (info.height or 0) if info.kind == "video" else 0
     if pixels > _HUGE_PIXELS:
@@ -241,9 +241,9 @@ def threads_for(info: MediaInfo, *, asked: int | None, usual: int) -> int:
 
 
 def segments_apart(length: Fraction, *, seconds: Fraction, overlap: Fraction, threads: int) -> int:
-    """Give how many segments of a film are made by a thread each, in whole rounds; all threads share each later one.
+    """Return how many segments of a video get a thread each, in whole rounds; all threads share each later one.
 
-    A thread to a segment is cheapest, but in the last round one has a short segment, or none, and would be idle.
+    One thread per segment is cheapest, but in the last round one would have a short segment, or none, and be idle.
 
     Example:
         >>> segments_apart(Fraction(600), seconds=Fraction(90), overlap=Fraction(2), threads=2)
@@ -266,7 +266,7 @@ def allow_trimming() -> None:
 
 
 def trim_heap() -> None:
-    """Give back what was freed, where that is allowed; does nothing where the C library does not know how."""
+    """Release freed memory, if that is allowed; does nothing if the C library does not support it."""
     trim = _malloc_trim() if _allowed.is_set() else None
     if trim is not None:
         trim(0)
@@ -276,7 +276,7 @@ def trim_heap() -> None:
 def _malloc_trim() -> Callable[[int], int] | None:
     try:
         trim = ctypes.CDLL(None).malloc_trim  # malloc_trim(3): glibc only
-    except (AttributeError, OSError, TypeError):  # another C library; Windows has no library without a name
+    except (AttributeError, OSError, TypeError):  # another C library; Windows has no unnamed library
         return None
     trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
     found: Callable[[int], int] = trim

@@ -1,8 +1,8 @@
-"""Unpack what the rest of the package cannot read as it is, into a temporary file that it can.
+"""Unpack what the rest of the package cannot read directly, into a temporary file that it can.
 
 Animations (GIF, WebP, PNG, AVIF) become a video with the exact time of each frame, SILK becomes WAV, and a bare video
-stream, whose packets have no times, becomes a video in which frame n is shown at n / rate. Everything behind this
-door sees one plain file.
+stream, whose packets have no times, becomes a video in which frame n is shown at n / rate. All later steps
+see one regular file.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 _MILLISECOND = Fraction(1, 1000)
 _CODING = {"preset": "ultrafast", "crf": "4", "bf": "0", "tune": "zerolatency", "g": "50"}
 _USUAL_RATE = Fraction(25)
-_MOST_PIXELS = 3840 * 2160  # of a frame of an animation; several times what the service looks at
+_MOST_PIXELS = 3840 * 2160  # of a frame of an animation; several times what the service uses
 
 
 def unpack(
     source: Reopenable, info: MediaInfo, deadline: Deadline, *, shortest: Fraction
 ) -> tuple[MediaInfo, Reopenable]:
-    """Return what a source holds once it is unpacked, and what opens that; the temporary file goes with the latter.
+    """Unpack a source; return its facts and a handle that opens it, which owns the temporary file.
 
     Args:
-        source: the file as it is.
-        info: what it is; `info.unpacked` says that it needs this.
+        source: the file.
+        info: its facts; `info.unpacked` says that it needs unpacking.
         deadline: ends the work.
-        shortest: seconds that a video needs at least; the last frame of an animation is held so long.
+        shortest: minimum seconds of a video; the last frame of an animation is held that long.
 
     Raises:
         UnreadableMediaError: it is damaged or cut.
@@ -89,7 +89,7 @@ def _decode_silk(source: Reopenable, path: Path) -> None:
 
 
 def _write_picture(source: Reopenable, path: Path) -> MediaInfo:
-    """Write a picture that only FFmpeg reads as PNG."""
+    """Write an image that only FFmpeg reads as PNG."""
     from qwen_omni.media.probe.container import open_container, picture_stream  # noqa: PLC0415 - PyAV loads on first use
     from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
@@ -124,13 +124,13 @@ def _write_animation(
 
 
 def _unpacked_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size in which the frames of an animation are written: no more pixels than anything later needs."""
+    """Return the size in which the frames of an animation are written: no more pixels than any later step needs."""
     share = Fraction(math.sqrt(_MOST_PIXELS / (size[0] * size[1])))
     return size if share >= 1 else (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
 
 
 def _whole(image: Any, size: tuple[int, int]) -> "VideoFrame":  # noqa: ANN401  (Pillow loads on first use)
-    """Return a frame of an animation as FFmpeg knows frames, in this size and laid on white."""
+    """Return a frame of an animation as an FFmpeg frame, in this size and on white."""
     import av  # noqa: PLC0415 - loads on first use
 
     from qwen_omni.media.encode.images import plain_colours  # noqa: PLC0415 - Pillow loads on first use
@@ -154,11 +154,11 @@ def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, deadline
     with source.open() as file, open_for_work(file, source.size_bytes, only="video", deadline=deadline) as container:
         stream = picture_stream(container)
         if stream is None:
-            raise UnreadableMediaError(f"{source.label} has no picture that can be decoded.")
+            raise UnreadableMediaError(f"{source.label} has no video that can be decoded.")
         frames = _decoded(container, stream)
         first = next(frames, None)
         if first is None:
-            raise UnreadableMediaError(f"{source.label}: none of its pictures can be decoded; it is damaged or cut.")
+            raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or cut.")
         size = (first.width, first.height)
         with _Writer.opened(path, size, "yuv420p") as writer:
             writer.show(first, Fraction(0))
@@ -181,7 +181,7 @@ def _decoded(container: Any, stream: Any) -> Iterator["VideoFrame"]:  # noqa: AN
 
 
 class _Writer:
-    """Writes a temporary video that loses next to nothing, each frame at its own time."""
+    """Writes a temporary video that is nearly lossless, each frame at its own time."""
 
     def __init__(self, output: Any, size: tuple[int, int], pixels: str) -> None:  # noqa: ANN401
         self._output = output

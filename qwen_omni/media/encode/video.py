@@ -1,10 +1,10 @@
 """Encode a range of a video as one MP4.
 
 A whole file is split at key frames into pieces that a few threads encode at once, each with a one-thread decoder and
-encoder; the packets join without a seam. All cores are used and no frame is decoded twice. A file that cannot be sought
+encoder; the packets join without a gap. All cores are used and no frame is decoded twice. A file that cannot be sought
 is read once, decoded on one thread and encoded on another.
 
-At a few frames a second, frames differ so much that B-frames gain little, and neither do a finer motion search or
+At a few frames per second, frames differ so much that B-frames gain little, and neither do a finer motion search or
 smaller blocks. Without them encoding takes a third less time at the same bytes and the same SSIM
 (`benchmarks/media.py`), once the rate factor is half a point higher: x264 codes P-frames more finely than the B-frames
 they replace.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.encode.audio import SoundStretch, add_sound, encode_sound, open_sound
+from qwen_omni.media.encode.audio import AudioRange, add_sound, encode_sound, open_sound
 from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_pictures
 from qwen_omni.media.encode.pool import Task, in_order, piped, trim_heap
 from qwen_omni.media.files.deadline import Deadline
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_GLOBAL_HEADER = 1 << 22  # FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER; MP4 wants the parameters in front
-_FAR_APART = Fraction(1, 10)  # seconds between two pictures from which on the above was measured
-_USUAL_EFFORT = "veryfast"  # any other is a wish of the caller's, and is x264's preset as it is
+_GLOBAL_HEADER = 1 << 22  # FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER; MP4 needs the parameters first
+_FAR_APART = Fraction(1, 10)  # seconds between two frames from which the above was measured
+_USUAL_EFFORT = "veryfast"  # any other is the caller's choice, and is x264's preset unchanged
 _FAR_APART_PARAMETERS = "bframes=0:me=dia:partitions=i4x4,i8x8"
 _FAR_APART_COARSER = 0.5  # of the constant rate factor
 
 
 def coding_of(picture: Picture) -> dict[str, str]:
-    """Give the options of libx264 for a plan.
+    """Return the options of libx264 for a plan.
 
     Example:
         >>> coding_of(Picture(size=(1280, 720), period=Fraction(1, 30)))
@@ -66,7 +66,7 @@ def coding_of(picture: Picture) -> dict[str, str]:
 
 
 def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
-    """Make an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
+    """Open an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
     context = av.CodecContext.create("libx264", "w")
     set_up(context, picture)
     context.thread_count = threads
@@ -75,7 +75,7 @@ def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
 
 
 def set_up(context: "VideoCodecContext", picture: Picture) -> None:
-    """Set what an encoder, or the stream that carries its packets, has to know."""
+    """Set the parameters of an encoder, or of the stream that carries its packets."""
     context.width, context.height = picture.size
     context.pix_fmt = "yuv420p"
     context.time_base = picture.period
@@ -85,7 +85,7 @@ def set_up(context: "VideoCodecContext", picture: Picture) -> None:
 
 
 class PictureEncoder:
-    """Encodes shown pictures; packets carry numbers of output pictures as their times."""
+    """Encodes shown frames; packets have numbers of output frames as their times."""
 
     def __init__(self, picture: Picture, *, threads: int = 1) -> None:
         self._context = open_encoder(picture, threads=threads)
@@ -94,20 +94,20 @@ class PictureEncoder:
         self._given = 0
 
     def encode(self, frame: "VideoFrame", number: int, count: int) -> "Iterator[Packet[VideoStream]]":
-        """Encode one frame for `count` output pictures from `number` on."""
+        """Encode one frame for `count` output frames from `number` on."""
         frame.time_base = self._context.time_base
-        frame.pict_type = 0  # the source's own types are not orders for us
+        frame.pict_type = 0  # do not reuse the source's frame types
         for shown in range(number, number + count):
             frame.pts = shown
             self._numbers.append(shown)
             yield from self._timed(self._context.encode(frame))
 
     def end(self) -> "Iterator[Packet[VideoStream]]":
-        """Give what is still inside."""
+        """Return what is still in the encoder."""
         yield from self._timed(self._context.encode(None))
 
     def _timed(self, packets: "list[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
-        """Set decoding times by rule, so that the packets of several encoders follow each other without a seam."""
+        """Set decoding times by rule, so that the packets of several encoders follow each other without a gap."""
         for packet in packets:
             late = self._given - self._delay
             packet.dts = self._numbers[0] + late if late < 0 else self._numbers[late]
@@ -117,15 +117,15 @@ class PictureEncoder:
 
 _PIECE = Fraction(30)  # seconds that one thread works on at a time
 _LEAST_PIECE = Fraction(5)
-_MOST_MISSED = 60  # cuts in a row without a key frame; the length of a damaged file may be a million years
-_SOUGHT = frozenset({INDEXED, "matroska,webm"})  # containers with an index that can be relied on
+_MOST_MISSED = 60  # cuts in a row without a key frame; a damaged file may claim a million years
+_SOUGHT = frozenset({INDEXED, "matroska,webm"})  # containers with a reliable index
 _WAITING_FRAMES = 8
 _WAITING_SOUND = 256  # packets; about 16 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was written: how many pictures, how many a second, and how many seconds they and all of it last."""
+    """What was written: the number of frames, the frame rate, and the duration of the video track and of the whole."""
 
     frames: int
     fps: Fraction
@@ -136,15 +136,15 @@ class Made:
 def make_video(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
 ) -> Made:
-    """Write the MP4 that a plan describes. With one worker everything happens on the calling thread.
+    """Write the MP4 that a plan describes. With one worker everything runs on the calling thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        stretches = _stretches(source, info, plan, workers, deadline)
-        plan = replace(plan, picture=replace(_picture(plan), period=stretches[0].period))
-        pictures = _pictures(source, info, plan, stretches, deadline, workers)
+        runs = _runs(source, info, plan, workers, deadline)
+        plan = replace(plan, picture=replace(_picture(plan), period=runs[0].period))
+        pictures = _pictures(source, info, plan, runs, deadline, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
@@ -160,16 +160,14 @@ def _picture(plan: MediaPlan) -> Picture:
     return plan.picture
 
 
-def _stretches(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, deadline: Deadline
-) -> list[FrameRun]:
-    """Cut the wanted range at key frames into pieces worth a thread each; one piece where that cannot be done."""
+def _runs(source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, deadline: Deadline) -> list[FrameRun]:
+    """Split the wanted range at key frames into pieces worth a thread each; one piece if that is impossible."""
     begin, period = info.origin + plan.start, _picture(plan).period
     wanted = Wanted(begin=begin, end=None if plan.end is None else info.origin + plan.end)
     with _alone(source, wanted, deadline) as container:
         stream = picture_stream(container)
         if stream is None:
-            raise UnreadableMediaError(f"{source.label} has no picture that can be prepared.")
+            raise UnreadableMediaError(f"{source.label} has no video that can be prepared.")
         if plan.budget.key_frames:
             return [_sparse(container, stream, plan, begin)]
         count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
@@ -182,7 +180,7 @@ def _stretches(
 
 
 def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan, begin: Fraction) -> FrameRun:
-    """Lay out a glance: one piece, each key frame held until the next one that is shown."""
+    """Lay out a key-frame video: one piece, each key frame held until the next one that is shown."""
     period, seek = _picture(plan).period, begin if plan.start else None
     if plan.end is None:
         return FrameRun(begin=begin, period=period, seek=seek)
@@ -226,7 +224,7 @@ def _cut(
 def _key_frame_at(
     container: "InputContainer", stream: "VideoStream", sought: Fraction, base: Fraction
 ) -> Fraction | None:
-    """Tell the time of the key frame at which reading begins when `sought` is sought."""
+    """Return the time of the key frame from which reading starts after seeking to `sought`."""
     try:
         container.seek(int(sought / base), stream=stream)
         packet = next((packet for packet in packets_of(container, stream) if packet.size), None)
@@ -238,69 +236,69 @@ def _key_frame_at(
 
 
 def _pictures(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretches: list[FrameRun], deadline: Deadline, workers: int
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, runs: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
-    if len(stretches) == 1 and workers > 1:
-        yield from _read_and_encode_apart(source, info, plan, stretches[0], deadline, workers)
+    if len(runs) == 1 and workers > 1:
+        yield from _read_and_encode_apart(source, info, plan, runs[0], deadline, workers)
         return
     if workers == 1:
-        yield from _encoded(source, info, plan, stretches[0], deadline)
+        yield from _encoded(source, info, plan, runs[0], deadline)
         return
-    inner = Deadline(parent=deadline)  # ends with the pictures; the sound may still need the other one
+    inner = Deadline(parent=deadline)  # ends with the frames; the audio may still need the other one
     tasks: Iterator[Task[list[Packet[VideoStream]]]] = (
-        partial(_listed, source, info, plan, stretch, inner) for stretch in stretches
+        partial(_listed, source, info, plan, run, inner) for run in runs
     )
     for packets in in_order(tasks, workers=workers, ahead=1, deadline=inner):
         yield from packets
 
 
 def _listed(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline
 ) -> "list[Packet[VideoStream]]":
-    return list(_encoded(source, info, plan, stretch, deadline))
+    return list(_encoded(source, info, plan, run, deadline))
 
 
 @contextlib.contextmanager
 def _alone(source: Reopenable, wanted: Wanted, deadline: Deadline) -> "Iterator[InputContainer]":
-    """Open a source for some of its pictures; each thread does, so what is kept of the rest would add up."""
+    """Open a source for some of its frames; each thread does, so anything cached of the rest would add up."""
     with (
         source.open() as file,
         open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
     ):
-        trim_heap()  # of what the piece before freed, and of what opening needed for a moment
+        trim_heap()  # release what the previous piece and the opening freed
         yield container
 
 
 def _encoded(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline
 ) -> "Iterator[Packet[VideoStream]]":
-    """Decode, shape and encode one stretch, all on one thread."""
+    """Decode, convert and encode one run, all on one thread."""
     encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with _alone(source, stretch.wanted, deadline) as container:
+    with _alone(source, run.wanted, deadline) as container:
         stream = picture_stream(container)
         assert stream is not None
         key_frames = plan.budget.key_frames
-        shown = read_pictures(container, stream, stretch, deadline, key_frames=key_frames, breaks=info.breaks)
+        shown = read_pictures(container, stream, run, deadline, key_frames=key_frames, breaks=info.breaks)
         for frame, number, count in shown:
             for packet in encoder.encode(shaper.shape(frame), number, count):
-                deadline.check()  # one frame may stand still for an hour
+                deadline.check()  # one frame may last for an hour
                 yield packet
     yield from encoder.end()
 
 
 def _read_and_encode_apart(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, stretch: FrameRun, deadline: Deadline, workers: int
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline, workers: int
 ) -> "Iterator[Packet[VideoStream]]":
-    """Decode and shape on one thread, encode on this one: for files that cannot be sought."""
+    """Decode and convert on one thread, encode on this one: for files that cannot be sought."""
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
     def shaped() -> "Iterator[Shown]":
-        with _alone(source, stretch.wanted, deadline) as container:
+        with _alone(source, run.wanted, deadline) as container:
             stream = picture_stream(container)
             assert stream is not None
             key_frames = plan.budget.key_frames
             shown = read_pictures(
-                container, stream, stretch, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
+                container, stream, run, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
             )
             for frame, number, count in shown:
                 yield shaper.shape(frame), number, count
@@ -322,11 +320,11 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     *,
     threaded: bool,
 ) -> "Iterator[Packet[AudioStream]]":
-    """Give the encoded sound of the wanted range, made on a thread of its own if asked."""
+    """Yield the encoded audio of the wanted range, made on a thread of its own if requested."""
     if not plan.sound:
         return iter(())
     track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
-    stretch = SoundStretch(
+    span = AudioRange(
         begin=info.origin + plan.start,
         rate=plan.budget.sample_rate,
         duration=None if plan.end is None else plan.end - plan.start,
@@ -334,7 +332,7 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     )
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with open_sound(source, info, stretch, deadline) as sound:
+        with open_sound(source, info, span, deadline) as sound:
             if sound is not None:
                 yield from encode_sound(track.codec_context, sound.frames, samples=sound.samples)
 
@@ -351,9 +349,9 @@ def _mux(
     plan: MediaPlan,
     label: str,
 ) -> Made:
-    """Write pictures and sound in the order of their times."""
+    """Write video and audio in the order of their times."""
     period = _picture(plan).period
-    frames, last, heard = 0, -1, Fraction(0)
+    frames, last, audio_end = 0, -1, Fraction(0)
     sounds = output.streams.audio[0] if output.streams.audio else None
     waiting = next(sound, None)
     for packet in pictures:
@@ -363,18 +361,18 @@ def _mux(
         frames, last = frames + 1, max(last, packet.pts or 0)
         now = (packet.dts or 0) * period
         while waiting is not None and (waiting.dts or 0) * waiting.time_base <= now:
-            heard = _end_of(waiting)
+            audio_end = _end_of(waiting)
             output.mux(_carried(waiting, sounds))
             waiting = next(sound, None)
         output.mux(packet)
     if not frames:
-        raise UnreadableMediaError(f"{label}: none of its pictures can be decoded; it is damaged or cut.")
+        raise UnreadableMediaError(f"{label}: none of its frames can be decoded; it is damaged or cut.")
     while waiting is not None:
-        heard = _end_of(waiting)
+        audio_end = _end_of(waiting)
         output.mux(_carried(waiting, sounds))
         waiting = next(sound, None)
     shown = (last + 1) * period
-    return Made(frames=frames, fps=1 / period, picture_duration=shown, duration=max(shown, heard))
+    return Made(frames=frames, fps=1 / period, picture_duration=shown, duration=max(shown, audio_end))
 
 
 def _end_of(packet: "Packet[AudioStream]") -> Fraction:

@@ -1,6 +1,6 @@
-"""When work on a file must end early: it was called off, or it takes longer than any honest file would.
+"""When work on a file must end early: it was cancelled, or it takes longer than any intact file would.
 
-Decoding foreign bytes is bounded here for every module that does it: they call `Watch.check` between packets.
+Every module that decodes untrusted bytes calls `Deadline.check` between packets.
 """
 
 import contextlib
@@ -12,23 +12,23 @@ from contextvars import ContextVar
 from qwen_omni.errors import UnreadableMediaError
 
 _LEAST_SECONDS = 300.0
-_TIMES_REAL = 10.0  # slower than the media itself lasts, by so much: a 4K film on one old, busy core
+_TIMES_REAL = 10.0  # times real time: a 4K video on one old, busy core
 _NO_LENGTH_KNOWN = 3600.0
-_STILL_SECONDS = 600.0  # that even the smallest file may last
-_FEWEST_BYTES = 125.0  # a second; a damaged file may claim to last for years
+_STILL_SECONDS = 600.0  # allowed even for the smallest file
+_FEWEST_BYTES = 125.0  # per second; a damaged file may claim a duration of years
 
 
 class StoppedError(Exception):
-    """The work was called off; nobody waits for its result."""
+    """The work was cancelled; its result is no longer needed."""
 
 
 class Deadline:
-    """Shared by all who work on one file. `stop` ends their work at the next packet."""
+    """Shared by everything that works on one file. `stop` ends the work at the next packet."""
 
     def __init__(
         self, seconds: float | None = None, *, label: str = "The media", parent: "Deadline | None" = None
     ) -> None:
-        """Allow so many seconds, or any time; what stops the parent, or the deadline in force here, stops this too."""
+        """Allow a number of seconds, or any time; stopped as well by the parent, or by the deadline in force here."""
         self._parent = parent or _governing.get()
         self.label = label
         self.seconds = seconds
@@ -37,9 +37,9 @@ class Deadline:
 
     @contextlib.contextmanager
     def governing(self) -> Iterator[None]:
-        """Stop every deadline made in the `with` block, also in its calls of `asyncio.to_thread`, with this one.
+        """Stop every deadline created in the `with` block, including its calls of `asyncio.to_thread`, with this one.
 
-        An exception that leaves the block, above all the cancellation of a task, stops this one at once.
+        An exception that leaves the block, above all the cancellation of a task, stops this one immediately.
         """
         token = _governing.set(self)
         try:
@@ -51,12 +51,12 @@ class Deadline:
             _governing.reset(token)
 
     def stop(self) -> None:
-        """Call the work off."""
+        """Cancel the work."""
         self._stopped.set()
 
     @property
     def stopped(self) -> bool:
-        """Whether the work was called off."""
+        """Whether the work was cancelled."""
         return self._stopped.is_set() or (self._parent is not None and self._parent.stopped)
 
     @property
@@ -67,16 +67,16 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        """Seconds until the time is up; `None` if there is any time."""
+        """Seconds left; `None` if there is no limit."""
         own = None if self._until is None else max(0.0, self._until - time.monotonic())
         above = None if self._parent is None else self._parent.left
         return min((left for left in (own, above) if left is not None), default=None)
 
     def check(self) -> None:
-        """Go on, or end the work.
+        """Continue, or end the work.
 
         Raises:
-            StoppedError: it was called off.
+            StoppedError: it was cancelled.
             UnreadableMediaError: the time is up.
         """
         if self._stopped.is_set():
@@ -94,7 +94,7 @@ _governing: ContextVar[Deadline | None] = ContextVar("qwen_omni_watch", default=
 
 
 def usual_limit(duration: float | None, size_bytes: int) -> float:
-    """Give the seconds that work on media of this length may take at most; a length beyond belief does not count."""
+    """Return the maximum seconds that work on media of this duration may take; an implausible duration is ignored."""
     if duration is None:
         return _NO_LENGTH_KNOWN
     return _LEAST_SECONDS + _TIMES_REAL * min(duration, _STILL_SECONDS + size_bytes / _FEWEST_BYTES)

@@ -1,6 +1,6 @@
-"""Which videos and recordings a person means by a path, a folder, a pattern or a link.
+"""Find the videos and recordings named by a path, a folder, a pattern or a link.
 
-Loaders and readers of both frameworks, for videos and for speech, come through here. Everything is chosen by the
+Used by the loaders and readers of both frameworks, for videos and for speech. Everything is chosen by the
 program, not by a message.
 """
 
@@ -22,48 +22,48 @@ MEDIA_SUFFIXES = (
     ".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".m4v", ".3gp", ".mpg", ".mpeg", ".ts", ".mp3", ".wav",
     ".m4a", ".aac", ".flac", ".ogg", ".opus", ".amr", ".wma",
 )  # fmt: skip
-"""What is taken for a video or recording in a folder."""
+"""What counts as a video or recording in a folder."""
 
 UNREADABLE = (MediaError, DeliveryError)
-"""What is wrong with one source and says nothing about the next; `on_error="warn"` goes on after these."""
+"""Errors that concern one source only; `on_error="warn"` continues after these."""
 
 
 def named_apart(sources: Sources) -> tuple[Source, ...]:
-    """Give one by one what is named: a single path, folder, pattern or link, or several of them."""
+    """Return the named sources one by one: a single path, folder, pattern or link, or several of them."""
     return (sources,) if isinstance(sources, str | os.PathLike) else tuple(sources)
 
 
 def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
-    """Give every file and link that sources name, in order; folders are searched, patterns expanded.
+    """Yield every file and link that sources name, in order; folders are searched, patterns expanded.
 
-    A folder inside that cannot be listed is left out with a warning.
+    A subfolder that cannot be listed is skipped with a warning.
 
     Raises:
         ConfigurationError: a folder or a pattern names no media.
-        LocalResourceError: the folder that was named cannot be listed, or no more files can be opened.
+        LocalResourceError: a named folder cannot be listed, or no more files can be opened.
     """
     for source in named_apart(sources):
-        told = os.fspath(source)
-        path = Path(told).expanduser()
-        if "://" in told or path.is_file():
+        name = os.fspath(source)
+        path = Path(name).expanduser()
+        if "://" in name or path.is_file():
             yield source
             continue
         if path.is_dir():
             found = sorted(one for one in _below(path) if _is_media(one, suffixes))
-        elif any(sign in told for sign in "*?["):
+        elif any(sign in name for sign in "*?["):
             found = sorted(one for one in _expanded(path) if one.is_file())
         else:
-            yield source  # the error about a missing file is told by whoever opens it
+            yield source  # a missing file is reported when it is opened
             continue
         if not found:
             raise ConfigurationError(
-                f"{told} holds no video or recording. Name a file, a folder that has some, or a pattern."
+                f"{name} holds no video or recording. Name a file, a folder that has some, or a pattern."
             )
         yield from found
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder; `Path.rglob` skips what it cannot list without a word."""
+    """Yield all files below a folder; `Path.rglob` silently skips what it cannot list."""
 
     def unlisted(error: OSError) -> None:
         top = error.filename == os.fspath(folder)
@@ -87,5 +87,5 @@ def _expanded(pattern: Path) -> Iterator[Path]:
 
 
 def left_out_text(source: str, error: Exception) -> str:
-    """Tell that a source is left out, and why; a link without what signs it."""
+    """Return the notice that a source is skipped, and why; a link without its signature."""
     return f"{redact(source)} is left out: {error}"

@@ -1,4 +1,4 @@
-"""A local source that several threads can read at once: each opens it anew and finds the same file, or an error."""
+"""A local source that several threads can read at once: each opens it again and finds the same file, or an error."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from qwen_omni.media.source import FileVersion, MediaSource
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reopenable:
-    """Bytes or a file that was looked at, and how to open it again."""
+    """Bytes or a file that was inspected, and how to open it again."""
 
     label: str
     size_bytes: int
@@ -25,14 +25,14 @@ class Reopenable:
     path: Path | None = None
     version: FileVersion | None = None
     owner: object = field(default=None, compare=False)
-    """Keeps a temporary file as long as somebody may open it."""
+    """Holds a temporary file as long as it may still be opened."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """Open it for reading, positioned at the start.
 
         Raises:
-            UnreadableMediaError: it is gone, or another file now.
+            UnreadableMediaError: it is gone, or was replaced.
         """
         if self.data is not None:
             yield io.BytesIO(self.data)
@@ -46,11 +46,11 @@ class Reopenable:
 
 @contextlib.contextmanager
 def first_opening(source: MediaSource, root: Path, *, label: str) -> Iterator[tuple[IO[bytes], Reopenable]]:
-    """Open a path or bytes for a first look, and give what opens the same again.
+    """Open a path or bytes for the first time, and return a handle that opens the same again.
 
     Raises:
-        MediaOutsideRootError: a path out of a message leads out of `root`.
-        UnreadableMediaError: missing, empty, not a plain file, or not permitted to us.
+        MediaOutsideRootError: a path from a message leads out of `root`.
+        UnreadableMediaError: missing, empty, not a regular file, or not permitted.
     """
     with open_local(source, root, name=label) as file:
         if source.data is not None:
@@ -62,7 +62,7 @@ def first_opening(source: MediaSource, root: Path, *, label: str) -> Iterator[tu
 
 
 def temporary(path: Path, *, label: str) -> Reopenable:
-    """Refer to a temporary file of ours, which goes when nothing refers to it any more."""
+    """Refer to a temporary file of ours, which is removed when nothing refers to it any more."""
     with open_plain(path, name=label) as file:
         version = _version(file)
     return Reopenable(label=label, size_bytes=version.size, path=path, version=version, owner=Owned(path))

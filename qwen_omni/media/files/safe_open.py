@@ -1,6 +1,6 @@
-"""Open what a `MediaSource` names as one plain local file: no folder, pipe, device or socket, and never outside `root`.
+"""Open what a `MediaSource` names as one regular local file: no folder, pipe, device or socket, never outside `root`.
 
-Paths in messages may come from strangers. They are resolved, links included, and compared with the resolved
+Paths in messages may come from untrusted users. They are resolved, links included, and compared with the resolved
 root before anything is opened; the file is then reached from the root's folder step by step without following
 links, so that a folder swapped for a link in between is noticed. `media.source` is the other half.
 """
@@ -18,7 +18,7 @@ from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# Without O_NONBLOCK the opening of a pipe that took the place of a file would wait for a writer for ever.
+# Without O_NONBLOCK, opening a pipe that replaced a file would wait for a writer for ever.
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LIST = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
@@ -34,24 +34,24 @@ _KINDS = (
 
 
 def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -> Path:
-    """Give the absolute path of a local file, without links; relative paths start at the current directory.
+    """Return the absolute path of a local file, without links; relative paths start at the current directory.
 
-    Nothing is opened, and nothing behind a forbidden path is looked at.
+    Nothing is opened, and nothing behind a forbidden path is inspected.
 
     Args:
         source: a source that has a path.
-        root: the folder that paths out of messages must lie in.
-        name: how to name the source in errors, its label if not given.
+        root: the folder that paths from messages must lie in.
+        name: the source's name in errors; its label by default.
 
     Raises:
         MediaOutsideRootError: the path was not chosen by the program and leads out of `root`.
         UnreadableMediaError: the text cannot be a path at all.
     """
-    told = str(source.path)
+    path = str(source.path)
     name = name or source.label
-    if not source.trusted and told.startswith(("\\\\", "//?/", "//./")):
-        raise _outside(name, root)  # Windows would ask another machine or a device just to resolve it
-    resolved = _resolve(told, name)
+    if not source.trusted and path.startswith(("\\\\", "//?/", "//./")):
+        raise _outside(name, root)  # Windows would contact another machine or a device just to resolve it
+    resolved = _resolve(path, name)
     if not source.trusted and not resolved.is_relative_to(_resolve(str(root), "media_root")):
         raise _outside(name, root)
     return resolved
@@ -63,12 +63,12 @@ def open_local(source: MediaSource, root: Path, *, name: str | None = None) -> I
 
     Args:
         source: a path or bytes.
-        root: the folder that paths out of messages must lie in.
-        name: how to name the source in errors, its label if not given.
+        root: the folder that paths from messages must lie in.
+        name: the source's name in errors; its label by default.
 
     Raises:
         MediaOutsideRootError: the path was not chosen by the program and leads out of `root`.
-        UnreadableMediaError: missing, empty, not a plain file, or not permitted to us.
+        UnreadableMediaError: missing, empty, not a regular file, or not permitted.
     """
     name = name or source.label
     if source.data is not None:
@@ -84,7 +84,7 @@ def open_local(source: MediaSource, root: Path, *, name: str | None = None) -> I
 
 @contextlib.contextmanager
 def open_folder(source: MediaSource, root: Path, *, name: str | None = None) -> Iterator[int]:
-    """Open a folder for listing, as a descriptor; raises as `open_local` does, and where no such folder is."""
+    """Open a folder for listing, as a descriptor; raises as `open_local` does, and if there is no such folder."""
     name = name or source.label
     path, start = resolve_local(source, root, name=name), _resolve(str(root), "media_root")
     try:
@@ -98,15 +98,15 @@ def open_folder(source: MediaSource, root: Path, *, name: str | None = None) -> 
 
 
 def open_plain(path: Path, *, start: Path | None = None, name: str | None = None) -> IO[bytes]:
-    """Open a resolved path if a plain file with something in it stands there; never wait, never follow a link.
+    """Open a resolved path if it is a regular file that is not empty; never wait, never follow a link.
 
     Args:
         path: absolute and without links.
         start: the folder to walk from; the steps below it may not be links.
-        name: how to name the file in errors.
+        name: the file's name in errors.
 
     Raises:
-        UnreadableMediaError: it is missing, empty, not a plain file, not permitted to us or was exchanged.
+        UnreadableMediaError: it is missing, empty, not a regular file, not permitted or was replaced.
     """
     name = name or str(path)
     try:
@@ -119,7 +119,7 @@ def open_plain(path: Path, *, start: Path | None = None, name: str | None = None
     opened = os.fstat(descriptor)
     if (opened.st_dev, opened.st_ino) != (seen.st_dev, seen.st_ino):
         file.close()
-        raise UnreadableMediaError(f"{name} was exchanged for another file while it was being opened; try again.")
+        raise UnreadableMediaError(f"{name} was replaced by another file while it was being opened; try again.")
     return file
 
 
@@ -133,7 +133,7 @@ def _resolve(path: str, name: str) -> Path:
 
 
 def _open(path: Path, start: Path, last: int = _READ) -> int:
-    """Open step by step from `start`, where the platform can; elsewhere only the last step is kept from links."""
+    """Open step by step from `start`, where the platform can; elsewhere only the last step is protected from links."""
     steps = path.relative_to(start).parts
     if not _STEPWISE or not steps:
         return os.open(path, last)
@@ -169,5 +169,5 @@ def _unopened(name: str, error: OSError | ValueError) -> QwenOmniError:
     if fault is not None:
         return fault
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    hint = "; '~' is not expanded, write the whole path" if ": ~" in name or name.startswith("~") else ""
+    hint = "; '~' is not expanded, write the full path" if ": ~" in name or name.startswith("~") else ""
     return UnreadableMediaError(f"{name} cannot be opened: {reason}{hint}.")

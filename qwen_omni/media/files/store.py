@@ -1,7 +1,7 @@
-"""Media kept on this machine under the digest of its bytes, so that a message can name them instead of holding them.
+"""Media stored on this machine under the digest of its bytes, so that a message can refer to it instead of holding it.
 
-A reference is `sha256:` and 64 hexadecimal digits. It says nothing about the media and leads to it only here, for
-this user: the folder is private, and who knows a digest has seen the bytes. Nothing is ever deleted by itself.
+A reference is `sha256:` and 64 hexadecimal digits. It reveals nothing about the media and leads to it only here, for
+this user: the folder is private, and knowing a digest means having seen the bytes. Nothing is deleted automatically.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _REFERENCE = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def keep(data: bytes, folder: Path) -> str:
-    """Keep media in a folder, unless the same bytes are kept there already, and return the reference to it.
+    """Store media in a folder, unless the same bytes are already stored there, and return the reference to it.
 
     Raises:
         LocalResourceError: the folder cannot be written.
@@ -40,20 +40,20 @@ def keep(data: bytes, folder: Path) -> str:
 
 
 def kept_path(reference: str, folder: Path) -> Path:
-    """Return the path of media kept in a folder. Opens nothing; whether it is there shows when it is opened.
+    """Return the path of media stored in a folder. Opens nothing; whether it exists shows when it is opened.
 
     Raises:
-        UnreadableMediaError: the text is no such reference.
+        UnreadableMediaError: the text is not such a reference.
     """
     if not _REFERENCE.fullmatch(reference):
         raise UnreadableMediaError(
-            f"{reference[:80]!r} is no reference to kept media; write sha256: and 64 hexadecimal digits."
+            f"{reference[:80]!r} is not a reference to stored media; write sha256: and 64 hexadecimal digits."
         )
     return folder / reference.removeprefix(PREFIX)
 
 
 def _holds(target: Path, digest: str) -> bool:
-    """Whether the kept file still has the bytes that its name promises; one that was changed in place is replaced."""
+    """Whether the stored file still has the bytes that its name promises; a file changed in place is replaced."""
     try:
         with target.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
@@ -62,11 +62,11 @@ def _holds(target: Path, digest: str) -> bool:
 
 
 def _unkept(error: OSError, folder: Path, size: int) -> OSError:
-    return machine_fault(error, f"keep {size:,} bytes", path=folder, writing=True, needed=size) or error
+    return machine_fault(error, f"store {size:,} bytes", path=folder, writing=True, needed=size) or error
 
 
 def _write(data: bytes, folder: Path, target: Path) -> None:
-    """Write all or nothing, so that nobody ever reads half of it."""
+    """Write everything or nothing, so that no reader ever sees half of it."""
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=".arriving-")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,10 +1,10 @@
 """Temporary files, and what this machine lacks when one cannot be written.
 
-All files lie in one folder per process, each removed as soon as nobody needs it.
+All files are in one folder per process, each removed as soon as it is no longer needed.
 
-A file goes when its owner closes or forgets it; the folder goes when the interpreter ends, by Ctrl-C and errors
-too. A process that was killed cannot clean up: its folder is removed by the next process of the same user that
-makes one. A folder in use is known by the lock that its process holds. A forked child removes nothing of its parent's.
+A file is removed when its owner closes or drops it; the folder when the interpreter ends, also after Ctrl-C and errors.
+A process that was killed cannot clean up: its folder is removed by the next process of the same user that creates one.
+A folder in use is recognised by the lock that its process holds. A forked child removes nothing of its parent's.
 """
 
 import atexit
@@ -24,18 +24,18 @@ from qwen_omni.errors import RESOURCES, LocalResourceError
 try:
     import fcntl
     import resource
-except ImportError:  # Windows: folders of killed processes stay for the system to clean
+except ImportError:  # Windows: folders of killed processes are left to the system
     _LOCKS = False
 else:
     _LOCKS = True
 
 _PREFIX = "qwen-omni-"
 _LOCK = "lock"
-_TRIES = 20  # folders that other processes took for abandoned before they were locked
+_TRIES = 20  # attempts: another process may take a new folder for abandoned before it is locked
 _LIBRARIES = ("av", "PIL")
 _RESOURCES = {**RESOURCES, errno.ENOENT: "folder", errno.ENOTDIR: "folder"}
 _ALWAYS_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
-"""What damaged bytes never lead to. FFmpeg uses the other numbers for them, too."""
+"""Error numbers that damaged bytes never cause. FFmpeg uses the other numbers for them, too."""
 _WRONG_CALL = re.compile(
     r"keyword argument|positional argument|required argument|takes (no|exactly|at most|at least)|"
     r"^module .* has no attribute|^type object .* has no attribute"
@@ -43,7 +43,7 @@ _WRONG_CALL = re.compile(
 
 
 class Scratch:
-    """The folder of this process, made when the first file is asked for."""
+    """The folder of this process, created for its first file."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -53,7 +53,7 @@ class Scratch:
         self._process: int | None = None
 
     def new_path(self, suffix: str) -> Path:
-        """Name a new file, e.g. with suffix `.mp4`. Nothing is made but the folder."""
+        """Name a new file, e.g. with suffix `.mp4`. Creates only the folder."""
         with self._guard:
             if self._folder is None or self._process != os.getpid() or not self._folder.is_dir():
                 self._make()
@@ -63,7 +63,7 @@ class Scratch:
 
     def _make(self) -> None:
         if self._held is not None:
-            os.close(self._held)  # of the folder that is gone, or of the parent's, which stays locked by it
+            os.close(self._held)  # of the removed folder, or of the parent's, which the parent keeps locked
             self._held = None
         try:
             _sweep(Path(tempfile.gettempdir()))
@@ -84,7 +84,7 @@ class Scratch:
         self._process = os.getpid()  # a forked child must not use or remove its parent's folder
 
     def remove(self) -> None:
-        """Remove the folder with all that is left in it."""
+        """Remove the folder with everything left in it."""
         with self._guard:
             if self._folder is not None and self._process == os.getpid():
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -95,14 +95,14 @@ class Scratch:
 
 
 def remove_file(path: Path, process: int | None = None) -> None:
-    """Remove one temporary file, if it is still there. With `process` given, only in the process of that number."""
+    """Remove one temporary file, if it still exists. With `process` given, only in the process with that number."""
     if process in (None, os.getpid()):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a new folder; `None` where another process took it for abandoned before that, and removes it."""
+    """Lock a new folder; `None` if another process took it for abandoned before that, and removes it."""
     if not _LOCKS:
         return None
     try:
@@ -149,14 +149,14 @@ def machine_fault(
     writing: bool = False,
     needed: int | None = None,
 ) -> LocalResourceError | None:
-    """Return what this machine or an installed library is to blame for, or `None` where the media may be.
+    """Return the error if this machine or an installed library caused it, or `None` if the media may have.
 
     Args:
-        error: what was raised; what it was raised from counts, too.
+        error: what was raised; what caused it counts, too.
         task: what failed, for the message: "write the prepared file".
-        path: the file or folder that was written, the folder for temporary files if not given.
-        writing: nothing but files of ours was touched, so that any failure of the system is the machine's.
-        needed: bytes that the file would have taken, if that is known.
+        path: the file or folder that was written; the folder for temporary files by default.
+        writing: only our own files were touched, so that any failure of the system is the machine's.
+        needed: bytes that the file would have taken, if known.
     """
     for cause in causes(error):
         if isinstance(cause, LocalResourceError):
@@ -172,14 +172,14 @@ def machine_fault(
 
 
 def is_wrong_call(error: BaseException) -> bool:
-    """Whether a library was called in a way that its installed version does not know, whatever the bytes were."""
+    """Whether a library was called in a way that its installed version does not support, whatever the bytes were."""
     return isinstance(error, ImportError) or (
         isinstance(error, TypeError | AttributeError) and _WRONG_CALL.search(str(error)) is not None
     )
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to what it was raised from, or while handling."""
+    """Walk from an error to its causes, explicit or implicit."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -190,7 +190,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def _lacking(error: BaseException, path: Path | None, *, writing: bool) -> str | None:
     if isinstance(error, MemoryError) and getattr(error, "errno", None) is None:
-        return "memory"  # FFmpeg's own, which has a number, also stands for sizes that a damaged file claims
+        return "memory"  # FFmpeg's own error, which has a number, is also raised for sizes that a damaged file claims
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "threads"
     number = getattr(error, "errno", None)
@@ -207,7 +207,7 @@ def _reason(error: BaseException) -> str:
 def _advice(lacking: str, place: Path, needed: int | None, *, own: bool) -> str:
     """Write the numbers and the next step."""
     if lacking == "disk":
-        elsewhere = "name another place" if own else "set TMPDIR to a folder with more room"
+        elsewhere = "choose another place" if own else "set TMPDIR to a folder with more room"
         return f"{_room(place, needed)}. Free some space, or {elsewhere}."
     if lacking == "file size":
         return f"A file of this process may have {_limit('RLIMIT_FSIZE')} bytes at most (ulimit -f). Raise that limit."
@@ -218,7 +218,7 @@ def _advice(lacking: str, place: Path, needed: int | None, *, own: bool) -> str:
         )
     if lacking in ("memory", "threads"):
         return "Free some memory, raise the limit of this process (ulimit -a, the container's), or use fewer workers=."
-    elsewhere = "name another place" if own else "set TMPDIR to a folder that this user may write to"
+    elsewhere = "choose another place" if own else "set TMPDIR to a folder that this user may write to"
     return f"Check {place} and its permissions, or {elsewhere}."
 
 
@@ -228,11 +228,11 @@ def _room(place: Path, needed: int | None) -> str:
         room = shutil.disk_usage(there)
     except OSError:
         return f"{there} has no room"
-    told = f"{there} has {room.free:,} of {room.total:,} bytes free"
+    free = f"{there} has {room.free:,} of {room.total:,} bytes free"
     if needed is None:
-        return told
+        return free
     missing = f", {needed - room.free:,} more than there are" if needed > room.free else ""
-    return f"{told}; about {needed:,} are needed{missing}"
+    return f"{free}; about {needed:,} are needed{missing}"
 
 
 def _limit(name: str) -> str:
@@ -243,8 +243,8 @@ def _limit(name: str) -> str:
 def _library_text(task: str, error: BaseException) -> str:
     versions = ", ".join(f"{name} {_version_of(name)}" for name in _LIBRARIES if name in sys.modules)
     return (
-        f"Could not {task}: an installed library does not know a call of qwen-omni ({error}). The media is not to "
-        f"blame. Installed: {versions or 'neither av nor pillow'}. Update qwen-omni, or install other versions."
+        f"Could not {task}: an installed library does not support a call of qwen-omni ({error}). The media is not the "
+        f"cause. Installed: {versions or 'neither av nor pillow'}. Update qwen-omni, or install other versions."
     )
 
 

@@ -1,4 +1,4 @@
-"""How often a glance shows a picture: as often as there are key frames, so that none is billed several times."""
+"""How often a key-frame video shows a frame: as often as there are key frames, so that none is billed twice."""
 
 import math
 from fractions import Fraction
@@ -9,18 +9,18 @@ from qwen_omni.media.info import exact
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
-_FEWEST = 4  # pictures of a range that lasts long enough for them; services refuse videos of one
-_RAREST = Fraction(10)  # seconds between two pictures, at most
-_PARTS = 1000  # of a second, in which the time between two pictures is told
+_FEWEST = 4  # frames of a range that is long enough for them; services refuse videos of one frame
+_RAREST = Fraction(10)  # maximum seconds between two frames
+_PARTS = 1000  # fractions of a second in which the time between two frames is given
 
 
 def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tuple[int, Fraction]:
-    """Choose how many pictures show a range and the seconds between two; together never longer than the range.
+    """Choose how many frames show a range, and the seconds between them; together never longer than the range.
 
     Args:
-        key_frames: how many there are in the range; 0 if nobody knows.
+        key_frames: number of key frames in the range; 0 if unknown.
         length: of the range, in seconds.
-        shortest: seconds between two pictures that the budget allows at least.
+        shortest: minimum seconds between two frames that the budget allows.
 
     Example:
         >>> sparse_pictures(16, Fraction(120), Fraction(1))
@@ -33,14 +33,14 @@ def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tu
 
 
 def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) -> int:
-    """Count the key frames that the index of a file names between two instants of its own time."""
+    """Count the key frames that the index of a file lists between two instants of its own time."""
     base = exact(stream.time_base or 1)
     first, last = begin / base, (begin + length) / base
     return sum(entry.is_keyframe and first <= entry.timestamp < last for entry in stream.index_entries)
 
 
 def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
-    """Give how long there are pictures at most; sound may go on longer."""
+    """Return how long the video track lasts at most; the audio may go on longer."""
     if not stream.duration or not stream.time_base:
         return length
     tick = exact(stream.time_base)

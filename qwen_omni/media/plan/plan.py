@@ -1,4 +1,4 @@
-"""What is done with a file, why, and its rough cost in time and bytes. Values and arithmetic; `planner` decides."""
+"""What is done with a file, why, and what it costs in time and bytes. Values and arithmetic; `planner` decides."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from qwen_omni.media.probe.probe import ANIMATED
 from qwen_omni.profiles import Profile
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
-"""Send as it is; pack the same streams into MP4; make an MP4, an MP3, a JPEG picture, several (tiles of a tall picture,
-pages of a file), a list of JPEG pictures as a silent video."""
+"""Send unchanged; remux the same streams into MP4; make an MP4, an MP3, a JPEG image, several (tiles of a tall image,
+pages of a file), or a list of JPEG images as a silent video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """How the pictures of a video are made."""
+    """How the frames of a video are made."""
 
     size: tuple[int, int]
     period: Fraction
@@ -32,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One of the images that a picture is sent as.
+    """One of the images that an image is sent as.
 
     Attributes:
         size: width and height as sent.
@@ -50,18 +50,18 @@ class MediaPlan:
     """What is done with one piece of media, and why.
 
     Attributes:
-        action: what is made of it.
-        reason: one line for people.
-        sampling: what the service is asked for beside the part.
-        picture: how pictures are made, for `video`, `frames` and `image`.
-        pieces: the images that a picture is sent as, in order, for `image` and `images`.
-        sound: whether sound is made.
-        start: where the wanted range begins, in seconds of the source; `end` where it ends.
+        action: what is made from it.
+        reason: one readable line.
+        sampling: the sampling fields beside the part.
+        picture: how frames are made, for `video`, `frames` and `image`.
+        pieces: the images that an image is sent as, in order, for `image` and `images`.
+        sound: whether audio is made.
+        start: start of the wanted range, in seconds of the source; `end` is its end.
         partial: whether the range is less than the whole.
-        tokens: predicted bill, picture and sound; `None` where the length is not known.
+        tokens: predicted tokens, video and audio; `None` if the duration is not known.
         tokens_as_is: the same for the untouched range with the service's defaults.
         size_bytes: predicted size of the result.
-        seconds: predicted time to make it and send it.
+        seconds: predicted time to prepare and send it.
     """
 
     action: Action
@@ -80,9 +80,9 @@ class MediaPlan:
     seconds: float = 0.0
 
     def shown(self, info: MediaInfo, period: Fraction | None = None) -> Fraction | None:
-        """Return how many seconds of picture are sent; `None` if the file does not say how long it is.
+        """Return how many seconds of video are sent; `None` if the file does not state its duration.
 
-        What is made shows its first picture from the beginning on and, of a part, the last one to the end, each for
+        Encoded video shows its first frame from the start and, for a part, its last frame to the end, each for
         whole steps of `period`.
         """
         end = self.end if self.partial else info.picture_end
@@ -92,9 +92,9 @@ class MediaPlan:
         return length if period is None else max(1, math.ceil(length / period)) * period
 
     def heard(self, info: MediaInfo) -> Fraction | None:
-        """Return how many seconds of audio are sent; `None` if the file does not say how long it is.
+        """Return how many seconds of audio are sent; `None` if the file does not state its duration.
 
-        What is made is silent until the audio begins; what is sent as it is holds no more than its audio.
+        Encoded files are silent until the audio begins; a file sent unchanged has no more than its own audio.
         """
         if self.action in ("pass", "remux") and not self.partial:
             return info.duration if info.sound_duration is None else info.sound_duration
@@ -104,20 +104,20 @@ class MediaPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInputs:
-    """What a plan is made for, beside the file.
+    """What a plan is made for, besides the file.
 
     Attributes:
         budget: what it may cost.
-        profile: the model that will see it.
-        sampling: what the caller asks of the service; wins over the budget's.
-        start: beginning of the wanted range in seconds.
+        profile: the model that receives it.
+        sampling: the caller's sampling fields; they override the budget's.
+        start: start of the wanted range in seconds.
         end: its end; `None` is the end of the file.
-        lively: whether the picture moves a lot.
-        room_bytes: a larger file cannot be delivered.
-        uplink_mbps: megabits per second that can be sent.
-        cores: processor cores that work.
-        tile: a tall or wide picture may become several images.
-        listed: a picture is one frame of a list, which the service looks at as it looks at a video's.
+        lively: whether the video has much motion.
+        room_bytes: largest file that can be delivered.
+        uplink_mbps: upload speed in megabits per second.
+        cores: number of processor cores used.
+        tile: whether a tall or wide image may become several images.
+        listed: whether an image is one frame of a list, which the service processes like a frame of a video.
     """
 
     budget: MediaBudget
@@ -135,7 +135,7 @@ class PlanInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The wanted range of a source, in seconds; `partial` tells whether it is less than the whole."""
+    """The wanted range of a source, in seconds; `partial` is whether it is less than the whole."""
 
     start: Fraction
     end: Fraction | None
@@ -143,7 +143,7 @@ class Span:
 
     @property
     def length(self) -> Fraction | None:
-        """How long it is; `None` if nobody knows."""
+        """Its length; `None` if unknown."""
         return None if self.end is None else self.end - self.start
 
 
@@ -154,113 +154,113 @@ _SOUND_CORE_SECONDS = 0.008  # per second
 _BITS_PER_PIXEL = 0.12
 USUAL_FPS = 25
 USUAL_SECONDS = 60
-"""Taken where a file does not tell."""
+"""Assumed for files that do not state it."""
 
 WORTH_SECONDS = 2
-"""Coding anew costs sharpness, so it must save this much time if it saves no tokens."""
+"""Re-encoding costs sharpness, so it must save this much time if it saves no tokens."""
 
-_FULLEST = 0.95  # share of the room that is aimed at
-_LEAST_BITS = 60_000  # per second of picture
-_MOST_BITS = 1_000_000_000  # FFmpeg counts the bits of a second in 31 bits; a short piece of a large room has more
-_SOUND_SHARE = 1.1  # of the sound's bit rate, with what the container adds
-
-
-def upload_seconds(size_bytes: int, wish: PlanInputs) -> float:
-    """Tell how long sending takes."""
-    return size_bytes * 8 / (wish.uplink_mbps * 1e6)
+_FULLEST = 0.95  # share of the available bytes to aim for
+_LEAST_BITS = 60_000  # per second of video
+_MOST_BITS = 1_000_000_000  # FFmpeg stores bits per second in 31 bits; a short clip could be allowed more
+_SOUND_SHARE = 1.1  # of the audio bit rate, including container overhead
 
 
-def sound_seconds(seconds: float, wish: PlanInputs) -> float:
-    """Tell how long making sound takes."""
-    return seconds * _SOUND_CORE_SECONDS / max(1, wish.cores)
+def upload_seconds(size_bytes: int, inputs: PlanInputs) -> float:
+    """Return the seconds that an upload takes."""
+    return size_bytes * 8 / (inputs.uplink_mbps * 1e6)
 
 
-def video_seconds(info: MediaInfo, wish: PlanInputs, pixels: float, seconds: float) -> float:
-    """Tell how long making a video of so many pixels in all takes."""
+def sound_seconds(seconds: float, inputs: PlanInputs) -> float:
+    """Return the seconds that encoding the audio takes."""
+    return seconds * _SOUND_CORE_SECONDS / max(1, inputs.cores)
+
+
+def video_seconds(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: float) -> float:
+    """Return the seconds that encoding a video takes, from its pixels in total."""
     source = (info.width or 0) * (info.height or 0) * float(info.fps or USUAL_FPS) * seconds
     cost = source / 1e6 * _DECODE_CORE_SECONDS + pixels / 1e6 * _ENCODE_CORE_SECONDS
-    return cost / max(1, wish.cores) + (sound_seconds(seconds, wish) if info.has_sound else 0)
+    return cost / max(1, inputs.cores) + (sound_seconds(seconds, inputs) if info.has_sound else 0)
 
 
-def video_bytes(info: MediaInfo, wish: PlanInputs, pixels: float, seconds: float) -> int:
-    """Tell how large a video of so many pixels in all will be; not larger than its source."""
-    sound = wish.budget.sound_bitrate * seconds if info.has_sound else 0
+def video_bytes(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: float) -> int:
+    """Return the size of a video from its pixels in total; not larger than its source."""
+    sound = inputs.budget.sound_bitrate * seconds if info.has_sound else 0
     return int(min((pixels * _BITS_PER_PIXEL + sound) / 8, info.size_bytes))
 
 
-def most_bits(info: MediaInfo, wish: PlanInputs, seconds: float) -> int | None:
-    """Give the bits per second that pictures may take for the file to fit; `None` where nothing limits it."""
-    allowed = most_bytes(wish)
+def most_bits(info: MediaInfo, inputs: PlanInputs, seconds: float) -> int | None:
+    """Return the bit rate that the video track may have for the file to fit; `None` if nothing limits it."""
+    allowed = most_bytes(inputs)
     if allowed is None:
         return None
-    sound = wish.budget.sound_bitrate * _SOUND_SHARE if info.has_sound else 0
+    sound = inputs.budget.sound_bitrate * _SOUND_SHARE if info.has_sound else 0
     return min(_MOST_BITS, max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound)))
 
 
-def most_bytes(wish: PlanInputs) -> int | None:
-    """Give the bytes that the file may have by the budget and the delivery; `None` where nothing limits it."""
-    return min((most for most in (wish.room_bytes, wish.budget.max_bytes) if most is not None), default=None)
+def most_bytes(inputs: PlanInputs) -> int | None:
+    """Return the bytes that budget and delivery allow the file; `None` if nothing limits it."""
+    return min((most for most in (inputs.room_bytes, inputs.budget.max_bytes) if most is not None), default=None)
 
 
-def room_for(limit: int, wish: PlanInputs) -> int:
-    """Give the most bytes that a file may have: of the model's limit, the delivery's and the budget's the least."""
-    return min(limit, *(most for most in (wish.room_bytes, wish.budget.max_bytes) if most is not None), limit)
+def room_for(limit: int, inputs: PlanInputs) -> int:
+    """Return the maximum size of a file: the smallest of the model's limit, the delivery's and the budget's."""
+    return min(limit, *(most for most in (inputs.room_bytes, inputs.budget.max_bytes) if most is not None), limit)
 
 
 Side = Fraction | int
 
 
-def allowed(size: tuple[Side, Side], wish: PlanInputs) -> Fraction:
-    """Give the factor, at most 1, that brings a picture within what is wanted of it.
+def allowed(size: tuple[Side, Side], inputs: PlanInputs) -> Fraction:
+    """Return the factor, at most 1, that scales an image to the size that is wanted.
 
-    That is the budget's sides, unless the service is asked to look at more pixels than they leave: made smaller, the
-    picture would not have what was asked for. Sides that the caller's own budget sets are kept.
+    That is the budget's sides, unless the service is asked to process more pixels than they leave: a smaller
+    image would lack what was asked for. Sides set by the caller's own budget always apply.
     """
-    within = fit_sides(size, wish.budget)
-    asked = wish.sampling.max_pixels or wish.budget.max_pixels
-    if not asked or not wish.profile.sampling_fields or has_own_sides(wish.budget):
+    within = fit_sides(size, inputs.budget)
+    asked = inputs.sampling.max_pixels or inputs.budget.max_pixels
+    if not asked or not inputs.profile.sampling_fields or has_own_sides(inputs.budget):
         return within
     return max(within, min(Fraction(1), Fraction(math.sqrt(asked / Fraction(size[0] * size[1])))))
 
 
 def has_own_sides(budget: MediaBudget) -> bool:
-    """Whether the caller chose the sides of pictures; the presets leave them as they are."""
+    """Whether the caller chose the maximum sides; the presets leave them at their defaults."""
     usual = PRESETS["auto"]
     return (budget.long_side, budget.short_side) != (usual.long_side, usual.short_side)
 
 
 Reason = Callable[[MediaInfo], str]
 
-# Codecs that any reader of video understands. Others are turned into H.264.
+# Codecs that every video decoder supports. Others are converted to H.264.
 _USUAL_PICTURES = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video"})
 _USUAL_SOUNDS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "amr_nb", "amr_wb", "wmav2", "pcm_")
 
 
 def only_a_part(_: MediaInfo) -> str:
     """The range is less than the whole."""
-    return "only a part of it is wanted"
+    return "only a part of it is used"
 
 
 def turned(info: MediaInfo) -> str:
     """It is stored turned or mirrored."""
-    told = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
-    return f"its picture has to be {' and '.join(one for one in told if one)}"
+    changes = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
+    return f"its frames have to be {' and '.join(one for one in changes if one)}"
 
 
 def colours_differ(info: MediaInfo) -> str:
-    """Readers of pictures disagree on what its colours are."""
-    told = {
-        "transparent": "it is partly transparent, and is laid on white",
-        "deep": "its grey has more than eight bits",
+    """Image decoders disagree about its colours."""
+    reasons = {
+        "transparent": "it is partly transparent, and is put on a white background",
+        "deep": "its greyscale has more than eight bits",
         "print": "its colours are for print",
     }
-    return told[info.colours]
+    return reasons[info.colours]
 
 
 def unpacked(info: MediaInfo) -> str:
-    """It was unpacked, since nothing reads it as it is."""
+    """It was unpacked, since no service reads it unchanged."""
     if info.container not in ANIMATED:
-        return f"a bare {info.video_codec} stream has no times"
+        return f"a bare {info.video_codec} stream has no timestamps"
     held = f"; its last frame is held for {float(info.held):g} s more, as long as a video must be" * bool(info.held)
     return f"an animation of {info.frame_count:,} frames is sent as a video{held}"
 
@@ -271,12 +271,12 @@ def undocumented(info: MediaInfo) -> str:
 
 
 def too_large(info: MediaInfo) -> str:
-    """The file has no room in any way of delivery."""
+    """The file is too large for every route."""
     return f"{info.size_bytes:,} bytes are more than can be delivered"
 
 
 def other_track(info: MediaInfo) -> str:
-    """Another audio track is heard than the one that players take by themselves."""
+    """Another audio track is used than the one that players choose by themselves."""
     return (
         "of its audio tracks players take another"
         if info.audio_track != "mix"
@@ -286,11 +286,11 @@ def other_track(info: MediaInfo) -> str:
 
 def _hides_frames(info: MediaInfo) -> str:
     total = (info.frame_count or 0) + info.hidden_frames
-    return f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every reader honours"
+    return f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
 
 
 def takes_other_track(info: MediaInfo) -> bool:
-    """Whether players would take another audio track: they take the default one, or else the first."""
+    """Whether players would choose another audio track: they play the default one, or else the first."""
     if len(info.audio_tracks) < 2:  # noqa: PLR2004 - nothing to choose from
         return False
     usual = next((track.index for track in info.audio_tracks if track.default), 0)
@@ -308,7 +308,7 @@ BROKEN: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
     ),
     (lambda info: info.hidden_frames > 0, _hides_frames),
 )
-"""What readers disagree about, so that a file is made anew."""
+"""What decoders disagree about, so that a file is re-encoded."""
 
 
 _ODD: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
@@ -317,25 +317,25 @@ _ODD: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
     (lambda info: info.pixel_aspect != 1, lambda info: f"its pixels are not square ({info.pixel_aspect})"),
     (
         lambda info: info.video_codec not in _USUAL_PICTURES,
-        lambda info: f"its codec ({info.video_codec}) is not one that every reader has",
+        lambda info: f"its codec ({info.video_codec}) is not one that every decoder supports",
     ),
     (
         lambda info: info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS),
-        lambda info: f"its sound ({info.audio_codec}) is not one that every reader has",
+        lambda info: f"its audio codec ({info.audio_codec}) is not one that every decoder supports",
     ),
 )
-"""What not every reader of video can show or play."""
+"""What not every video decoder supports."""
 
 
-def why_not_as_is(info: MediaInfo, wish: PlanInputs, *, partial: bool) -> Reason | None:
-    """Tell why a video must be made anew; `None` if it could go as it is. That its container is odd comes last."""
-    told = (
+def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool) -> Reason | None:
+    """Return why a video must be re-encoded; `None` if it can be sent unchanged. An unusual container comes last."""
+    reasons = (
         (info.unpacked, unpacked),
         (partial, only_a_part),
         *((holds(info), reason) for holds, reason in BROKEN),
         *((holds(info), reason) for holds, reason in _ODD),
-        (info.size_bytes > room_for(wish.profile.limits.video_bytes, wish), too_large),
+        (info.size_bytes > room_for(inputs.profile.limits.video_bytes, inputs), too_large),
         (takes_other_track(info), other_track),
         (info.container not in VIDEO_CONTAINERS, undocumented),
     )
-    return next((reason for holds, reason in told if holds), None)
+    return next((reason for holds, reason in reasons if holds), None)

@@ -1,6 +1,6 @@
 """A timeline → segments. Pure: `media.analysis.cut_points` finds good places to cut, this module chooses among them.
 
-Segments have a largest length that includes their overlap. Together they cover every instant, in order; a cut may
+Segments have a maximum length that includes their overlap. Together they cover every instant, in order; a cut may
 move up to five seconds *earlier* than the length allows, never later.
 """
 
@@ -13,33 +13,33 @@ from qwen_omni.ranges import END, START, Range, check_span, checked
 
 DEFAULT_SECONDS = Fraction(90)
 MOST_MOVED = Fraction(5)
-"""How many seconds earlier than it must a cut may fall."""
+"""How many seconds earlier than necessary a cut may be."""
 _RANGES = {"seconds": END, "overlap": START, "start": START, "end": END}
 _ANY = Range()
 
 
-def exact_seconds(told: float | Fraction, name: str = "") -> Fraction:
-    """Make an exact number of what a person wrote: 0.1 means a tenth.
+def exact_seconds(value: float | Fraction, name: str = "") -> Fraction:
+    """Return an exact number for a decimal: 0.1 becomes a tenth.
 
     Args:
-        told: seconds.
-        name: what the caller calls them, for the error.
+        value: seconds.
+        name: the caller's name for them, for the error.
 
     Raises:
-        ConfigurationError: it is no finite number, or outside the range of what `name` names.
+        ConfigurationError: it is not a finite number, or outside the range for `name`.
 
     Example:
         >>> exact_seconds(0.1)
         Fraction(1, 10)
     """
-    plain = checked(name or "a time", told, _RANGES.get(name, _ANY))
+    plain = checked(name or "a time", value, _RANGES.get(name, _ANY))
     return Fraction(plain) if isinstance(plain, int | Fraction) else Fraction(str(plain))
 
 
 def exact_range(
     start: float | Fraction | None, end: float | Fraction | None
 ) -> tuple[Fraction | None, Fraction | None]:
-    """Return the wanted seconds of a recording exactly; `None` stands for its beginning or end.
+    """Return the wanted seconds of a recording exactly; `None` stands for its start or end.
 
     Raises:
         ConfigurationError: not finite numbers of 0 or more, or an end that is not after the start.
@@ -52,7 +52,7 @@ def exact_range(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A slice of a timeline, in exact seconds from its beginning."""
+    """A slice of a timeline, in exact seconds from its start."""
 
     index: int
     start: Fraction
@@ -66,7 +66,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutPlace:
-    """A place where little is lost by a cut; `weight` tells how good it is."""
+    """A place where a cut loses little; `weight` is how good it is."""
 
     at: Fraction
     weight: int = 1
@@ -84,17 +84,17 @@ def plan_segments(
     shortest: Fraction = Fraction(0),
     places: Places = lambda _from, _to: (),
 ) -> Iterator[Segment]:
-    """Cut a timeline into segments, one at a time, so that `places` is asked only when a cut is due.
+    """Cut a timeline into segments, one at a time, so that `places` is called only when a cut is due.
 
     Args:
         duration: of the timeline.
-        seconds: the longest a segment may be, overlap included.
-        overlap: how much of a segment's end the next one begins with.
-        shortest: no segment is shorter, if the whole timeline is not.
+        seconds: maximum length of a segment, overlap included.
+        overlap: how much of a segment's end the next one repeats.
+        shortest: minimum length of a segment, unless the whole timeline is shorter.
         places: good places for a cut.
 
     Raises:
-        ConfigurationError: an impossible length, or lengths that leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room for the next cut.
     """
     check_lengths(duration, seconds=seconds, overlap=overlap, shortest=shortest)
     index, start = 0, Fraction(0)
@@ -109,10 +109,10 @@ def plan_segments(
 
 
 def check_lengths(duration: Fraction, *, seconds: Fraction, overlap: Fraction, shortest: Fraction) -> None:
-    """Find out whether a timeline can be cut so; the arguments are those of `plan_segments`.
+    """Check whether a timeline can be cut this way; the arguments are those of `plan_segments`.
 
     Raises:
-        ConfigurationError: an impossible length, or lengths that leave no room to move on.
+        ConfigurationError: an impossible length, or lengths that leave no room for the next cut.
     """
     checked("seconds", seconds, END)
     checked("overlap", overlap, START)
@@ -120,7 +120,7 @@ def check_lengths(duration: Fraction, *, seconds: Fraction, overlap: Fraction, s
     if duration > seconds and seconds <= least:
         raise ConfigurationError(
             f"Segments of {float(seconds):g} s with {float(overlap):g} s overlap leave no room: a cut may fall "
-            f"{float(MOST_MOVED):g} s earlier. Take segments of more than {float(least):g} s, or less overlap."
+            f"{float(MOST_MOVED):g} s earlier. Use segments of more than {float(least):g} s, or less overlap."
         )
 
 
@@ -134,7 +134,7 @@ def _cut(start: Fraction, nominal: Fraction, last: Fraction, places: Places) -> 
 
 
 def count_segments(duration: Fraction, *, seconds: Fraction, overlap: Fraction = Fraction(0)) -> int:
-    """Tell about how many segments there will be; moved cuts may add a few."""
+    """Estimate the number of segments; moved cuts may add a few."""
     if duration <= seconds:
         return 1
     step = seconds - overlap

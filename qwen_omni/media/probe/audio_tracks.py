@@ -3,9 +3,9 @@
 Screen recordings and dubbed videos have several. A track is named by its position among the audio tracks, from 0, as in
 FFmpeg's `0:a:1`.
 
-Channels are mixed by their mean. Where they are in opposite phase (a miswired plug, a "wide" stereo effect) they would
-cancel out, and where one of many channels speaks it would drown: there the loudest channel is used instead. That is
-decided every half second, from a few samples.
+Channels are mixed by their mean. If they are in opposite phase (a miswired plug, a "wide" stereo effect) they would
+cancel out, and if only one of many channels speaks it would be inaudible: in those cases the loudest channel is used
+instead. This is decided every half second, from a few samples.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _BLOCK = Fraction(1, 2)  # seconds
 _STRIDE = 29  # samples; prime, so that no tone falls on its zeros
 _AUDIBLE = 1e-6  # mean square of full scale: -60 dB
-_CANCELLED = 0.1  # of the loudest channel's power; a mix with less is left
-_MIXED = 0.2  # the same; a mix with more is taken again
+_CANCELLED = 0.1  # of the loudest channel's power; a mix with less is abandoned
+_MIXED = 0.2  # the same; a mix with more is used again
 _KINDS = {"u8": ("B", 128.0), "s16": ("h", 2.0**15), "s32": ("i", 2.0**31), "s64": ("q", 2.0**63),
           "flt": ("f", 1.0), "dbl": ("d", 1.0)}  # fmt: skip
 _MOST_PLANES = 8
-_MOST_LEVEL = 4.0  # of full scale; more, and what is no number, is damage
+_MOST_LEVEL = 4.0  # of full scale; more, or not a number, is damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Levels:
 
     @property
     def audible(self) -> bool:
-        """Whether anything of it can be heard."""
+        """Whether any of it is audible."""
         return max(self.channels, default=0.0) > _AUDIBLE
 
 
 def one_channel_at_a_time(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
-    """Pass frames on as they are where their channels can be mixed, and else their loudest channel alone."""
+    """Pass frames on unchanged where their channels can be mixed, and otherwise only their loudest channel."""
     chosen: int | None = None
     for block in _blocks(frames):
         if len(block[0].layout.channels) > 1:
@@ -68,7 +68,7 @@ def one_channel_at_a_time(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFram
 
 
 def loudest_if_cancelled(levels: Levels, before: int | None) -> int | None:
-    """Return the channel to take alone, `None` where the mix keeps what is loud; `before` was taken so far.
+    """Return the channel to use alone, `None` if the mix preserves what is loud; `before` is the previous choice.
 
     Example:
         >>> loudest_if_cancelled(Levels((0.25, 0.25), 0.0), None)
@@ -82,7 +82,7 @@ def loudest_if_cancelled(levels: Levels, before: int | None) -> int | None:
     if levels.mixed >= loudest * (_CANCELLED if before is None else _MIXED):
         return None
     if before is not None and before < len(levels.channels) and levels.channels[before] > loudest / 2:
-        return before  # two channels of one loudness would take turns
+        return before  # two equally loud channels would alternate
     return levels.channels.index(loudest)
 
 
@@ -101,7 +101,7 @@ def levels_of(frames: "list[AudioFrame]") -> Levels:
 
 
 def _blocks(frames: "Iterator[AudioFrame]") -> "Iterator[list[AudioFrame]]":
-    """Gather frames of one shape to about half a second; frames of one channel pass singly."""
+    """Group frames of one shape into about half a second; frames of one channel pass singly."""
     for (_, channels, rate), group in itertools.groupby(
         frames, lambda frame: (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
     ):
@@ -121,7 +121,7 @@ def _blocks(frames: "Iterator[AudioFrame]") -> "Iterator[list[AudioFrame]]":
 
 
 def _packed(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
-    """Bring planes together: PyAV 18 reads beyond the end of its list where a frame has eight of them."""
+    """Pack planes together: PyAV 18 reads beyond the end of its list if a frame has eight of them."""
     packer: av.AudioResampler | None = None
     for frame in frames:
         if not frame.format.is_planar:
@@ -134,7 +134,7 @@ def _packed(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
 
 
 def _samples(frame: "AudioFrame", channel: int, stride: int) -> list[float]:
-    """Return every so many samples of a channel, full scale being 1."""
+    """Return every `stride`-th sample of a channel, full scale being 1."""
     code, full = _KINDS[frame.format.name.removesuffix("p")]
     count = frame.layout.nb_channels
     if frame.format.is_planar:
@@ -148,7 +148,7 @@ def _samples(frame: "AudioFrame", channel: int, stride: int) -> list[float]:
 
 
 def _channel(frame: "AudioFrame", channel: int) -> "AudioFrame":
-    """Make a frame of one channel of another."""
+    """Build a frame from one channel of another."""
     count, width = frame.layout.nb_channels, frame.format.bytes
     if frame.format.is_planar:
         data = memoryview(frame.planes[channel]).cast("B")[: frame.samples * width].tobytes()
@@ -164,14 +164,14 @@ def _channel(frame: "AudioFrame", channel: int) -> "AudioFrame":
     return alone
 
 
-_HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound without a hole
-_EVERY, _EACH = Fraction(30), Fraction(1)  # seconds behind that: so often, so long
+_HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound without gaps
+_EVERY, _EACH = Fraction(30), Fraction(1)  # after that: interval and length of each sample, in seconds
 _MOST_BROKEN = 500  # packets in a row
 _PIECE = 8192  # samples
 _LONGEST_TAG = 80  # characters
 
 Opening = Callable[[], contextlib.AbstractContextManager["InputContainer"]]
-"""Opens a file anew for the audio in it."""
+"""Opens a file again for its audio."""
 
 
 def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
@@ -190,34 +190,34 @@ def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
     )
 
 
-def _tag(told: str | None) -> str | None:
-    """Write a tag, which whoever made the file chose, as a part of one line."""
-    return None if told is None else clean(told[:_LONGEST_TAG], "terminal", one_line=True)
+def _tag(tag: str | None) -> str | None:
+    """Clean a tag, which comes from an untrusted file, as part of one line."""
+    return None if tag is None else clean(tag[:_LONGEST_TAG], "terminal", one_line=True)
 
 
 def choose_track(
     tracks: tuple[AudioTrack, ...], choice: AudioTrackChoice, opening: Opening, deadline: Deadline
 ) -> int | Literal["mix"] | None:
-    """Decide which track is heard; `None` where there is none that can be.
+    """Decide which track is used; `None` if there is none that can be.
 
     Args:
         tracks: of the file.
-        choice: what the caller wants.
-        opening: opens the file to listen to it, if that decides.
-        deadline: checked while listening.
+        choice: the caller's choice.
+        opening: opens the file to analyse its audio, if that decides.
+        deadline: checked meanwhile.
 
     Raises:
         UnsupportedMediaError: the file has no such track, or there is no decoder for it.
     """
-    heard = [track for track in tracks if track.codec is not None]
+    decodable = [track for track in tracks if track.codec is not None]
     if choice == "mix":
-        return None if not heard else "mix" if len(heard) > 1 else heard[0].index
+        return None if not decodable else "mix" if len(decodable) > 1 else decodable[0].index
     if choice != "auto":
         return _asked_for(tracks, choice)
-    if len(heard) < 2:  # noqa: PLR2004 - nothing to choose from
-        return heard[0].index if heard else None
-    usual = next((track for track in heard if track.default), heard[0])
-    for track in (usual, *(track for track in heard if track is not usual)):
+    if len(decodable) < 2:  # noqa: PLR2004 - nothing to choose from
+        return decodable[0].index if decodable else None
+    usual = next((track for track in decodable if track.default), decodable[0])
+    for track in (usual, *(track for track in decodable if track is not usual)):
         if is_audible(opening, track.index, deadline):
             return track.index
     return usual.index
@@ -232,7 +232,7 @@ def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
 
 
 def is_audible(opening: Opening, index: int, deadline: Deadline) -> bool:
-    """Whether a track holds any sound. The first ten minutes are heard whole, and one second in thirty behind that."""
+    """Whether a track holds any sound. The first ten minutes are checked entirely, then one second in thirty."""
     with opening() as container:
         stream = container.streams.audio[index]
         begin, at = None, Fraction(0)
@@ -270,13 +270,13 @@ def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction
 
 
 def frames_of(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Iterator["AudioFrame"]:
-    """Decode a track from where the container stands; broken packets are passed over, but not for ever."""
+    """Decode a track from the container's position; broken packets are skipped, but not indefinitely."""
     frames = decoded(packets_of(container, stream), deadline, most_broken=_MOST_BROKEN)
     return (frame for frame in frames if frame.samples)
 
 
 def decoded(packets: "Iterable[Packet[Any]]", deadline: Deadline, *, most_broken: int) -> Iterator["AudioFrame"]:
-    """Decode packets of sound, and end once more than `most_broken` in a row are broken."""
+    """Decode audio packets, and stop once more than `most_broken` in a row are broken."""
     broken = 0
     for packet in packets:
         deadline.check()
@@ -293,7 +293,7 @@ def decoded(packets: "Iterable[Packet[Any]]", deadline: Deadline, *, most_broken
 
 def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFrame]":
     """Add up tracks of mono frames whose times count samples from zero; a limiter keeps the sum within full scale."""
-    _graph, sources, sink = _adder(len(tracks), rate)  # it must live as long as its ends
+    _graph, sources, sink = _adder(len(tracks), rate)  # the graph must live as long as its ends
     ended = [False] * len(tracks)
     while True:
         for number, (track, source) in enumerate(zip(tracks, sources, strict=True)):

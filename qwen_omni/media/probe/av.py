@@ -1,6 +1,6 @@
-"""Look at sound and video with PyAV. One of the few modules that import `av`; `media.probe.probe` loads it when needed.
+"""Inspect audio and video with PyAV. One of the few modules that import `av`; `media.probe.probe` loads it when needed.
 
-The file is opened by `media.probe.container`, which keeps FFmpeg from following anything out of it.
+The file is opened by `media.probe.container`, which keeps FFmpeg from following references out of it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from qwen_omni.media.probe.container import (
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright
 from qwen_omni.media.probe.mp4_index import progressive_size
 from qwen_omni.media.probe.timeline import Walk, walk
-from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_told, refuse_second
+from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_stated, refuse_second
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -58,50 +58,50 @@ _MEDIA_TYPES = {
     "m4a": "{kind}/mp4",
     "mp3": "audio/mpeg",
 }
-# FFmpeg's names of containers whose index or header tells the times of all that is in them. Those of others are guessed
-# from the first seconds and the last, or from the bit rate; only reading all of their packets tells.
+# FFmpeg's names of containers whose index or header has the times of everything in them. Those of others are guessed
+# from the first seconds and the last, or from the bit rate; only reading all of their packets is reliable.
 _INDEXED = frozenset({
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au", "mxf",
 })  # fmt: skip
-_COARSE = frozenset({"asf", "mpc", "mpc8"})  # whose packets and headers tell the length of audio to a second or so
-_SHORT = Fraction(600)  # seconds; of a longer recording a second is no matter, and to decode it takes long
-_UNSIGNED = "matroska,webm"  # FFmpeg reads no times below zero there
-_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers tell how many samples there are
-_PROMISE = Fraction(1, 2)  # seconds that may be missing of them
-_THINNEST = 250  # bytes a second; less is a clock that jumped, and not a video
+_COARSE = frozenset({"asf", "mpc", "mpc8"})  # whose packets and headers state the duration to within about a second
+_SHORT = Fraction(600)  # seconds; in a longer recording a second does not matter, and decoding it takes long
+_UNSIGNED = "matroska,webm"  # FFmpeg reads no negative times there
+_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers state the number of samples
+_PROMISE = Fraction(1, 2)  # seconds that may be missing from them
+_THINNEST = 250  # bytes per second; less is a clock that jumped, not a video
 _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
-_UNREAD = 0.02  # of a file, behind the last packet
-_NEAR = 65_536  # bytes around a join in which the head of the second file is looked for
+_UNREAD = 0.02  # of a file, after the last packet
+_NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
 _USUAL_RATE = 25  # frames per second, as FFmpeg assumes
 _ODDEST_PIXEL = 16  # times as wide as high; more is nonsense in the file
 _TAGGED_LENGTH = re.compile(r"(\d{1,6}):(\d{2}):(\d{2}(?:\.\d{1,12})?)")
 _STATISTICS = "_STATISTICS_"  # tags of mkvmerge
-_MOST_COUNTED = 100_000  # entries of an index that are looked at one by one; longer ones, if they begin or end so
-_MOST_TRIES = 500  # packets until the first picture or sound must have been decoded
-_RUN_UP = Fraction(1, 10)  # seconds of sound before the first picture
-_MOST_SECONDS = 60.0  # for one look; usually it takes some hundredths
+_MOST_COUNTED = 100_000  # entries of an index checked one by one; a longer one, if it begins or ends with such an entry
+_MOST_TRIES = 500  # packets within which the first frame or audio must be decoded
+_RUN_UP = Fraction(1, 10)  # seconds of audio before the first frame
+_MOST_SECONDS = 60.0  # for one inspection; usually it takes some hundredths
 
 
 def probe_stream(
     file: IO[bytes], *, begins_as: str | None, size_bytes: int, label: str, audio_track: AudioTrackChoice = "auto"
 ) -> MediaInfo:
-    """Read the streams of one sound or video file, and decode the first picture or sound where headers may mislead.
+    """Read the streams of one audio or video file, and decode the first frame or audio if headers may mislead.
 
     Args:
         file: open and seekable.
-        begins_as: the container by its first bytes, where they are known.
+        begins_as: the container by its first bytes, if they are known.
         size_bytes: size of the file.
-        label: how to name it in errors.
-        audio_track: which audio track is heard.
+        label: its name in errors.
+        audio_track: which audio track is used.
 
     Raises:
-        UnreadableMediaError: FFmpeg cannot read it, or there is neither picture nor sound in it.
+        UnreadableMediaError: FFmpeg cannot read it, or it has neither video nor audio.
         UnsupportedMediaError: it has no such audio track.
     """
     deadline = Deadline(_MOST_SECONDS, label=label)
-    with _told(label, begins_as, size_bytes):
+    with _own_errors(label, begins_as, size_bytes):
         check_boxes(file, size_bytes)
         check_whole(file, size_bytes)
         upright = is_upright(file, size_bytes)
@@ -111,12 +111,12 @@ def probe_stream(
             facts = _facts(container, deadline, track, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
             facts |= {"origin": _origin(container, track)}
-            facts |= {"duration": _told_duration(container, facts["origin"])}
+            facts |= {"duration": _stated_duration(container, facts["origin"])}
             facts |= _begins(container, track, facts["origin"])
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
             raise UnreadableMediaError(
-                f"its clock begins at {float(facts['origin']):,.2f} s, and what lies before zero has no times in "
+                f"its clock begins at {float(facts['origin']):,.2f} s, and negative times do not exist in "
                 "Matroska; repair it with `ffmpeg -i FILE -c copy -avoid_negative_ts make_zero repaired.mkv`"
             )
         if format_name in _BARE:
@@ -138,7 +138,7 @@ def probe_stream(
 
 @contextlib.contextmanager
 def _for_listening(file: IO[bytes], size_bytes: int, deadline: Deadline) -> "Iterator[InputContainer]":
-    """Open a file that is open already, for its audio; its place is kept."""
+    """Open an already open file for its audio; its position is restored."""
     at = file.tell()
     try:
         with open_container(file, size_bytes, deadline=deadline) as container:
@@ -151,7 +151,7 @@ def _for_listening(file: IO[bytes], size_bytes: int, deadline: Deadline) -> "Ite
 
 
 def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
-    """Whether only decoding tells how long a recording is: its packets' times do not, or its last one is not full."""
+    """Whether only decoding shows how long a recording is: its packets' times do not, or its last one is not full."""
     if format_name == "caf":
         return not str(facts["audio_codec"]).startswith("pcm_")
     if format_name in _COARSE and facts["kind"] == "audio":
@@ -160,13 +160,13 @@ def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
 
 
 def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
-    """Whether only reading all packets tells how long a file is."""
+    """Whether only reading all packets shows how long a file is."""
     duration = facts["duration"]
     if format_name == "mp3":
-        return not ends_as_told(file, size_bytes)
+        return not ends_as_stated(file, size_bytes)
     if duration is None or (format_name not in _INDEXED and not (format_name == "asf" and facts["kind"] == "audio")):
         return True
-    if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file tells where it ends
+    if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file states where it ends
         return True
     return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
 
@@ -174,35 +174,35 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
 def _walked(
     file: IO[bytes], container: "InputContainer", facts: dict[str, Any], deadline: Deadline, size_bytes: int
 ) -> dict[str, Any]:
-    """Read all packets of what is seen and heard, and correct what the headers told.
+    """Read all packets of the chosen streams, and correct what the headers state.
 
     Raises:
-        UnreadableMediaError: the headers promise more, or another file is joined to it.
+        UnreadableMediaError: the headers promise more, or another file is appended to it.
     """
     picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
     found = walk(container, [*([picture] if picture else []), *sounds], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
-    told = facts["duration"]
+    stated = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
     if found.end is not None and found.end > origin:
         corrected["duration"] = found.end - origin
-        if container.format.name in _PROMISING and told and told - corrected["duration"] > _PROMISE:
+        if container.format.name in _PROMISING and stated and stated - corrected["duration"] > _PROMISE:
             raise BrokenPromiseError(
-                f"its headers tell of {float(told):,.2f} s of sound, and it ends after "
+                f"its headers state {float(stated):,.2f} s of audio, but it ends after "
                 f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
             )
-    earliest = origin if picture is None else None  # decoders pass over a recording's run-up
+    earliest = origin if picture is None else None  # decoders skip a recording's priming samples
     return corrected | _walked_picture(picture, found, facts, origin) | _walked_sound(sounds, found, origin, earliest)
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
-    """Refuse files of which FFmpeg does not read all that lies behind a join."""
+    """Refuse files of which FFmpeg does not read everything after a join."""
     if format_name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
         file.seek(found.position)
         if b"FLV\x01" in file.read(_NEAR):
             refuse_second(found.position, size_bytes)
-    if format_name == "flac":  # its reader passes over the last samples before the join
+    if format_name == "flac":  # its reader skips the last samples before the join
         for one in found.breaks:
             begin = max(1, one.position - _NEAR)
             file.seek(begin)
@@ -217,12 +217,12 @@ def _walked_picture(
     if picture is None:
         return {}
     count = found.packets[picture.index]
-    if picture.index not in found.ends:  # raw streams have no times: each picture lasts as long as the others
+    if picture.index not in found.ends:  # raw streams have no times: each frame lasts as long as the others
         length = count / facts["fps"] if facts["fps"] else None
         return {"frame_count": count, "picture_duration": length} | ({"duration": length} if length else {})
     begins, length = found.starts[picture.index], found.ends[picture.index] - found.starts[picture.index]
-    told = {"frame_count": count, "picture_start": max(Fraction(0), begins - origin)}
-    return told | {"picture_duration": length if length > 0 else facts["picture_duration"]}
+    walked = {"frame_count": count, "picture_start": max(Fraction(0), begins - origin)}
+    return walked | {"picture_duration": length if length > 0 else facts["picture_duration"]}
 
 
 def _walked_sound(
@@ -238,7 +238,7 @@ def _walked_sound(
 
 
 def _decoded_length(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Fraction:
-    """Decode audio to learn how long it is, where the times of packets are of another rate than the packets."""
+    """Decode audio to measure its duration, if packet times assume another sample rate than the packets have."""
     samples: Counter[int] = Counter()
     for frame in frames_of(container, stream, deadline):
         samples[frame.sample_rate] += frame.samples
@@ -246,54 +246,54 @@ def _decoded_length(container: "InputContainer", stream: "AudioStream", deadline
 
 
 def _counted(container: "InputContainer", deadline: Deadline) -> dict[str, Any]:
-    """Count the pictures of a bare video stream, which tells no times: each lasts as long as its rate says."""
+    """Count the frames of a bare video stream, which has no timestamps: each lasts as long as its rate says."""
     stream = picture_stream(container)
     assert stream is not None  # it was found a moment ago
     count = 0
     for packet in packets_of(container, stream):
         deadline.check()
         count += packet.size > 0
-    # FFmpeg takes 25 a second for the average where the container tells none; the pictures themselves often tell.
+    # FFmpeg assumes an average of 25 per second if the container states none; the frames themselves often state it.
     rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     lasts = count / rate
     return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
 
 
 def _single(facts: dict[str, Any]) -> dict[str, Any]:
-    """Keep what counts of a picture that FFmpeg takes for a video of one frame."""
-    kept = {name: facts[name] for name in ("container", "width", "height")}
-    return {"kind": "image", "unpacked": True, **kept}
+    """Reduce the facts to those of an image that FFmpeg takes for a video of one frame."""
+    image = {name: facts[name] for name in ("container", "width", "height")}
+    return {"kind": "image", "unpacked": True, **image}
 
 
 def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
-    """Decode the first picture of a video that will be sent as it is, so that nobody pays to learn that it is damaged.
+    """Decode the first frame of a video that will be sent unchanged, so that damage is found before it is billed.
 
     Raises:
         UnreadableMediaError: it cannot be decoded.
     """
     deadline = Deadline(_MOST_SECONDS, label=label)
-    with _told(label, "a video", size_bytes), open_container(file, size_bytes, deadline=deadline) as container:
+    with _own_errors(label, "a video", size_bytes), open_container(file, size_bytes, deadline=deadline) as container:
         stream = picture_stream(container)
         if stream is None or _first_frame(container, stream, deadline) is None:
-            raise UnreadableMediaError("no picture can be decoded")
+            raise UnreadableMediaError("no frame can be decoded")
 
 
 @contextlib.contextmanager
-def _told(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
-    """Tell in our words what goes wrong inside."""
+def _own_errors(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
+    """Raise this package's errors for what goes wrong inside."""
     try:
         yield
     except UnsupportedMediaError as error:
         raise UnsupportedMediaError(f"{label} {error}") from None
-    except Exception as error:  # FFmpeg and its bindings raise anything for damaged bytes
+    except Exception as error:  # FFmpeg and its bindings raise arbitrary errors for damaged bytes
         fault = machine_fault(error, f"read {label}")
         if fault is not None:
             raise fault from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        kind = f"begins like {begins_as} but" if begins_as else "is no media or"
+        kind = f"begins like {begins_as} but" if begins_as else "is not media or"
         kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
-        told = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
-        raise told(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
+        error_type = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
+        raise error_type(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
@@ -302,10 +302,10 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
 
 
 def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fraction:
-    """Give the instant, in the file's own time, that viewers call zero.
+    """Return the instant, in the file's own time, that players call zero.
 
-    It is where the first of picture and sound begins. Sound that begins up to a tenth of a second earlier than the
-    picture is a codec's run-up and not counted, so that frames keep their exact times.
+    It is where the first of video and audio begins. Audio that begins up to a tenth of a second earlier than the
+    video is a codec's priming and not counted, so that frames keep their exact times.
     """
     picture = picture_stream(container)
     starts = [
@@ -322,7 +322,7 @@ def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fractio
 
 
 def _begins(container: "InputContainer", track: int | Literal["mix"], origin: Fraction) -> dict[str, Any]:
-    """Tell when picture and audio begin, in seconds from zero."""
+    """Return when video and audio begin, in seconds from zero."""
     picture = picture_stream(container)
     begins = None if picture is None else _begin(picture)
     sounds = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
@@ -342,18 +342,18 @@ def _begin(stream: "AudioStream | VideoStream") -> Fraction | None:
 def _facts(
     container: "InputContainer", deadline: Deadline, track: int | Literal["mix"], *, upright: bool
 ) -> dict[str, Any]:
-    """Collect what differs between sound and video."""
-    picture, heard = picture_stream(container), sound_streams(container, track)
+    """Collect what differs between audio and video."""
+    picture, audio = picture_stream(container), sound_streams(container, track)
     sound: dict[str, Any] = {}
-    if heard:
-        lengths = [length for stream in heard if (length := _length(stream)) is not None]
-        sound = {**_sound_facts(heard[0].codec_context), "sound_duration": max(lengths, default=None)}
+    if audio:
+        lengths = [length for stream in audio if (length := _length(stream)) is not None]
+        sound = {**_sound_facts(audio[0].codec_context), "sound_duration": max(lengths, default=None)}
     if picture:
         return {"kind": "video", **_picture_facts(container, picture, deadline, upright=upright), **sound}
-    if not heard:
-        raise UnreadableMediaError("it holds neither a picture nor sound that can be decoded")
-    if _first_frame(container, heard[0], deadline) is None:
-        raise UnreadableMediaError("no sound can be decoded")
+    if not audio:
+        raise UnreadableMediaError("it holds neither video nor audio that can be decoded")
+    if _first_frame(container, audio[0], deadline) is None:
+        raise UnreadableMediaError("no audio can be decoded")
     return {"kind": "audio", **sound}
 
 
@@ -361,18 +361,18 @@ def _picture_facts(
     container: "InputContainer", stream: "VideoStream", deadline: Deadline, *, upright: bool
 ) -> dict[str, Any]:
     if not has_decoder(stream):
-        raise UnreadableMediaError("there is no decoder for its pictures")
+        raise UnreadableMediaError("there is no decoder for its video codec")
     _check_pixels(stream.width, stream.height)
-    rotation, interlaced, sides = 0, False, _told_size(stream) if upright else None
+    rotation, interlaced, sides = 0, False, _stated_size(stream) if upright else None
     if sides is None:
         frame = cast("VideoFrame | None", _first_frame(container, stream, deadline))
         if frame is None:
-            raise UnreadableMediaError("no picture can be decoded")
+            raise UnreadableMediaError("no frame can be decoded")
         interlaced = bool(frame.interlaced_frame)
-        rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg tells it counter-clockwise
+        rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
         sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
-    told = stream.average_rate or stream.guessed_rate
-    rate = exact(told) if told else None
+    average = stream.average_rate or stream.guessed_rate
+    rate = exact(average) if average else None
     length, hidden = _length(stream), _hidden_frames(stream) if container.format.name == INDEXED else 0
     shown = stream.frames - hidden if stream.frames else None
     if hidden and shown and length:
@@ -392,7 +392,7 @@ def _picture_facts(
 
 
 def _hidden_frames(stream: "VideoStream") -> int:
-    """Count the pictures of an MP4 that its edit list hides: others refer to them, so they are decoded, not shown."""
+    """Count the frames of an MP4 that its edit list hides: others refer to them, so they are decoded, not shown."""
     entries = stream.index_entries
     if not stream.frames or not len(entries):
         return 0
@@ -404,12 +404,12 @@ def _hidden_frames(stream: "VideoStream") -> int:
 def _check_pixels(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise UnreadableMediaError(
-            f"its pictures claim {width:,} by {height:,} pixels; at most {MOST_PIXELS:,} are decoded"
+            f"its frames claim {width:,} by {height:,} pixels; at most {MOST_PIXELS:,} are decoded"
         )
 
 
-def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
-    """Read the size of pictures where no picture is needed for it; to decode one in 4K takes longer than all else."""
+def _stated_size(stream: "VideoStream") -> tuple[int, int] | None:
+    """Read the frame size without decoding, if possible; decoding one 4K frame takes longer than everything else."""
     context = stream.codec_context
     if context.codec.canonical_name != "h264" or context.extradata is None:
         return None
@@ -420,8 +420,8 @@ def _told_size(stream: "VideoStream") -> tuple[int, int] | None:
 
 
 def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:
-    told = exact(stream.sample_aspect_ratio or 1)
-    aspect = told if Fraction(1, 16) < told < _ODDEST_PIXEL else Fraction(1)
+    stated = exact(stream.sample_aspect_ratio or 1)
+    aspect = stated if Fraction(1, 16) < stated < _ODDEST_PIXEL else Fraction(1)
     return 1 / aspect if turned else aspect
 
 
@@ -436,7 +436,7 @@ def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
 def _first_frame(
     container: "InputContainer", stream: "AudioStream | VideoStream", deadline: Deadline
 ) -> "AudioFrame | VideoFrame | None":
-    """Decode the first picture or sound; broken packets before it are passed over, some files begin with them."""
+    """Decode the first frame or audio; broken packets before it are skipped, since some files begin with them."""
     stream.codec_context.options = CODEC_OPTIONS
     for tries, packet in enumerate(packets_of(container, stream)):
         deadline.check()
@@ -467,7 +467,7 @@ def _drained(stream: "AudioStream | VideoStream") -> list[Any]:
         context.flush_buffers()
 
 
-def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
+def _stated_duration(container: "InputContainer", origin: Fraction) -> Fraction | None:
     if container.duration is not None and container.duration > 0:
         end = Fraction(container.duration, av.time_base)
         # Matroska states when it ends, by a clock that need not begin at zero.
@@ -479,15 +479,15 @@ def _told_duration(container: "InputContainer", origin: Fraction) -> Fraction | 
 
 
 def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
-    """Tell how long one stream is, where the file says it: in its own field, or in Matroska's tag."""
+    """Return how long one stream is, if the file states it: in its own field, or in Matroska's tag."""
     if stream.duration and stream.time_base:
         return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
-    told = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
-    if told is None:
+    tagged = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if tagged is None:
         return None
-    hours, minutes, seconds = told.groups()
+    hours, minutes, seconds = tagged.groups()
     ends = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
-    # mkvmerge tells the length there, FFmpeg and what is made with it the second at which the track ends.
+    # mkvmerge writes the length there; FFmpeg, and programs that use it, the second at which the track ends.
     begins = Fraction(0) if any(name.startswith(_STATISTICS) for name in stream.metadata) else _begin(stream)
     return ends - max(Fraction(0), begins or Fraction(0)) or None
 

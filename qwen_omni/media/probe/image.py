@@ -1,4 +1,4 @@
-"""One image, read with Pillow: a single picture, a file of several pages, or an animation. `probe` loads it."""
+"""One image, read with Pillow: a single image, a file of several pages, or an animation. `probe` loads it."""
 
 import io
 import re
@@ -35,15 +35,15 @@ _PLUGINS = {
 }
 _ANIMATED = frozenset({"gif", "png", "webp", "avif"})
 _PAGED = frozenset({"tiff"})
-_CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones turn alike
+_CLOCKWISE = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF 2.3, tag 0x0112; mirrored ones are turned alike
 _MIRRORED = (2, 4, 5, 7)
 _PNG_HEAD = 8  # bytes of its signature
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _BOMB_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB at three bytes each
 _MOST_CANVAS = 7680 * 4320  # of an animation, of which several frames are held at once
 _MOST_FRAMES = 20_000
-_ANIMATION_SECONDS = 50.0  # before `scans.TimedFile` ends the reading, whose words are those for a single picture
-_LONGEST_DELAY = 3600  # seconds; `media.encode.frames` holds no picture longer
+_ANIMATION_SECONDS = 50.0  # less than the limit of `probe.TimedFile`, whose error is worded for a single image
+_LONGEST_DELAY = 3600  # seconds; `media.encode.frames` holds no frame longer
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _PRINT = ("CMYK", "LAB", "YCbCr", "HSV")
 _CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -56,9 +56,9 @@ _SHORTEST_DELAY, _USUAL_DELAY = Fraction(10), Fraction(100)  # milliseconds
 
 
 def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
-    """Decode one picture wholly, so that a cut one is found here and not by the service.
+    """Decode one image completely, so that a cut one is found here and not by the service.
 
-    An animation is a video, unless `frame` chooses one of its frames; a TIFF of several pages tells their sizes.
+    An animation is a video, unless `frame` chooses one of its frames; for a TIFF of several pages their sizes are read.
 
     Raises:
         UnreadableMediaError: damaged or cut.
@@ -80,22 +80,22 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(label, _claimed_pixels(error)) from None
-    except Exception as error:  # Pillow's plugins raise anything for damaged bytes
+    except Exception as error:  # Pillow's plugins raise arbitrary errors for damaged bytes
         fault = machine_fault(error, f"read {label}")
         if fault is not None:
             raise fault from error
         if isinstance(error, UnidentifiedImageError):
             raise UnreadableMediaError(
-                f"{label} begins like a {container} picture but is damaged or cut, or of a kind that is "
+                f"{label} begins like a {container} image but is damaged or cut, or of a kind that is "
                 "not read here. Save it as PNG or JPEG."
             ) from None
         raise UnreadableMediaError(
-            f"{label} begins like a {container} picture but is damaged or cut: {str(error) or type(error).__name__}."
+            f"{label} begins like a {container} image but is damaged or cut: {str(error) or type(error).__name__}."
         ) from None
 
 
 def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
-    """Open a picture of a known kind, and no other; nothing is decoded yet.
+    """Open an image of a known kind, and no other; nothing is decoded yet.
 
     Raises:
         UnsupportedMediaError: no codec for it is installed.
@@ -133,7 +133,7 @@ def _without_text(file: IO[bytes]) -> IO[bytes]:
 
 
 def check_pixels(image: Image.Image, label: str) -> None:
-    """Refuse a picture that could ask for all memory.
+    """Refuse an image that could take all memory.
 
     Raises:
         MediaDoesNotFitError: more pixels than are safe to decode.
@@ -143,7 +143,7 @@ def check_pixels(image: Image.Image, label: str) -> None:
 
 
 def pages_of(image: Image.Image, container: str, label: str) -> tuple[int, ...]:
-    """Return where the pages or frames of a picture lie in its file, in order; 0 alone for most.
+    """Return where the pages or frames of an image lie in its file, in order; 0 alone for most.
 
     Raises:
         MediaDoesNotFitError: more than are decoded.
@@ -161,7 +161,7 @@ class Frame:
 
 
 def frames_of(image: Image.Image, container: str, label: str) -> Iterator[Frame]:
-    """Decode the frames of an animation in order, each as a whole picture, once through."""
+    """Decode the frames of an animation in order, each as a whole image, once through."""
     begin = Fraction(0)
     for at in pages_of(image, container, label):
         image.seek(at)
@@ -172,20 +172,20 @@ def frames_of(image: Image.Image, container: str, label: str) -> Iterator[Frame]
 
 
 def _delay(image: Image.Image, container: str) -> Fraction:
-    """Return for how many milliseconds the present frame is shown."""
-    told = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
-    return told if told > _SHORTEST_DELAY or (container == "avif" and told > 0) else _USUAL_DELAY
+    """Return for how many milliseconds the current frame is shown."""
+    stated = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+    return stated if stated > _SHORTEST_DELAY or (container == "avif" and stated > 0) else _USUAL_DELAY
 
 
 class _Shape:
-    """What a file of one or several pictures holds: pages, frames of an animation, or one picture."""
+    """What a file of one or several images holds: pages, frames of an animation, or one image."""
 
     def __init__(self, image: Image.Image, container: str, label: str) -> None:
         self.container = container
         count = getattr(image, "n_frames", 1) if container in _ANIMATED | _PAGED else 1
         first = 0
         if container == "png" and image.info.get("default_image"):
-            first = 1  # shown only by readers that cannot animate
+            first = 1  # shown only by decoders that cannot animate
         if container in _PAGED and count > 1:
             self._check_count(count, "pages", label, "Split it, or choose one with frame=0.")
             self.frames = tuple(at for at in range(count) if _is_page(image, at)) or (0,)
@@ -225,7 +225,7 @@ def _is_page(image: Image.Image, at: int) -> bool:
 
 def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
     check_pixels(image, label)
-    orientation = _orientation(image)  # before Pillow decodes: it turns a TIFF then, and forgets how it was stored
+    orientation = _orientation(image)  # before Pillow decodes: decoding turns a TIFF and discards its orientation
     image.load()
     pages: tuple[tuple[int, int], ...] = ()
     size, colours = _shown(image), _colours(image)
@@ -255,7 +255,7 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
         if delay > _LONGEST_DELAY:
             raise MediaDoesNotFitError(
                 f"{label} is an animation that shows frame {number} for {float(delay):,.0f} s; at most "
-                f"{_LONGEST_DELAY:,} s are taken. Correct that delay, or choose one frame with frame=0.",
+                f"{_LONGEST_DELAY:,} s are accepted. Correct that delay, or choose one frame with frame=0.",
                 limit=_LONGEST_DELAY,
                 actual=float(delay),
             )
@@ -271,7 +271,7 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
         _facts("video", shape, size_bytes, image.size),
         duration=duration,
         picture_duration=duration,
-        fps=1 / shortest,  # the rate at which none of them is left out
+        fps=1 / shortest,  # the rate at which every frame is included
         frame_count=len(shape.frames),
         video_codec=shape.container,
         unpacked=True,
@@ -302,13 +302,13 @@ def _check_canvas(image: Image.Image, label: str) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return how a picture that is not decoded yet is stored, in EXIF's numbers."""
+    """Return the orientation of an image that is not decoded yet, in EXIF's numbers."""
     found = image.getexif().get(ExifTags.Base.Orientation, 1)
     return found if isinstance(found, int) else 1
 
 
 def _shown(image: Image.Image) -> tuple[int, int]:
-    """Return the size of a picture as it is shown; Pillow gives that of a TIFF by itself."""
+    """Return the size of an image as it is shown; Pillow returns that of a TIFF by itself."""
     sideways = image.format != "TIFF" and _CLOCKWISE.get(_orientation(image)) in (90, 270)
     return image.size[::-1] if sideways else image.size
 
@@ -324,7 +324,7 @@ def _colours(image: Image.Image) -> Colours:
 
 
 def is_see_through(image: Image.Image) -> bool:
-    """Whether some of a decoded picture is transparent; a picture may have an alpha channel that is full everywhere."""
+    """Whether parts of a decoded image are transparent; it may have an alpha channel that is opaque everywhere."""
     if image.mode not in _CLEAR and "transparency" not in image.info:
         return False
     clear = image.convert("RGBA")
@@ -339,7 +339,7 @@ def _plugin(container: str, label: str) -> str:
         _register_heif(label)
     if plugin not in Image.OPEN:
         raise UnsupportedMediaError(
-            f"{label} is a {container.upper()} picture and no codec for it is installed. Save it as JPEG."
+            f"{label} is a {container.upper()} image and no codec for it is installed. Save it as JPEG."
         )
     return plugin
 
@@ -349,22 +349,22 @@ def _register_heif(label: str) -> None:
         from pillow_heif import register_heif_opener  # noqa: PLC0415 - an extra; loads on first use
     except ImportError:
         raise UnsupportedMediaError(
-            f"{label} is a HEIC picture and its codec (pillow-heif) is not installed. Run "
+            f"{label} is a HEIC image and its codec (pillow-heif) is not installed. Run "
             "`pip install 'qwen-omni[heic]'`, or save it as JPEG."
         ) from None
     register_heif_opener()
 
 
 def _claimed_pixels(error: Exception) -> int:
-    """Read the number of pixels out of Pillow's refusal: "Image size (900000000 pixels) exceeds limit of ..."."""
-    told = re.search(r"\d+", str(error))
-    return int(told[0]) if told else 2 * _BOMB_PIXELS
+    """Read the number of pixels from Pillow's refusal: "Image size (900000000 pixels) exceeds limit of ..."."""
+    claimed = re.search(r"\d+", str(error))
+    return int(claimed[0]) if claimed else 2 * _BOMB_PIXELS
 
 
 def _bomb(label: str, pixels: int) -> MediaDoesNotFitError:
     return MediaDoesNotFitError(
-        f"{label} has {pixels:,} pixels; at most {_BOMB_PIXELS:,} are decoded, since a small file can ask for all "
-        "memory. Make it smaller; the service looks at a few million at most.",
+        f"{label} has {pixels:,} pixels; at most {_BOMB_PIXELS:,} are decoded, since a small file can take all "
+        "memory. Make it smaller; the service uses a few million at most.",
         limit=_BOMB_PIXELS,
         actual=pixels,
     )

@@ -1,12 +1,12 @@
-"""Look through the index of an MP4 before FFmpeg does. Pure but for reading the file; imports nothing of FFmpeg.
+"""Check the index of an MP4 before FFmpeg reads it. Pure but for reading the file; imports no FFmpeg.
 
-FFmpeg makes room for as many samples as a box claims before it reads them, and for some kinds of boxes fills that room
-with zeros: one wrong byte in 50 kB cost 900 MB. So the counts are looked at first: a table must fit into its box,
-and all samples together must be few enough to be kept. (ISO/IEC 14496-12; boxes are walked as FFmpeg walks them: a
-box that claims to be longer than the one around it ends with that one.)
+FFmpeg allocates room for as many samples as a box claims before it reads them, and for some kinds of boxes fills it
+with zeros: one wrong byte in 50 kB cost 900 MB. So the counts are checked first: a table must fit into its box,
+and all samples together must be few enough to store. (ISO/IEC 14496-12; boxes are walked as FFmpeg walks them: a
+box that claims to be longer than its parent ends with it.)
 
-It also keeps the whole index in memory, some 13 MB for an hour of film each time it is opened. Half of that tells of
-the sound, which a thread that works on pictures never reads; so the tracks of one kind can be hidden from it.
+FFmpeg also holds the whole index in memory, some 13 MB for an hour of video each time it is opened. Half of that is
+about the audio, which a thread that works on frames never reads; so the tracks of one kind can be hidden from it.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from typing import IO
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 
 MOST_SAMPLES = 8_000_000
-"""Pictures and pieces of sound of one file: FFmpeg keeps some 50 bytes for each; 16 hours of 60 fps and sound."""
+"""Frames and pieces of audio of one file: FFmpeg stores some 50 bytes for each; 16 hours of 60 fps and audio."""
 
 _MOST_BOXES = 500_000
 _DEEPEST = 10  # FFmpeg goes no deeper either
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"udta", b"meta"})
 _TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"stsd", b"hdlr"}
-_LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codings that need a key: ISO/IEC 23001-7, and Apple's own
+_LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codecs that need a key: ISO/IEC 23001-7, and Apple's own
 _KIND_BYTES = 4
 _MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}  # bytes into the box, of version 0 and 1
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
-_HEAD = 24  # bytes of a table that are looked at
+_HEAD = 24  # bytes of a table that are checked
 _EACH_TRUN = 0xF00  # flags: each set bit adds four bytes to each sample
 _BEFORE_TRUN = 0x5  # flags: each set bit adds four bytes before the samples
 _LEAST_KEY, _LEAST_ITEM = 8, 12  # bytes
@@ -34,11 +34,11 @@ _LEAST_KEY, _LEAST_ITEM = 8, 12  # bytes
 
 @dataclass(slots=True)
 class _Track:
-    """What a track tells of its samples."""
+    """What a track states about its samples."""
 
     samples: int = 0
     sound: bool = False
-    even: bool = False  # one sample per tick: plain PCM, of which FFmpeg keeps chunks and not samples
+    even: bool = False  # one sample per tick: plain PCM, of which FFmpeg stores chunks and not samples
 
 
 @dataclass(slots=True)
@@ -51,16 +51,16 @@ class _Found:
 
     @property
     def samples(self) -> int:
-        kept = (0 if track.sound and track.even else track.samples for track in self.tracks)
-        return self.fragments + sum(kept)
+        stored = (0 if track.sound and track.even else track.samples for track in self.tracks)
+        return self.fragments + sum(stored)
 
 
 def check_boxes(file: IO[bytes], size_bytes: int) -> None:
-    """Look through the index of a file that may be an MP4; one that is none is left after a few bytes.
+    """Check the index of a file that may be an MP4; any other file is left after a few bytes.
 
     Raises:
-        UnreadableMediaError: a table claims more entries than its box holds, or all together more than can be kept.
-        UnsupportedMediaError: a track is encrypted; FFmpeg would decode it to grey noise without a word.
+        UnreadableMediaError: a table claims more entries than its box holds, or all together more than can be stored.
+        UnsupportedMediaError: a track is encrypted; FFmpeg would silently decode it to grey noise.
     """
     found = _Found()
     _walk(file, 0, size_bytes, found, 0)
@@ -68,14 +68,14 @@ def check_boxes(file: IO[bytes], size_bytes: int) -> None:
 
 
 def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
-    """Give where the tracks of an MP4 that have one handler say that they are tracks, for `hide_boxes`.
+    """Return where the tracks of an MP4 with a given handler state their box type, for `hide_boxes`.
 
-    A track that refers to others is left out, since what those are depends on it; so is one that names two handlers.
+    A track that refers to others is left out, since their meaning depends on it; so is one that names two handlers.
 
     Args:
-        file: any file; one that is no MP4 has no tracks.
+        file: any file; one that is not an MP4 has no tracks.
         size_bytes: its size.
-        handler: `b"vide"` for pictures, `b"soun"` for sound.
+        handler: `b"vide"` for video, `b"soun"` for audio.
     """
     found = [
         at - _KIND_BYTES
@@ -89,14 +89,14 @@ def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
 
 
 def is_upright(file: IO[bytes], size_bytes: int) -> bool:
-    """Tell whether a file is an MP4 that says of no track that it is to be turned, mirrored or stretched."""
+    """Whether a file is an MP4 none of whose tracks is to be turned, mirrored or stretched."""
     found = list(_matrices(file, size_bytes))
     file.seek(0)
-    return len(found) > 1 and all(matrix == _UPRIGHT for matrix in found)  # the film's own, and one of each track
+    return len(found) > 1 and all(matrix == _UPRIGHT for matrix in found)  # the movie's own, and one of each track
 
 
 def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
-    """Read how a film (`mvhd`) and its tracks (`tkhd`) are to be turned."""
+    """Read how a movie (`mvhd`) and its tracks (`tkhd`) are to be turned."""
     for kind, begin, end in _top_boxes(file, size_bytes):
         for inner, at, until in boxes_in(file, begin, end) if kind == b"moov" else ():
             for box, place, _ in boxes_in(file, at, until) if inner == b"trak" else [(inner, at, until)]:
@@ -107,7 +107,7 @@ def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
 
 
 def _top_boxes(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give the outermost boxes up to the index; behind it there may be thousands of fragments."""
+    """Yield the outermost boxes up to the index; after it there may be thousands of fragments."""
     for box in boxes_in(file, 0, size_bytes):
         yield box
         if box[0] in (b"moov", b"moof"):
@@ -115,7 +115,7 @@ def _top_boxes(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, i
 
 
 def handlers_of(file: IO[bytes], begin: int, end: int) -> list[bytes]:
-    """Give the handlers that a track names; none if it refers to other tracks."""
+    """Return the handlers that a track names; none if it refers to other tracks."""
     named: list[bytes] = []
     for kind, at, until in boxes_in(file, begin, end):
         if kind == b"tref":
@@ -142,7 +142,7 @@ def _walk(file: IO[bytes], begin: int, end: int, found: _Found, depth: int) -> N
 
 
 def boxes_in(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give kind, begin and end of what each box between two places holds."""
+    """Yield type, start and end of the content of each box between two places."""
     at = begin
     while at + 8 <= end:
         file.seek(at)
@@ -158,7 +158,7 @@ def boxes_in(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int
 
 
 def _inside(file: IO[bytes], kind: bytes, at: int) -> int:
-    """Tell where the boxes in a box begin; QuickTime's `meta` begins with them, MP4's with a version."""
+    """Return where the boxes in a box begin; QuickTime's `meta` begins with them, MP4's with a version."""
     if kind != b"meta":
         return at
     file.seek(at)
@@ -175,7 +175,7 @@ def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
         case b"stsd" if head[12:16] in _LOCKED:
             raise UnsupportedMediaError(
                 f"is encrypted (a track is marked {head[12:16].decode()!r}), as shops and streaming services do; "
-                "without its key nothing of it can be seen or heard. Take a copy without protection."
+                "without its key it cannot be played. Use a copy without protection."
             )
         case b"stts":
             track.even = second == 1 and int.from_bytes(head[12:16], "big") == 1
@@ -191,7 +191,7 @@ def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
             count = second if flags >> 24 else second >> 16
             _check_table("iinf", count, _LEAST_ITEM, length - 6)
     if found.samples > MOST_SAMPLES:
-        raise UnreadableMediaError(f"its index claims {found.samples:,} samples; at most {MOST_SAMPLES:,} are kept")
+        raise UnreadableMediaError(f"its index claims {found.samples:,} samples; at most {MOST_SAMPLES:,} are stored")
 
 
 def _check_table(name: str, count: int, each: int, room: int) -> None:

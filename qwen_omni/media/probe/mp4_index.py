@@ -1,14 +1,14 @@
 """A smaller index for readers of an MP4, and the frame size in its H.264 headers. Reads the file; imports no FFmpeg.
 
-FFmpeg keeps the whole index of a file it opens, some 40 bytes for each frame and piece of sound, once per reader. With
+FFmpeg stores the whole index of a file it opens, some 40 bytes for each frame and piece of audio, once per reader. With
 several readers at work on a long video, each on half a minute of it, memory would grow with the video's length. A
 reader that knows which seconds it needs gets an index of those: the first samples of each track, which show how it
 begins, and those around the wanted seconds, at their own times and places. The file itself is never changed; only the
-bytes read from it are (`MaskedFile`). An index with anything unusual in it is left alone, which costs only memory.
+bytes read from it are (`MaskedFile`). An index with anything unusual in it is left unchanged, which costs only memory.
 
 Sources: ISO/IEC 14496-12, 8.6 to 8.8 (`stts` durations, `ctts` composition offsets, `stss` sync samples, `stsz` sizes,
 `stsc` and `stco`/`co64` places); ISO/IEC 14496-15, 5.3.3.1, and ITU-T H.264, 7.3.2.1.1, for the frame size. The box
-around the stream names a size too, but it may be the display size, or wrong.
+around the stream states a size too, but it may be the display size, or wrong.
 """
 
 import contextlib
@@ -27,17 +27,17 @@ from typing import IO
 
 from qwen_omni.media.probe.mp4 import boxes_in, handlers_of
 
-_FREE = b"free"  # the kind of a box that holds nothing
+_FREE = b"free"  # the type of a box that holds nothing
 
 
 class MaskedFile:
-    """A file of which some boxes are hidden, and with other bytes behind its end.
+    """A file with some boxes hidden, and with other bytes after its end.
 
     Args:
-        file: open for reading; positions of it are ours.
+        file: open for reading; its position is ours.
         size_bytes: its size.
-        hidden: where in it boxes tell their kind that shall be passed over.
-        behind: what shall follow its last byte.
+        hidden: where in it the types of boxes to skip are.
+        behind: the bytes that follow its last byte.
     """
 
     def __init__(self, file: IO[bytes], size_bytes: int, hidden: Sequence[int], behind: bytes = b"") -> None:
@@ -45,7 +45,7 @@ class MaskedFile:
         self._at = 0
 
     def read(self, size: int) -> bytes:
-        """Give up to `size` bytes; fewer at a border."""
+        """Return up to `size` bytes; fewer at a border."""
         if self._at >= self._size:
             block = self._behind[self._at - self._size :][:size]
         else:
@@ -55,7 +55,7 @@ class MaskedFile:
         return block
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place and tell it."""
+        """Seek, and return the new position."""
         if whence not in (io.SEEK_SET, io.SEEK_CUR, io.SEEK_END):
             raise ValueError(f"cannot seek from {whence}")
         base = (0, self._at, self._size + len(self._behind))[whence]
@@ -63,17 +63,17 @@ class MaskedFile:
         return self._at
 
     def tell(self) -> int:
-        """Tell the place."""
+        """Return the position."""
         return self._at
 
 
 def hide_boxes(block: bytes, at: int, kinds: Sequence[int]) -> bytes:
-    """Give a block of a file with some boxes called `free`, which everybody passes over.
+    """Return a block of a file with some boxes renamed to `free`, which every reader skips.
 
     Args:
         block: bytes of the file.
         at: where in the file they begin.
-        kinds: where in the file the boxes tell their kind; a place may lie anywhere, or partly in the block.
+        kinds: where in the file the types of the boxes are; anywhere, or partly in the block.
     """
     for place in kinds:
         begin, end = max(place, at), min(place + len(_FREE), at + len(block))
@@ -82,26 +82,26 @@ def hide_boxes(block: bytes, at: int, kinds: Sequence[int]) -> bytes:
     return block
 
 
-_FIRST = 64  # samples that always stay: how a film begins is learned from them
-_BEHIND = 64  # samples that stay behind the wanted ones: more than a picture is ever shown late
-_LONGEST = 2**31  # ticks of one sample; FFmpeg takes more for a mistake
-_HEAD = 8  # bytes of a table before its entries: version, flags and how many there are
-_ROLL = b"roll"  # a grouping of samples that tells players of sound how early to begin; FFmpeg passes over it
+_FIRST = 64  # samples that are always included: they show how a video begins
+_BEHIND = 64  # samples included after the wanted ones: more than any frame is reordered
+_LONGEST = 2**31  # ticks of one sample; FFmpeg treats more as an error
+_HEAD = 8  # bytes of a table before its entries: version, flags and their number
+_ROLL = b"roll"  # a sample group that says how early audio players must begin; FFmpeg ignores it
 
 TABLES = frozenset({b"stts", b"ctts", b"stss", b"stsz", b"stsc", b"stco", b"co64", b"sdtp"})
-"""Boxes that tell something of each sample, and can be written for some of them."""
+"""Boxes with an entry for each sample, which can be written for some of them."""
 
 GROUPINGS = frozenset({b"sbgp", b"sgpd"})
-"""Boxes that group samples; left out, and of no other kind than players use for sound."""
+"""Boxes that group samples; omitted, and only of the type that players use for audio."""
 
 FOREIGN = frozenset({b"stps", b"stz2", b"stsh", b"padb", b"stdp", b"subs", b"saiz", b"saio", b"senc"})
-"""Boxes that tell of samples in other ways; a track with one is left as it is."""
+"""Boxes that describe samples in other ways; a track with one is left unchanged."""
 
-Run = tuple[int, int]  # so many samples, and what is told of each
+Run = tuple[int, int]  # number of samples, and the value of each
 
 
 class UnusualIndexError(Exception):
-    """An index that is better left as it is."""
+    """An index that is better left unchanged."""
 
 
 class Samples:
@@ -114,7 +114,7 @@ class Samples:
         if any(tables.get(kind, bytes(4) + _ROLL)[4:8] != _ROLL for kind in GROUPINGS):
             raise UnusualIndexError
         if tables[b"stsz"][4:8] != bytes(4):
-            raise UnusualIndexError  # all of one size, as in PCM, of which FFmpeg keeps little
+            raise UnusualIndexError  # all of one size, as in PCM, of which FFmpeg stores little
         self._heads = {kind: table[:4] for kind, table in tables.items()}
         self._sizes = _numbers(tables[b"stsz"], 1, before=12)
         self._places = _numbers(tables[places], 1, size=8 if places == b"co64" else 4)
@@ -130,8 +130,9 @@ class Samples:
         self._check()
 
     def _check(self) -> None:
-        told = [self._durations.count, self.count if self._delays is None else self._delays.count, self._chunks.samples]
-        if any(count != self.count for count in told) or not self.count:
+        delays = self.count if self._delays is None else self._delays.count
+        counts = [self._durations.count, delays, self._chunks.samples]
+        if any(count != self.count for count in counts) or not self.count:
             raise UnusualIndexError
         if self._marks is not None and len(self._marks) != self.count:
             raise UnusualIndexError
@@ -140,11 +141,11 @@ class Samples:
             raise UnusualIndexError
 
     def keep(self, begin: Fraction, end: Fraction | None, *, skipped: int) -> None:
-        """Keep the samples between two times, and the first ones.
+        """Select the samples between two times, and the first ones.
 
         Args:
-            begin: in ticks of the track; the samples go back from there to one that can be begun with.
-            end: the same; `None` keeps all that follow.
+            begin: in ticks of the track; moved back to a sample at which decoding can start.
+            end: the same; `None` selects all that follow.
             skipped: ticks at the beginning that are not shown. They must be among the first samples.
         """
         if skipped > self._durations.sum_before(min(_FIRST // 2, self.count)):
@@ -162,24 +163,25 @@ class Samples:
             raise UnusualIndexError  # most of it is wanted
 
     def table(self, kind: bytes) -> bytes:
-        """Write one table of the samples that are kept.
+        """Write one table of the selected samples.
 
         Raises:
-            UnusualIndexError: between the first and the others lies more than a table can tell.
+            UnusualIndexError: the gap between the first samples and the others is too large for the table.
         """
-        kept = [number for part in self._parts for number in part]
+        selected = [number for part in self._parts for number in part]
         match kind:
             case b"stts":
-                entries = _written_runs(self._kept_durations())
+                entries = _written_runs(self._selected_durations())
             case b"ctts":
                 assert self._delays is not None
                 entries = _written_runs(run for part in self._parts for run in self._delays.within(part))
             case b"stss":
                 assert self._keys is not None
-                keys = set(self._keys[bisect_left(self._keys, kept[0] + 1) : bisect_right(self._keys, kept[-1] + 1)])
-                entries = _written([at for at, number in enumerate(kept, 1) if number + 1 in keys])
+                first, last = selected[0] + 1, selected[-1] + 1
+                keys = set(self._keys[bisect_left(self._keys, first) : bisect_right(self._keys, last)])
+                entries = _written([at for at, number in enumerate(selected, 1) if number + 1 in keys])
             case b"stsz":
-                entries = bytes(4) + _written([self._sizes[number] for number in kept])
+                entries = bytes(4) + _written([self._sizes[number] for number in selected])
             case b"stsc":
                 entries = (1).to_bytes(4, "big") * 4  # each chunk is one sample now
             case b"stco" | b"co64":
@@ -190,8 +192,8 @@ class Samples:
                 entries = b"".join(self._marks[part.start : part.stop] for part in self._parts)
         return self._heads[kind] + entries
 
-    def _kept_durations(self) -> Iterator[Run]:
-        """Give how long samples last; the last of each part lasts until the next one that is kept begins."""
+    def _selected_durations(self) -> Iterator[Run]:
+        """Yield the durations of samples; the last of each part lasts until the next selected one begins."""
         starts = [*(part.start for part in self._parts[1:]), self.count]
         for part, start in zip(self._parts, starts, strict=True):
             yield from self._durations.within(range(part.start, part.stop - 1))
@@ -201,7 +203,7 @@ class Samples:
             yield 1, until
 
     def _places_of(self, part: range) -> Iterator[int]:
-        """Tell where in the file samples lie."""
+        """Yield where in the file samples lie."""
         for chunk, samples in self._chunks.holding(part):
             at = self._places[chunk]
             for number in samples:
@@ -211,7 +213,7 @@ class Samples:
 
 
 class _Runs:
-    """Numbers told in runs: so many samples have this one."""
+    """Run-length encoded numbers: each run is a count of samples and their value."""
 
     def __init__(self, counts: "array[int]", values: "array[int]") -> None:
         self._ends = _summed(counts)
@@ -219,11 +221,11 @@ class _Runs:
 
     @property
     def count(self) -> int:
-        """How many samples are told of."""
+        """Number of samples described."""
         return self._ends[-1] if self._ends else 0
 
     def within(self, part: range) -> Iterator[Run]:
-        """Give the runs of some samples."""
+        """Yield the runs of some samples."""
         at, run = part.start, bisect_right(self._ends, part.start)
         while at < part.stop:
             end = min(self._ends[run], part.stop)
@@ -232,7 +234,7 @@ class _Runs:
 
 
 class _Durations(_Runs):
-    """How long samples last, in ticks."""
+    """Durations of samples, in ticks."""
 
     def __init__(self, counts: "array[int]", values: "array[int]") -> None:
         super().__init__(counts, values)
@@ -241,13 +243,13 @@ class _Durations(_Runs):
         self._sums = _summed(map(operator.mul, counts, values))
 
     def sum_before(self, sample: int) -> int:
-        """Tell when a sample begins, or the end for the one behind the last."""
+        """Return when a sample begins, or the end for the one after the last."""
         run = min(bisect_left(self._ends, sample), len(self._ends) - 1)
         end, until, each = self._ends[run], self._sums[run], self._values[run]
         return until - (end - sample) * each
 
     def index_at(self, ticks: Fraction) -> int:
-        """Tell which sample is the last that has begun at a time; the first one before all of them."""
+        """Return the last sample that has begun at a time; before all of them, the first one."""
         run = bisect_right(self._sums, ticks)
         if run == len(self._sums):
             return self.count - 1
@@ -256,7 +258,7 @@ class _Durations(_Runs):
 
 
 class _Chunks:
-    """How many samples lie side by side in each chunk of the file."""
+    """How many samples each chunk of the file holds."""
 
     def __init__(self, entries: "array[int]", count: int) -> None:
         self._firsts, self._each = entries[0::3], entries[1::3]  # chunks count from one
@@ -268,11 +270,11 @@ class _Chunks:
 
     @property
     def samples(self) -> int:
-        """How many samples all chunks hold."""
+        """Number of samples in all chunks."""
         return self._ends[-1]
 
     def holding(self, part: range) -> Iterator[tuple[int, range]]:
-        """Give the chunks that hold some samples, each with its samples from its first on."""
+        """Yield the chunks that hold some samples, each with its samples from its first on."""
         at, run = part.start, bisect_right(self._ends, part.start)
         while at < part.stop:
             if at >= self._ends[run]:
@@ -289,7 +291,7 @@ def _summed(numbers: Iterable[int]) -> "array[int]":
 
 
 def _numbers(table: bytes, each: int, *, before: int = _HEAD, size: int = 4) -> "array[int]":
-    """Read the numbers of a table, of which each entry has some."""
+    """Read the numbers of a table with several per entry."""
     count = int.from_bytes(table[before - 4 : before], "big") * each
     if len(table) - before < count * size:
         raise UnusualIndexError
@@ -311,40 +313,40 @@ def _written_runs(runs: Iterable[Run]) -> bytes:
 
 
 LEAST_SAMPLES = 30_000
-"""Of a track whose index is narrowed; at 30 pictures a second the film lasts 17 minutes."""
+"""Of a track whose index is narrowed; at 30 frames per second the video lasts 17 minutes."""
 
-_MARGIN = Fraction(5)  # seconds around what is wanted; readers look a little ahead, and begin a little before
+_MARGIN = Fraction(5)  # seconds around the wanted range; readers look ahead slightly, and begin slightly earlier
 _MOST_TOP_BOXES = 1_000
-_MOST_EDITS = 2  # an empty one, and the film
+_MOST_EDITS = 2  # an empty one, and the movie
 _OPENED = frozenset({b"trak", b"mdia", b"minf", b"stbl"})  # boxes of boxes on the way to the tables
 _DEEPEST = 4
 _LEFT_OUT = frozenset({b"udta", b"meta", b"uuid", b"free", b"skip"})  # titles, covers and the like
 _READ_ALONE = ([b"vide"], [b"soun"])  # handlers of tracks that may be left out
 _ONE = bytes.fromhex("00010000")  # the usual speed of an edit
 _TOLD_ONCE = TABLES | GROUPINGS | {b"mdhd", b"elst"}
-_ONE_AT_A_TIME = threading.Lock()  # the tables of a track are in memory for a moment, 10 MB for two hours
+_ONE_AT_A_TIME = threading.Lock()  # the tables of a track are briefly in memory, 10 MB for two hours
 _TIMESCALE_AT = (12, 20)  # bytes into `mvhd` and `mdhd`, of version 0 and 1
 _KIND_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The seconds of a film that will be read, in the file's own time; without an end, to the last."""
+    """The seconds of a video that will be read, in the file's own time; without an end, to the last."""
 
     begin: Fraction
     end: Fraction | None
 
 
 def narrowed(file: IO[bytes], size_bytes: int, handler: bytes, wanted: Wanted) -> MaskedFile | None:
-    """Give a file as it would be if its index told of the wanted seconds only; `None` where it had better be left.
+    """Return the file with an index of the wanted seconds only; `None` if it is better left unchanged.
 
     Args:
         file: any file.
         size_bytes: its size.
-        handler: `b"vide"` or `b"soun"`: the kind of track that is read. Those of the other kind are missing then.
-        wanted: what will be read of it.
+        handler: `b"vide"` or `b"soun"`: the kind of track that is read. Those of the other kind are then missing.
+        wanted: what will be read from it.
     """
-    with _ONE_AT_A_TIME, contextlib.suppress(UnusualIndexError, OverflowError):  # the latter: no table holds them
+    with _ONE_AT_A_TIME, contextlib.suppress(UnusualIndexError, OverflowError):  # the latter: too large for a table
         kind_at, begin, end = _index(file, size_bytes)
         index = b"".join(_moov(file, begin, end, handler, wanted))
         return MaskedFile(file, size_bytes, [kind_at], _box(b"moov", index))
@@ -352,7 +354,7 @@ def narrowed(file: IO[bytes], size_bytes: int, handler: bytes, wanted: Wanted) -
 
 
 def _index(file: IO[bytes], size_bytes: int) -> tuple[int, int, int]:
-    """Find the only index: where its kind is told, and where it begins and ends."""
+    """Find the only index: the position of its type, and where it begins and ends."""
     found: list[tuple[int, int, int]] = []
     last = 0
     for count, (kind, begin, end) in enumerate(boxes_in(file, 0, size_bytes)):
@@ -362,21 +364,21 @@ def _index(file: IO[bytes], size_bytes: int) -> tuple[int, int, int]:
         if kind == b"moof" or count > _MOST_TOP_BOXES or (kind == b"mdat" and not _tells_size(file, begin)):
             raise UnusualIndexError
     if len(found) != 1 or last != size_bytes:
-        raise UnusualIndexError  # nothing could be put behind such a file
+        raise UnusualIndexError  # nothing can be appended to such a file
     file.seek(found[0][0])
     if file.read(_KIND_BYTES) != b"moov":
-        raise UnusualIndexError  # its length is a long number
+        raise UnusualIndexError  # its length is a 64-bit number
     return found[0]
 
 
 def _tells_size(file: IO[bytes], begin: int) -> bool:
-    """Tell whether a payload says where it ends; else it would end behind a new index."""
+    """Whether a payload states where it ends; otherwise it would end after a new index."""
     file.seek(begin - 8)
     return file.read(8) != bytes(4) + b"mdat"
 
 
 def _moov(file: IO[bytes], begin: int, end: int, handler: bytes, wanted: Wanted) -> Iterator[bytes]:
-    """Write the boxes of an index anew."""
+    """Write the boxes of an index again."""
     inside = list(boxes_in(file, begin, end))
     headers = [at for kind, at, _ in inside if kind == b"mvhd"]
     if len(headers) != 1 or any(kind == b"mvex" for kind, _, _ in inside):
@@ -393,7 +395,7 @@ def _moov(file: IO[bytes], begin: int, end: int, handler: bytes, wanted: Wanted)
 
 
 class _Track:
-    """One track of pictures or sound, and where its boxes are."""
+    """One track of video or audio, and where its boxes are."""
 
     def __init__(self, file: IO[bytes], begin: int, end: int) -> None:
         self._file, self._begin, self._end = file, begin, end
@@ -413,11 +415,11 @@ class _Track:
 
     @property
     def count(self) -> int:
-        """How many samples it says that it has."""
+        """Number of samples that it claims."""
         return int.from_bytes(self._table(b"stsz", most=12)[8:], "big")
 
     def narrowed(self, timescale: int, wanted: Wanted) -> Iterator[bytes]:
-        """Write its boxes, the tables of its samples with those that are wanted."""
+        """Write its boxes, with the tables of the wanted samples."""
         if b"mdhd" not in self._found:
             raise UnusualIndexError
         ticks = _timescale(self._file, self._found[b"mdhd"][0])
@@ -438,12 +440,12 @@ class _Track:
                 yield _box(kind, _bytes(self._file, at, until))
 
     def _table(self, kind: bytes, *, most: int | None = None) -> bytes:
-        """Read one of its boxes; nothing if it is missing."""
+        """Read one of its boxes; empty if it is missing."""
         begin, end = self._found.get(kind, (0, 0))
         return _bytes(self._file, begin, end if most is None else min(end, begin + most))
 
     def _edits(self, timescale: int) -> tuple[int, Fraction]:
-        """Tell how many ticks of a track are not shown, and how many seconds it begins late."""
+        """Return how many ticks of a track are not shown, and how many seconds late it begins."""
         table = self._table(b"elst") or bytes(_HEAD)
         count, size = int.from_bytes(table[4:8], "big"), 20 if table[:1] == b"\1" else 12
         if count > _MOST_EDITS or len(table) < _HEAD + count * size:
@@ -481,7 +483,7 @@ def _box(kind: bytes, inside: bytes) -> bytes:
     return (len(inside) + 8).to_bytes(4, "big") + kind + inside
 
 
-_CHROMA_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})  # they tell their chroma
+_CHROMA_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})  # they state their chroma
 _PLAIN_CHROMA, _FULL_CHROMA = 1, 3  # 4:2:0 and 4:4:4
 _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}  # pixels, by chroma format
 _MOST_ENTRIES = 255
@@ -489,13 +491,13 @@ _MOST_ZEROS = 32  # bits before a number; more is nonsense
 
 
 def progressive_size(configuration: bytes) -> tuple[int, int] | None:
-    """Read width and height in pixels, as they come out of the decoder.
+    """Read width and height in pixels, as decoded.
 
     Args:
-        configuration: what an `avcC` box holds; FFmpeg calls it extradata.
+        configuration: content of an `avcC` box; FFmpeg calls it extradata.
 
     Returns:
-        `None` where it is not certain: several heads, pictures that may be interlaced, damage, another kind of stream.
+        `None` if it is not certain: several headers, possibly interlaced frames, damage, another kind of stream.
     """
     if len(configuration) < 8 or configuration[0] != 1 or configuration[5] & 0x1F != 1:  # noqa: PLR2004 - of the box
         return None
@@ -508,7 +510,7 @@ def progressive_size(configuration: bytes) -> tuple[int, int] | None:
 
 
 class _Bits:
-    """Bits of a text of bytes, and the two kinds of numbers that H.264 writes with them."""
+    """The bits of a byte string, and the two kinds of numbers that H.264 writes with them."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
@@ -520,7 +522,7 @@ class _Bits:
         return self._value >> self._left & ((1 << count) - 1)
 
     def number(self) -> int:
-        """Read an unsigned number: as many zeros as it has bits behind its first one."""
+        """Read an unsigned Exp-Golomb number: as many zeros as it has bits after its first one."""
         zeros = 0
         while not self.take(1):
             zeros += 1
@@ -534,10 +536,10 @@ class _Bits:
 
 
 def _size(bits: _Bits) -> tuple[int, int] | None:
-    bits.take(8)  # the kind of unit
+    bits.take(8)  # the type of unit
     profile = bits.take(8)
     bits.take(16)  # constraints and level
-    bits.number()  # its own number
+    bits.number()  # its own id
     chroma = _chroma(bits) if profile in _CHROMA_PROFILES else _PLAIN_CHROMA
     bits.number()  # bits of a frame's number
     _pass_order(bits)
@@ -576,7 +578,7 @@ def _pass_scaling(bits: _Bits, entries: int) -> None:
 
 
 def _pass_order(bits: _Bits) -> None:
-    """Pass over how the order of display is told."""
+    """Skip how the order of display is coded."""
     kind = bits.number()
     if kind == 0:
         bits.number()

@@ -1,12 +1,12 @@
 """What an open file is, decided by its content; its name is never consulted.
 
 `recognise` knows the first bytes of media files, and `describe` names what else a file may be. Lists that name other
-files (HLS, DASH, concat) are text, and text is refused before any media library sees it. Sound and video are read by
+files (HLS, DASH, concat) are text, and text is refused before any media library sees it. Audio and video are read by
 `av` (PyAV) and images by `image` (Pillow); both load on first use, so that `import qwen_omni` stays cheap. Nothing
 outside the given file object is ever opened or fetched.
 
-The work a picture takes is bounded before it is decoded: a progressive JPEG is decoded once per scan, and a small file
-can hold thousands. Pillow cannot be interrupted, but it reads while it decodes, so `TimedFile` stops it there.
+The work that an image takes is bounded before it is decoded: a progressive JPEG is decoded once per scan, and a small
+file can hold thousands. Pillow cannot be interrupted, but it reads while it decodes, so `TimedFile` stops it there.
 """
 
 import io
@@ -24,10 +24,10 @@ SILK_MARK = b"#!SILK_V3"
 """Begins a SILK recording; WeChat and QQ put one byte (0x02) before it."""
 
 SILK_RATE = 24_000
-"""Samples per second that SILK is decoded to: its own highest."""
+"""Samples per second that SILK is decoded to: its own maximum."""
 
 ANIMATED = frozenset({"gif", "png", "webp", "avif"})
-"""Kinds of pictures that may be animations."""
+"""Image formats that may be animations."""
 
 HEAD_BYTES = 4096
 """How many bytes from the start are enough for both functions."""
@@ -35,7 +35,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A known beginning: pictures are read as `still`, sound and video as `stream`, `packed` is unpacked first."""
+    """A known signature: images are read as `still`, audio and video as `stream`, `packed` is unpacked first."""
 
     container: str
     group: Literal["still", "stream", "packed"]
@@ -78,8 +78,8 @@ _OTHER = (
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"SQLite format 3", "a database"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"BZh", "a bzip2 archive"),
@@ -114,7 +114,7 @@ _SILK_PACKET = Fraction(20, 1000)  # seconds
 _SILK_END = 0xFFFF  # length of a packet that ends the recording
 _PNM = re.compile(rb"P[1-6]\s")
 _PCX = re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", re.DOTALL)
-# No text, a palette or none, a known coding, begun at the corner, whole bytes a pixel.
+# No text, a palette or none, a known encoding, starting at the corner, whole bytes per pixel.
 _TARGA = re.compile(rb"\0[\0\1][\1-\3\x09-\x0b].{5}\0{4}.{4}[\x08\x10\x18\x20][\0-\x3f]", re.DOTALL)
 _MOST_ICONS = 256
 _NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # one ends, the next begins
@@ -136,23 +136,23 @@ def recognise(head: bytes) -> Signature | None:
 
 
 def is_motion_jpeg(start: bytes) -> bool:
-    """Whether a file that begins with a JPEG goes on with others: a video, not a photo.
+    """Whether a file that begins with a JPEG continues with others: a video, not a photo.
 
     Photos of several views or of high dynamic range (MPF) hold others, too, and say so.
 
     Args:
-        start: the first part of the file, the longer the surer.
+        start: the first part of the file; the longer, the more reliable.
     """
     return _MPF not in start and start.count(_NEXT_JPEG) >= _FEWEST_JPEGS
 
 
 def is_targa(head: bytes, end: bytes) -> bool:
-    """Whether a file is a TGA picture: newer ones have their mark at the end, older ones only a plausible header."""
+    """Whether a file is a TGA image: newer ones have a signature at the end, older ones only a plausible header."""
     return end.endswith(b"TRUEVISION-XFILE.\0") or bool(_TARGA.match(head))
 
 
 def refused(head: bytes) -> str | None:
-    """Name what begins with these bytes if no media library shall see it: lists of other files, text, programs.
+    """Name what begins with these bytes if no media library may see it: lists of other files, text, programs.
 
     Everything else is left to FFmpeg, which knows more kinds of media than any table.
 
@@ -166,7 +166,7 @@ def refused(head: bytes) -> str | None:
 
 
 def describe(head: bytes) -> str:
-    """Say what bytes that are no media look like.
+    """Return what bytes that are not media look like.
 
     Example:
         >>> describe(b"#EXTM3U")
@@ -206,7 +206,7 @@ def silk_seconds(data: bytes) -> Fraction | None:
 
 
 def _boxed(head: bytes) -> Signature | None:
-    """MP4, QuickTime, 3GP, HEIC, AVIF: the first box tells its kind at byte 4."""
+    """MP4, QuickTime, 3GP, HEIC, AVIF: the first box has its type at byte 4."""
     if head[4:8] in _MP4_BOXES:
         return Signature("mov", "stream")
     if head[4:8] != b"ftyp":
@@ -222,7 +222,7 @@ def _boxed(head: bytes) -> Signature | None:
 
 
 def _chunked(head: bytes) -> Signature | None:
-    """RIFF, IFF and EBML files: the kind stands a little behind the start."""
+    """RIFF, IFF and EBML files: the type follows shortly after the start."""
     if head.startswith(b"RIFF"):
         kind = {b"WEBP": Signature("webp", "still"), b"WAVE": Signature("wav", "stream")}
         return kind.get(head[8:12]) or (Signature("avi", "stream") if head[8:11] == b"AVI" else None)
@@ -234,7 +234,7 @@ def _chunked(head: bytes) -> Signature | None:
 
 
 def _drawn(head: bytes) -> Signature | None:
-    """Pictures whose mark is short, so that a second look at their header is needed."""
+    """Image formats whose signature is short, so that their header has to be checked too."""
     if _PNM.match(head):
         return Signature("pnm", "still")
     if _PCX.match(head):
@@ -245,7 +245,7 @@ def _drawn(head: bytes) -> Signature | None:
 
 
 def _synchronised(head: bytes) -> Signature | None:
-    """Formats known by the pattern of their frames, and bitmaps, whose own mark is only two letters."""
+    """Formats known by the pattern of their frames, and bitmaps, whose own signature is only two letters."""
     if len(head) > 18 and head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:  # noqa: PLR2004
         return Signature("bmp", "still")
     if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:  # noqa: PLR2004
@@ -253,7 +253,7 @@ def _synchronised(head: bytes) -> Signature | None:
     if len(head) > 4 and head[0] == 0xFF:  # noqa: PLR2004
         if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
             return Signature("aac", "stream")
-        # Layer I is left out: nobody has such files, and UTF-16 text begins like one.
+        # Layer I is left out: it is not in use, and UTF-16 text begins like it.
         if head[1] & 0xE0 == 0xE0 and head[1] & 0x06 in (2, 4) and head[2] >> 4 != 0xF:  # noqa: PLR2004
             return Signature("mp3", "stream")
     return None
@@ -262,49 +262,49 @@ def _synchronised(head: bytes) -> Signature | None:
 MOST_SCANS = 100
 """Scans of a JPEG; encoders write about ten."""
 MOST_WORK = 2_000_000_000
-"""Pixels times scans: twenty progressive scans of the largest picture that is decoded, seconds of work."""
+"""Pixels times scans: twenty progressive scans of the largest image that is decoded, seconds of work."""
 LIMIT_SECONDS = 60.0
 
-_COUNTED_BYTES = 128 * 2**20  # more than any picture that the service takes; behind them only the time counts
+_COUNTED_BYTES = 128 * 2**20  # more than any image that the service accepts; beyond that only the time limit applies
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END, _ALONE = 0xDA, 0xD9, frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 class TimedFile:
-    """A file whose reading ends when the time is up. Pillow finds no descriptor in it that it could read by itself."""
+    """A file whose reading ends when the time is up. It has no file descriptor that Pillow could read directly."""
 
     def __init__(self, file: IO[bytes], *, label: str, seconds: float = LIMIT_SECONDS) -> None:
         self._file, self._label, self._seconds = file, label, seconds
         self._until = time.monotonic() + seconds
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read on.
+        """Read more.
 
         Raises:
             UnreadableMediaError: the time is up.
         """
         if time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self._label} is not decoded after {self._seconds:g} s, far longer than a picture takes; it is "
+                f"{self._label} is not decoded after {self._seconds:g} s, far longer than an image takes; it is "
                 "probably made to be slow. Save it again with another program."
             )
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place in the file."""
+        """Seek to a position in the file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place in the file."""
+        """Return the position in the file."""
         return self._file.tell()
 
 
 def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
-    """Check how much work a picture asks for, and return its file for decoding in bounded time.
+    """Check how much work an image takes, and return its file for decoding in bounded time.
 
     Raises:
-        MediaDoesNotFitError: a JPEG of too many scans.
+        MediaDoesNotFitError: a JPEG with too many scans.
     """
     if container == "jpeg":
         start = file.tell()
@@ -314,11 +314,11 @@ def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
         if scans > most:
             raise MediaDoesNotFitError(
                 f"{label} is a JPEG of {scans:,} scans; at most {most:,} are decoded at its size, since each takes as "
-                "long as a whole picture. Save it again as a JPEG of the usual kind.",
+                "long as a whole image. Save it again as an ordinary JPEG.",
                 limit=most,
                 actual=scans,
             )
-    return cast("IO[bytes]", TimedFile(file, label=label))  # as much of a file as decoding takes
+    return cast("IO[bytes]", TimedFile(file, label=label))  # as much of a file as decoding needs
 
 
 def count_scans(data: bytes) -> tuple[int, int]:
@@ -344,7 +344,7 @@ def count_scans(data: bytes) -> tuple[int, int]:
 
 
 _SILK = AudioTrack(index=0, codec="silk", sample_rate=SILK_RATE, channels=1)
-_FOOTER = 26  # bytes at the end of a TGA picture
+_FOOTER = 26  # bytes at the end of a TGA image
 _MANY_JPEGS = 8 * 2**20  # bytes that hold several frames of a camera
 _LOOKED_FOR = 2**20  # bytes; FFmpeg gives up there, too
 
@@ -357,23 +357,23 @@ def probe(
     audio_track: AudioTrackChoice = "auto",
     frame: int | None = None,
 ) -> MediaInfo:
-    """Find out what an open, seekable binary file holds.
+    """Inspect an open, seekable binary file.
 
-    A picture, or sound that comes alone, is really decoded, but for an MP4 of H.264 whose headers tell everything. What
-    is sent as it is, is decoded a little before in any case (`media.prepare`).
+    An image, or audio without video, is fully decoded, except for an MP4 of H.264 whose headers state everything. Files
+    that are sent unchanged are decoded briefly in any case (`media.prepare`).
 
     Args:
-        file: read from its start; its position afterwards is anywhere.
-        label: how to name the media in errors.
-        media_type_hint: what the caller believes it to be; told in errors, never trusted.
-        audio_track: which of several audio tracks is heard.
-        frame: which frame of an animation, or page of a file, to take as a picture, from 0.
+        file: read from its start; its position afterwards is undefined.
+        label: name of the media in errors.
+        media_type_hint: what the caller believes it to be; shown in errors, never trusted.
+        audio_track: which of several audio tracks is used.
+        frame: which frame of an animation, or page of a file, to use as an image, from 0.
 
     Raises:
-        UnreadableMediaError: empty, damaged, or no media; says what it looks like.
-        UnsupportedMediaError: a picture whose codec is not installed here, no such audio track, or a frame of something
+        UnreadableMediaError: empty, damaged, or not media; says what it looks like.
+        UnsupportedMediaError: an image whose codec is not installed here, no such audio track, or a frame of something
             without frames.
-        MediaDoesNotFitError: a picture with so many pixels that decoding it would be dangerous.
+        MediaDoesNotFitError: an image with so many pixels that decoding it would be dangerous.
     """
     size_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -391,7 +391,7 @@ def probe(
         file = bounded_still(file, container=signature.container, label=label)
         return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
     if frame is not None:
-        raise UnsupportedMediaError(f"{label} is no picture; frame= chooses one of an animation or of several pages.")
+        raise UnsupportedMediaError(f"{label} is not an image; frame= chooses one of an animation or of several pages.")
     if signature is not None and signature.group == "packed":
         _refuse_track("packed", audio_track, label)
         return _silk(file, size_bytes, label)
@@ -409,14 +409,14 @@ def probe(
 
 
 def _refuse_track(kind: str, audio_track: AudioTrackChoice, label: str) -> None:
-    """Refuse a number of an audio track for what has none, or only one."""
+    """Refuse the number of an audio track for media that has none, or only one."""
     tracks = (_SILK,) if kind == "packed" else ()
     if isinstance(audio_track, int) and audio_track not in range(len(tracks)):
         raise UnsupportedMediaError(f"{label} {no_such_track(tracks, audio_track)}.")
 
 
 def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | None:
-    """Recognise a file, and look further into one whose first bytes do not tell all."""
+    """Recognise a file, and inspect it further if its first bytes are not conclusive."""
     signature = recognise(head)
     if signature is None and size_bytes > _FOOTER:
         file.seek(size_bytes - _FOOTER)
@@ -428,7 +428,7 @@ def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | N
 
 
 def _is_zero(file: IO[bytes], size_bytes: int) -> bool:
-    """Whether there are only zero bytes where FFmpeg looks for a beginning; some recordings begin with a few."""
+    """Whether there are only zero bytes where FFmpeg searches for a beginning; some recordings begin with a few."""
     found = any(file.read(HEAD_BYTES).strip(b"\0") for _ in range(0, min(size_bytes, _LOOKED_FOR), HEAD_BYTES))
     file.seek(0)
     return not found
@@ -452,5 +452,5 @@ def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
 
 
 def _not_media(label: str, head: bytes, size_bytes: int, hint: str | None) -> str:
-    told = f" It was said to be {hint}." if hint else ""
-    return f"{label} is not media: its {size_bytes:,} bytes look like {describe(head)}.{told} Name one media file."
+    stated = f" It was declared as {hint}." if hint else ""
+    return f"{label} is not media: its {size_bytes:,} bytes look like {describe(head)}.{stated} Name one media file."

@@ -1,11 +1,11 @@
 """One continuous timeline for files whose packets do not have one, and reading from an exact second of it.
 
-Recordings joined byte by byte, dashcams and restarted encoders begin their clock again in the middle of a file;
-broadcasts jump. FFmpeg closes such breaks where the timestamps go back, or go on by more than ten seconds (`-copyts`
-off, `dts_delta_threshold`); so does this module, for whoever reads. A break is known by its place in the file, so a
+Recordings joined byte by byte, dashcams and restarted encoders restart their clock in the middle of a file;
+broadcasts jump. FFmpeg closes such breaks where timestamps go back, or advance by more than ten seconds (`-copyts`
+off, `dts_delta_threshold`); so does this module, for all readers. A break is identified by its place in the file, so a
 packet's time does not depend on what was read before it.
 
-A container without an index cannot be sought exactly. `read_from` seeks, looks where that led to, and seeks further
+A container without an index cannot be sought exactly. `read_from` seeks, checks where that led, and seeks further
 back.
 """
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _BACK = 0.1  # seconds that decoding times may go back within one stream before it is a restart; FFmpeg's own bound
-_AHEAD = 10.0  # seconds that they may go on at once; FFmpeg's dts_delta_threshold
-_APART = 10.0  # seconds between two streams of one place in the file
-_LONGEST_HOLE = 3600.0  # seconds without any packet in containers whose clock is believed
+_AHEAD = 10.0  # seconds that they may advance at once; FFmpeg's dts_delta_threshold
+_APART = 10.0  # seconds between two streams at one place in the file
+_LONGEST_HOLE = 3600.0  # seconds without any packet in containers whose clock is trusted
 _OVERHANG = Fraction(1, 2)  # seconds by which audio may outlast video before a join waits for it
 _RUN_UP = Fraction(1)  # seconds of audio that settle a decoder
 _MOST_BREAKS = 20_000
@@ -51,7 +51,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _Piece:
-    """What lies between two breaks: `position` is where it begins in the file."""
+    """The packets between two breaks: `position` is where they begin in the file."""
 
     position: int
     spans: dict[int, _Span] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """What reading all packets of a file tells.
+    """The result of reading all packets of a file.
 
     Attributes:
         start: where its timeline begins, in seconds of its own clock; `None` if packets have no times.
@@ -69,7 +69,7 @@ class Walk:
         starts: where each stream begins.
         packets: how many each stream has.
         breaks: where its clock restarts or jumps.
-        changes: seconds at which the audio of a stream changes its rate or channels, by the stream's index.
+        changes: seconds at which the audio of a stream changes its sample rate or channels, by the stream's index.
         position: where in the file the last packet ends.
     """
 
@@ -87,7 +87,7 @@ def walk(container: "InputContainer", streams: "list[Stream]", deadline: Deadlin
     """Read the times of every packet; nothing is decoded.
 
     Raises:
-        UnreadableMediaError: the clock jumps by more than an hour where jumps are not usual, or breaks too often.
+        UnreadableMediaError: the clock jumps by more than an hour where jumps are unusual, or breaks too often.
     """
     walker = _Walker(streams, jumps=container.format.name in _RESTARTING)
     for count, packet in enumerate(packets_of(container, *streams)):
@@ -120,7 +120,7 @@ class _Walker:
         self._latest: dict[int, _Piece] = {}
 
     def add(self, packet: "Packet[Any]") -> None:
-        """Note one more packet, in the order of the file."""
+        """Add the next packet, in the order of the file."""
         index = packet.stream.index
         self._packets[index] += 1
         dts = _clock_of(packet)
@@ -129,15 +129,15 @@ class _Walker:
         if dts is None:
             return
         seconds = dts * self._rates[index]
-        # Of several packets that were stored as one the first has a time; FFmpeg only counts on for those behind it.
-        # A frame of a program stream that began before a break is one of those, too, but has the clock behind it.
+        # Of several packets stored as one, only the first has a time; FFmpeg merely counts on for the others.
+        # A frame of a program stream that began before a break is also one of those, but has the clock after it.
         counted = packet.pos is None and index in self._latest
         counted = counted and self._breaks(self._latest[index], index, seconds) is None
         piece = self._latest[index] if counted else self._piece_of(index, seconds, packet.pos)
         begin = dts if packet.pts is None else packet.pts
         end = begin + (packet.duration or 0)
         span = piece.spans.setdefault(index, _Span(begin, end, seconds))
-        if not counted or index not in self._changed:  # what is counted on has the first rate
+        if not counted or index not in self._changed:  # counted times assume the first rate
             span.start, span.end = min(span.start, begin), max(span.end, end)
         if not counted:
             self._latest[index] = piece
@@ -150,7 +150,7 @@ class _Walker:
         """Find the piece that a packet belongs to, or begin a new one."""
         piece = self._pieces[-1]
         if position is not None and position < piece.position and len(self._pieces) > 1:
-            # Long packets come out after shorter ones that begin behind them, so a break may show a little late.
+            # Long packets come out after shorter ones that begin later, so a break may show slightly late.
             before = self._pieces[-2]
             if self._breaks(before, index, dts) is None:
                 return before
@@ -165,14 +165,14 @@ class _Walker:
         if broken > 0 and not self._jumps:
             at = float(self._join()[1] or 0)
             raise UnreadableMediaError(
-                f"its clock jumps ahead by {broken:,.0f} s behind second {at:,.2f}, which cannot be a still picture; "
-                "at most an hour is taken. Repair its timestamps, or cut it there"
+                f"its clock jumps ahead by {broken:,.0f} s after second {at:,.2f}, which cannot be a still image; "
+                "at most an hour is accepted. Repair its timestamps, or cut it there"
             )
         self._pieces.append(_Piece(position=position))
         return self._pieces[-1]
 
     def _breaks(self, piece: _Piece, index: int, dts: float) -> float | None:
-        """Return by how much the clock of a piece would jump if a packet belonged to it; `None` if it goes on."""
+        """Return by how much the clock of a piece would jump if a packet belonged to it; `None` if it continues."""
         span, latest = piece.spans.get(index), piece.latest
         if latest is None:
             return None
@@ -193,7 +193,7 @@ class _Walker:
             self._changed.setdefault(index, (begin, piece))
 
     def _bounds(self, piece: _Piece) -> tuple[Fraction, Fraction] | None:
-        """Return where a piece begins and ends: its video, and audio only where it reaches far beyond that."""
+        """Return where a piece begins and ends: its video, and audio only if it extends far beyond that."""
         spans = {index: (span.start * self._bases[index], span.end * self._bases[index])
                  for index, span in piece.spans.items()}  # fmt: skip
         if not spans:
@@ -207,7 +207,7 @@ class _Walker:
         return start, end
 
     def _join(self) -> tuple[list[Fraction], Fraction | None]:
-        """Return what to add to the times of each piece, and where the last one ends then."""
+        """Return what to add to the times of each piece, and where the last one then ends."""
         shifts: list[Fraction] = []
         reached: Fraction | None = None
         for piece in self._pieces:
@@ -254,7 +254,7 @@ def _base(stream: "Stream") -> Fraction:
 
 
 def _codec_of(stream: "Stream") -> str:
-    context: CodecContext | None = stream.codec_context  # the stubs do not say that it may be missing
+    context: CodecContext | None = stream.codec_context  # the stubs omit that it may be missing
     return "" if context is None else context.codec.canonical_name
 
 
@@ -285,7 +285,7 @@ _HEADINGS = {"mp3": _mpeg_audio_shape, "mp2": _mpeg_audio_shape, "aac": _adts_sh
 def timed_packets(
     container: "InputContainer", breaks: tuple[ClockBreak, ...], *streams: "Stream"
 ) -> "Iterator[Packet[Any]]":
-    """Yield the packets of some streams, their times on the continuous line."""
+    """Yield the packets of some streams with their times on the continuous timeline."""
     if not breaks:
         yield from packets_of(container, *streams)
         return
@@ -298,13 +298,13 @@ def timed_packets(
     for packet in packets_of(container, *streams):
         index = packet.stream.index
         place = places.get(index, 0)
-        if packet.pos is not None:  # the later packets of several that were stored as one have none
+        if packet.pos is not None:  # of several packets stored as one, the later ones have none
             while place < len(breaks) and packet.pos >= breaks[place].position:
                 place += 1
             places[index] = place
         shift, time = shifts[index][place], _time_of(packet)
         if place and packet.pos == breaks[place - 1].position and time is not None:
-            # The first of several packets that were stored as one may still have the old clock, as in chained Ogg.
+            # The first of several packets stored as one may still have the old clock, as in chained Ogg.
             before, expected = shifts[index][place - 1], reached.get(index, time + shift)
             shift = min(shift, before, key=lambda one: abs(time + one - expected))
         elif packet.pos is None and place < len(breaks) and time is not None:
@@ -314,7 +314,7 @@ def timed_packets(
         packet.pts = None if packet.pts is None else packet.pts + shift
         packet.dts = None if packet.dts is None else packet.dts + shift
         if packet.dts is not None and packet.pts is not None and _split(packet):
-            packet.dts = packet.pts  # the one was of the clock before the break, the other is of the one behind it
+            packet.dts = packet.pts  # one has the clock from before the break, the other the clock from after it
         if time is not None:
             reached[index] = time + shift + (packet.duration or 0)
         yield packet
@@ -322,7 +322,7 @@ def timed_packets(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Packets from some place on. Nothing that is decoded before `since` is whole; `first`: the file begins here."""
+    """Packets from some place on. Frames decoded before `since` are incomplete; `first`: the file begins here."""
 
     packets: "Iterator[Packet[Any]]"
     since: int | None = None
@@ -332,10 +332,10 @@ class Reading:
 def read_from(
     container: "InputContainer", stream: "Stream", at: Fraction | None, breaks: tuple[ClockBreak, ...]
 ) -> Iterator[Reading]:
-    """Yield ways to read a stream from second `at`, each beginning further back than the one before.
+    """Yield ways to read a stream from second `at`, each starting further back than the one before.
 
-    The first one does in nearly all files. Whoever decodes takes the next where a frame of that second did not come
-    out: a key frame may have been no more than a point from which the picture refreshes itself.
+    The first one works for nearly all files. The decoder takes the next if no frame of that second was
+    decoded: a key frame may have been only a point where gradual refresh starts.
     """
     if at is None:
         yield Reading(timed_packets(container, breaks, stream), first=True)
@@ -362,8 +362,8 @@ def read_from(
 
 
 def _begins(container: "InputContainer", stream: "Stream") -> Fraction | None:
-    """Return where a stream begins, in seconds of its clock; `None` where nothing has times."""
-    own: int | None = stream.start_time  # the stubs do not say that it may be missing
+    """Return where a stream begins, in seconds of its clock; `None` if nothing has times."""
+    own: int | None = stream.start_time  # the stubs omit that it may be missing
     if own is not None:
         return own * _base(stream)
     whole: int | None = container.start_time
@@ -379,9 +379,9 @@ def _seek(container: "InputContainer", stream: "Stream", ticks: int) -> bool:
 
 
 def _rewind(container: "InputContainer") -> None:
-    """Go back to the first packet; some containers go by bytes and some by times.
+    """Seek to the first packet; some containers seek by bytes and some by times.
 
-    Matroska goes to any byte, and finds nothing behind the first one.
+    Matroska seeks to any byte, and finds nothing after the first one.
     """
     ways = [(0, True), ((container.start_time or 0) - av.time_base, False)]
     for where, by_bytes in ways[container.format.name == "matroska,webm" :]:
@@ -393,7 +393,7 @@ def _rewind(container: "InputContainer") -> None:
 
 
 def _opening(packets: "Iterator[Packet[Any]]", target: int, *, key: bool) -> "Packet[Any] | None":
-    """Return the first packet to begin with if it is not behind the target: a key frame, or any piece of audio."""
+    """Return the first packet to start from if it is not after the target: a key frame, or any piece of audio."""
     for packet in packets:
         time = _time_of(packet)
         if not packet.size or time is None:
@@ -410,21 +410,21 @@ def _time_of(packet: "Packet[Any]") -> int | None:
 
 
 def _clock_of(packet: "Packet[Any]") -> int | None:
-    """Return when a packet is decoded; where that is of another clock than when it is shown, the latter."""
+    """Return when a packet is decoded, or when it is shown if the two belong to different clocks."""
     if packet.dts is None or (packet.pts is not None and _split(packet)):
         return packet.pts
     return packet.dts
 
 
 def _split(packet: "Packet[Any]") -> bool:
-    """Whether FFmpeg counted on the decoding time of a packet over a break behind which it is shown."""
+    """Whether FFmpeg continued the decoding time of a packet across a break after which it is shown."""
     assert packet.pts is not None
     assert packet.dts is not None
     return packet.pos is None and abs(packet.pts - packet.dts) * packet.stream.time_base > _AHEAD
 
 
 def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packet[Any]]":
-    """Leave out what lies before the last key frame up to the target."""
+    """Skip what lies before the last key frame up to the target."""
     held: list[Packet[Any]] = []
     held_bytes = 0
     for packet in packets:
@@ -441,7 +441,7 @@ def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packe
 
 
 def _since(packets: "Iterator[Packet[Any]]", first: int) -> "Iterator[Packet[Any]]":
-    """Leave out what lies before a time."""
+    """Skip what lies before a time."""
     for packet in packets:
         time = _time_of(packet)
         if time is None or time >= first:

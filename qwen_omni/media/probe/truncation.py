@@ -1,12 +1,12 @@
-"""Is a file all there? Its headers often tell of a whole film, though a download or copy broke off.
+"""Whether a file is complete. Its headers often describe the whole video, although a download or copy was interrupted.
 
-What is missing would be priced, and neither seen nor heard. Asked is only where the headers promise an end of the
-pictures and sound: MP4 (ISO/IEC 14496-12) whose index comes first, Matroska and WebM (RFC 9559), AVI (RIFF) and
+Missing parts would be billed, but not processed. Only formats whose headers state where the video and audio
+end are checked: MP4 (ISO/IEC 14496-12) whose index comes first, Matroska and WebM (RFC 9559), AVI (RIFF) and
 ASF, which is WMV and WMA; WAV and its large forms (RF64, EBU Tech 3306; Sony's W64), AIFF, CAF, AU, and MP3 with the
-header of Xing or VBRI. A recording that is still going on, or whose program crashed, promises none.
+header of Xing or VBRI. A recording that is still running, or whose program crashed, states none.
 
-Files joined byte by byte are found as well. Behind the end of the first one FFmpeg, as any player, reads nothing where
-a header tells that end; so such a file is refused. What has no such header (TS, MP3, Ogg and their like) is read whole.
+Files joined byte by byte are detected as well. FFmpeg, like any player, reads nothing after the end of the first one if
+a header states that end; so such a file is refused. Formats without such a header (TS, MP3, Ogg etc.) are read whole.
 Pure but for reading the file; imports nothing of FFmpeg.
 """
 
@@ -18,25 +18,25 @@ from typing import IO, NoReturn
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.probe.mp4 import boxes_in
 
-_MOST = 100_000  # boxes, chunks or elements that are passed over
-_ENDLESS = 2**63  # bytes; where something reaches to the end of its file, whose size is not asked for
+_MOST = 100_000  # boxes, chunks or elements that are skipped
+_ENDLESS = 2**63  # bytes; for something that reaches to the end of its file, without asking for the file size
 
 _EBML = b"\x1a\x45\xdf\xa3"
-_SEGMENT = 0x18538067  # the element that holds all of a film
+_SEGMENT = 0x18538067  # the element that holds all of a video
 _CLUSTER = 0x1F43B675  # one that holds some seconds of it
 
-_UNTOLD = (0, 0xFFFFFFFF)  # sizes of a RIFF chunk that is still written
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes of a RIFF chunk that is still being written
 
 _RIFF_HEAD = 12  # bytes: a chunk's kind and size, and the kind of its list
-_ENDLESS_WAVE = 0x7FFF0000  # and larger sizes stand for "still written": arecord, sox and FFmpeg each have their own
-_SLACK_SECONDS = Fraction(1, 2)  # of sound that may be missing; some programs count their headers into the sound
-_SLACK_BYTES = 4096  # the same, where nothing tells how many bytes a second has
+_ENDLESS_WAVE = 0x7FFF0000  # and larger sizes mean "still being written": arecord, sox and FFmpeg each have their own
+_SLACK_SECONDS = Fraction(1, 2)  # of audio that may be missing; some programs include their headers in its size
+_SLACK_BYTES = 4096  # the same, if the bytes per second are unknown
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
-_W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of a chunk's identity, behind the four letters of its kind
+_W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of a chunk's identity, after the four letters of its type
 _ID3_HEAD = 10  # bytes
 _XING_AT = (36, 21, 21, 13)  # bytes from a frame's start: MPEG-1 of two channels and of one; MPEG-2 of two and one
 _VBRI_AT = 36
-_LEAST_MATCH = Fraction(98, 100)  # of a file, that a header of Xing must tell of for its times to be believed
+_LEAST_MATCH = Fraction(98, 100)  # of a file, that a Xing header must cover for its times to be trusted
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
@@ -48,14 +48,14 @@ class BrokenPromiseError(UnreadableMediaError):
 
 
 def check_whole(file: IO[bytes], size_bytes: int) -> None:
-    """Check that all pictures and sound are there that a file's headers tell of, and nothing else behind them.
+    """Check that all video and audio that a file's headers describe is present, and nothing else after it.
 
     Args:
         file: any file; one of another kind is left after a few bytes.
         size_bytes: its size.
 
     Raises:
-        BrokenPromiseError: the file ends before they do, or another file is joined to it; tells the sizes.
+        BrokenPromiseError: the file ends before they do, or another file is appended to it; states the sizes.
     """
     file.seek(0)
     head = file.read(16)
@@ -80,21 +80,21 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
 
 
 def _check_alone(file: IO[bytes], end: int, size_bytes: int, *starts: bytes) -> None:
-    """Check that no other file begins where one ends; `starts` are how it might."""
+    """Check that no other file begins where one ends; `starts` are its possible first bytes."""
     file.seek(end)
     if end < size_bytes and file.read(16).startswith(starts):
         refuse_second(end, size_bytes)
 
 
 def refuse_second(end: int, size_bytes: int) -> NoReturn:
-    """Raise the error for a file of which a player reads the first `end` bytes only, since another one follows.
+    """Raise the error for a file of which a player reads only the first `end` bytes, since another file follows.
 
     Raises:
         BrokenPromiseError: always.
     """
     raise BrokenPromiseError(
-        f"two files are joined in it: the first ends after {end:,} of {size_bytes:,} bytes, and players pass over "
-        "what is behind. Send them one by one, or join them with a program that knows the format, such as "
+        f"two files are joined in it: the first ends after {end:,} of {size_bytes:,} bytes, and players ignore "
+        "the rest. Send them one by one, or join them with a program that knows the format, such as "
         "`ffmpeg -f concat`"
     )
 
@@ -119,9 +119,9 @@ def _mp4_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool]:
 
 
 def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
-    """Tell where a Matroska or WebM ends of which clusters are missing; a live recording leaves its size unknown.
+    """Return the end that a Matroska or WebM states, if clusters are missing; a live recording leaves its size unknown.
 
-    What comes behind the clusters are tables and notes, whose loss is none.
+    Only tables and tags follow the clusters; losing them does no harm.
     """
     for name, begin, end in _elements(file, 0, size_bytes):
         if name == _SEGMENT and end < size_bytes:
@@ -135,7 +135,7 @@ def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
 
 
 def _elements(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give name, begin and end of each element between two places; one of unknown size is endless."""
+    """Yield id, start and end of each element between two places; one of unknown size is endless."""
     at = begin
     for _ in range(_MOST):
         if at >= end:
@@ -150,9 +150,9 @@ def _elements(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[int, int,
 
 
 def _number(file: IO[bytes], *, marked: bool = False) -> int | None:
-    """Read a number of EBML (RFC 8794), which tells its own length; `None` if it means "unknown", or the file ends.
+    """Read an EBML number (RFC 8794), which states its own length; `None` if it means "unknown", or the file ends.
 
-    With `marked` the bits that tell the length stay, as in names.
+    With `marked`, the bits that state the length are included, as in ids.
     """
     first = file.read(1)
     if not first or not first[0]:
@@ -169,9 +169,9 @@ def _number(file: IO[bytes], *, marked: bool = False) -> int | None:
 
 
 def _avi_end(file: IO[bytes], size_bytes: int) -> int:
-    """Tell where an AVI ends of which pictures or sound are missing; a cut table behind them is no loss.
+    """Return the end that an AVI states, if video or audio is missing; a cut table after them does no harm.
 
-    Long films have several chunks `RIFF`, each with a list `movi`.
+    Long videos have several chunks `RIFF`, each with a list `movi`.
     """
     for kind, begin, end in _chunks(file, 0, size_bytes):
         file.seek(begin - 4)
@@ -184,13 +184,13 @@ def _avi_end(file: IO[bytes], size_bytes: int) -> int:
 
 
 def _chunks(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give kind, begin and end of each chunk between two places, up to one of untold size; lists by their own kind."""
+    """Yield type, start and end of each chunk between two places, up to one of unknown size; lists by own type."""
     at = begin
     for _ in range(_MOST):
         file.seek(at)
         head = file.read(12)
         size = int.from_bytes(head[4:8], "little")
-        if at + 8 > end or size in _UNTOLD:
+        if at + 8 > end or size in _UNKNOWN_SIZES:
             return
         is_list = head.startswith(b"LIST")
         yield head[8:12] if is_list else head[:4], at + 12, at + 8 + size
@@ -198,7 +198,7 @@ def _chunks(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int,
 
 
 def _asf_end(file: IO[bytes], size_bytes: int) -> int:
-    """Tell where the packets of an ASF end; a broadcast leaves their size at zero."""
+    """Return where the packets of an ASF end; a broadcast leaves their size at zero."""
     at = 0
     while at < size_bytes:
         file.seek(at)
@@ -213,7 +213,7 @@ def _asf_end(file: IO[bytes], size_bytes: int) -> int:
 
 
 def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int] | None:
-    """Return where the sound of a plain audio file ends, and how many bytes less are none the worse; else `None`."""
+    """Return where the audio of a plain audio file ends, and how many bytes may be missing; else `None`."""
     kinds = (
         (head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE", _wave_end),
         (head == _W64, _w64_end),
@@ -227,13 +227,13 @@ def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int]
         begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
         return (0 if size >= _ENDLESS_WAVE else begin + size), _SLACK_BYTES
     if head.startswith((b"ID3", b"\xff")):
-        told = xing_end(file)
-        return None if told is None else (told, max(_SLACK_BYTES, told // 50))
+        end = xing_end(file)
+        return None if end is None else (end, max(_SLACK_BYTES, end // 50))
     return None
 
 
 def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
-    """Return where the sound of a WAV ends (RIFF; RF64 and BW64 tell long sizes in a chunk `ds64`)."""
+    """Return where the audio of a WAV ends (RIFF; RF64 and BW64 state large sizes in a chunk `ds64`)."""
     long_size, rate = 0, 0
     for kind, begin, size in _wave_chunks(file, size_bytes):
         file.seek(begin)
@@ -242,7 +242,7 @@ def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
         elif kind == b"fmt ":
             rate = int.from_bytes(file.read(16)[8:12], "little")
         elif kind == b"data":
-            end = begin + (long_size if size == _UNTOLD[1] and long_size else size)
+            end = begin + (long_size if size == _UNKNOWN_SIZES[1] and long_size else size)
             slack = int(_SLACK_SECONDS * rate) or _SLACK_BYTES
             if not size or (not long_size and size >= _ENDLESS_WAVE):
                 return 0, slack
@@ -252,7 +252,7 @@ def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
 
 
 def _wave_chunks(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, begin and size of each chunk of a WAV, up to its sound."""
+    """Yield type, start and size of each chunk of a WAV, up to its audio."""
     at = _RIFF_HEAD
     for _ in range(_MOST):
         file.seek(at)
@@ -267,7 +267,7 @@ def _wave_chunks(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int,
 
 
 def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
-    """Check what follows the sound of a WAV: further chunks, which are notes, but no sound and no other WAV."""
+    """Check what follows the audio of a WAV: further chunks with metadata, but no audio and no other WAV."""
     _check_alone(file, end, size_bytes, b"RIFF", b"RF64", b"BW64")
     at = end + end % 2
     for _ in range(_MOST):
@@ -283,7 +283,7 @@ def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
         at += 8 + size + size % 2
     if size_bytes - at > max(slack, _SLACK_BYTES):
         raise BrokenPromiseError(
-            f"its header tells of sound up to byte {end:,}, and {size_bytes - at:,} bytes more follow that are no part "
+            f"its header states audio up to byte {end:,}, and {size_bytes - at:,} more bytes follow that are not part "
             "of it: a recording that was continued, or two in one. Repair the header, for example with "
             "`sox --ignore-length in.wav out.wav`"
         )
@@ -363,7 +363,7 @@ def xing_end(file: IO[bytes]) -> int | None:
     return at + size if flags & 2 and size else None
 
 
-def ends_as_told(file: IO[bytes], size_bytes: int) -> bool:
-    """Whether an MP3 has a header that tells its length, and nothing but notes behind what that tells of."""
+def ends_as_stated(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether an MP3 has a header that states its length, and only tags after that."""
     end = xing_end(file)
     return end is not None and end >= size_bytes * _LEAST_MATCH

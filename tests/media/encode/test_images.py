@@ -386,7 +386,7 @@ def test_a_huge_claim_is_refused_with_its_pixels(claimed):
 @pytest.mark.parametrize("span", [{"start": 1}, {"end": 2}, {"start": 0, "end": 1.5}])
 def test_a_picture_has_no_seconds(span):
     """A range is refused rather than dropped; the beginning of it is the whole of it."""
-    with pytest.raises(UnsupportedMediaError, match="is a picture and has no seconds; leave start and end out"):
+    with pytest.raises(UnsupportedMediaError, match="is an image and has no duration; omit start and end"):
         prepare(making.picture("PNG"), **span)
     assert prepare(making.picture("PNG"), start=0).plan.action == "pass"
 

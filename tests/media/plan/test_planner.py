@@ -143,7 +143,7 @@ def test_a_planned_size_is_within_the_budget(info):
         (SOUND, "static", {}, "audio", "mono MP3"),
         (replace(SOUND, container="ogg", audio_codec="opus"), "auto", {}, "audio", "opus in ogg"),
         (replace(SOUND, size_bytes=200_000), "static", {}, "pass", "already small"),
-        (PHOTO, "auto", {}, "image", "made 1335x1001: the service looks at no more, 1,232 tokens either way"),
+        (PHOTO, "auto", {}, "image", "made 1335x1001: the service uses no more pixels, 1,232 tokens either way"),
         (replace(PHOTO, width=640, height=480), "auto", {}, "pass", "already fits"),
         (replace(PHOTO, width=480, height=640, rotation=90), "auto", {}, "image", "turned"),
         (replace(PHOTO, width=64, height=48, container="gif"), "auto", {}, "image", "gif"),

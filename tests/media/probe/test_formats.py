@@ -80,7 +80,7 @@ def test_pictures_of_any_kind_become_jpeg(kind):
     [
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(3000), "a PDF document"),
         (b"PK\x03\x04" + bytes(range(256)) * 9, "a ZIP archive or office document"),
-        (b"\xff\x0a" + bytes(range(256)) * 9, "a JPEG XL picture"),
+        (b"\xff\x0a" + bytes(range(256)) * 9, "a JPEG XL image"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(range(256)) * 9, "a 7-Zip archive"),
         (b"#EXTM3U\n#EXTINF:9,\n/etc/passwd\n", "an HLS playlist"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "an ffconcat list"),
