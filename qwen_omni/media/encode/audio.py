@@ -243,13 +243,13 @@ class _Line:
             return Fraction(0) if self._expected is None else due
         if frame.pts is None or not frame.time_base:
             return due
-        stated_end = Fraction(frame.pts * frame.time_base)
+        stated = Fraction(frame.pts * frame.time_base)
         if self._late:
-            stated_end -= Fraction(frame.samples, frame.sample_rate)
-        if self._expected is not None and abs(stated_end - due) > _LONGEST_HOLE:
+            stated -= Fraction(frame.samples, frame.sample_rate)
+        if self._expected is not None and abs(stated - due) > _LONGEST_HOLE:
             return due
         # Times of coarse clocks jitter; the line itself is exact, so it is used until it is really off.
-        return stated_end
+        return stated
 
     def _jumped(self, begins: Fraction) -> bool:
         """Whether a piece begins elsewhere than at the current end of the line."""

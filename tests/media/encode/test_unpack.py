@@ -142,7 +142,7 @@ def test_a_still_one_is_no_video(kind):
     """A GIF of one frame given as a video is told so."""
     info, source = look(animation(kind, [100])), MediaSource.from_bytes(b"x")
     assert info.kind == "image"
-    with pytest.raises(UnsupportedMediaError, match=r"a picture of a single frame .*ImagePart"):
+    with pytest.raises(UnsupportedMediaError, match=r"an image of a single frame .*ImagePart"):
         check_part(VideoPart(source=source), source, info, OMNI, "message 0 part 0")
 
 
