@@ -185,7 +185,7 @@ def test_streams_that_begin_late_are_billed_until_they_end():
     late = replace(FILM, duration=Fraction(10), picture_duration=Fraction(8), picture_start=Fraction(2),
                    sound_duration=Fraction(8), sound_start=Fraction(2))  # fmt: skip
     plan = plan_media(late, PlanInputs(budget=budget_named("static"), profile=FLASH), label="film")
-    will = outcome_of(late, plan)
+    will = predicted_info(late, plan)
     assert (will.picture_duration, will.sound_duration) == (10, 10)
     counts = media_tokens(will, FLASH, Asked(sampling=plan.sampling))
     assert counts.audio == 70

@@ -432,7 +432,7 @@ def _why_not_as_is(info: MediaInfo, inputs: PlanInputs) -> Reason | None:
 
 
 def _much_text(_: MediaInfo) -> str:
-    return "it holds more than a megabyte of text or of a colour profile, which stops readers"
+    return "it holds more than a megabyte of text or of a colour profile, which some decoders refuse"
 
 
 def _not_pictured(_: MediaInfo) -> str:

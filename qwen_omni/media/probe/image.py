@@ -67,7 +67,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
     """
     try:
         with open_still(file, container, label) as image:
-            wordy = isinstance(getattr(image, "fp", None), _WithoutText)
+            without_text = isinstance(getattr(image, "fp", None), _WithoutText)
             shape = _Shape(image, container, label)
             if frame is None and shape.animated:
                 return _animation(image, shape, size_bytes, label)
@@ -75,7 +75,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
                 shape.check(frame, label)
                 image.seek(shape.frames[frame])
             info = _picture(image, shape, size_bytes, label, frame)
-            return replace(info, much_text=wordy)
+            return replace(info, much_text=without_text)
     except QwenOmniError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -107,29 +107,29 @@ def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
     except ValueError:
         if container != "png":
             raise
-        file.seek(0)  # Pillow takes no text or profile of more than a megabyte; generators and editors write them
+        file.seek(0)  # Pillow refuses text or a profile of over a megabyte; generators and editors write them
         image = Image.open(_without_text(file), formats=formats)
     check_pixels(image, label)
     return image
 
 
 class _WithoutText(io.BytesIO):
-    """A PNG of which text was left out."""
+    """A PNG whose text was omitted."""
 
 
 def _without_text(file: IO[bytes]) -> IO[bytes]:
-    """Copy a PNG but for its text and colour profile (W3C PNG, 11.3.2 and 11.3.3), without which it is still seen."""
-    kept = _WithoutText()
-    kept.write(file.read(_PNG_HEAD))
-    while len(head := file.read(8)) == 8:  # noqa: PLR2004 - length and kind of a chunk
-        rest = int.from_bytes(head[:4]) + 4  # its data and check sum
+    """Copy a PNG without its text and colour profile (W3C PNG, 11.3.2 and 11.3.3), which it can be shown without."""
+    copy = _WithoutText()
+    copy.write(file.read(_PNG_HEAD))
+    while len(head := file.read(8)) == 8:  # noqa: PLR2004 - length and type of a chunk
+        rest = int.from_bytes(head[:4]) + 4  # its data and checksum
         if head[4:] in _TEXTS:
             file.seek(rest, 1)
         else:
-            kept.write(head)
-            kept.write(file.read(rest))
-    kept.seek(0)
-    return kept
+            copy.write(head)
+            copy.write(file.read(rest))
+    copy.seek(0)
+    return copy
 
 
 def check_pixels(image: Image.Image, label: str) -> None:

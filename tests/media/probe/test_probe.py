@@ -140,7 +140,7 @@ def test_a_film_of_which_no_picture_can_be_decoded_is_never_sent(budget, tmp_pat
                 data[packet.pos + 8 : packet.pos + packet.size] = bytes(packet.size - 8)
     path.write_bytes(data)
 
-    with pytest.raises(UnreadableMediaError, match="no frame can be decoded|none of its frames"):
+    with pytest.raises(UnreadableMediaError, match=r"no frame can be decoded|none of its frames"):
         prepare(path, budget=budget)
 
 
