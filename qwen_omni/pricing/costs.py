@@ -180,7 +180,7 @@ def pricing_for(
     own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
     listed, notes = (_rows(own), []) if own else _listed(profile, region)
     if batch and not all(row.batch is not None for row in listed):
-        notes = [*notes, f"no batch price is known for {profile.name}; the usual one is taken"]
+        notes = [*notes, f"no batch price is known for {profile.name}; the regular price is used"]
     return Pricing(model=profile.name, prices=listed, rate=rate, batch=batch, notes=tuple(notes))
 
 
@@ -237,7 +237,7 @@ def audio_cost(
     if found is None:
         notes = (f"no price of {profile.name} is known; pass prices=",)
         return Cost(tokens=counts.total, pricing=Pricing(model=profile.name, rate=rate, notes=notes))
-    borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {found!r} is taken"
+    borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {found!r} is used"
     amount = seconds * profile.prices[found]
     return Cost(
         tokens=counts.total, cny=amount, usd=amount / rate.cny_per_usd, currency="CNY", source=profile.source,
@@ -276,7 +276,7 @@ def _listed(profile: Profile, region: Region | None) -> tuple[tuple[Prices, ...]
     for name in (wanted, *_NEXT[wanted]):
         found = profile.prices.get(name)
         if found:
-            borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {name!r} is taken"
+            borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {name!r} is used"
             return found, [] if name == wanted else [borrowed]
     return (), [f"no price of {profile.name} is known; pass prices="]
 

@@ -92,7 +92,7 @@ def transcriber(model: str) -> TranscriptionProfile:
     if family is None:
         raise ConfigurationError(
             f"{model!r} is not known to transcribe; choose one of {', '.join(TRANSCRIBERS)}. A Qwen-Omni model is "
-            "asked about sound with `ask`, and answers in its own words."
+            "asked about audio with `ask`, and answers in its own words."
         )
     warnings.warn(f"{model!r} has no profile here; it is treated like {family!r}.", UserWarning, stacklevel=2)
     return replace(TRANSCRIBERS[family], name=model, prices={})

@@ -181,7 +181,7 @@ class EstimatedCall:
                 f"text is counted without its vocabulary, to within {TEXT_ERROR:.0%}; install qwen-omni[tokenizer]"
             )
         if region_of(self.settings.base_url) is None:
-            notes.append("the address belongs to no known region; the mainland's prices are taken")
+            notes.append("the address belongs to no known region; the mainland's prices are used")
         if self.pricing.prices:
             rate = self.pricing.rate
             notes.append(f"{rate.cny_per_usd:g} yuan to the dollar, {rate.source}")
@@ -226,7 +226,7 @@ def message_of(
 
     Args:
         media: paths (they may lie anywhere), URLs, bytes or sources.
-        media_root: the folder that `file://` URLs, and sources out of messages, must lie in.
+        media_root: the folder that `file://` URLs, and sources from messages, must lie in.
         audio_track: which audio track of videos and recordings is used.
         tile: whether tall or wide images may be sent as several images.
         frame: which frame of an animation, or page of a file, to send as an image, from 0.

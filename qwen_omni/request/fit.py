@@ -151,7 +151,7 @@ class Fitter:
         if checked and len(look.info.pages) > 1:
             raise UnsupportedMediaError(
                 f"{place}: {source.label} has {len(look.info.pages):,} pages and cannot be one frame. Send it as "
-                "ImagePart, which sends every page, or save one page as a picture."
+                "ImagePart, which sends every page, or save one page as an image."
             )
         return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from qwen_omni.media.source import MediaSource
     from qwen_omni.messages import MediaPayload
 
-# How the service reports that it found nothing behind a link (Model Studio, error codes, spring 2026).
+# How the service reports that it found nothing at a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
 
 

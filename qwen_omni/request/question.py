@@ -79,7 +79,9 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     media_type = source.media_type or mimetypes.guess_type(urlsplit(source.url or "").path)[0] or ""
     kind = _KINDS.get(media_type.partition("/")[0])
     if kind is None:
-        raise UnsupportedMediaError(f"{source.label} does not tell whether it is an image, audio or video; say which.")
+        raise UnsupportedMediaError(
+            f"{source.label} does not show whether it is an image, audio or video; state which."
+        )
     return kind
 
 

@@ -17,8 +17,8 @@ def hint_for(media: Sequence[MediaPayload]) -> str:
     """Name the routes of a request's media and the next step.
 
     Example:
-        >>> hint_for([MediaPayload(url="https://host/a.mp4?sign=x")])[:41]
-        'The media travelled as a link; `qwen-omni'
+        >>> hint_for([MediaPayload(url="https://host/a.mp4?sign=x")])[:40]
+        'The media was sent as a link; `qwen-omni'
     """
     routes = list(dict.fromkeys(one.route for one in media))
     sent = "; and ".join(_SENT[route] for route in routes)
@@ -26,4 +26,4 @@ def hint_for(media: Sequence[MediaPayload]) -> str:
         return ""
     links = [one.url.partition("?")[0] for one in media if one.route == "link" and one.url]
     named = f" Links: {', '.join(links[:_MOST])}{' …' if len(links) > _MOST else ''}." if links else ""
-    return f"The media travelled {sent}.{named}"
+    return f"The media was sent {sent}.{named}"

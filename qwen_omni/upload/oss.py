@@ -338,7 +338,7 @@ class _Multipart:
     def _give_up(self, upload: str) -> None:
         """Leave no part in the bucket. The first failure is reported, not a failure of this cleanup."""
         with contextlib.suppress(QwenOmniError):
-            self._tried("give up an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
+            self._tried("abort an upload", lambda: self._bucket.abort_multipart_upload(self._name, upload))
         if self._joining and not self._job.resumable:  # the object may exist although no response said so
             with contextlib.suppress(QwenOmniError):
                 self._tried("delete an object", lambda: self._bucket.delete_object(self._name))

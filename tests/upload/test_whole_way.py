@@ -219,7 +219,7 @@ def test_the_route_is_no_news_where_the_answer_was_inspected(standin, tmp_path, 
     standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Output data may contain inappropriate content."))
     with OmniClient(settings_for(standin, tmp_path)) as client, pytest.raises(ContentFilterError) as got:
         client.complete(question(clip))
-    assert "travelled" not in str(got.value)
+    assert "The media was sent" not in str(got.value)
 
 
 def test_links_are_named_without_their_query():

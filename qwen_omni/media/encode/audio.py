@@ -1,7 +1,7 @@
 """Audio: read a time range of it as one channel at one rate, without drift, and encode it.
 
 Every decoded piece is placed by its own time. Small differences are codec rounding and are ignored; missing audio
-becomes silence, and where pieces overlap the later one is cut. So the end of a two-hour film is as well
+becomes silence, and where pieces overlap the later one is cut. So the end of a two-hour video is as well
 synchronised as its beginning.
 """
 

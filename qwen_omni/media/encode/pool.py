@@ -94,7 +94,7 @@ class _TaskResult(Generic[_T]):
     def run(self) -> None:
         try:
             self.value = self._task()
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 - re-raised where the result is awaited
             self._error = error
         finally:
             self._done.set()
@@ -205,7 +205,7 @@ def _pump(items: Iterator[_T], waiting: "queue.Queue[_T | _End]", deadline: Dead
         for item in items:
             if not _put(waiting, item, deadline, gone):
                 break
-    except BaseException as caught:  # noqa: BLE001 - handed to whoever reads
+    except BaseException as caught:  # noqa: BLE001 - re-raised where the items are read
         error = caught
     finally:
         with contextlib.suppress(Exception):
