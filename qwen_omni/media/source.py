@@ -1,7 +1,6 @@
 """Where a piece of media is: a path, bytes, a URL. A value; it opens nothing.
 
-`media.files.safe_open` opens what a source names, and `upload` sends it to the
-service.
+`media.files.safe_open` opens what a source names, and `upload` sends it to the service.
 """
 
 import base64
