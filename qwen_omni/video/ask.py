@@ -1,8 +1,8 @@
-"""`ask_video` and its twins: a question about a long video, answered with the moments that show it.
+"""`ask_video` and its variants: a question about a long video, answered with the moments that show it.
 
-Coarse to fine: all segments are asked at few frames a second, the promising ones again at more, and the model that
-joins answers from what was found (in a tree where that is too much for one step). Every step is kept in a checkpoint,
-so that nothing is asked twice.
+Coarse to fine: every segment is asked at a low frame rate, the promising ones again at a higher one, and the text model
+answers from the findings (in a tree when they are too many for one step). Every step is stored in a checkpoint, so that
+no question is sent twice.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ def ask_video(
 
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
-        question: in any words.
-        client: who asks; one is made from the environment if there is none.
-        options: as for `summarize`; `detail` is chosen by the passes.
-        on_progress: told after every step.
+        question: in natural language.
+        client: sends the requests; one is created from the environment if not given.
+        options: as for `summarize`; `detail` is chosen per pass.
+        on_progress: called after every step.
 
     Raises:
         QwenOmniError: as `summarize`.
@@ -66,7 +66,7 @@ async def aask_video(
     options: SummaryOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
 ) -> VideoAnswer:
-    """Do the same in `asyncio`; see `ask_video`. Cancelling it keeps what is finished."""
+    """Answer a question about a video; the asynchronous `ask_video`. Finished steps are kept when it is cancelled."""
     async with contextlib.aclosing(astream_answer(source, question, client=client, options=options)) as coming:
         async for news in coming:
             if isinstance(news, VideoAnswer):
@@ -79,7 +79,7 @@ async def aask_video(
 def stream_answer(
     source: Anything, question: str, *, client: OmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> Generator[Progress | VideoAnswer, None, None]:
-    """Give progress while segments are asked, and the answer last; see `ask_video`."""
+    """Yield progress while segments are asked, then the answer; see `ask_video`."""
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         passes = _Passes(source, question, asker.settings, options)
@@ -96,7 +96,7 @@ def stream_answer(
 async def astream_answer(
     source: Anything, question: str, *, client: AsyncOmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> AsyncGenerator[Progress | VideoAnswer, None]:
-    """Do the same in `asyncio`; see `stream_answer`."""
+    """Yield progress, then the answer; the asynchronous `stream_answer`."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         passes = await asyncio.to_thread(_Passes, source, question, asker.settings, options)
@@ -116,7 +116,7 @@ async def astream_answer(
 def stream_either(
     source: Anything, question: str | None, *, client: OmniClient | None = None, options: SummaryOptions
 ) -> Generator[Progress | VideoSummary | VideoAnswer, None, None]:
-    """Give what `stream_answer` gives, or, where nothing is asked, what `stream_summary` gives."""
+    """Yield what `stream_answer` yields or, without a question, what `stream_summary` yields."""
     if question is None:
         yield from stream_summary(source, client=client, options=options)
     else:
@@ -126,7 +126,7 @@ def stream_either(
 async def astream_either(
     source: Anything, question: str | None, *, client: AsyncOmniClient | None = None, options: SummaryOptions
 ) -> AsyncGenerator[Progress | VideoSummary | VideoAnswer, None]:
-    """Do the same in `asyncio`."""
+    """The asynchronous `stream_either`."""
     coming: AsyncGenerator[Progress | VideoSummary | VideoAnswer, None] = (
         astream_summary(source, client=client, options=options)
         if question is None
@@ -138,7 +138,7 @@ async def astream_either(
 
 
 class _Passes:
-    """The passes over one video, one after the other, and what they found."""
+    """The passes over one video, in order, and their findings."""
 
     def __init__(self, source: Anything, question: str, settings: Settings, options: SummaryOptions) -> None:
         self._source, self._question, self._settings, self._options = source, question, settings, options
@@ -147,11 +147,11 @@ class _Passes:
         self._runs: list[Run[Findings]] = []
 
     def next_run(self) -> Run[Findings] | None:
-        """Put the next pass together: from afar, from near if that helps, and the answer; `None` after that."""
+        """Return the next pass: coarse, fine if that helps, then the answer; `None` after that."""
         if not self._runs:
             return self._looking(_COARSE, None)
         if len(self._runs) == 1 and self._again is None:
-            is_video = self._runs[0].footage.facts.kind == "video"  # sound has no frames to add
+            is_video = self._runs[0].footage.facts.kind == "video"  # audio has no frames to add
             self._again = promising(list(self._findings.values())) if is_video else frozenset()
             if self._again:
                 return self._looking(_FINE, self._again)
@@ -160,14 +160,14 @@ class _Passes:
     def _looking(self, detail: str, wanted: frozenset[int] | None) -> Run[Findings]:
         options = replace(self._options, detail=detail, strategy="map_reduce")  # type: ignore[arg-type]
         if wanted is not None:
-            options = replace(options, max_gaps=len(wanted))  # what was found from afar counts where this fails
+            options = replace(options, max_gaps=len(wanted))  # where this pass fails, the coarse findings count
         footage, _ = over_source(self._source, self._settings, options)
         run = make_run(footage, self._task(footage, options), self._settings, options, wanted=wanted)
         self._runs.append(run)
         return run
 
     def _answering(self) -> Run[Findings]:
-        """Join what was found, in the checkpoint of the first pass."""
+        """Join the findings, in the checkpoint of the first pass."""
         first = self._runs[0]
         task = self._task(first.footage, self._options)
         run = joining_run(first, task, self._helpful, self._options, join=task.joining)
@@ -183,19 +183,19 @@ class _Passes:
 
     @property
     def _closer(self) -> frozenset[int]:
-        """The segments that a second pass has an answer about."""
+        """Return the segments that the second pass has answers about."""
         passes = [run for run in self._runs if run.machine.joins is None]
         return frozenset(index for run in passes[1:] for index in run.machine.answers)
 
     def take(self, run: Run[Findings]) -> None:
-        """Take in what a pass has found; raises what stopped it."""
+        """Store the findings of a pass; raises the error that stopped it."""
         if run.machine.error is not None:
             raise with_advice(run.machine.error)
         if run.machine.joins is None:
             self._findings |= run.machine.answers
 
     def finish(self) -> VideoAnswer:
-        """Make the answer, of everything that was found."""
+        """Build the answer from all findings."""
         answered = self._runs[-1].machine.joined
         assert isinstance(answered, Answered)
         gaps = [gap for gap in self._runs[0].machine.gaps.values() if gap.index not in self._findings]

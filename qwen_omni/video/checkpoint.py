@@ -1,6 +1,6 @@
-"""The checkpoint of a run over a video: its cuts, its finished steps and what they used, in a work store.
+"""The checkpoint of a run over a video: its cuts, its finished steps and their usage, in a work store.
 
-Here steps become text of the callers' own, and cuts become segments; what a store is, and how claims end, is in
+The callers serialise their own steps to text, and cuts are read back as segments. For stores and how claims end, see
 `work_store`.
 """
 
@@ -20,15 +20,15 @@ from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Alive, Found, Spent, StepKey, StoreUse, Taken
 
 _EXACT = re.compile(r"\d{1,18}(?:/[1-9]\d{0,17})?")
-_MOST_TOKENS = 10**12  # of one answer; more is damage
+_MOST_TOKENS = 10**12  # of one answer; a larger number is damage
 _WAY_OUT = "Choose another folder for checkpoints, remove that file, or switch checkpoints off (checkpoint=False)."
 
 Stands = str | Taken | None
-"""How a step stands: its answer, somebody else's claim, or `None` if it is to be done."""
+"""The state of a step: its answer, the claim of another process, or `None` if it has to be done."""
 
 
 class Checkpoint:
-    """The finished steps of one run. Safe to share between threads; several processes may open one file.
+    """The finished steps of one run. Thread-safe; several processes may open the same file.
 
     Example:
         >>> import tempfile
@@ -47,18 +47,18 @@ class Checkpoint:
         private_folder: bool = False,
         lease_seconds: float | None = None,
     ) -> None:
-        """Open or make the file; `None` keeps everything in memory.
+        """Open or create the file; `None` keeps everything in memory.
 
         Args:
-            path: the file.
-            origin: who answers this run; answers of others are not found.
-            reuse_unverified: whether answers without an origin count, which an older version stored.
-            private_folder: whether the folder is ours alone.
-            lease_seconds: how long this run may stand still before others take over what it claimed.
+            path: the SQLite file.
+            origin: identifies who answers this run; answers from elsewhere are not reused.
+            reuse_unverified: whether to use answers without an origin, stored by an older version.
+            private_folder: whether only this user may open the folder.
+            lease_seconds: how long this run may stall before others take over its claims.
 
         Raises:
-            ConfigurationError: the file is damaged, of a newer version, or holds something else.
-            LocalResourceError: it cannot be made, read or written.
+            ConfigurationError: the file is damaged, from a newer version, or holds something else.
+            LocalResourceError: it cannot be created, read or written.
         """
         self.path = path
         self._lease = lease_seconds
@@ -71,10 +71,10 @@ class Checkpoint:
     def _key(self, step: str) -> StepKey:
         return StepKey(self._run, step, self._origin)
 
-    # --- Where the video is cut ---
+    # --- Cuts ---
 
     def cuts(self) -> dict[int, Segment]:
-        """Return the segments that were decided on before, from the first to the last that is sound."""
+        """Return the segments decided on by earlier runs, up to the first damaged one."""
         stored = self._store.steps(self._run, LOCAL)
         found: dict[int, Segment] = {}
         for index in range(len(stored)):
@@ -90,32 +90,32 @@ class Checkpoint:
         return found
 
     def cut(self, segment: Segment) -> None:
-        """Store a segment, in place of one that does not fit."""
+        """Store a segment, replacing one that does not fit."""
         value, key = (
             {"start": str(segment.start), "end": str(segment.end)},
             StepKey(self._run, _cut_step(segment.index)),
         )
         counts = self._store.finish(key, value)
-        if counts != value:  # damaged, or not where this source can be cut; answers about it are checked when read
+        if counts != value:  # damaged, or impossible in this source; answers are checked when read
             self._store.discard(key, counts, damaged=_read_cut(segment.index, counts) is None)
             self._store.finish(key, value)
 
     # --- Steps ---
 
     def find(self, step: str) -> str | None:
-        """Return the answer of a finished step."""
+        """Return the answer of a finished step, or `None`."""
         return _answer(self._store.find(self._key(step), unverified=self._reuse))
 
     def look(self, step: str) -> Stands:
-        """Return how a step stands, without claiming it."""
+        """Return the state of a step without claiming it."""
         stands = self._store.peek(self._key(step), unverified=self._reuse)
         return stands if isinstance(stands, Taken) else _answer(stands)
 
     def claim(self, step: str, *, alive: Alive | None = None) -> Stands:
-        """Claim a step, unless it is finished or somebody else works on it; `None` if it is this run's to do now.
+        """Claim a step unless it is finished or another process works on it; `None` if it is now this run's to do.
 
-        A claim is for the time of a request. It ends with `finish` or `release`, and for a run that stands still or is
-        gone with its lease.
+        A claim lasts as long as a request. It ends with `finish` or `release`; that of a run that stalls or has died
+        ends with its lease.
         """
         stands = self._store.claim(self._key(step), unverified=self._reuse, alive=alive)
         if isinstance(stands, Taken):
@@ -127,26 +127,26 @@ class Checkpoint:
         self._store.release(self._key(step))
 
     def finish(self, step: str, answer: str) -> str | None:
-        """Store the answer of a step; return the one that counts if another was first. Never raises for the disk."""
+        """Store the answer of a step; return the one that counts if another was first. Disk errors are never raised."""
         value = json.loads(answer)
         counts = self._store.finish(self._key(step), value)
         return None if counts == value else json.dumps(counts, ensure_ascii=False)
 
     def discard(self, step: str, answer: str) -> None:
-        """Remove an answer that cannot be used, so that the step is done again; the notices count it."""
+        """Remove an unusable answer, so that the step is done again; the notices count it."""
         for origin in (self._origin, UNVERIFIED):
             key = StepKey(self._run, step, origin)
             self._store.discard(key, json.loads(answer), damaged=origin == self._origin)
 
-    # --- What was spent ---
+    # --- Usage ---
 
     def pay(self, answer_id: str, model: str, usage: Usage) -> None:
-        """Store what an answer used, whether or not it could be read."""
+        """Store the usage of an answer, whether or not it could be read."""
         value = {"model": model, "usage": asdict(usage)}
         self._store.spend(self._run, self._origin, Spent(answer_id, value))
 
     def paid(self) -> list[tuple[str, Usage]]:
-        """Return the model and the usage of every answer of this run, of all processes together."""
+        """Return model and usage of every answer of this run, of all processes together."""
         origins = (self._origin, UNVERIFIED) if self._reuse else (self._origin,)
         read = [_read_usage(value) for value in self._store.spent(self._run, *origins)]
         return [one for one in read if one is not None]
@@ -155,12 +155,12 @@ class Checkpoint:
 
     @property
     def trouble(self) -> str:
-        """Why the last write failed; empty if it did not."""
+        """Why the last write failed; empty if it succeeded."""
         return self._store.trouble
 
     @property
     def unkept(self) -> str:
-        """How many answers could not be written, and where; empty if all are on the disk."""
+        """A notice with the number of answers not written to disk, and the file; empty if all are."""
         count = self._store.unkept(self._origin)
         if not count:
             return ""
@@ -170,15 +170,15 @@ class Checkpoint:
         )
 
     def write_rest(self) -> None:
-        """Try again to write what could not be written."""
+        """Retry the writes that failed."""
         self._store.write_rest()
 
     def notices(self) -> list[str]:
-        """Return what a person should know about the file, each once."""
+        """Return the notices about the file, each once."""
         return self._store.notices()
 
     def unverified(self) -> str:
-        """How many answers are of an older version that did not record who gave them; empty if none is left out."""
+        """A notice with the number of answers of unknown origin from an older version; empty if there are none."""
         count = 0 if self._reuse else self._store.unverified(self._run)
         if not count:
             return ""
@@ -188,11 +188,11 @@ class Checkpoint:
         )
 
     def again(self) -> "Checkpoint":
-        """Open the same file once more, for another part of the same run."""
+        """Open the same file again, for another part of the same run."""
         return Checkpoint(self.path, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease)
 
     def close(self) -> None:
-        """Write what is left, end every claim and close the file."""
+        """Write what is pending, release every claim and close the file."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -203,14 +203,14 @@ class Checkpoint:
 
 
 class CachedStep:
-    """One step that belongs to no machine, such as a transcript: done once, and stored like the others.
+    """One step outside of the state machine, such as a transcript: done once, and stored like the others.
 
-    Wait until it is `ready`; if it has no `answer` then, do it and `finish` it. Blocks; asynchronous callers use
+    Wait until it is `ready`; if it has no `answer` then, do the work and `finish` it. Blocks; asynchronous callers use
     threads.
 
     Attributes:
-        answer: what came of it, if it is known.
-        holder: who works on it, while it is not ready.
+        answer: the stored result, if there is one.
+        holder: who works on it while it is not ready.
 
     Example:
         >>> with CachedStep(Checkpoint(None), "last") as step:
@@ -227,7 +227,7 @@ class CachedStep:
         self.holder = ""
 
     def ready(self) -> bool:
-        """Whether it is done, or ours to do now; `False` while somebody else works on it."""
+        """Whether it is finished, or now ours to do; `False` while another process works on it."""
         stands = self._checkpoint.claim(self._name, alive=self._alive)
         if isinstance(stands, Taken):
             self.holder = stands.holder
@@ -236,17 +236,17 @@ class CachedStep:
         return True
 
     def finish(self, answer: str) -> None:
-        """Store what came of it; when this returns, it is on the disk."""
+        """Store the result; it is on disk when this returns."""
         self.answer = self._checkpoint.finish(self._name, answer) or answer
 
     def discard(self) -> None:
-        """Remove an answer that cannot be read, so that the step is done again."""
+        """Remove an unreadable answer, so that the step is done again."""
         if self.answer is not None:
             self._checkpoint.discard(self._name, self.answer)
             self.answer = None
 
     def close(self) -> None:
-        """Release it if it is not finished, and close the checkpoint."""
+        """Release the claim if the step is not finished, and close the checkpoint."""
         self._checkpoint.close()
 
     def __enter__(self) -> Self:
@@ -257,7 +257,7 @@ class CachedStep:
 
 
 def new_answer_id(service_id: str | None) -> str:
-    """Name an answer so that what it used is counted once, also where a service repeats its own names."""
+    """Return a unique ID for an answer, so that its usage is counted once even if the service repeats its IDs."""
     return f"{service_id or ''}:{uuid.uuid4().hex}"
 
 
@@ -270,7 +270,7 @@ def _cut_step(index: int) -> str:
 
 
 def _read_cut(index: int, value: Any) -> Segment | None:  # noqa: ANN401  (JSON)
-    """Read a cut; `None` if it is damaged."""
+    """Parse a cut; `None` if it is damaged."""
     start, end = (value.get("start"), value.get("end")) if isinstance(value, dict) else (None, None)
     if not isinstance(start, str) or not isinstance(end, str):
         return None
@@ -280,7 +280,7 @@ def _read_cut(index: int, value: Any) -> Segment | None:  # noqa: ANN401  (JSON)
 
 
 def _read_usage(value: Any) -> tuple[str, Usage] | None:  # noqa: ANN401  (JSON)
-    """Read what an answer used; `None` if it is damaged."""
+    """Parse the usage of an answer; `None` if it is damaged."""
     try:
         model, usage = value["model"], TypeAdapter(Usage).validate_python(value["usage"])
     except (TypeError, KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""What a summary will take, before anything is sent: tokens, money and seconds of each strategy. Arithmetic.
+"""The expected tokens, cost and time of each strategy for a summary, before anything is sent. Arithmetic.
 
-The seconds are a guess: the uplink, the time to the first token and the speed of answers are those that were seen
-with such models (2026), and limits of requests and tokens a minute are kept.
+The times are estimates from the uplink speed, time to first token and output speed measured with such models (2026),
+within the rate limits for requests and tokens per minute.
 """
 
 from dataclasses import dataclass, replace
@@ -23,20 +23,20 @@ _WORDS_IN = 700  # tokens of a prompt with its schema
 _NOTES_OUT = 900  # tokens of an answer about a segment
 _SUMMARY_OUT = 1200
 _FIRST_TOKEN, _TOKENS_PER_SECOND, _UPLINK = 1.5, 60.0, 20e6 / 8
-_PREPARE_SPEED = 25.0  # seconds of video that one core prepares in a second
+_PREPARE_SPEED = 25.0  # seconds of video that one core prepares per second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What one way will take.
+    """The expected cost of one strategy.
 
     Attributes:
-        strategy: cut, or in one call.
+        strategy: in segments, or in a single call.
         detail: how closely the model looks.
-        segments: pieces of the video.
-        bill: tokens and money.
-        seconds: how long, about.
-        chosen: whether this is what the options stand for.
+        segments: number of segments.
+        bill: tokens and cost.
+        seconds: estimated duration of the run.
+        chosen: whether the options select this strategy.
     """
 
     strategy: Literal["map_reduce", "single"]
@@ -50,13 +50,13 @@ class Forecast:
 def forecast(
     source: Anything, settings: Settings | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> list[Forecast]:
-    """Tell what each way of summarising a source will take. Looks at the source; sends nothing and needs no key.
+    """Return the expected cost of each strategy. Inspects the source; sends nothing and needs no API key.
 
-    What `summarize` refuses is refused here, too; a way that is not chosen and cannot be gone is left out.
+    Raises what `summarize` would raise; a strategy that was not chosen and is not possible is left out.
 
     Raises:
         MediaError: the source cannot be used.
-        ConfigurationError: the lengths of segments and their overlap leave no room to move on.
+        ConfigurationError: the segment length and overlap leave no room to advance.
     """
     settings = settings or Settings.load(needs_key=False)
     told = []
@@ -67,7 +67,7 @@ def forecast(
             try:
                 footage, whole = over_source(source, settings, asked)
             except (ConfigurationError, MediaDoesNotFitError):
-                continue  # the chosen one has passed above
+                continue  # the chosen strategy was checked above
             chosen = detail == options.detail and whole == single
             told.append(_foreseen(footage, asked, settings, whole=whole, chosen=chosen))
     return told
@@ -95,7 +95,7 @@ def _foreseen(
 
 
 def segment_tokens(footage: SourceVideo, seconds: float, *, whole: bool) -> tuple[int, int]:
-    """Predict the tokens of the picture and of the sound of one segment."""
+    """Estimate the video and audio tokens of one segment."""
     info, profile = footage.look.info, footage.profile
     plan = footage.whole if whole else footage.piece
     sound = audio_tokens(profile, seconds) if info.has_sound or info.kind == "audio" else 0

@@ -1,7 +1,7 @@
-"""The notes of a long video, segment by segment, in order, while later ones are still being worked on.
+"""The notes of a long video, segment by segment in order, while later segments are still being processed.
 
-What readers and loaders use. It shares its checkpoint with `summarize`: with the same options, notes that one has
-paid for cost the other nothing.
+Readers and loaders use this. It shares its checkpoint with `summarize`: with the same options, notes paid for by one
+cost the other nothing.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ def iter_notes(
     options: SummaryOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
 ) -> Generator[SegmentNotes, None, None]:
-    """Give the notes of each segment, in order; a segment that failed for good has its reason in `gap`.
+    """Yield the notes of each segment, in order; for one that failed permanently, `gap` has the reason.
 
-    Lazy: nothing is looked at before the first is asked for, and nothing new begins while nobody asks. Close the
-    generator to stop early; what is in flight then is waited for and kept.
+    Lazy: the source is not opened before the first item is requested, and nothing new starts between items. Close the
+    generator to stop early; requests in flight are awaited and their answers kept.
 
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
-        client: who asks; one is made from the environment if there is none.
-        options: the model, how closely it looks, where it is cut, …
-        on_progress: told after every step.
+        client: sends the requests; one is created from the environment if not given.
+        options: the model, how closely it looks, where the video is cut, …
+        on_progress: called after every step.
 
     Raises:
-        QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
+        QwenOmniError: see `qwen_omni.errors`; finished segments are kept for the next run.
 
     Example:
         from qwen_omni import iter_notes
@@ -65,7 +65,7 @@ async def aiter_notes(
     options: SummaryOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[SegmentNotes, None]:
-    """Do the same in `asyncio`; see `iter_notes`. Use `contextlib.aclosing` to stop early without delay."""
+    """The asynchronous `iter_notes`. Use `contextlib.aclosing` to stop early without delay."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=False)
@@ -84,7 +84,7 @@ async def aiter_notes(
 
 
 class InOrder:
-    """Gives the notes of a run in order, each once."""
+    """Puts the notes of a run in order, each yielded once."""
 
     def __init__(self, run: Run[SegmentNotes]) -> None:
         self._machine = run.machine
@@ -92,7 +92,7 @@ class InOrder:
         self._next = 0
 
     def ready(self) -> Generator[SegmentNotes, None, None]:
-        """Give what has become ready."""
+        """Yield the notes that have become ready."""
         machine = self._machine
         while True:
             notes, gap = machine.answers.get(self._next), machine.gaps.get(self._next)
@@ -106,7 +106,7 @@ class InOrder:
 
 
 def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
-    """Report what came of a step; what concerns the checkpoint is a warning where nobody listens."""
+    """Report the result of a step; notices about the checkpoint become warnings if there is no callback."""
     for news in run.news(action):
         if on_progress is not None:
             on_progress(news)
@@ -115,7 +115,7 @@ def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None)
 
 
 def tell_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
-    """Report, at the end, the answers that could not be kept."""
+    """Report, at the end, the answers that could not be stored."""
     before = list(run.noticed)
     for text in run.reports():
         if text in before:

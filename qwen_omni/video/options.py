@@ -19,7 +19,7 @@ Detail = Literal["low", "medium", "high"]
 Strategy = Literal["map_reduce", "single", "auto"]
 
 DETAIL_FPS: dict[Detail, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
-"""Frames per second that the model looks at."""
+"""Frames per second that the model sees, by detail."""
 
 _STRATEGIES = ("map_reduce", "single", "auto")
 
@@ -36,64 +36,64 @@ _RANGES = {
     "retry_seconds": WAIT,
     "rpm": POSITIVE_COUNT,
     "tpm": POSITIVE_COUNT,
-    "reduce_tokens": Range(least=1000, most=1_000_000_000, whole=True),  # less leaves no room for two segments' notes
+    "reduce_tokens": Range(least=1000, most=1_000_000_000, whole=True),  # fewer cannot hold the notes of two segments
     "workers": PARALLEL,
 }
 
 
 class TextModel(Protocol):
-    """Any model that answers text with text: what joins the notes if it is not one of the service's own.
+    """Any model that answers text with text: joins the notes if it is not a model of the service.
 
     Attributes:
-        name: tells one model from another; a checkpoint keeps their answers apart.
+        name: identifies the model; a checkpoint keeps the answers of different models apart.
     """
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
 
     def complete(self, request: ChatRequest) -> Response:
-        """Answer a conversation; raises `QwenOmniError` or whatever the model raises."""
+        """Answer a conversation; raises `QwenOmniError` or the model's own errors."""
 
     async def acomplete(self, request: ChatRequest) -> Response:
-        """Do the same in `asyncio`."""
+        """Answer a conversation; the asynchronous `complete`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryOptions:
-    """What may be chosen about the summary of a long video.
+    """Options for the summary of a long video.
 
     Attributes:
-        model: looks at the pieces of the video.
-        text_model: joins the notes of the pieces: a model of the service, or any `TextModel`.
-        language: of the texts in the answer, in any words ("French", "中文"); `None` leaves it to the model.
-        wish: what to look out for, in words; added to the prompts.
-        detail: how closely the model looks: 0.5, 1 or 2 frames a second.
-        strategy: "map_reduce" cuts what is longer than `single_call_seconds`; "single" sends the whole in one call, and
-            is refused where the model does not take that; "auto" takes one call where the model then sees as many
+        model: the model that sees the segments of the video.
+        text_model: joins the notes: the name of a model of the service, or any `TextModel`.
+        language: of the texts in the answer, as you would write it ("French", "中文"); `None` leaves it to the model.
+        wish: what to focus on, in words; added to the prompts.
+        detail: how closely the model looks: 0.5, 1 or 2 frames per second.
+        strategy: "map_reduce" cuts videos longer than `single_call_seconds`; "single" sends the whole in one call, and
+            raises an error if that exceeds the model's limits; "auto" makes one call if the model then sees as many
             frames.
-        single_call_seconds: up to this length one call is made, unless the model's own limit is below it.
-        segment_seconds: the longest a segment may be, overlap included; the model's limit may be less.
-        overlap: seconds of a segment's end that the next one begins with.
-        start: where to begin, in seconds.
-        end: where to end, in seconds.
-        audio_track: which of several audio tracks is heard: `"auto"` for the default one, or the first that is not
+        single_call_seconds: up to this length a single call is made, unless the model's own limit is lower.
+        segment_seconds: maximum length of a segment, including the overlap; the model's limit may be lower.
+        overlap: seconds that a segment shares with the next one.
+        start: start of the range, in seconds.
+        end: end of the range, in seconds.
+        audio_track: which of several audio tracks to use: `"auto"` for the default one, or the first that is not
             silent if that one is; its number, from 0; `"mix"` for all together.
         concurrency: requests in flight at once.
-        max_gaps: segments that may fail for good; a tenth of them, at least one, if not given.
-        step_retries: how often a step that failed in passing is begun again, beside the client's own retries; an error
-            that repeats word for word is final.
-        retry_seconds: before a step is begun again; doubles.
-        rpm: requests a minute; the profile's if not given.
-        tpm: tokens a minute; the profile's if not given.
-        reduce_tokens: how many tokens of notes are joined in one step; longer ones are joined in a tree.
-        budget: how the file of a segment is made; by `detail` if not given.
-        thinking: whether the models think first. Off, because it is billed as output and may spoil JSON.
-        allow_truncated: accept notes and joins that were cut by the token limit or by content inspection, with a
-            notice; otherwise a segment whose answer was cut is a gap, and a cut join ends the run.
-        checkpoint: the folder of checkpoints; `True` is the usual one in the cache folder, `False` keeps none.
-        reuse_unverified: whether answers count that an older version stored without recording who gave them.
-        workers: threads that prepare segments; as many as there are cores, up to four, if not given.
+        max_gaps: segments that may fail permanently; by default a tenth of them, at least one.
+        step_retries: retries of a step after a transient failure, in addition to the client's own; an error that
+            repeats word for word is permanent.
+        retry_seconds: delay before the first retry; doubles each time.
+        rpm: requests per minute; the profile's if not given.
+        tpm: tokens per minute; the profile's if not given.
+        reduce_tokens: tokens of notes joined in one step; longer notes are joined in a tree.
+        budget: how segment files are encoded; by `detail` if not given.
+        thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
+        allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
+            otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
+        checkpoint: folder of checkpoints; `True` is the default one in the cache folder, `False` stores none.
+        reuse_unverified: whether to reuse answers of unknown origin, stored by an older version.
+        workers: threads that prepare segments; by default one per core, at most four.
     """
 
     model: str = DEFAULT_MODEL
@@ -126,7 +126,7 @@ class SummaryOptions:
         for name, known in (("detail", tuple(DETAIL_FPS)), ("strategy", _STRATEGIES)):
             if getattr(self, name) not in known:
                 raise ConfigurationError(
-                    f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(known)}."
+                    f"{name}={getattr(self, name)!r} is not valid; choose one of {', '.join(known)}."
                 )
         if self.thinking not in (True, False, *get_args(Effort)):
             efforts = ", ".join(get_args(Effort))
@@ -137,7 +137,7 @@ class SummaryOptions:
 
     @property
     def text_model_name(self) -> str:
-        """What the model that joins is called."""
+        """Name of the model that joins."""
         return self.text_model if isinstance(self.text_model, str) else self.text_model.name
 
 
@@ -145,10 +145,10 @@ DEFAULT_OPTIONS = SummaryOptions()
 
 
 def segment_budget(options: SummaryOptions, profile: Profile) -> MediaBudget:
-    """Choose how the files of segments are made.
+    """Return the budget for encoding segment files.
 
-    Where the model lets us say how many frames it looks at, the file has twice as many, so that each is near the
-    instant it stands for; elsewhere the file itself has no more than the wanted ones.
+    Where the request can set the frame rate that the model samples, the file has twice as many frames, so that each
+    sampled one is near its nominal time; elsewhere the file itself has only the frames wanted.
 
     Example:
         >>> from qwen_omni.profiles import profile_for
@@ -169,7 +169,7 @@ _PIXELS = ("min_pixels", "max_pixels", "total_pixels")
 
 
 def heeded_media(parts: Sequence[Part]) -> VideoPart | AudioPart:
-    """Give the one video or recording among the parts of a message; texts beside it are the caller's to read.
+    """Return the one video or recording among the parts of a message; texts are ignored here.
 
     Example:
         >>> from qwen_omni import MediaSource
@@ -177,20 +177,20 @@ def heeded_media(parts: Sequence[Part]) -> VideoPart | AudioPart:
         60
 
     Raises:
-        UnsupportedContentError: there is not exactly one, or it says how closely to look, which is chosen for all
-            segments alike; the text names the option to use in place.
+        UnsupportedContentError: there is not exactly one, or it sets its own sampling, which is one choice for all
+        segments; the message names the option to use instead.
     """
     media = [part for part in parts if not isinstance(part, TextPart)]
     if len(media) != 1 or not isinstance(media[0], VideoPart | AudioPart):
         held = ", ".join(_NAMES.get(type(part), "something else") for part in media) or "no media"
-        raise UnsupportedContentError(f"The input holds {held}; a long video is one video or recording.")
+        raise UnsupportedContentError(f"The input holds {held}; pass exactly one video or recording.")
     if isinstance(media[0], VideoPart):
         _check_closeness(media[0])
     return media[0]
 
 
 def choices_of(part: VideoPart | AudioPart) -> dict[str, Any]:
-    """Return the options of a run that a part names; they win over the run's own."""
+    """Return the run options that a part sets; they take precedence over the run's own."""
     named: dict[str, Any] = {}
     if part.start is not None or part.end is not None:
         named |= {"start": part.start, "end": part.end}
@@ -201,22 +201,22 @@ def _check_closeness(video: VideoPart) -> None:
     if video.sampling.fps is not None:
         rates = ", ".join(f'detail="{name}" ({rate:g} frames a second)' for name, rate in DETAIL_FPS.items())
         raise UnsupportedContentError(
-            f"The video asks for fps={video.sampling.fps:g}, and how closely a long video is looked at is one choice "
-            f"for all of it: leave it out and give one of {rates}."
+            f"The video asks for fps={video.sampling.fps:g}, but a long video is looked at with one frame rate "
+            f"for all of it: leave it out and pass one of {rates}."
         )
     wishes = {name: getattr(video.sampling, name) for name in _PIXELS}
     wishes["budget"] = None if video.budget == "auto" else video.budget
     wish = next((name for name, value in wishes.items() if value is not None), None)
     if wish is not None:
         raise UnsupportedContentError(
-            f"The video asks for {wish}, and how the pieces of a long video are made is one choice for all of it: "
-            "leave it out and give budget=MediaBudget(...)."
+            f"The video asks for {wish}, but the segments of a long video are all made in one way: "
+            "leave it out and pass budget=MediaBudget(...)."
         )
 
 
 @contextlib.contextmanager
 def told_as_ours() -> Iterator[None]:
-    """Raise whatever another library's model raises as an error that a run knows how to end with.
+    """Raise any error of another library's model as a `QwenOmniError`, which a run can end with.
 
     Raises:
         QwenOmniError: the model failed; its own error is the cause.
@@ -230,5 +230,5 @@ def told_as_ours() -> Iterator[None]:
 
 
 def words_of(message: Message) -> str:
-    """Give the text of a message; what joins notes is asked in nothing else."""
+    """Return the text of a message; joining notes uses text only."""
     return "\n\n".join(part.text for part in message.parts if isinstance(part, TextPart))

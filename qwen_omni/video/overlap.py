@@ -1,8 +1,8 @@
-"""What two neighbouring segments both tell is told once. Pure.
+"""Removes duplicates where neighbouring segments overlap. Pure.
 
-Segments overlap, and a cut may fall into the middle of something, so the same thing may stand at the end of one and
-at the beginning of the next. Two entries are one if they touch at the seam and say the same: the same words but for
-a few, and the same numbers. In doubt both are kept: an event told twice is better than one lost.
+Segments overlap, and a cut may fall in the middle of something, so one event may be at the end of a segment and at the
+beginning of the next. Two entries are the same if they touch within the overlap and have the same text: the same words
+but for a few, and the same numbers. When in doubt both are kept: a duplicate is better than a lost event.
 """
 
 import re
@@ -14,14 +14,14 @@ from typing import Protocol
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
 
 NEAR_SECONDS = 1.0
-"""How far entries may miss each other by, and lie outside of the seam."""
-_ALIKE = 0.8  # of the words
+"""Seconds by which matching entries may be apart, or lie outside of the overlap."""
+_ALIKE = 0.8  # share of words in common
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Everything that the notes tell, in order of time, each once."""
+    """All entries of the notes in order of time, without duplicates."""
 
     events: tuple[TimedNote, ...]
     on_screen_text: tuple[TimedNote, ...]
@@ -30,7 +30,7 @@ class Timeline:
 
 
 def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
-    """Join the entries of all segments; those of a seam that are the same become one.
+    """Join the entries of all segments; duplicates in an overlap are merged.
 
     Example:
         >>> first = SegmentNotes(index=0, start=0, end=10, events=[{"start": 8, "end": 10, "text": "A door opens."}])
@@ -47,7 +47,7 @@ def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
 
 def _joined(told: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[tuple[TimedNote, ...], int]:
     kept: list[TimedNote] = []
-    tail: list[int] = []  # where the entries of the segment before stand in `kept`
+    tail: list[int] = []  # positions in `kept` of the entries of the previous segment
     before: SegmentNotes | None = None
     merged = 0
     for notes, entries in told:
@@ -75,35 +75,35 @@ def _twin(entry: TimedNote, kept: list[TimedNote], candidates: list[int]) -> int
 
 
 def _one(first: TimedNote, then: TimedNote) -> TimedNote:
-    """Join two halves; the words are those of the half that saw more."""
+    """Merge two halves of an entry; the text is from the half that covers more of it."""
     longer = first if first.end - first.start >= then.end - then.start else then
     return TimedNote(start=min(first.start, then.start), end=max(first.end, then.end), text=longer.text)
 
 
 class Timed(Protocol):
-    """Something with a beginning and an end, in seconds."""
+    """Anything with a start and an end, in seconds."""
 
     @property
     def start(self) -> float:
-        """Where it begins."""
+        """Start in seconds."""
 
     @property
     def end(self) -> float:
-        """Where it ends."""
+        """End in seconds."""
 
 
 def is_twin(one: TimedNote, other: TimedNote) -> bool:
-    """Whether two notes of neighbouring segments are about the same: they touch, and say the same."""
+    """Whether two notes of neighbouring segments are duplicates: they touch and have the same text."""
     return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.text, other.text)
 
 
 def gap_between(one: Timed, other: Timed) -> float:
-    """Return the seconds between two stretches of time; 0 or less where they touch."""
+    """Return the seconds between two time ranges; 0 or less if they touch."""
     return max(one.start, other.start) - min(one.end, other.end)
 
 
 def says_the_same(one: str, other: str) -> bool:
-    """Tell whether two texts are the same but for a few words; texts that name different numbers never are.
+    """Whether two texts are the same but for a few words; texts with different numbers never are.
 
     Example:
         >>> says_the_same("A man in red comes in.", "a man in red comes in"), says_the_same("No. 3", "No. 4")
@@ -118,7 +118,7 @@ def says_the_same(one: str, other: str) -> bool:
 
 
 def _words(text: str) -> set[str]:
-    """Take a text apart; scripts without spaces into pairs of signs."""
+    """Split a text into words, and scripts without spaces into pairs of characters."""
     found: set[str] = set()
     for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         if word[0] >= "\u2e80":

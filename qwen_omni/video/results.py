@@ -1,4 +1,4 @@
-"""What comes out of a long video: the summary, its chapters, everything that happened, and what that has cost."""
+"""The results of a long video: the summary, its chapters, everything that happened, and the cost."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,15 +43,15 @@ class FailedSegment(BaseModel):
 
 
 class Bill(BaseModel):
-    """What requests have used and cost.
+    """Usage and cost of requests.
 
     Attributes:
-        requests: answers that came.
-        input_tokens: as the service told.
-        output_tokens: as the service told.
-        cny: yuan; `None` where a price is not known.
-        usd: dollars; `None` where a price is not known.
-        notes: what was assumed about prices.
+        requests: number of answers.
+        input_tokens: as reported by the service.
+        output_tokens: as reported by the service.
+        cny: yuan; `None` if a price is not known.
+        usd: US dollars; `None` if a price is not known.
+        notes: assumptions about prices.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,24 +65,24 @@ class Bill(BaseModel):
 
 
 class VideoSummary(BaseModel):
-    """A long video, summarised. Times are seconds of the video.
+    """The summary of a long video. Times are seconds of the video.
 
     Attributes:
-        video: the facts of the video.
+        video: facts about the video.
         summary: what happens and what it is about.
         chapters: in order of time.
-        events: everything that happens, in order of time, each once.
-        on_screen_text: what can be read, in order of time.
-        speech: what is said, in order of time.
-        gaps: segments that failed for good.
-        language: code of the language that is spoken; empty if unknown.
-        strategy: whether it was cut, or seen in one call.
-        segments: how many pieces it was seen in.
-        model: what looked.
-        text_model: what joined the notes; empty where one call did it all.
-        this_run: what this run has used and cost.
-        whole_run: the same with all earlier runs that this one went on from.
-        notices: what somebody should know: answers cut short, times that were moved, answers that could not be kept.
+        events: everything that happens, in order of time, without duplicates.
+        on_screen_text: visible text, in order of time.
+        speech: spoken text, in order of time.
+        gaps: segments that failed permanently.
+        language: code of the spoken language; empty if unknown.
+        strategy: whether it was cut into segments, or sent in one call.
+        segments: number of segments.
+        model: the model that saw the video.
+        text_model: the model that joined the notes; empty if there was a single call.
+        this_run: usage and cost of this run.
+        whole_run: the same including all earlier runs that this one resumed.
+        notices: what you should know: truncated answers, times that were moved, answers that could not be stored.
 
     Example:
         from qwen_omni import summarize
@@ -110,30 +110,30 @@ class VideoSummary(BaseModel):
     notices: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:
-        """Write it for reading: summary, chapters, events, gaps and cost."""
+        """Return Markdown: summary, chapters, events, gaps and cost."""
         return markdown.to_markdown(self)
 
     def to_srt(self) -> str:
-        """Write the events as SubRip subtitles."""
+        """Return the events as SubRip subtitles."""
         return markdown.to_subtitles(self, "srt")
 
     def to_vtt(self) -> str:
-        """Write the events as WebVTT subtitles."""
+        """Return the events as WebVTT subtitles."""
         return markdown.to_subtitles(self, "vtt")
 
     def to_youtube_chapters(self) -> str:
-        """Write the chapters as YouTube reads them in a description: the first at 0:00, ten seconds each at least."""
+        """Return chapters as YouTube reads them in a description: the first at 0:00, each at least ten seconds."""
         return markdown.to_youtube_chapters(self)
 
     def to_html(self, path: str | Path | None = None, *, choices: "PageChoices | None" = None) -> str:
-        """Write one page that plays the video and jumps to every chapter and event; give it, and save it at `path`.
+        """Return a web page that plays the video and jumps to each chapter and event; save it at `path`, if given.
 
         Args:
-            path: where to save it; the player's file is named from there.
-            choices: what the player plays, a title, how many pictures.
+            path: where to save it; the player's file is addressed relative to it.
+            choices: what the player plays, the title, and the number of images.
 
         Raises:
-            ConfigurationError: jinja2 is not installed, or the player's address is of no use.
+            ConfigurationError: jinja2 is not installed, or the player's address is not usable.
         """
         from qwen_omni.video.export.html import DEFAULT_CHOICES, to_html  # noqa: PLC0415 - jinja2 loads on first use
 
@@ -141,13 +141,13 @@ class VideoSummary(BaseModel):
 
 
 def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
-    """Add up what answers have used, at the prices of their models: the caller's own, else the region's."""
+    """Add up the usage of answers, at the prices of their models: the caller's own, else the region's."""
     used = list(paid)
     pricings = {model: _pricing(model, settings) for model, _ in used}
     costs = [pricings[model].cost(usage) for model, usage in used]
     notes = [note for cost in costs for note in cost.notes if cost.cny is not None]
     strangers = sorted(model for model, pricing in pricings.items() if not pricing.prices)
-    notes += [f"no price of {name} is known; it is not in the sum" for name in strangers]
+    notes += [f"the price of {name} is not known; it is not in the total" for name in strangers]
     priced = [cost for cost in costs if cost.cny is not None and cost.usd is not None]
     return Bill(
         requests=len(used),
@@ -160,7 +160,7 @@ def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
 
 
 def _pricing(model: str, settings: Settings) -> Pricing:
-    """Find the prices of a model; what joins notes may be any model of the caller's."""
+    """Return the prices of a model; the model that joins notes may be any model of the caller's."""
     prices, rate = settings.prices, settings.exchange_rate
     if not has_profile(model):
         return own_pricing(model, prices=prices, rate=rate)
@@ -168,7 +168,7 @@ def _pricing(model: str, settings: Settings) -> Pricing:
 
 
 def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float) -> tuple[Chapter, ...]:
-    """Put chapters in order; each ends where the next begins, and none lies outside of the video.
+    """Sort chapters; each ends where the next begins, and all lie inside the video.
 
     Example:
         >>> told = [ChapterAnswer(start=60, title="B"), ChapterAnswer(start=0, title="A")]
@@ -187,7 +187,7 @@ def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float)
 
 
 def gaps_of(gaps: Iterable[Gap]) -> tuple[FailedSegment, ...]:
-    """Tell which segments failed, in order."""
+    """Return the failed segments, in order."""
     told = sorted(gaps, key=lambda gap: gap.index)
     return tuple(FailedSegment(segment=gap.index, start=gap.start, end=gap.end, reason=gap.reason) for gap in told)
 
@@ -195,11 +195,11 @@ def gaps_of(gaps: Iterable[Gap]) -> tuple[FailedSegment, ...]:
 def told_by(
     notes: Sequence[SegmentNotes], reports: Sequence[str] = (), *, summary_cut: bool = False
 ) -> dict[str, object]:
-    """Return the fields of a summary that come from notes alone, with what was cut and what else is to be reported."""
+    """Return the fields of a summary that come from the notes alone, with notices of truncation and other problems."""
     timeline = to_timeline(notes)
     languages = [one.language for one in notes if one.language]
     notices = [
-        f"The answer about {one.start:g} s to {one.end:g} s was cut short; what came last may be missing."
+        f"The answer about {one.start:g} s to {one.end:g} s was cut short; its last entries may be missing."
         for one in notes
         if one.truncated
     ]

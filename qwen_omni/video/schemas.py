@@ -1,8 +1,8 @@
-"""What models answer about segments, notes and chapters, and the values made of it. Pure.
+"""The answers of models about segments, notes and chapters, and the values built from them. Pure.
 
-A model counts seconds from the beginning of its segment; `to_notes` moves them to the whole video. An entry is never
+A model counts seconds from the start of its segment; `to_notes` moves them to the whole video. No entry is ever
 dropped: a time outside the segment is moved to its border and counted in `moved_times`. Where notes are joined, times
-travel as clocks ("1:02:03"), because models copy those faithfully and count seconds badly.
+are written as clocks ("1:02:03"), because models copy those faithfully and count seconds badly.
 """
 
 import re
@@ -28,7 +28,7 @@ MOST_CHAPTERS = 40
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people read it.
+    """Format a time for people.
 
     Example:
         >>> clock(3.9), clock(75), clock(3723)
@@ -40,7 +40,7 @@ def clock(seconds: float) -> str:
 
 
 ChapterTime = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema({"type": "string"})]
-"""Seconds, that models read and write as a clock."""
+"""Seconds that models read and write as a clock."""
 
 
 class ChapterAnswer(BaseModel):
@@ -64,7 +64,7 @@ class ChapterAnswer(BaseModel):
 
 
 def few_chapters(schema: dict[str, Any]) -> None:
-    """Ask for a bearable number of chapters, where a schema has them; more are taken, too."""
+    """Ask for a reasonable number of chapters where a schema has them; more are accepted."""
     schema["properties"]["chapters"]["maxItems"] = MOST_CHAPTERS
 
 
@@ -111,7 +111,7 @@ class SegmentAnswer(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data: object, info: ValidationInfo) -> object:
-        """Leave out entries without words, and find out whether bare numbers are milliseconds."""
+        """Drop entries without words, and detect bare numbers that are milliseconds."""
         if not isinstance(data, Mapping):
             return data
         decide_unit(data, info.context)
@@ -124,7 +124,7 @@ class SegmentAnswer(BaseModel):
 
 
 def _with_words(entries: object) -> object:
-    """Take a missing list for an empty one; entries that say nothing are none."""
+    """Treat a missing list as empty; entries without text are dropped."""
     if entries is None:
         return []
     if not isinstance(entries, list | tuple):
@@ -133,7 +133,7 @@ def _with_words(entries: object) -> object:
 
 
 def _says_nothing(entry: object) -> bool:
-    """Whether an entry has a field for its text, and nothing in it."""
+    """Whether an entry has a field for its text and that is empty."""
     if not isinstance(entry, Mapping):
         return entry is None
     texts = [entry[name] for name in TEXTS if name in entry]
@@ -162,10 +162,10 @@ class TimedNote(BaseModel):
 
 
 class VideoFacts(BaseModel):
-    """The facts of the video that notes are about.
+    """Facts about the video of some notes.
 
-    `source` is its path as it was given, `duration` is in seconds; `audio_track` is the one that was heard, where the
-    file has several.
+    `source` is its path as given, `duration` is in seconds; `audio_track` is the one that was used, if the file has
+    several.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -185,23 +185,23 @@ class SegmentNotes(BaseModel):
     """The notes of one segment. Times are seconds of the whole video.
 
     Attributes:
-        index: which segment, from 0.
-        segments: how many there are, or about how many as long as the last is not known.
-        start: where the segment begins.
-        end: where it ends; the next one may begin a little earlier (overlap).
-        summary: what it is about.
+        index: number of the segment, from 0.
+        segments: how many there are; an estimate until the last one is known.
+        start: start of the segment.
+        end: end of the segment; the next one may start a little earlier (overlap).
+        summary: what the segment is about.
         events: what happens.
-        on_screen_text: what can be read.
-        speech: what is said.
-        language: code of the language spoken; empty if unknown.
-        chapters: of the whole, where the segment is the whole.
-        gap: why there are no notes, if the segment failed for good; else empty.
-        model: which model made them.
-        usages: what its answers used, as the service told.
-        truncated: the answer was cut short.
-        moved_times: how many times lay outside of the segment and were moved to its border.
-        video: the facts of the whole.
-        reused: they were finished before, and nothing was asked now.
+        on_screen_text: visible text.
+        speech: spoken text.
+        language: code of the spoken language; empty if unknown.
+        chapters: of the whole video, if this segment is the whole.
+        gap: why there are no notes, if the segment failed permanently; else empty.
+        model: the model that wrote them.
+        usages: usage of the answers, as reported by the service.
+        truncated: whether the answer was cut short.
+        moved_times: number of times that lay outside of the segment and were moved to its border.
+        video: facts about the whole video.
+        reused: they came from the checkpoint, and nothing was asked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -234,7 +234,7 @@ class SegmentNotes(BaseModel):
 
 
 def to_notes(answer: SegmentAnswer, *, index: int, start: float, end: float) -> SegmentNotes:
-    """Move a model's answer about a segment to the time of the whole video.
+    """Move the times of an answer about a segment to those of the whole video.
 
     Example:
         >>> answer = SegmentAnswer(summary="A door.", events=[{"start": 1, "end": 99, "text": "It opens."}])
@@ -283,7 +283,7 @@ class JoinAnswer(BaseModel):
 
 
 class Joined(BaseModel):
-    """Notes that were joined, kept in the checkpoint."""
+    """Joined notes, as stored in the checkpoint."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -296,14 +296,14 @@ class Joined(BaseModel):
 
     @property
     def text(self) -> str:
-        """As a part of what is joined next."""
+        """The text that goes into the next join."""
         lines = [f"Summary of a part: {self.summary}"]
         lines += [f"- from {clock(one.start)}: {one.title}. {one.summary}".rstrip() for one in self.chapters]
         return "\n".join(lines)
 
 
 def notes_text(notes: SegmentNotes) -> str:
-    """Write the notes of a segment for the model that joins.
+    """Return the notes of a segment as text for the model that joins.
 
     Example:
         >>> print(notes_text(SegmentNotes(index=1, start=90, end=180, summary="A door.")))

@@ -1,4 +1,4 @@
-"""The source video of a run: where it is cut, what its segments are called in a key, and one call or many. Blocks.
+"""The source video of a run: where it is cut, the key of its segments, and one call or many. Blocks.
 
 The strategy is decided here for the forecast, every run and both adapters, so none of them promises a call that the
 model refuses. Asynchronous callers use threads.
@@ -32,7 +32,7 @@ from qwen_omni.video.schemas import VideoFacts
 
 
 def digest(*told: object) -> str:
-    """Digest values of JSON kinds; everything else counts as its text.
+    """Hash JSON-like values; anything else is hashed as its text.
 
     Example:
         >>> digest("a", 1) == digest("a", 1) != digest("a", 2)
@@ -43,7 +43,7 @@ def digest(*told: object) -> str:
 
 
 def run_key(content: str, asked: Mapping[str, Any]) -> str:
-    """Name the run that asks these things about this content."""
+    """Return the key of a run that asks these things about this content."""
     return digest(content, dict(asked))[:32]
 
 
@@ -53,16 +53,16 @@ _ALWAYS_EXACT = frozenset({"mp4", "mov", "m4a", "3gp", "mkv", "webm", "wav"})
 
 @dataclass(slots=True, kw_only=True)
 class SourceVideo:
-    """One source and the way it is cut. Make it with `look_over`.
+    """One source and the way it is cut. Create it with `look_over`.
 
     Attributes:
-        look: what it is.
-        whole: the plan for all of it.
-        piece: the plan for a part of it. Where the whole could be sent as it is, a part has to be made.
-        seconds: the longest a segment may be.
+        look: result of the inspection.
+        whole: the media plan for all of it.
+        piece: the media plan for a part of it. A part must be encoded even where the whole could be sent as it is.
+        seconds: maximum length of a segment.
         overlap: seconds that neighbours share.
         choices: how segments are prepared.
-        deadline: stops the work on it.
+        deadline: limits the time spent on it.
     """
 
     look: MediaLook
@@ -75,42 +75,42 @@ class SourceVideo:
 
     @property
     def profile(self) -> Profile:
-        """The model that will see it."""
+        """Profile of the model that will see it."""
         return self.choices.profile
 
     @property
     def start(self) -> Fraction:
-        """Where the wanted range begins."""
+        """Start of the selected range."""
         return self.whole.start
 
     @property
     def end(self) -> Fraction:
-        """Where the wanted range ends."""
+        """End of the selected range."""
         assert self.whole.end is not None
         return self.whole.end
 
     @property
     def duration(self) -> Fraction:
-        """How long the wanted range is."""
+        """Length of the selected range."""
         return self.end - self.start
 
     @property
     def piece_seconds(self) -> Fraction:
-        """How long the part is that `piece` was planned for."""
+        """Length of the part that `piece` was planned for."""
         assert self.piece.end is not None
         return self.piece.end - self.piece.start
 
     @property
     def shortest(self) -> Fraction:
-        """How long a segment must be for the model, at least."""
+        """Minimum length of a segment that the model accepts."""
         return exact_seconds(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)
 
     def check(self) -> None:
-        """Find out whether it can be cut so, before anything is prepared.
+        """Check that it can be cut, before anything is prepared.
 
         Raises:
-            ConfigurationError: the lengths of segments and of their overlap leave no room to move on.
-            MediaDoesNotFitError: the wanted range is shorter than the model takes.
+            ConfigurationError: the segment length and overlap leave no room to advance.
+            MediaDoesNotFitError: the selected range is shorter than the model accepts.
         """
         if self.duration < self.shortest:
             raise MediaDoesNotFitError(
@@ -124,12 +124,12 @@ class SourceVideo:
 
     @property
     def about(self) -> int:
-        """About how many segments there will be."""
+        """Estimated number of segments."""
         return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
 
     @property
     def facts(self) -> VideoFacts:
-        """What is known of the source."""
+        """Facts about the source."""
         info = self.look.info
         return VideoFacts(
             source=self.look.source.name,
@@ -144,7 +144,7 @@ class SourceVideo:
         )
 
     def digest(self) -> str:
-        """Digest the content, a piece at a time."""
+        """Hash the content, one block at a time."""
         found = hashlib.sha256()
         with (self.look.original or self.look.reopenable).open() as file:
             while piece := file.read(_AT_ONCE):
@@ -153,7 +153,7 @@ class SourceVideo:
         return found.hexdigest()
 
     def told(self) -> Mapping[str, Any]:
-        """Give everything about the cutting and preparing that decides an answer."""
+        """Return everything about cutting and preparing that decides an answer."""
         told: dict[str, Any] = {
             "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
             "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
@@ -162,11 +162,11 @@ class SourceVideo:
         if info.track_heard is not None:
             told["audio_track"] = info.track_heard
         if info.container not in _ALWAYS_EXACT:
-            told["exact"] = True  # answers about parts that were cut less exactly stay with those
+            told["exact"] = True  # answers about less exact cuts keep their own key
         return told
 
     def segments(self, known: Mapping[int, Segment]) -> Iterator[Segment]:
-        """Give the segments, one at a time; those that were decided on before are as they were."""
+        """Yield the segments one at a time; known ones are yielded as they were."""
         count = 0
 
         def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPlace]:
@@ -184,7 +184,7 @@ class SourceVideo:
             yield replace(segment, start=segment.start + self.start, end=segment.end + self.start)
 
     def prepare(self, segment: Segment) -> Prepared:
-        """Make a segment ready to be sent.
+        """Prepare a segment for sending.
 
         Raises:
             MediaError: the media is damaged there.
@@ -196,7 +196,7 @@ class SourceVideo:
         return carry_out(self.look, plan, choices=alone, parent=self.deadline, segment=segment)
 
     def part(self, prepared: Prepared) -> MediaPart:
-        """Make the part of a message that shows a prepared segment; a file as it is keeps to its `media_root`."""
+        """Return the message part for a prepared segment; a file sent unchanged stays inside its `media_root`."""
         if prepared.path is not None and not prepared.temporary:
             source = replace(self.look.source, media_type=prepared.info.media_type)
         elif prepared.path is not None:
@@ -211,18 +211,18 @@ class SourceVideo:
 def look_over(
     source: Anything, options: SummaryOptions, *, media_root: Path, room_bytes: int | None = None, whole: bool = False
 ) -> SourceVideo:
-    """Look at a source and decide how it is cut; `whole` keeps it in one piece.
+    """Inspect a source and decide how it is cut; `whole` keeps it in one piece.
 
     Raises:
-        MediaError: it is a link, a picture, damaged, or does not tell how long it is.
-        ConfigurationError: the lengths leave no room to move on.
+        MediaError: it is a link, an image, damaged, or has no known length.
+        ConfigurationError: the segment length and overlap leave no room to advance.
     """
     asked = as_source(source)
     if asked.url is not None:
         check_page(asked.url, name=asked.label)
         raise UnsupportedMediaError(
             f"{asked.label} is a link, and long videos are cut on this machine. Download it first, or ask about the "
-            "link as it is in one call."
+            "link directly in one call."
         )
     profile = profile_for(options.model)
     budget = segment_budget(options, profile)
@@ -233,7 +233,7 @@ def look_over(
     )  # fmt: skip
     look = look_at(asked, choices=choices)
     if look.info.kind == "image":
-        raise UnsupportedMediaError(f"{look.label} is a picture; a summary needs a video or a recording.")
+        raise UnsupportedMediaError(f"{look.label} is an image; a summary needs a video or a recording.")
     if look.info.kind == "audio":
         choices = replace(choices, sampling=Sampling())
     if look.info.kind not in profile.inputs:
@@ -250,7 +250,7 @@ def _planned(
     plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
     if plan.end is None:
         raise MediaDoesNotFitError(
-            f"{look.label} does not tell how long it is and its packets have no times, so it cannot be cut. "
+            f"{look.label} has neither a known length nor times in its packets, so it cannot be cut. "
             "Convert it to MP4 first.",
             limit=options.segment_seconds,
             actual=0,
@@ -268,18 +268,18 @@ def _planned(
     )  # fmt: skip
 
 
-_ROOM = 0.8  # of the largest input, for media; the rest is for words
-_SAME_FRAMES = 0.9  # of the frames that segments would be looked at with
+_ROOM = 0.8  # share of the maximum input for media; the rest is for text
+_SAME_FRAMES = 0.9  # share of the frames that the model would see in segments
 
 
 def chosen_strategy(footage: SourceVideo, options: SummaryOptions) -> Literal["single", "map_reduce"]:
-    """Choose how a video is worked on.
+    """Choose how a video is processed.
 
-    What is short goes in one call, if the model takes so much in one. "auto" takes one call for longer ones, too, where
-    the model then looks at as many frames as it would in segments: it has a limit on the frames of a call.
+    A short video goes in one call if the model accepts that much. "auto" takes one call for longer ones, too, if the
+    model then sees as many frames as it would in segments: the frames of a call are limited.
 
     Raises:
-        MediaDoesNotFitError: one call was asked for, and the model does not take so much.
+        MediaDoesNotFitError: one call was requested, and the model does not accept that much.
     """
     if options.strategy == "single":
         refusal = one_call_refusal(footage, options)
@@ -294,12 +294,12 @@ def chosen_strategy(footage: SourceVideo, options: SummaryOptions) -> Literal["s
 
 
 def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
-    """Return the error that one call about all of it would end with; `None` if the model takes it.
+    """Return the error that a single call about all of it would raise; `None` if the model accepts it.
 
     Args:
-        footage: what the call is about.
-        options: whether the model thinks first, which leaves some models less room.
-        share: of the largest input that media may take.
+        footage: the video of the call.
+        options: whether the model reasons first, which leaves some models less room for input.
+        share: share of the maximum input that media may take.
     """
     profile, seconds, tokens = footage.profile, float(footage.duration), footage.whole.tokens or 0
     limits, label = profile.limits, footage.look.label
@@ -307,7 +307,7 @@ def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: fl
     advice = "Choose strategy='map_reduce' or 'auto', or a shorter range with start= and end=."
     if seconds > longest:
         return MediaDoesNotFitError(
-            f"strategy='single': {seconds:,.1f} s of {label} are wanted, and {profile.name} takes at most "
+            f"strategy='single': {seconds:,.1f} s of {label} are selected, and {profile.name} takes at most "
             f"{longest:,.0f} s in one call. {advice}",
             limit=longest,
             actual=seconds,
@@ -325,7 +325,7 @@ def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: fl
 
 
 def _sees_as_much(footage: SourceVideo, options: SummaryOptions) -> bool:
-    """Whether the model looks at as many frames in one call as in segments; sound is heard in full either way."""
+    """Whether the model sees as many frames in one call as in segments; audio is heard in full either way."""
     if footage.look.info.kind == "audio":
         return True
     seconds = float(footage.duration)

@@ -1,4 +1,4 @@
-"""`summarize` and its twins: a long video in, a `VideoSummary` out."""
+"""`summarize` and its variants: a long video in, a `VideoSummary` out."""
 
 import asyncio
 import contextlib
@@ -25,18 +25,18 @@ def summarize(
 ) -> VideoSummary:
     """Summarise a video of any length: cut it, take notes of each segment, join them.
 
-    What is finished is kept in a checkpoint, so that a run that was ended, by whatever, goes on where it was when it
-    is begun again with the same options, and never asks the same twice.
+    Finished segments are stored in a checkpoint: an interrupted run resumes where it stopped when it is started again
+    with the same options, and no question is sent twice.
 
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
-        client: who asks; one is made from the environment if there is none.
-        options: the models, how closely they look, where it is cut, how much at once, …
-        on_progress: told after every step.
+        client: sends the requests; one is created from the environment if not given.
+        options: the models, how closely they look, where the video is cut, how many requests run at once, …
+        on_progress: called after every step.
 
     Raises:
-        TooManyGapsError: more segments failed for good than `max_gaps`.
-        SpendLimitError: the next request would cost more than is allowed.
+        TooManyGapsError: more segments failed permanently than `max_gaps`.
+        SpendLimitError: the next request would exceed the spend limit.
         QwenOmniError: see `qwen_omni.errors`.
 
     Example:
@@ -62,7 +62,7 @@ async def asummarize(
     options: SummaryOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
 ) -> VideoSummary:
-    """Do the same in `asyncio`; see `summarize`. Cancelling it keeps what is finished."""
+    """Summarise a video; the asynchronous `summarize`. Finished segments are kept when it is cancelled."""
     async with contextlib.aclosing(astream_summary(source, client=client, options=options)) as coming:
         async for news in coming:
             if isinstance(news, VideoSummary):
@@ -75,7 +75,7 @@ async def asummarize(
 def stream_summary(
     source: Anything, *, client: OmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> Generator[Progress | VideoSummary, None, None]:
-    """Give progress while the video is worked on, and the summary last; see `summarize`."""
+    """Yield progress while the video is processed, then the summary; see `summarize`."""
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         run = notes_run(source, asker.settings, options, joins=True)
@@ -93,7 +93,7 @@ def stream_summary(
 async def astream_summary(
     source: Anything, *, client: AsyncOmniClient | None = None, options: SummaryOptions = DEFAULT_OPTIONS
 ) -> AsyncGenerator[Progress | VideoSummary, None]:
-    """Do the same in `asyncio`; see `stream_summary`."""
+    """Yield progress, then the summary; the asynchronous `stream_summary`."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=True)
@@ -112,18 +112,18 @@ async def astream_summary(
 
 
 class AsyncTextModel:
-    """A text model of the caller's own, as the asynchronous driver asks it."""
+    """Adapts the caller's own text model to the asynchronous driver."""
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
 
     async def complete(self, request: ChatRequest, /) -> Response:
-        """Ask it."""
+        """Send it a conversation."""
         return await self._model.acomplete(request)
 
 
 def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
-    """Tell what will be done."""
+    """Describe the run that is about to start."""
     footage = run.footage
     length = clock(float(footage.duration))
     if run.machine.joins is None:
@@ -135,10 +135,10 @@ def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
 
 
 def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptions) -> VideoSummary:
-    """Make the summary of a run that is over.
+    """Build the summary of a finished run.
 
     Raises:
-        QwenOmniError: what stopped the run, with how to go on.
+        QwenOmniError: what stopped the run, with advice on how to resume.
     """
     machine, footage = run.machine, run.footage
     if machine.error is not None:

@@ -1,8 +1,8 @@
-"""What is asked about each segment, and what its answer becomes: one class per use. Pure.
+"""What to ask about each segment, and what its answer becomes: one class per use. Pure.
 
-A task makes a `CaptionPlan` (which asks, reads, and asks once more if an answer violates its schema) and turns the
-answer into a value that a checkpoint can keep. A question is asked about every segment at a low frame rate, then about
-the promising ones at a higher one; the findings are joined, in a tree where they are too many for one step.
+A task makes a `CaptionPlan` (which asks, parses, and asks again if an answer violates its schema) and turns the answer
+into a value that a checkpoint can store. A question is asked about every segment at a low frame rate, then about the
+promising ones at a higher one; the findings are joined, in a tree when they are too many for one step.
 """
 
 import math
@@ -47,40 +47,40 @@ class Task(Protocol[T]):
 
     @property
     def options(self) -> SummaryOptions:
-        """What was chosen."""
+        """The options of the run."""
 
     @property
     def told(self) -> Mapping[str, Any]:
         """Everything that is asked, for the run's key."""
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
-        """Say what is asked about a segment."""
+        """Return the request about a segment."""
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> T:
-        """Make the value of an answer."""
+        """Build the value of an answer."""
 
     def dump(self, answer: T) -> str:
-        """Write a value for the checkpoint."""
+        """Serialise a value for the checkpoint."""
 
     def load(self, written: str) -> T:
-        """Read a value from the checkpoint."""
+        """Parse a value from the checkpoint."""
 
     def text(self, answer: T) -> str:
-        """Write a value for the model that joins."""
+        """Return a value as text for the model that joins."""
 
 
 class KeptPart(Part, Protocol):
-    """What came of joining, as a checkpoint keeps it: a pydantic model with the field `reused`."""
+    """The result of a join as a checkpoint stores it: a pydantic model with the field `reused`."""
 
     def model_dump_json(self) -> str:
-        """Write it."""
+        """Serialise it."""
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Change fields."""
+        """Return a copy with changed fields."""
 
     @classmethod
     def model_validate_json(cls, json_data: str, /) -> Self:
-        """Read it."""
+        """Parse it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ class Joining:
     """How answers are joined.
 
     Attributes:
-        plan: says what is asked of the model that joins.
-        keep: makes of its answer, and its name, what is kept.
-        kind: the type of that.
+        plan: builds the request to the model that joins.
+        keep: turns its answer and its name into the value to store.
+        kind: type of that value.
     """
 
     plan: Callable[[Reduce], CaptionPlan]
@@ -106,7 +106,7 @@ def plan_asking(
     part: MediaPart | None = None,
     duration: float | None = None,
 ) -> CaptionPlan:
-    """Write a request: about a part of a video, or (without one) to the model that joins."""
+    """Build a request: about a part of a video, or (without one) to the model that joins."""
     wanted = read_schema(schema)
     text = prompts.task_text(task, wish=options.wish, language=options.language)
     question = user(text) if part is None else user(part, text)
@@ -122,14 +122,14 @@ def plan_asking(
 
 def _options(options: SummaryOptions, schema: CaptionSchema, part: MediaPart | None) -> ChatOptions:
     if part is None and not isinstance(options.text_model, str):
-        return ChatOptions()  # a model of the caller's own; it is told everything in words
+        return ChatOptions()  # the caller's own model; everything is in the prompt
     profile = profile_for(options.model if part is not None else options.text_model_name)
     return ChatOptions(thinking=options.thinking, json_mode=json_mode(profile, schema))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotesTask:
-    """Take notes of every segment; join them to a summary with chapters."""
+    """Takes notes of every segment and joins them to a summary with chapters."""
 
     options: SummaryOptions
     duration: float
@@ -159,13 +159,13 @@ class NotesTask:
         return self.words.whole if self.whole else self.words.segment
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
-        """Ask for notes."""
+        """Build the request for notes."""
         seconds = float(segment.duration)
         task = self._task.format(seconds=prompts.seconds_text(seconds))
         return plan_asking(self._schema, task, self.options, part=part, duration=seconds)
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> SegmentNotes:
-        """Make the notes, with times of the whole."""
+        """Build the notes, with times of the whole video."""
         notes = to_notes(captioned.value, index=segment.index, start=float(segment.start), end=float(segment.end))
         return notes.model_copy(
             update={
@@ -175,19 +175,19 @@ class NotesTask:
         )  # fmt: skip
 
     def dump(self, answer: SegmentNotes) -> str:
-        """Write notes."""
+        """Serialise notes."""
         return answer.model_copy(update={"video": None}).model_dump_json(exclude_defaults=True)
 
     def load(self, written: str) -> SegmentNotes:
-        """Read notes that were written."""
+        """Parse stored notes."""
         return SegmentNotes.model_validate_json(written).model_copy(update={"video": self.video, "reused": True})
 
     def text(self, answer: SegmentNotes) -> str:
-        """Write notes for the model that joins."""
+        """Return notes as text for the model that joins."""
         return notes_text(answer)
 
     def join(self, step: Reduce) -> CaptionPlan:
-        """Ask for a summary with chapters."""
+        """Build the request for a summary with chapters."""
         words = self.words.combine if step.last else self.words.combine_parts
         task = words.format(seconds=prompts.seconds_text(self.duration))
         plan = plan_asking(JoinAnswer, task, self.options, duration=self.duration)
@@ -200,14 +200,14 @@ class NotesTask:
 
 
 def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:
-    """Put what is to be joined behind the task."""
+    """Append the material to join to a plan's prompt."""
     *before, question = plan.request.messages
     asked = user(*(part for part in question.parts), text)
     return replace(plan, request=replace(plan.request, messages=(*before, asked)))
 
 
 def to_joined(captioned: CaptionResult[Any], model: str) -> Joined:
-    """Keep what came of joining."""
+    """Build the value to store from the answer of a join."""
     answer: JoinAnswer = captioned.value
     return Joined(
         summary=answer.summary, chapters=answer.chapters, model=model, usages=captioned.usages,
@@ -219,7 +219,7 @@ MOST_LOOKED_AT_AGAIN = 8
 
 
 def _relevance(value: object) -> float:
-    """Take numbers, percents and yes or no for how much a segment helps."""
+    """Parse numbers, percentages and yes or no as a relevance from 0 to 1."""
     if isinstance(value, bool) or value is None:
         return float(bool(value))
     number = float(str(value).strip().rstrip("%")) if isinstance(value, int | float | str) else math.nan
@@ -294,7 +294,7 @@ class AnswerAnswer(BaseModel):
 
 
 class Answered(BaseModel):
-    """An answer, or what a part of the findings holds for it, kept in the checkpoint."""
+    """An answer, or what part of the findings contributes to it, as stored in the checkpoint."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -307,7 +307,7 @@ class Answered(BaseModel):
 
     @property
     def text(self) -> str:
-        """As a part of what is joined next."""
+        """The text that goes into the next join."""
         return "\n".join(
             [f"From some clips: {self.answer}", *(f"- {clock(one.time)} {one.text}" for one in self.evidence)]
         )
@@ -317,17 +317,17 @@ class VideoAnswer(BaseModel):
     """The answer to a question about a video.
 
     Attributes:
-        video: the facts of the video.
-        question: what was asked.
+        video: facts about the video.
+        question: the question.
         answer: the answer.
-        evidence: the moments that it rests on, in seconds of the video.
-        findings: what each segment that helped holds.
-        looked_again: segments that were looked at again, at more frames a second; one whose closer look failed for
-            good is not among them, and what was found of it from afar counts.
-        gaps: segments that nothing is known of.
-        truncated: the answer, or what a segment holds, was cut short (`allow_truncated=True`).
-        this_run: what this run has used and cost.
-        notices: what somebody should know: answers that could not be kept, entries that could not be read.
+        evidence: the moments that support it, in seconds of the video.
+        findings: what each relevant segment contributes.
+        looked_again: segments that were asked again at a higher frame rate; one whose second look failed permanently is
+            not among them, and its coarse findings count.
+        gaps: segments without an answer.
+        truncated: whether the answer, or the findings of a segment, were cut short (`allow_truncated=True`).
+        this_run: usage and cost of this run.
+        notices: what you should know: answers that could not be stored, entries that could not be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -346,7 +346,7 @@ class VideoAnswer(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionTask:
-    """Ask every segment what it holds for a question."""
+    """Asks every segment what it contributes to a question."""
 
     options: SummaryOptions
     question: str
@@ -354,7 +354,7 @@ class QuestionTask:
 
     @property
     def told(self) -> Mapping[str, Any]:
-        """Everything that is asked about a segment; without a wish it is called what it was before wishes counted."""
+        """Everything that is asked about a segment; without a wish, the key is that of versions that had none."""
         words = prompts.words_for(self.options.language)
         wish = {"wish": self.options.wish} if self.options.wish else {}
         return {
@@ -364,14 +364,14 @@ class QuestionTask:
         }  # fmt: skip
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
-        """Ask for findings."""
+        """Build the request for findings."""
         seconds = float(segment.duration)
         words = prompts.words_for(self.options.language).ask_segment
         task = words.format(question=self.question, seconds=prompts.seconds_text(seconds))
         return plan_asking(FindingsAnswer, task, self.options, part=part, duration=seconds)
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> Findings:
-        """Make the findings, with times of the whole."""
+        """Build the findings, with times of the whole video."""
         answer: FindingsAnswer = captioned.value
         start, length = float(segment.start), float(segment.duration)
         evidence = [
@@ -384,20 +384,20 @@ class QuestionTask:
         )  # fmt: skip
 
     def dump(self, answer: Findings) -> str:
-        """Write findings."""
+        """Serialise findings."""
         return answer.model_dump_json()
 
     def load(self, written: str) -> Findings:
-        """Read findings that were written."""
+        """Parse stored findings."""
         return Findings.model_validate_json(written)
 
     def text(self, answer: Findings) -> str:
-        """Write findings for the model that answers."""
+        """Return findings as text for the model that answers."""
         lines = [f"From {clock(answer.start)} to {clock(answer.end)}: {answer.found}"]
         return "\n".join([*lines, *(f"- {clock(one.start)} {one.text}" for one in answer.evidence)])
 
     def join(self, step: Reduce) -> CaptionPlan:
-        """Ask for the answer, of what was found; or for what a part of it holds for the answer."""
+        """Build the request for the answer or, for part of the findings, for what they contribute to it."""
         words = prompts.words_for(self.options.language)
         seconds = prompts.seconds_text(self.duration)
         task = (words.ask_whole if step.last else words.ask_part).format(question=self.question, seconds=seconds)
@@ -411,7 +411,7 @@ class QuestionTask:
 
 
 def to_answered(captioned: CaptionResult[Any], model: str) -> Answered:
-    """Keep an answer."""
+    """Build the value to store from an answer."""
     answer: AnswerAnswer = captioned.value
     return Answered(
         answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages,
@@ -420,7 +420,7 @@ def to_answered(captioned: CaptionResult[Any], model: str) -> Answered:
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:
-    """Choose the segments that are worth a closer look: the most relevant ones."""
+    """Return the segments worth a closer look: the most relevant ones."""
     helpful = [one for one in findings if one.relevance > 0]
     best = sorted(helpful, key=lambda one: (-one.relevance, one.index))[:most]
     return frozenset(one.index for one in best)

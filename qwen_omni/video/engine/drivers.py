@@ -1,9 +1,9 @@
 """Drive a run with threads or with `asyncio`: start what the machine decides, wait for results, report them to it.
 
-`drive_run` is a generator: it works while its caller asks for the next action, and ends cleanly when it is closed;
-`adrive_run` is the same with tasks, with work on files and on the checkpoint in threads. When a run ends early, nothing
-new starts, and requests in flight are awaited, since they are paid for. A cancelled asynchronous run is left at once,
-as `asyncio` promises, and what was finished is kept.
+`drive_run` is a generator: it works while its caller asks for the next action, and ends cleanly when it is closed.
+`adrive_run` does the same with tasks; work on files and on the checkpoint runs in threads. When a run ends early,
+nothing new starts, and requests in flight are awaited because they are paid for. A cancelled asynchronous run returns
+immediately, as `asyncio` promises; finished steps stay in the checkpoint.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 
 class Sender(Asker, Protocol):
-    """Whatever brings media to the service and asks about them; `OmniClient` does."""
+    """Uploads media to the service and asks about them; `OmniClient` is one."""
 
     def deliver(self, request: ChatRequest, /) -> PreparedRequest:
-        """Bring the media of a request to the service."""
+        """Upload the media of a request to the service."""
 
     def answer(self, outgoing: PreparedRequest, /) -> Response:
-        """Ask about what was delivered."""
+        """Ask about media that were uploaded."""
 
 
 def drive_run(
@@ -49,19 +49,19 @@ def drive_run(
     *,
     speed: float = 1.0,
 ) -> Generator[Action, None, None]:
-    """Work until the run is over; give each step that has been done or has failed.
+    """Work until the run is over; yield each step that succeeded or failed.
 
-    The machine holds the outcome, `machine.error` included.
+    The machine holds the result, including `machine.error`.
 
     Args:
-        machine: decides.
-        worker: does what needs no service.
-        asker: delivers, and asks the model that looks.
-        text_asker: asks the model that joins.
-        speed: seconds of the machine in a second; a simulation lets its time pass faster.
+        machine: decides what starts next.
+        worker: does the work that needs no service.
+        asker: uploads media and asks the model that sees them.
+        text_asker: asks the model that joins notes.
+        speed: machine seconds per real second; a simulation uses more than 1.
 
     Raises:
-        Exception: whatever is not an error of ours, when everything in flight has ended.
+        Exception: an error from outside the package, raised once everything in flight has ended.
     """
     news: queue.SimpleQueue[tuple[Action, News[T] | Exception]] = queue.SimpleQueue()
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
@@ -74,7 +74,7 @@ def drive_run(
                 pool.submit(_work, action, worker, perform, news)
             wait = machine.wake(time.monotonic() * speed) if machine.error is None else None
             if not flying and wait is None:
-                break  # nothing can come any more
+                break  # nothing is left to wait for
             try:
                 action, came = news.get(timeout=None if wait is None else wait / speed)
             except queue.Empty:
@@ -91,7 +91,7 @@ def drive_run(
 
 
 def most_at_once(rules: Rules) -> int:
-    """Tell how many steps may be under way."""
+    """Return how many steps may be in flight."""
     return rules.concurrency + rules.preparers + rules.deliverers + 1
 
 
@@ -103,7 +103,7 @@ def _work(
 ) -> None:
     try:
         news.put((action, flow.drive(worker.work(action), perform)))
-    except BaseException as error:  # noqa: BLE001 - handed to whoever drives
+    except BaseException as error:  # noqa: BLE001 - the driver handles it
         news.put((action, error))
 
 
@@ -122,7 +122,7 @@ def _perform(step: Upload | Question, sender: Sender, joiner: Asker) -> Prepared
 def take_in(
     machine: Machine[T], worker: Worker[T], action: Action, came: "News[T] | BaseException", now: float
 ) -> BaseException | None:
-    """Tell the machine what came of a step; give back an error that is none of ours, which ends the run."""
+    """Report the result of a step to the machine; return an error from outside the package, which ends the run."""
     if not isinstance(came, BaseException):
         came(machine, now)
         return None
@@ -131,20 +131,20 @@ def take_in(
     if isinstance(came, QwenOmniError):
         machine.failed(action, came, now)
     else:
-        machine.stop(QwenOmniError(f"The run ended: {type(came).__name__}."))
+        machine.stop(QwenOmniError(f"The run was interrupted: {type(came).__name__}."))
     if machine.error is not None:
         worker.stop()
     return None if isinstance(came, QwenOmniError) else came
 
 
 class AsyncSender(AsyncAsker, Protocol):
-    """Whatever brings media to the service and asks about them; `AsyncOmniClient` does."""
+    """Uploads media to the service and asks about them; `AsyncOmniClient` is one."""
 
     async def deliver(self, request: ChatRequest, /) -> PreparedRequest:
-        """Bring the media of a request to the service."""
+        """Upload the media of a request to the service."""
 
     async def answer(self, outgoing: PreparedRequest, /) -> Response:
-        """Ask about what was delivered."""
+        """Ask about media that were uploaded."""
 
 
 async def adrive_run(
@@ -153,7 +153,7 @@ async def adrive_run(
     asker: AsyncSender,
     text_asker: AsyncAsker,
 ) -> AsyncGenerator[Action, None]:
-    """Work until the run is over; give each step that has been done or has failed. See `threads.drive`."""
+    """Work until the run is over; yield each step that succeeded or failed. The asynchronous `drive_run`."""
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
     flying: dict[asyncio.Task[News[T]], Action] = {}
     perform = functools.partial(_aperform, sender=asker, joiner=text_asker)
@@ -166,7 +166,7 @@ async def adrive_run(
                 flying[asyncio.create_task(working)] = action
             wait = machine.wake(time.monotonic()) if machine.error is None else None
             if not flying and wait is None:
-                break  # nothing can come any more
+                break  # nothing is left to wait for
             if not flying:
                 await asyncio.sleep(wait or 0)
                 continue

@@ -1,7 +1,7 @@
-"""A run over a long video as a state machine: segments are cut, prepared, delivered, asked about, and joined. Pure.
+"""A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and joined. Pure.
 
-It decides what is to be begun now and what a failure means; `drivers` do what it says and tell it what
-came of it. It knows no clock, no thread, no file and no model: times are given to it.
+It decides what starts next and what a failure means; `drivers` carry out its actions and report the results. It knows
+no clock, no thread, no file and no model: the current time is passed in.
 """
 
 from collections import Counter
@@ -31,9 +31,9 @@ from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Part, Prepar
 T = TypeVar("T")
 
 BUSY_SECONDS = 0.5
-"""How long to wait before looking again at a step that another process works on."""
+"""Seconds before checking again on a step that another process is working on."""
 LATE_SECONDS = 30.0
-"""How long nothing is sent after the service said, through all repetitions, that it is too much."""
+"""Seconds without new requests after the service rejected one for its rate limit through all retries."""
 
 _STOPS: tuple[type[BaseException], ...] = (
     AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, DeliveryError, RateLimitError,
@@ -42,15 +42,15 @@ _STOPS: tuple[type[BaseException], ...] = (
 
 
 _BEFORE: dict[type[Action], str] = {Prepare: "cut", Deliver: "prepared", Ask: "prepared"}
-"""Where a segment stands when a step with it failed. An answer that failed is delivered again: what was uploaded is
-known to the cache of uploads, and a link may have ended."""
+"""The state a segment returns to when a step with it fails. After a failed answer it is delivered again: the upload
+cache knows what was uploaded, and a link may have expired."""
 _HOLDING = ("delivering", "ready", "asking")
-"""Segments for which money is set aside."""
+"""States in which the cost of a segment is reserved."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where a segment is on its way: cut, preparing, prepared, delivering, ready, asking, or short of money."""
+    """The state of a segment: cut, preparing, prepared, delivering, ready, asking, or over the spend limit."""
 
     segment: Segment
     state: str = "cut"
@@ -62,18 +62,18 @@ class _Place:
 
 @dataclass
 class Machine(Generic[T]):
-    """One run. Ask `actions` what to begin, do it, and `tell` what came of it, until `over`.
+    """One run. Take what to start from `actions`, do it, and `report` the result, until `over`.
 
     Attributes:
-        rules: what it keeps to.
-        limiter: of the model that looks at segments.
-        answers: of the segments that are done, by number.
-        gaps: of the segments that failed for good, by number.
-        joins: what joins the answers at the end; `None` if nothing does.
+        rules: the limits of the run.
+        limiter: rate limiter of the model that sees the segments.
+        answers: by number of the segment.
+        gaps: segments that failed permanently, by number.
+        joins: joins the answers at the end; `None` if nothing is joined.
         error: what stopped the run.
-        notices: what somebody should be told; taken out by whoever tells.
-        known: how many answers were there before.
-        last_cut: the newest segment.
+        notices: what the user should know; whoever reports them takes them out.
+        known: how many answers the checkpoint already had.
+        last_cut: the newest segment, if any.
     """
 
     rules: Rules
@@ -95,15 +95,15 @@ class Machine(Generic[T]):
 
     @classmethod
     def of_answers(cls, answers: Mapping[int, T], rules: Rules, *, joins: Joins, to_text: ToText[T]) -> Self:
-        """Make the machine of a run that only joins answers that are there."""
+        """Build the machine of a run that only joins existing answers."""
         made = cls(rules=rules, joins=joins, to_text=to_text, answers=dict(answers), known=len(answers))
         made._count, made._all_cut = len(answers), True
         return made
 
-    # --- What to begin ---
+    # --- What starts next ---
 
     def actions(self, now: float) -> Iterator[Action]:
-        """Give what is to be begun now; each counts as begun when it is given."""
+        """Yield the actions to start now; each counts as started once it is yielded."""
         if self.error is not None:
             return
         if not self._all_cut and not self._cutting and len(self._open) < self.rules.window:
@@ -122,7 +122,7 @@ class Machine(Generic[T]):
         return sorted(self.answers)
 
     def _due(self, state: str, now: float) -> list[_Place]:
-        """Give the segments that stand at a place and need not wait, in their order."""
+        """Return the segments in a state that need not wait, in order."""
         found = [place for place in self._open.values() if place.state == state and place.not_before <= now]
         return sorted(found, key=lambda one: one.segment.index)
 
@@ -134,7 +134,7 @@ class Machine(Generic[T]):
 
     def _delivers(self, now: float) -> Iterator[Action]:
         if self._number("short"):
-            return  # nothing new before it shows whether there is money left
+            return  # wait until the actual costs show whether there is budget left
         free = self.rules.deliverers - self._number("delivering")
         for place in self._due("prepared", now)[: max(0, free)]:
             place.state = "delivering"
@@ -144,7 +144,7 @@ class Machine(Generic[T]):
         free = self.rules.concurrency - self._number("asking")
         for place in self._due("ready", now)[: max(0, free)]:
             if self._must_wait(place.tokens, now):
-                return  # in order: a smaller one does not overtake
+                return  # in order: a smaller request does not overtake
             self.limiter.take(place.tokens, now=now)
             place.state = "asking"
             yield Ask(place.segment)
@@ -152,7 +152,7 @@ class Machine(Generic[T]):
     def _must_wait(self, tokens: int, now: float) -> bool:
         if self.limiter.too_large(tokens):
             if self._number("asking"):
-                return True  # alone, on a full bucket
+                return True  # sent alone, on a full bucket
             self._warn_once(tokens)
         return self.limiter.wait(tokens, now=now) > 0
 
@@ -161,13 +161,13 @@ class Machine(Generic[T]):
             self._warned = True
             self.notices.append(
                 f"A request of about {tokens:,} tokens is above the {self.limiter.tpm:,} that a minute allows; such "
-                "requests go out alone, and may be refused. Take shorter segments or less detail."
+                "requests are sent one at a time and may be refused. Use shorter segments or less detail."
             )
 
-    # --- What came of it ---
+    # --- Results ---
 
     def cut(self, segment: Segment | None, answer: T | None = None) -> None:
-        """Take in the next segment, with its answer if it is known; `None` if there is none any more."""
+        """Record the next segment, with its answer if that is known; `None` after the last one."""
         self._cutting = False
         if segment is None:
             self._all_cut = True
@@ -182,28 +182,28 @@ class Machine(Generic[T]):
             self._open[segment.index] = _Place(segment)
 
     def prepared(self, segment: Segment, tokens: int) -> None:
-        """Take in that a segment is ready to be delivered, and how many tokens asking about it will take."""
+        """Record that a segment is ready to be uploaded, and the tokens that asking about it will take."""
         place = self._open[segment.index]
         place.state, place.tokens = "prepared", tokens
 
     def delivered(self, segment: Segment) -> None:
-        """Take in that a segment is where the service finds it, or inside its request."""
+        """Record that a segment is uploaded, or embedded in its request."""
         self._open[segment.index].state = "ready"
 
     def answered(self, segment: Segment, answer: T) -> None:
-        """Take in the answer about a segment."""
+        """Record the answer about a segment."""
         self._open.pop(segment.index, None)
         self.answers[segment.index] = answer
         self._try_the_short()
 
     def reduced(self, action: Reduce, joined: Part) -> None:
-        """Take in what came of joining."""
+        """Record the result of a join."""
         assert self.joins is not None
         self.joins.done(action, joined)
         self._try_the_short()
 
     def busy(self, action: Prepare | Ask | Reduce, now: float, holder: str = "another process") -> None:
-        """Take in that somebody else works on this step; its turn at the service is not used up."""
+        """Record that another process works on this step, and return the request it reserved with the rate limiter."""
         step = self._step(action)
         assert step is not None
         step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
@@ -211,15 +211,17 @@ class Machine(Generic[T]):
         if holder not in self._waited_for:
             self._waited_for.add(holder)
             what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
-            self.notices.append(f"Waiting for {holder}, which {what} of the same video; its answer is used here too.")
+            self.notices.append(
+                f"Waiting for {holder}, which {what} of the same video; its answer will be used here too."
+            )
 
     def answered_elsewhere(self, action: Ask, answer: T, now: float) -> None:
-        """Take in an answer that somebody else stored just before this run would have asked."""
+        """Record an answer that another process stored just before this run would have asked."""
         self._give_back(action, now)
         self.answered(action.segment, answer)
 
     def reduced_elsewhere(self, action: Reduce, joined: Part, now: float) -> None:
-        """Take in what somebody else has joined."""
+        """Record a join that another process has finished."""
         self._give_back(action, now)
         self.reduced(action, joined)
 
@@ -231,13 +233,13 @@ class Machine(Generic[T]):
             self.limiter.give_back(step.tokens, now=now)
 
     def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
-        """Take in a failure: the step is begun again, becomes a gap, or stops the run."""
+        """Record a failure: the step is retried, becomes a gap, or stops the run."""
         step = self._step(action)
         if isinstance(error, RateLimitError):
             limiter = self.joins.limiter if isinstance(action, Reduce) and self.joins is not None else self.limiter
             limiter.hold(LATE_SECONDS, now=now)
         if isinstance(error, SpendLimitError) and step is not None and self._others_hold(step):
-            step.state = "short"  # what the others have set aside is more than they cost; there may be room then
+            step.state = "short"  # others reserve more than they cost; there may be room later
             return
         self._give_up_or_repeat(step, action, error, now)
         self._try_the_short()
@@ -260,14 +262,14 @@ class Machine(Generic[T]):
 
     @staticmethod
     def _may_pass(step: "_Place | Node", error: QwenOmniError) -> bool:
-        """Whether another try may end otherwise: an error that repeats word for word will not pass.
+        """Whether a retry may end differently: an error that repeats word for word is permanent.
 
-        A rate limit always has the same words, and passes with time.
+        A rate limit always has the same text, yet passes with time.
         """
         return error.retryable and (isinstance(error, RateLimitError) or _in_words(error) != step.last_error)
 
     def _try_the_short(self) -> None:
-        """Let those that a spend limit kept back try again: others have told what they did cost."""
+        """Retry the steps held back by the spend limit: the actual cost of others is known now."""
         for place in self._open.values():
             if place.state == "short":
                 place.state = "prepared"
@@ -276,12 +278,12 @@ class Machine(Generic[T]):
                 node.state = "ready"
 
     def stop(self, error: QwenOmniError) -> None:
-        """Begin nothing more; the first error is the one told."""
+        """Start nothing more; the first error is the one reported."""
         self.error = self.error or error
         self._cutting = False
 
     def _others_hold(self, step: "_Place | Node") -> bool:
-        """Tell whether money is set aside for others."""
+        """Whether other steps hold a reservation."""
         holding = [place for place in self._open.values() if place.state in _HOLDING]
         joining = [node for node in self._nodes if node.state == "joining"]
         return any(one is not step for one in (*holding, *joining))
@@ -301,7 +303,7 @@ class Machine(Generic[T]):
 
     @staticmethod
     def _stops(error: QwenOmniError) -> bool:
-        """Tell whether the next segment would meet the same error."""
+        """Whether the next segment would fail with the same error."""
         if isinstance(error, APITimeoutError):
             return False
         return isinstance(error, _STOPS) or getattr(error, "stops_run", False)
@@ -324,28 +326,28 @@ class Machine(Generic[T]):
 
     def _stop_if_empty(self) -> None:
         if self.rules.wanted is not None:
-            return  # chosen segments have answers of an earlier pass
+            return  # the chosen segments have answers from an earlier pass
         if self.mapped and self.gaps and not self.answers:
             gaps = tuple(self.gaps.values())
             self.stop(TooManyGapsError(f"No segment gave an answer. The last: {gaps[-1].reason}", gaps=gaps))
 
-    # --- How far it is ---
+    # --- Progress ---
 
     @property
     def mapped(self) -> bool:
-        """Whether every segment has its answer, or is a gap."""
+        """Whether every segment has an answer or is a gap."""
         return self._all_cut and not self._open
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to do."""
+        """Whether there is nothing left to do."""
         if self.error is not None:
             return True
         return self.mapped and (self.joins is None or self.joins.whole is not None)
 
     @property
     def joined(self) -> Part | None:
-        """The whole, at the end."""
+        """The final result, once everything is joined."""
         return None if self.joins is None else self.joins.whole
 
     @property
@@ -355,16 +357,16 @@ class Machine(Generic[T]):
 
     @property
     def count(self) -> int:
-        """How many segments were cut so far."""
+        """Number of segments cut so far."""
         return self._count
 
     def stands(self, segment: Segment) -> str:
-        """Tell where a segment is on its way; empty if it is not on it (any more)."""
+        """Return the state of a segment; empty if it is not in the pipeline (any more)."""
         place = self._open.get(segment.index)
         return "" if place is None else place.state
 
     def wake(self, now: float) -> float | None:
-        """Give the seconds after which something may begin though nothing has come; `None` if only news can help."""
+        """Return the seconds until something may start without new results; `None` if only a result can help."""
         waits = [place.not_before - now for place in self._open.values() if place.state in ("cut", "prepared", "ready")]
         waits = [wait for wait in waits if wait > 0]
         ready = self._due("ready", now)

@@ -1,4 +1,4 @@
-"""Joining notes in a tree when they are too many for one step, as flat as the token budget allows. Pure."""
+"""Join notes in a tree when they are too many for one step, as flat as the token budget allows. Pure."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,11 +8,11 @@ from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.video.engine.steps import Part, Reduce
 
 _LETTERS_PER_TOKEN = 4
-_SMALLEST_GROUP = 2  # two at least, so that every level halves
+_SMALLEST_GROUP = 2  # at least two, so that every level halves
 
 
 def text_tokens(text: str) -> int:
-    """Guess the tokens of a text: a token for four letters, and one for each sign of a script without spaces.
+    """Estimate the tokens of a text: one per four letters, and one per character of a script without spaces.
 
     Example:
         >>> text_tokens("A door opens."), text_tokens("门开了")
@@ -23,7 +23,7 @@ def text_tokens(text: str) -> int:
 
 
 def group(sizes: Sequence[int], budget: int) -> list[range]:
-    """Put neighbours together, in order, as many as fit a budget; at least two, so that the tree gets narrower.
+    """Group neighbours in order, as many as fit the budget; at least two, so that every level of the tree is smaller.
 
     Example:
         >>> group([40, 40, 40, 40, 40], 100)
@@ -36,7 +36,7 @@ def group(sizes: Sequence[int], budget: int) -> list[range]:
             groups.append(range(begin, at))
             begin, held = at, 0
         held += size
-    if groups and len(sizes) - begin < _SMALLEST_GROUP:  # one left over joins its neighbours
+    if groups and len(sizes) - begin < _SMALLEST_GROUP:  # a single one left over joins its neighbours
         groups[-1] = range(groups[-1].start, len(sizes))
     else:
         groups.append(range(begin, len(sizes)))
@@ -45,7 +45,7 @@ def group(sizes: Sequence[int], budget: int) -> list[range]:
 
 @dataclass(slots=True)
 class Node:
-    """One step of joining, and where it is on its way: ready, joining, done, or short of money."""
+    """One join in the tree and its state: ready, joining, done, or over the spend limit."""
 
     action: Reduce
     tokens: int
@@ -57,13 +57,13 @@ class Node:
 
 @dataclass(slots=True)
 class Joins:
-    """The levels of a tree, one after the other. `grow` it once; it goes on by itself as its steps are `done`.
+    """The levels of the tree, one after the other. `grow` it once; each further level starts when all steps are `done`.
 
     Attributes:
-        budget: tokens of text that are joined in one step.
-        limiter: of the model that joins.
-        level: how deep the tree has become.
-        whole: what came of the last step.
+        budget: tokens of text joined in one step.
+        limiter: rate limiter of the model that joins.
+        level: depth of the tree so far.
+        whole: result of the last step.
     """
 
     budget: int
@@ -75,16 +75,16 @@ class Joins:
 
     @property
     def begun(self) -> bool:
-        """Whether it has grown at all."""
+        """Whether `grow` has been called."""
         return bool(self.nodes) or self.whole is not None
 
     @property
     def joining(self) -> int:
-        """How many steps are under way."""
+        """Number of joins in flight."""
         return sum(node.state == "joining" for node in self.nodes)
 
     def grow(self, texts: Sequence[str]) -> None:
-        """Begin the next level of the tree."""
+        """Start the next level of the tree."""
         sizes = [text_tokens(text) for text in texts]
         groups = group(sizes, self.budget)
         self._results = {}
@@ -97,7 +97,7 @@ class Joins:
         ]
 
     def actions(self, now: float, room: int) -> Iterator[Reduce]:
-        """Give the steps that begin now; `room` of them may be under way."""
+        """Yield the joins to start now; `room` is how many more may be in flight."""
         free = room - self.joining
         for node in [one for one in self.nodes if one.state == "ready"]:
             if free <= 0 or self.limiter.wait(node.tokens, now=now) > 0:
@@ -109,7 +109,7 @@ class Joins:
                 yield node.action
 
     def done(self, action: Reduce, joined: Part) -> None:
-        """Take in what came of a step."""
+        """Record the result of a join."""
         self.nodes[action.index].state = "done"
         self._results[action.index] = joined
         if len(self._results) < len(self.nodes):
@@ -121,7 +121,7 @@ class Joins:
         self.grow([self._results[at].text for at in sorted(self._results)])
 
     def waits(self, now: float, room: int) -> Iterator[float]:
-        """Give the seconds after which a step may begin."""
+        """Yield, for each join that may start, the seconds until the rate limit allows it."""
         ready = [node for node in self.nodes if node.state == "ready"]
         yield from (node.not_before - now for node in ready if node.not_before > now)
         due = [node for node in ready if node.not_before <= now]

@@ -28,23 +28,22 @@ Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One piece of news about a run.
+    """One progress event of a run.
 
     Attributes:
-        kind: what happened: the run is planned, a segment is prepared, it is delivered (uploaded, or inside its
-            request), its notes are there, it failed for good, notes were joined, something is worth knowing, the run
-            is done.
-        segment: which segment, from 0.
-        start: where it begins, in seconds of the whole; `end` where it ends.
-        reused: it was finished before, and nothing was asked.
-        done: segments that are finished or failed for good.
-        segments: how many there are; about, until the last is cut.
-        gaps: how many failed for good.
-        elapsed: seconds since this run began.
-        eta: seconds until it ends, as far as anybody can tell; `None` until the first answer.
-        input_tokens: of this run so far, as the service told.
+        kind: what happened: the run was planned, a segment was prepared, delivered (uploaded, or embedded in its
+            request), answered, or failed permanently, notes were joined, there is a notice, or the run is done.
+        segment: number of the segment, from 0.
+        start: its start, in seconds of the whole video; `end` is its end.
+        reused: it came from the checkpoint, and nothing was asked.
+        done: segments that are finished or failed permanently.
+        segments: how many there are; an estimate until the last one is cut.
+        gaps: segments that failed permanently.
+        elapsed: seconds since this run started.
+        eta: estimated seconds until it ends; `None` until the first answer.
+        input_tokens: of this run so far, as reported by the service.
         output_tokens: of this run so far.
-        text: for people.
+        text: human-readable description.
     """
 
     kind: Kind
@@ -67,7 +66,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class Tracker:
-    """Makes progress out of a machine and the time."""
+    """Turns the state of the machine and the clock into progress events."""
 
     machine: Machine[Any]
     about: int
@@ -78,20 +77,20 @@ class Tracker:
         self._began = self.clock()
 
     def planned(self, text: str) -> Progress:
-        """Tell that it begins."""
+        """Return the event that starts a run."""
         return self._made("planned", text=text)
 
     def notices(self) -> list[Progress]:
-        """Tell what the machine has to say."""
+        """Return the pending notices of the machine as events."""
         told, self.machine.notices = self.machine.notices, []
         return [self._made("notice", text=text) for text in told]
 
     def notice(self, text: str) -> Progress:
-        """Tell something that is worth knowing."""
+        """Return an event for a notice."""
         return self._made("notice", text=text)
 
     def after(self, action: Action, paid: list[tuple[str, Any]]) -> Progress | None:
-        """Tell what a step has come to; `None` if it is nothing that anybody waits for."""
+        """Return the event for a finished step; `None` if it is of no interest to the caller."""
         usage = {
             "input_tokens": sum(one.input_tokens for _, one in paid),
             "output_tokens": sum(one.output_tokens for _, one in paid),
@@ -107,7 +106,7 @@ class Tracker:
                 return self._made("joined", text=_joined_text(action), **usage)
 
     def done(self, paid: list[tuple[str, Any]]) -> Progress:
-        """Tell that it is over."""
+        """Return the event that ends a run."""
         return self._made("done", input_tokens=sum(one.input_tokens for _, one in paid),
                           output_tokens=sum(one.output_tokens for _, one in paid))  # fmt: skip
 
@@ -126,7 +125,7 @@ class Tracker:
             case Deliver(), "ready":
                 return self._made("delivered", **where, **usage)
             case _:
-                return None  # it failed in passing, or somebody else works on it
+                return None  # a transient failure, or another process works on it
 
     def _made(self, kind: Kind, **told: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
         machine = self.machine
@@ -139,7 +138,7 @@ class Tracker:
 
 
 def _joined_text(step: Reduce) -> str:
-    """Say in words what was joined.
+    """Describe a join in words.
 
     Example:
         >>> _joined_text(Reduce(0, 1, "", last=False))
@@ -155,9 +154,9 @@ def _joined_text(step: Reduce) -> str:
 T = TypeVar("T")
 
 _TENTH = 10
-_GO_ON = "What is finished is kept: run it again, with the same options, to go on from there."
+_GO_ON = "What is finished is kept: run it again with the same options to resume."
 CHECKPOINTS = "video"
-"""The folder of checkpoints, inside the cache folder."""
+"""Name of the checkpoint folder inside the cache folder."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,7 +173,7 @@ class Run(Generic[T]):
     _unverified_told: bool = False
 
     def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
-        """Give what is worth telling after a step."""
+        """Return the events to report after a step."""
         told = self.tracker.after(action, self.worker.paid)
         found = self._of_the_checkpoint()
         self.machine.notices += found
@@ -191,12 +190,12 @@ class Run(Generic[T]):
             self._troubles.add(trouble)
             found.append(
                 f"The checkpoint {self.checkpoint.path} cannot be written ({trouble}); answers are kept in memory and "
-                "written as soon as that is possible. Make room before you stop this run."
+                "written as soon as that is possible. Free up space before you stop this run."
             )
         return found
 
     def reports(self) -> tuple[str, ...]:
-        """Return what the result says about the checkpoint, and the answers that could not be kept there."""
+        """Return the notices about the checkpoint, and about answers that could not be written to it."""
         self.checkpoint.write_rest()
         self.noticed += self._of_the_checkpoint()
         unkept = self.checkpoint.unkept
@@ -210,11 +209,11 @@ class Run(Generic[T]):
 
 
 def over_source(source: Anything, settings: Settings, options: SummaryOptions) -> tuple[SourceVideo, bool]:
-    """Look at a source and choose how it is worked on; tells whether all of it goes in one call.
+    """Inspect a source and choose a strategy; the second value is whether it goes in a single call.
 
     Raises:
-        MediaError: it cannot be used, see `look_over`, or not in the one call that was asked for.
-        ConfigurationError: the lengths leave no room to move on.
+        MediaError: it cannot be used (see `look_over`), or does not fit the single call that was requested.
+        ConfigurationError: the segment length and overlap leave no room to advance.
     """
     profile = profile_for(options.model)
     footage = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
@@ -225,11 +224,11 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
 
 
 def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
-    """Put together a run that takes notes, and joins them if `joins`.
+    """Build a run that takes notes, and joins them if `joins`.
 
     Raises:
         MediaError: the source cannot be used.
-        ConfigurationError: the checkpoint cannot be opened, or the lengths leave no room to move on.
+        ConfigurationError: the checkpoint cannot be opened, or the segment length and overlap leave no room to advance.
     """
     footage, whole = over_source(source, settings, options)
     task = NotesTask(
@@ -242,7 +241,7 @@ def make_run(
     footage: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
-    """Put a run together; without `join` it ends with the answers about segments."""
+    """Build a run; without `join` it ends with the answers about segments."""
     checkpoint = open_checkpoint(footage, task.told, settings, options)
     try:
         worker = Worker(footage, task, checkpoint, text_model=options.text_model_name, join=join)
@@ -259,7 +258,7 @@ def make_run(
 def joining_run(
     before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
 ) -> Run[T]:
-    """Put together a run that joins the answers of others, in the checkpoint of `before`."""
+    """Build a run that joins existing answers, in the checkpoint of `before`."""
     checkpoint = before.checkpoint.again()
     worker = Worker(before.footage, task, checkpoint, text_model=options.text_model_name, join=join)
     machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
@@ -270,7 +269,7 @@ def joining_run(
 def make_machine(
     about: int, task: Task[T], options: SummaryOptions, *, joins: bool, wanted: frozenset[int] | None = None
 ) -> Machine[T]:
-    """Make the machine of a run of about so many segments."""
+    """Build the state machine of a run with the estimated number of segments."""
     profile = profile_for(options.model)
     allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
     rules = Rules(
@@ -286,7 +285,7 @@ def make_machine(
 
 
 def make_joins(options: SummaryOptions) -> Joins:
-    """Make the tree of joins, with the limits of the model that joins."""
+    """Build the tree of joins, with the rate limits of the model that joins."""
     if not isinstance(options.text_model, str):
         return Joins(options.reduce_tokens)
     profile = profile_for(options.text_model)
@@ -296,7 +295,7 @@ def make_joins(options: SummaryOptions) -> Joins:
 def checkpoint_path(
     footage: SourceVideo, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
 ) -> Path | None:
-    """Name the file of a run; reads the whole source once. `None` where no checkpoint is wanted."""
+    """Return the path of a run's checkpoint; reads the whole source once. `None` if no checkpoint is wanted."""
     if options.checkpoint is False:
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
@@ -309,8 +308,8 @@ def open_checkpoint(
     """Open the checkpoint of a run, keyed by who answers; reads the whole source once.
 
     Raises:
-        ConfigurationError: the file is damaged, of a newer version, or holds something else.
-        LocalResourceError: it cannot be made, read or written.
+        ConfigurationError: the file is damaged, from a newer version, or holds something else.
+        LocalResourceError: it cannot be created, read or written.
     """
     return Checkpoint(
         checkpoint_path(footage, told, settings, options),
@@ -321,9 +320,9 @@ def open_checkpoint(
 
 
 def with_advice(error: QwenOmniError) -> QwenOmniError:
-    """Tell how to go on after an error."""
+    """Return the error with advice on how to resume."""
     if isinstance(error, ConfigurationError):
-        return error  # it says itself what to change
+        return error  # its message already says what to change
     if isinstance(error, SpendLimitError):
         return error.with_hint(f"{_GO_ON} A higher limit lets it.")
     return error if _GO_ON in str(error) else error.with_hint(_GO_ON)

@@ -1,4 +1,4 @@
-"""What a run consists of: its steps and its rules. Values only; `machine` decides with them."""
+"""The steps and limits of a run. Values only; `machine` decides with them."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -10,33 +10,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Find out where the next segment ends."""
+    """Find where the next segment ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Make a segment ready to be sent."""
+    """Prepare a segment for sending."""
 
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Bring a prepared segment to where the service finds it. What travels inside its request takes no time here."""
+    """Upload a prepared segment. One that is embedded in its request takes no time here."""
 
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the model about a segment that was delivered."""
+    """Ask the model about a delivered segment."""
 
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Join notes. `last` tells whether what comes out is the whole."""
+    """Join notes. `last` is whether the result is the whole."""
 
     level: int
     index: int
@@ -45,7 +45,7 @@ class Reduce:
 
     @property
     def name(self) -> str:
-        """What this step is called."""
+        """Name of this step in the checkpoint."""
         return f"{self.level}.{self.index}"
 
 
@@ -54,15 +54,15 @@ Action = Cut | Prepare | Deliver | Ask | Reduce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a run keeps to.
+    """The limits of a run.
 
     Attributes:
         concurrency: requests in flight at once.
         preparers: segments prepared at once.
         deliverers: segments uploaded at once; two keep a link full, and more gain nothing.
-        max_gaps: segments that may fail for good.
-        step_retries: how often a step that failed in passing is begun again; an error that repeats is final.
-        retry_seconds: before a step is begun again; doubles.
+        max_gaps: segments that may fail permanently.
+        step_retries: retries of a step after a transient failure; an error that repeats word for word is permanent.
+        retry_seconds: delay before the first retry; doubles each time.
         wanted: numbers of the segments to ask about; `None` for all.
     """
 
@@ -76,20 +76,20 @@ class Rules:
 
     @property
     def window(self) -> int:
-        """How many segments may be between their cut and their answer: those asked, two prepared, two uploaded."""
+        """Most segments between cut and answer: those being asked, plus two prepared and two uploaded."""
         return self.concurrency + 4
 
 
 class Part(Protocol):
-    """What came of a step of joining: a part of what is joined next, or the whole."""
+    """The result of a join: part of the next join, or the whole."""
 
     @property
     def text(self) -> str:
-        """As a part of what is joined next."""
+        """The text that goes into the next join."""
 
 
 class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
     """Writes an answer as text for the model that joins."""
 
     def __call__(self, answer: T, /) -> str:
-        """Write it."""
+        """Return the text."""

@@ -1,10 +1,10 @@
-"""Does the steps of a run, but for what the client does: `Worker.work` yields that, for the drivers (`drivers`).
+"""The steps of a run, except the client's part: `Worker.work` yields that to the drivers (`drivers`).
 
-Everything here blocks and may run on any thread. What an answer used is kept as soon as it is there, whether or not the
-answer can be read.
+Everything here blocks and may run on any thread. The usage of an answer is stored as soon as it arrives, whether or not
+the answer can be read.
 
 A step is claimed right before its request and only while that is in flight, so that a run whose generator is suspended
-holds up nobody.
+blocks no other run.
 """
 
 import threading
@@ -31,27 +31,27 @@ from qwen_omni.work_store.store import Alive, Taken
 T = TypeVar("T")
 
 News = Callable[[Machine[T], float], None]
-"""What came of a step: told to the machine, with the time it is told."""
+"""Reports the result of a step to the machine, with the current time."""
 
-_USUAL_ANSWER = 1000  # tokens that an answer about a segment takes
+_USUAL_ANSWER = 1000  # tokens of a typical answer about a segment
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """For the client: bring the media of a request to the service, and return the `PreparedRequest`."""
+    """A request to the client: upload the media and return the `PreparedRequest`."""
 
     request: ChatRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """For the client: ask, and return the `Response`.
+    """A request to the client: ask, and return the `Response`.
 
     Attributes:
-        request: what is asked.
-        outgoing: the same, where its media were uploaded already.
-        joins: the model that joins texts is asked, not the one that looks.
-        once: it has failed before, after all tries of the client: this time one try has to do.
+        request: the chat request.
+        outgoing: the same with its media uploaded, where they are.
+        joins: ask the model that joins texts, not the one that sees media.
+        once: it has failed before, after all retries of the client; make a single attempt this time.
     """
 
     request: ChatRequest
@@ -85,12 +85,12 @@ class Worker(Generic[T]):
         self.paid: list[tuple[str, Any]] = []
         """Model and usage of every answer of this run."""
         self.alive: Alive | None = None
-        """Whether what drives the requests makes progress; claims are renewed only while it does."""
+        """Whether the driver of the requests makes progress; claims are renewed only while it does."""
 
     def work(self, action: Action) -> "Generator[Upload | Question, Any, News[T]]":
-        """Do a step: yields what the client does, is sent what came of that, and returns the news.
+        """Do a step: yield what the client has to do, receive its result, and return the news for the machine.
 
-        Where it fails, or is closed, what the step held is given up at once, so that it can begin again anywhere.
+        If the step fails or is closed, its claim is released immediately, so that it can start again anywhere.
         """
         try:
             match action:
@@ -122,7 +122,7 @@ class Worker(Generic[T]):
         return lambda machine, _: machine.delivered(segment)
 
     def _ask(self, begun: "_Asking") -> Generator[Question, Response, CaptionResult[Any]]:
-        """Ask until the answer is valid; what every answer used is kept before it is read."""
+        """Ask until the answer is valid; the usage of every answer is stored before it is read."""
         asking = ask_until_valid(begun.plan)
         question = begun.question
         outcome: Response | QwenOmniError | None = None
@@ -134,13 +134,13 @@ class Worker(Generic[T]):
                     outcome = error
                 else:
                     self._pay(request, outcome)
-                question = replace(question, outgoing=None, once=False)  # a second one is asked as ever
+                question = replace(question, outgoing=None, once=False)  # a repair request is sent as usual
             return request.value
         finally:
-            outcome = None  # an error would hold itself
+            outcome = None  # break the reference cycle of an error
 
     def _end(self, action: Action, captioned: CaptionResult[Any]) -> "News[T]":
-        """Keep an answer; when this returns, it is on the disk."""
+        """Store an answer; it is on disk when this returns."""
         if isinstance(action, Reduce):
             assert self._join is not None
             joined = self._join.keep(captioned, self._text_model)
@@ -151,7 +151,7 @@ class Worker(Generic[T]):
         segment = action.segment
         answer = self.task.read(captioned, segment)
         first = self.checkpoint.finish(step_of(segment), self.task.dump(answer))
-        if first is not None:  # this run stood still, and another asked meanwhile: all keep the first answer
+        if first is not None:  # this run stalled and another one asked meanwhile: the first answer counts for all
             answer = self._load(segment, first) or answer
         self._let_go(segment)
         return lambda machine, _: machine.answered(segment, answer)
@@ -173,11 +173,11 @@ class Worker(Generic[T]):
         self.checkpoint.pay(new_answer_id(response.id), request.model, response.usage)
 
     def stop(self) -> None:
-        """End the work on files; answers that are under way are still taken."""
+        """Stop the work on files; answers in flight are still accepted."""
         self.footage.deadline.stop()
 
     def close(self) -> None:
-        """Remove what was prepared and not asked about, and give back the money that was set aside for it."""
+        """Remove prepared files that were not asked about, and release their cost reservations."""
         for index in list(self._sent):
             self._call_off(index)
         for prepared in list(self._prepared.values()):
@@ -239,7 +239,7 @@ class Worker(Generic[T]):
         return self.checkpoint.claim(step, alive=self.alive)
 
     def _load(self, segment: Segment, written: str) -> T | None:
-        """Read a stored answer; one that is damaged, cut, or about other seconds, is removed and counts for nothing."""
+        """Read a stored answer; remove and ignore it if it is damaged, truncated, or about other seconds."""
         try:
             answer = self.task.load(written)
         except ValueError:
@@ -253,7 +253,7 @@ class Worker(Generic[T]):
         return answer
 
     def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
-        """Read a stored join; `None`, and removed, if it is damaged, or was cut and must not be."""
+        """Read a stored join; `None`, and removed, if it is damaged, or truncated where that is not allowed."""
         assert self._join is not None
         try:
             joined = self._join.kind.model_validate_json(written)
@@ -296,16 +296,16 @@ class Worker(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """What is asked until the answer is valid, and how the first question is put."""
+    """A question in progress until its answer is valid, and how it is first sent."""
 
     plan: CaptionPlan
     question: Question
 
 
 def step_of(segment: Segment) -> str:
-    """Name the step that asks about a segment."""
+    """Return the name of the step that asks about a segment."""
     return f"segment:{segment.index}"
 
 
-def _words(message: Any) -> list[str]:  # noqa: ANN401  (a message; its parts of text are what counts)
+def _words(message: Any) -> list[str]:  # noqa: ANN401  (a message; only its text parts count)
     return [part.text for part in message.parts if hasattr(part, "text")]

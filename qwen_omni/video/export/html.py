@@ -1,8 +1,8 @@
-"""A summary as one page that holds everything but the video: styles, script and pictures are inside.
+"""A summary as a single web page: styles, script and images are embedded; only the video is not.
 
-`shown` decides what stands on it; the template (`page.html.j2`) says how. Every text is cleaned and escaped, and a
-content security policy allows the page's own script and style, by their digests, and the video: titles and events are
-a model's words about a stranger's video.
+`shown` decides what is on it; the template (`page.html.j2`) decides the layout. Every text is cleaned and escaped, and
+a content security policy allows only the page's own script and style, by their hashes, and the video: titles and events
+are model output about an untrusted video.
 """
 
 import base64
@@ -31,12 +31,12 @@ _SMALL = MediaBudget(name="contact sheet", frames=True, fps=1, long_side=320, sh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageChoices:
-    """What may be chosen about a page.
+    """Options for a page.
 
     Attributes:
-        player: the path or the http(s) address that the page plays; the summarised file if not given.
-        title: of the page; the file's name if not given.
-        pictures: how many pictures of the contact sheet, at most; 0 for none.
+        player: path or http(s) URL that the page plays; the summarised file if not given.
+        title: title of the page; the file's name if not given.
+        pictures: maximum number of images on the contact sheet; 0 for none.
     """
 
     player: str | Path | None = None
@@ -48,15 +48,15 @@ DEFAULT_CHOICES = PageChoices()
 
 
 def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> str:
-    """Write the page; save it at `path`, if there is one.
+    """Render the page; save it at `path`, if given.
 
     Raises:
-        ConfigurationError: jinja2 is not installed, or the player's address is no http(s) one.
+        ConfigurationError: jinja2 is not installed, or the player's address is not http(s).
     """
     try:
         import jinja2  # noqa: PLC0415 - an extra; loads on first use
     except ImportError as error:
-        raise ConfigurationError("Pages need one more package: pip install 'qwen-omni[cli]'.") from error
+        raise ConfigurationError("HTML pages need an extra package: pip install 'qwen-omni[cli]'.") from error
     template = importlib.resources.files("qwen_omni.video.export").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     told = shown(summary, path, choices)
@@ -67,9 +67,9 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
 
 
 def policy(template: str, player: str | None) -> str:
-    """Write the content security policy of a page: its own script and style, pictures inside it, and the video.
+    """Return the content security policy of a page: its own script and style, embedded images, and the video.
 
-    A video behind a link may be redirected to another host, so its scheme is allowed as a whole, for media alone.
+    A link to a video may redirect to another host, so its scheme is allowed as a whole, for media only.
     """
     inside = {
         name: " ".join(f"'sha256-{_digest(one)}'" for one in re.findall(rf"(?s)<{name}>(.*?)</{name}>", template))
@@ -87,7 +87,7 @@ def _digest(text: str) -> str:
 
 
 def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> dict[str, Any]:
-    """Give everything that stands on a page."""
+    """Return everything that is on the page."""
     source = summary.video.source
     local = Path(choices.player or source)
     told = {
@@ -127,10 +127,10 @@ def _cleaned(told: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of text
 
 
 def player_address(player: str | Path, page: Path | None, *, given: bool) -> str | None:
-    """Give what the player loads: a link as it is, a file as it is seen from the page; `None` if it is not there.
+    """Return what the player loads: a link unchanged, a file relative to the page; `None` if it does not exist.
 
     Raises:
-        ConfigurationError: an address of another kind.
+        ConfigurationError: the address has another scheme.
     """
     told = str(player)
     scheme = urlsplit(told).scheme.lower() if "://" in told or told.startswith(("data:", "javascript:")) else ""
@@ -155,7 +155,7 @@ def _events(summary: "VideoSummary") -> list[dict[str, Any]]:
 
 
 def _stills(summary: "VideoSummary", file: Path, most: int) -> list[dict[str, Any]]:
-    """Take a picture from the middle of each chapter; none where the file resists."""
+    """Return an image from the middle of each chapter; fewer if the file cannot be read."""
     if summary.video.kind == "audio" or most <= 0:
         return []
     chapters = summary.chapters[:: max(1, -(-len(summary.chapters) // most))]

@@ -1,4 +1,4 @@
-"""A summary as text that other programs and people read: Markdown, subtitles, YouTube's chapters. Pure."""
+"""A summary as text for other programs and people: Markdown, subtitles, YouTube chapters. Pure."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 _SHORTEST_CHAPTER = 10.0  # seconds; YouTube ignores all chapters if one is shorter (its help page, read 2026)
 _ANGLES = {ord("<"): "\u2039", ord(">"): "\u203a"}
-_SHOWN = 3.0  # seconds that something without length is shown
+_SHOWN = 3.0  # seconds that an event without length is shown
 
 
 def to_subtitles(summary: "VideoSummary", form: Literal["srt", "vtt"]) -> str:
-    """Write the events as subtitles."""
+    """Return the events as subtitles."""
     captions = [
         TimedCaption(start=note.start, end=note.end if note.end > note.start else note.start + _SHOWN, text=note.text)
         for note in summary.events
@@ -26,9 +26,9 @@ def to_subtitles(summary: "VideoSummary", form: Literal["srt", "vtt"]) -> str:
 
 
 def to_youtube_chapters(summary: "VideoSummary") -> str:
-    """Write chapters as lines of a video's description.
+    """Return chapters as lines of a video's description.
 
-    Chapters too short for YouTube are joined with the one before them; both titles are kept.
+    Chapters too short for YouTube are merged with the previous one; both titles are kept.
     """
     lines: list[tuple[float, str]] = []
     for chapter in summary.chapters:
@@ -44,7 +44,7 @@ def to_youtube_chapters(summary: "VideoSummary") -> str:
 
 
 def to_markdown(summary: "VideoSummary") -> str:
-    """Write everything for reading."""
+    """Return the whole summary as Markdown."""
     length = "" if summary.video.duration is None else f" ({clock(summary.video.duration)})"
     lines = [f"# {_line(summary.video.source)}{length}", "", clean(summary.summary.strip(), "markdown"), ""]
     if summary.chapters:
@@ -67,7 +67,7 @@ def to_markdown(summary: "VideoSummary") -> str:
 
 
 def bill_texts(summary: "VideoSummary") -> list[str]:
-    """Write what this run has used, and what it has cost with the earlier ones, if there were any."""
+    """Return the usage and cost of this run, and those including earlier runs, if there were any."""
     told = [f"this run: {bill_text(summary.this_run)}"]
     if summary.whole_run != summary.this_run:
         told.append(f"with earlier runs: {bill_text(summary.whole_run)}")
@@ -75,7 +75,7 @@ def bill_texts(summary: "VideoSummary") -> list[str]:
 
 
 def bill_text(bill: "Bill") -> str:
-    """Write what was used and what that has cost.
+    """Format usage and cost.
 
     Example:
         >>> from qwen_omni.video.results import Bill
