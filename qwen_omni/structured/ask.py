@@ -1,15 +1,15 @@
-"""Ask for an object: the request, JSON mode, one repair, truncation. Every door decides these here and nowhere else.
+"""Ask for an object: the request, JSON mode, one repair, truncation. Every entry point decides these here only.
 
-The frameworks' words differ, so a question (`Q`) and an answer (`A`) are opaque here: `ObjectQuestion` knows how to
-look at an answer and how to put a question again. `ask_for_object` is a generator that yields what to ask and is sent
-the answers; `flow.drive` and `flow.adrive` do the asking.
+The frameworks have their own types, so a question (`Q`) and an answer (`A`) are opaque here: `ObjectQuestion` knows how
+to inspect an answer and how to ask again. `ask_for_object` is a generator that yields questions and receives answers;
+`flow.drive` and `flow.adrive` send them.
 
-An answer is whole, or it is an error:
+An answer is complete, or it is an error:
 
-- It breaks the schema: it is asked for once more, with what was wrong; then `CaptionSyntaxError`.
-- It was cut, by the token limit or by content inspection, or its text ends inside the object whatever the service says:
-  `TruncatedAnswerError` with what arrived. It is not asked for again: the next answer would be cut at the same place,
-  and billed. `allow_truncated=True` accepts a cut object that satisfies the schema, with a flag.
+- It violates the schema: it is requested once more, with a list of the problems; then `CaptionSyntaxError`.
+- It was truncated by the token limit or content inspection, or its text ends inside the object whatever the service
+    reports: `TruncatedAnswerError` with what arrived. There is no retry: the next answer would be cut there again,
+    and billed. `allow_truncated=True` accepts a truncated object that satisfies the schema, with a flag.
 """
 
 import warnings
@@ -32,28 +32,28 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 _CUT = frozenset({"length", "content_filter", "max_tokens", "model_length"})
-"""Why an answer ends before it is complete, in the words of the service and of other models."""
+"""Finish reasons of a truncated answer, from the service and other models."""
 _WHY = {
     "length": "at the limit of output tokens; allow more (max_tokens), or ask for less",
     "content_filter": "because content inspection stopped it; asking in other words may help",
     "incomplete": "although the service calls it complete; ask again, or ask for less",
 }
 _LONGEST_REPEATED = 4000
-"""Characters of a bad answer that are sent back with the repair; a runaway answer would be billed in full."""
+"""Characters of a bad answer sent back with the repair request; a runaway answer would be billed in full."""
 
 
 class TruncatedAnswerWarning(UserWarning):
-    """A truncated object was accepted, because `allow_truncated=True` says so."""
+    """A truncated object was accepted because of `allow_truncated=True`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerText:
-    """What decides about an answer.
+    """The parts of an answer that decide what becomes of it.
 
     Attributes:
-        text: the words that hold the object, or the arguments of the tool call that does.
-        finish_reason: why the model stopped, as far as is known.
-        usage: what the answer used, as far as is known; an error tells it, since a bad answer is billed all the same.
+        text: the text that holds the object, or the arguments of the tool call that does.
+        finish_reason: why the model stopped, if known.
+        usage: usage of the answer, if known; errors carry it, because a bad answer is billed all the same.
     """
 
     text: str
@@ -63,12 +63,12 @@ class AnswerText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """How answers are read.
+    """How answers are parsed.
 
     Attributes:
-        schema: what an answer must look like.
-        facts: what validators may want to know, such as `{"duration": 60.0}`.
-        allow_truncated: accept an object that was cut, if it satisfies the schema.
+        schema: the schema of the answer.
+        facts: context for validators, such as `{"duration": 60.0}`.
+        allow_truncated: accept a truncated object if it satisfies the schema.
     """
 
     schema: CaptionSchema
@@ -77,11 +77,11 @@ class ReadOptions:
 
 
 def read_answer(answer: AnswerText, options: ReadOptions) -> Parsed:
-    """Read an object out of a whole answer.
+    """Parse the object of a complete answer.
 
     Raises:
-        TruncatedAnswerError: it was cut.
-        CaptionSyntaxError: it holds no JSON, or JSON that breaks the schema.
+        TruncatedAnswerError: it was truncated.
+        CaptionSyntaxError: it holds no JSON, or JSON that violates the schema.
     """
     try:
         parsed = parse_caption(answer.text or "", options.schema, facts=options.facts)
@@ -91,7 +91,7 @@ def read_answer(answer: AnswerText, options: ReadOptions) -> Parsed:
 
 
 class ObjectStream:
-    """Reads an object out of an answer while it comes: `feed` returns partials, `end` what `read_answer` returns."""
+    """Parses an object while its answer arrives: `feed` returns partials, `end` what `read_answer` returns."""
 
     def __init__(self, options: ReadOptions, *, shows: bool = True) -> None:
         self._options = options
@@ -100,18 +100,18 @@ class ObjectStream:
         self._unreadable = False
 
     def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
-        """Read on; return the new partial, or `None` if there is nothing new to show."""
+        """Add a piece; return the new partial, or `None` if there is nothing new to show."""
         self._pieces.append(piece)
         if self._unreadable:
             return None
         try:
             return self._stream.feed(piece)
         except CaptionSyntaxError:
-            self._unreadable = True  # what is wrong is raised at the end, when it shows why the answer ended
+            self._unreadable = True  # raised at the end, when the finish reason is known
             return None
 
     def end(self, finish_reason: str | None = None, usage: Usage | None = None) -> Parsed:
-        """Read the whole; raises as `read_answer` does."""
+        """Parse the complete answer; raises as `read_answer` does."""
         answer = AnswerText("".join(self._pieces), finish_reason, usage)
         if self._unreadable:
             return read_answer(answer, self._options)
@@ -132,14 +132,14 @@ def _accepted(parsed: Parsed, answer: AnswerText, options: ReadOptions) -> Parse
 
 
 def _judged(error: CaptionSyntaxError, answer: AnswerText) -> QwenOmniError:
-    """Choose the error of an answer that cannot be used."""
+    """Return the error for an unusable answer."""
     error.usages = _known(answer.usage)
     reason = _reason(answer, ends_inside=error.truncated)
     return error if reason is None else _truncated(answer, reason, error.kept)
 
 
 def _reason(answer: AnswerText, *, ends_inside: bool) -> str | None:
-    """Name why an answer is not whole; `None` if it is."""
+    """Return why an answer is not complete; `None` if it is."""
     told = (answer.finish_reason or "").lower()
     if told in _CUT:
         return "content_filter" if told == "content_filter" else "length"
@@ -163,7 +163,7 @@ def _known(*usages: Usage | None) -> tuple[Usage, ...]:
 
 
 def warn_if_truncated(parsed: Parsed) -> Any:  # noqa: ANN401  (whatever the schema says)
-    """Return the object alone, for doors that return nothing else; one that was cut is accepted with a warning."""
+    """Return the object alone, for callers that return nothing else; a truncated one is accepted with a warning."""
     if parsed.truncated:
         warnings.warn(
             "The answer was truncated: the end of the object is missing (allow_truncated=True).",
@@ -173,7 +173,7 @@ def warn_if_truncated(parsed: Parsed) -> Any:  # noqa: ANN401  (whatever the sch
     return parsed.value
 
 
-# --- Asking, and asking again ---
+# --- Asking and repairing ---
 
 
 @dataclass(frozen=True, kw_only=True)  # not slots: a frozen generic class cannot be called with its types then
@@ -181,11 +181,11 @@ class ObjectQuestion(Generic[Q, A]):
     """A question whose answer is an object.
 
     Attributes:
-        question: what is asked, in the words of whoever asks.
-        look: what decides about an answer.
-        again: the question, once more: what was asked, what the model said, and what is wrong with that.
-        reading: how answers are read.
-        repair: ask once more if an answer breaks the schema.
+        question: the question, in the caller's own type.
+        look: extracts what decides about an answer.
+        again: builds the repair request from the question, the model's answer, and what is wrong with it.
+        reading: how answers are parsed.
+        repair: ask once more if an answer violates the schema.
     """
 
     question: Q
@@ -196,14 +196,14 @@ class ObjectQuestion(Generic[Q, A]):
 
 
 def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed, tuple[A, ...]]]:
-    """Yield what to ask, be sent the answers, return the object and all answers: one question, one more if need be.
+    """Yield questions, receive answers, return the object and all answers: one question, and one repair if needed.
 
-    An error that whoever asks throws in ends it; where that is one that may pass, the repair is given up and what was
-    wrong with the first answer is raised, so that nobody asks the first question again, which was paid for.
+    An error thrown in by the caller ends it. If that is transient, the repair is abandoned and the problem of the first
+    answer is raised instead, so that the first question, which was paid for, is not sent again.
 
     Raises:
-        CaptionSyntaxError: the last answer breaks the schema.
-        TruncatedAnswerError: an answer was cut.
+        CaptionSyntaxError: the last answer violates the schema.
+        TruncatedAnswerError: an answer was truncated.
     """
     first = yield asked.question
     seen = asked.look(first)
@@ -218,7 +218,7 @@ def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed,
     except QwenOmniError as failure:
         if not failure.retryable:
             raise
-        wrong.add_note(f"Asking again failed: {failure}")
+        wrong.add_note(f"The repair request failed: {failure}")
         raise wrong from failure
     try:
         return read_answer(asked.look(second), asked.reading), (first, second)
@@ -229,7 +229,7 @@ def ask_for_object(asked: ObjectQuestion[Q, A]) -> Generator[Q, A, tuple[Parsed,
 
 
 def shortened(text: str) -> str:
-    """Shorten a bad answer for the turn that asks again: its beginning and its end.
+    """Shorten a bad answer for the repair request to its beginning and its end.
 
     Example:
         >>> len(shortened("x" * 100_000)) < 5000, shortened("")
@@ -245,7 +245,7 @@ def shortened(text: str) -> str:
 
 
 def json_mode(profile: Profile, schema: CaptionSchema | None = None) -> bool:
-    """Whether JSON mode is switched on: where the model has it, for answers that are objects (it knows no others)."""
+    """Whether to use JSON mode: where the model has it, and only for objects (it supports nothing else)."""
     return profile.json_object and (schema is None or schema.json_schema.get("type") != "array")
 
 
@@ -257,7 +257,7 @@ def object_request(
     language: str | None = None,
     thinking: bool | Effort = False,
 ) -> ChatRequest:
-    """Write a request for an object: JSON mode where there is one, the schema in the prompt, thinking off."""
+    """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off."""
     told = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
     return ChatRequest(
         model=model,
@@ -268,13 +268,13 @@ def object_request(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionResult(Generic[T]):
-    """An object and how it came about.
+    """An object and how it was obtained.
 
     Attributes:
-        value: the object, validated.
-        truncated: the answer was cut (`allow_truncated=True`); the last text may be cut short.
-        mended: kinds of mistakes in the JSON that were read over.
-        responses: the model's answers; two if the first broke the schema.
+        value: the validated object.
+        truncated: whether the answer was cut short (`allow_truncated=True`); the last text may be incomplete.
+        mended: kinds of mistakes in the JSON that were tolerated.
+        responses: the model's answers; two if the first violated the schema.
     """
 
     value: T
@@ -284,18 +284,18 @@ class CaptionResult(Generic[T]):
 
     @property
     def repaired(self) -> bool:
-        """Whether the model had to be asked twice."""
+        """Whether a repair request was needed."""
         return len(self.responses) > 1
 
     @property
     def usages(self) -> tuple[Usage, ...]:
-        """What each answer used, as far as the service reported it."""
+        """Usage of each answer, as reported by the service."""
         return tuple(response.usage for response in self.responses if response.usage is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionPlan:
-    """What will be asked, and how the answer will be read."""
+    """The request to send, and how to parse its answer."""
 
     request: ChatRequest
     schema: CaptionSchema
@@ -305,12 +305,12 @@ class CaptionPlan:
 
     @property
     def reading(self) -> ReadOptions:
-        """How answers are read."""
+        """How answers are parsed."""
         return ReadOptions(schema=self.schema, facts=self.facts, allow_truncated=self.allow_truncated)
 
 
 def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, CaptionResult[Any]]:
-    """Yield what to ask, be sent the answers, return the object; raises as `ask_for_object` does."""
+    """Yield requests, receive answers, return the object; raises as `ask_for_object` does."""
     asked = ObjectQuestion[ChatRequest, Response](
         question=plan.request,
         look=lambda response: AnswerText(response.text, response.finish_reason, response.usage),
@@ -323,30 +323,30 @@ def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Capti
 
 
 def _repair_request(request: ChatRequest, said: str, wrong: str) -> ChatRequest:
-    """Ask again in the same conversation: with the media, so that what is missing can be seen and not made up."""
+    """Ask again in the same conversation, with the media, so that missing facts are looked up and not made up."""
     answer = Message(role="assistant", parts=(TextPart(text=said),))
     return replace(request, messages=(*request.messages, answer, user(wrong)))
 
 
 class Asker(Protocol):
-    """Whatever answers requests; `OmniClient` does."""
+    """Answers requests; `OmniClient` is one."""
 
     def complete(self, request: ChatRequest, /) -> Response:
-        """Return the whole answer."""
+        """Return the complete answer."""
 
 
 class AsyncAsker(Protocol):
-    """The same for `asyncio`; `AsyncOmniClient` does."""
+    """Answers requests in `asyncio`; `AsyncOmniClient` is one."""
 
     async def complete(self, request: ChatRequest, /) -> Response:
-        """Return the whole answer."""
+        """Return the complete answer."""
 
 
 def carry_out(plan: CaptionPlan, client: Asker) -> CaptionResult[Any]:
-    """Ask what was planned; raises as `ask_for_object` does."""
+    """Send a planned request; raises as `ask_for_object` does."""
     return drive(ask_until_valid(plan), client.complete)
 
 
 async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> CaptionResult[Any]:
-    """Ask what was planned, in `asyncio`."""
+    """Send a planned request; the asynchronous `carry_out`."""
     return await adrive(ask_until_valid(plan), client.complete)

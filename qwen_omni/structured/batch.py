@@ -1,8 +1,8 @@
 """Captions of many files, a few at a time: a caption or an error for each, and none paid for twice.
 
-One file that fails does not end the others. Finished captions are kept in a work store, shared by any number of
-batches. The key is a digest of the media's content and of the whole request, so a renamed file is recognised and a
-changed prompt is not. Older versions kept JSON lines; such a file is read and left as it is.
+A file that fails does not stop the others. Finished captions are kept in a work store, shared by any number of batches.
+The key is a hash of the media's content and of the whole request: a renamed file is recognised, and a changed prompt is
+asked again. Older versions wrote JSON lines; such a file is read and left unchanged.
 """
 
 import hashlib
@@ -46,11 +46,11 @@ _WAY_OUT = "Name another file with --results, remove that file, or use --fresh."
 
 
 class Results:
-    """The finished captions. Safe to share between threads; several processes may use one file at once.
+    """The finished captions. Thread-safe; several processes may use one file at once.
 
     Attributes:
-        path: where they are: the file that was named, or NAME.sqlite3 beside it where the name is that of a file of
-            JSON lines, as older versions wrote them. Such a file is read, and left as it is.
+        path: the store: the file that was named or, if that holds JSON lines from an older version, NAME.sqlite3 beside
+            it. The file of JSON lines is read and left unchanged.
 
     Example:
         >>> import tempfile
@@ -61,17 +61,17 @@ class Results:
     """
 
     def __init__(self, path: Path, *, reuse_unverified: bool = False, lease_seconds: float | None = None) -> None:
-        """Open or make the file.
+        """Open or create the file.
 
         Args:
-            path: the file.
-            reuse_unverified: whether captions count that an older version stored without recording who gave them.
-            lease_seconds: how long this process may stand still before others take over what it claimed.
+            path: the results file.
+            reuse_unverified: whether to use captions of unknown origin, stored by an older version.
+            lease_seconds: how long this process may stall before others take over its claims.
 
         Raises:
-            ConfigurationError: the file is damaged, of a newer version, or holds something else; raised before
+            ConfigurationError: the file is damaged, from a newer version, or holds something else; raised before
                 anything is paid for.
-            LocalResourceError: it cannot be made, read or written.
+            LocalResourceError: it cannot be created, read or written.
         """
         self.path, old = _places(path)
         self._reuse = reuse_unverified
@@ -90,12 +90,12 @@ class Results:
             self._unreadable = f"Lines of {old} that could not be read: {unreadable}. Their captions are asked again."
 
     def find(self, key: str, origin: str = LOCAL) -> dict[str, Any] | None:
-        """Return what was stored under a key, as answered by `origin`."""
+        """Return what is stored under a key, as answered by `origin`."""
         found = self._store.find(StepKey(_RUN, key, origin), unverified=self._reuse)
         return None if found is None else self._entry(key, found)
 
     def claim(self, key: str, origin: str = LOCAL) -> dict[str, Any] | Taken | None:
-        """Claim a caption unless it is finished or somebody else asks for it; `None` if it is to be asked for now."""
+        """Claim a caption unless it is finished or another process asks for it; `None` if it is now ours to request."""
         while True:
             stands = self._store.claim(StepKey(_RUN, key, origin), unverified=self._reuse)
             if isinstance(stands, Claim):
@@ -107,16 +107,16 @@ class Results:
                 return entry
 
     def release(self, key: str, origin: str = LOCAL) -> None:
-        """End a claim: the caption failed."""
+        """Release a claim: the caption failed."""
         self._store.release(StepKey(_RUN, key, origin))
 
     def add(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
-        """Store a caption and end its claim; when this returns it is on the disk, or in memory with a `trouble`."""
+        """Store a caption and end its claim; on return it is on disk, or in memory with `trouble` set."""
         self._origins.add(origin)
         self._store.finish(StepKey(_RUN, key, origin), dict(entry))
 
     def discard(self, key: str, entry: Mapping[str, Any], origin: str = LOCAL) -> None:
-        """Remove a caption that cannot be used, so that it is asked for again."""
+        """Remove an unusable caption, so that it is requested again."""
         for one in (origin, UNVERIFIED):
             self._store.discard(StepKey(_RUN, key, one), dict(entry))
 
@@ -133,7 +133,7 @@ class Results:
 
     @property
     def unkept(self) -> str:
-        """How many captions could not be written, and where; empty if all are on the disk."""
+        """A notice with the number of captions not written to disk, and the file; empty if all are."""
         count = sum(self._store.unkept(origin) for origin in self._origins)
         if not count:
             return ""
@@ -143,7 +143,7 @@ class Results:
         )
 
     def notices(self) -> list[str]:
-        """Return what a person should know about the file, each once."""
+        """Return the notices about the file, each once."""
         found = self._store.notices()
         if self._unreadable:
             found.append(self._unreadable)
@@ -151,7 +151,7 @@ class Results:
         return found
 
     def unverified(self) -> str:
-        """How many captions are of an older version that did not record who gave them; empty if none is left out."""
+        """A notice with the number of captions of unknown origin from an older version; empty if there are none."""
         count = 0 if self._reuse else self._store.unverified(_RUN)
         if not count:
             return ""
@@ -161,16 +161,16 @@ class Results:
         )
 
     def write_rest(self) -> None:
-        """Try again to write what could not be written."""
+        """Retry the writes that failed."""
         self._store.write_rest()
 
     def close(self) -> None:
-        """Write what is left and close the file; it is opened again when it is used again."""
+        """Write what is pending and close the file; the next use opens it again."""
         self._store.close()
 
 
 def _places(path: Path) -> tuple[Path, Path | None]:
-    """Choose the file of the store, and find the one of an older version beside it.
+    """Choose the file of the store, and find the older version's file beside it.
 
     Raises:
         LocalResourceError: the named file cannot be read.
@@ -182,7 +182,7 @@ def _places(path: Path) -> tuple[Path, Path | None]:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file is there that is no database; one that is damaged as a database is."""
+    """Whether the file exists and is not a database; a damaged one still counts as a database."""
     if path.suffix == _SUFFIX or is_open(path) or not path.is_file():
         return False
     data = _read_bytes(path, most=1 << 16)
@@ -212,13 +212,13 @@ def _read_old(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) -> str:
-    """Make the key of a result from what was described and what was asked."""
+    """Return the key of a result, from the content and the request."""
     told = json.dumps([content, schema.json_schema, dict(asked)], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 def content_digest(file: IO[bytes]) -> str:
-    """Digest the content of an open file, a piece at a time.
+    """Hash the content of an open file, one block at a time.
 
     Raises:
         OSError: it cannot be read.
@@ -229,25 +229,25 @@ def content_digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-_AGAIN_SECONDS = 0.2  # before looking again at a caption that somebody else asks for
-_TOLD_SECONDS = 1.0  # how long it is waited for without a word
-_NOT_ASKED = ("repair", "allow_truncated")  # options that say what becomes of an answer
+_AGAIN_SECONDS = 0.2  # before checking again on a caption that another process asks for
+_TOLD_SECONDS = 1.0  # waiting time before the first notice
+_NOT_ASKED = ("repair", "allow_truncated")  # options that only affect how an answer is treated
 
 OnNotice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCaption:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
-        media: the path or URL, as it was given.
-        value: the caption as the schema has it; `None` if it failed.
+        media: the path or URL, as given.
+        value: the caption, as the schema defines it; `None` if it failed.
         error: why it failed.
-        reused: it was finished before, and nothing was asked.
-        truncated: the answer was cut short.
+        reused: it was cached, and nothing was asked.
+        truncated: whether the answer was cut short.
         seconds: how long it took.
-        usages: what the answers used.
+        usages: usage of the answers.
     """
 
     media: str
@@ -259,7 +259,7 @@ class FileCaption:
     usages: tuple[Usage, ...] = ()
 
 
-def caption_many(  # noqa: PLR0913 - each keyword is a choice of its own
+def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     media: Sequence[str],
     schema: SchemaLike,
     *,
@@ -269,23 +269,23 @@ def caption_many(  # noqa: PLR0913 - each keyword is a choice of its own
     results: Results | None = None,
     on_notice: OnNotice | None = None,
 ) -> Iterator[FileCaption]:
-    """Describe many files, `concurrency` at a time; gives each as it is finished.
+    """Describe many files, `concurrency` at a time; yield each as it is finished.
 
-    Closing the iterator lets what is in flight end, and starts nothing more. Where `results` cannot be written,
-    captions come all the same, and a notice says so, and at the end how many were not kept. A caption that another
-    batch is asking for is waited for, and not asked twice.
+    Closing the iterator lets requests in flight finish, and starts nothing more. If `results` cannot be written,
+    captions are yielded all the same; a notice reports it, and at the end how many were not stored. A caption that
+    another batch is asking for is awaited, not requested twice.
 
     Args:
         media: paths or URLs.
-        schema: what each answer is to be.
-        client: who asks.
+        schema: the schema of each answer.
+        client: sends the requests.
         options: the model, the prompt, the language, …
-        concurrency: how many at a time.
-        results: where finished captions are kept.
-        on_notice: told what a person should know; a warning if not given.
+        concurrency: files in progress at once.
+        results: where finished captions are stored.
+        on_notice: called with notices; they become warnings if not given.
 
     Raises:
-        ConfigurationError: the schema is none, or an impossible concurrency.
+        ConfigurationError: `schema` is not a schema, or `concurrency` is out of range.
     """
     concurrency = checked("concurrency", concurrency, PARALLEL)
     wanted = read_schema(schema)
@@ -303,7 +303,7 @@ def caption_many(  # noqa: PLR0913 - each keyword is a choice of its own
 def _finished(
     pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str], notices: "_Notices"
 ) -> Iterator[FileCaption]:
-    """Give each caption as it is finished; what somebody else asks for goes to the end of the queue."""
+    """Yield each caption as it is finished; those another process asks for move to the end of the queue."""
     running: set[Future[FileCaption | _Busy]] = {pool.submit(job.one, item) for item in media}
     later: list[_Busy] = []
     while running or later:
@@ -330,7 +330,7 @@ def _warn(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Busy:
-    """A file whose caption somebody else asks for."""
+    """A file whose caption another process asks for."""
 
     media: str
     holder: str
@@ -340,7 +340,7 @@ class _Busy:
 
 @dataclass(slots=True)
 class _Notices:
-    """Tells what a person should know about the results file, each thing once."""
+    """Reports notices about the results file, each once."""
 
     results: Results | None
     tell: OnNotice
@@ -382,13 +382,13 @@ class _Notices:
 def _unwritten_text(results: Results) -> str:
     return (
         f"The results file {results.path} cannot be written ({results.trouble}); captions are kept in memory and "
-        "written as soon as that is possible. Make room before this run ends."
+        "written as soon as that is possible. Free up space before this run ends."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What every file is asked."""
+    """What is asked about every file."""
 
     schema: SchemaLike
     read: CaptionSchema
@@ -399,7 +399,7 @@ class _Job:
     asking: set[str] = field(default_factory=set)
 
     def one(self, media: str, since: float | None = None) -> FileCaption | _Busy:
-        """Describe one file; errors of ours become part of what is given."""
+        """Describe one file; errors of this package become part of the result."""
         began = time.monotonic()
         try:
             source = as_source(media)
@@ -409,13 +409,13 @@ class _Job:
                 self.keys[media] = self._key(source)
             return self._once(media, source, self.results, (began, began if since is None else since))
         except QwenOmniError as error:
-            usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer was billed all the same
+            usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer is billed all the same
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
 
     def _once(
         self, media: str, source: MediaSource, results: Results, times: tuple[float, float]
     ) -> FileCaption | _Busy:
-        """Give what is stored; else ask, unless somebody else does. `times`: when this began, and when waiting did."""
+        """Return what is stored; else ask, unless another process does. `times`: start of the work and of the wait."""
         key, origin = self.keys[media], self.client.settings.origin
         while (stands := results.claim(key, origin)) is not None:
             if isinstance(stands, Taken):
@@ -437,7 +437,7 @@ class _Job:
         asked = asdict(self.options)
         for name, usual in (("audio_track", "auto"), ("tile", True), ("frame", None)):
             if asked[name] == usual:
-                del asked[name]  # captions that were kept before there was a choice are still theirs
+                del asked[name]  # keeps the key of captions stored before the option existed
         try:
             content = source.url or self._digest(source)
         except OSError as error:
@@ -454,13 +454,13 @@ class _Job:
             return content_digest(file)
 
     def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
-        """Read the answer that was kept, as it was read then; `None` if it cannot be used."""
+        """Parse the stored answer as it was parsed then; `None` if it cannot be used."""
         if entry.get("truncated") and not self.options.allow_truncated:
             return None
         try:
             parsed = parse_caption(entry["answer"], self.read, facts=entry["facts"])
         except (CaptionSyntaxError, KeyError, TypeError, ValueError, AttributeError):
-            return None  # the class behind the schema has changed, or somebody edited the file
+            return None  # the schema's class has changed, or the file was edited
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
     def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
@@ -480,5 +480,5 @@ class _Job:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401  (any caption)
-    """Give a caption as plain JSON types."""
+    """Return a caption as plain JSON types."""
     return value.model_dump(mode="json", by_alias=False) if hasattr(value, "model_dump") else value

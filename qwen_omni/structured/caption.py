@@ -31,21 +31,21 @@ Media = str | Path | MediaSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionOptions:
-    """What may be chosen about a caption.
+    """Options for a caption.
 
     Attributes:
-        model: which model is asked.
-        prompt: what to describe, in words; the schema and the form of the answer are added to it.
+        model: the model to ask.
+        prompt: what to describe; the schema and the answer format are added to it.
         language: of the texts in the answer; `None` leaves it to the model.
-        thinking: whether the model thinks first. Off, because it is billed as output and may spoil JSON.
-        sampling: how the service looks at the video.
-        repair: ask once more if the answer breaks the schema. The media is sent and billed again.
-        allow_truncated: accept an object that was cut by the token limit or by content inspection, if it satisfies the
-            schema, with `truncated` set; otherwise that is `TruncatedAnswerError`.
-        kind: what the media is, for links that do not tell.
-        audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
-        tile: a tall or wide picture may be sent as several images.
-        frame: which frame of an animation, or page of a file, to describe as a picture, from 0.
+        thinking: whether the model reasons first. Off, because reasoning is billed as output and may spoil JSON.
+        sampling: how the service samples the video.
+        repair: ask once more if the answer violates the schema. The media is sent and billed again.
+        allow_truncated: accept an object cut short by the token limit or content inspection if it satisfies the schema,
+            with `truncated` set; otherwise `TruncatedAnswerError` is raised.
+        kind: kind of media, for links that do not reveal it.
+        audio_track: which of several audio tracks to use: `"auto"`, a number from 0, or `"mix"`.
+        tile: whether a tall or wide image may be sent as several images.
+        frame: which frame of an animation, or page of a file, to describe as an image, from 0.
     """
 
     model: str = DEFAULT_MODEL
@@ -71,17 +71,17 @@ DEFAULT_OPTIONS = CaptionOptions()
 def plan_caption(
     media: Media, schema: SchemaLike | CaptionSchema, options: CaptionOptions, *, media_root: Path = Path()
 ) -> CaptionPlan:
-    """Look at the media and decide what to ask. Sends nothing.
+    """Inspect the media and build the request. Sends nothing.
 
     Args:
-        media: a path or URL of the program's own choosing, or a `MediaSource`.
-        schema: what the answer is to be.
+        media: a path or URL chosen by the program, or a `MediaSource`.
+        schema: the schema of the answer.
         options: the model, the prompt, the language, …
-        media_root: the folder that sources out of messages must lie in: that of the client that will be asked.
+        media_root: the folder that sources from messages must lie in: that of the client that will be asked.
 
     Raises:
-        MediaError: the media is missing, damaged, or does not tell what it is.
-        ConfigurationError: the schema is none.
+        MediaError: the media is missing, damaged, or of unknown kind.
+        ConfigurationError: `schema` is not a schema.
     """
     wanted = read_schema(schema)
     source = media if isinstance(media, MediaSource) else as_source(str(media))
@@ -129,14 +129,14 @@ def caption(
     """Describe an image, a recording or a video in one request, as a value of your schema.
 
     Args:
-        media: a path or URL of the program's own choosing, or a `MediaSource`.
+        media: a path or URL chosen by the program, or a `MediaSource`.
         schema: a pydantic model, a `TypedDict` or a JSON schema; `TimedCaptions` for subtitles.
-        client: who asks; one is made from the environment for this call if there is none.
+        client: sends the request; one is created from the environment for this call if not given.
         options: the model, the prompt, the language, …
 
     Raises:
-        CaptionSyntaxError: two answers broke the schema; `kept` holds what could be read of the last.
-        TruncatedAnswerError: the answer was cut; `partial` holds what arrived.
+        CaptionSyntaxError: two answers violated the schema; `kept` holds what could be read of the last one.
+        TruncatedAnswerError: the answer was truncated; `partial` holds what arrived.
         QwenOmniError: see `qwen_omni.errors`.
 
     Example:
@@ -170,7 +170,7 @@ async def acaption(
     client: AsyncOmniClient | None = None,
     options: CaptionOptions = DEFAULT_OPTIONS,
 ) -> CaptionResult[Any]:
-    """Do the same in `asyncio`; see `caption`."""
+    """Describe one file; the asynchronous `caption`."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         root = asker.settings.media_root

@@ -1,10 +1,10 @@
 """Read JSON as models write it, incrementally, with prose around it and mistakes in it. Pure.
 
 `jiter` reads correct JSON, and `parse` tries it first. This reader adds what it lacks: it resumes when more text
-arrives (a parser that starts over at every delta takes quadratic time), and it accepts comments, single and Chinese
-quotes, stray and missing commas, bare words, Python's and JavaScript's constants, mismatched brackets, a missing end.
-It never invents a value: a key without one is left out. A quote ends a string only if what follows may follow a string;
-in correct JSON that always holds, so correct JSON is read as it should be.
+arrives (a parser that restarts at every delta takes quadratic time), and it accepts comments, single and Chinese
+quotes, stray and missing commas, bare words, constants of Python and JavaScript, mismatched brackets, a missing end.
+It never invents a value: a key without one is left out. A quote ends a string only if the text after it may follow a
+string; in correct JSON that always holds, so correct JSON is read correctly.
 """
 
 import re
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUOTES = "\"'“”„‘’＂`「"
-"""What may open a string."""
+"""Characters that may open a string."""
 
 
 class Undecided(Enum):
-    """More text must tell."""
+    """More text is needed to decide."""
 
     UNDECIDED = "undecided"
 
@@ -35,7 +35,7 @@ _LOW = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\"}
 _QUOTES_TOO = frozenset(QUOTES)
 _LONGEST_ESCAPE = 12
-# LaTeX that begins with the letter of a JSON escape. Models that forget to double their backslashes write it.
+# LaTeX commands that begin with the letter of a JSON escape, as written by models that forget to double backslashes.
 _RARE = "bar|begin|beta|between|big|bigcup|bigcap|binom|bmod|bold|boldsymbol|bot|boxed|bullet|fbox|flat|forall|frac"
 _USUAL = (
     "nabla|ne|neg|neq|nexists|nmid|not|notin|nu|rangle|rceil|rfloor|rho|right|rightarrow|rm|tan|tanh|tau|text|textbf|"
@@ -45,7 +45,7 @@ _RARE_COMMAND = re.compile(rf"\\(?:{_RARE})(?![A-Za-z])")
 _UNDECIDED_COMMAND = re.compile(r"\\[bf][A-Za-z]{0,12}$")
 _SUSPECT = re.compile(rf"(?<!\\)(?:\\\\)*\\(?:{_RARE})(?![A-Za-z])")
 _USUAL_COMMAND = re.compile(rf"(?:{_USUAL})(?![A-Za-z])")
-_LOOK = 512  # spaces that are looked across behind a quote
+_LOOK = 512  # spaces to look across after a quote
 _LONGEST_KEY = 64
 _KEY = re.compile(rf"[{QUOTES}][^{QUOTES}\n]{{0,{_LONGEST_KEY}}}[{QUOTES}]\s*[:：]")
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
@@ -54,14 +54,14 @@ _LITERALS = frozenset({"true", "false", "null", "True", "False", "None", "NaN"})
 
 @dataclass(slots=True)
 class Read:
-    """How far a look into the buffer came, and whether the string has ended."""
+    """The position that was reached in the buffer, and whether the string has ended."""
 
     to: int
     closed: bool | Undecided
 
 
 def has_commands(text: str) -> bool:
-    r"""Whether a text holds LaTeX that JSON would read as a backspace or a form feed and letters: no model means those.
+    r"""Whether a text holds LaTeX that JSON reads as a backspace or form feed and letters, which no model means.
 
     Example:
         >>> has_commands(r'{"sum": "\frac{a}{b}"}'), has_commands(r'{"sum": "\\frac{a}{b}"}')
@@ -71,7 +71,7 @@ def has_commands(text: str) -> bool:
 
 
 class StringReader:
-    """Reads one string at a time out of a growing buffer; keeps what it has read."""
+    """Reads one string at a time from a growing buffer; keeps what it has read."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -82,7 +82,7 @@ class StringReader:
         self._is_key = False
 
     def begin(self, quote: str, *, is_key: bool) -> None:
-        """Start a string behind its opening quote."""
+        """Start a string after its opening quote."""
         self.clear()
         self._run, self._is_key = _RUNS[quote], is_key
 
@@ -92,7 +92,7 @@ class StringReader:
         self._controls, self._raw_backslashes = [], False
 
     def so_far(self) -> str:
-        """Return the string as far as it has come."""
+        """Return the string read so far."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         text = self._pieces[0] if self._pieces else ""
@@ -102,7 +102,7 @@ class StringReader:
         r"""Undo escapes that were LaTeX (`\theta`) in a string whose backslashes are not doubled elsewhere either."""
         made, done = [], 0
         for at, letter in self._controls:
-            # Nobody writes a form feed before a letter; a line break is only undone where a command stands.
+            # A form feed before a letter is always LaTeX; a line break is only undone before a known command.
             never_meant = letter in "bf" and text[at + 1 : at + 2].isalpha()
             if never_meant or _USUAL_COMMAND.match(letter + text[at + 1 : at + 16]):
                 made += [text[done:at], "\\", letter]
@@ -110,7 +110,7 @@ class StringReader:
         return "".join([*made, text[done:]])
 
     def read(self, text: str, at: int, *, ended: bool) -> Read:
-        """Take a run of plain characters and what ends it: an escape, a quote, or the text so far."""
+        """Read a run of plain characters and what ends it: an escape, a quote, or the end of the text so far."""
         run = self._run.match(text, at)
         if run is not None and run.end() > at:
             self._add(run.group())
@@ -125,7 +125,7 @@ class StringReader:
         return Read(at if closes is UNDECIDED else at + 1, closed=closes)
 
     def take(self, text: str) -> bool:
-        """Take a whole piece if nothing in it could end the string; tells whether it did."""
+        """Take a whole piece if nothing in it could end the string; return whether it was taken."""
         run = self._run.match(text)
         if run is None or run.end() < len(text):
             return False
@@ -141,7 +141,7 @@ class StringReader:
         if found is None:
             return self._plain_escape(text, at, ended=ended)
         code = int(found.group(1), 16)
-        if not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004  (the halves of characters that UTF-16 writes as two)
+        if not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004  (surrogates)
             self._add(chr(code))
             return Read(found.end(), closed=False)
         low = _LOW.match(text, found.end()) if code < 0xDC00 else None  # noqa: PLR2004
@@ -155,13 +155,13 @@ class StringReader:
         return Read(found.end(), closed=False)
 
     def _plain_escape(self, text: str, at: int, *, ended: bool) -> Read:
-        """Read an escape of one letter; one that JSON does not know is kept as it is written."""
+        """Read an escape of one letter; one unknown to JSON is kept as written."""
         if at + 1 >= len(text) or (text[at + 1] == "u" and _may_be_code(text[at:]) and not ended):
             return Read(len(text), closed=False) if ended else Read(at, closed=UNDECIDED)
         if not ended and _UNDECIDED_COMMAND.match(text, at):
             return Read(at, closed=UNDECIDED)
         if text[at + 1] == "u" and _may_be_code(text[at:]):
-            return Read(len(text), closed=False)  # a character whose number was cut
+            return Read(len(text), closed=False)  # a character escape cut short
         letter = text[at + 1]
         command = _RARE_COMMAND.match(text, at) is not None
         if command or (letter not in _PLAIN and letter not in _QUOTES_TOO):
@@ -175,7 +175,7 @@ class StringReader:
 
 
 def _may_be_code(text: str) -> bool:
-    r"""Whether `\u` and what follows, up to the end of the text, may become the number of a character."""
+    r"""Whether `\u` and what follows, up to the end of the text, may become a character code."""
     return len(text) < _LONGEST_ESCAPE // 2 and all(char in "0123456789abcdefABCDEF" for char in text[2:])
 
 
@@ -184,7 +184,7 @@ def _may_be_low(text: str) -> bool:
 
 
 def ends_string(text: str, at: int, *, ended: bool) -> bool | Undecided:
-    """Tell whether the quote before `at` ends a value: whether what follows may follow a string.
+    """Whether the quote before `at` ends a value, that is, whether the text after it may follow a string.
 
     Example:
         >>> ends_string('He said "hi" to her", "b": 1}', 12, ended=True)
@@ -209,7 +209,7 @@ def ends_string(text: str, at: int, *, ended: bool) -> bool | Undecided:
 
 
 def _is_key(text: str, at: int, *, ended: bool) -> bool | Undecided:
-    """Tell whether a key begins here; a comma was forgotten before it."""
+    """Whether a key begins here, because a comma was left out before it."""
     if _KEY.match(text, at):
         return True
     short = len(text) - at < _LONGEST_KEY and "\n" not in text[at:]
@@ -217,7 +217,7 @@ def _is_key(text: str, at: int, *, ended: bool) -> bool | Undecided:
 
 
 def _starts_next(text: str, at: int, *, ended: bool) -> bool | Undecided:
-    """Tell whether what follows a comma begins the next key or value."""
+    """Whether the text after a comma begins the next key or value."""
     space = _SPACE.match(text, at)
     behind = space.end() if space else at
     if behind >= len(text):
@@ -237,7 +237,7 @@ def _starts_next(text: str, at: int, *, ended: bool) -> bool | Undecided:
 
 
 DEEPEST = 200
-"""Containers inside each other, at most; `jiter` has the same limit."""
+"""Maximum nesting of containers; the same limit as `jiter`."""
 
 Container = dict[str, object] | list[object]
 
@@ -249,9 +249,7 @@ _ARRAY = re.compile(rf"\s*[{{\[\-\d{QUOTES}]")
 _MAYBE_OBJECT = re.compile(r"\s*(?:/|[,，]\s*|\w[\w-]*\s*)?$")
 _THINK, _THOUGHT = "<think>", "</think>"
 _BETWEEN = re.compile(r"[\s,，;；\ufeff]*")
-_PLAIN_KEY = frozenset(
-    '"{}[]0123456789-tfn'
-)  # what mostly stands between separators; `_BETWEEN` need not look for more
+_PLAIN_KEY = frozenset('"{}[]0123456789-tfn')  # the usual text between separators, for which `_BETWEEN` is not needed
 _BARE = re.compile(r"(?:[^,，\]}］｝\n\r/#]|(?<=\S)[/#]|/(?![/*]))*")
 _BARE_KEY = re.compile(r"[^:：,，\]}］｝{\[\n\r]*")
 _NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?")
@@ -264,15 +262,15 @@ _CONSTANTS: dict[str, object] = {
     "nan": None, "infinity": None, "+infinity": None, "-infinity": None, "-nan": None, "inf": None, "-inf": None,
 }  # fmt: skip
 _LONGEST_BARE = 4096
-_MOST_DIGITS = 4000  # Python refuses to turn more into a number
+_MOST_DIGITS = 4000  # Python refuses to convert more to a number
 
 
 class TooDeepError(ValueError):
-    """Containers lie deeper inside each other than `DEEPEST`."""
+    """Containers are nested deeper than `DEEPEST`."""
 
 
 class Unclosed:
-    """A container that has not ended, with the key whose value comes next."""
+    """A container that has not ended, with the key of its next value."""
 
     __slots__ = ("container", "is_object", "key")
 
@@ -287,9 +285,9 @@ class Unclosed:
         return self.is_object and self.key is None
 
     def put(self, value: object) -> str | None:
-        """Add the next value; return the key if it is there already, with another value.
+        """Add the next value; return its key if that already has a different value.
 
-        Of a key that comes twice the first value stays, since what was shown does not change.
+        Of a duplicate key the first value is kept, since what was shown must not change.
         """
         if isinstance(self.container, list):
             self.container.append(value)
@@ -302,17 +300,17 @@ class Unclosed:
 
 
 class JsonReader:
-    """Fed pieces of text, gathers the objects (and arrays, if wanted) that stand in it.
+    """Collects the objects (and arrays, if wanted) in pieces of text.
 
     Attributes:
         values: the outermost values that have ended, in order.
-        spans: where each of them begins and ends, in characters from the beginning of the text.
-        twice: for each of them, the keys inside it that came twice with different values.
-        first: the number of values that stood before the last `</think>`: drafts.
-        changes: grows with everything that `snapshot` would show.
-        start: where the last outermost value began, in characters from the beginning of the text.
-        truncated: the text ended inside a value (after `end`).
-        mended: kinds of mistakes that were read over.
+        spans: start and end of each of them, in characters from the start of the text.
+        twice: for each of them, its keys that occurred twice with different values.
+        first: number of values before the last `</think>`, which are drafts.
+        changes: grows with every change that `snapshot` would show.
+        start: start of the last outermost value, in characters from the start of the text.
+        truncated: whether the text ended inside a value (after `end`).
+        mended: kinds of mistakes that were tolerated.
     """
 
     def __init__(self, *, arrays: bool = False) -> None:
@@ -331,13 +329,13 @@ class JsonReader:
         self._at = 0
         self._before = 0
         self._ended = False
-        self._inside = False  # of a string
+        self._inside = False  # a string is open
         self._string = StringReader()
         self._long: list[str] = []  # pieces of a long value without quotes
         self._step: Callable[[], bool] = self._prose
 
     def feed(self, piece: str) -> None:
-        """Read on.
+        """Add a piece of text.
 
         Raises:
             TooDeepError: the text nests deeper than `DEEPEST`.
@@ -345,7 +343,7 @@ class JsonReader:
         at = self._at
         if at < len(self._buffer):
             piece = self._buffer[at:] + piece
-        elif self._inside and self._string.take(piece):  # most pieces of a text
+        elif self._inside and self._string.take(piece):  # the common case
             self._before += len(piece)
             self.changes += not self._stack[-1].wants_key
             return
@@ -355,7 +353,7 @@ class JsonReader:
             pass
 
     def end(self) -> None:
-        """Take the text as complete: decide what was waiting, and close what is open."""
+        """Treat the text as complete: decide what is undecided, and close what is open."""
         self._ended = True
         self.feed("")
         self.truncated = bool(self._stack)
@@ -366,17 +364,17 @@ class JsonReader:
         while self._stack:
             self._close()
 
-    # --- What is being read ---
+    # --- State ---
 
     @property
     def position(self) -> int:
-        """How many characters have been read."""
+        """Number of characters read."""
         return self._before + self._at
 
     def snapshot(self) -> Container | None:
-        """Return the open outermost value as far as it has come, in containers that will not change; `None` outside.
+        """Return the open outermost value as read so far, in containers that will not change; `None` outside of values.
 
-        Costs the length of the open containers and of the open string: see `snapshot_cost`.
+        Takes time in proportion to the open containers and the open string: see `snapshot_cost`.
         """
         child: object = UNDECIDED
         if self._inside and not self._stack[-1].wants_key:
@@ -393,7 +391,7 @@ class JsonReader:
 
     @property
     def snapshot_cost(self) -> int:
-        """About how many bytes `snapshot` copies."""
+        """Approximate number of bytes that `snapshot` copies."""
         cost = self._string.length
         for entry in self._stack:
             cost += 16 * len(entry.container) + 64
@@ -417,7 +415,7 @@ class JsonReader:
         return self._open()
 
     def _starts_value(self) -> bool | None:
-        """Tell whether a bracket in prose begins a value; `None` if more text must tell."""
+        """Whether a bracket in prose begins a value; `None` if more text is needed to decide."""
         bracket, behind = self._buffer[self._at], self._at + 1
         if bracket not in self._starts:
             return False
@@ -434,7 +432,7 @@ class JsonReader:
         if ahead.startswith(_THINK):
             self._step = self._thinking
         elif ahead == _THOUGHT:
-            self.first = len(self.values)  # the opening tag was left out: what stood before is a draft
+            self.first = len(self.values)  # the opening tag was left out: everything before is a draft
         elif (_THINK.startswith(ahead) or _THOUGHT.startswith(ahead)) and not self._ended:
             return False
         return self._skip(self._at + 1)
@@ -520,14 +518,14 @@ class JsonReader:
             return self._wait_for_bare(len(self._buffer) if end is None else end)
         word = self._buffer[self._at : end]
         if end == len(self._buffer) and word == word.rstrip():
-            return self._skip(end)  # cut in the middle: nobody knows how it would have gone on
+            return self._skip(end)  # cut in the middle, so the value is unknown
         self._put_bare(word.strip())
         return self._skip(max(end, self._at + 1))
 
     def _end_of_bare(self, at: int) -> int | None:
-        """Find where a bare value ends; `None` if more text must tell.
+        """Return where a bare value ends; `None` if more text is needed to decide.
 
-        In an object digits behind a comma belong to the value (`1,234`): no key begins with them.
+        In an object digits after a comma belong to the value (`1,234`): no key begins with a digit.
         """
         found = _BARE.match(self._buffer, at)
         end = found.end() if found else at
@@ -549,7 +547,7 @@ class JsonReader:
         return True
 
     def _in_long_bare(self) -> bool:
-        """Read on in a bare value that is longer than any number: looked at once, however many pieces it comes in."""
+        """Continue a bare value that is longer than any number: each piece is scanned only once."""
         found = _BARE.match(self._buffer, self._at)
         end = found.end() if found else self._at
         self._long.append(self._buffer[self._at : end])
@@ -563,7 +561,7 @@ class JsonReader:
         self._put_bare(word.strip())
 
     def _too_long(self, end: int) -> bool:
-        """Wait for the end of a bare key, but not for ever: waiting costs a look at all of it every time."""
+        """Wait for the end of a bare key up to a limit: every wait scans all of it again."""
         if end - self._at < _LONGEST_BARE:
             return False
         self.mended.add("an endless bare word")
@@ -605,14 +603,14 @@ class JsonReader:
             raise TooDeepError(f"The text nests deeper than {DEEPEST} brackets")
         kind = _OPENERS[self._buffer[self._at]]
         if self._stack and self._stack[-1].wants_key:
-            self._stack[-1].key = ""  # read, then thrown away
+            self._stack[-1].key = ""  # read, then discarded
         self._stack.append(Unclosed(kind()))
         self.changes += 1
         self._step = self._between
         return self._skip(self._at + 1)
 
     def _close_until(self, kind: type[Container]) -> bool:
-        """Close the nearest container of this kind, and what is open inside it; ignore a bracket that fits none."""
+        """Close the nearest container of this kind and everything in it; ignore a bracket that matches none."""
         self._skip(self._at + 1)
         if not any(isinstance(entry.container, kind) for entry in self._stack):
             self.mended.add("a bracket too many")

@@ -1,4 +1,4 @@
-"""What a caption says, ready made: `VideoCaption` for product videos. Any schema of the caller's does as well."""
+"""Ready-made captions: `VideoCaption` for product videos. Any schema of the caller's works as well."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 def first_paragraph(schema: dict[str, Any]) -> None:
-    """Cut a model's description down to its first paragraph: models bill by the word."""
+    """Shorten a model's description to its first paragraph: models bill by the word."""
     schema["description"] = schema.get("description", "").partition("\n\n")[0]
 
 

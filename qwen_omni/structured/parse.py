@@ -1,10 +1,10 @@
-"""The text of an answer → a validated caption, whole or while it comes. Pure.
+"""The text of an answer → a validated caption, complete or while it arrives. Pure.
 
-Nothing is invented: what the text does not hold is not in the caption, and a required field that is missing is
-an error. Models write examples and drafts before their answer, so the answer is, in this order: the whole text if
-that is JSON; what follows the last `</think>`; the last object in a code fence that satisfies the schema; the last
-object that does. A wrapper around it (`{"result": {…}}`) is taken off. A text that ends inside an object is truncated,
-whatever stands before it.
+Nothing is invented: what the text does not hold is not in the caption, and a missing required field is an error.
+Models write examples and drafts before their answer, so the answer is, in this order: the whole text if that is JSON;
+what follows the last `</think>`; the last object in a code fence that satisfies the schema; the last object that does.
+A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an object is truncated, whatever comes
+before it.
 """
 
 import re
@@ -34,10 +34,10 @@ class Parsed:
     """A caption, and how it was read.
 
     Attributes:
-        value: as the schema has it: an instance of a pydantic class, else a dictionary.
-        truncated: the text ended before the JSON did. What is there is there; the last text may be cut short.
-        mended: kinds of mistakes that were read over, sorted.
-        read: what the text holds, as plain values.
+        value: as the schema defines it: an instance of a pydantic class, else a dictionary.
+        truncated: whether the text ended before the JSON did; the last text may be incomplete.
+        mended: kinds of mistakes that were tolerated, sorted.
+        read: the parsed JSON, as plain values.
     """
 
     value: Any
@@ -47,15 +47,15 @@ class Parsed:
 
 
 def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None) -> Parsed:
-    r"""Read a caption out of a model's answer.
+    r"""Parse the caption in a model's answer.
 
     Args:
-        text: the whole answer.
-        schema: what it must look like.
-        facts: what validators may want to know, e.g. `{"duration": 60.0}`.
+        text: the complete answer.
+        schema: the schema of the answer.
+        facts: context for validators, e.g. `{"duration": 60.0}`.
 
     Raises:
-        CaptionSyntaxError: there is no JSON in it, or it breaks the schema.
+        CaptionSyntaxError: it holds no JSON, or JSON that violates the schema.
 
     Example:
         >>> from qwen_omni.structured.models import VideoCaption
@@ -70,11 +70,11 @@ def parse_caption(text: str, schema: CaptionSchema, *, facts: Mapping[str, Any] 
 
 
 def _exact(text: str, schema: CaptionSchema) -> Container | None:
-    """Read correct JSON that is the whole answer, a fence around it aside; `None` if it is anything else."""
+    """Parse correct JSON that is the whole answer, possibly in a fence; `None` if it is anything else."""
     bare = _unfenced(text.strip().lstrip("\ufeff"))
     for _ in range(2):
         if _HUGE.search(bare) or has_commands(bare):
-            return None  # jiter would make infinity of the one and control characters of the other
+            return None  # jiter would read the one as infinity and the other as control characters
         try:
             value = jiter.from_json(
                 bare.encode("utf-8", "surrogatepass"), allow_inf_nan=False, catch_duplicate_keys=True
@@ -97,9 +97,9 @@ def _unfenced(text: str) -> str:
 
 
 def accepted(value: object, schema: CaptionSchema, *, ended: bool = True) -> Container | None:
-    """Give the value itself if it may be the answer, or what it is wrapped around; `None` if there is none.
+    """Return the value itself if it may be the answer, or what it wraps; `None` if neither.
 
-    A value that has not ended is only taken for itself: whether it is a wrapper shows at its end.
+    A value that has not ended is only returned itself: whether it is a wrapper is known at its end.
     """
     wraps: object = value
     for _ in range(_DEEPEST_WRAPPER):
@@ -121,37 +121,37 @@ def _fits(value: object, schema: CaptionSchema) -> bool:
 
 
 def whole_characters(text: str) -> str:
-    """Replace halves of characters, which no JSON and no file can hold."""
+    """Replace lone surrogates, which no JSON and no file can hold."""
     return _HALVES.sub("\ufffd", text)
 
 
 class CaptionStream:
-    """Fed the pieces of an answer, gives what is known of the caption so far, and at the end the caption.
+    """Turns the pieces of an answer into partial captions and, at the end, the caption.
 
-    Each partial is a dictionary that the next one continues: texts only grow, lists only get longer, numbers come
-    when they are complete. An object behind words may be an example or a draft, so partials come of an object that
-    begins the answer or a code fence; if the model writes another answer after it all the same, the caption at the end
-    is that one, as for the whole text.
+    Each partial is a dictionary that the next one continues: texts only grow, lists only get longer, numbers appear
+    when they are complete. An object after prose may be an example or a draft, so partials come from an object that
+    begins the answer or a code fence; if the model writes another answer after it nevertheless, the final caption is
+    that one, as for a complete text.
 
-    Reading costs the length of the text, once. Giving out a partial means copying what is open, so partials of very
-    long texts come less often than pieces do (copying never exceeds a fixed number of bytes for each character), and
-    pieces between two partials are read at once.
+    Parsing takes time in proportion to the text, once. A partial copies everything that is open, so partials of very
+    long texts come less often than pieces do (copying never exceeds a fixed number of bytes per character), and pieces
+    between two partials are parsed together.
     """
 
     def __init__(self, schema: CaptionSchema, *, facts: Mapping[str, Any] | None = None, shows: bool = True) -> None:
-        """Make one for one answer; without `shows` no partials are made, and later objects may still be the answer."""
+        """Prepare for one answer; without `shows` no partials are made, and later objects may still be the answer."""
         self._schema = schema
         self._facts = facts or {}
         self._shows = shows
         self._reader = JsonReader(arrays=schema.arrays)
         self._pieces: list[str] = []
-        self._taken = 0  # how many of them the reader has read
+        self._taken = 0  # how many of them the reader has consumed
         self._seen = 0
         self._budget = _COPY_AT_FIRST
-        self._cost = 0  # of the next partial, as far as is known
-        self._shown: int | None = None  # which of the reader's values the partials come from
-        self._rejected = 0  # how many of the reader's values are not the answer
-        self._complete = False  # all of the answer has been shown
+        self._cost = 0  # estimated cost of the next partial
+        self._shown: int | None = None  # the reader's value that partials come from
+        self._rejected = 0  # number of the reader's values that are not the answer
+        self._complete = False  # the whole answer has been shown
 
     @property
     def text(self) -> str:
@@ -159,15 +159,15 @@ class CaptionStream:
         return "".join(self._pieces)
 
     def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
-        """Read on; return the new partial, or `None` if there is nothing new to show.
+        """Add a piece; return the new partial, or `None` if there is nothing new to show.
 
         Raises:
-            CaptionSyntaxError: brackets lie too deep inside each other.
+            CaptionSyntaxError: brackets are nested too deeply.
         """
         self._pieces.append(whole_characters(piece))
         self._budget += _COPY_PER_CHARACTER * len(piece)
         if not self._shows or self._budget < self._cost or self._complete:
-            return None  # nothing could be shown now, so this piece is read together with the next ones
+            return None  # nothing can be shown yet, so this piece is parsed together with the next ones
         self._read_on()
         return self._partial()
 
@@ -183,7 +183,7 @@ class CaptionStream:
     def _partial(self) -> Container | None:
         reader = self._reader
         self._rejected = max(self._rejected, reader.first)
-        ended = self._shown is None and len(reader.values) > self._rejected  # a wrapper shows what it holds at its end
+        ended = self._shown is None and len(reader.values) > self._rejected  # a wrapper shows its content at its end
         if reader.changes == self._seen and not ended:
             return None
         self._cost = reader.snapshot_cost
@@ -194,7 +194,7 @@ class CaptionStream:
         return partial or self._open_value()
 
     def _ended_value(self) -> Container | None:
-        """Return the first value that has ended and may be shown; the others are never looked at again."""
+        """Return the first value that has ended and may be shown; the others are not examined again."""
         values = self._reader.values
         while self._rejected < len(values):
             found = accepted(values[self._rejected], self._schema)
@@ -208,7 +208,7 @@ class CaptionStream:
         self._budget -= self._cost
         value = self._reader.snapshot()
         if self._shown is not None:
-            return value  # it was the answer before it had come so far
+            return value  # it was already accepted when it was shorter
         found = None if value is None else accepted(value, self._schema, ended=False)
         if found is None or not self._begins_answer(len(self._reader.values)):
             return None
@@ -216,16 +216,16 @@ class CaptionStream:
         return found
 
     def _begins_answer(self, index: int) -> bool:
-        """Whether a value stands in a code fence, or at the beginning of the answer."""
+        """Whether a value is in a code fence, or at the beginning of the answer."""
         text, spans = self.text, self._reader.spans
         start = spans[index][0] if index < len(spans) else self._reader.start
         return _in_fence(text, spans[:index], start) or not _LEAD.sub("", text[:start].rpartition(_THOUGHT)[2]).strip()
 
     def end(self) -> Parsed:
-        """Take the answer as complete, and check it.
+        """Treat the answer as complete, and validate it.
 
         Raises:
-            CaptionSyntaxError: there is no JSON, or it breaks the schema.
+            CaptionSyntaxError: it holds no JSON, or JSON that violates the schema.
         """
         exact = _exact(self.text, self._schema)
         if exact is not None:
@@ -237,7 +237,7 @@ class CaptionStream:
         self._reader.end()
         text, reader, offset = self.text, self._reader, 0
         if _THOUGHT in text:
-            # A draft in thoughts that was never closed would swallow the answer behind them.
+            # An unclosed draft in the reasoning would swallow the answer after it.
             tail = text.rpartition(_THOUGHT)[2]
             behind = _read(tail, self._schema)
             if behind is not None and any(accepted(value, self._schema) for value in behind.values):
@@ -275,7 +275,7 @@ class CaptionStream:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A value that may be the answer: where it stands, and whether the text ended inside it."""
+    """A value that may be the answer: its position, and whether the text ended inside it."""
 
     value: Container
     start: int = 0
@@ -294,7 +294,7 @@ def _read(text: str, schema: CaptionSchema) -> JsonReader | None:
 
 
 def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterator[_Candidate]:
-    """List what may be the answer, the most likely first."""
+    """Yield the values that may be the answer, the most likely first."""
     values = reader.values
     if reader.truncated:
         last = len(values) - 1
@@ -313,16 +313,16 @@ def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterato
     elif known:
         yield from (_Candidate(values[index], reader.spans[index][0]) for index in reversed(known))
     else:
-        # JSON inside a JSON string, which only the whole text can show.
+        # JSON inside a JSON string, which only the complete text can reveal.
         exact = _exact(text, schema) if text.lstrip()[:1] == '"' else None
         yield from () if exact is None else (_Candidate(exact),)
 
 
 def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> None:
-    """Refuse a value that is not the whole answer, or says two things at once.
+    """Reject a value that is not the whole answer, or contradicts itself.
 
     Raises:
-        MismatchError: another object holds other fields, or a key of this one came twice with different values.
+        MismatchError: another object holds other fields, or a key of this one has two different values.
     """
     if one.index is None:
         return
@@ -341,7 +341,7 @@ def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> 
 
 
 def _in_fence(text: str, before: Sequence[tuple[int, int]], start: int) -> bool:
-    """Whether a code fence is open at `start`; fences inside the values before it are no fences."""
+    """Whether a code fence is open at `start`; fences inside earlier values do not count."""
     fences, at = 0, 0
     for first, last in (*before, (start, start)):
         fences += sum(1 for _ in _FENCE.finditer(text, at, first))

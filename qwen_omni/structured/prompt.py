@@ -1,4 +1,4 @@
-"""What a model is told so that it answers with a caption, and what it is told when the answer was wrong. Pure."""
+"""The instructions that make a model answer with a caption, and the complaint about a bad answer. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ _MOST_TOLD = 5
 
 
 def instructions(schema: CaptionSchema, *, language: str | None = None, format_only: bool = False) -> str:
-    """Say what the answer must look like. Holds the word "json", without which the service refuses JSON mode.
+    """Return the instructions for the answer. They contain "json", without which the service refuses JSON mode.
 
     Args:
-        schema: of the answer.
-        language: of the texts in the answer, in any words ("French", "中文").
-        format_only: leave out how to behave; what a parser's format instructions are.
+        schema: schema of the answer.
+        language: of the texts in the answer, as you would write it ("French", "中文").
+        format_only: leave out the rules of behaviour, as in a parser's format instructions.
     """
     kind = "value" if schema.arrays else "object"
     told = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
@@ -34,7 +34,7 @@ def instructions(schema: CaptionSchema, *, language: str | None = None, format_o
 
 
 def complaint(error: CaptionSyntaxError) -> str:
-    """Say what was wrong with an answer, and ask for it again."""
+    """Return the request to correct an answer, with a list of its problems."""
     told = error.problems[:_MOST_TOLD] or (str(error),)
     listed = "\n".join(f"- {problem}" for problem in told)
     more = len(error.problems) - len(told)
@@ -50,7 +50,7 @@ def _written(schema: CaptionSchema) -> str:
 
 
 def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)
-    """Drop the titles that pydantic makes out of names: they say nothing and cost tokens."""
+    """Drop the titles that pydantic derives from names: they add nothing and cost tokens."""
     if isinstance(value, Mapping):
         kept = {key: part for key, part in value.items() if names or key != "title" or not isinstance(part, str)}
         return {key: _brief(part, names=not names and key in ("properties", "$defs")) for key, part in kept.items()}

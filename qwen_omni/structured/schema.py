@@ -1,11 +1,11 @@
-"""A caller's schema, whatever it is written in → its JSON schema and its check. Pure.
+"""A caller's schema, in any notation → its JSON schema and its check. Pure.
 
-Three spellings: a pydantic model (answers are instances of it), a `TypedDict` and a JSON schema (answers are
-dictionaries). Checking is left to pydantic and to `jsonschema`; neither is told to fill in what is missing,
-beyond the defaults that the schema's author wrote.
+Three notations: a pydantic model (answers are instances of it), a `TypedDict` and a JSON schema (answers are
+dictionaries). Validation is left to pydantic and to `jsonschema`; neither fills in missing values, beyond the defaults
+that the schema's author wrote.
 
-`check` is the one boundary between what a model wrote and the program: whatever a value is (a `null` where a field
-has a default, a number of 400 digits, a type that a validator did not expect), it comes out as the schema says or as
+`check` is the one boundary between model output and the program: whatever a value is (a `null` where a field has a
+default, a number of 400 digits, a type that a validator did not expect), the result follows the schema or is a
 `MismatchError`.
 """
 
@@ -28,18 +28,18 @@ from qwen_omni.errors import ConfigurationError
 SchemaLike = type[Any] | Mapping[str, Any]
 """A pydantic model, a `TypedDict`, or a JSON schema."""
 
-_MOST_TOLD = 10  # problems told at once
-_LONGEST_PROBLEM = 300  # characters: messages of validators quote values of any length
+_MOST_TOLD = 10  # problems reported at once
+_LONGEST_PROBLEM = 300  # characters; validators quote values of any length
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What code of other hands raises over a value it did not expect."""
-# Possessive, since two repeats of digits beside each other would share them out in every way.
+"""Exceptions that foreign code raises for a value it did not expect."""
+# Possessive: two adjacent repeats of digits would otherwise try every way to split them.
 _ENDLESS = re.compile(r"\s*+[+-]?(?:inf(?:inity)?|nan|[\d._]*+e\+?[\d_]{3,}+|\d{300,}+[\d._]*+)\s*+", re.IGNORECASE)
 _LARGEST = 2**1023
 _MOST_REFERENCES = 50
 
 
 class MismatchError(ValueError):
-    """A value breaks its schema.
+    """A value violates its schema.
 
     Attributes:
         problems: what is wrong, each as "place: reason".
@@ -58,15 +58,15 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionSchema:
-    """What an answer must look like.
+    """The schema of an answer.
 
     Attributes:
-        name: what the caller calls it.
-        json_schema: for the prompt.
-        fields: the names an answer may begin with; empty where anything goes.
-        arrays: a bare list is an answer, too.
-        check: gives the answer as the caller wants it, or raises `MismatchError`. Takes the value and facts
-            that validators may read (`duration`).
+        name: the caller's name for it.
+        json_schema: JSON schema for the prompt.
+        fields: names that an answer may begin with; empty if any are allowed.
+        arrays: whether a bare list is an answer, too.
+        check: returns the answer in the caller's type, or raises `MismatchError`. Takes the value and facts that
+            validators may read (`duration`).
     """
 
     name: str
@@ -77,10 +77,10 @@ class CaptionSchema:
 
 
 def read_schema(schema: SchemaLike | CaptionSchema) -> CaptionSchema:
-    """Make sense of a schema.
+    """Convert a schema in any notation.
 
     Raises:
-        ConfigurationError: it is none, or one whose answers could not be a JSON object.
+        ConfigurationError: it is not a schema, or its answers could not be JSON objects.
     """
     if isinstance(schema, CaptionSchema):
         return schema
@@ -92,7 +92,7 @@ def read_schema(schema: SchemaLike | CaptionSchema) -> CaptionSchema:
         return _from_adapter(schema.__name__, _typed_dict_adapter(schema))
     if _is_pydantic_1(schema):
         return _from_pydantic_1(schema)
-    raise ConfigurationError(f"{schema!r} is no schema; pass a pydantic model, a TypedDict or a JSON schema.")
+    raise ConfigurationError(f"{schema!r} is not a schema; pass a pydantic model, a TypedDict or a JSON schema.")
 
 
 def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False) -> CaptionSchema:
@@ -105,7 +105,7 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
     def check(value: object, facts: Mapping[str, Any]) -> object:
         with _boundary():
             meant = without_nulls(value, told)
-            # As JSON, so that dates, enumerations and tuples are read from what JSON has, also in strict models.
+            # As JSON, so that dates, enumerations and tuples are parsed from JSON types in strict models, too.
             made = adapter.validate_json(to_json(meant), context=dict(facts))
             if _is_endless(meant):
                 _refuse_infinity(adapter.dump_python(made, warnings=False))
@@ -118,7 +118,7 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
 
 @contextlib.contextmanager
 def _boundary() -> Iterator[None]:
-    """Raise whatever checking raises over a value as `MismatchError`."""
+    """Raise any exception of a check as `MismatchError`."""
     try:
         yield
     except MismatchError:
@@ -131,9 +131,9 @@ def _boundary() -> Iterator[None]:
 
 
 def without_nulls(value: object, schema: Mapping[str, Any]) -> object:
-    """Leave out `null` where a schema has a default, or does not ask for the field, and does not allow `null`.
+    """Leave out `null` where a schema has a default or does not require the field, and does not allow `null`.
 
-    Models write `null` for "nothing to say". The value itself stays as it is.
+    Models write `null` for "nothing to say". The value passed in is not modified.
 
     Example:
         >>> schema = {"properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["b"]}
@@ -154,11 +154,11 @@ def _holds_null(value: object) -> bool:
 
 
 class _Nulls:
-    """Finds, for a value and its schema, the nulls that stand for a default."""
+    """Finds the nulls of a value that stand for a default of its schema."""
 
     def __init__(self, root: Mapping[str, Any], *, fill: bool = False) -> None:
         self._root = root
-        self._fill = fill  # write the default down, for validators that fill in none
+        self._fill = fill  # insert the default, for validators that do not
 
     def within(self, value: object, schema: object) -> object:
         found = self._resolved(schema)
@@ -191,7 +191,7 @@ class _Nulls:
         return kept
 
     def _alternative(self, ways: Any, value: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401  (any JSON)
-        """Choose the alternative that knows all fields of a value."""
+        """Return the alternative that has all fields of a value."""
         resolved = [self._resolved(way) for way in ways if isinstance(way, Mapping)]
         fitting = [one for one in resolved if value.keys() <= (one.get("properties") or {}).keys()]
         return fitting[0] if fitting else {}
@@ -209,7 +209,7 @@ class _Nulls:
         return all(self._allows_null(part) for part in found.get("allOf") or ())
 
     def _resolved(self, schema: object) -> Mapping[str, Any]:
-        """Follow references; what stands beside a reference counts too."""
+        """Follow references; keywords beside a reference apply, too."""
         found: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
         for _ in range(_MOST_REFERENCES):
             reference = found.get("$ref")
@@ -224,7 +224,7 @@ class _Nulls:
 
 
 def _is_endless(value: object) -> bool:
-    """Whether a value holds a number that may become infinite, or words that mean one."""
+    """Whether a value holds a number that may become infinite, or a word for one."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -254,7 +254,7 @@ def _refuse_infinity(value: object, place: tuple[str, ...] = ()) -> None:
 
 
 def _is_pydantic_1(schema: object) -> bool:
-    first = sys.modules.get("pydantic.v1")  # who has no such class has not imported it either
+    first = sys.modules.get("pydantic.v1")  # a caller with such a class has imported it
     return first is not None and inspect.isclass(schema) and issubclass(schema, first.BaseModel)
 
 
@@ -269,7 +269,7 @@ def _from_pydantic_1(schema: Any) -> CaptionSchema:  # noqa: ANN401  (a class of
 
 
 def _other_names(adapter: TypeAdapter[Any]) -> frozenset[str]:
-    """List the aliases that validation takes: a JSON schema tells only one name of each field."""
+    """Return the aliases that validation accepts: a JSON schema has only one name per field."""
     kind = getattr(adapter, "_type", None)
     fields = getattr(kind, "model_fields", None) or {}
     return frozenset(name for name, field in fields.items() if field.validation_alias is not None)
@@ -283,7 +283,7 @@ def _mismatch(error: ValidationError) -> MismatchError:
 
 
 def _fields(schema: Mapping[str, Any]) -> frozenset[str]:
-    """List the property names of the outermost object, references and alternatives included."""
+    """Return the property names of the outermost object, including references and alternatives."""
     found: set[str] = set(schema.get("properties") or ())
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/"):
@@ -299,7 +299,7 @@ def _fields(schema: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _from_json_schema(schema: dict[str, Any]) -> CaptionSchema:
-    from jsonschema import SchemaError  # noqa: PLC0415  (its 60 ms are for those who pass JSON schemas)
+    from jsonschema import SchemaError  # noqa: PLC0415  (takes 60 ms, only needed for JSON schemas)
     from jsonschema.validators import validator_for  # noqa: PLC0415
 
     kind = validator_for(schema)
@@ -336,16 +336,16 @@ def _may_be_object(schema: Mapping[str, Any]) -> bool:
 def _typed_dict_adapter(schema: type[Any]) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(schema)
-    except (PydanticUserError, PydanticSchemaGenerationError):  # Python 3.11's own TypedDict: pydantic refuses it
+    except (PydanticUserError, PydanticSchemaGenerationError):  # pydantic rejects Python 3.11's own TypedDict
         return TypeAdapter(_rebuilt(schema))
 
 
 def _rebuilt(schema: type[Any]) -> Any:  # noqa: ANN401  (a TypedDict, which has no type)
-    """Make the same `TypedDict` with `typing_extensions`."""
+    """Rebuild a `TypedDict` with `typing_extensions`."""
     required: frozenset[str] = getattr(schema, "__required_keys__", frozenset())
     hints = {name: _rebuilt_hint(hint) for name, hint in get_type_hints(schema, include_extras=True).items()}
     marked = {name: hint if name in required else typing_extensions.NotRequired[hint] for name, hint in hints.items()}
-    made: Any = typing_extensions.TypedDict(schema.__name__, marked)  # type: ignore[misc]  # made while running
+    made: Any = typing_extensions.TypedDict(schema.__name__, marked)  # type: ignore[misc]  # created dynamically
     made.__doc__ = schema.__doc__
     return made
 
@@ -359,7 +359,7 @@ def _rebuilt_hint(hint: Any) -> Any:  # noqa: ANN401  (any annotation)
     if origin is Annotated:
         return Annotated[(_rebuilt_hint(inner[0]), *inner[1:])]
     if origin in (Union, UnionType):
-        return Union[tuple(_rebuilt_hint(part) for part in inner)]  # noqa: UP007  (made of a tuple)
+        return Union[tuple(_rebuilt_hint(part) for part in inner)]  # noqa: UP007  (built from a tuple)
     if origin in (list, tuple, set, dict):
         return GenericAlias(origin, tuple(_rebuilt_hint(part) for part in inner))
     return hint

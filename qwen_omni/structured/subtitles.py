@@ -1,7 +1,7 @@
 """Timed captions → the subtitle formats SubRip (.srt) and WebVTT (.vtt). Pure.
 
-Times are rounded to milliseconds, the only unit that both formats have; a caption shows for one at least. Empty
-lines would end a cue and "-->" would look like times, so the one is closed up and the other written as an arrow.
+Times are rounded to milliseconds, the unit of both formats; a caption is shown for at least one. Empty lines would end
+a cue and "-->" would look like times, so the former are removed and the latter is written as an arrow.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def to_srt(captions: Iterable[TimedCaption]) -> str:
-    """Write captions as SubRip.
+    """Return captions as SubRip.
 
     Example:
         >>> print(to_srt([TimedCaption(start=0, end=1.5, text="A tent.")]))
@@ -30,7 +30,7 @@ def to_srt(captions: Iterable[TimedCaption]) -> str:
 
 
 def to_webvtt(captions: Iterable[TimedCaption]) -> str:
-    """Write captions as WebVTT.
+    """Return captions as WebVTT.
 
     Example:
         >>> print(to_webvtt([TimedCaption(start=0, end=1.5, text="A <tent>.")]))
@@ -48,7 +48,7 @@ def to_webvtt(captions: Iterable[TimedCaption]) -> str:
 
 
 def _cues(captions: Iterable[TimedCaption]) -> Iterator[tuple[int, int, str]]:
-    """Give start and end in milliseconds, and the lines."""
+    """Yield start and end in milliseconds, and the text of each cue."""
     for caption in captions:
         start, end = round(caption.start * 1000), round(caption.end * 1000)
         text = _lines(caption.text)

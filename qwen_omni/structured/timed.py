@@ -1,12 +1,12 @@
 """Captions with times, and times as models write them. Pure.
 
 A time may have several readings ("5000" is seconds or milliseconds; "00:12:00" is twelve minutes or, in a clip of
-fifteen seconds, second twelve and no frames); `read_time` returns the first that lies inside the video. Whether the
-bare numbers of an answer are milliseconds is decided for all of them at once.
+fifteen seconds, second twelve and frame zero); `read_time` returns the first that lies inside the video. Whether the
+bare numbers of an answer are milliseconds is decided for all of them together.
 
-Models write times under every name, out of order, twice, and past the end of the video. What can be corrected without
-inventing anything is; each change is listed in `TimedCaptions.notes`, and nothing disappears without a note. `Timed`
-reads the times of one entry and `decide_unit` the unit of all of them, for captions and long videos alike.
+Models write times under any name, out of order, twice, and past the end of the video. What can be corrected without
+inventing anything is corrected; each change is listed in `TimedCaptions.notes`, and nothing disappears without a note.
+`Timed` parses the times of one entry and `decide_unit` the unit of all, for captions and long videos alike.
 """
 
 import itertools
@@ -48,34 +48,34 @@ _NOISE = re.compile(rf"{_BEFORE}|[\])】）}}>]+$|\s*(?:处|左右)$", re.IGNORE
 _LEADING = re.compile(r"^(?:第|约|大约)")
 _DASH = r"(?<=[\w\"'″′\])])\s*-(?=\s*[\[(\d])"
 _RANGE = re.compile(rf"\s*(?:-->|->|→|–|—|−|~|～|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
-_SLACK = Fraction(1, 2)  # seconds beyond the end that a model may be off before another reading is tried
-_FAR = 10  # times the duration: nobody is off by that much, so it is another unit
-_OFF = Fraction(3, 2)  # times the duration: a model that is off by less is taken at its word, and cut at the end
-_LEAST_OFF = 2  # seconds that it may be off in a short clip
-_SURELY = 1000  # seconds that look like milliseconds, in a clip that is shorter
-_MOST_SECONDS = 10**9  # thirty years: no time in a video
-_MOST_BITS = 128  # of a whole number that may be a time
+_SLACK = Fraction(1, 2)  # seconds past the end before another reading is tried
+_FAR = 10  # times the duration: too far off for a mistake, so it is another unit
+_OFF = Fraction(3, 2)  # times the duration: a smaller error is read as seconds and clamped to the end
+_LEAST_OFF = 2  # seconds of error allowed in a short clip
+_SURELY = 1000  # numbers from here on look like milliseconds in a shorter clip
+_MOST_SECONDS = 10**9  # thirty years: not a time in a video
+_MOST_BITS = 128  # of an integer that may be a time
 _HUNDRED = 100
 _SIXTY = 60
 
 
 class UnreadableTimeError(ValueError):
-    """Nobody can tell what time this is."""
+    """The time is ambiguous or not a time."""
 
 
 def read_time(value: object, *, duration: float | None = None, milliseconds: bool | None = None) -> float:
     """Return the seconds that a number or text stands for: the first reading that lies inside `duration`.
 
-    Other readings than the usual one count only for times of ten times the duration or more, so that a model that
-    is off by a little is not taken for one that counts in another unit.
+    Readings other than the usual one count only for times of ten times the duration or more, so that a model that is
+    slightly off is not taken for one that counts in another unit.
 
     Args:
-        value: what the model wrote.
-        duration: of what it wrote about, in seconds.
+        value: as the model wrote it.
+        duration: length of the media it is about, in seconds.
         milliseconds: the unit of bare numbers, if `counts_milliseconds` has decided it.
 
     Raises:
-        UnreadableTimeError: it is no time, a negative one, or one of more than thirty years.
+        UnreadableTimeError: it is not a time, negative, or more than thirty years.
 
     Example:
         >>> read_time("00:01:23,450"), read_time("1m30s"), read_time("１分３０秒"), read_time(5000, duration=15)
@@ -91,12 +91,12 @@ def read_time(value: object, *, duration: float | None = None, milliseconds: boo
 
 
 def counts_milliseconds(values: Iterable[object], *, duration: float) -> bool:
-    """Whether the bare numbers of an answer are milliseconds: as seconds some lie far behind the end, so none do.
+    """Whether the bare numbers of an answer are milliseconds: if read as seconds, some lie far past the end.
 
-    Numbers that are off by less than half the duration are seconds, and are cut at the end.
+    Numbers that are off by less than half the duration are seconds, and are clamped to the end.
 
     Raises:
-        UnreadableTimeError: they lie behind the end in either unit.
+        UnreadableTimeError: they lie past the end in either unit.
 
     Example:
         >>> counts_milliseconds([0, 5000, 14_500], duration=15), counts_milliseconds([0, "5", 16.5], duration=15)
@@ -118,7 +118,7 @@ def counts_milliseconds(values: Iterable[object], *, duration: float) -> bool:
 
 
 def is_bare(value: object) -> bool:
-    """Whether a value is a number without a unit, or the text of one."""
+    """Whether a value is a number without a unit, or its text."""
     return _bare(value) is not None
 
 
@@ -144,13 +144,13 @@ def _latest(duration: float | None) -> Fraction:
 
 
 def split_range(text: str) -> tuple[str, str] | None:
-    """Take "00:12 - 00:15" apart; `None` if it is not a range.
+    """Split "00:12 - 00:15" into start and end; `None` if it is not a range.
 
     Example:
         >>> split_range("[00:12 --> 00:15]"), split_range("00:12")
         (('00:12', '00:15'), None)
     """
-    if len(text) > 2 * _HUNDRED:  # `read_time` would take neither half, and the search below is not linear
+    if len(text) > 2 * _HUNDRED:  # `read_time` would reject both halves, and the search below is not linear
         return None
     parts = _RANGE.split(unicodedata.normalize("NFKC", text).strip().strip("[](){}【】"), maxsplit=1)
     if len(parts) != 2 or not all(any(char.isdigit() for char in part) for part in parts):  # noqa: PLR2004
@@ -187,7 +187,7 @@ def _text(text: str, latest: Fraction) -> Iterator[Fraction]:
 
 
 def _plain(number: Fraction, latest: Fraction) -> Fraction:
-    """Choose the unit of a bare number: seconds, unless that lies impossibly far behind the end."""
+    """Choose the unit of a bare number: seconds, unless that lies impossibly far past the end."""
     if number.denominator != 1:
         return number
     if number >= latest * _FAR * 1000:
@@ -202,7 +202,7 @@ def _fraction(text: str) -> Fraction:
 def _with_units(text: str, rest: str | None) -> Iterator[Fraction]:
     pairs = _PAIR.findall(text)
     total = sum((_fraction(number) * _UNITS[name] for number, name in pairs), Fraction(0))
-    if rest is not None:  # "1h30": the rest is of the next smaller unit
+    if rest is not None:  # "1h30": the rest is in the next smaller unit
         smaller = _UNITS[pairs[-1][1]] / _SIXTY
         if smaller < 1:
             return
@@ -220,7 +220,7 @@ def _clock(parts: list[int], digits: str | None, written: str) -> Iterator[Fract
         yield _sixties(parts[:2]) + _small(parts[2], last)
         return
     yield _sixties(parts) + below
-    if digits is None and len(parts) == 3:  # noqa: PLR2004  (minutes:seconds:frames, of which we take no account)
+    if digits is None and len(parts) == 3:  # noqa: PLR2004  (minutes:seconds:frames; frames are ignored)
         yield _sixties(parts[:2])
         yield Fraction(parts[0])
     if digits is None and len(parts) == 2:  # noqa: PLR2004  (seconds:hundredths)
@@ -228,7 +228,7 @@ def _clock(parts: list[int], digits: str | None, written: str) -> Iterator[Fract
 
 
 def _small(number: int, written: str) -> Fraction:
-    """Read what stands behind the seconds: milliseconds if it has three digits, else frames, which count nothing."""
+    """Parse what follows the seconds: milliseconds if it has three digits, else frames, which are ignored."""
     return Fraction(number, 1000) if len(written) == 3 else Fraction(0)  # noqa: PLR2004
 
 
@@ -245,14 +245,14 @@ STARTS = (
     "start", "start_time", "startTime", "begin", "from", "start_seconds", "timestamp", "time", "开始", "开始时间",
     "startSeconds", "start_sec", "start_second", "begin_time", "from_time",
 )  # fmt: skip
-"""Names that models give to the time at which something begins."""
+"""Names that models use for the start time."""
 ENDS = (
     "end", "end_time", "endTime", "stop", "to", "until", "end_seconds", "结束", "结束时间",
     "endSeconds", "end_sec", "end_second", "stop_time", "finish", "to_time",
 )  # fmt: skip
-"""Names of the time at which it ends."""
+"""Names that models use for the end time."""
 TEXTS = ("text", "caption", "description", "content", "subtitle", "字幕", "内容", "event", "label", "what", "type")
-"""Names of what is said about it."""
+"""Names that models use for the text."""
 _RANGES = (
     "time", "timestamp", "time_range", "timeRange", "range", "start", "时间", "timestamps", "interval", "span", "times",
 )  # fmt: skip
@@ -267,11 +267,11 @@ _BOTH = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something about the captions that was put right, or that looks wrong.
+    """A correction of the captions, or something that looks wrong.
 
     Attributes:
-        kind: `moved` stood out of order; `swapped` had its end before its start; `clamped` ran over the end of
-            the video; `outside` began behind it and was left out; `repeat` says the same as the one before it.
+        kind: `moved`: was out of order; `swapped`: ended before its start; `clamped`: ran past the end of the video;
+            `outside`: began past the end and was left out; `repeat`: has the same text as the previous one.
         index: which caption, as the model numbered them from 0.
         text: what happened, with the numbers.
     """
@@ -282,10 +282,10 @@ class Note:
 
 
 def spread(data: object) -> object:
-    """Write the times of an entry under `start` and `end`, if they stand in one field; nulls are left out.
+    """Store the times of an entry under `start` and `end` if they are in one field; nulls are left out.
 
-    Takes "00:12 - 00:15", "[00:00:12.000-00:00:15.000]", [12, 15] and {"start": 12, "end": 15} in one field, a whole
-    line "[00:12 - 00:15] text", and times that are named as milliseconds.
+    Accepts "00:12 - 00:15", "[00:00:12.000-00:00:15.000]", [12, 15] and {"start": 12, "end": 15} in one field, a whole
+    line "[00:12 - 00:15] text", and times whose names say milliseconds.
 
     Example:
         >>> spread({"time": [12, 15], "text": "It opens."})
@@ -313,7 +313,7 @@ _LONGEST_LINE = 20_000
 
 
 def _both(value: object) -> dict[str, object]:
-    """Read a start and an end that stand in one value; empty if it holds no two times."""
+    """Parse a start and an end in one value; empty if it does not hold two times."""
     if isinstance(value, str):
         found = split_range(value)
         return {"start": found[0], "end": found[1]} if found else {}
@@ -327,12 +327,12 @@ def _both(value: object) -> dict[str, object]:
 
 
 def decide_unit(data: object, facts: object) -> None:
-    """Decide whether the bare numbers of a whole answer are milliseconds, for validators below that read `facts`.
+    """Decide whether the bare numbers of a whole answer are milliseconds, for nested validators that read `facts`.
 
-    Pydantic has no other way to tell validators about the rest of an answer than its context.
+    A pydantic validator can learn about the rest of an answer only from its context.
 
     Raises:
-        UnreadableTimeError: they lie behind the end in either unit.
+        UnreadableTimeError: they lie past the end in either unit.
     """
     duration = facts.get("duration") if isinstance(facts, dict) else None
     if isinstance(facts, dict) and duration is not None:
@@ -340,7 +340,7 @@ def decide_unit(data: object, facts: object) -> None:
 
 
 def _bare_times(data: object) -> Iterator[object]:
-    """Find the times of an answer that are numbers without a unit, in whatever field they stand."""
+    """Yield the times of an answer that are numbers without a unit, in any field."""
     waiting: list[object] = [data]
     while waiting:
         one = waiting.pop()
@@ -394,7 +394,7 @@ class Timed(BaseModel):
 
 
 def seconds_of(value: object, info: ValidationInfo) -> float:
-    """Read a time in the unit that was decided for the whole answer."""
+    """Parse a time in the unit that was decided for the whole answer."""
     facts = info.context if isinstance(info.context, Mapping) else {}
     return read_time(value, duration=facts.get("duration"), milliseconds=facts.get("milliseconds"))
 
@@ -411,8 +411,8 @@ class TimedCaption(Timed):
 class TimedCaptions(BaseModel):
     """The captions of a video in order of time.
 
-    Validation puts right what it can (see `notes`). Tell it how long the video is to have times behind its end
-    found: `TimedCaptions.model_validate(data, context={"duration": 60})`.
+    Validation corrects what it can (see `notes`). Pass the duration of the video to detect times past its end:
+    `TimedCaptions.model_validate(data, context={"duration": 60})`.
 
     Example:
         >>> data = {"captions": [{"start": "0:09", "end": "0:12", "text": "It opens."},
@@ -433,12 +433,12 @@ class TimedCaptions(BaseModel):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What was corrected, and what looks wrong."""
+        """Corrections, and things that look wrong."""
         return self._notes
 
     @model_validator(mode="wrap")
     @classmethod
-    def _put_right(cls, data: object, handler: Any, info: ValidationInfo) -> Self:  # noqa: ANN401  (pydantic's own)
+    def _corrected(cls, data: object, handler: Any, info: ValidationInfo) -> Self:  # noqa: ANN401  (pydantic's own)
         duration = info.context.get("duration") if isinstance(info.context, dict) else None
         if isinstance(data, list | tuple):
             data = {"captions": data}
@@ -453,7 +453,7 @@ class TimedCaptions(BaseModel):
 def arrange(
     captions: tuple[TimedCaption, ...], duration: float | None
 ) -> tuple[tuple[TimedCaption, ...], tuple[Note, ...]]:
-    """Order captions, turn ends and starts that stand the wrong way, cut at the end of the video, find repeats."""
+    """Sort captions, swap reversed starts and ends, clamp to the end of the video, report repeats."""
     notes: list[Note] = []
     turned = [(index, _turned(caption, index, notes)) for index, caption in enumerate(captions)]
     ordered = sorted(turned, key=lambda pair: (pair[1].start, pair[1].end))
@@ -492,5 +492,5 @@ def _clamped(caption: TimedCaption, index: int, duration: float | None, notes: l
 
 
 def _words(text: str) -> str:
-    """Reduce a text to its letters and digits, to compare what it says."""
+    """Reduce a text to its letters and digits, for comparison."""
     return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())

@@ -197,7 +197,7 @@ async def test_a_repair_that_cannot_be_asked_is_the_schema_error(ask, video: Tru
     standin.script.fault(Fault.server_error(503), when=lambda request: bool(seen.append(request)) or len(seen) > 1)
     with pytest.raises(CaptionSyntaxError, match="holds no JSON") as caught:
         await ask(video.path)
-    assert any("Asking again failed" in note for note in caught.value.__notes__)
+    assert any("The repair request failed" in note for note in caught.value.__notes__)
     assert not caught.value.retryable
 
 
