@@ -1,7 +1,7 @@
 """A video or a recording → its passages, lazily, with the speech of a video added to what is seen.
 
-The adapters find the files and write the documents; what a passage says, and what it costs to know, is decided here.
-The transcript is kept in a checkpoint, so indexing again, even a year later, costs nothing.
+The adapters find the files and build the documents; the text of a passage, and its cost, is decided here. The
+transcript is stored in a checkpoint, so indexing again, even a year later, costs nothing.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from qwen_omni.work_store.owners import LoopPulse
 from qwen_omni.work_store.store import Alive
 
 Wanted = bool | TranscriptionOptions
-"""Whether there is to be a transcript: with the usual options, or with these."""
+"""Whether to add a transcript: with default options, or with these."""
 
-_UNTOLD = ("wait_seconds", "poll_seconds", "fresh")  # do not change what comes of it
+_NOT_IN_KEY = ("wait_seconds", "poll_seconds", "fresh")  # do not change the result
 
 
 def spoken(
@@ -45,17 +45,17 @@ def spoken(
     options: SummaryOptions,
     on_progress: OnProgress | None = None,
 ) -> Transcript | None:
-    """Find out what is said in a video or a recording; `None` if nothing is wanted, or there is no sound.
+    """Transcribe a video or a recording; `None` if no transcript is wanted, or there is no audio.
 
     Args:
         source: a path chosen by the program, bytes, or a `MediaSource`.
-        wanted: the options of the transcript; its range is that of `options`.
-        client: reaches the service.
-        options: of the passages: where to begin and end, and where checkpoints are.
-        on_progress: told if another process makes the same transcript, and is waited for.
+        wanted: options of the transcript; its range is that of `options`.
+        client: connects to the service.
+        options: of the passages: their range, and the folder of checkpoints.
+        on_progress: called if another process makes the same transcript and this one waits for it.
 
     Raises:
-        ConfigurationError: the model tells no times.
+        ConfigurationError: the model returns no times.
         QwenOmniError: as `transcribe`.
 
     Example:
@@ -87,7 +87,7 @@ async def aspoken(
     options: SummaryOptions,
     on_progress: OnProgress | None = None,
 ) -> Transcript | None:
-    """Do the same in `asyncio`; see `spoken`."""
+    """Transcribe a video or a recording; the asynchronous `spoken`."""
     plan = _plan(wanted, client.settings, options)
     if plan is None:
         return None
@@ -107,7 +107,7 @@ async def aspoken(
 async def _aspoken(
     source: Anything, plan: TranscriptionOptions, step: CachedStep, client: AsyncOmniClient, waiting: "_Waiting"
 ) -> Transcript:
-    while await asyncio.to_thread(waiting.needed):  # noqa: ASYNC110  (another process tells by its file alone)
+    while await asyncio.to_thread(waiting.needed):  # noqa: ASYNC110  (another process signals only through its file)
         await asyncio.sleep(BUSY_SECONDS)
     said = await asyncio.to_thread(_stored, step)
     if said is None:
@@ -118,18 +118,18 @@ async def _aspoken(
 
 
 class _Waiting:
-    """Waits for somebody else who makes the same transcript, and tells so once."""
+    """Waits for another process that makes the same transcript, and reports that once."""
 
     def __init__(self, step: CachedStep, on_progress: OnProgress | None) -> None:
         self._step, self._on_progress = step, on_progress
-        self._told = False
+        self._reported = False
 
     def needed(self) -> bool:
-        """Whether somebody else is still at it."""
+        """Whether the other process is still working on it."""
         if self._step.ready():
             return False
-        if not self._told and self._on_progress is not None:
-            self._told = True
+        if not self._reported and self._on_progress is not None:
+            self._reported = True
             text = (
                 f"Waiting for {self._step.holder}, which transcribes the same recording; its answer is used here too."
             )
@@ -138,7 +138,7 @@ class _Waiting:
 
 
 def _stored(step: CachedStep) -> Transcript | None:
-    """Read a transcript that is finished; one that is damaged is removed, and made again."""
+    """Parse a stored transcript; a damaged one is removed, and made again."""
     if step.answer is None:
         return None
     try:
@@ -150,7 +150,7 @@ def _stored(step: CachedStep) -> Transcript | None:
 
 
 def with_speech(passage: Passage, said: Transcript | None) -> Passage:
-    """Add what is said in a passage's seconds to its text; it stays as it is if nobody speaks then.
+    """Add the speech in a passage's time range to its text; unchanged if there is none.
 
     Example:
         >>> seen = Passage(id="1", text="A door opens.", metadata={"start": 0.0, "end": 9.0})
@@ -169,7 +169,7 @@ def with_speech(passage: Passage, said: Transcript | None) -> Passage:
 
 
 def sentences_in(said: Transcript, start: float, end: float) -> Iterator[Sentence]:
-    """Give the sentences whose middle lies in a stretch, and those that the middle of the stretch lies in."""
+    """Yield the sentences whose middle lies in a time range, and those that contain the middle of the range."""
     middle = (start + end) / 2
     for one in said.sentences:
         if start <= (one.start + one.end) / 2 <= end or one.start <= middle <= one.end:
@@ -177,14 +177,14 @@ def sentences_in(said: Transcript, start: float, end: float) -> Iterator[Sentenc
 
 
 def _plan(wanted: Wanted, settings: Settings, options: SummaryOptions) -> TranscriptionOptions | None:
-    """Choose the model, so that a checkpoint knows it, and refuse one that could not place what it hears."""
+    """Choose the model, which is part of the checkpoint's key, and reject one that returns no times."""
     if wanted is False:
         return None
     chosen = TranscriptionOptions() if wanted is True else wanted
     profile = choose_transcriber(chosen, region_of(settings.base_url))
     if not profile.times:
         raise ConfigurationError(
-            f"{profile.name} does not tell when something is said, so it cannot be put into passages. Choose a model "
+            f"{profile.name} returns no times, so its transcript cannot be split into passages. Choose a model "
             "that does, such as paraformer-v2 or fun-asr."
         )
     track = options.audio_track if chosen.audio_track == "auto" else chosen.audio_track
@@ -198,26 +198,26 @@ def _begin(
     options: SummaryOptions,
     alive: Alive | None = None,
 ) -> CachedStep | None:
-    """Look at the source and find the step in its checkpoint; `None` if there is no sound."""
-    footage = look_over(source, options, media_root=settings.media_root)
-    if not footage.look.info.has_sound:
+    """Inspect the source and find the step in its checkpoint; `None` if there is no audio."""
+    video = look_over(source, options, media_root=settings.media_root)
+    if not video.look.info.has_sound:
         return None
-    told = {name: value for name, value in asdict(plan).items() if name not in _UNTOLD}
+    key_fields = {name: value for name, value in asdict(plan).items() if name not in _NOT_IN_KEY}
     where = replace(options, checkpoint=False) if plan.fresh else options
-    checkpoint = open_checkpoint(footage, {"task": "transcript", **told}, settings, where)
+    checkpoint = open_checkpoint(video, {"task": "transcript", **key_fields}, settings, where)
     return CachedStep(checkpoint, "transcript", alive=alive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageOptions:
-    """What passages are wanted.
+    """Options for passages.
 
     Attributes:
-        mode: "segments" makes a passage of each segment, "captions" of each single thing that happens, is said or
-            shown, "single" one of the whole.
-        summary: the model, how closely it looks, where it is cut, …: as for a summary, whose notes are shared.
-        transcript: whether what is said, word for word, is added to each passage. It is made before the first
-            passage comes, in one piece: a task of the service has no beginning of an answer.
+        mode: "segments" makes a passage of each segment, "captions" of each thing that happens, is said or shown,
+            "single" one of the whole.
+        summary: the model, how closely it looks, where it is cut, …: as for a summary, with which notes are shared.
+        transcript: whether to add the speech, word for word, to each passage. It is made as a whole before the first
+            passage is yielded: transcription tasks do not stream.
 
     Raises:
         ConfigurationError: an unknown mode.
@@ -239,17 +239,17 @@ def iter_passages(
     client: OmniClient,
     on_progress: OnProgress | None = None,
 ) -> Generator[Passage, None, None]:
-    """Give the passages, in order, while later segments are still being worked on; warn of seconds that have none.
+    """Yield the passages in order, while later segments are in progress; warn of time ranges without any.
 
     Args:
         content: a path chosen by the program, bytes, or a `MediaSource`.
-        name: what the passages name as their source: a path or URL.
-        options: what is wanted.
-        client: who asks.
-        on_progress: told after every step.
+        name: source of the passages in their metadata: a path or URL.
+        options: which passages to make.
+        client: sends the requests.
+        on_progress: called after every step.
 
     Raises:
-        QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
+        QwenOmniError: see `qwen_omni.errors`; finished segments are kept for the next run.
 
     Example:
         from qwen_omni import OmniClient
@@ -268,7 +268,7 @@ def iter_passages(
     notes = iter_notes(content, client=client, options=options.summary, on_progress=on_progress)
     with contextlib.closing(notes) as coming:
         for one in coming:
-            for passage in _told(passages, one):
+            for passage in _passages_of(passages, one):
                 yield with_speech(passage, said)
 
 
@@ -280,7 +280,7 @@ async def aiter_passages(
     client: AsyncOmniClient,
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[Passage, None]:
-    """Do the same in `asyncio`; see `iter_passages`. Use `contextlib.aclosing` to stop early without delay."""
+    """The asynchronous `iter_passages`. Use `contextlib.aclosing` to stop early without delay."""
     said = await aspoken(content, options.transcript, client=client, options=options.summary, on_progress=on_progress)
     if options.mode == "single":
         found = await asummarize(content, client=client, options=options.summary, on_progress=on_progress)
@@ -290,11 +290,11 @@ async def aiter_passages(
     notes = aiter_notes(content, client=client, options=options.summary, on_progress=on_progress)
     async with contextlib.aclosing(notes) as coming:
         async for one in coming:
-            for passage in _told(passages, one):
+            for passage in _passages_of(passages, one):
                 yield with_speech(passage, said)
 
 
-def _told(passages: Passages, notes: SegmentNotes) -> Iterator[Passage]:
+def _passages_of(passages: Passages, notes: SegmentNotes) -> Iterator[Passage]:
     if notes.gap:
         _warn(gap_text(passages.source, notes.start, notes.end, notes.gap))
     return passages.of(notes)

@@ -1,7 +1,7 @@
-"""Notes and transcripts → passages for a search index: a text, the seconds it is about, and plain facts. Pure.
+"""Notes and transcripts → passages for a search index: a text, its time range, and metadata. Pure.
 
-Loaders and readers of both frameworks make their documents of passages, so both index the same. Sentences of a
-transcript are joined up to a length, under the same names of facts as a video's notes.
+Loaders and readers of both frameworks build their documents from passages, so both index the same. Sentences of a
+transcript are joined up to a length, with the same metadata names as the notes of a video.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import SegmentNotes, TimedNote, VideoFacts, clock
 
 Mode = Literal["segments", "captions", "single"]
-"""One passage for each segment, for each single thing that happens, is said or shown, or for the whole."""
+"""One passage per segment, per single thing that happens, is said or shown, or for the whole."""
 
 Value = str | int | float | bool
 
@@ -30,24 +30,24 @@ EXCLUDED = (
     "url", "kind",
     "truncated", "transcriber",
 )  # fmt: skip
-"""Facts that neither a prompt nor an embedding needs; a prompt keeps the source and the times, to cite them."""
+"""Metadata left out of prompts and embeddings; a prompt keeps the source and the times, to cite them."""
 
 EXCLUDED_FROM_EMBEDDING = (*EXCLUDED, "source", "start", "end", "language")
-"""Facts that say nothing about what a passage is about."""
+"""Metadata that do not describe the content of a passage."""
 
 _KINDS = (("event", "events"), ("speech", "speech"), ("on_screen_text", "on_screen_text"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A text about a stretch of a video.
+    """A text about a time range of a video.
 
     Attributes:
-        id: the same for the same stretch of the same source, so that indexing twice does not double it.
-        text: what it says.
-        metadata: plain facts: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
+        id: stable for the same range of the same source, so that indexing twice does not duplicate it.
+        text: the content.
+        metadata: plain values: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
             fps, video_codec, audio_codec, audio_track, model, transcriber, language, kind, speakers, url`; times in
-            seconds. What is not known is left out.
+            seconds. Unknown values are left out.
     """
 
     id: str
@@ -57,13 +57,13 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRange:
-    """Some seconds of a local file.
+    """A time range of a local file.
 
     Attributes:
-        source: its path, or its address as a `file:` URL.
-        kind: whether it shows something.
+        source: path, or `file:` URL.
+        kind: whether it has video.
         start: in seconds of the file; `end` likewise.
-        audio_track: the one that was heard, where the file has several.
+        audio_track: the one that is used, if the file has several.
     """
 
     source: str
@@ -74,20 +74,20 @@ class TimeRange:
 
 
 def check_mode(mode: str) -> None:
-    """Refuse an unknown mode.
+    """Raise for an unknown mode.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the mode is unknown.
     """
     if mode not in get_args(Mode):
-        raise ConfigurationError(f"mode={mode!r} is not known; choose one of {', '.join(get_args(Mode))}.")
+        raise ConfigurationError(f"mode={mode!r} is not valid; choose one of {', '.join(get_args(Mode))}.")
 
 
 class Passages:
-    """Makes passages of the notes of one source as they come, in order.
+    """Builds passages from the notes of one source as they arrive, in order.
 
     Args:
-        source: what documents name as their source: a path or URL.
+        source: source in the metadata: a path or URL.
         mode: "segments" or "captions"; a "single" passage is made by `whole_passage`.
 
     Example:
@@ -102,7 +102,7 @@ class Passages:
         self._before: SegmentNotes | None = None
 
     def of(self, notes: SegmentNotes) -> Iterator[Passage]:
-        """Give the passages of the next segment; one that failed has none."""
+        """Yield the passages of the next segment; none for a failed one."""
         if notes.gap:
             self._before = None
             return
@@ -117,10 +117,10 @@ class Passages:
         self._before = notes
 
     def _new(self, name: str, notes: SegmentNotes) -> Iterator[TimedNote]:
-        """Give the entries that the segment before has not told already: the two overlap."""
-        told = () if self._before is None else tuple(_reaching(getattr(self._before, name), notes.start))
+        """Yield the entries that are not already in the previous segment, with which this one overlaps."""
+        earlier = () if self._before is None else tuple(_reaching(getattr(self._before, name), notes.start))
         for note in getattr(notes, name):
-            if not any(is_twin(one, note) for one in told):
+            if not any(is_twin(one, note) for one in earlier):
                 yield note
 
 
@@ -129,10 +129,10 @@ def _reaching(entries: Iterable[TimedNote], start: float) -> Iterator[TimedNote]
 
 
 def whole_passage(source: str, found: VideoSummary, *, start: float | None, end: float | None) -> Passage:
-    """Make the one passage about all of a source: its summary, chapters and events."""
-    told: dict[str, Value] = {"segments": found.segments, "model": found.model, "language": found.language}
+    """Return the one passage about a whole source: its summary, chapters and events."""
+    known: dict[str, Value] = {"segments": found.segments, "model": found.model, "language": found.language}
     facts = video_metadata(source, found.video)
-    facts.update((name, value) for name, value in told.items() if value != "")
+    facts.update((name, value) for name, value in known.items() if value != "")
     length = found.video.duration
     last = length if end is None else end if length is None else min(end, length)
     return make_passage(_whole_text(found), facts, "whole", (start or 0.0, last or 0.0))
@@ -147,26 +147,26 @@ def _whole_text(found: VideoSummary) -> str:
 
 
 def notes_metadata(source: str, notes: SegmentNotes) -> dict[str, Value]:
-    """Give what a segment's notes tell as plain facts, without its times."""
-    told: dict[str, Any] = {
+    """Return the metadata from a segment's notes, without its times."""
+    known: dict[str, Any] = {
         **video_metadata(source, notes.video),
         "segment": notes.index, "segments": notes.segments, "model": notes.model, "language": notes.language,
     }  # fmt: skip
     if notes.truncated:
-        told["truncated"] = True
-    return {name: value for name, value in told.items() if value not in ("", None)}
+        known["truncated"] = True
+    return {name: value for name, value in known.items() if value not in ("", None)}
 
 
 def video_metadata(source: str, video: VideoFacts | None) -> dict[str, Value]:
-    """Give the facts of a video that are known."""
-    told: dict[str, Any] = {"source": source}
+    """Return the metadata of a video, as far as known."""
+    known: dict[str, Any] = {"source": source}
     if video is not None:
-        told |= video.model_dump(exclude={"source", "kind"})
-    return {name: value for name, value in told.items() if value is not None}
+        known |= video.model_dump(exclude={"source", "kind"})
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackChoice | None = None) -> str:
-    """Name a stretch of a source in the way players know (W3C Media Fragments: `#t=start,end&track=1`).
+    """Return the URL of a time range as players understand it (W3C Media Fragments: `#t=start,end&track=1`).
 
     Example:
         >>> fragment_url("https://example.com/a.mp4", 90, 120.5)
@@ -178,18 +178,18 @@ def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackC
 
 
 def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange:
-    """Find the seconds that a passage is about, by its metadata, to ask about them again.
+    """Return the time range of a passage, from its metadata, to ask about it again.
 
     Args:
-        metadata: of a passage; other facts may stand beside.
-        margin: seconds before and after, since what one looks for may begin a little earlier.
+        metadata: of a passage; other keys are ignored.
+        margin: seconds before and after, since the moment you look for may start a little earlier.
 
     Raises:
-        ConfigurationError: the metadata do not name a stretch of a local file, or no audio track.
+        ConfigurationError: the metadata do not name a time range of a local file, or have an invalid audio track.
 
     Example:
-        >>> told = {"source": "talk.mp4", "start": 1.0, "end": 30.0, "duration": 31.0, "video_codec": "h264"}
-        >>> found = stretch_of(told, margin=2)
+        >>> metadata = {"source": "talk.mp4", "start": 1.0, "end": 30.0, "duration": 31.0, "video_codec": "h264"}
+        >>> found = stretch_of(metadata, margin=2)
         >>> found.start, found.end
         (0.0, 31.0)
     """
@@ -197,16 +197,16 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
     source, start, end = (metadata.get(name) for name in ("source", "start", "end"))
     if not isinstance(source, str) or start is None or end is None:
         raise ConfigurationError(
-            "The metadata names no source with start and end; documents of our video loader and reader do."
+            "The metadata has no source with start and end; use documents of the video loader or reader."
         )
     start, end = checked("start of the metadata", start, START), checked("end of the metadata", end, START)
     if "://" in source and not source.startswith("file://"):
         raise ConfigurationError(
-            f"{redact(source)} is a link, and a part of it cannot be asked about. Download it and load the file."
+            f"{redact(source)} is a link, and a range of it cannot be asked about. Download it and load the file."
         )
     first, last = max(0.0, start - margin), end + margin
     duration = metadata.get("duration")
-    # Older documents of a part of a recording name the length of that part: it says nothing about the file's end.
+    # Older documents of a part of a recording have the length of that part, which is not the end of the file.
     if isinstance(duration, int | float) and end <= duration < last:
         last = float(duration)
     if last <= first:
@@ -224,48 +224,48 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
 
 
 def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:
-    """Tell by a passage's metadata whether its source shows something; a picture is supposed where nothing is known."""
+    """Return the kind of a passage's source from its metadata; video if nothing is known."""
     shows = "video_codec" in metadata or "width" in metadata
     return "audio" if "audio_codec" in metadata and not shows else "video"
 
 
 def gap_text(source: str, start: float, end: float, reason: str) -> str:
-    """Tell which seconds have no passage, and why."""
+    """Describe a time range without a passage, and why."""
     return f"{source}: nothing is known of {start:g} to {end:g} s: {reason}"
 
 
 def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[float, float] | None) -> Passage:
-    """Make a passage of a text about `facts["source"]`, with an id that stays the same as long as its place does.
+    """Build a passage about `facts["source"]`, with an ID that is stable as long as its position is.
 
     Args:
-        text: what it says.
-        facts: of the source; "source" is among them.
-        kind: what sort of passage; those of segments and wholes keep their id when their text changes.
-        times: start and end in seconds; `None` if nobody knows.
+        text: the content.
+        facts: metadata of the source; includes "source".
+        kind: kind of passage; those of segments and wholes keep their ID when their text changes.
+        times: start and end in seconds; `None` if unknown.
     """
     source = str(facts["source"])
     place = ("", "") if times is None else tuple(f"{time:.3f}" for time in times)
-    told = "\0".join((source, kind, *place, text if kind not in ("segment", "whole") else ""))
+    key = "\0".join((source, kind, *place, text if kind not in ("segment", "whole") else ""))
     where: dict[str, Value] = {}
     if times is not None:
         start, end = times
         where = {"start": float(start), "end": float(end), "url": fragment_url(source, start, end)}
-    return Passage(id=hashlib.sha256(told.encode()).hexdigest()[:32], text=text, metadata={**facts, **where})
+    return Passage(id=hashlib.sha256(key.encode()).hexdigest()[:32], text=text, metadata={**facts, **where})
 
 
 TranscriptMode = Literal["passages", "sentences", "single"]
 
 PASSAGE_SECONDS = Range(above=0, endless=True)
-"""How long a passage may be."""
+"""Length of passages."""
 
 
 def to_passages(said: Transcript, *, mode: TranscriptMode = "passages", seconds: float = 60.0) -> Iterator[Passage]:
-    """Cut a transcript into passages; one without times, or in which nobody speaks, is one passage or none.
+    """Split a transcript into passages; without times it is a single passage, without speech none.
 
     Args:
         said: the transcript.
-        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` joins all.
-        seconds: the longest passage, unless a single sentence is longer.
+        mode: `passages` joins sentences up to `seconds`, `sentences` keeps each separate, `single` joins all.
+        seconds: maximum length, unless a single sentence is longer.
 
     Example:
         >>> said = Transcript(text="Hello.", source="a.mp3", sentences=(Sentence(start=1, end=2, text="Hello."),))
@@ -287,7 +287,7 @@ def to_passages(said: Transcript, *, mode: TranscriptMode = "passages", seconds:
 
 
 def speech_text(sentences: list[Sentence]) -> str:
-    """Write sentences one after another; who says them is told where several speak."""
+    """Join sentences into one text; speakers are named if there are several."""
     several = len({one.speaker for one in sentences}) > 1
     return " ".join(
         f"Speaker {one.speaker + 1}: {one.text}" if several and one.speaker is not None else one.text
@@ -306,13 +306,13 @@ def _groups(sentences: tuple[Sentence, ...], seconds: float) -> list[list[Senten
 
 
 def _speakers(group: list[Sentence]) -> str:
-    """Name who speaks as the text does; one text, since stores of vectors take no lists."""
+    """List the speakers as the text names them; a string, since vector stores do not accept lists."""
     return ", ".join(str(one + 1) for one in sorted({one.speaker for one in group if one.speaker is not None}))
 
 
 def _facts(said: Transcript, number: int, count: int) -> dict[str, Value]:
-    told = {
+    known = {
         "source": said.source, "duration": said.duration, "segment": number, "segments": count, "model": said.model,
         "language": said.language, "kind": "speech", "audio_track": said.audio_track,
     }  # fmt: skip
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in known.items() if value is not None}

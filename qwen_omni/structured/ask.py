@@ -140,9 +140,9 @@ def _judged(error: CaptionSyntaxError, answer: AnswerText) -> QwenOmniError:
 
 def _reason(answer: AnswerText, *, ends_inside: bool) -> str | None:
     """Return why an answer is not complete; `None` if it is."""
-    told = (answer.finish_reason or "").lower()
-    if told in _CUT:
-        return "content_filter" if told == "content_filter" else "length"
+    reason = (answer.finish_reason or "").lower()
+    if reason in _CUT:
+        return "content_filter" if reason == "content_filter" else "length"
     return "incomplete" if ends_inside else None
 
 
@@ -258,10 +258,10 @@ def object_request(
     thinking: bool | Effort = False,
 ) -> ChatRequest:
     """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off."""
-    told = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
+    system = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
     return ChatRequest(
         model=model,
-        messages=(told, question),
+        messages=(system, question),
         options=ChatOptions(thinking=thinking, json_mode=json_mode(profile_for(model), schema)),
     )
 

@@ -97,12 +97,12 @@ class Results:
     def claim(self, key: str, origin: str = LOCAL) -> dict[str, Any] | Taken | None:
         """Claim a caption unless it is finished or another process asks for it; `None` if it is now ours to request."""
         while True:
-            stands = self._store.claim(StepKey(_RUN, key, origin), unverified=self._reuse)
-            if isinstance(stands, Claim):
+            state = self._store.claim(StepKey(_RUN, key, origin), unverified=self._reuse)
+            if isinstance(state, Claim):
                 return None
-            if isinstance(stands, Taken):
-                return stands
-            entry = self._entry(key, stands)
+            if isinstance(state, Taken):
+                return state
+            entry = self._entry(key, state)
             if entry is not None:
                 return entry
 
@@ -213,8 +213,8 @@ def _read_old(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) -> str:
     """Return the key of a result, from the content and the request."""
-    told = json.dumps([content, schema.json_schema, dict(asked)], sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()
+    key = json.dumps([content, schema.json_schema, dict(asked)], sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def content_digest(file: IO[bytes]) -> str:
@@ -230,7 +230,7 @@ def content_digest(file: IO[bytes]) -> str:
 
 
 _AGAIN_SECONDS = 0.2  # before checking again on a caption that another process asks for
-_TOLD_SECONDS = 1.0  # waiting time before the first notice
+_NOTICE_SECONDS = 1.0  # waiting time before the first notice
 _NOT_ASKED = ("repair", "allow_truncated")  # options that only affect how an answer is treated
 
 OnNotice = Callable[[str], None]
@@ -343,13 +343,13 @@ class _Notices:
     """Reports notices about the results file, each once."""
 
     results: Results | None
-    tell: OnNotice
+    report: OnNotice
     _told: set[str] = field(default_factory=set)
 
     def _once(self, name: str, text: str) -> None:
         if text and name not in self._told:
             self._told.add(name)
-            self.tell(text)
+            self.report(text)
 
     def at_first(self) -> None:
         if self.results is not None:
@@ -358,7 +358,7 @@ class _Notices:
             self.between()
 
     def waiting(self, busy: _Busy) -> None:
-        if not busy.ours and time.monotonic() - busy.since >= _TOLD_SECONDS:
+        if not busy.ours and time.monotonic() - busy.since >= _NOTICE_SECONDS:
             text = (
                 f"Waiting for {busy.holder}, which asks for the caption of {busy.media}; its answer is used here too."
             )
@@ -368,7 +368,7 @@ class _Notices:
         if self.results is None:
             return
         for text in self.results.notices():
-            self.tell(text)
+            self.report(text)
         if self.results.trouble:
             self._once("trouble", _unwritten_text(self.results))
 
@@ -417,13 +417,13 @@ class _Job:
     ) -> FileCaption | _Busy:
         """Return what is stored; else ask, unless another process does. `times`: start of the work and of the wait."""
         key, origin = self.keys[media], self.client.settings.origin
-        while (stands := results.claim(key, origin)) is not None:
-            if isinstance(stands, Taken):
-                return _Busy(media, stands.holder, since=times[1], ours=key in self.asking)
-            known = self._known(media, stands)
+        while (state := results.claim(key, origin)) is not None:
+            if isinstance(state, Taken):
+                return _Busy(media, state.holder, since=times[1], ours=key in self.asking)
+            known = self._known(media, state)
             if known is not None:
                 return known
-            results.discard(key, stands, origin)
+            results.discard(key, state, origin)
         self.asking.add(key)
         try:
             return self._asked(media, source, times[0], key)
@@ -468,8 +468,8 @@ class _Job:
         made = carry_out(plan, self.client)
         if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)
-            told = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
-            self.results.add(key, {**told, "facts": facts, "answer": answer}, self.client.settings.origin)
+            about = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
+            self.results.add(key, {**about, "facts": facts, "answer": answer}, self.client.settings.origin)
         return FileCaption(
             media=media,
             value=made.value,

@@ -259,13 +259,13 @@ class CaptionStream:
 
     def _nothing(self) -> CaptionSyntaxError:
         text = self.text
-        told = " ".join(text.replace("\ufeff", "").split())[:80]
-        if not told:
+        begins = " ".join(text.replace("\ufeff", "").split())[:80]
+        if not begins:
             return CaptionSyntaxError(
                 "The answer is empty. Ask again.", line=1, text=text, problems=("the answer: is empty",)
             )
         return CaptionSyntaxError(
-            f"The answer holds no JSON: it has {len(text):,} characters and begins {told!r}. "
+            f"The answer holds no JSON: it has {len(text):,} characters and begins {begins!r}. "
             "Ask again, with the schema in the prompt.",
             line=self._line(self._reader.position),
             text=text,
@@ -355,9 +355,9 @@ def _wrong(
     line = _line_of(error.key, text, start)
     cut = " The text ends in the middle of the JSON; a larger max_tokens may help." if truncated else ""
     more = len(error.problems) - 1
-    told = error.problems[0].removesuffix(".") + (f" (and {more} more)" if more else "")
+    problem = error.problems[0].removesuffix(".") + (f" (and {more} more)" if more else "")
     return CaptionSyntaxError(
-        f"The answer does not follow its schema, near line {line}: {told}.{cut}",
+        f"The answer does not follow its schema, near line {line}: {problem}.{cut}",
         line=line,
         text=text,
         kept=kept,

@@ -12,7 +12,7 @@ TIMED_TASK = (
     "Write captions with times for all of this, from the first second to the last: only what can be seen or heard."
 )
 
-_MOST_TOLD = 5
+_MOST_PROBLEMS = 5
 
 
 def instructions(schema: CaptionSchema, *, language: str | None = None, format_only: bool = False) -> str:
@@ -24,8 +24,8 @@ def instructions(schema: CaptionSchema, *, language: str | None = None, format_o
         format_only: leave out the rules of behaviour, as in a parser's format instructions.
     """
     kind = "value" if schema.arrays else "object"
-    told = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
-    lines = [told, _written(schema)]
+    task = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
+    lines = [task, _written(schema)]
     if not format_only:
         lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
     if language:
@@ -35,9 +35,9 @@ def instructions(schema: CaptionSchema, *, language: str | None = None, format_o
 
 def complaint(error: CaptionSyntaxError) -> str:
     """Return the request to correct an answer, with a list of its problems."""
-    told = error.problems[:_MOST_TOLD] or (str(error),)
-    listed = "\n".join(f"- {problem}" for problem in told)
-    more = len(error.problems) - len(told)
+    problems = error.problems[:_MOST_PROBLEMS] or (str(error),)
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    more = len(error.problems) - len(problems)
     rest = f"\n- and {more} more" if more > 0 else ""
     return (
         f"That answer cannot be used:\n{listed}{rest}\n"

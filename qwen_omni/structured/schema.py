@@ -28,7 +28,7 @@ from qwen_omni.errors import ConfigurationError
 SchemaLike = type[Any] | Mapping[str, Any]
 """A pydantic model, a `TypedDict`, or a JSON schema."""
 
-_MOST_TOLD = 10  # problems reported at once
+_MOST_PROBLEMS = 10  # problems reported at once
 _LONGEST_PROBLEM = 300  # characters; validators quote values of any length
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Exceptions that foreign code raises for a value it did not expect."""
@@ -48,7 +48,7 @@ class MismatchError(ValueError):
 
     def __init__(self, problems: list[str], key: str | None) -> None:
         self.problems = [_short(problem) for problem in problems]
-        super().__init__("; ".join(self.problems[:_MOST_TOLD]))
+        super().__init__("; ".join(self.problems[:_MOST_PROBLEMS]))
         self.key = key
 
 
@@ -97,14 +97,14 @@ def read_schema(schema: SchemaLike | CaptionSchema) -> CaptionSchema:
 
 def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False) -> CaptionSchema:
     try:
-        told = adapter.json_schema()
+        json_schema = adapter.json_schema()
     except PydanticUserError as error:
         raise ConfigurationError(f"{name} has no JSON schema: {error}") from error
-    fields = _fields(told) | _other_names(adapter)
+    fields = _fields(json_schema) | _other_names(adapter)
 
     def check(value: object, facts: Mapping[str, Any]) -> object:
         with _boundary():
-            meant = without_nulls(value, told)
+            meant = without_nulls(value, json_schema)
             # As JSON, so that dates, enumerations and tuples are parsed from JSON types in strict models, too.
             made = adapter.validate_json(to_json(meant), context=dict(facts))
             if _is_endless(meant):
@@ -112,7 +112,11 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
             return made
 
     return CaptionSchema(
-        name=name, json_schema=told, fields=fields, arrays=arrays or told.get("type") == "array", check=check
+        name=name,
+        json_schema=json_schema,
+        fields=fields,
+        arrays=arrays or json_schema.get("type") == "array",
+        check=check,
     )
 
 
@@ -126,8 +130,8 @@ def _boundary() -> Iterator[None]:
     except ValidationError as error:
         raise _mismatch(error) from error
     except _FOREIGN as error:
-        told = f"the answer: cannot be read ({type(error).__name__}: {_short(str(error))})"
-        raise MismatchError([told], None) from error
+        problem = f"the answer: cannot be read ({type(error).__name__}: {_short(str(error))})"
+        raise MismatchError([problem], None) from error
 
 
 def without_nulls(value: object, schema: Mapping[str, Any]) -> object:
@@ -259,13 +263,15 @@ def _is_pydantic_1(schema: object) -> bool:
 
 
 def _from_pydantic_1(schema: Any) -> CaptionSchema:  # noqa: ANN401  (a class of pydantic 1)
-    told: dict[str, Any] = schema.schema()
+    json_schema: dict[str, Any] = schema.schema()
 
     def check(value: object, _: Mapping[str, Any]) -> object:
         with _boundary():
-            return schema.parse_obj(without_nulls(value, told))
+            return schema.parse_obj(without_nulls(value, json_schema))
 
-    return CaptionSchema(name=schema.__name__, json_schema=told, fields=_fields(told), arrays=False, check=check)
+    return CaptionSchema(
+        name=schema.__name__, json_schema=json_schema, fields=_fields(json_schema), arrays=False, check=check
+    )
 
 
 def _other_names(adapter: TypeAdapter[Any]) -> frozenset[str]:

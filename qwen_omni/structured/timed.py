@@ -461,21 +461,21 @@ def arrange(
     latest = -1
     for index, caption in inside:
         if index < latest:
-            told = f"begins at {caption.start:g} s, but stood before one that begins earlier"
-            notes.append(Note(kind="moved", index=index, text=told))
+            text = f"begins at {caption.start:g} s, but was listed before one that begins earlier"
+            notes.append(Note(kind="moved", index=index, text=text))
         latest = max(latest, index)
     for (_, before), (index, caption) in itertools.pairwise(inside):
         if _words(before.text) == _words(caption.text):
-            told = f"says the same at {caption.start:g} s as at {before.start:g} s"
-            notes.append(Note(kind="repeat", index=index, text=told))
+            text = f"has the same text at {caption.start:g} s as at {before.start:g} s"
+            notes.append(Note(kind="repeat", index=index, text=text))
     return tuple(caption for _, caption in inside), tuple(notes)
 
 
 def _turned(caption: TimedCaption, index: int, notes: list[Note]) -> TimedCaption:
     if caption.end >= caption.start:
         return caption
-    told = f"ended at {caption.end:g} s, before its start at {caption.start:g} s"
-    notes.append(Note(kind="swapped", index=index, text=told))
+    text = f"ended at {caption.end:g} s, before its start at {caption.start:g} s"
+    notes.append(Note(kind="swapped", index=index, text=text))
     return caption.model_copy(update={"start": caption.end, "end": caption.start})
 
 
@@ -483,11 +483,11 @@ def _clamped(caption: TimedCaption, index: int, duration: float | None, notes: l
     if duration is None or caption.end <= duration:
         return caption
     if caption.start >= duration:
-        told = f"begins at {caption.start:g} s, behind the end at {duration:g} s, and was left out: {caption.text}"
-        notes.append(Note(kind="outside", index=index, text=told))
+        text = f"begins at {caption.start:g} s, after the end at {duration:g} s, and was left out: {caption.text}"
+        notes.append(Note(kind="outside", index=index, text=text))
         return None
-    told = f"ended at {caption.end:g} s, behind the end at {duration:g} s"
-    notes.append(Note(kind="clamped", index=index, text=told))
+    text = f"ended at {caption.end:g} s, after the end at {duration:g} s"
+    notes.append(Note(kind="clamped", index=index, text=text))
     return caption.model_copy(update={"end": float(duration)})
 
 

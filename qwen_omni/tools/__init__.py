@@ -1,1 +1,1 @@
-"""Media as tools: what an agent may ask about the files of one folder. One definition for every framework and MCP."""
+"""Media as tools for agents, confined to one folder. One definition for every framework and MCP."""

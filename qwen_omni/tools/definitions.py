@@ -1,4 +1,4 @@
-"""What each tool takes, as pydantic models: the JSON schema that a model sees, and the check of what it wrote."""
+"""The arguments of each tool, as pydantic models: the JSON schema that a model sees, and the check of its calls."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +16,7 @@ Path = Annotated[
 
 
 def _no_switch(value: Any) -> Any:  # noqa: ANN401  (what a model wrote)
-    """Refuse `true` where a number belongs; a number written as text is read."""
+    """Reject `true` where a number belongs; a number written as text is accepted."""
     if isinstance(value, bool):
         raise ValueError("must be a number, got true or false")  # noqa: TRY004  (pydantic reports a ValueError)
     return value
@@ -32,7 +32,7 @@ End = Annotated[
 
 
 def _usual_track(value: Any) -> Any:  # noqa: ANN401  (what a model wrote)
-    """Read no choice as the usual one, and names in any case."""
+    """Treat no choice as the default, and accept names in any case."""
     if value is None:
         return "auto"
     return value.strip().lower() if isinstance(value, str) else _no_switch(value)

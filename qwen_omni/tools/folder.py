@@ -1,7 +1,7 @@
-"""The folder that tools may read: paths out of a model's words become sources in it, or are refused.
+"""The folder that tools may read: paths from a model become sources in it, or are refused.
 
-Nothing outside is opened: a path is resolved, links included, before anything is touched, and files and folders are
-reached from the root step by step without following links.
+Nothing outside is opened: a path is resolved, including links, before anything is touched, and files and folders are
+opened step by step from the root without following links.
 """
 
 import os
@@ -21,7 +21,7 @@ from qwen_omni.tools.results import line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What stands in a folder: a name, and the size of a file; `None` for a folder."""
+    """An entry of a folder: a name, and the size of a file; `None` for a folder."""
 
     name: str
     size_bytes: int | None
@@ -29,15 +29,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFolder:
-    """A folder and all below it."""
+    """A folder and everything below it."""
 
     root: Path
 
     def source(self, path: str) -> MediaSource:
-        """Make the source that a model's path names; relative paths begin at the folder.
+        """Return the source for a model's path; relative paths start at the folder.
 
         Raises:
-            UnreadableMediaError: it is a link to somewhere, or no path at all.
+            UnreadableMediaError: it is a URL, or not a path.
             UnsupportedMediaError: it is a page of a video site.
             MediaOutsideRootError: it leads out of the folder.
         """
@@ -49,7 +49,7 @@ class MediaFolder:
         return source
 
     def probe(self, source: MediaSource) -> MediaInfo:
-        """Look at a file.
+        """Inspect a file.
 
         Raises:
             UnreadableMediaError: missing, not a plain file, or not media.
@@ -58,18 +58,18 @@ class MediaFolder:
             return probe(file, label=self.name_of(source))
 
     def is_folder(self, source: MediaSource) -> bool:
-        """Tell whether a source is a folder."""
+        """Whether a source is a folder."""
         try:
             return stat.S_ISDIR(os.lstat(resolve_local(source, self.root)).st_mode)
         except (OSError, ValueError):
             return False
 
     def listing(self, source: MediaSource) -> list[Entry]:
-        """List a folder: files and folders, nothing hidden, no links.
+        """List a folder: files and folders, without hidden ones and links.
 
         Raises:
             UnreadableMediaError: it cannot be read.
-            LocalResourceError: this machine lacks something to read it.
+            LocalResourceError: this machine lacks a resource to read it.
         """
         with open_folder(source, self.root, name=self.name_of(source)) as descriptor:
             try:
@@ -83,7 +83,7 @@ class MediaFolder:
         return sorted(entries, key=lambda one: (one.size_bytes is not None, one.name))
 
     def name_of(self, source: MediaSource) -> str:
-        """Name a source as the model may: from the folder on."""
+        """Return the name of a source for the model: its path relative to the folder."""
         resolved, root = resolve_local(source, self.root), Path(os.path.realpath(self.root))
         return line(str(resolved.relative_to(root))) if resolved.is_relative_to(root) else source.label
 

@@ -1,8 +1,8 @@
-"""What each tool does, as steps: written once, carried out by `media_tools` with threads or `asyncio`.
+"""The work of each tool, as steps: written once, run by `media_tools` with threads or `asyncio`.
 
-A tool is a generator. It yields a `ChatRequest`, or `Work` that has a form for either client, is sent the result, and
-returns its outcome. Whatever it raises becomes text. Long files are handled by the engine for long videos, which keeps
-what is finished.
+A tool is a generator. It yields a `ChatRequest`, or `Work` that has a form for either client, receives the result, and
+returns its outcome. Any exception becomes text. Long files are processed by the engine for long videos, which caches
+finished segments.
 """
 
 import math
@@ -49,12 +49,12 @@ _PART_ADVICE = "Ask about a part of it with start and end."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolProgress:
-    """How far a call of a tool has come.
+    """Progress of a tool call.
 
     Attributes:
-        done: steps that are finished, and a part of the one under way; grows with every report.
-        total: how many there will be, as far as that is known.
-        text: what happened, for people.
+        done: finished steps, including a fraction of the current one; grows with every report.
+        total: expected number of steps, if known.
+        text: human-readable description.
     """
 
     done: float
@@ -66,14 +66,14 @@ OnToolProgress = Callable[[ToolProgress], None]
 
 
 class Meter:
-    """Turns what is known about a call into progress that only grows. Safe to share between threads.
+    """Turns events of a call into progress that only grows. Thread-safe.
 
     Example:
-        >>> told = []
-        >>> meter = Meter(told.append)
+        >>> reports = []
+        >>> meter = Meter(reports.append)
         >>> meter.step("looked")
         >>> meter.tick("still working")
-        >>> [(one.done, one.text) for one in told]
+        >>> [(one.done, one.text) for one in reports]
         [(1, 'looked'), (1.5, 'still working')]
     """
 
@@ -85,18 +85,18 @@ class Meter:
         self._total: float | None = None
 
     def step(self, text: str) -> None:
-        """Report that a step is finished."""
+        """Report a finished step."""
         with self._lock:
             self._report(self._whole + 1, text)
             self._base = self._whole
 
     def tick(self, text: str) -> None:
-        """Report that the work goes on, or a part of a step."""
+        """Report that the work continues, or part of a step."""
         with self._lock:
             self._report(self._whole, text)
 
     def video(self, news: Progress) -> None:
-        """Report news of a run over a long video; a second pass over it counts on from the first."""
+        """Report an event of a run over a long video; a second pass continues the count of the first."""
         with self._lock:
             if news.done < self._pass[0]:
                 self._base += self._pass[1]
@@ -127,7 +127,7 @@ def _news_text(news: Progress) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Something to be done, for either client."""
+    """Work that has a form for either client."""
 
     sync: Callable[[OmniClient, "Meter"], Any]
     asynchronous: Callable[[AsyncOmniClient, "Meter"], Awaitable[Any]]
@@ -135,7 +135,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Something that blocks and needs no client: it runs on a thread where an event loop must not wait."""
+    """Blocking work that needs no client: it runs on a thread where an event loop must not wait."""
 
     action: Callable[[], Any]
 
@@ -146,54 +146,54 @@ Steps = Generator[Step, Any, ToolOutcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """What all tools share: the folder, and which models are asked."""
+    """State shared by all tools: the folder, and the models to ask."""
 
     folder: MediaFolder
     model: str
     transcriber: str | None = None
 
-    def told(self, words: str) -> str:
-        """Write words of ours for a model: without places of this machine."""
+    def cleaned(self, words: str) -> str:
+        """Return our own text for a model, without paths of this machine."""
         return line(without_places(words, self.folder.root))
 
 
-def probe_media(bench: ToolContext, asked: ProbeMedia) -> Steps:
-    """Tell what a file is, or what is in a folder."""
-    source = bench.folder.source(asked.path)
-    name = bench.folder.name_of(source)
-    if bench.folder.is_folder(source):
-        entries = yield Local(lambda: bench.folder.listing(source))
+def probe_media(context: ToolContext, asked: ProbeMedia) -> Steps:
+    """Describe a file, or list a folder."""
+    source = context.folder.source(asked.path)
+    name = context.folder.name_of(source)
+    if context.folder.is_folder(source):
+        entries = yield Local(lambda: context.folder.listing(source))
         lines = [f"{_below(name, line(one.name))}{_size(one.size_bytes)}" for one in entries]
         text = bounded([f"{len(lines)} in {name!r}:", *lines], "Name a folder inside it.")
         return ToolOutcome(content=text, artifact=[{**asdict(one), "name": _below(name, one.name)} for one in entries])
-    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
-    return ToolOutcome(content=f"{name}: {_told(info)}", artifact={"path": name, **_facts(info)})
+    info: MediaInfo = yield Local(lambda: context.folder.probe(source))
+    return ToolOutcome(content=f"{name}: {_described(info)}", artifact={"path": name, **_facts(info)})
 
 
-def ask_about_clip(bench: ToolContext, asked: AskVideo) -> Steps:
-    """Ask the model a question about a video, a recording or a picture."""
-    source = bench.folder.source(asked.path)
-    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+def ask_about_clip(context: ToolContext, asked: AskVideo) -> Steps:
+    """Ask the model a question about a video, a recording or an image."""
+    source = context.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     part = _part(source, info, asked)
     piece = asked.start is not None or asked.end is not None
     text = f"{asked.question}\n\n(This is a piece of a longer file; count times from its beginning.)" if piece else ""
     answer: Response = yield ChatRequest(
-        model=bench.model, messages=(user(part, text or asked.question),), options=ChatOptions(thinking=False)
+        model=context.model, messages=(user(part, text or asked.question),), options=ChatOptions(thinking=False)
     )
     head = f"(Times in this answer count from second {asked.start or 0:g} of the file.)\n" if piece else ""
     cut = "" if answer.finish_reason == "stop" else f"\n[The answer ended early: {answer.finish_reason}.]"
     content = head + bounded(answer.text.splitlines() or ["(The model said nothing.)"], _PART_ADVICE) + cut
-    facts = {"path": bench.folder.name_of(source), "start": asked.start or 0.0, "end": asked.end, "text": answer.text}
+    facts = {"path": context.folder.name_of(source), "start": asked.start or 0.0, "end": asked.end, "text": answer.text}
     return ToolOutcome(content=content, artifact=facts)
 
 
-def caption_video(bench: ToolContext, asked: CaptionVideo) -> Steps:
+def caption_video(context: ToolContext, asked: CaptionVideo) -> Steps:
     """Describe a file as a `VideoCaption`."""
-    source = bench.folder.source(asked.path)
-    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    source = context.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     schema = read_schema(VideoCaption)
     request = object_request(
-        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=bench.model
+        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=context.model
     )
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
     value: VideoCaption = captioned.value
@@ -203,17 +203,17 @@ def caption_video(bench: ToolContext, asked: CaptionVideo) -> Steps:
     )
 
 
-def transcribe_audio(bench: ToolContext, asked: TranscribeAudio) -> Steps:
-    """Write down what is said in a recording or a video."""
-    source = bench.folder.source(asked.path)
+def transcribe_audio(context: ToolContext, asked: TranscribeAudio) -> Steps:
+    """Transcribe a recording or a video."""
+    source = context.folder.source(asked.path)
     options = TranscriptionOptions(
-        model=bench.transcriber, start=asked.start, end=asked.end, audio_track=asked.audio_track
+        model=context.transcriber, start=asked.start, end=asked.end, audio_track=asked.audio_track
     )
     said: Transcript = yield Work(
         sync=lambda client, meter: transcribe(source, client=client, options=options, on_progress=meter.step),
         asynchronous=lambda client, meter: atranscribe(source, client=client, options=options, on_progress=meter.step),
     )
-    said = said.model_copy(update={"source": bench.folder.name_of(source)})
+    said = said.model_copy(update={"source": context.folder.name_of(source)})
     lines = [_spoken(one) for one in said.sentences] or said.text.splitlines() or ["(Nobody speaks.)"]
     return ToolOutcome(content=bounded(lines, _PART_ADVICE), artifact=said.model_dump(mode="json"))
 
@@ -244,77 +244,77 @@ def _size(size_bytes: int | None) -> str:
 
 
 def _facts(info: MediaInfo) -> dict[str, Any]:
-    told = {
+    facts = {
         "kind": info.kind, "container": info.container, "size_bytes": info.size_bytes,
         "duration": None if info.duration is None else float(info.duration), "width": info.width,
         "height": info.height, "fps": None if info.fps is None else float(info.fps),
         "video_codec": info.video_codec, "audio_codec": info.audio_codec,
         "audio_tracks": [asdict(track) for track in info.audio_tracks] if len(info.audio_tracks) > 1 else None,
     }  # fmt: skip
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-def _told(info: MediaInfo) -> str:
-    told: list[str] = [info.kind]
+def _described(info: MediaInfo) -> str:
+    parts: list[str] = [info.kind]
     if info.duration is not None:
-        told.append(f"{float(info.duration):.1f} s")
+        parts.append(f"{float(info.duration):.1f} s")
     if info.width is not None:
-        told.append(f"{info.width}x{info.height} pixels")
+        parts.append(f"{info.width}x{info.height} pixels")
     if info.fps is not None:
-        told.append(f"{float(info.fps):.3g} frames per second")
+        parts.append(f"{float(info.fps):.3g} frames per second")
     if info.kind != "image":
-        told.append(f"sound {info.audio_codec}" if info.has_sound else "no sound")
+        parts.append(f"sound {info.audio_codec}" if info.has_sound else "no sound")
     if len(info.audio_tracks) > 1:
-        told.append(f"audio tracks {', '.join(line(str(track)) for track in info.audio_tracks)}")
-    return ", ".join([*told, f"{info.container}{_size(info.size_bytes)}"])
+        parts.append(f"audio tracks {', '.join(line(str(track)) for track in info.audio_tracks)}")
+    return ", ".join([*parts, f"{info.container}{_size(info.size_bytes)}"])
 
 
 _ADVICE = "Summarise a part of it with start and end."
 
 
-def summarize_video(bench: ToolContext, asked: SummarizeVideo) -> Steps:
+def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     """Summarise a video or a recording."""
-    source = bench.folder.source(asked.path)
-    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    source = context.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
         raise UnsupportedMediaError("That is a picture. Use ask_video or caption_video.")
     options = SummaryOptions(
-        model=bench.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
+        model=context.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
     )
     found: VideoSummary = yield Work(
         sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
         asynchronous=lambda client, meter: asummarize(source, client=client, options=options, on_progress=meter.video),
     )
-    name = bench.folder.name_of(source)
+    name = context.folder.name_of(source)
     chapters = [
         f"{one.start:.1f}-{one.end:.1f} s: {line(one.title)}. {line(one.summary)}".rstrip() for one in found.chapters
     ]
     lines = [
         *found.summary.splitlines(),
         *(["Chapters:", *chapters] if chapters else []),
-        *gap_lines(bench, found.gaps),
+        *gap_lines(context, found.gaps),
     ]
     facts = {
         "path": name,
         "duration": found.video.duration,
         "summary": found.summary,
         "chapters": [one.model_dump(mode="json") for one in found.chapters],
-        "gaps": gap_facts(bench, found.gaps),
+        "gaps": gap_facts(context, found.gaps),
     }
     return ToolOutcome(content=bounded([f"{name}:", *lines], _ADVICE), artifact=facts)
 
 
-def gap_lines(bench: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[str]:
-    """Tell which seconds nothing is known of."""
-    return [f"[Nothing is known of {one.start:.1f}-{one.end:.1f} s: {bench.told(one.reason)}]" for one in gaps]
+def gap_lines(context: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[str]:
+    """Describe the time ranges without an answer."""
+    return [f"[Nothing is known of {one.start:.1f}-{one.end:.1f} s: {context.cleaned(one.reason)}]" for one in gaps]
 
 
-def gap_facts(bench: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
-    """Give the same as plain values."""
-    return [{"start": one.start, "end": one.end, "reason": bench.told(one.reason)} for one in gaps]
+def gap_facts(context: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
+    """Return the same as plain values."""
+    return [{"start": one.start, "end": one.end, "reason": context.cleaned(one.reason)} for one in gaps]
 
 
-_WHOLE_SECONDS = 180  # up to this a file is asked about in one call, as long videos are everywhere here
+_WHOLE_SECONDS = 180  # up to this length a file is asked about in one call, as elsewhere for long videos
 _TASK = (
     "Find every moment at which this is seen or heard: {query}\n"
     "Give start and end in seconds from the beginning of what you were sent. Give an empty list if it is not there."
@@ -347,36 +347,36 @@ class Moments(BaseModel):
         return data
 
 
-def find_moment(bench: ToolContext, asked: FindMoment) -> Steps:
+def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
     """Find when something is seen or heard in a video or recording."""
-    source = bench.folder.source(asked.path)
-    info: MediaInfo = yield Local(lambda: bench.folder.probe(source))
+    source = context.folder.source(asked.path)
+    info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
         raise UnsupportedMediaError("That is a picture; it has no moments. Use ask_video.")
     seconds = None if info.duration is None else float(info.duration)
     gaps: tuple[FailedSegment, ...] = ()
-    if seconds is None or seconds <= _whole_seconds(bench, info):
-        found = yield from _ask(bench, asked, source, info)
+    if seconds is None or seconds <= _whole_seconds(context, info):
+        found = yield from _ask(context, asked, source, info)
     else:
-        found, gaps = yield from _through(bench, asked, source)
+        found, gaps = yield from _through(context, asked, source)
     last = max((one.end for one in found), default=0.0) if seconds is None else seconds
     kept = [replace_end(one, last) for one in merged(found) if one.start <= last]
-    name = bench.folder.name_of(source)
+    name = context.folder.name_of(source)
     lines = [f"{one.start:.1f}-{one.end:.1f} s: {line(one.what)}" for one in kept]
     head = f"{len(kept)} in {name}:" if kept else f"Nothing of that in {name}."
-    text = bounded([head, *gap_lines(bench, gaps), *lines], "Ask more narrowly.")
-    facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(bench, gaps)}
+    text = bounded([head, *gap_lines(context, gaps), *lines], "Ask more narrowly.")
+    facts = {"path": name, "moments": [one.model_dump() for one in kept], "gaps": gap_facts(context, gaps)}
     return ToolOutcome(content=text, artifact=facts)
 
 
-def _whole_seconds(bench: ToolContext, info: MediaInfo) -> float:
-    """Return up to which length a file is asked about in one call: what the model takes, at most."""
-    limits = profile_for(bench.model).limits
+def _whole_seconds(context: ToolContext, info: MediaInfo) -> float:
+    """Return the maximum length of a file for one call: at most what the model accepts."""
+    limits = profile_for(context.model).limits
     return min(_WHOLE_SECONDS, limits.audio_seconds if info.kind == "audio" else limits.video_seconds)
 
 
 def merged(found: list[Moment]) -> list[Moment]:
-    """Put moments in order, and make one of those that touch and say the same: pieces overlap.
+    """Sort moments, and merge those that touch and have the same text: segments overlap.
 
     Example:
         >>> twice = [Moment(start=88, end=90, what="a dog"), Moment(start=89, end=92, what="a dog")]
@@ -394,17 +394,17 @@ def merged(found: list[Moment]) -> list[Moment]:
 
 
 def replace_end(one: Moment, last: float) -> Moment:
-    """Keep a moment within the file, and its end behind its beginning."""
+    """Clamp a moment to the file, with its end after its start."""
     return one.model_copy(update={"end": min(max(one.start, one.end), last)})
 
 
 def _through(
-    bench: ToolContext, asked: FindMoment, source: MediaSource
+    context: ToolContext, asked: FindMoment, source: MediaSource
 ) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
-    """Ask about a long file, several pieces at a time, from afar and again from near; what is finished is kept."""
+    """Ask about a long file, several segments at a time, coarse and then fine; finished segments are cached."""
     question, options = (
         _QUESTION.format(query=asked.query),
-        SummaryOptions(model=bench.model, audio_track=asked.audio_track),
+        SummaryOptions(model=context.model, audio_track=asked.audio_track),
     )
     answer: VideoAnswer = yield Work(
         sync=lambda client, meter: ask_video(source, question, client=client, options=options, on_progress=meter.video),
@@ -417,12 +417,12 @@ def _through(
 
 
 def _ask(
-    bench: ToolContext, asked: FindMoment, source: MediaSource, info: MediaInfo
+    context: ToolContext, asked: FindMoment, source: MediaSource, info: MediaInfo
 ) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
     question = user(as_part(source, info.kind, audio_track=asked.audio_track), _TASK.format(query=asked.query))
-    request = object_request(schema, question, model=bench.model)
+    request = object_request(schema, question, model=context.model)
     facts = {} if info.duration is None else {"duration": float(info.duration)}
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema, facts=facts))
-    told: Moments = captioned.value
-    return [one.model_copy(update={"end": max(one.start, one.end)}) for one in told.moments]
+    answer: Moments = captioned.value
+    return [one.model_copy(update={"end": max(one.start, one.end)}) for one in answer.moments]

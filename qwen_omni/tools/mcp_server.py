@@ -1,6 +1,6 @@
-"""The tools over the Model Context Protocol: one server for one folder. The only module that names the `mcp` SDK.
+"""The tools over the Model Context Protocol: one server for one folder. The only module that imports the `mcp` SDK.
 
-Errors of a tool are results that say so (`is_error`), as the protocol wants it, so that the model can put them right.
+Tool errors are results with `is_error`, as the protocol requires, so that the model can correct its call.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from qwen_omni.transport.api import package_version
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 HEARTBEAT = 10.0
-"""Seconds without news after which a client is told that the work goes on: many give up after a minute."""
-_CREEP = 0.05  # of the way to the next step; the protocol wants every number above the one before
+"""Seconds without progress after which the client is sent a heartbeat: many give up after a minute."""
+_CREEP = 0.05  # share of the way to the next step; the protocol requires strictly growing numbers
 
 _INSTRUCTIONS = (
     "Tools about the videos, recordings and pictures of one folder. Paths are relative to it; probe_media with path "
@@ -44,7 +44,7 @@ def make_server(tools: MediaTools) -> "Server[object]":
     """
 
     async def on_list(_: object, __: object) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_told(one) for one in tools.definitions])
+        return types.ListToolsResult(tools=[_tool(one) for one in tools.definitions])
 
     async def on_call(
         context: ServerRequestContext[object], asked: types.CallToolRequestParams
@@ -57,7 +57,7 @@ def make_server(tools: MediaTools) -> "Server[object]":
 
 
 async def serve_stdio(tools: MediaTools) -> None:
-    """Serve on standard input and output until the other side hangs up."""
+    """Serve on standard input and output until the client disconnects."""
     server = make_server(tools)
     try:
         async with stdio_server() as (incoming, outgoing):
@@ -67,16 +67,16 @@ async def serve_stdio(tools: MediaTools) -> None:
 
 
 async def _carried_out(tools: MediaTools, asked: types.CallToolRequestParams, report: Report) -> ToolOutcome:
-    """Carry out a call and report its progress; cancelled, it ends the work before it ends itself."""
+    """Run a call and report its progress; when cancelled, it ends the work before it returns."""
     loop, news = asyncio.get_running_loop(), asyncio.Queue[ToolProgress | None]()
 
-    def told(progress: ToolProgress) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+    def pass_on(progress: ToolProgress) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
             loop.call_soon_threadsafe(news.put_nowait, progress)
 
-    # A task of its own: the SDK cancels again and again, and cleaning up must not be cut short.
-    work = asyncio.create_task(tools.acall(asked.name, asked.arguments or {}, on_progress=told))
-    telling = asyncio.create_task(_reported(news, report))
+    # A separate task: the SDK cancels repeatedly, and cleaning up must not be cut short.
+    work = asyncio.create_task(tools.acall(asked.name, asked.arguments or {}, on_progress=pass_on))
+    reporting = asyncio.create_task(_reported(news, report))
     try:
         outcome = await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -86,14 +86,14 @@ async def _carried_out(tools: MediaTools, asked: types.CallToolRequestParams, re
         raise
     else:
         news.put_nowait(None)
-        await telling  # the last steps are reported before the result, which ends the call for the client
+        await reporting  # the last steps are reported before the result, which ends the call for the client
         return outcome
     finally:
-        telling.cancel()
+        reporting.cancel()
 
 
 async def _reported(news: asyncio.Queue[ToolProgress | None], report: Report) -> None:
-    """Report progress as it comes, and that work goes on where nothing comes, until `None`; numbers only grow."""
+    """Report progress as it comes, and a heartbeat when none does, until `None`; numbers only grow."""
     began, sent, total = time.monotonic(), 0.0, None
     while True:
         try:
@@ -104,11 +104,11 @@ async def _reported(news: asyncio.Queue[ToolProgress | None], report: Report) ->
         except TimeoutError:
             done, text = sent, f"still working, {time.monotonic() - began:,.0f} s so far"
         sent = done if done > sent else sent + (math.floor(sent) + 1 - sent) * _CREEP
-        with contextlib.suppress(Exception):  # a client that is gone ends the call by itself
+        with contextlib.suppress(Exception):  # a disconnected client ends the call itself
             await report(sent, total, text)
 
 
-def _told(one: ToolDefinition) -> types.Tool:
+def _tool(one: ToolDefinition) -> types.Tool:
     free = one.name == "probe_media"
     hints = types.ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=not free)
     return types.Tool(name=one.name, description=one.description, input_schema=one.schema, annotations=hints)

@@ -1,4 +1,4 @@
-"""`MediaTools`: the tools of one folder, called by name, from threads or `asyncio`. Never raises what went wrong."""
+"""`MediaTools`: the tools of one folder, called by name from threads or `asyncio`. Errors are part of the outcome."""
 
 import asyncio
 import functools
@@ -47,13 +47,13 @@ _ANSWERED = "the answer is there"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolDefinition:
-    """One tool, as every framework shows it to a model.
+    """One tool, as every framework presents it to a model.
 
     Attributes:
-        name: what the model calls it.
-        description: when to use it, and what it gives.
-        arguments: what it takes; `arguments.model_json_schema()` is the schema.
-        steps: what it does.
+        name: the tool's name for the model.
+        description: when to use it, and what it returns.
+        arguments: model of its arguments; `arguments.model_json_schema()` is the schema.
+        steps: its implementation.
     """
 
     name: str
@@ -112,16 +112,16 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
 
 
 class MediaTools:
-    """What an agent may do with the media of one folder. Safe to share between threads.
+    """Tools for an agent on the media of one folder. Thread-safe.
 
-    Paths come from a model, so they are confined to `media_root`. A call gives text for the model and an artifact for
-    the program; whatever goes wrong is told in the text, and kept as `error`.
+    Paths come from a model, so they are confined to `media_root`. A call returns text for the model and an artifact for
+    the program; any error is described in the text, and stored as `error`.
 
     Args:
         media_root: the folder; everything below it may be read and sent to the service.
-        settings: how to reach the service; read from the environment at the first call that needs it, if not given.
-        model: which model is asked.
-        transcriber: which model transcribes; the cheapest that the region has, if not given.
+        settings: settings of the service; read from the environment at the first call that needs them, if not given.
+        model: the model to ask.
+        transcriber: the model for transcription; the cheapest one in the region, if not given.
 
     Example:
         from qwen_omni import MediaTools
@@ -139,48 +139,48 @@ class MediaTools:
         model: str = DEFAULT_MODEL,
         transcriber: str | None = None,
     ) -> None:
-        """Raises `ConfigurationError` where there is no such folder."""
+        """Raises `ConfigurationError` if the folder does not exist."""
         root = Path(media_root).expanduser().resolve()
         if not root.is_dir():
             raise ConfigurationError(f"media_root={str(media_root)!r} is not a folder.")
-        self._bench = ToolContext(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
+        self._context = ToolContext(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
         self._given = settings
         self._lock = threading.Lock()
         self._sync: OmniClient | None = None
         self._async: AsyncOmniClient | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        bench = self._bench  # the connections stay with the process that made them
-        return _rebuilt, (self.media_root, self._given, bench.model, bench.transcriber)
+        context = self._context  # connections stay with the process that opened them
+        return _rebuilt, (self.media_root, self._given, context.model, context.transcriber)
 
     definitions = DEFINITIONS
 
     @property
     def media_root(self) -> Path:
         """The folder."""
-        return self._bench.folder.root
+        return self._context.folder.root
 
     def call(
         self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
     ) -> ToolOutcome:
-        """Carry out one call; whatever went wrong is told in the outcome.
+        """Run one call; any error becomes part of the outcome.
 
         Args:
-            name: which tool.
-            arguments: as its schema has them.
-            on_progress: told after every step, from whatever thread works.
+            name: name of the tool.
+            arguments: as defined by its schema.
+            on_progress: called after every step, from a worker thread.
         """
-        meter = Meter(on_progress, clean=self._bench.told)
+        meter = Meter(on_progress, clean=self._context.cleaned)
         try:
             return drive(self._begin(name, arguments), functools.partial(self._do, meter=meter))
-        except Exception as error:  # noqa: BLE001  (a tool tells, it does not raise)
+        except Exception as error:  # noqa: BLE001  (errors become part of the outcome)
             return self._told(error)
 
     async def acall(
         self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
     ) -> ToolOutcome:
-        """Do what `call` does in `asyncio`. Cancelling it ends the work; what is finished is kept."""
-        meter = Meter(on_progress, clean=self._bench.told)
+        """Run one call; the asynchronous `call`. Cancelling it ends the work; finished steps are cached."""
+        meter = Meter(on_progress, clean=self._context.cleaned)
         try:
             return await adrive(self._begin(name, arguments), functools.partial(self._ado, meter=meter))
         except Exception as error:  # noqa: BLE001
@@ -204,9 +204,9 @@ class MediaTools:
             raise UnsupportedContentError(
                 f"There is no tool {name!r}; there are {', '.join(one.name for one in DEFINITIONS)}."
             )
-        return definition.steps(self._bench, definition.arguments.model_validate(dict(arguments)))
+        return definition.steps(self._context, definition.arguments.model_validate(dict(arguments)))
 
-    def _do(self, step: Step, meter: Meter) -> Any:  # noqa: ANN401  (whatever comes of a step)
+    def _do(self, step: Step, meter: Meter) -> Any:  # noqa: ANN401  (any result of a step)
         match step:
             case Local():
                 found = step.action()

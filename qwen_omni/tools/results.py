@@ -1,6 +1,6 @@
-"""What a tool gives: bounded text for the model, a value for the program. Errors become text that says what to do.
+"""The result of a tool: bounded text for the model, a value for the program. Errors become text with advice.
 
-Both hold what strangers wrote (names of files, words of a video), so both are cleaned here, whatever tool made them.
+Both contain untrusted text (file names, words of a video), so both are cleaned here, whatever tool made them.
 """
 
 import json
@@ -26,7 +26,7 @@ from qwen_omni.errors import (
 from qwen_omni.redact import clean
 
 MOST_LETTERS = 8_000
-"""Letters of a tool's text, at most, so that it leaves room in the model's context."""
+"""Maximum characters of a tool's text, so that it leaves room in the model's context."""
 _MOST_ERROR = 700
 _OUTSIDE = (
     "That path lies outside the media folder; nothing was opened. Use a path inside it, without links that lead out: "
@@ -36,12 +36,12 @@ _OUTSIDE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutcome:
-    """What came of one call.
+    """The result of one call.
 
     Attributes:
         content: for the model.
         artifact: for the program: plain JSON values.
-        error: what went wrong, if anything did; the content says it in words.
+        error: the exception, if the call failed; the content describes it.
     """
 
     content: str
@@ -57,7 +57,7 @@ class ToolOutcome:
 
 
 def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
-    r"""Join lines up to a length; tell how much was left out, and how to get it.
+    r"""Join lines up to a length; report how many were left out, and how to get them.
 
     Example:
         >>> bounded(["one", "two", "three"], "Ask for less.", most=8)
@@ -79,11 +79,11 @@ def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
 
 
 def line(text: str) -> str:
-    """Write what others wrote as a part of one line, so that it cannot begin a line of its own."""
+    """Write untrusted text as part of one line, so that it cannot begin a line of its own."""
     return clean(text, "model", one_line=True)
 
 
-_SHORTEST = 64  # letters; texts are cut below that only once the lists are empty
+_SHORTEST = 64  # characters; texts are cut shorter only once the lists are empty
 
 
 def bounded_value(value: Any, most: int = MOST_LETTERS) -> tuple[Any, bool]:  # noqa: ANN401  (any JSON value)
@@ -113,7 +113,7 @@ def _cut(value: Any, items: int, letters: int) -> Any:  # noqa: ANN401
 
 
 def _without_halves(value: Any) -> Any:  # noqa: ANN401
-    """Join or write out halves of characters, which no JSON can carry; all else stays as it is for the program."""
+    """Join surrogate pairs, and write out lone surrogates, which no JSON can carry; all else stays unchanged."""
     match value:
         case str():
             joined = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
@@ -127,38 +127,43 @@ def _without_halves(value: Any) -> Any:  # noqa: ANN401
 
 
 def wrong_arguments(error: ValidationError) -> ToolOutcome:
-    """Tell a model which of its arguments are wrong, without quoting what it wrote."""
-    told = [f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in error.errors()[:10]]
-    return ToolOutcome(content=f"Wrong arguments. {'; '.join(told)}. Call again with them put right.", error=error)
+    """Return an outcome that names the wrong arguments, without quoting their values."""
+    wrong = [f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in error.errors()[:10]]
+    return ToolOutcome(
+        content=f"Wrong arguments. {'; '.join(wrong)}. Correct the arguments and call again.", error=error
+    )
 
 
 def failed(error: Exception, root: Path) -> ToolOutcome:
-    """Tell a model what went wrong and what it may do, without the folder's place on this machine."""
+    """Return an outcome that describes an error and what to do, without the folder's location on this machine."""
     if isinstance(error, MediaOutsideRootError):
         return ToolOutcome(content=_OUTSIDE, error=error)
     if not isinstance(error, QwenOmniError):
-        text = f"The tool failed in a way that nobody foresaw ({type(error).__name__}). Do without it, and say so."
+        text = f"Unexpected error ({type(error).__name__}). Continue without this tool and tell the user."
         return ToolOutcome(content=text, error=error)
     words = without_places(str(error), root).removeprefix("message 0 part 0: ")
     return ToolOutcome(content=f"Failed: {_short(line(words))} {_advice(error)}".rstrip(), error=error)
 
 
 def without_places(words: str, root: Path) -> str:
-    """Name files as a model knows them, from the media folder on, and no other place of this machine at all.
+    """Replace paths by those a model knows, relative to the media folder, and hide all other paths of this machine.
 
     Example:
         >>> without_places("/films/a.mp4: no room in /home/me/.cache/x", Path("/films"))
         'a.mp4: no room in (a place outside the media folder)'
     """
     inside = words.replace(f"{root}{os.sep}", "").replace(str(root), "the media folder")
-    for folder in (Path(tempfile.gettempdir()), Path.home()):  # whole, since their names may hold spaces
+    for folder in (
+        Path(tempfile.gettempdir()),
+        Path.home(),
+    ):  # their names may contain spaces
         if len(folder.parts) > 1:
             inside = inside.replace(str(folder), f"{folder.anchor}x")
     return _ELSEWHERE.sub("(a place outside the media folder)", inside)
 
 
 _ELSEWHERE = re.compile(r"""(?<![\w.:/~-])(?:~|[A-Za-z]:)?[/\\][^\s'"`,;:()<>]+(?<![.])""")
-"""A path from the top, in a sentence; a link has a colon before its slashes, a relative path a letter."""
+"""An absolute path in a sentence; a URL has a colon before its slashes, a relative path a letter."""
 
 
 def _short(words: str) -> str:
@@ -168,9 +173,9 @@ def _short(words: str) -> str:
 def _advice(error: QwenOmniError) -> str:  # noqa: PLR0911  (one sentence for each kind)
     match error:
         case MediaDoesNotFitError():
-            return "With start and end a piece of it can be asked about."
+            return "Use start and end to ask about a part of it."
         case TaskUnfinishedError():
-            return "Call the same again later."
+            return "Call again later with the same arguments."
         case SpendLimitError():
             return (
                 "The people who run this program limited what tools may cost. Ask about a shorter piece (start, end) "
@@ -179,7 +184,7 @@ def _advice(error: QwenOmniError) -> str:  # noqa: PLR0911  (one sentence for ea
         case ConfigurationError():
             return "Only the people who run this program can change that: tell the user."
         case APIError() if not error.retryable:
-            return "Calling the same again will not help."
+            return "Calling again with the same arguments will not help."
         case _ if error.retryable:
             return "Calling again later may work."
         case _:

@@ -1,4 +1,4 @@
-"""What may be chosen about a transcription, and whether a model can do it. Values and decisions."""
+"""Options for a transcription, and whether a model supports them. Values and decisions."""
 
 from dataclasses import dataclass
 
@@ -24,22 +24,22 @@ _RANGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
-    """What may be chosen about a transcription.
+    """Options for a transcription.
 
     Attributes:
-        model: which model; `None` takes the cheapest that the region has.
-        language: of the speech, as a code (`en`, `zh`); `None` lets the model find out.
-        speakers: tell speakers apart; a number says how many there are.
-        words: times of single words too, where the model gives them only when asked.
-        context: names and terms that may be spoken, in words (the qwen3 models).
-        vocabulary_id: a list of hot words kept at the service (paraformer-v2, fun-asr).
+        model: the model; `None` chooses the cheapest one in the region.
+        language: of the speech, as a code (`en`, `zh`); `None` lets the model detect it.
+        speakers: distinguish speakers; a number sets how many there are.
+        words: times of single words too, for models that return them only on request.
+        context: names and terms that may be spoken, as text (the qwen3 models).
+        vocabulary_id: ID of a list of hot words stored at the service (paraformer-v2, fun-asr).
         tidy: leave out filler words (paraformer-v2, fun-asr).
-        start: where to begin in a local file, in seconds; times still count from the file's beginning.
-        end: where to end in it, in seconds.
-        audio_track: which of several audio tracks is heard: `"auto"`, a number from 0, or `"mix"`.
-        wait_seconds: how long to wait for a task before `TaskUnfinishedError`; the task goes on.
-        poll_seconds: the first wait between two looks at a task; later ones grow to 15 s.
-        fresh: submit anew even if this recording was submitted in the last day, and pay again.
+        start: start of the range in a local file, in seconds; times still count from the start of the file.
+        end: end of the range, in seconds.
+        audio_track: which of several audio tracks to use: `"auto"`, a number from 0, or `"mix"`.
+        wait_seconds: how long to wait for a task before `TaskUnfinishedError`; the task continues at the service.
+        poll_seconds: first interval between two status requests; later ones grow to 15 s.
+        fresh: submit again even if this recording was submitted within the last day, and pay again.
     """
 
     model: str | None = None
@@ -66,29 +66,31 @@ DEFAULT_OPTIONS = TranscriptionOptions()
 
 
 def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> TranscriptionProfile:
-    """Choose the model, and refuse what it cannot do.
+    """Choose the model, and check that it supports the options.
 
     Args:
-        options: what the caller wants.
-        region: where the service is; `None` if nobody knows.
+        options: the options of the transcription.
+        region: region of the service; `None` if unknown.
 
     Raises:
-        ConfigurationError: the region does not offer it, or it cannot do what is asked.
+        ConfigurationError: the region does not offer the model, or the model does not support an option.
     """
     usual = DEFAULT_TRANSCRIPTION_MODEL if region in (None, "cn") else DEFAULT_TRANSCRIPTION_MODEL_ABROAD
     profile = transcriber(options.model or usual)
     if region is not None and region not in profile.regions:
         raise ConfigurationError(
             f"{profile.name} is not offered in {region!r}, only in {', '.join(sorted(profile.regions))}. "
-            "Choose another model, or a key and base_url of that region."
+            "Choose another model, or use a key and base_url of that region."
         )
-    for wished, can, word, instead in _wishes(options, profile):
-        if wished and not can:
-            raise ConfigurationError(f"{profile.name} has no {word}; {instead}.")
+    for wanted, can, word, instead in _requirements(options, profile):
+        if wanted and not can:
+            raise ConfigurationError(f"{profile.name} does not support {word}; {instead}.")
     return profile
 
 
-def _wishes(options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[tuple[bool, bool, str, str], ...]:
+def _requirements(
+    options: TranscriptionOptions, profile: TranscriptionProfile
+) -> tuple[tuple[bool, bool, str, str], ...]:
     listed = "paraformer-v2 and fun-asr have it"
     return (
         (bool(options.speakers), profile.speakers, "speakers=", "paraformer-v2 and fun-asr tell speakers apart"),

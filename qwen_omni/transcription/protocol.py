@@ -1,7 +1,7 @@
-"""The task routes of transcription, in the service's words: what is submitted, what comes back. Pure.
+"""The task routes of transcription: what is submitted and what comes back, in the service's format. Pure.
 
-A task that says SUCCEEDED may hold a subtask that FAILED; results come as a list or as one; times are milliseconds;
-no speech is told as a failure. Sources: Model Studio, speech recognition pages, read 2026-05-30, and clients.
+A task with status SUCCEEDED may hold a subtask that FAILED; results are a list or a single one; times are milliseconds;
+silence is reported as a failure. Sources: Model Studio, speech recognition pages, read 2026-05-30, and clients.
 """
 
 import json
@@ -36,23 +36,23 @@ _GONE = re.compile(r"DOWNLOAD|FORBIDDEN|NOT_?FOUND|URL", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}")
 
 State = Literal["waiting", "done", "failed", "lost", "silent"]
-"""`silent`: nobody spoke. `lost`: the service does not know the task, or says something that we do not know."""
+"""`silent`: there is no speech. `lost`: the service does not know the task, or reports an unknown status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
-    """How a task stands.
+    """The state of a task.
 
     Attributes:
-        state: one of ours.
-        told: the service's own word.
-        url: where the result is, once it is done.
-        code: the service's word for a failure; `message` says more.
-        seconds: the length that is billed.
+        state: the state, as one of ours.
+        status: the service's own status.
+        url: URL of the result, once it is done.
+        code: the service's code for a failure; `message` explains it.
+        seconds: billed length.
     """
 
     state: State
-    told: str = ""
+    status: str = ""
     url: str | None = field(default=None, repr=False)
     code: str = ""
     message: str = ""
@@ -65,23 +65,23 @@ class TaskState:
 
 
 def submit_url(base_url: str) -> str:
-    """Give the address that takes tasks, beside the chat routes."""
+    """Return the URL that accepts tasks, next to the chat routes."""
     return native_url(base_url, _SUBMIT)
 
 
 def task_url(base_url: str, task_id: str) -> str:
-    """Give the address of a task."""
+    """Return the URL of a task."""
     return native_url(base_url, _TASKS + quote(task_id, safe=""))
 
 
 def submit_headers(link: str) -> dict[str, str]:
-    """Give the headers of a submission."""
+    """Return the headers of a submission."""
     resolve = RESOLVE_HEADER if link.startswith("oss://") else {}
     return {"Content-Type": "application/json", **_ASYNC, **resolve}
 
 
 def encode_task(profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> bytes:
-    """Write the body of a submission."""
+    """Build the body of a submission."""
     where: dict[str, Any] = {"file_urls": [link]} if profile.many else {"file_url": link}
     wishes = _listed(options) if profile.many else _single(options)
     parameters = {name: value for name, value in wishes.items() if value is not None}
@@ -107,59 +107,59 @@ def _single(options: TranscriptionOptions) -> dict[str, Any]:
     }
 
 
-def encode_chat_wishes(options: TranscriptionOptions) -> dict[str, Any]:
-    """Give the fields of a chat request to a transcribing model."""
+def encode_chat_options(options: TranscriptionOptions) -> dict[str, Any]:
+    """Return the fields of a chat request to a transcription model."""
     return {"asr_options": {"language": options.language}} if options.language else {}
 
 
 def decode_submitted(body: bytes) -> str:
-    """Read the name of a task that was accepted.
+    """Parse the ID of an accepted task.
 
     Raises:
-        ServerError: the answer does not name one.
+        ServerError: the answer has no task ID.
     """
     task_id = as_name(_mapping(_mapping(_json(body)).get("output")).get("task_id"))
     if not task_id:
-        raise ServerError("The service accepted a transcription and did not name its task.")
+        raise ServerError("The service accepted a transcription but returned no task ID.")
     return task_id
 
 
 def decode_task(body: bytes) -> TaskState:
-    """Read how a task stands; whatever is not understood is `lost`, never waited for."""
+    """Parse the state of a task; anything not understood is `lost`, so that it is never polled for ever."""
     value = _mapping(_json(body))
     output = _mapping(value.get("output"))
-    told = as_words(output.get("task_status"))
+    status = as_words(output.get("task_status"))
     usage = _mapping(value.get("usage"))
     seconds = as_number(usage.get("duration", usage.get("seconds")))
-    state = _STATES.get(told.upper(), "lost")
+    state = _STATES.get(status.upper(), "lost")
     results = output.get("results")
     first = _mapping(results[0]) if isinstance(results, list) and results else _mapping(output.get("result"))
     code = as_words(first.get("code") or output.get("code"))
     message = as_words(first.get("message") or output.get("message"))
     failed = state == "failed" or as_words(first.get("subtask_status")).upper() == "FAILED"
     if failed and (_NO_WORDS.search(code) or _NO_WORDS.search(message)):
-        return TaskState(state="silent", told=told, code=code, seconds=seconds)
+        return TaskState(state="silent", status=status, code=code, seconds=seconds)
     url = first.get("transcription_url") or output.get("transcription_url")
     if failed or (state == "done" and not url):
-        message = message or "it named no reason and no result"
-        return TaskState(state="failed", told=told, code=code, message=message, seconds=seconds)
-    return TaskState(state=state, told=told, url=_text(url), code=code, message=message, seconds=seconds)
+        message = message or "no reason and no result given"
+        return TaskState(state="failed", status=status, code=code, message=message, seconds=seconds)
+    return TaskState(state=state, status=status, url=_text(url), code=code, message=message, seconds=seconds)
 
 
 def is_silence(text: str) -> bool:
-    """Tell whether an error answer means that nobody spoke."""
+    """Whether an error answer means that there is no speech."""
     return bool(_NO_WORDS.search(text))
 
 
 def decode_transcript(body: bytes) -> Transcript:
-    """Read a result file; fields may be missing, speakers be texts, sentences come by channel.
+    """Parse a result file; fields may be missing, speakers may be text, sentences may come by channel.
 
     Raises:
-        ServerError: it is no transcript.
+        ServerError: it is not a transcript.
     """
     value = _json(body)
     if not isinstance(value, Mapping) or not isinstance(value.get("transcripts"), list):
-        raise ServerError("The result of a transcription is not one: it holds no transcripts.")
+        raise ServerError("The result of a transcription is not valid: it holds no transcripts.")
     tracks = [_mapping(track) for track in value["transcripts"]]
     several = len(tracks) > 1
     sentences = [one for track in tracks for one in _sentences(track, several=several)]
@@ -178,33 +178,33 @@ def decode_transcript(body: bytes) -> Transcript:
 
 def _sentences(track: Mapping[str, Any], *, several: bool) -> list[Sentence]:
     made = []
-    for told in _list(track.get("sentences")):
-        words = tuple(_word(one) for one in _list(told.get("words")) if as_words(one.get("text")).strip())
-        text = as_words(told.get("text")).strip()
+    for found in _list(track.get("sentences")):
+        words = tuple(_word(one) for one in _list(found.get("words")) if as_words(one.get("text")).strip())
+        text = as_words(found.get("text")).strip()
         if not text:
             continue
-        start, end = _span(told)
-        speaker = _NUMBER.search(as_words(told.get("speaker_id")))
+        start, end = _span(found)
+        speaker = _NUMBER.search(as_words(found.get("speaker_id")))
         channel = track.get("channel_id")
         made.append(
             Sentence(
                 start=start, end=end, text=text, words=words,
                 speaker=int(speaker[0]) if speaker else None,
                 channel=channel if several and isinstance(channel, int) else None,
-                language=_text(told.get("language")), emotion=_text(told.get("emotion")),
+                language=_text(found.get("language")), emotion=_text(found.get("emotion")),
             )
         )  # fmt: skip
     return made
 
 
-def _word(told: Mapping[str, Any]) -> Word:
-    start, end = _span(told)
-    return Word(start=start, end=end, text=f"{told.get('text') or ''}{told.get('punctuation') or ''}".strip())
+def _word(found: Mapping[str, Any]) -> Word:
+    start, end = _span(found)
+    return Word(start=start, end=end, text=f"{found.get('text') or ''}{found.get('punctuation') or ''}".strip())
 
 
-def _span(told: Mapping[str, Any]) -> tuple[float, float]:
-    start = max(0.0, (as_number(told.get("begin_time")) or 0.0) / 1000)
-    end = (as_number(told.get("end_time")) or 0.0) / 1000
+def _span(found: Mapping[str, Any]) -> tuple[float, float]:
+    start = max(0.0, (as_number(found.get("begin_time")) or 0.0) / 1000)
+    end = (as_number(found.get("end_time")) or 0.0) / 1000
     return start, max(start, end)
 
 

@@ -1,6 +1,6 @@
-"""The sound of one recording, made ready to be transcribed: looked at, taken out of its video, made small.
+"""The audio of one recording, prepared for transcription: inspected, extracted from a video, compressed.
 
-What the models take is decided by their profiles; the work is done by `media` and `delivery`. Blocks.
+The limits are those of the models' profiles; the work is done by `media` and `delivery`. Blocks.
 """
 
 from dataclasses import dataclass, field, replace
@@ -33,18 +33,18 @@ _PLACE = "transcription"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One recording, ready to travel: a link of the caller's, or local sound.
+    """One recording, ready to send: the caller's link, or local audio.
 
     Attributes:
-        label: how messages name it.
-        source: what its transcript is of: the path as it is, so that it is found again; else the label.
-        part: the sound as a part of a message.
-        seconds: how long the wanted part plays; `None` for links.
-        start: where it begins in the file, in seconds.
-        whole: how long the whole file plays, in seconds; `None` where that is not known.
-        audio_track: the one that is heard, where the file has several.
-        ready: local sound, as it would travel.
-        held: keeps a temporary file as long as this is.
+        label: its name in messages.
+        source: source of its transcript: the path as given, so that it can be found again; else the label.
+        part: the audio as a message part.
+        seconds: length of the selected part; `None` for links.
+        start: its start in the file, in seconds.
+        whole: length of the whole file, in seconds; `None` if unknown.
+        audio_track: the one that is used, if the file has several.
+        ready: local audio as it will be sent.
+        held: keeps a temporary file alive as long as this object.
     """
 
     label: str
@@ -58,53 +58,53 @@ class Recording:
     held: Prepared | None = field(default=None, repr=False)
 
     def identity(self) -> str:
-        """Name the recording by its content; a link by itself.
+        """Return an identifier of the content; for a link, of the link itself.
 
         Raises:
-            UnreadableMediaError: the file changed since it was looked at.
+            UnreadableMediaError: the file changed since it was inspected.
         """
         return f"link {self.part.source.url}" if self.ready is None else digest_of(self.ready)
 
     def carried(self, carrier: Uploader, settings: Settings, model: str) -> MediaPayload:
-        """Bring the sound where the service finds it, and give it with its link.
+        """Upload the audio and return it with its link.
 
         Raises:
             ConfigurationError: no store may be used.
-            DeliveryError: the store refused.
+            DeliveryError: the store rejected it.
         """
         if self.ready is None:
             return MediaPayload(url=self.part.source.url)
         return carrier.carry(self.ready, _store(settings, self.label, model), model=model, name=self.label)
 
     def question(self, options: TranscriptionOptions) -> tuple[Message, ...]:
-        """Make the conversation for the chat model: the sound alone, and before it what may be spoken of."""
+        """Build the conversation for the chat model: the context, if there is one, then the audio alone."""
         asked = Message(role="user", parts=(self.part,))
         if options.context is None:
             return (asked,)
         return Message(role="system", parts=(TextPart(text=options.context),)), asked
 
     def placed(self, said: Transcript, **about: object) -> Transcript:
-        """Count the times of a transcript from the beginning of the file, and say what it is of."""
-        length = self.whole or said.duration or self.seconds  # the service knows only the part that it was sent
-        told = {"source": self.source, "duration": length, "audio_track": self.audio_track, **about}
+        """Shift the times of a transcript to those of the file, and add its source."""
+        length = self.whole or said.duration or self.seconds  # the service knows only the part it received
+        fields = {"source": self.source, "duration": length, "audio_track": self.audio_track, **about}
         moved = tuple(_moved(one, self.start) for one in said.sentences) if self.start else said.sentences
-        return said.model_copy(update={**told, "sentences": moved})
+        return said.model_copy(update={**fields, "sentences": moved})
 
 
 def prepare_recording(
     media: object, settings: Settings, options: TranscriptionOptions, profile: TranscriptionProfile
 ) -> Recording:
-    """Look at a recording and make it ready.
+    """Inspect and prepare a recording.
 
     Raises:
-        UnsupportedMediaError: a picture, a video without sound, or a part of a link.
-        MediaDoesNotFitError: longer or larger than the model takes.
+        UnsupportedMediaError: an image, a video without audio, or a range of a link.
+        MediaDoesNotFitError: longer or larger than the model accepts.
         MediaError: missing, damaged or not media.
-        DeliveryError: a link that the service cannot follow.
-        ConfigurationError: the server has no such routes.
+        DeliveryError: a link that the service cannot fetch.
+        ConfigurationError: the server has no transcription routes.
     """
     if settings.dialect_used != "dashscope":
-        raise ConfigurationError(f"{settings.base_url} is not DashScope; {profile.name} is only there.")
+        raise ConfigurationError(f"{settings.base_url} is not DashScope; {profile.name} is only available there.")
     source = as_source(cast("Anything", media))
     if source.url is not None:
         return _linked(source, settings, options)
@@ -141,7 +141,7 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
 
 
 def _check(look: MediaLook, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
-    """Refuse what cannot be transcribed; give where the wanted part begins, and its length."""
+    """Raise for what cannot be transcribed; return the start and the length of the selected range."""
     info, label = look.info, look.label
     if not info.has_sound:
         what = "a picture" if info.kind == "image" else "a video without a sound track"
@@ -164,7 +164,7 @@ def _check(look: MediaLook, options: TranscriptionOptions, profile: Transcriptio
 def _extracted(
     look: MediaLook, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
 ) -> Prepared:
-    """Write the sound of a video as a small file."""
+    """Encode the audio of a video as a small file."""
     sound = sound_of(look.info)
     first, last = exact_range(options.start, options.end)
     wish = PlanInputs(
@@ -178,13 +178,13 @@ def _extracted(
 
 
 def sound_of(info: MediaInfo) -> MediaInfo:
-    """Give the facts of a video's sound, as if it were a file of its own."""
+    """Return the facts about a video's audio, as if it were a file of its own."""
     return replace(info, kind="audio", width=None, height=None, fps=None, frame_count=None, video_codec=None)
 
 
 def _fitted(part: AudioPart, settings: Settings, profile: TranscriptionProfile) -> Fitted:
     fitter = Fitter(profile=_limits(profile), media_root=settings.media_root, room_bytes=profile.max_bytes)
-    (fitted,) = fitter.fit(part, _PLACE)  # sound stays in one piece
+    (fitted,) = fitter.fit(part, _PLACE)  # audio stays in one piece
     return fitted
 
 

@@ -1,13 +1,13 @@
 """One transcription task: submit, poll until it ends, fetch the result. Written once for threads and `asyncio`.
 
-`stages` is a generator: it yields what is to be sent (a flow, or a chat request), is sent the outcome, and does the
-blocking work in between: files, uploads, the record of tasks. `transcribe` drives it.
+`stages` is a generator: it yields requests (a flow, or a chat request), receives their results, and does the blocking
+work in between: files, uploads, the record of tasks. `transcribe` drives it.
 
-A submission is retried only where the service certainly did not accept it, since every accepted task is billed. The
-result lies on another host under a signed link: the key is not sent there. Submitted tasks are recorded beside the
-upload cache, so the same recording is submitted once. A row holds a digest and the service's task id, nothing of the
+A submission is retried only if the service certainly did not accept it, since every accepted task is billed. The
+result is on another host under a signed link: the key is not sent there. Submitted tasks are recorded next to the
+upload cache, so that the same recording is submitted once. A row holds a hash and the service's task ID, nothing of the
 recording and no link, and the name of an object in the caller's bucket that is deleted when the task ends; it is kept
-for as long as the result can be fetched. Rows are claimed while a submission is on its way, as uploads are.
+for as long as the result can be fetched. Rows are claimed while a submission is in flight, as uploads are.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription import protocol as wire
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
-from qwen_omni.transcription.protocol import TaskState, encode_chat_wishes, encode_task, is_silence
+from qwen_omni.transcription.protocol import TaskState, encode_chat_options, encode_task, is_silence
 from qwen_omni.transcription.recording import Recording, prepare_recording
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, ask, repeating
@@ -52,9 +52,9 @@ from qwen_omni.work_store.owners import LoopPulse
 from qwen_omni.work_store.store import Alive
 
 _OK = 200
-_REFUSING = (500, 503)  # what the service says when it took nothing; 502 and 504 may come from half-way
+_REFUSING = (500, 503)  # the service accepted nothing; 502 and 504 may come from a proxy
 _GROWTH, _LONGEST_WAIT = 1.5, 15.0
-_MOST_BYTES = 256 * 2**20  # of a result; twelve hours with words are some 20 MB
+_MOST_BYTES = 256 * 2**20  # of a result; twelve hours with word times are about 20 MB
 _VENDOR = ".aliyuncs.com"
 
 
@@ -64,13 +64,13 @@ class ResultGoneError(DeliveryError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What all flows of one transcription share.
+    """State shared by all flows of one transcription.
 
     Attributes:
-        base_url: the address of the chat routes; the task routes are on the same host.
-        label: names the recording in errors.
-        retry: when to try again.
-        clock: counts seconds.
+        base_url: URL of the chat routes; the task routes are on the same host.
+        label: name of the recording in errors.
+        retry: the retry policy.
+        clock: returns seconds.
     """
 
     base_url: str
@@ -79,16 +79,16 @@ class TaskContext:
     clock: Callable[[], float] = field(repr=False)
 
     def repeats(self, error: Exception, failed: int) -> float | None:
-        """Tell whether to ask again, for questions that cost nothing."""
+        """Return the delay before a request that costs nothing is retried; `None` to give up."""
         return self.retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
 
     def resubmits(self, error: Exception, failed: int) -> float | None:
-        """Tell whether to submit again: only if nothing can have been accepted."""
+        """Return the delay before a submission that was certainly not accepted is retried; `None` to give up."""
         return self.repeats(error, failed) if isinstance(error, QwenOmniError) and was_refused(error) else None
 
 
 def was_refused(error: QwenOmniError) -> bool:
-    """Whether the service certainly took nothing of a submission that ended so."""
+    """Whether the service certainly accepted nothing of a submission that failed with this error."""
     match error:
         case APIConnectionError():
             return not error.sent
@@ -113,22 +113,22 @@ class _Written:
 
 
 def pause(seconds: float) -> Flow[None]:
-    """Wait, as whoever carries the flow waits: no thread is held in `asyncio`."""
+    """Wait in the way of the driver: no thread is blocked in `asyncio`."""
     yield Sleep(seconds)
 
 
-def submit(desk: TaskContext, profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> Flow[str]:
-    """Submit a recording and give the name of its task.
+def submit(context: TaskContext, profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> Flow[str]:
+    """Submit a recording and return the ID of its task.
 
     Raises:
-        APIError: the service refused; nothing is billed.
-        APIConnectionError: it could not be reached, or gave no answer; `sent` tells whether it may have begun.
+        APIError: the service rejected it; nothing is billed.
+        APIConnectionError: it could not be reached, or gave no answer; `sent` is whether it may have started.
     """
     body = wire.encode_task(profile, options, link)
 
     def attempt() -> Flow[str]:
         request = Request(
-            method="POST", url=wire.submit_url(desk.base_url), headers=wire.submit_headers(link),
+            method="POST", url=wire.submit_url(context.base_url), headers=wire.submit_headers(link),
             content=_Written(body), with_key=True,
         )  # fmt: skip
         reply = yield from ask(request)
@@ -136,46 +136,46 @@ def submit(desk: TaskContext, profile: TranscriptionProfile, options: Transcript
         return wire.decode_submitted(reply.body)
 
     try:
-        return (yield from repeating(attempt, desk.resubmits))
+        return (yield from repeating(attempt, context.resubmits))
     except APIConnectionError as error:
         if error.sent:
             error.with_hint(
-                f"The service may have begun to transcribe {desk.label} all the same, and bill it; it is not "
-                "submitted again by itself. Look at the console's task list, or call again to pay once more."
+                f"The service may have begun to transcribe {context.label} all the same, and bill it; it is not "
+                "submitted again automatically. Check the console's task list, or call again to pay once more."
             )
         raise
 
 
-def look(desk: TaskContext, task_id: str) -> Flow[TaskState]:
-    """Ask once how a task stands; repeats what fails in passing."""
+def look(context: TaskContext, task_id: str) -> Flow[TaskState]:
+    """Request the state of a task once; transient failures are retried."""
 
     def attempt() -> Flow[TaskState]:
-        request = Request(method="GET", url=wire.task_url(desk.base_url, task_id), with_key=True)
+        request = Request(method="GET", url=wire.task_url(context.base_url, task_id), with_key=True)
         reply = yield from ask(request)
         try:
             _check(reply)
-        except (InvalidRequestError, NotFoundError) as error:  # it will be refused for ever, so it is not waited for
-            return TaskState(state="lost", told=f"{error.status_code} {error.code or ''}".strip(), message=str(error))
+        except (InvalidRequestError, NotFoundError) as error:  # permanent, so it is not polled
+            return TaskState(state="lost", status=f"{error.status_code} {error.code or ''}".strip(), message=str(error))
         return wire.decode_task(reply.body)
 
-    return (yield from repeating(attempt, desk.repeats))
+    return (yield from repeating(attempt, context.repeats))
 
 
-def await_end(desk: TaskContext, options: TranscriptionOptions, task_id: str) -> Flow[TaskState]:
-    """Ask how a task stands until it has ended, more and more rarely.
+def await_end(context: TaskContext, options: TranscriptionOptions, task_id: str) -> Flow[TaskState]:
+    """Poll a task until it has ended, at growing intervals.
 
     Raises:
-        TaskUnfinishedError: the time that was given is over; the task goes on.
+        TaskUnfinishedError: `wait_seconds` have passed; the task continues at the service.
     """
-    begun, wait = desk.clock(), options.poll_seconds
+    begun, wait = context.clock(), options.poll_seconds
     while True:
-        state = yield from look(desk, task_id)
+        state = yield from look(context, task_id)
         if state.state != "waiting":
             return state
-        left = options.wait_seconds - (desk.clock() - begun)
+        left = options.wait_seconds - (context.clock() - begun)
         if left <= 0:
             raise TaskUnfinishedError(
-                f"The transcription of {desk.label} (task {task_id}) is still {state.told or 'waiting'} after "
+                f"The transcription of {context.label} (task {task_id}) is still {state.status or 'waiting'} after "
                 f"{options.wait_seconds:,.0f} s (wait_seconds). It goes on: the same call within a day finds it "
                 "again and pays nothing.",
                 task_id=task_id,
@@ -184,33 +184,33 @@ def await_end(desk: TaskContext, options: TranscriptionOptions, task_id: str) ->
         wait = min(wait * _GROWTH, _LONGEST_WAIT)
 
 
-def fetch(desk: TaskContext, url: str) -> Flow[Transcript]:
-    """Fetch a result and read it.
+def fetch(context: TaskContext, url: str) -> Flow[Transcript]:
+    """Fetch a result and parse it.
 
     Raises:
-        ResultGoneError: the link does not work, or leads where no result can lie.
+        ResultGoneError: the link does not work, or leads where no result can be.
     """
-    link = _checked(desk, url)
-    # The vendor's own host may have an inner address on the vendor's machines; any other is a stranger's.
-    trusted = (urlsplit(link).hostname or "").endswith(_VENDOR) or is_private_url(desk.base_url)
+    link = _checked(context, url)
+    # Only the vendor's own host may resolve to a private address, on the vendor's machines.
+    trusted = (urlsplit(link).hostname or "").endswith(_VENDOR) or is_private_url(context.base_url)
     request = Request(method="GET", url=link, most_bytes=_MOST_BYTES, public=not trusted)
 
     def attempt() -> Flow[Transcript]:
         reply = yield from ask(request)
         if reply.status >= min(_REFUSING):
             raise ServerError(
-                f"The host of the result of {desk.label} answered {reply.status}.", status_code=reply.status
+                f"The host of the result of {context.label} answered {reply.status}.", status_code=reply.status
             )
         if reply.status != _OK:
             raise ResultGoneError(
-                f"The result of {desk.label} could not be fetched: its host answered {reply.status}. Links to results "
-                "work for 24 hours."
+                f"The result of {context.label} could not be fetched: its host answered {reply.status}. Links to "
+                "results work for 24 hours."
             )
         if len(reply.body) >= _MOST_BYTES:
-            raise ResultGoneError(f"The result of {desk.label} is larger than {_MOST_BYTES // 2**20} MiB.")
+            raise ResultGoneError(f"The result of {context.label} is larger than {_MOST_BYTES // 2**20} MiB.")
         return wire.decode_transcript(reply.body)
 
-    return (yield from repeating(attempt, desk.repeats))
+    return (yield from repeating(attempt, context.repeats))
 
 
 def _check(reply: Reply) -> None:
@@ -218,32 +218,32 @@ def _check(reply: Reply) -> None:
         raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
 
 
-def _checked(desk: TaskContext, url: str) -> str:
-    """Refuse a link that no result can have; over https where the vendor's own host is told as http."""
+def _checked(context: TaskContext, url: str) -> str:
+    """Reject a link that cannot lead to a result; http links to the vendor's own host become https."""
     split = urlsplit(url)
     host = split.hostname or ""
-    private = is_private_host(host) and not is_private_url(desk.base_url)
+    private = is_private_host(host) and not is_private_url(context.base_url)
     if split.scheme not in ("http", "https") or not host or private:
-        raise ResultGoneError(f"The service named {split.scheme or 'no'}://{host} for the result of {desk.label}.")
+        raise ResultGoneError(f"The service named {split.scheme or 'no'}://{host} for the result of {context.label}.")
     return split._replace(scheme="https").geturl() if host.endswith(_VENDOR) else url
 
 
 _FILE = "tasks.sqlite3"
-_MARGIN = 3600.0  # seconds; a task this close to its end is not waited for any more
+_MARGIN = 3600.0  # seconds; a task whose record expires this soon is not waited for
 
 
-def task_key(*told: str) -> str:
-    """Name a submission by all that decides its result; nothing of it can be read back."""
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+def task_key(*values: str) -> str:
+    """Hash everything that decides the result of a submission; nothing can be read back from it."""
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A task that the service has.
+    """A task that the service has accepted.
 
     Attributes:
-        task_id: the service's name of it.
-        left: the object that it was sent, if that is to be deleted when the task has ended.
+        task_id: the service's ID.
+        left: the uploaded object, if it is to be deleted when the task has ended.
     """
 
     task_id: str
@@ -251,24 +251,24 @@ class Submitted:
 
 
 class Tasks:
-    """The submitted tasks of one user of one machine. Safe to share between threads and processes.
+    """The submitted tasks of one user on one machine. Thread-safe, and shared by processes.
 
-    Keys hold the address and the account, so they tell who answered.
+    Keys include the address and the account, so they identify who answered.
     """
 
     def __init__(self, folder: Path, *, alive: Alive | None = None) -> None:
-        """Name the folder; `alive` tells whether whoever submits makes progress, and keeps its claims as long."""
+        """Set the folder; claims are renewed while `alive` returns whether the submitter makes progress."""
         self._rows = UploadCache(folder, file=_FILE, use=TASKS)
         self._alive = alive
 
     def look(self, key: str) -> Submitted | Claim | None:
-        """Give a task that was submitted, or leave to submit it; `None` while another submits."""
+        """Return a submitted task, or a claim to submit it; `None` while another process submits."""
         found = self._rows.look(key, alive=self._alive)
         return _task(found.location) if isinstance(found, Held) else found
 
     @contextlib.contextmanager
     def submitting(self, claim: Claim) -> Iterator[None]:
-        """Give a claim up if the block fails."""
+        """Release a claim if the block fails."""
         try:
             yield
         except BaseException:
@@ -276,11 +276,11 @@ class Tasks:
             raise
 
     def submitted(self, claim: Claim, task: Submitted) -> None:
-        """Keep a task; from here on it is never paid again."""
+        """Store a task; from now on it is never paid for again."""
         self._rows.finish(claim, _row(task), time.time() + RESULT_SECONDS - _MARGIN)
 
     def forget(self, key: str, task: Submitted) -> None:
-        """Drop a task that failed or is gone."""
+        """Remove a task that failed or is gone."""
         self._rows.forget(key, _row(task))
 
 
@@ -293,11 +293,11 @@ def _task(row: str) -> Submitted:
     return Submitted(task_id, left)
 
 
-_PATIENCE = 0.1  # seconds between two looks at a task that another submits
+_CHECK_SECONDS = 0.1  # seconds between two checks of a task that another process submits
 
 Stages = Generator[Flow[Any] | ChatRequest, Any, Transcript]
 OnStage = Callable[[str], None]
-"""Told in words what was done."""
+"""Called with a description of each step."""
 
 
 def stages(
@@ -310,28 +310,30 @@ def stages(
 ) -> Stages:
     """Run the stages of one transcription; raises as `transcribe` does.
 
-    Whoever drives them reports with `alive` whether it makes progress: nobody else submits the recording meanwhile.
+    The driver reports with `alive` whether it makes progress: meanwhile no other process submits the recording.
     """
-    tell = on_stage or _untold
+    report = on_stage or _ignore
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
-    tell("prepared the recording")
+    report("prepared the recording")
     if profile.route == "chat":
         said = yield from _by_chat(recording, options, profile)
     else:
-        said = yield from _Errand(recording, settings, options, profile, tell, alive).stages()
-    tell("the transcript is there")
+        said = yield from _TaskRun(recording, settings, options, profile, report, alive).stages()
+    report("the transcript is there")
     return said
 
 
-def _untold(_: str) -> None:
+def _ignore(_: str) -> None:
     pass
 
 
 def _by_chat(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:
-    wishes = ChatOptions(extra_body=encode_chat_wishes(options))
+    chat_options = ChatOptions(extra_body=encode_chat_options(options))
     try:
-        answer: Response = yield ChatRequest(model=profile.name, messages=recording.question(options), options=wishes)
+        answer: Response = yield ChatRequest(
+            model=profile.name, messages=recording.question(options), options=chat_options
+        )
     except InvalidRequestError as error:
         if not is_silence(f"{error.code} {error}"):
             raise
@@ -341,7 +343,7 @@ def _by_chat(recording: Recording, options: TranscriptionOptions, profile: Trans
     return recording.placed(said, model=profile.name)
 
 
-class _Errand:
+class _TaskRun:
     """One recording on its way through the task routes."""
 
     def __init__(
@@ -350,10 +352,10 @@ class _Errand:
         settings: Settings,
         options: TranscriptionOptions,
         profile: TranscriptionProfile,
-        tell: OnStage,
+        report: OnStage,
         alive: Alive | None,
     ) -> None:
-        self._tell = tell
+        self._report = report
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
         self._tasks = Tasks(settings.cache_dir, alive=alive)
@@ -362,21 +364,23 @@ class _Errand:
             settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop
         )
         retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-        self._desk = TaskContext(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
-        wishes = encode_task(profile, options, "").decode()
+        self._context = TaskContext(
+            base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic
+        )
+        chat_options = encode_task(profile, options, "").decode()
         secret = settings.api_key.get_secret_value()
-        self._key = task_key(recording.identity(), settings.base_url, secret, wishes)
+        self._key = task_key(recording.identity(), settings.base_url, secret, chat_options)
         self._delivered: MediaPayload | None = None
         self._repaired = False
         self._under_way = False  # whether a task was submitted and is not known to have ended
 
     def stages(self) -> Stages:
-        """Submit unless that was done before, wait, read the result; delete what was uploaded for this alone."""
+        """Submit unless already submitted, wait, parse the result; delete what was uploaded for this alone."""
         try:
             return (yield from self._stages())
         finally:
             self._account.close()
-            if not self._under_way:  # else the service may still read it; whoever finds the task's end deletes it
+            if not self._under_way:  # otherwise the service may still read it; it is deleted when the task has ended
                 self._release(self._delivered)
 
     def _stages(self) -> Stages:
@@ -386,8 +390,8 @@ class _Errand:
             fresh = False
             task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
             self._under_way = True
-            self._tell(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for its end")
-            state: TaskState = yield await_end(self._desk, self._options, task.task_id)
+            self._report(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for its end")
+            state: TaskState = yield await_end(self._context, self._options, task.task_id)
             self._under_way = False
             if task is found and task.left:
                 self._release(MediaPayload(upload=Upload(store="oss", location=task.left, link_until=0)))
@@ -399,20 +403,20 @@ class _Errand:
                 raise self._failure(task.task_id, state)
 
     def _settle(self, state: TaskState) -> None:
-        """Book what a task cost: a failed one is not billed; what is lost counts as reserved."""
+        """Settle the cost of a task: a failed one is not billed; a lost one counts as reserved."""
         if state.state == "failed":
             self._account.release()
         else:
             self._account.settle(state.seconds)
 
     def _found(self, *, fresh: bool) -> Generator[Flow[None], None, Submitted | Claim]:
-        """Give the task that was submitted, or leave to submit; `fresh` takes no task. Waits while another submits."""
+        """Return the submitted task, or a claim; `fresh` ignores known tasks. Waits while another process submits."""
         while True:
             found = self._tasks.look(self._key)
             if isinstance(found, Submitted) and fresh:
                 self._tasks.forget(self._key, found)
             elif found is None:
-                yield pause(_PATIENCE)  # out of this thread, which the other may need to go on
+                yield pause(_CHECK_SECONDS)  # not in this thread, which the other submission may need
             else:
                 return found
 
@@ -422,7 +426,7 @@ class _Errand:
             link = self._link()
             self._account.sending()
             try:
-                task_id = yield submit(self._desk, self._profile, self._options, link)
+                task_id = yield submit(self._context, self._profile, self._options, link)
             except QwenOmniError as error:
                 if was_refused(error):
                     self._account.release()
@@ -439,29 +443,29 @@ class _Errand:
         return self._delivered.url or ""
 
     def _release(self, delivered: MediaPayload | None) -> None:
-        """Delete what was uploaded for this alone; that it fails is no reason to lose a transcript, or an error."""
+        """Delete what was uploaded for this alone; a failure must not lose a transcript, or hide an error."""
         if delivered is not None:
             with contextlib.suppress(QwenOmniError):
                 self._carrier.release(delivered)
 
     def _read(self, task: Submitted, state: TaskState) -> Stages:
-        """Fetch the result; a link that does not work is asked for once more."""
+        """Fetch the result; if its link does not work, request a new one once."""
         said = Transcript(text="")
         if state.state == "done":
             try:
-                said = yield fetch(self._desk, state.url or "")
+                said = yield fetch(self._context, state.url or "")
             except ResultGoneError:
-                state = yield look(self._desk, task.task_id)
+                state = yield look(self._context, task.task_id)
                 try:
-                    said = yield fetch(self._desk, state.url or "")
+                    said = yield fetch(self._context, state.url or "")
                 except ResultGoneError as error:
                     self._tasks.forget(self._key, task)
-                    raise error.with_hint("The next call submits the recording anew, and pays again.") from None
+                    raise error.with_hint("The next call submits the recording again, and pays again.") from None
         about = {"task_id": task.task_id, "billed_seconds": state.seconds}
         return self._recording.placed(said, model=self._profile.name, **about)
 
     def _mended(self, state: TaskState, *, known: bool) -> bool:
-        """Tell whether to submit once more: an old task is gone, or what it was sent had gone from the store."""
+        """Whether to submit once more: an old task is gone, or the uploaded object had expired in the store."""
         if self._repaired:
             return False
         self._repaired = True
@@ -477,7 +481,7 @@ class _Errand:
     def _failure(self, task_id: str, state: TaskState) -> TaskFailedError:
         label = self._recording.label
         if state.state == "lost":
-            said = f"is not known to the service (it says {state.told or 'nothing'!r}); it may belong to another key"
+            said = f"is not known to the service (it says {state.status or 'nothing'!r}); it may belong to another key"
         else:
             said = f"failed: {state.code or 'no code'}: {state.message or 'no words'}"
         hint = f" {hint_for([self._delivered])}" if state.is_gone and self._delivered is not None else ""

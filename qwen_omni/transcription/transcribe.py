@@ -1,7 +1,7 @@
 """Transcribe one recording or many, several at a time and in order. `task` decides what is sent.
 
-`ThreadPoolExecutor` joins its threads when the interpreter exits, so a program that failed or was stopped would run for
-as long as the service takes. These threads are left instead: a submitted task is found again, so nothing is lost.
+`ThreadPoolExecutor` joins its threads at interpreter exit, so a program that failed or was stopped would hang for as
+long as the service takes. These threads are abandoned instead: submitted tasks are recorded, so nothing is lost.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """A few daemon threads; leaving the `with` block lets nothing more begin, and waits for nothing.
+    """A few daemon threads; leaving the `with` block starts nothing more, and waits for nothing.
 
     Example:
         >>> with ThreadPool(2) as pool:
@@ -39,13 +39,13 @@ class ThreadPool:
     """
 
     def __init__(self, most: int) -> None:
-        """Use so many threads at most; raises `ConfigurationError` for less than one."""
+        """Set the maximum number of threads; raises `ConfigurationError` for less than one."""
         self._most = checked("concurrency", most, PARALLEL)
         self._begun = 0
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have something done when a thread is free."""
+        """Run a function when a thread is free."""
         future: Future[T] = Future()
         self._waiting.put((future, work))
         if self._begun < self._most:
@@ -60,13 +60,13 @@ class ThreadPool:
                 continue
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as error:  # noqa: BLE001 - passed to the future
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
     def dismiss(self) -> None:
-        """Call off what has not begun, and let every thread end after what it is at."""
+        """Cancel what has not started, and let every thread end after its current function."""
         with contextlib.suppress(queue.Empty):
             while (piece := self._waiting.get_nowait()) is not None:
                 piece[0].cancel()
@@ -87,23 +87,23 @@ def transcribe(
     options: TranscriptionOptions = DEFAULT_OPTIONS,
     on_progress: OnStage | None = None,
 ) -> Transcript:
-    """Find out what was said in a recording or a video, and when.
+    """Transcribe the speech in a recording or a video, with times.
 
-    A recording that was submitted within the last day is not submitted (and paid) again, by whatever process and
-    after whatever crash: its task is looked up first. A submission whose answer got lost is not repeated by itself.
+    A recording that was submitted within the last day is not submitted (and paid for) again, by any process and after
+    any crash: its task is looked up first. A submission whose response was lost is not repeated automatically.
 
     Args:
-        media: a path or URL that the program chose, bytes, or a `MediaSource`.
-        client: reaches the service; made from the environment if not given.
+        media: a path or URL chosen by the program, bytes, or a `MediaSource`.
+        client: connects to the service; created from the environment if not given.
         options: the model, the language, speakers, how long to wait.
-        on_progress: told in words after every step, from whatever thread works.
+        on_progress: called with a description after every step, from a worker thread.
 
     Raises:
-        ConfigurationError: the model cannot do what is asked, or the sound has no way to it.
-        MediaError: the file is missing, damaged, without sound, or longer than the model takes.
+        ConfigurationError: the model does not support an option, or the audio cannot be delivered.
+        MediaError: the file is missing, damaged, without audio, or longer than the model accepts.
         TaskFailedError: the service could not transcribe it.
-        TaskUnfinishedError: the service is still at it; the same call finds the task again.
-        SpendLimitError: it may cost more than `settings.spend_limit` allows; nothing was uploaded.
+        TaskUnfinishedError: the service is not finished; the same call finds the task again.
+        SpendLimitError: it may exceed `settings.spend_limit`; nothing was uploaded.
         QwenOmniError: see `qwen_omni.errors`.
 
     Example:
@@ -130,7 +130,7 @@ async def atranscribe(
     options: TranscriptionOptions = DEFAULT_OPTIONS,
     on_progress: OnStage | None = None,
 ) -> Transcript:
-    """Do what `transcribe` does without blocking the event loop."""
+    """Transcribe without blocking the event loop; the asynchronous `transcribe`."""
     if client is None:
         async with AsyncOmniClient() as own:
             return await atranscribe(media, client=own, options=options, on_progress=on_progress)
@@ -152,20 +152,20 @@ def transcribe_many(
     options: TranscriptionOptions = DEFAULT_OPTIONS,
     concurrency: int = 4,
 ) -> Generator[Transcript, None, None]:
-    """Give the transcript of each recording, in order, while later ones are already on their way.
+    """Yield the transcript of each recording, in order, while later ones are in progress.
 
     Raises:
-        ConfigurationError: a folder or pattern holds no recording or video, or less than one at a time.
-        QwenOmniError: of the first that fails; those before it were given, and tasks that run are found again.
+        ConfigurationError: a folder or pattern matches no recording or video, or `concurrency` is less than one.
+        QwenOmniError: of the first that fails; earlier ones were yielded, and running tasks are found again.
     """
     concurrency = checked("concurrency", concurrency, PARALLEL)
     waiting = deque(find_media(sources))
     running: deque[Future[Transcript]] = deque()
-    with ThreadPool(concurrency) as crew:
+    with ThreadPool(concurrency) as pool:
         while waiting or running:
             while waiting and len(running) < concurrency:
                 work = functools.partial(transcribe, waiting.popleft(), client=client, options=options)
-                running.append(crew.submit(work))
+                running.append(pool.submit(work))
             yield running.popleft().result()
 
 
@@ -176,7 +176,7 @@ async def atranscribe_many(
     options: TranscriptionOptions = DEFAULT_OPTIONS,
     concurrency: int = 4,
 ) -> AsyncGenerator[Transcript, None]:
-    """Do the same in `asyncio`; see `transcribe_many`."""
+    """Yield transcripts in order; the asynchronous `transcribe_many`."""
     concurrency = checked("concurrency", concurrency, PARALLEL)
     waiting = deque(await asyncio.to_thread(list, find_media(sources)))
     running: deque[asyncio.Task[Transcript]] = deque()

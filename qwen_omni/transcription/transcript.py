@@ -1,6 +1,6 @@
-"""What was said: a transcript, its sentences and words, in seconds. Values; `transcription.protocol` reads them.
+"""A transcript, its sentences and words, in seconds. Values; `transcription.protocol` parses them.
 
-Subtitles are written by `structured.subtitles`; here is decided only where a long sentence is cut for them.
+Subtitles are written by `structured.subtitles`; only where a long sentence is split for them is decided here.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
 
-_CUE_LETTERS = 84  # two lines of 42, the usual measure of subtitles
+_CUE_LETTERS = 84  # two lines of 42, the usual limit for subtitles
 _CUE_SECONDS = 7.0
 
 
@@ -27,7 +27,7 @@ class Word(BaseModel):
 
 
 class Sentence(BaseModel):
-    """One sentence, as the service cut the speech."""
+    """One sentence, as the service segmented the speech."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Sentence(BaseModel):
 
 
 class Transcript(BaseModel):
-    """What was said in one recording. Times are in seconds of the file that was given.
+    """The speech of one recording. Times are seconds of the original file.
 
     Example:
         >>> said = Transcript(text="Good morning.", sentences=(Sentence(start=0.5, end=1.5, text="Good morning."),))
@@ -73,21 +73,21 @@ class Transcript(BaseModel):
         return tuple(sorted({one.speaker for one in self.sentences if one.speaker is not None}))
 
     def to_srt(self) -> str:
-        """Write SubRip subtitles.
+        """Return SubRip subtitles.
 
         Raises:
-            ConfigurationError: the model told no times.
+            ConfigurationError: the model returned no times.
         """
         return to_srt(self._cues())
 
     def to_vtt(self) -> str:
-        """Write WebVTT subtitles; raises as `to_srt` does."""
+        """Return WebVTT subtitles; raises as `to_srt` does."""
         return to_webvtt(self._cues())
 
     def _cues(self) -> list[TimedCaption]:
         if self.text and not self.sentences:
             raise ConfigurationError(
-                f"{self.model or 'The model'} tells no times, so no subtitles can be made; transcribe with "
+                f"{self.model or 'The model'} returns no times, so no subtitles can be made; transcribe with "
                 "paraformer-v2, fun-asr or qwen3-asr-flash-filetrans."
             )
         several = len(self.speakers) > 1
@@ -95,7 +95,7 @@ class Transcript(BaseModel):
 
 
 def _cut(sentence: Sentence, *, named: bool) -> Iterator[TimedCaption]:
-    """Cut a sentence that is too long for one subtitle, between words whose times are known."""
+    """Split a sentence that is too long for one subtitle, between words with known times."""
     label = f"Speaker {sentence.speaker + 1}: " if named and sentence.speaker is not None else ""
     long = len(sentence.text) > _CUE_LETTERS or sentence.end - sentence.start > _CUE_SECONDS
     if not long or not sentence.words:
@@ -112,7 +112,7 @@ def _cut(sentence: Sentence, *, named: bool) -> Iterator[TimedCaption]:
 
 
 def _joined(words: list[Word]) -> str:
-    """Join words as they are written: with spaces between alphabetic ones, without between Chinese characters."""
+    """Join words: with spaces between alphabetic ones, without between Chinese characters."""
     text = ""
     for word in words:
         piece = word.text.strip()

@@ -151,7 +151,7 @@ class _Passes:
         if not self._runs:
             return self._looking(_COARSE, None)
         if len(self._runs) == 1 and self._again is None:
-            is_video = self._runs[0].footage.facts.kind == "video"  # audio has no frames to add
+            is_video = self._runs[0].video.facts.kind == "video"  # audio has no frames to add
             self._again = promising(list(self._findings.values())) if is_video else frozenset()
             if self._again:
                 return self._looking(_FINE, self._again)
@@ -161,21 +161,21 @@ class _Passes:
         options = replace(self._options, detail=detail, strategy="map_reduce")  # type: ignore[arg-type]
         if wanted is not None:
             options = replace(options, max_gaps=len(wanted))  # where this pass fails, the coarse findings count
-        footage, _ = over_source(self._source, self._settings, options)
-        run = make_run(footage, self._task(footage, options), self._settings, options, wanted=wanted)
+        video, _ = over_source(self._source, self._settings, options)
+        run = make_run(video, self._task(video, options), self._settings, options, wanted=wanted)
         self._runs.append(run)
         return run
 
     def _answering(self) -> Run[Findings]:
         """Join the findings, in the checkpoint of the first pass."""
         first = self._runs[0]
-        task = self._task(first.footage, self._options)
+        task = self._task(first.video, self._options)
         run = joining_run(first, task, self._helpful, self._options, join=task.joining)
         self._runs.append(run)
         return run
 
-    def _task(self, footage: SourceVideo, options: SummaryOptions) -> QuestionTask:
-        return QuestionTask(options=options, question=self._question, duration=float(footage.end))
+    def _task(self, video: SourceVideo, options: SummaryOptions) -> QuestionTask:
+        return QuestionTask(options=options, question=self._question, duration=float(video.end))
 
     @property
     def _helpful(self) -> dict[int, Findings]:
@@ -201,7 +201,7 @@ class _Passes:
         gaps = [gap for gap in self._runs[0].machine.gaps.values() if gap.index not in self._findings]
         return VideoAnswer.model_validate(
             {
-                "video": self._runs[0].footage.facts,
+                "video": self._runs[0].video.facts,
                 "question": self._question,
                 "answer": answered.answer,
                 "evidence": sorted(answered.evidence, key=lambda one: one.time),

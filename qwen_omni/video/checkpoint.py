@@ -23,7 +23,7 @@ _EXACT = re.compile(r"\d{1,18}(?:/[1-9]\d{0,17})?")
 _MOST_TOKENS = 10**12  # of one answer; a larger number is damage
 _WAY_OUT = "Choose another folder for checkpoints, remove that file, or switch checkpoints off (checkpoint=False)."
 
-Stands = str | Taken | None
+StepState = str | Taken | None
 """The state of a step: its answer, the claim of another process, or `None` if it has to be done."""
 
 
@@ -106,21 +106,21 @@ class Checkpoint:
         """Return the answer of a finished step, or `None`."""
         return _answer(self._store.find(self._key(step), unverified=self._reuse))
 
-    def look(self, step: str) -> Stands:
+    def look(self, step: str) -> StepState:
         """Return the state of a step without claiming it."""
-        stands = self._store.peek(self._key(step), unverified=self._reuse)
-        return stands if isinstance(stands, Taken) else _answer(stands)
+        state = self._store.peek(self._key(step), unverified=self._reuse)
+        return state if isinstance(state, Taken) else _answer(state)
 
-    def claim(self, step: str, *, alive: Alive | None = None) -> Stands:
+    def claim(self, step: str, *, alive: Alive | None = None) -> StepState:
         """Claim a step unless it is finished or another process works on it; `None` if it is now this run's to do.
 
         A claim lasts as long as a request. It ends with `finish` or `release`; that of a run that stalls or has died
         ends with its lease.
         """
-        stands = self._store.claim(self._key(step), unverified=self._reuse, alive=alive)
-        if isinstance(stands, Taken):
-            return stands
-        return _answer(stands) if isinstance(stands, Found) else None
+        state = self._store.claim(self._key(step), unverified=self._reuse, alive=alive)
+        if isinstance(state, Taken):
+            return state
+        return _answer(state) if isinstance(state, Found) else None
 
     def release(self, step: str) -> None:
         """End a claim: the step failed, or was cancelled."""
@@ -228,11 +228,11 @@ class CachedStep:
 
     def ready(self) -> bool:
         """Whether it is finished, or now ours to do; `False` while another process works on it."""
-        stands = self._checkpoint.claim(self._name, alive=self._alive)
-        if isinstance(stands, Taken):
-            self.holder = stands.holder
+        state = self._checkpoint.claim(self._name, alive=self._alive)
+        if isinstance(state, Taken):
+            self.holder = state.holder
             return False
-        self.answer = stands
+        self.answer = state
         return True
 
     def finish(self, answer: str) -> None:

@@ -59,27 +59,25 @@ def forecast(
         ConfigurationError: the segment length and overlap leave no room to advance.
     """
     settings = settings or Settings.load(needs_key=False)
-    told = []
+    forecasts = []
     _, single = over_source(source, settings, options)
     for detail in DETAIL_FPS:
         for strategy in ("map_reduce", "single"):
             asked = replace(options, detail=detail, strategy=strategy, single_call_seconds=0)
             try:
-                footage, whole = over_source(source, settings, asked)
+                video, whole = over_source(source, settings, asked)
             except (ConfigurationError, MediaDoesNotFitError):
                 continue  # the chosen strategy was checked above
             chosen = detail == options.detail and whole == single
-            told.append(_foreseen(footage, asked, settings, whole=whole, chosen=chosen))
-    return told
+            forecasts.append(_forecast_of(video, asked, settings, whole=whole, chosen=chosen))
+    return forecasts
 
 
-def _foreseen(
-    footage: SourceVideo, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool
+def _forecast_of(
+    video: SourceVideo, options: SummaryOptions, settings: Settings, *, whole: bool, chosen: bool
 ) -> Forecast:
-    count = 1 if whole else footage.about
-    tokens = segment_tokens(
-        footage, float(footage.duration) / count + (0 if whole else float(footage.overlap)), whole=whole
-    )
+    count = 1 if whole else video.about
+    tokens = segment_tokens(video, float(video.duration) / count + (0 if whole else float(video.overlap)), whole=whole)
     answers = [(options.model, Usage(input_tokens=sum(tokens) + _WORDS_IN, output_tokens=_NOTES_OUT,
                                      input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
     if not whole:
@@ -89,15 +87,15 @@ def _foreseen(
         detail=options.detail,
         segments=count,
         bill=to_bill(answers, settings),
-        seconds=_seconds(footage, options, count, sum(tokens) + _WORDS_IN),
+        seconds=_seconds(video, options, count, sum(tokens) + _WORDS_IN),
         chosen=chosen,
     )
 
 
-def segment_tokens(footage: SourceVideo, seconds: float, *, whole: bool) -> tuple[int, int]:
+def segment_tokens(video: SourceVideo, seconds: float, *, whole: bool) -> tuple[int, int]:
     """Estimate the video and audio tokens of one segment."""
-    info, profile = footage.look.info, footage.profile
-    plan = footage.whole if whole else footage.piece
+    info, profile = video.look.info, video.profile
+    plan = video.whole if whole else video.piece
     sound = audio_tokens(profile, seconds) if info.has_sound or info.kind == "audio" else 0
     if info.kind == "audio":
         return 0, sound
@@ -106,13 +104,13 @@ def segment_tokens(footage: SourceVideo, seconds: float, *, whole: bool) -> tupl
     return video_tokens(profile, size, seconds, fps, plan.sampling), sound
 
 
-def _seconds(footage: SourceVideo, options: SummaryOptions, count: int, tokens: int) -> float:
+def _seconds(video: SourceVideo, options: SummaryOptions, count: int, tokens: int) -> float:
     profile = profile_for(options.model)
     one = _FIRST_TOKEN + _NOTES_OUT / _TOKENS_PER_SECOND
     rpm, tpm = options.rpm or profile.rpm, options.tpm or profile.tpm
     bounds = [
-        float(footage.duration) / _PREPARE_SPEED / (options.workers or usual_workers()),
-        footage.whole.size_bytes / _UPLINK,
+        float(video.duration) / _PREPARE_SPEED / (options.workers or usual_workers()),
+        video.whole.size_bytes / _UPLINK,
         one * -(-count // options.concurrency),
         (count - 1) * 60 / rpm if rpm else 0.0,
         (count - 1) * tokens * 60 / tpm if tpm else 0.0,

@@ -51,9 +51,9 @@ def iter_notes(
         steps = closing.enter_context(contextlib.closing(drivers.drive_run(run.machine, run.worker, asker, asker)))
         order = InOrder(run)
         for action in steps:
-            tell(run, action, on_progress)
+            report(run, action, on_progress)
             yield from order.ready()
-        tell_unkept(run, on_progress)
+        report_unkept(run, on_progress)
         if run.machine.error is not None:
             raise with_advice(run.machine.error)
 
@@ -75,10 +75,10 @@ async def aiter_notes(
         )
         order = InOrder(run)
         async for action in steps:
-            tell(run, action, on_progress)
+            report(run, action, on_progress)
             for notes in order.ready():
                 yield notes
-        tell_unkept(run, on_progress)
+        report_unkept(run, on_progress)
         if run.machine.error is not None:
             raise with_advice(run.machine.error)
 
@@ -88,7 +88,7 @@ class InOrder:
 
     def __init__(self, run: Run[SegmentNotes]) -> None:
         self._machine = run.machine
-        self._facts = run.footage.facts
+        self._facts = run.video.facts
         self._next = 0
 
     def ready(self) -> Generator[SegmentNotes, None, None]:
@@ -105,7 +105,7 @@ class InOrder:
             yield notes.model_copy(update={"segments": segments})
 
 
-def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
+def report(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
     """Report the result of a step; notices about the checkpoint become warnings if there is no callback."""
     for news in run.news(action):
         if on_progress is not None:
@@ -114,7 +114,7 @@ def tell(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None)
             warnings.warn(news.text, UserWarning, stacklevel=3)
 
 
-def tell_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
+def report_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
     """Report, at the end, the answers that could not be stored."""
     before = list(run.noticed)
     for text in run.reports():

@@ -45,12 +45,12 @@ def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
     return Timeline(events=events, on_screen_text=texts, speech=speech, merged=first + second + third)
 
 
-def _joined(told: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[tuple[TimedNote, ...], int]:
+def _joined(groups: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[tuple[TimedNote, ...], int]:
     kept: list[TimedNote] = []
     tail: list[int] = []  # positions in `kept` of the entries of the previous segment
     before: SegmentNotes | None = None
     merged = 0
-    for notes, entries in told:
+    for notes, entries in groups:
         open_ = [at for at in tail if before is not None and kept[at].end >= notes.start - NEAR_SECONDS]
         tail = []
         for entry in entries:

@@ -113,14 +113,14 @@ def words_for(language: str | None) -> Words:
         >>> words_for("zh-CN").wish[:4]
         '请特别注'
     """
-    told = (language or "").strip().lower()
-    return _CHINESE_WORDS if told.startswith(_CHINESE) else _ENGLISH
+    wanted = (language or "").strip().lower()
+    return _CHINESE_WORDS if wanted.startswith(_CHINESE) else _ENGLISH
 
 
 def system_text(schema: CaptionSchema, *, language: str | None) -> str:
     """Say what the answer must look like and which language it is in."""
-    told = instructions(schema, language=language)
-    return told if language else f"{told}\n{words_for(language).same_language}"
+    text = instructions(schema, language=language)
+    return text if language else f"{text}\n{words_for(language).same_language}"
 
 
 def task_text(task: str, *, wish: str | None, language: str | None) -> str:

@@ -167,17 +167,17 @@ def _pricing(model: str, settings: Settings) -> Pricing:
     return pricing_for(model, region_of(settings.base_url), prices=prices, rate=rate)
 
 
-def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float) -> tuple[Chapter, ...]:
+def arrange_chapters(chapters: Sequence[ChapterAnswer], *, start: float, end: float) -> tuple[Chapter, ...]:
     """Sort chapters; each ends where the next begins, and all lie inside the video.
 
     Example:
-        >>> told = [ChapterAnswer(start=60, title="B"), ChapterAnswer(start=0, title="A")]
-        >>> [(one.start, one.end) for one in arrange_chapters(told, start=0, end=90)]
+        >>> chapters = [ChapterAnswer(start=60, title="B"), ChapterAnswer(start=0, title="A")]
+        >>> [(one.start, one.end) for one in arrange_chapters(chapters, start=0, end=90)]
         [(0.0, 60.0), (60.0, 90.0)]
         >>> arrange_chapters([], start=0, end=90)
         ()
     """
-    ordered = sorted(told, key=lambda one: one.start)
+    ordered = sorted(chapters, key=lambda one: one.start)
     starts = [min(max(one.start, start), end) for one in ordered]
     ends = [*starts[1:], end] if starts else []
     return tuple(
@@ -188,11 +188,11 @@ def arrange_chapters(told: Sequence[ChapterAnswer], *, start: float, end: float)
 
 def gaps_of(gaps: Iterable[Gap]) -> tuple[FailedSegment, ...]:
     """Return the failed segments, in order."""
-    told = sorted(gaps, key=lambda gap: gap.index)
-    return tuple(FailedSegment(segment=gap.index, start=gap.start, end=gap.end, reason=gap.reason) for gap in told)
+    failed = sorted(gaps, key=lambda gap: gap.index)
+    return tuple(FailedSegment(segment=gap.index, start=gap.start, end=gap.end, reason=gap.reason) for gap in failed)
 
 
-def told_by(
+def summary_fields(
     notes: Sequence[SegmentNotes], reports: Sequence[str] = (), *, summary_cut: bool = False
 ) -> dict[str, object]:
     """Return the fields of a summary that come from the notes alone, with notices of truncation and other problems."""

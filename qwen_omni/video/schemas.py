@@ -119,8 +119,8 @@ class SegmentAnswer(BaseModel):
 
     @field_validator("language")
     @classmethod
-    def _code(cls, told: str) -> str:
-        return told.strip() if _LANGUAGE.fullmatch(told.strip()) else ""
+    def _code(cls, language: str) -> str:
+        return language.strip() if _LANGUAGE.fullmatch(language.strip()) else ""
 
 
 def _with_words(entries: object) -> object:

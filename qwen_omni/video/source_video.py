@@ -31,14 +31,14 @@ from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
 from qwen_omni.video.schemas import VideoFacts
 
 
-def digest(*told: object) -> str:
+def digest(*values: object) -> str:
     """Hash JSON-like values; anything else is hashed as its text.
 
     Example:
         >>> digest("a", 1) == digest("a", 1) != digest("a", 2)
         True
     """
-    written = json.dumps(told, sort_keys=True, ensure_ascii=False, default=str)
+    written = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(written.encode()).hexdigest()
 
 
@@ -152,18 +152,18 @@ class SourceVideo:
                 found.update(piece)
         return found.hexdigest()
 
-    def told(self) -> Mapping[str, Any]:
+    def key_fields(self) -> Mapping[str, Any]:
         """Return everything about cutting and preparing that decides an answer."""
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
             "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
         }  # fmt: skip
         info = self.look.info
         if info.track_heard is not None:
-            told["audio_track"] = info.track_heard
+            fields["audio_track"] = info.track_heard
         if info.container not in _ALWAYS_EXACT:
-            told["exact"] = True  # answers about less exact cuts keep their own key
-        return told
+            fields["exact"] = True  # answers about less exact cuts keep their own key
+        return fields
 
     def segments(self, known: Mapping[int, Segment]) -> Iterator[Segment]:
         """Yield the segments one at a time; known ones are yielded as they were."""
@@ -272,7 +272,7 @@ _ROOM = 0.8  # share of the maximum input for media; the rest is for text
 _SAME_FRAMES = 0.9  # share of the frames that the model would see in segments
 
 
-def chosen_strategy(footage: SourceVideo, options: SummaryOptions) -> Literal["single", "map_reduce"]:
+def chosen_strategy(video: SourceVideo, options: SummaryOptions) -> Literal["single", "map_reduce"]:
     """Choose how a video is processed.
 
     A short video goes in one call if the model accepts that much. "auto" takes one call for longer ones, too, if the
@@ -282,28 +282,28 @@ def chosen_strategy(footage: SourceVideo, options: SummaryOptions) -> Literal["s
         MediaDoesNotFitError: one call was requested, and the model does not accept that much.
     """
     if options.strategy == "single":
-        refusal = one_call_refusal(footage, options)
+        refusal = one_call_refusal(video, options)
         if refusal is not None:
             raise refusal
         return "single"
-    if one_call_refusal(footage, options, share=_ROOM) is not None:
+    if one_call_refusal(video, options, share=_ROOM) is not None:
         return "map_reduce"
-    if footage.duration <= options.single_call_seconds:
+    if video.duration <= options.single_call_seconds:
         return "single"
-    return "single" if options.strategy == "auto" and _sees_as_much(footage, options) else "map_reduce"
+    return "single" if options.strategy == "auto" and _sees_as_much(video, options) else "map_reduce"
 
 
-def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
+def one_call_refusal(video: SourceVideo, options: SummaryOptions, *, share: float = 1) -> MediaDoesNotFitError | None:
     """Return the error that a single call about all of it would raise; `None` if the model accepts it.
 
     Args:
-        footage: the video of the call.
+        video: the video of the call.
         options: whether the model reasons first, which leaves some models less room for input.
         share: share of the maximum input that media may take.
     """
-    profile, seconds, tokens = footage.profile, float(footage.duration), footage.whole.tokens or 0
-    limits, label = profile.limits, footage.look.label
-    longest = limits.audio_seconds if footage.look.info.kind == "audio" else limits.video_seconds
+    profile, seconds, tokens = video.profile, float(video.duration), video.whole.tokens or 0
+    limits, label = profile.limits, video.look.label
+    longest = limits.audio_seconds if video.look.info.kind == "audio" else limits.video_seconds
     advice = "Choose strategy='map_reduce' or 'auto', or a shorter range with start= and end=."
     if seconds > longest:
         return MediaDoesNotFitError(
@@ -324,12 +324,12 @@ def one_call_refusal(footage: SourceVideo, options: SummaryOptions, *, share: fl
     return None
 
 
-def _sees_as_much(footage: SourceVideo, options: SummaryOptions) -> bool:
+def _sees_as_much(video: SourceVideo, options: SummaryOptions) -> bool:
     """Whether the model sees as many frames in one call as in segments; audio is heard in full either way."""
-    if footage.look.info.kind == "audio":
+    if video.look.info.kind == "audio":
         return True
-    seconds = float(footage.duration)
-    return _frames(footage.profile, seconds, options) >= _SAME_FRAMES * DETAIL_FPS[options.detail] * seconds
+    seconds = float(video.duration)
+    return _frames(video.profile, seconds, options) >= _SAME_FRAMES * DETAIL_FPS[options.detail] * seconds
 
 
 def _frames(profile: Profile, seconds: float, options: SummaryOptions) -> int:

@@ -12,7 +12,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.video.engine import drivers
 from qwen_omni.video.engine.run import OnProgress, Progress, Run, notes_run, with_advice
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
-from qwen_omni.video.results import VideoSummary, arrange_chapters, gaps_of, to_bill, told_by
+from qwen_omni.video.results import VideoSummary, arrange_chapters, gaps_of, summary_fields, to_bill
 from qwen_omni.video.schemas import Joined, SegmentNotes, clock
 
 
@@ -124,12 +124,12 @@ class AsyncTextModel:
 
 def plan_text(run: Run[SegmentNotes], options: SummaryOptions) -> str:
     """Describe the run that is about to start."""
-    footage = run.footage
-    length = clock(float(footage.duration))
+    video = run.video
+    length = clock(float(video.duration))
     if run.machine.joins is None:
-        return f"{footage.look.label}: {length}, in one call to {options.model}"
+        return f"{video.look.label}: {length}, in one call to {options.model}"
     return (
-        f"{footage.look.label}: {length}, in about {footage.about} segments of at most {float(footage.seconds):g} s to "
+        f"{video.look.label}: {length}, in about {video.about} segments of at most {float(video.seconds):g} s to "
         f"{options.model}, joined by {options.text_model_name}"
     )
 
@@ -140,7 +140,7 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
     Raises:
         QwenOmniError: what stopped the run, with advice on how to resume.
     """
-    machine, footage = run.machine, run.footage
+    machine, video = run.machine, run.video
     if machine.error is not None:
         raise with_advice(machine.error)
     notes = [machine.answers[index] for index in sorted(machine.answers)]
@@ -149,9 +149,9 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
     chapters = joined.chapters if isinstance(joined, Joined) else notes[0].chapters
     return VideoSummary.model_validate(
         {
-            "video": footage.facts,
+            "video": video.facts,
             "summary": joined.summary if isinstance(joined, Joined) else notes[0].summary,
-            "chapters": arrange_chapters(chapters, start=float(footage.start), end=float(footage.end)),
+            "chapters": arrange_chapters(chapters, start=float(video.start), end=float(video.end)),
             "gaps": gaps_of(machine.gaps.values()),
             "strategy": "map_reduce" if whole is None else "single",
             "segments": machine.count,
@@ -159,6 +159,6 @@ def to_summary(run: Run[SegmentNotes], settings: Settings, options: SummaryOptio
             "text_model": options.text_model_name if whole is None else "",
             "this_run": to_bill(run.worker.paid, settings),
             "whole_run": to_bill(run.checkpoint.paid(), settings),
-            **told_by(notes, run.reports(), summary_cut=isinstance(joined, Joined) and joined.truncated),
+            **summary_fields(notes, run.reports(), summary_cut=isinstance(joined, Joined) and joined.truncated),
         }
     )

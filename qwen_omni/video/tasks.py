@@ -50,7 +50,7 @@ class Task(Protocol[T]):
         """The options of the run."""
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def key_fields(self) -> Mapping[str, Any]:
         """Everything that is asked, for the run's key."""
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
@@ -110,10 +110,10 @@ def plan_asking(
     wanted = read_schema(schema)
     text = prompts.task_text(task, wish=options.wish, language=options.language)
     question = user(text) if part is None else user(part, text)
-    told = Message(role="system", parts=(TextPart(text=prompts.system_text(wanted, language=options.language)),))
+    system = Message(role="system", parts=(TextPart(text=prompts.system_text(wanted, language=options.language)),))
     model = options.model if part is not None else options.text_model_name
     return CaptionPlan(
-        request=ChatRequest(model=model, messages=(told, question), options=_options(options, wanted, part)),
+        request=ChatRequest(model=model, messages=(system, question), options=_options(options, wanted, part)),
         schema=wanted,
         allow_truncated=options.allow_truncated,
         facts={} if duration is None else {"duration": duration},
@@ -142,7 +142,7 @@ class NotesTask:
         object.__setattr__(self, "words", prompts.words_for(self.options.language))
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def key_fields(self) -> Mapping[str, Any]:
         """Everything that is asked about a segment."""
         return {
             "task": "notes", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
@@ -353,7 +353,7 @@ class QuestionTask:
     duration: float
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def key_fields(self) -> Mapping[str, Any]:
         """Everything that is asked about a segment; without a wish, the key is that of versions that had none."""
         words = prompts.words_for(self.options.language)
         wish = {"wish": self.options.wish} if self.options.wish else {}

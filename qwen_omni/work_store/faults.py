@@ -1,4 +1,4 @@
-"""What is wrong with a store file: this machine, or the file itself, with the way out. Pure, but for looking at it."""
+"""What is wrong with a store file or this machine, and what to do. Pure, except for checking the file."""
 
 import sqlite3
 from pathlib import Path
@@ -17,28 +17,28 @@ _LOCKED = "it is locked by another program"
 
 
 def resource_of(error: Exception) -> str:
-    """Return what this machine lacks, as `LocalResourceError.resource` names it; empty if it lacks nothing."""
+    """Return the resource that this machine lacks, for `LocalResourceError.resource`; empty if none."""
     if isinstance(error, OSError):
         return RESOURCES.get(error.errno or 0, "")
     code = _code(error)
     if code is None and isinstance(error, sqlite3.OperationalError):
-        return "lock"  # made by this package: a lock could not be had in time
+        return "lock"  # raised by this package: a lock could not be acquired in time
     return "" if code is None else _CODES.get(code, "")
 
 
 def reason_of(error: Exception) -> str:
-    """Return why something could not be written, for people."""
+    """Return the reason for a failed write, for people."""
     if resource_of(error) == "lock":
         return _LOCKED
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def to_error(error: Exception, path: Path, use: StoreUse) -> QwenOmniError:
-    """Make the error that names the file, what is wrong with it, and the way out."""
+    """Return the error that names the file, what is wrong with it, and what to do."""
     resource = resource_of(error)
     if resource:
-        told = f"The {use.name} {path} cannot be used: {reason_of(error)}. {use.way_out}"
-        return LocalResourceError(told, resource=resource, path=str(path))
+        text = f"The {use.name} {path} cannot be used: {reason_of(error)}. {use.way_out}"
+        return LocalResourceError(text, resource=resource, path=str(path))
     if isinstance(error, UnusableStoreError):
         return ConfigurationError(f"The {use.name} {path} {error}. {use.way_out}")
     if isinstance(error, sqlite3.Error):

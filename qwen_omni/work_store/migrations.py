@@ -1,9 +1,9 @@
-"""The tables of a store file, and how files of older versions become one.
+"""The tables of a store file, and the migration of files from older versions.
 
 Schema 1 was two families: the checkpoint of a long video (`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache
-of uploads or of transcription tasks (`uploads`). Captions were kept as JSON lines. None recorded who answered, so what
-comes from them has the origin `UNVERIFIED`, but for what does not depend on that: cuts, and uploads and tasks, whose
-names hold the address and the account.
+of uploads or of transcription tasks (`uploads`). Captions were stored as JSON lines. None recorded who answered, so
+their entries get the origin `UNVERIFIED`, except those that do not depend on it: cuts, and uploads and tasks, whose
+names include the address and the account.
 """
 
 import json
@@ -37,31 +37,31 @@ _OLD_CHECKPOINT = {
     "spent": {"answer", "model", "usage"},
 }
 _OLD_UPLOADS = {"uploads": {"key", "owner", "claimed_until", "location", "expires_at", "resume"}}
-_CHECKED_PAGES = 65_536  # a file of more pages is not read as a whole when it is opened
+_CHECKED_PAGES = 65_536  # a larger file is not checked as a whole when it is opened
 
 
 class UnusableStoreError(Exception):
-    """A file that cannot be a store; the text says why, and is made part of an error that names the file."""
+    """The file cannot be a store; the message is the reason, and becomes part of an error that names the file."""
 
 
 def upgrade(base: sqlite3.Connection, run: str) -> int:
-    """Make the tables of an empty file, or turn a file of an older version into this schema, all or nothing.
+    """Create the tables in an empty file, or migrate a file from an older version to this schema, all or nothing.
 
-    Returns how many rows of an older version were damaged and are gone.
+    Returns the number of damaged rows of an older version that were dropped.
 
     Args:
         base: the connection, in autocommit mode.
-        run: the run that entries of an older version belong to.
+        run: the run for entries of an older version.
 
     Raises:
-        UnusableStoreError: the file is damaged, of a newer version, or of another program.
+        UnusableStoreError: the file is damaged, from a newer version, or of another program.
         sqlite3.Error: it cannot be read or written.
     """
     dropped = 0
     if not _is_current(base):
         base.execute("BEGIN IMMEDIATE")
         try:
-            if not _is_current(base):  # else another process was quicker
+            if not _is_current(base):  # otherwise another process was faster
                 dropped = _make(base, run)
             base.execute("COMMIT")
         except BaseException:
@@ -75,7 +75,7 @@ def upgrade(base: sqlite3.Connection, run: str) -> int:
 def _make(base: sqlite3.Connection, run: str) -> int:
     kind, dropped = _kind(base), 0
     if kind == "checkpoint":
-        base.execute("DROP TABLE IF EXISTS claims")  # of processes that wrote the older form
+        base.execute("DROP TABLE IF EXISTS claims")  # claims of processes that use the older schema
     for statement in _TABLES.split(";"):
         base.execute(statement)
     if kind == "checkpoint":
@@ -87,7 +87,7 @@ def _make(base: sqlite3.Connection, run: str) -> int:
 
 
 def _is_current(base: sqlite3.Connection) -> bool:
-    """Whether the file has this schema; raises `UnusableStoreError` for what can never have it."""
+    """Whether the file has this schema; raises `UnusableStoreError` if it cannot be migrated to it."""
     tables = _tables(base)
     if not tables or "facts" not in tables:
         return False
@@ -112,7 +112,7 @@ def _is_current(base: sqlite3.Connection) -> bool:
 
 
 def _kind(base: sqlite3.Connection) -> str:
-    """Return which older form a file has: "checkpoint", "uploads", or "" for an empty file."""
+    """Return the older schema of a file: "checkpoint", "uploads", or "" for an empty file."""
     tables = _tables(base)
     if not tables:
         return ""
@@ -145,9 +145,9 @@ def _check_pages(base: sqlite3.Connection) -> None:
     (pages,) = base.execute("PRAGMA page_count").fetchone()
     if pages > _CHECKED_PAGES:
         return
-    told = base.execute("PRAGMA quick_check(1)").fetchone()
-    if told != ("ok",):
-        raise UnusableStoreError(f"is damaged: {str(told[0])[:120]}")
+    problem = base.execute("PRAGMA quick_check(1)").fetchone()
+    if problem != ("ok",):
+        raise UnusableStoreError(f"is damaged: {str(problem[0])[:120]}")
 
 
 # --- Schema 1: the checkpoint of a long video ---
@@ -180,7 +180,7 @@ def _spent(rows: list[tuple[Any, ...]], run: str) -> Iterator[tuple[str, str, st
         try:
             value = json.dumps({"model": model, "usage": json.loads(usage)})
         except (TypeError, ValueError, RecursionError):
-            continue  # it was unreadable before, too
+            continue  # it was already unreadable
         if isinstance(name, str):
             yield name, run, UNVERIFIED, value
 
@@ -213,8 +213,8 @@ def _number(value: object) -> float:
 
 
 def read_lines(data: bytes) -> tuple[dict[str, dict[str, Any]], int]:
-    """Read the results file of captions as older versions wrote it; return the entries by key, and how many lines
-    could not be read. The last line for a key counts.
+    """Parse a results file of captions from an older version; return the entries by key, and the number of unreadable
+    lines. The last line for a key counts.
 
     Example:
         >>> read_lines(b'{"key": "a", "answer": "{}"}' + bytes([10]) + b'{"key": "b", "ans')

@@ -1,7 +1,7 @@
 """Who holds a claim, and whether that owner still makes progress: a process, or an event loop inside one.
 
-No clock is shared: a lease is measured by whoever waits, as the time in which the owner's counter did not change. Where
-the owner is a process of this machine, the system is asked first, so that a crash costs no waiting.
+No clock is shared: whoever waits measures a lease as the time in which the owner's counter did not change. If the owner
+is a process on this machine, the system is asked first, so that a crash costs no waiting.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ import uuid
 from pathlib import Path
 
 _FIELDS = 6
-_STARTED = 19  # of the fields of /proc/PID/stat behind the name: when the process began
+_STARTED = 19  # index of the start time in /proc/PID/stat, after the name
 _PULSE_SECONDS = 0.5
 _STILL_SECONDS = 5.0
 
 
 def new_owner() -> str:
-    """Name an owner in this process; another process can find out from it whether the owner is gone."""
+    """Return a new owner ID for this process; another process can find out from it whether the owner is gone."""
     pid = os.getpid()
     parts = (_host(), _boot(), _namespace(), str(pid), _started(pid)[0], uuid.uuid4().hex)
     return " ".join(part or "-" for part in parts)
 
 
 def is_gone(owner: str) -> bool | None:
-    """Whether an owner's process has ended; `None` where this machine cannot know."""
+    """Whether an owner's process has ended; `None` if this machine cannot know."""
     parts = owner.split(" ")
     if len(parts) != _FIELDS or parts[:3] != [_host(), _boot() or "-", _namespace() or "-"] or os.name != "posix":
         return None
@@ -37,20 +37,20 @@ def is_gone(owner: str) -> bool | None:
     except ValueError:
         return None
     except OSError:
-        pass  # it lives, and belongs to another user
+        pass  # it is alive, and belongs to another user
     started, state = _started(pid)
     return state in ("Z", "X") or bool(started and started != parts[4])
 
 
 def is_here(owner: str) -> bool:
-    """Whether an owner is, or was, in this very process."""
+    """Whether an owner is, or was, in this process."""
     pid = os.getpid()
     mine = (_host(), _boot() or "-", _namespace() or "-", str(pid), _started(pid)[0] or "-")
     return tuple(owner.split(" ")[:-1]) == mine
 
 
 def describe(owner: str) -> str:
-    """Name an owner for people.
+    """Describe an owner for people.
 
     Example:
         >>> describe(f"{platform.node().replace(' ', '_')} b n 12 5 u"), describe("elsewhere b n 12 5 u"), describe("?")
@@ -65,10 +65,10 @@ def describe(owner: str) -> str:
 
 
 class LoopPulse:
-    """Whether the running event loop still runs: called, it returns `False` once the loop stood still for 5 s.
+    """Whether the event loop makes progress: a call returns `False` once the loop has been blocked for 5 s.
 
-    What an `asyncio` program awaits makes no progress while its loop is stopped or blocked, so claims on it are renewed
-    only while this returns `True`.
+    What an `asyncio` program awaits makes no progress while its loop is stopped or blocked, so claims for it are
+    renewed only while this returns `True`.
 
     Attributes:
         loop: the event loop.
@@ -85,11 +85,11 @@ class LoopPulse:
         self._timer = self.loop.call_later(_PULSE_SECONDS, self._beat)
 
     def __call__(self) -> bool:
-        """Whether the loop still runs."""
+        """Whether the loop makes progress."""
         return time.monotonic() - self._last < _STILL_SECONDS
 
     def stop(self) -> None:
-        """End the timer; call it on the loop."""
+        """Cancel the timer; call this on the loop."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -110,7 +110,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> tuple[str, str]:
-    """Return when a process began and its state, as Linux has them; empty elsewhere."""
+    """Return start time and state of a process on Linux; empty elsewhere."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (fields[_STARTED], fields[0]) if len(fields) > _STARTED else ("", "")
 

@@ -1,7 +1,7 @@
 """The store in one SQLite file, for the processes of one machine; without a path, in memory.
 
-Who waits for a lock waits a bounded time, and holds up nobody who reads. What cannot be written stays in memory and is
-tried again with every later write and every beat. No connection lives across a fork.
+Waiting for a lock is bounded in time, and never blocks readers. What cannot be written stays in memory and is retried
+with every later write and every beat. No connection survives a fork.
 """
 
 import json
@@ -24,16 +24,16 @@ from qwen_omni.work_store.store import UNVERIFIED, Alive, Claim, Found, Spent, S
 T = TypeVar("T")
 
 LEASE_SECONDS = 15.0
-"""How long an owner may stand still before others take over what it claimed."""
-_PAUSE_SECONDS = 1.0  # after a failed write; meanwhile nothing waits
-_CLAIM_PATIENCE = 10.0  # how long claims wait for a locked file before the run goes on without them
-_LONGEST_LEASE = 600.0  # a row that asks for more is damaged
+"""Seconds that an owner may stall before others take over its claims."""
+_PAUSE_SECONDS = 1.0  # after a failed write; meanwhile no write is tried
+_CLAIM_PATIENCE = 10.0  # how long claims wait for a locked file before the run continues without them
+_LONGEST_LEASE = 600.0  # a row with a longer one is damaged
 _PLAIN = StoreUse(name="work store", way_out="Remove that file, or choose another.")
 
 
 @dataclass(slots=True)
 class _Row:
-    """A finished step that is not on the disk yet."""
+    """A finished step that is not on disk yet."""
 
     value: Any
     expires_at: float | None
@@ -56,7 +56,7 @@ class _Held:
 
 
 _STORES: "weakref.WeakValueDictionary[str, SqliteStore]" = weakref.WeakValueDictionary()
-"""The stores of this process by owner."""
+"""The stores of this process, by owner."""
 
 
 def _stores() -> "list[SqliteStore]":
@@ -65,7 +65,7 @@ def _stores() -> "list[SqliteStore]":
 
 
 def is_open(path: Path) -> bool:
-    """Whether this process has a store on a file; nobody else here may open and close it, for that ends its locks."""
+    """Whether this process has a store on a file; no other code here may open and close it, which ends its locks."""
     return any(store.path == path for store in _stores())
 
 
@@ -82,15 +82,15 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path | None, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
-        """Open or make the file, with the tables of this version; `None` keeps everything in memory.
+        """Open or create the file, with the tables of this version; `None` keeps everything in memory.
 
         Args:
             path: the file.
             use: what it is for, in messages.
-            lease_seconds: how long this owner may stand still before others take over; 15 if not given.
+            lease_seconds: how long this owner may stall before others take over; 15 if not given.
 
         Raises:
-            ConfigurationError: the file is damaged, of a newer version or of another program.
+            ConfigurationError: the file is damaged, from a newer version or of another program.
             LocalResourceError: the disk is full, or the file may not be read or written.
         """
         self.path = path
@@ -116,7 +116,7 @@ class SqliteStore:
     # --- Finished steps ---
 
     def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
-        """Return a finished step; with `unverified` also one of an older version without an origin."""
+        """Return a finished step; with `unverified`, also one of unknown origin from an older version."""
         kept = self._in_memory(key)
         if kept is not None or self.path is None:
             return kept
@@ -135,9 +135,9 @@ class SqliteStore:
         return {**{step: one.value for step, one in found.items() if one is not None}, **kept}
 
     def finish(self, key: StepKey, value: Any, *, expires_at: float | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """Store a finished step and end its claim; return the value that counts, which is the first stored.
+        """Store a finished step and end its claim; return the value that counts, which is the first one stored.
 
-        Never raises for the disk: what cannot be written stays in memory, and `trouble` and `unkept` report it.
+        Disk errors are never raised: what cannot be written stays in memory, and `trouble` and `unkept` report it.
         """
         with self._state:
             row = self.pending.get(key)
@@ -148,11 +148,11 @@ class SqliteStore:
             return row.value
         counts = self._stored(key, row)
         if counts is not None or self._locked_since is None:
-            self._let_go(key)  # else it stays claimed until it is written, which is soon
+            self._let_go(key)  # otherwise it stays claimed until it is written
         return row.value if counts is None else counts.value
 
     def _stored(self, key: StepKey, row: _Row) -> Found | None:
-        """Write a finished step and return what is stored now; `None` if it could not be written."""
+        """Write a finished step and return the stored value; `None` if it could not be written."""
         for _ in range(2):
             if not self._flush():
                 self._keep_beating()
@@ -160,7 +160,7 @@ class SqliteStore:
             counts = self.find(key)
             if counts is not None:
                 return counts
-            with self._state:  # a damaged row was in its place, and is gone now
+            with self._state:  # it replaced a damaged row
                 self.pending[key] = row
         return None
 
@@ -182,7 +182,7 @@ class SqliteStore:
     # --- Claims ---
 
     def peek(self, key: StepKey, *, unverified: bool = False) -> Found | Taken | None:
-        """Return how a step stands without claiming it."""
+        """Return the state of a step without claiming it."""
         found = self.find(key, unverified=unverified)
         if found is not None:
             return found
@@ -193,13 +193,13 @@ class SqliteStore:
         return None if holder is None else Taken(describe(holder))
 
     def claim(self, key: StepKey, *, unverified: bool = False, alive: Alive | None = None) -> Found | Claim | Taken:
-        """Return the finished step, or claim it, unless somebody else works on it.
+        """Return the finished step, or claim it unless another process works on it.
 
-        Where claims cannot be written the step is claimed in this process alone.
+        If claims cannot be written, the step is claimed in this process only.
         """
-        stands = self.peek(key, unverified=unverified)
-        if stands is not None:
-            return stands
+        state = self.peek(key, unverified=unverified)
+        if state is not None:
+            return state
         held = _Held(alive)
         with self._state:
             if key in self.held:
@@ -229,7 +229,7 @@ class SqliteStore:
                 self._failed(error)
                 since = self._locked_since
                 if since is None or time.monotonic() > since + _CLAIM_PATIENCE:
-                    break  # the run goes on without, and says so
+                    break  # the run continues without claims, and reports it
         return Claim(key)
 
     def _claim_in_file(self, base: sqlite3.Connection, key: StepKey, *, unverified: bool) -> Found | Claim | Taken:
@@ -246,7 +246,7 @@ class SqliteStore:
         return Claim(key, _loaded(resume))
 
     def note(self, claim: Claim, resume: Any) -> None:  # noqa: ANN401  (JSON)
-        """Store what another owner needs to go on with this step."""
+        """Store what another owner needs to resume this step."""
         with self._state:
             if (held := self.held.get(claim.key)) is not None:
                 held.resume = resume
@@ -254,7 +254,7 @@ class SqliteStore:
         self._write(lambda base: base.execute(f"UPDATE claims SET resume = ? {_MINE}", values))
 
     def release(self, key: StepKey) -> None:
-        """End a claim without a result; what was noted to go on from is kept."""
+        """End a claim without a result; what was stored by `note` is kept."""
         if not self._let_go(key):
             return
         self._end_claims([key])
@@ -273,7 +273,7 @@ class SqliteStore:
             return self.held.pop(key, None) is not None
 
     def _holder_in_process(self, key: StepKey) -> str | None:
-        """Return the owner in this process that works on a step, also where claims cannot be written."""
+        """Return the owner in this process that works on a step, even if claims cannot be written."""
         for other in self._siblings():
             held = other.held.get(key)
             if held is not None and held.moves:
@@ -281,12 +281,12 @@ class SqliteStore:
         return None
 
     def _siblings(self) -> list["SqliteStore"]:
-        """Return the stores of this process on the same file, this one included."""
+        """Return the stores of this process on the same file, including this one."""
         others = [] if self.path is None else [one for one in _stores() if one.path == self.path]
         return others or [self]
 
     def _holder(self, key: StepKey, row: tuple[Any, ...]) -> str | None:
-        """Return who holds a claim; `None` if it ended: its owner is gone, closed, or stood still for its lease."""
+        """Return the holder of a claim; `None` if it ended: its owner is gone, closed, or stalled for its lease."""
         owner, beat, lease = row[:3]
         sound = isinstance(owner, str) and isinstance(beat, int) and isinstance(lease, float | int)
         if not sound or not owner or not 0 <= lease <= _LONGEST_LEASE or is_gone(owner):
@@ -294,7 +294,7 @@ class SqliteStore:
         if is_here(owner):
             other = _STORES.get(owner)
             if other is None or other is self or key not in other.held:
-                return None  # closed or released, though that could not be written; or taken by this very call
+                return None  # closed or released, but not yet written; or claimed by this call
         now = time.monotonic()
         with self._state:
             seen = self._seen.get(key)
@@ -302,17 +302,17 @@ class SqliteStore:
                 seen = self._seen[key] = (owner, beat, now)
         return owner if now - seen[2] < lease else None
 
-    # --- What was spent ---
+    # --- Usage ---
 
     def spend(self, run: str, origin: str, spent: Spent) -> None:
-        """Store what an answer used, whatever becomes of the answer."""
+        """Store the usage of an answer, whatever becomes of the answer."""
         with self._state:
             self._unspent[spent.id] = (run, origin, spent.value)
         if self.path is not None and not self._flush():
             self._keep_beating()
 
     def spent(self, run: str, *origins: str) -> list[Any]:
-        """Return what the answers of a run used, of all processes together."""
+        """Return the usage of a run's answers, of all processes together."""
         with self._state:
             held = [value for one, origin, value in self._unspent.values() if one == run and origin in origins]
         if self.path is None:
@@ -324,7 +324,7 @@ class SqliteStore:
         return [value for value in read if value is not None] + held
 
     def unverified(self, run: str) -> int:
-        """Count the entries without an origin whose step has no verified answer."""
+        """Return the number of entries of unknown origin whose step has no verified answer."""
         sql = (
             "SELECT COUNT(*) FROM results AS old WHERE run = ? AND origin = ? AND NOT EXISTS "
             "(SELECT 1 FROM results WHERE run = old.run AND step = old.step AND origin != old.origin)"
@@ -334,9 +334,9 @@ class SqliteStore:
         return int(self._read(lambda base: base.execute(sql, (run, UNVERIFIED)).fetchone(), (0,))[0])
 
     def take_over(self, run: str, values: Mapping[str, Any], *, mark: str) -> None:
-        """Add entries of a file of an older version, without an origin; `mark` tells one state of that file.
+        """Import entries from a file of an older version, without an origin; `mark` identifies one state of that file.
 
-        Does nothing if the same state was taken over before.
+        Does nothing if that state was imported before.
         """
         sql = "SELECT 1 FROM facts WHERE name = ?"
         if self._read(lambda base: base.execute(sql, (mark,)).fetchone(), None) is not None:
@@ -352,17 +352,17 @@ class SqliteStore:
     # --- Reports ---
 
     def unkept(self, origin: str) -> int:
-        """Count the finished steps of an origin that are in memory only, because they could not be written."""
+        """Return the number of finished steps of an origin that are only in memory because a write failed."""
         with self._state:
             return 0 if self.path is None else sum(key.origin == origin for key in self.pending)
 
     def write_rest(self) -> None:
-        """Try again to write what could not be written."""
+        """Retry the writes that failed."""
         if self.pending or self._unspent:
             self._flush(now=True)
 
     def notices(self) -> list[str]:
-        """Return what a person should know: entries that were damaged, each counted once."""
+        """Return the notices: damaged entries, each counted once."""
         with self._state:
             damaged, self._damaged = self._damaged, 0
             if self._file is not None:
@@ -381,8 +381,8 @@ class SqliteStore:
         return None
 
     def _decoded(self, key: StepKey, rows: list[Any], base: sqlite3.Connection | None = None) -> Found | None:
-        """Return the first row that can be read and has not expired; damaged ones are removed, so that the step can
-        be stored again.
+        """Return the first row that is readable and not expired; damaged ones are removed, so that their step can be
+        stored again.
         """  # noqa: D205
         for value, expires_at, origin in rows:
             read = _loaded(value)
@@ -402,7 +402,7 @@ class SqliteStore:
             self._write(lambda opened: opened.execute(_REMOVE, values))
 
     def _read(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Read; a failure gives `otherwise` and a trouble: what is finished meanwhile stays in memory."""
+        """Read; a failure returns `otherwise` and sets `trouble`: what is finished meanwhile stays in memory."""
         if self._file is None:
             return otherwise
         try:
@@ -412,7 +412,7 @@ class SqliteStore:
             return otherwise
 
     def _write(self, action: Callable[[sqlite3.Connection], object], *, now: bool = False) -> bool:
-        """Write in one transaction and return whether that worked; soon after a failure nothing is tried."""
+        """Write in one transaction and return whether that worked; shortly after a failure nothing is tried."""
         if self._file is None or (time.monotonic() < self._retry_at and not now):
             return False
         try:
@@ -425,7 +425,7 @@ class SqliteStore:
         return True
 
     def _flush(self, *, now: bool = False) -> bool:
-        """Write all that is not written yet, in one transaction; return whether that worked."""
+        """Write everything that is pending, in one transaction; return whether that worked."""
         with self._state:
             finished, spent = dict(self.pending), dict(self._unspent)
 
@@ -443,21 +443,21 @@ class SqliteStore:
         return True
 
     def _failed(self, error: Exception) -> None:
-        """Note why nothing could be written; for a moment nobody tries again, so that nobody waits in a queue."""
+        """Record why nothing could be written; writes pause for a moment, so that no thread waits in a queue."""
         now = time.monotonic()
         with self._state:
             self.trouble = reason_of(error)
             self._retry_at = now + min(_PAUSE_SECONDS, self._lease / 4)
             locked = resource_of(error) == "lock"
             self._locked_since = (now if self._locked_since is None else self._locked_since) if locked else None
-            self._seen.clear()  # who could not write did not necessarily stand still
+            self._seen.clear()  # an owner that could not write has not necessarily stalled
 
     def _succeeded(self) -> None:
         with self._state:
             self.trouble, self._retry_at, self._locked_since = "", float("-inf"), None
 
     def _open_first(self, file: SqliteFile) -> None:
-        """Open the file before anything is paid for; one that is only locked is tried again later."""
+        """Open the file before anything is paid for; if it is only locked, that is retried later."""
         try:
             file.make_ready()
         except (sqlite3.Error, OSError, UnusableStoreError) as error:
@@ -481,7 +481,7 @@ class SqliteStore:
         beat.start()
 
     def beat(self) -> bool:
-        """Renew the leases of what goes on, and write what could not be written; return whether to go on beating."""
+        """Renew the leases of active claims, and retry failed writes; return whether to keep beating."""
         with self._state:
             moving = [key for key, held in self.held.items() if held.moves]
             self._beats = bool(self.held or self.pending or self._unspent)
@@ -497,7 +497,7 @@ class SqliteStore:
     # --- The end ---
 
     def close(self) -> None:
-        """Write what is left, end all claims, close every connection. May be called again."""
+        """Write what is pending, release all claims, close every connection. Can be called more than once."""
         self._ended.set()
         with self._state:
             held, self.held = self.held, {}
@@ -510,19 +510,19 @@ class SqliteStore:
             self._file.close()
 
     def before_fork(self) -> None:
-        """Wait until nothing is under way, and close the file."""
+        """Wait until nothing is in progress, and close the file."""
         if self._file is not None:
             self._file.before_fork()
         self._state.acquire()
 
     def after_fork(self) -> None:
-        """Go on."""
+        """Resume after a fork."""
         self._state.release()
         if self._file is not None:
             self._file.after_fork()
 
     def become_child(self) -> None:
-        """Forget what belongs to the parent: its claims, and what it will write itself."""
+        """Forget the parent's state: its claims, and what it will write itself."""
         self.owner = new_owner()
         _STORES[self.owner] = self
         self.held, self._seen, self._beats = {}, {}, False
@@ -533,7 +533,7 @@ class SqliteStore:
 
 
 def _now() -> float:
-    """Return the seconds since the epoch; when an entry was stored, and whether it has expired, go by it."""
+    """Return the seconds since the epoch, which decide when an entry was stored and whether it has expired."""
     return time.time()
 
 
@@ -585,13 +585,13 @@ def _dumped(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a character, in a name or an answer
+    except UnicodeEncodeError:  # a lone surrogate in a name or an answer
         text = json.dumps(value, separators=(",", ":"))
     return text
 
 
 def _loaded(text: object) -> Any:  # noqa: ANN401  (JSON)
-    """Read a value; `None` if it is none. `null` is no value of a finished step."""
+    """Parse a value; `None` if it is invalid. A finished step is never `null`."""
     if not isinstance(text, str):
         return None
     try:

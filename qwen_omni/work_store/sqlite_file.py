@@ -1,7 +1,7 @@
 """One SQLite file, for the threads of one process: a connection that reads and one that writes.
 
-Who waits to write holds up nobody who reads. The connections are opened when they are needed and closed before a fork,
-so that none is ever shared between processes.
+Waiting to write never blocks readers. Connections are opened on demand and closed before a fork, so that processes
+never share one.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from qwen_omni.work_store.store import StoreUse
 T = TypeVar("T")
 
 BUSY_SECONDS = 2.0
-"""How long one attempt to write waits for others that write."""
+"""Seconds that one attempt to write waits for other writers."""
 
-_SMALLEST = 512  # bytes; SQLite takes a shorter file for an empty one, and overwrites it
+_SMALLEST = 512  # bytes; SQLite treats a shorter file as empty, and overwrites it
 _making = threading.Lock()
 
 
@@ -44,11 +44,11 @@ class _Link:
 
 
 class SqliteFile:
-    """The file of a store. Safe to share between threads.
+    """The file of a store. Thread-safe.
 
     Attributes:
-        path: where it is.
-        dropped: how many rows of an older version were damaged and could not be taken over.
+        path: its path.
+        dropped: number of damaged rows of an older version that could not be migrated.
     """
 
     def __init__(self, path: Path, use: StoreUse) -> None:
@@ -60,12 +60,12 @@ class SqliteFile:
         weakref.finalize(self, _close, self._reader, self._writer)
 
     def make_ready(self) -> None:
-        """Make the file and its tables where they are missing, also if somebody removed the file meanwhile.
+        """Create the file and its tables where they are missing, even if the file was removed meanwhile.
 
         Raises:
-            UnusableStoreError: the file is damaged, of a newer version, or of another program.
+            UnusableStoreError: the file is damaged, from a newer version, or of another program.
             sqlite3.Error: it cannot be read or written.
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         if self._ready is not None and self._ready == _identity(self.path):
             return
@@ -103,7 +103,7 @@ class SqliteFile:
                 yield base
                 base.execute("COMMIT")
             except sqlite3.Error:
-                self._writer.close()  # whatever is wrong with it, the next attempt begins anew
+                self._writer.close()  # whatever is wrong with it, the next attempt opens a new one
                 self._ready = None
                 raise
             except BaseException:
@@ -124,17 +124,17 @@ class SqliteFile:
         for link in (self._writer, self._reader):
             with link.lock:
                 link.close()
-        self._ready = None  # an open file keeps its number; one that is closed may be another by the next time
+        self._ready = None  # an open file keeps its inode; a closed one may have been replaced by the next use
 
     def before_fork(self) -> None:
-        """Wait until nothing is read or written, and close the connections, until `after_fork`."""
+        """Wait until no read or write is in progress, and close the connections until `after_fork`."""
         for link in (self._writer, self._reader):
             link.lock.acquire()
             link.close()
         self._ready = None
 
     def after_fork(self) -> None:
-        """Go on, in the parent and in the child."""
+        """Resume, in the parent and in the child."""
         for link in (self._reader, self._writer):
             link.lock.release()
 
@@ -145,7 +145,7 @@ def _close(*links: _Link) -> None:
 
 
 def _make_file(path: Path, use: StoreUse) -> None:
-    """Make the file for its owner alone, and its folders; raises `OSError`, or `UnusableStoreError` for a folder.
+    """Create the file for its owner only, and its folders; raises `OSError`, or `UnusableStoreError` for a folder.
 
     A file that exists is never opened here: closing it would end the locks of every connection of this process.
     """
@@ -174,7 +174,7 @@ def _make_folder(folder: Path, *, private: bool) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell one file from another of the same name."""
+    """Return device and inode, which identify a file that may have been replaced under its name."""
     try:
         found = path.stat()
     except OSError:
@@ -187,7 +187,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     base.text_factory = _text
     try:
         base.execute("PRAGMA trusted_schema=OFF")
-        base.execute("PRAGMA synchronous=FULL")  # a row is on the disk when it is committed
+        base.execute("PRAGMA synchronous=FULL")  # a committed row is on disk
     except BaseException:
         base.close()
         raise
@@ -195,7 +195,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _text(data: bytes) -> str | bytes:
-    """Decode a text; one that is not UTF-8 stays bytes, which no column of this schema holds."""
+    """Decode text; bytes that are not UTF-8 stay bytes, which no column of this schema holds."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -203,9 +203,9 @@ def _text(data: bytes) -> str | bytes:
 
 
 def _use_wal(base: sqlite3.Connection) -> None:
-    """Let readers go on while somebody writes. Another process may switch at the same time: then that counts.
+    """Let readers continue during a write. Another process may switch at the same time, with the same effect.
 
-    A file system without shared memory stays with the older journal, which is slower and as safe.
+    A file system without shared memory keeps the older journal, which is slower and just as safe.
     """
     until = time.monotonic() + BUSY_SECONDS
     while base.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

@@ -1,7 +1,7 @@
-"""What a store of finished work is: its values and the Protocol that every backend keeps.
+"""A store of finished work: its values and the Protocol that every backend implements.
 
-A step is named by the run it belongs to, its own name, and the origin: who answered. A store knows nothing of videos,
-captions or uploads; what it keeps is JSON, and callers turn that into their own values.
+A step is identified by the run it belongs to, its own name, and its origin: who answered. A store knows nothing about
+videos, captions or uploads; it stores JSON, and callers convert that to their own values.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ from typing import Any, Protocol
 LOCAL = "local"
 """Origin of what this machine decided itself, such as where a video is cut."""
 UNVERIFIED = ""
-"""Origin of entries that an older version wrote, which did not record who answered."""
+"""Origin of entries from an older version, which did not record who answered."""
 
 Alive = Callable[[], bool]
-"""Whether the work behind a claim still makes progress; asked before a lease is renewed."""
+"""Whether the work behind a claim still makes progress; called before a lease is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepKey:
-    """The name of a step.
+    """Identifies a step.
 
     Attributes:
         run: what the step belongs to: the key of a run, or the name of a cache.
@@ -37,9 +37,9 @@ class Found:
     """A finished step.
 
     Attributes:
-        value: what was stored.
+        value: the stored value.
         origin: who answered; `UNVERIFIED` if an older version did not record it.
-        expires_at: when the value is of no use any more, in seconds since the epoch; `None` for never.
+        expires_at: when the value expires, in seconds since the epoch; `None` for never.
     """
 
     value: Any
@@ -49,11 +49,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """The right to do a step now. It ends with `finish` or `release`, or when its owner is gone or suspended.
+    """The right to do a step now. It ends with `finish` or `release`, or when its owner is gone or stalled.
 
     Attributes:
         key: the step.
-        resume: what an earlier owner noted to go on from, if anything.
+        resume: what an earlier owner stored to resume from, if anything.
     """
 
     key: StepKey
@@ -62,10 +62,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Somebody else works on the step.
+    """Another owner works on the step.
 
     Attributes:
-        holder: who, for people: "process 4711".
+        holder: the owner, for people: "process 4711".
     """
 
     holder: str
@@ -76,10 +76,10 @@ class StoreUse:
     """What a store file is used for, for messages.
 
     Attributes:
-        name: what the file is called: "checkpoint".
-        way_out: what to do where it cannot be used.
-        legacy_run: the run that entries of the older form belong to; the file's name if empty.
-        private_folder: whether the folder is ours alone, so that its mode is set to 0700.
+        name: name of the file: "checkpoint".
+        way_out: what to do if it cannot be used.
+        legacy_run: the run for entries of the older schema; the file's name if empty.
+        private_folder: whether the folder is for this user only, so that its mode is set to 0700.
     """
 
     name: str
@@ -90,10 +90,10 @@ class StoreUse:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one answer used.
+    """The usage of one answer.
 
     Attributes:
-        id: tells answers apart, so that none is counted twice.
+        id: identifies the answer, so that it is counted only once.
         value: JSON of the caller's own.
     """
 
@@ -102,7 +102,7 @@ class Spent:
 
 
 class WorkStore(Protocol):
-    """Finished steps and claims. Safe to share between threads; processes share what a backend keeps on disk.
+    """Finished steps and claims. Thread-safe; processes share what a backend stores on disk.
 
     No method raises because something cannot be *written*: the value stays in memory, is written as soon as that is
     possible, and `trouble` and `notices` report it.
@@ -110,34 +110,34 @@ class WorkStore(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why the last write failed; empty if it did not."""
+        """Why the last write failed; empty if it succeeded."""
 
     def unkept(self, origin: str) -> int:
-        """Count the finished steps of an origin that are in memory only, because they could not be written."""
+        """Return the number of finished steps of an origin that are only in memory because a write failed."""
 
     def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
-        """Return a finished step; with `unverified` also one of an older version without an origin."""
+        """Return a finished step; with `unverified`, also one of unknown origin from an older version."""
 
     def steps(self, run: str, origin: str) -> Mapping[str, Any]:
         """Return every finished step of a run by name."""
 
     def peek(self, key: StepKey, *, unverified: bool = False) -> Found | Taken | None:
-        """Return how a step stands without claiming it."""
+        """Return the state of a step without claiming it."""
 
     def claim(self, key: StepKey, *, unverified: bool = False, alive: Alive | None = None) -> Found | Claim | Taken:
-        """Return the finished step, or claim it, unless somebody else works on it.
+        """Return the finished step, or claim it unless another owner works on it.
 
         Args:
             key: the step.
-            unverified: whether an entry without an origin counts.
-            alive: whether the work goes on; a lease is renewed only while it returns `True`.
+            unverified: whether an entry of unknown origin counts.
+            alive: whether the work makes progress; a lease is renewed only while it returns `True`.
         """
 
     def note(self, claim: Claim, resume: Any) -> None:  # noqa: ANN401  (JSON)
-        """Store what another owner needs to go on with this step."""
+        """Store what another owner needs to resume this step."""
 
     def finish(self, key: StepKey, value: Any, *, expires_at: float | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """Store a finished step and end its claim; return the value that counts, which is the first stored."""
+        """Store a finished step and end its claim; return the value that counts, which is the first one stored."""
 
     def release(self, key: StepKey) -> None:
         """End a claim without a result."""
@@ -146,19 +146,19 @@ class WorkStore(Protocol):
         """Remove a finished step if it still has this value; `damaged` adds it to the notices."""
 
     def spend(self, run: str, origin: str, spent: Spent) -> None:
-        """Store what an answer used, whatever becomes of the answer."""
+        """Store the usage of an answer, whatever becomes of the answer."""
 
     def spent(self, run: str, *origins: str) -> list[Any]:
-        """Return what the answers of a run used, of all processes together."""
+        """Return the usage of a run's answers, of all processes together."""
 
     def unverified(self, run: str) -> int:
-        """Count the entries without an origin whose step has no verified answer."""
+        """Return the number of entries of unknown origin whose step has no verified answer."""
 
     def write_rest(self) -> None:
-        """Try again to write what could not be written."""
+        """Retry the writes that failed."""
 
     def notices(self) -> list[str]:
-        """Return what a person should know, each once."""
+        """Return the notices, each once."""
 
     def close(self) -> None:
-        """Write what is left, end all claims, close every connection."""
+        """Write what is pending, release all claims, close every connection."""

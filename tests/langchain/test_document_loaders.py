@@ -126,7 +126,7 @@ def test_a_silent_film_has_no_transcript(llm, standin, tmp_path):
     assert "Said:" not in document.page_content
     assert not standin.tasks.calls
     sent = len(standin.requests)
-    with pytest.raises(ConfigurationError, match="does not tell when"):
+    with pytest.raises(ConfigurationError, match="returns no times"):
         QwenOmniVideoLoader(mute, llm, transcript=TranscriptionOptions(model="qwen3-asr-flash")).load()
     assert len(standin.requests) == sent
 
@@ -213,7 +213,7 @@ def test_a_clip_needs_a_document_of_a_file(film, llm, tmp_path):
     with pytest.raises(ConfigurationError, match="link"):
         clip(documents[0])
     del documents[0].metadata["start"]
-    with pytest.raises(ConfigurationError, match="names no source with start and end"):
+    with pytest.raises(ConfigurationError, match="has no source with start and end"):
         clip(documents[0])
 
 

@@ -111,7 +111,7 @@ def test_every_option_that_changes_what_is_asked_changes_the_name_of_a_run(clien
             QuestionTask(options=options, question="Who?", duration=end),
             NotesTask(options=options, duration=end, whole=whole),
         )
-        return [checkpoint_path(footage, task.told, client.settings, options).name for task in tasks]
+        return [checkpoint_path(footage, task.key_fields, client.settings, options).name for task in tasks]
 
     usual = names()
     assert len(set(usual)) == 2
@@ -200,7 +200,7 @@ def make_checkpoint(film, client, options=OPTIONS):
     """Make the empty checkpoint of a run."""
     footage, _ = over_source(film.path, client.settings, options)
     task = NotesTask(options=options, duration=float(footage.end))
-    path = checkpoint_path(footage, task.told, client.settings, options)
+    path = checkpoint_path(footage, task.key_fields, client.settings, options)
     Checkpoint(path).close()
     return path
 

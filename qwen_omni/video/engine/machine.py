@@ -62,7 +62,7 @@ class _Place:
 
 @dataclass
 class Machine(Generic[T]):
-    """One run. Take what to start from `actions`, do it, and `report` the result, until `over`.
+    """One run. Do what `actions` yields and record the result (`prepared`, `answered`, `failed`, …) until `over`.
 
     Attributes:
         rules: the limits of the run.
@@ -310,15 +310,15 @@ class Machine(Generic[T]):
 
     def _gap(self, place: _Place, error: QwenOmniError) -> None:
         segment = self._open.pop(place.segment.index).segment
-        told = _in_words(error)
+        reason = _in_words(error)
         self.gaps[segment.index] = Gap(
-            index=segment.index, start=float(segment.start), end=float(segment.end), reason=told
+            index=segment.index, start=float(segment.start), end=float(segment.end), reason=reason
         )
         if len(self.gaps) > self.rules.max_gaps:
             self.stop(
                 TooManyGapsError(
                     f"Segments that failed for good: {len(self.gaps)}; max_gaps allows {self.rules.max_gaps}. "
-                    f"The last: {told}",
+                    f"The last: {reason}",
                     gaps=tuple(self.gaps[index] for index in sorted(self.gaps)),
                 )
             )
@@ -360,7 +360,7 @@ class Machine(Generic[T]):
         """Number of segments cut so far."""
         return self._count
 
-    def stands(self, segment: Segment) -> str:
+    def state_of(self, segment: Segment) -> str:
         """Return the state of a segment; empty if it is not in the pipeline (any more)."""
         place = self._open.get(segment.index)
         return "" if place is None else place.state

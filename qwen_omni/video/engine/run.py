@@ -82,8 +82,8 @@ class Tracker:
 
     def notices(self) -> list[Progress]:
         """Return the pending notices of the machine as events."""
-        told, self.machine.notices = self.machine.notices, []
-        return [self._made("notice", text=text) for text in told]
+        texts, self.machine.notices = self.machine.notices, []
+        return [self._made("notice", text=text) for text in texts]
 
     def notice(self, text: str) -> Progress:
         """Return an event for a notice."""
@@ -119,7 +119,7 @@ class Tracker:
         gap = self.machine.gaps.get(segment.index)
         if gap is not None:
             return self._made("gap", **where, text=gap.reason, **usage)
-        match action, self.machine.stands(segment):
+        match action, self.machine.state_of(segment):
             case Prepare(), "prepared":
                 return self._made("prepared", **where, **usage)
             case Deliver(), "ready":
@@ -127,14 +127,16 @@ class Tracker:
             case _:
                 return None  # a transient failure, or another process works on it
 
-    def _made(self, kind: Kind, **told: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
+    def _made(self, kind: Kind, **fields: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
         machine = self.machine
         done = len(machine.answers) + len(machine.gaps)
         total = machine.count if machine.cut_all else max(self.about, machine.count)
         elapsed = self.clock() - self._began
         asked = len(machine.answers) - machine.known
         eta = None if asked <= 0 else elapsed / asked * max(0, total - done)
-        return Progress(kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta, **told)
+        return Progress(
+            kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta, **fields
+        )
 
 
 def _joined_text(step: Reduce) -> str:
@@ -163,27 +165,27 @@ CHECKPOINTS = "video"
 class Run(Generic[T]):
     """Everything that one run needs."""
 
-    footage: SourceVideo
+    video: SourceVideo
     machine: Machine[T]
     worker: Worker[T]
     checkpoint: Checkpoint
     tracker: Tracker
     noticed: list[str] = field(default_factory=list)
     _troubles: set[str] = field(default_factory=set)
-    _unverified_told: bool = False
+    _unverified_reported: bool = False
 
     def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
         """Return the events to report after a step."""
-        told = self.tracker.after(action, self.worker.paid)
+        progress = self.tracker.after(action, self.worker.paid)
         found = self._of_the_checkpoint()
         self.machine.notices += found
         self.noticed += found
-        return [*([] if told is None else [told]), *self.tracker.notices()]
+        return [*([] if progress is None else [progress]), *self.tracker.notices()]
 
     def _of_the_checkpoint(self) -> list[str]:
         found = self.checkpoint.notices()
-        if not self._unverified_told:
-            self._unverified_told = True
+        if not self._unverified_reported:
+            self._unverified_reported = True
             found += [text for text in (self.checkpoint.unverified(),) if text]
         trouble = self.checkpoint.trouble
         if trouble and trouble not in self._troubles:
@@ -216,11 +218,11 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
         ConfigurationError: the segment length and overlap leave no room to advance.
     """
     profile = profile_for(options.model)
-    footage = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
-    single = chosen_strategy(footage, options) == "single"
-    footage = replace(footage, seconds=max(footage.seconds, footage.duration)) if single else footage
-    footage.check()
-    return footage, single
+    video = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
+    single = chosen_strategy(video, options) == "single"
+    video = replace(video, seconds=max(video.seconds, video.duration)) if single else video
+    video.check()
+    return video, single
 
 
 def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:
@@ -230,28 +232,26 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
         MediaError: the source cannot be used.
         ConfigurationError: the checkpoint cannot be opened, or the segment length and overlap leave no room to advance.
     """
-    footage, whole = over_source(source, settings, options)
-    task = NotesTask(
-        options=options, duration=float(footage.end), video=footage.facts, segments=footage.about, whole=whole
-    )
-    return make_run(footage, task, settings, options, join=task.joining if joins and not whole else None)
+    video, whole = over_source(source, settings, options)
+    task = NotesTask(options=options, duration=float(video.end), video=video.facts, segments=video.about, whole=whole)
+    return make_run(video, task, settings, options, join=task.joining if joins and not whole else None)
 
 
 def make_run(
-    footage: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
+    video: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
     """Build a run; without `join` it ends with the answers about segments."""
-    checkpoint = open_checkpoint(footage, task.told, settings, options)
+    checkpoint = open_checkpoint(video, task.key_fields, settings, options)
     try:
-        worker = Worker(footage, task, checkpoint, text_model=options.text_model_name, join=join)
-        machine = make_machine(footage.about, task, options, joins=join is not None, wanted=wanted)
+        worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
+        machine = make_machine(video.about, task, options, joins=join is not None, wanted=wanted)
     except BaseException:
         checkpoint.close()
         raise
     return Run(
-        footage=footage, machine=machine, worker=worker, checkpoint=checkpoint,
-        tracker=Tracker(machine=machine, about=footage.about),
+        video=video, machine=machine, worker=worker, checkpoint=checkpoint,
+        tracker=Tracker(machine=machine, about=video.about),
     )  # fmt: skip
 
 
@@ -260,10 +260,10 @@ def joining_run(
 ) -> Run[T]:
     """Build a run that joins existing answers, in the checkpoint of `before`."""
     checkpoint = before.checkpoint.again()
-    worker = Worker(before.footage, task, checkpoint, text_model=options.text_model_name, join=join)
+    worker = Worker(before.video, task, checkpoint, text_model=options.text_model_name, join=join)
     machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
     tracker = Tracker(machine=machine, about=len(answers))
-    return Run(footage=before.footage, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker)
+    return Run(video=before.video, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker)
 
 
 def make_machine(
@@ -293,17 +293,17 @@ def make_joins(options: SummaryOptions) -> Joins:
 
 
 def checkpoint_path(
-    footage: SourceVideo, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+    video: SourceVideo, key_fields: Mapping[str, Any], settings: Settings, options: SummaryOptions
 ) -> Path | None:
     """Return the path of a run's checkpoint; reads the whole source once. `None` if no checkpoint is wanted."""
     if options.checkpoint is False:
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
-    return folder / f"{run_key(footage.digest(), {**told, **footage.told()})}.sqlite3"
+    return folder / f"{run_key(video.digest(), {**key_fields, **video.key_fields()})}.sqlite3"
 
 
 def open_checkpoint(
-    footage: SourceVideo, told: Mapping[str, Any], settings: Settings, options: SummaryOptions
+    video: SourceVideo, key_fields: Mapping[str, Any], settings: Settings, options: SummaryOptions
 ) -> Checkpoint:
     """Open the checkpoint of a run, keyed by who answers; reads the whole source once.
 
@@ -312,7 +312,7 @@ def open_checkpoint(
         LocalResourceError: it cannot be created, read or written.
     """
     return Checkpoint(
-        checkpoint_path(footage, told, settings, options),
+        checkpoint_path(video, key_fields, settings, options),
         origin=settings.origin,
         reuse_unverified=options.reuse_unverified,
         private_folder=options.checkpoint is True,

@@ -20,7 +20,7 @@ from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
-from qwen_omni.video.checkpoint import Checkpoint, Stands, new_answer_id
+from qwen_omni.video.checkpoint import Checkpoint, StepState, new_answer_id
 from qwen_omni.video.engine.machine import Machine
 from qwen_omni.video.engine.reduce import text_tokens
 from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
@@ -65,18 +65,18 @@ class Worker(Generic[T]):
 
     def __init__(
         self,
-        footage: SourceVideo,
+        video: SourceVideo,
         task: Task[T],
         checkpoint: Checkpoint,
         *,
         text_model: str,
         join: Joining | None = None,
     ) -> None:
-        self.footage = footage
+        self.video = video
         self.task = task
         self.checkpoint = checkpoint
         self._text_model, self._join = text_model, join
-        self._cuts: Iterator[Segment] = footage.segments(checkpoint.cuts())
+        self._cuts: Iterator[Segment] = video.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
         self._sent: dict[int, tuple[CaptionPlan, PreparedRequest]] = {}
         self._joins: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Worker(Generic[T]):
     def _deliver(self, action: Deliver) -> "Generator[Upload, PreparedRequest, News[T]]":
         """Hold what was uploaded until it is asked about."""
         segment = action.segment
-        plan = self.task.ask(self.footage.part(self._prepared[segment.index]), segment)
+        plan = self.task.ask(self.video.part(self._prepared[segment.index]), segment)
         outgoing = yield Upload(plan.request)
         with self._lock:
             again = step_of(segment) in self._failed
@@ -125,19 +125,19 @@ class Worker(Generic[T]):
         """Ask until the answer is valid; the usage of every answer is stored before it is read."""
         asking = ask_until_valid(begun.plan)
         question = begun.question
-        outcome: Response | QwenOmniError | None = None
+        result: Response | QwenOmniError | None = None
         try:
-            while not isinstance(request := advance(asking, outcome), Done):
+            while not isinstance(request := advance(asking, result), Done):
                 try:
-                    outcome = yield replace(question, request=request)
+                    result = yield replace(question, request=request)
                 except QwenOmniError as error:
-                    outcome = error
+                    result = error
                 else:
-                    self._pay(request, outcome)
+                    self._pay(request, result)
                 question = replace(question, outgoing=None, once=False)  # a repair request is sent as usual
             return request.value
         finally:
-            outcome = None  # break the reference cycle of an error
+            result = None  # break the reference cycle of an error
 
     def _end(self, action: Action, captioned: CaptionResult[Any]) -> "News[T]":
         """Store an answer; it is on disk when this returns."""
@@ -174,7 +174,7 @@ class Worker(Generic[T]):
 
     def stop(self) -> None:
         """Stop the work on files; answers in flight are still accepted."""
-        self.footage.deadline.stop()
+        self.video.deadline.stop()
 
     def close(self) -> None:
         """Remove prepared files that were not asked about, and release their cost reservations."""
@@ -195,14 +195,14 @@ class Worker(Generic[T]):
 
     def _prepare(self, action: Prepare) -> "News[T]":
         segment = action.segment
-        stands = self.checkpoint.look(step_of(segment))
-        if isinstance(stands, Taken):
-            holder = stands.holder
+        state = self.checkpoint.look(step_of(segment))
+        if isinstance(state, Taken):
+            holder = state.holder
             return lambda machine, now: machine.busy(action, now, holder)
-        answer = None if stands is None else self._load(segment, stands)
+        answer = None if state is None else self._load(segment, state)
         if answer is not None:
             return lambda machine, _: machine.answered(segment, answer)
-        prepared = self.footage.prepare(segment)
+        prepared = self.video.prepare(segment)
         with self._lock:
             self._prepared[segment.index] = prepared
         tokens = self._tokens(prepared, segment)
@@ -213,8 +213,8 @@ class Worker(Generic[T]):
 
     def _tokens(self, prepared: Prepared, segment: Segment) -> int:
         planned = prepared.plan.tokens or 0
-        share = segment.duration / self.footage.piece_seconds if prepared.plan is not self.footage.whole else 1
-        plan = self.task.ask(self.footage.part(prepared), segment)
+        share = segment.duration / self.video.piece_seconds if prepared.plan is not self.video.whole else 1
+        plan = self.task.ask(self.video.part(prepared), segment)
         words = " ".join(
             part.text for message in plan.request.messages for part in message.parts if hasattr(part, "text")
         )
@@ -222,12 +222,12 @@ class Worker(Generic[T]):
 
     def _before_ask(self, action: Ask) -> "_Asking | News[T]":
         segment = action.segment
-        stands = self._claim(step_of(segment))
-        if isinstance(stands, Taken):
-            holder = stands.holder
+        state = self._claim(step_of(segment))
+        if isinstance(state, Taken):
+            holder = state.holder
             return lambda machine, now: machine.busy(action, now, holder)
-        if stands is not None:
-            answer = self._load(segment, stands)
+        if state is not None:
+            answer = self._load(segment, state)
             if answer is not None:
                 self._let_go(segment)
                 return lambda machine, now: machine.answered_elsewhere(action, answer, now)
@@ -235,7 +235,7 @@ class Worker(Generic[T]):
         plan, outgoing = self._sent[segment.index]
         return _Asking(plan, Question(request=plan.request, outgoing=outgoing))
 
-    def _claim(self, step: str) -> Stands:
+    def _claim(self, step: str) -> StepState:
         return self.checkpoint.claim(step, alive=self.alive)
 
     def _load(self, segment: Segment, written: str) -> T | None:
@@ -267,16 +267,16 @@ class Worker(Generic[T]):
     def _before_join(self, action: Reduce) -> "_Asking | News[T]":
         assert self._join is not None, "the machine joins only where there is something to ask"
         plan = self._join.plan(action)
-        told = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
-        step = self._joins[action.name] = f"join:{told[:32]}"
-        stands = self._claim(step)
-        if isinstance(stands, Taken):
-            holder = stands.holder
+        key = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
+        step = self._joins[action.name] = f"join:{key[:32]}"
+        state = self._claim(step)
+        if isinstance(state, Taken):
+            holder = state.holder
             return lambda machine, now: machine.busy(action, now, holder)
-        joined = None if stands is None else self._load_join(step, stands)
+        joined = None if state is None else self._load_join(step, state)
         if joined is not None:
             return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
-        if stands is not None:
+        if state is not None:
             self._claim(step)
         return _Asking(plan, Question(request=plan.request, joins=True, once=step in self._failed))
 

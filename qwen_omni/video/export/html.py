@@ -59,8 +59,8 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
         raise ConfigurationError("HTML pages need an extra package: pip install 'qwen-omni[cli]'.") from error
     template = importlib.resources.files("qwen_omni.video.export").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    told = shown(summary, path, choices)
-    written = environment.from_string(template).render(told, policy=policy(template, told["player"]))
+    content = shown(summary, path, choices)
+    written = environment.from_string(template).render(content, policy=policy(template, content["player"]))
     if path is not None:
         path.write_text(written, encoding="utf-8")
     return written
@@ -90,7 +90,7 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
     """Return everything that is on the page."""
     source = summary.video.source
     local = Path(choices.player or source)
-    told = {
+    content = {
         "title": choices.title or _name(Path(source).name or source),
         "lang": summary.language or "en",
         "source": _name(source),
@@ -107,23 +107,23 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
         "text_model": summary.text_model,
     }
     address = player_address(choices.player or source, path, given=choices.player is not None)
-    return {**_cleaned(told), "player": address}
+    return {**_cleaned(content), "player": address}
 
 
 def _name(name: str) -> str:
     return clean(name, "terminal", one_line=True)
 
 
-def _cleaned(told: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of texts and numbers; the template escapes)
-    match told:
+def _cleaned(value: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of texts and numbers; the template escapes)
+    match value:
         case str():
-            return clean(told, "terminal")
+            return clean(value, "terminal")
         case list():
-            return [_cleaned(one) for one in told]
+            return [_cleaned(one) for one in value]
         case dict():
-            return {name: _cleaned(one) for name, one in told.items()}
+            return {name: _cleaned(one) for name, one in value.items()}
         case _:
-            return told
+            return value
 
 
 def player_address(player: str | Path, page: Path | None, *, given: bool) -> str | None:
@@ -132,13 +132,15 @@ def player_address(player: str | Path, page: Path | None, *, given: bool) -> str
     Raises:
         ConfigurationError: the address has another scheme.
     """
-    told = str(player)
-    scheme = urlsplit(told).scheme.lower() if "://" in told or told.startswith(("data:", "javascript:")) else ""
+    address = str(player)
+    scheme = (
+        urlsplit(address).scheme.lower() if "://" in address or address.startswith(("data:", "javascript:")) else ""
+    )
     if scheme in ("http", "https"):
-        return told
+        return address
     if scheme:
         raise ConfigurationError(f"The player takes a path, or an http or https address, not {scheme}:.")
-    file = Path(told)
+    file = Path(address)
     if not given and not file.is_file():
         return None
     with contextlib.suppress(ValueError):  # another drive
@@ -147,11 +149,11 @@ def player_address(player: str | Path, page: Path | None, *, given: bool) -> str
 
 
 def _events(summary: "VideoSummary") -> list[dict[str, Any]]:
-    told = [("", one) for one in summary.events]
-    told += [("text", one) for one in summary.on_screen_text]
-    told += [("speech", one) for one in summary.speech]
-    told.sort(key=lambda pair: (pair[1].start, pair[1].end))
-    return [{**one.model_dump(), "clock": clock(one.start), "sort": sort} for sort, one in told]
+    entries = [("", one) for one in summary.events]
+    entries += [("text", one) for one in summary.on_screen_text]
+    entries += [("speech", one) for one in summary.speech]
+    entries.sort(key=lambda pair: (pair[1].start, pair[1].end))
+    return [{**one.model_dump(), "clock": clock(one.start), "sort": sort} for sort, one in entries]
 
 
 def _stills(summary: "VideoSummary", file: Path, most: int) -> list[dict[str, Any]]:
@@ -159,7 +161,7 @@ def _stills(summary: "VideoSummary", file: Path, most: int) -> list[dict[str, An
     if summary.video.kind == "audio" or most <= 0:
         return []
     chapters = summary.chapters[:: max(1, -(-len(summary.chapters) // most))]
-    made = []
+    images = []
     for chapter in chapters:
         middle = (chapter.start + chapter.end) / 2
         with contextlib.suppress(QwenOmniError):
@@ -167,6 +169,6 @@ def _stills(summary: "VideoSummary", file: Path, most: int) -> list[dict[str, An
             with prepared:
                 data = base64.b64encode(prepared.stills[0].data).decode() if prepared.stills else ""
             if data:
-                told = {"start": chapter.start, "clock": clock(chapter.start), "title": chapter.title, "data": data}
-                made.append(told)
-    return made
+                image = {"start": chapter.start, "clock": clock(chapter.start), "title": chapter.title, "data": data}
+                images.append(image)
+    return images

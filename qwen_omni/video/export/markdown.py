@@ -50,8 +50,8 @@ def to_markdown(summary: "VideoSummary") -> str:
     if summary.chapters:
         lines += ["## Chapters", ""]
         for chapter in summary.chapters:
-            told = f": {_line(chapter.summary)}" if chapter.summary else ""
-            lines.append(f"- **{clock(chapter.start)} {_line(chapter.title)}**{told}")
+            summary_text = f": {_line(chapter.summary)}" if chapter.summary else ""
+            lines.append(f"- **{clock(chapter.start)} {_line(chapter.title)}**{summary_text}")
         lines.append("")
     for title, notes in (
         ("Events", summary.events), ("Text on screen", summary.on_screen_text), ("Speech", summary.speech),
@@ -62,16 +62,16 @@ def to_markdown(summary: "VideoSummary") -> str:
         lines += ["## Gaps", ""]
         lines += [f"- {clock(gap.start)} to {clock(gap.end)}: {_line(gap.reason)}" for gap in summary.gaps]
         lines.append("")
-    lines += ["## Cost", "", *(f"- {_line(told)}" for told in (*bill_texts(summary), *summary.notices))]
+    lines += ["## Cost", "", *(f"- {_line(text)}" for text in (*bill_texts(summary), *summary.notices))]
     return "\n".join(lines) + "\n"
 
 
 def bill_texts(summary: "VideoSummary") -> list[str]:
     """Return the usage and cost of this run, and those including earlier runs, if there were any."""
-    told = [f"this run: {bill_text(summary.this_run)}"]
+    texts = [f"this run: {bill_text(summary.this_run)}"]
     if summary.whole_run != summary.this_run:
-        told.append(f"with earlier runs: {bill_text(summary.whole_run)}")
-    return told
+        texts.append(f"with earlier runs: {bill_text(summary.whole_run)}")
+    return texts
 
 
 def bill_text(bill: "Bill") -> str:
