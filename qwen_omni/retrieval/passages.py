@@ -231,7 +231,7 @@ def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:
 
 def gap_text(source: str, start: float, end: float, reason: str) -> str:
     """Describe a time range without a passage, and why."""
-    return f"{source}: nothing is known of {start:g} to {end:g} s: {reason}"
+    return f"{source}: no notes for {start:g} to {end:g} s: {reason}"
 
 
 def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[float, float] | None) -> Passage:

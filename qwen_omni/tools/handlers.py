@@ -227,7 +227,7 @@ def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
         case ImagePart() if asked.start is None and asked.end is None:
             return part
         case _:
-            raise UnsupportedMediaError("That is a picture; leave start and end out.")
+            raise UnsupportedMediaError("That is an image; leave start and end out.")
 
 
 def _spoken(one: Sentence) -> str:
@@ -277,7 +277,7 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is a picture. Use ask_video or caption_video.")
+        raise UnsupportedMediaError("That is an image. Use ask_video or caption_video.")
     options = SummaryOptions(
         model=context.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
     )
@@ -306,7 +306,7 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
 
 def gap_lines(context: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[str]:
     """Describe the time ranges without an answer."""
-    return [f"[Nothing is known of {one.start:.1f}-{one.end:.1f} s: {context.cleaned(one.reason)}]" for one in gaps]
+    return [f"[No answer for {one.start:.1f}-{one.end:.1f} s: {context.cleaned(one.reason)}]" for one in gaps]
 
 
 def gap_facts(context: ToolContext, gaps: tuple[FailedSegment, ...]) -> list[dict[str, object]]:
@@ -352,7 +352,7 @@ def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is a picture; it has no moments. Use ask_video.")
+        raise UnsupportedMediaError("That is an image; it has no moments. Use ask_video.")
     seconds = None if info.duration is None else float(info.duration)
     gaps: tuple[FailedSegment, ...] = ()
     if seconds is None or seconds <= _whole_seconds(context, info):

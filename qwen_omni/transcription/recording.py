@@ -144,8 +144,8 @@ def _check(look: MediaLook, options: TranscriptionOptions, profile: Transcriptio
     """Raise for what cannot be transcribed; return the start and the length of the selected range."""
     info, label = look.info, look.label
     if not info.has_sound:
-        what = "a picture" if info.kind == "image" else "a video without a sound track"
-        raise UnsupportedMediaError(f"{label} is {what}; there is nothing to hear in it.")
+        what = "an image" if info.kind == "image" else "a video without an audio track"
+        raise UnsupportedMediaError(f"{label} is {what}; it has no audio to transcribe.")
     start = max(0.0, options.start or 0.0)
     if info.duration is None:
         return start, None
@@ -153,7 +153,7 @@ def _check(look: MediaLook, options: TranscriptionOptions, profile: Transcriptio
     if end - start > profile.max_seconds:
         longer = ", ".join(one.name for one in TRANSCRIBERS.values() if one.max_seconds >= end - start)
         raise MediaDoesNotFitError(
-            f"{label}: {end - start:,.1f} s of sound; {profile.name} takes at most {profile.max_seconds:,.0f} s. "
+            f"{label}: {end - start:,.1f} s of audio; {profile.name} takes at most {profile.max_seconds:,.0f} s. "
             f"{f'Use {longer}.' if longer else 'Transcribe it in parts (start=, end=).'}",
             limit=profile.max_seconds,
             actual=end - start,

@@ -176,7 +176,7 @@ def await_end(context: TaskContext, options: TranscriptionOptions, task_id: str)
         if left <= 0:
             raise TaskUnfinishedError(
                 f"The transcription of {context.label} (task {task_id}) is still {state.status or 'waiting'} after "
-                f"{options.wait_seconds:,.0f} s (wait_seconds). It goes on: the same call within a day finds it "
+                f"{options.wait_seconds:,.0f} s (wait_seconds). It continues: the same call within a day finds it "
                 "again and pays nothing.",
                 task_id=task_id,
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Chapter(BaseModel):
-    """A stretch of the video with one subject, in seconds."""
+    """A time range of the video with one subject, in seconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Chapter(BaseModel):
 
 
 class FailedSegment(BaseModel):
-    """A stretch of the video that nothing is known of, and why."""
+    """A time range of the video without notes, and why."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -229,7 +229,7 @@ def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
     """A segment that the service refuses has no document, and a warning says which seconds are missing."""
     standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
     in_order = replace(SHORT, concurrency=1, workers=1)
-    with pytest.warns(UserWarning, match="nothing is known of 0 to"):
+    with pytest.warns(UserWarning, match="no notes for 0 to"):
         documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=in_order).load()
     assert documents
     assert documents[0].metadata["start"] > 0

@@ -240,7 +240,7 @@ async def test_gaps_are_told(asynchronous: bool, reader: Make, talk: TruthMedia,
     """A segment that the service refuses has no document; a warning says which and why, in LangChain's words."""
     standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
     made = reader(options=replace(SHORT, concurrency=1, workers=1))
-    with pytest.warns(UserWarning, match=r"talk\.mp4: nothing is known of 0 to "):
+    with pytest.warns(UserWarning, match=r"talk\.mp4: no notes for 0 to "):
         documents = await made.aload_data(talk.path) if asynchronous else made.load_data(talk.path)
     assert documents[0].metadata["start"] > 0
 

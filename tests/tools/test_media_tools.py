@@ -136,7 +136,7 @@ def test_a_part_that_failed_is_told(tmp_path: Path, settings: Settings, standin:
     )
     outcome = tools.call("find_moment", {"path": "long.wav", "query": "each code"})
     assert outcome.error is None
-    assert "[Nothing is known of " in outcome.content
+    assert "[No answer for " in outcome.content
     assert len(outcome.artifact["gaps"]) == 1
 
 

@@ -292,7 +292,7 @@ def test_what_cannot_be_heard_is_refused_before_anything_is_sent(
 ) -> None:
     """Pictures, films without sound, missing files, too long sound: nothing is uploaded."""
     mute = make_video(tmp_path / "mute.mp4", seconds=2, size=(64, 48), fps=5, sound=False)
-    with pytest.raises(UnsupportedMediaError, match="without a sound track"):
+    with pytest.raises(UnsupportedMediaError, match="without an audio track"):
         ask(mute.path)
     with pytest.raises(UnreadableMediaError):
         ask(tmp_path / "gone.mp3")

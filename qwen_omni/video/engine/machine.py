@@ -314,11 +314,12 @@ class Machine(Generic[T]):
         self.gaps[segment.index] = Gap(
             index=segment.index, start=float(segment.start), end=float(segment.end), reason=reason
         )
-        if len(self.gaps) > self.rules.max_gaps:
+        count = len(self.gaps)
+        if count > self.rules.max_gaps:
             self.stop(
                 TooManyGapsError(
-                    f"Segments that failed for good: {len(self.gaps)}; max_gaps allows {self.rules.max_gaps}. "
-                    f"The last: {reason}",
+                    f"{count} segment{'' if count == 1 else 's'} failed permanently (max_gaps={self.rules.max_gaps}). "
+                    f"The last error: {reason}",
                     gaps=tuple(self.gaps[index] for index in sorted(self.gaps)),
                 )
             )
@@ -329,7 +330,7 @@ class Machine(Generic[T]):
             return  # the chosen segments have answers from an earlier pass
         if self.mapped and self.gaps and not self.answers:
             gaps = tuple(self.gaps.values())
-            self.stop(TooManyGapsError(f"No segment gave an answer. The last: {gaps[-1].reason}", gaps=gaps))
+            self.stop(TooManyGapsError(f"All segments failed. The last error: {gaps[-1].reason}", gaps=gaps))
 
     # --- Progress ---
 
