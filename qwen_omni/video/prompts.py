@@ -1,7 +1,7 @@
-"""Every text that models are told about long videos, in the user's language where we have it. Pure.
+"""All prompts for long videos, in the user's language where it is available. Pure.
 
-The texts are part of a run's key: a changed prompt never meets answers to an older one. `PROMPTS_VERSION` changes
-when the meaning of an answer does, so that answers to the same words are not mixed up either.
+The prompts are part of a run's key, so that a changed prompt is never combined with answers to an older one.
+`PROMPTS_VERSION` changes with the meaning of answers, which keeps answers to identical prompts apart as well.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _CHINESE = ("zh", "chinese", "中文", "汉语", "漢語", "普通话", "简体"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The prompts in one language. `{…}` is filled in."""
+    """The prompts in one language, as format strings."""
 
     segment: str
     whole: str
@@ -107,7 +107,7 @@ _CHINESE_WORDS = Words(
 
 
 def words_for(language: str | None) -> Words:
-    """Choose the prompts for a language; English where we have no others.
+    """Return the prompts in a language; English if it is not available.
 
     Example:
         >>> words_for("zh-CN").wish[:4]
@@ -118,18 +118,18 @@ def words_for(language: str | None) -> Words:
 
 
 def system_text(schema: CaptionSchema, *, language: str | None) -> str:
-    """Say what the answer must look like and which language it is in."""
+    """Return the system prompt: the form of the answer and its language."""
     text = instructions(schema, language=language)
     return text if language else f"{text}\n{words_for(language).same_language}"
 
 
 def task_text(task: str, *, wish: str | None, language: str | None) -> str:
-    """Add what the caller looks out for to a task."""
+    """Return the task with the caller's focus, if there is one."""
     return task if not wish else f"{task}\n{words_for(language).wish.format(wish=wish)}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Write a length for a prompt.
+    """Format a length for a prompt.
 
     Example:
         >>> seconds_text(90.0), seconds_text(12.345)
