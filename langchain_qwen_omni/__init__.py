@@ -63,8 +63,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "langchain_core":
             raise
-        told = f"{name} needs langchain-core: pip install 'qwen-omni[langchain]'"
-        raise ModuleNotFoundError(told, name=error.name) from None
+        message = f"{name} needs langchain-core: pip install 'qwen-omni[langchain]'"
+        raise ModuleNotFoundError(message, name=error.name) from None
 
 
 def __dir__() -> list[str]:

@@ -106,26 +106,26 @@ def _without_type(block: Block) -> Block:
 
 def _gemini(held: Block, beside: Block) -> Block:
     """A medium of Gemini's with its kind in a MIME type, and perhaps seconds and frames of a video beside it."""
-    told = beside.get("video_metadata") or beside.get("videoMetadata") or {}
+    metadata = beside.get("video_metadata") or beside.get("videoMetadata") or {}
     rest = _without(beside, "video_metadata", "videoMetadata")
     named = {_NAMES.get(name, name): value for name, value in {**rest, **held}.items()}
     times = {
-        ours: _seconds(told[theirs])
+        ours: _seconds(metadata[theirs])
         for theirs, ours in (
             ("start_offset", "start"), ("startOffset", "start"), ("end_offset", "end"), ("endOffset", "end"),
         )
-        if isinstance(told, Mapping) and told.get(theirs) is not None
+        if isinstance(metadata, Mapping) and metadata.get(theirs) is not None
     }  # fmt: skip
-    fps = {"fps": told["fps"]} if isinstance(told, Mapping) and told.get("fps") is not None else {}
+    fps = {"fps": metadata["fps"]} if isinstance(metadata, Mapping) and metadata.get("fps") is not None else {}
     return {**named, **times, **fps, "type": "file"}
 
 
-def _seconds(told: object) -> object:
+def _seconds(value: object) -> object:
     """Read "40s" as 40.0; what is not written so is left for the check of options to refuse."""
     try:
-        return float(told[:-1]) if isinstance(told, str) and told.endswith("s") else told
+        return float(value[:-1]) if isinstance(value, str) and value.endswith("s") else value
     except ValueError:
-        return told
+        return value
 
 
 def _input(kind: str, block: Block) -> Block:
@@ -187,8 +187,8 @@ def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartO
     Raises:
         UnsupportedContentError: an unknown option, or a wrong value; names the place.
     """
-    told = flat(block, place)
-    options = {name: value for name, value in told.items() if name not in {*skip, *_WITHOUT_EFFECT}}
+    fields = flat(block, place)
+    options = {name: value for name, value in fields.items() if name not in {*skip, *_WITHOUT_EFFECT}}
     seconds = (
         {} if kind == "image" else _seconds_in_address([held for name, held in block.items() if name in skip], place)
     )
@@ -225,7 +225,7 @@ def _seconds_in_address(held: Sequence[object], place: str) -> PartOptions:
 
 
 def flat(fields: Block, place: str) -> dict[str, Any]:
-    """Give a block, or an object inside one, with its extras among its fields; what stands beside the media wins.
+    """Return a block, or an object inside one, with its extras among its fields; what stands beside the media wins.
 
     Raises:
         UnsupportedContentError: the extras are no dictionary; names the place.
@@ -402,8 +402,8 @@ def _input_audio(block: Block, place: str) -> AudioPart:
     if not isinstance(inner, Mapping) or not isinstance(inner.get("data"), str):
         refuse(block, place, 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}')
     options = asked("audio", {**flat(inner, place), **flat(block, place)}, place, skip={"input_audio", "data"})
-    told = inner.get("format")
-    return AudioPart(source=_from_text(inner["data"], f"audio/{told}" if told else None), **options)
+    file_format = inner.get("format")
+    return AudioPart(source=_from_text(inner["data"], f"audio/{file_format}" if file_format else None), **options)
 
 
 def _file(block: Block, place: str) -> Part:
@@ -415,7 +415,7 @@ def _file(block: Block, place: str) -> Part:
         block = {**beside, **data, "extras": {**inside, **flat(beside, place)}}
     if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
         return _plain_text({"type": "file", "text": block.get("url")}, place)
-    mime = next((told for told in _told(block, place) if told.partition("/")[0] in SAMPLING), None)
+    mime = next((name for name in _mime_candidates(block, place) if name.partition("/")[0] in SAMPLING), None)
     kind: MediaKind | None = _sniffed(block) if mime is None else mime.partition("/")[0]  # type: ignore[assignment]
     if kind is None:
         refuse(block, place, "a file must be video, audio or an image, and say so by mime_type, name or content")
@@ -431,7 +431,7 @@ def _sniffed(block: Block) -> MediaKind | None:
     return sniffed_kind(bytes(data)) if isinstance(data, bytes | bytearray | memoryview) else None
 
 
-def _told(block: Block, place: str) -> Iterator[str]:
+def _mime_candidates(block: Block, place: str) -> Iterator[str]:
     """List what a file is said to be. LangChain calls every OpenAI-style file a PDF, so its name is heard too."""
     data = block.get("base64") or block.get("data") or ""
     if isinstance(data, str) and data.startswith("data:"):
@@ -544,9 +544,9 @@ def _tool_result(message: ToolMessage, index: int) -> Turn:
 
 def _answer(message: AIMessage, index: int) -> tuple[Part, ...]:
     parts: list[Part] = []
-    told = {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
+    known_ids = {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
     for block, place in _blocks(list(message.content_blocks), index, "assistant"):
-        part = _said(_unwrapped(block), place, told)
+        part = _said(_unwrapped(block), place, known_ids)
         if part is not None:
             parts.append(part)
     return (*parts, *_calls(message))
@@ -558,14 +558,14 @@ def _unwrapped(block: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block
 
 
-def _said(block: Mapping[str, Any], place: str, told: set[str | None]) -> Part | None:
+def _said(block: Mapping[str, Any], place: str, known_ids: set[str | None]) -> Part | None:
     match block:
         case {"type": "reasoning"}:
             thought = block.get("reasoning") or ""
             return ThinkingPart(text=thought) if thought else None
         case {"type": "thinking", "thinking": str(thought)}:
             return ThinkingPart(text=thought)
-        case {"type": "tool_use", "id": str(call), "name": str(name)} if call not in told:
+        case {"type": "tool_use", "id": str(call), "name": str(name)} if call not in known_ids:
             return ToolCallPart(id=call, name=name, arguments=_json(block.get("input") or {}))
         case {"type": kind} if kind in _CALLS or kind in _SPEECH:
             return None  # calls come from the message's own list, speech as its text

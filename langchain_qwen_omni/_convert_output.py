@@ -117,7 +117,7 @@ class ChunkBuilder:
         self._arguments: dict[int, list[str]] = {}
 
     def take(self, delta: Delta) -> ChatGenerationChunk | None:
-        """Give the chunk of one delta, or `None` if it shows nothing."""
+        """Return the chunk of one delta, or `None` if it shows nothing."""
         match delta:
             case TextDelta():
                 return self._chunk(_text(delta.text) if self._blocks else delta.text)
@@ -142,7 +142,7 @@ class ChunkBuilder:
         return None
 
     def last(self, notes: Mapping[str, str] | None = None) -> ChatGenerationChunk:
-        """Give the chunk that ends the answer; it tells the usage, why the model stopped, and `notes`."""
+        """Return the chunk that ends the answer; it tells the usage, why the model stopped, and `notes`."""
         rest = self._speech.rest()
         content: str | list[Any] = _audio(rest) if rest else [] if self._blocks else ""
         metadata = {"model_provider": PROVIDER, **self._head, **self._finish, **(notes or {})}
@@ -205,7 +205,7 @@ def _audio(piece: str, more: dict[str, str] | None = None) -> list[Any]:
 
 
 def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
-    """Give the standard content blocks of a whole message of ours."""
+    """Return the standard content blocks of a whole message of ours."""
     content = [message.content] if isinstance(message.content, str) else message.content
     found: list[Any] = [{"type": "text", "text": item} if isinstance(item, str) else item for item in content if item]
     inside = {block.get("id") for block in found if block.get("type") == "tool_call"}
@@ -214,7 +214,7 @@ def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
 
 
 def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
-    """Give the standard content blocks of a chunk of ours, or of chunks merged, with indices of their own."""
+    """Return the standard content blocks of a chunk of ours, or of chunks merged, with indices of their own."""
     if chunk.chunk_position == "last":
         return to_blocks(chunk)
     content = [chunk.content] if isinstance(chunk.content, str) else chunk.content
@@ -243,7 +243,7 @@ class _Block:
         self.pieces: list[str] = []
 
     def finished(self) -> dict[str, Any]:
-        """Give the whole block."""
+        """Return the whole block."""
         grown = "".join(self.pieces)
         match self.start["type"]:
             case "text":
@@ -282,7 +282,7 @@ class EventBuilder:
         self._speech = Pieces()
 
     def take(self, delta: Delta) -> list[Event]:
-        """Give the events of one delta."""
+        """Return the events of one delta."""
         match delta:
             case TextDelta():
                 grown = {"type": "text-delta", "text": delta.text}
@@ -306,7 +306,7 @@ class EventBuilder:
         return []
 
     def last(self, notes: dict[str, Any] | None = None) -> list[Event]:
-        """Give the events that end the answer; `notes` join its metadata."""
+        """Return the events that end the answer; `notes` join its metadata."""
         events = self._sound(self._speech.rest())
         events += self._start()
         events += [

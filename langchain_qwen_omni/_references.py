@@ -30,7 +30,7 @@ _NESTED = ("image_url", "audio_url", "video_url", "input_audio", "file", "source
 
 
 def to_reference(message: M, *, folder: str | Path | None = None) -> M:
-    """Give a message that names its media instead of holding them, for a history that stays small.
+    """Return a message that names its media instead of holding them, for a history that stays small.
 
     The bytes are kept once, in the cache folder (`QWEN_OMNI_CACHE_DIR`), and the message holds their digest:
     `{"type": "video", "file_id": "sha256:…"}`. A model of this package sends them as before; what has been uploaded
@@ -84,14 +84,14 @@ def _read(text: str) -> MediaSource:
 
 
 def _named(block: Any, keeper: _Keeper) -> Any:  # noqa: ANN401  (blocks are anything that users write)
-    """Give a block that names its media, or the block itself if it holds none."""
+    """Return a block that names its media, or the block itself if it holds none."""
     if not isinstance(block, Mapping):
         return block
     held = next((name for name in ("base64", "data", "url") if _holds(name, block)), None)
     if block.get("type") in _MEDIA and held is not None:
-        field, told = keeper.by_id(block[held])
+        field, mime = keeper.by_id(block[held])
         rest = {name: value for name, value in block.items() if name not in (held, "source_type")}
-        return {**rest, **field, **({"mime_type": told} if told and "mime_type" not in rest else {})}
+        return {**rest, **field, **({"mime_type": mime} if mime and "mime_type" not in rest else {})}
     nested = next((name for name in _NESTED if name in block), None)
     if nested is None:
         return block
@@ -143,8 +143,8 @@ def _digest(value: Any, media_root: Path) -> Any:  # noqa: ANN401
             return f"{PREFIX}{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()} of {len(value)}"
         case Mapping():
             read = {name: _digest(inner, media_root) for name, inner in value.items()}
-            told = [digest for text in value.values() if (digest := _file_digest(text, media_root))]
-            return {**read, "content": told} if told else read
+            digests = [digest for text in value.values() if (digest := _file_digest(text, media_root))]
+            return {**read, "content": digests} if digests else read
         case list() | tuple():
             return [_digest(inner, media_root) for inner in value]
         case _:
@@ -152,7 +152,7 @@ def _digest(value: Any, media_root: Path) -> Any:  # noqa: ANN401
 
 
 def _file_digest(text: Any, media_root: Path) -> str | None:  # noqa: ANN401
-    """Give the digest of the file that a text names, if it may be read: another content is another question."""
+    """Return the digest of the file that a text names, if it may be read: another content is another question."""
     if not isinstance(text, str | Path) or len(str(text)) > _LONG:
         return None
     named = str(text)

@@ -41,7 +41,7 @@ class Pieces:
         self._held = b""
 
     def feed(self, delta: AudioDelta) -> str:
-        """Give the next piece; it is empty while there is too little for one."""
+        """Return the next piece; it is empty while there is too little for one."""
         head = b"" if self._begun else streamed_wav_header(delta.sample_rate)
         self._begun = True
         data = b"".join((self._held, head, delta.pcm)) if self._held or head else delta.pcm
@@ -50,13 +50,13 @@ class Pieces:
         return base64.b64encode(data[: len(data) - over] if over else data).decode("ascii")
 
     def rest(self) -> str:
-        """Give what was held back; only the very last piece may end inside a group."""
+        """Return what was held back; only the very last piece may end inside a group."""
         held, self._held = self._held, b""
         return base64.b64encode(held).decode("ascii")
 
 
 def streamed_wav_header(sample_rate: int) -> bytes:
-    """Give a WAV header for 16 bit mono sound of unknown length; players read on to the end of the data."""
+    """Return a WAV header for 16 bit mono sound of unknown length; players read on to the end of the data."""
     header = bytearray(to_wav(b"", sample_rate))
     for at in _SIZES_AT:
         struct.pack_into("<I", header, at, _UNKNOWN_SIZE)
@@ -86,7 +86,7 @@ def with_true_sizes(encoded: str) -> str:
 
 
 def is_speech(block: object) -> bool:
-    """Tell whether a block of content holds a piece of sound that can be joined to its neighbours."""
+    """Whether a block of content holds a piece of sound that can be joined to its neighbours."""
     return isinstance(block, dict) and block.get("type") == "audio" and isinstance(block.get("base64"), str)
 
 
@@ -185,7 +185,7 @@ def _few(pieces: Sequence[Block]) -> list[Block]:
 
 
 def speech_of(message: AIMessage) -> bytes | None:
-    """Give the speech of an answer as a WAV file's bytes, or `None` if it does not speak.
+    """Return the speech of an answer as a WAV file's bytes, or `None` if it does not speak.
 
     Takes answers of `invoke`, chunks added up (also by others), and answers read from a checkpoint or a file.
     """

@@ -45,11 +45,11 @@ class UsageLedgerHandler(BaseCallbackHandler):
         used = usage_of(message)
         if used is None:
             return
-        told = message.response_metadata
+        metadata = message.response_metadata
         self.ledger.record(
             used,
-            model=str(told.get("model_name") or "unknown"),
-            estimated=told.get(ESTIMATED),
+            model=str(metadata.get("model_name") or "unknown"),
+            estimated=metadata.get(ESTIMATED),
         )
 
 
@@ -61,8 +61,8 @@ def usage_of(message: BaseMessage) -> Usage | None:
 
 def _was_paid(used: UsageMetadata) -> bool:
     """Tell an answer of a model from one out of LangChain's cache, which has the usage and a cost of zero beside it."""
-    told = dict(used)  # the cache knows a cost alone where the model told no usage
-    return "input_tokens" in told and told.get("total_cost") != 0
+    counts = dict(used)  # the cache knows a cost alone where the model reported no usage
+    return "input_tokens" in counts and counts.get("total_cost") != 0
 
 
 def parse_usage(usage: UsageMetadata) -> Usage:

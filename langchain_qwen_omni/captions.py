@@ -87,10 +87,10 @@ def caption_chain(  # noqa: PLR0913  (one keyword per choice)
     """
     parser = CaptionOutputParser(schema=schema, language=language, allow_truncated=allow_truncated)
     task = prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
-    return CaptionChain(_told(llm, thinking, parser.schema_read), parser, prompt=task, repair=repair)
+    return CaptionChain(_with_json_mode(llm, thinking, parser.schema_read), parser, prompt=task, repair=repair)
 
 
-def _told(
+def _with_json_mode(
     llm: Runnable[LanguageModelInput, AIMessage], thinking: bool | Effort, schema: CaptionSchema
 ) -> Runnable[LanguageModelInput, AIMessage]:
     """Switch JSON mode on and thinking off, where the model is ours and has them."""
@@ -105,7 +105,7 @@ def _told(
 
 
 def _root_of(llm: Runnable[LanguageModelInput, AIMessage], options: Mapping[str, Any]) -> Path | None:
-    """Give the folder that the files of a call must lie in; `None` where the model is none of ours."""
+    """Return the folder that the files of a call must lie in; `None` where the model is none of ours."""
     inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
     if not isinstance(inner, ChatQwenOmni):
         return None

@@ -96,7 +96,7 @@ def to_model_profile(profile: Profile) -> ModelProfile:
 
 
 def wants_tokens(handlers: list[BaseCallbackHandler]) -> bool:
-    """Tell whether a handler wants words as they come. Tracers see the whole answer at its end."""
+    """Whether a handler wants words as they come. Tracers see the whole answer at its end."""
     silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
     return any(
         type(handler).on_llm_new_token not in silent and not isinstance(handler, BaseTracer) for handler in handlers
@@ -191,7 +191,7 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
         return super().bind(**without_pickled_secrets(kwargs))
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Give the model tools; what was bound before stays bound."""
+        """Return the model tools; what was bound before stays bound."""
         return self._configured(self._model.bind_tools(tools, **{**self.kwargs, **kwargs}))
 
     def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
@@ -273,14 +273,14 @@ class ChatFields(ModelFields, BaseChatModel):
         return params
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        return super()._get_invocation_params(stop=stop, **_told(kwargs))
+        return super()._get_invocation_params(stop=stop, **_traceable(kwargs))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        with_token_callbacks, headers = _told(kwargs), kwargs.get("extra_headers")
+        shown, headers = _traceable(kwargs), kwargs.get("extra_headers")
         if headers:  # they may change the answer, so they are part of the key: by their digest
             same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
-            with_token_callbacks["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
-        return super()._get_llm_string(stop=stop, **with_token_callbacks)
+            shown["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
+        return super()._get_llm_string(stop=stop, **shown)
 
     @property
     def _llm_type(self) -> str:
@@ -302,11 +302,11 @@ class ChatFields(ModelFields, BaseChatModel):
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Give the module that `load` finds the class in."""
+        """Return the module that `load` finds the class in."""
         return ["langchain_qwen_omni", "chat_models"]
 
 
-def _told(options: dict[str, Any]) -> dict[str, Any]:
+def _traceable(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _UNTOLD}
 
 
@@ -350,7 +350,7 @@ class Cached(ChatFields):
         return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)
 
     def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
-        """Give a copy of the model for this one call, which knows what is really asked, and what the key is made of."""
+        """Return a copy of the model for this one call, which knows what is really asked, and what the key is made of."""
         from langchain_qwen_omni._references import digested  # noqa: PLC0415  (for those alone who keep a cache)
 
         root = options.get("media_root") or self.media_root
@@ -470,7 +470,7 @@ class ChatQwenOmni(Cached):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Give the answer as the events of `stream_events(version="v3")`."""
+        """Return the answer as the events of `stream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
@@ -487,7 +487,7 @@ class ChatQwenOmni(Cached):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """Give the answer as the events of `astream_events(version="v3")`."""
+        """Return the answer as the events of `astream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
@@ -520,7 +520,7 @@ class ChatQwenOmni(Cached):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Give the model tools.
+        """Return the model tools.
 
         A choice that forces a call (a tool's name, or "any" with one tool) switches thinking off for that call,
         because the service cannot do both. "any" with several tools is something the service lacks: the prompt
@@ -611,5 +611,5 @@ def _event_builder(
 
 
 def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str:
-    """Give the id that LangChain itself gives to the answer of a run."""
+    """Return the id that LangChain itself gives to the answer of a run."""
     return "" if run_manager is None else f"lc_run-{run_manager.run_id}"

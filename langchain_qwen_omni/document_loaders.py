@@ -80,7 +80,7 @@ class QwenOmniVideoLoader(BaseLoader):
         self.on_progress = on_progress
 
     def lazy_load(self) -> Iterator[Document]:
-        """Give the documents, one at a time.
+        """Return the documents, one at a time.
 
         Raises:
             ConfigurationError: a folder or pattern has no media in it.
@@ -153,7 +153,7 @@ class QwenOmniMediaParser(BaseBlobParser):
         self.llm = llm
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
-        """Give the documents of one blob, one at a time; its own metadata are kept beside ours."""
+        """Return the documents of one blob, one at a time; its own metadata are kept beside ours."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
         with as_langchain_errors():
@@ -264,7 +264,7 @@ class QwenOmniAudioLoader(BaseLoader):
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 
     def lazy_load(self) -> Iterator[Document]:
-        """Give the documents one after another.
+        """Return the documents one after another.
 
         Raises:
             QwenOmniError: of the first recording that fails; see `qwen_omni.errors`.
@@ -276,7 +276,7 @@ class QwenOmniAudioLoader(BaseLoader):
                     yield to_document(passage)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
-        """Give the documents one after another, without blocking the event loop."""
+        """Return the documents one after another, without blocking the event loop."""
         with as_langchain_errors():
             async with AsyncOmniClient(self._settings()) as client:
                 coming = atranscribe_many(

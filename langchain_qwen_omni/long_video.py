@@ -70,14 +70,14 @@ def read_input(given: Any, input_key: str) -> VideoInput:
         return VideoInput(source=given, question=asked)
     parts = _parts(given)
     part = heeded_media(parts)
-    told = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
-    if asked is not None and told is not None and asked != told:
+    text = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
+    if asked is not None and text is not None and asked != text:
         raise UnsupportedContentError('The input asks twice: leave out "question" or the text beside the video.')
-    return VideoInput(source=part.source, question=asked or told, choices=choices_of(part))
+    return VideoInput(source=part.source, question=asked or text, choices=choices_of(part))
 
 
 def _parts(given: Any) -> Sequence[Part]:
-    """Give the parts of the one message that an input is."""
+    """Return the parts of the one message that an input is."""
     messages = to_messages(_conversation(given))
     if len(messages) != 1 or messages[0].role != "user":
         roles = ", ".join(message.role for message in messages)
@@ -162,24 +162,24 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.options import SummaryOptions  # noqa: PLC0415  (loads on first use)
 
         with as_langchain_errors():
-            told = {"model": llm.model, **choices}
+            changes = {"model": llm.model, **choices}
             if text_model is not None:
-                told["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
-            self.options = replace(options or SummaryOptions(), **told)
+                changes["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
+            self.options = replace(options or SummaryOptions(), **changes)
         self.llm = llm
         self.question = question
         self.input_key = input_key
         self.output_key = output_key
 
     def invoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Give the summary, or the answer."""
+        """Return the summary, or the answer."""
         result = None
         for result in self.stream(input, config, **kwargs):  # noqa: B007  (the last is what counts)
             pass
         return result
 
     async def ainvoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         result = None
         async for result in self.astream(input, config, **kwargs):  # noqa: B007
             pass
@@ -192,7 +192,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     async def astream(
         self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
 
         async def only() -> AsyncIterator[LongVideoInput]:
             yield input
@@ -271,7 +271,7 @@ def _ended(runs: Mapping[Any, Any]) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def _aended(runs: Mapping[Any, Any]) -> AsyncIterator[None]:
-    """Do the same in `asyncio`."""
+    """The same in `asyncio`."""
     with as_langchain_errors():
         try:
             yield
@@ -294,8 +294,8 @@ class ChatTextModel:
     @property
     def name(self) -> str:
         """What the model is called."""
-        told = getattr(self._llm, "model_name", None) or getattr(self._llm, "model", None)
-        return str(told or self._llm._llm_type)  # noqa: SLF001  (LangChain's own name for it)
+        name = getattr(self._llm, "model_name", None) or getattr(self._llm, "model", None)
+        return str(name or self._llm._llm_type)  # noqa: SLF001  (LangChain's own name for it)
 
     def complete(self, request: ChatRequest, /) -> Response:
         """Answer a conversation of texts."""
@@ -303,7 +303,7 @@ class ChatTextModel:
             return _to_response(self._llm.invoke([_to_langchain(message) for message in request.messages]))
 
     async def acomplete(self, request: ChatRequest, /) -> Response:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         with told_as_ours():
             return _to_response(await self._llm.ainvoke([_to_langchain(message) for message in request.messages]))
 

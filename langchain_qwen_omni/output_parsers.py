@@ -112,8 +112,8 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
         if isinstance(first, ChatGeneration):
             answer = self.look(first.message)
         else:
-            told = first.generation_info or {}
-            answer = AnswerText(first.text, _text_or_none(told.get("finish_reason")))
+            info = first.generation_info or {}
+            answer = AnswerText(first.text, _text_or_none(info.get("finish_reason")))
         with as_langchain_errors():
             if partial:
                 return ObjectStream(self.reading).feed(answer.text)
@@ -220,8 +220,8 @@ def _arguments_of(message: BaseMessage, tool: str) -> str | None:
 
 def finish_of(message: BaseMessage) -> str | None:
     """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
-    told = message.response_metadata
-    return _text_or_none(told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason"))
+    metadata = message.response_metadata
+    return _text_or_none(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason"))
 
 
 def _text_or_none(value: object) -> str | None:
@@ -296,7 +296,7 @@ def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None
 
 
 def _titled(schema: Schema | None) -> Schema | None:
-    """Give a JSON schema without a name one: LangChain makes a function of it, and a function has a name."""
+    """Return a JSON schema without a name one: LangChain makes a function of it, and a function has a name."""
     if isinstance(schema, dict) and "properties" in schema and not {"title", "name"} & schema.keys():
         return {"title": _TITLE, **schema}
     return schema
@@ -307,8 +307,8 @@ def _plan(schema: Schema | None, method: Method, *, strict: bool | None) -> Stru
     if method == "json_mode":
         if strict:
             raise ConfigurationError("JSON mode knows no schema, so strict= has nothing to hold to; drop one of them.")
-        told = {"ls_structured_output_format": trace} if schema is not None else {}
-        return Structure(options={"response_format": {"type": "json_object"}, **told}, parser=_text_parser(schema))
+        tracing = {"ls_structured_output_format": trace} if schema is not None else {}
+        return Structure(options={"response_format": {"type": "json_object"}, **tracing}, parser=_text_parser(schema))
     if schema is None:
         raise ConfigurationError(f"method={method!r} needs a schema; without one use method='json_mode'.")
     if method == "json_schema":
@@ -357,7 +357,7 @@ class StructuredChain(Runnable[In, Any], Generic[In]):
         return self._call_with_config(self._ask, input, config, **kwargs)
 
     async def ainvoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         return await self._acall_with_config(self._aask, input, config, **kwargs)
 
     def stream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
@@ -366,7 +366,7 @@ class StructuredChain(Runnable[In, Any], Generic[In]):
         yield from (self.llm | parser).stream(messages, config, **kwargs)
 
     async def astream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         parser, messages = await run_in_executor(config, self._read, input, kwargs)
         async for partial in (self.llm | parser).astream(messages, config, **kwargs):
             yield partial
@@ -431,7 +431,7 @@ class RawParser(Runnable[dict[str, Any], dict[str, Any]]):
     async def atransform(
         self, input: AsyncIterator[dict[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[dict[str, Any]]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         async for part in self._atransform_stream_with_config(input, self._aparts, config, **kwargs):
             yield part
 

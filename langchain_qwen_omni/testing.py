@@ -87,9 +87,9 @@ class VideoInputTests:
 
     def _check(self, answer: AIMessage) -> None:
         assert isinstance(answer, AIMessage)
-        told = str(answer.text).lower()
-        missing = [wanted for wanted in self.video_clip.expected if wanted.lower() not in told]
-        assert not missing, f"the answer does not say {missing}: {told[:500]}"
+        text = str(answer.text).lower()
+        missing = [wanted for wanted in self.video_clip.expected if wanted.lower() not in text]
+        assert not missing, f"the answer does not say {missing}: {text[:500]}"
 
     def test_video_base64(self, model: BaseChatModel) -> None:
         """A standard block with base64 is seen, and the caller's message stays as it was."""

@@ -59,7 +59,7 @@ class QwenOmniToolkit(BaseToolkit):
             )
 
     def get_tools(self) -> list[BaseTool]:
-        """Give the tools."""
+        """Return the tools."""
         return [_tool(self._tools, one) for one in self._tools.definitions]
 
     def close(self) -> None:

@@ -62,8 +62,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _THEIRS:
             raise
-        told = f"{name} needs llama-index-core: pip install 'qwen-omni[llama-index]'"
-        raise ModuleNotFoundError(told, name=error.name) from None
+        message = f"{name} needs llama-index-core: pip install 'qwen-omni[llama-index]'"
+        raise ModuleNotFoundError(message, name=error.name) from None
 
 
 def __dir__() -> list[str]:

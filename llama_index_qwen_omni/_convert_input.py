@@ -102,15 +102,15 @@ def media_kind(block: BaseContentBlock) -> MediaKind | None:
         case VideoBlock():
             return "video"
         case DocumentBlock():
-            told = next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
+            named = next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
             says_nothing = _document_type(block) in _SAYS_NOTHING
-            return sniffed_kind(_bytes(block.data)) if says_nothing and block.data is not None else told
+            return sniffed_kind(_bytes(block.data)) if says_nothing and block.data is not None else named
         case _:
             return None
 
 
 def own_options(block: BaseContentBlock, place: str) -> Options:
-    """Give what a block itself says about its media.
+    """Return what a block itself says about its media.
 
     A video has its `fps`, a whole number in LlamaIndex; a local file's address may have a media fragment
     (`file:///talk.mp4#t=60,90`), which is how documents of `QwenOmniVideoReader` name a passage.
@@ -118,14 +118,14 @@ def own_options(block: BaseContentBlock, place: str) -> Options:
     Raises:
         UnsupportedContentError: the address of a local file names its seconds in another way.
     """
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if isinstance(block, ImageBlock | VideoBlock) and block.detail is not None:
-        told["detail"] = block.detail
+        options["detail"] = block.detail
     if isinstance(block, VideoBlock) and block.fps is not None:
-        told["fps"] = block.fps
+        options["fps"] = block.fps
     if isinstance(block, VideoBlock | AudioBlock | DocumentBlock) and media_kind(block) in ("audio", "video"):
-        told |= seconds_of(str(block.url or ""), place)
-    return told
+        options |= seconds_of(str(block.url or ""), place)
+    return options
 
 
 def source_of(block: BaseContentBlock, place: str) -> MediaSource:
@@ -138,8 +138,8 @@ def source_of(block: BaseContentBlock, place: str) -> MediaSource:
         case VideoBlock():
             return _source(block, block.video, block.video_mimetype, place)
         case DocumentBlock():
-            told = _document_type(block)
-            return _source(block, block.data, None if told in _SAYS_NOTHING else told, place)
+            mime = _document_type(block)
+            return _source(block, block.data, None if mime in _SAYS_NOTHING else mime, place)
         case _:
             refuse(block, place, "it is no media")
 
@@ -185,8 +185,8 @@ def _text_document(block: DocumentBlock, place: str) -> TextPart:
 def _document_type(block: DocumentBlock) -> str:
     """Tell the type: as it is written, or by a name. LlamaIndex writes one itself, misled by signed addresses."""
     named = (block.path, urlsplit(block.url or "").path, block.title)
-    told = [block.document_mimetype, *(mimetypes.guess_type(str(name))[0] for name in named if name)]
-    found = [kind for kind in told if kind]
+    candidates = [block.document_mimetype, *(mimetypes.guess_type(str(name))[0] for name in named if name)]
+    found = [kind for kind in candidates if kind]
     return next((kind for kind in found if kind.partition("/")[0] in (*SAMPLING, "text")), (found or [""])[0])
 
 
@@ -221,7 +221,7 @@ def _source(
 
 
 def _bytes(held: bytes | IOBase) -> bytes:
-    """Give what a block holds. LlamaIndex keeps bytes as base64, and files as they are."""
+    """Return what a block holds. LlamaIndex keeps bytes as base64, and files as they are."""
     if isinstance(held, IOBase):
         if held.seekable():
             held.seek(0)
@@ -262,7 +262,7 @@ def mark_of(block: CachePoint) -> dict[str, Any]:
 
 
 def arguments_text(block: ToolCallBlock) -> str:
-    """Give the arguments of a call as JSON text."""
+    """Return the arguments of a call as JSON text."""
     kept = block.tool_kwargs
     return kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False)
 
@@ -314,15 +314,15 @@ def _fitting(shared: Mapping[str, Any], kind: MediaKind) -> dict[str, Any]:
     return {name: value for name, value in shared.items() if name in known_options(kind)}
 
 
-def _each(told: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
+def _each(media: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
     given: Sequence[object]
-    match told:
+    match media:
         case None:
             given = [None] * count
         case Mapping():
-            given = [told]
+            given = [media]
         case list() | tuple():
-            given = told
+            given = media
         case _:
             raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
     if len(given) != count:
@@ -355,8 +355,8 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     _refuse_unknown(wishes, place)
     if wishes.get("media") is not None:
         raise UnsupportedContentError(f"{place}: beside frames nobody would obey media; write frames={{…}} about them.")
-    told = wishes["frames"]
-    own = told if isinstance(told, Mapping) else {}
+    wanted = wishes["frames"]
+    own = wanted if isinstance(wanted, Mapping) else {}
     options = check_options("video", {**{name: wishes[name] for name in _OPTIONS & set(wishes)}, **own}, place)
     frames = tuple(
         source
@@ -422,16 +422,16 @@ def _turn(message: ChatMessage, index: int) -> Turn:
 
 
 def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
-    told: set[str | None] = set()
+    block_calls: set[str | None] = set()
     parts: list[Part] = []
     for at, block in enumerate(message.blocks):
         if isinstance(block, ToolCallBlock):
-            told.add(block.tool_call_id)
+            block_calls.add(block.tool_call_id)
         here = f"{place} block {at}"
         parts += _said(block, here)
         if isinstance(block, CachePoint):
             marked(parts, mark_of(block), here)
-    if not told:  # an answer of another class, which keeps its calls beside the blocks
+    if not block_calls:  # an answer of another class, which keeps its calls beside the blocks
         for call in message.additional_kwargs.get("tool_calls") or ():
             parts.append(_foreign_call(call, place))
     return tuple(parts)

@@ -53,7 +53,7 @@ def to_response(response: Response, *, model: str) -> ChatResponse:
 
 
 def to_completion(response: ChatResponse) -> CompletionResponse:
-    """Give a response in the words of a completion; what is no text stays in `additional_kwargs`."""
+    """Return a response in the words of a completion; what is no text stays in `additional_kwargs`."""
     more = dict(response.additional_kwargs)
     speech = next((block for block in response.message.blocks if isinstance(block, AudioBlock)), None)
     if speech is not None:
@@ -65,10 +65,10 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
 
 def finish_of(response: ChatResponse | CompletionResponse) -> str | None:
     """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
-    told = mapping_of(response.raw)
-    choices = told.get("choices")
+    raw = mapping_of(response.raw)
+    choices = raw.get("choices")
     first = mapping_of(choices[0]) if isinstance(choices, list | tuple) and choices else {}
-    found = (one.get(name) for one in (told, first) for name in (_END, "stop_reason", "done_reason"))
+    found = (one.get(name) for one in (raw, first) for name in (_END, "stop_reason", "done_reason"))
     return next((one for one in found if isinstance(one, str)), None)
 
 
@@ -93,7 +93,7 @@ class StreamedAnswer:
         """Whether a tool call has come."""
 
     def take(self, delta: Delta) -> ChatResponse | None:
-        """Give the response of one delta, or `None` if it shows nothing."""
+        """Return the response of one delta, or `None` if it shows nothing."""
         self._whole.add(delta)
         match delta:
             case TextDelta():
@@ -132,7 +132,7 @@ class StreamedAnswer:
         return ChatResponse(message=message, delta=text, raw=self._raw, additional_kwargs=more)
 
     def last(self) -> ChatResponse:
-        """Give the response that ends the answer."""
+        """Return the response that ends the answer."""
         whole = to_response(self._whole.build(), model=self._model)
         whole.delta = ""
         return whole
@@ -220,5 +220,5 @@ def _raw(response: Response, model: str) -> dict[str, Any]:
 
 
 def _counts(usage: Usage | None) -> dict[str, int]:
-    told = {} if usage is None else dump_usage(usage)
-    return {name: count for name, count in told.items() if isinstance(count, int)}
+    counts = {} if usage is None else dump_usage(usage)
+    return {name: count for name, count in counts.items() if isinstance(count, int)}

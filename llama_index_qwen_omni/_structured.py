@@ -115,7 +115,7 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> _Model:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         with self._predicting("astructured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
             value = await adrive(_asking(structure, messages), lambda asked: self.achat(asked, **options))
@@ -129,7 +129,7 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        """Give the object while it comes: flexible copies of it, and the validated object last.
+        """Return the object while it comes: flexible copies of it, and the validated object last.
 
         Raises:
             CaptionSyntaxError: the answer breaks the schema; what was shown cannot be taken back.
@@ -148,7 +148,7 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         with self._predicting("astream_structured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
             responses = await self.astream_chat(messages, **options)
@@ -220,7 +220,7 @@ class _Reading:
         self._finish = finish_of(response) or self._finish
         self._usage = usage_of(response) or self._usage
         partial = self._stream.feed(new) if (new := self._new(response)) else None
-        return None if not isinstance(partial, dict) else _told(self._made(partial))
+        return None if not isinstance(partial, dict) else _with_event(self._made(partial))
 
     def _new(self, response: ChatResponse) -> str:
         call = _call_of(response) if self._structure.calls else None
@@ -245,7 +245,7 @@ class _Reading:
         return value
 
 
-def _told(value: BaseModel) -> BaseModel:
+def _with_event(value: BaseModel) -> BaseModel:
     _EVENTS.event(LLMStructuredPredictInProgressEvent(output=value))
     return value
 
@@ -255,7 +255,7 @@ def _objects(responses: Generator[ChatResponse, None, None], reading: _Reading) 
         found = reading.take(response)
         if found is not None:
             yield found
-    value = _told(reading.last())
+    value = _with_event(reading.last())
     yield value
     _EVENTS.event(LLMStructuredPredictEndEvent(output=value))
 
@@ -267,6 +267,6 @@ async def _aobjects(
         found = reading.take(response)
         if found is not None:
             yield found
-    value = _told(reading.last())
+    value = _with_event(reading.last())
     yield value
     _EVENTS.event(LLMStructuredPredictEndEvent(output=value))

@@ -54,12 +54,12 @@ _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 
 def shown_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Give a conversation without its media; messages that have none are the same objects."""
+    """Return a conversation without its media; messages that have none are the same objects."""
     return [shown_message(message) for message in messages]
 
 
 def shown_message(message: ChatMessage) -> ChatMessage:
-    """Give a message without its media."""
+    """Return a message without its media."""
     blocks = [shown_block(block) for block in message.blocks]
     kept = {name: value for name, value in message.additional_kwargs.items() if name != "images"}
     if len(kept) == len(message.additional_kwargs) and all(a is b for a, b in zip(blocks, message.blocks, strict=True)):
@@ -68,7 +68,7 @@ def shown_message(message: ChatMessage) -> ChatMessage:
 
 
 def shown_block(block: BaseContentBlock) -> BaseContentBlock:
-    """Give a block, or the line that stands for a medium."""
+    """Return a block, or the line that stands for a medium."""
     match block:
         case ImageBlock() | AudioBlock() | VideoBlock() | DocumentBlock():
             return TextBlock(text=f"[{block.block_type}: {_where(block)}]")
@@ -101,7 +101,7 @@ def _held(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> bytes 
 
 
 def shown_response(response: Any) -> Any:  # noqa: ANN401  (a response, a stream of them, or what a program gives)
-    """Give a response without the sound in it; anything else is given back."""
+    """Return a response without the sound in it; anything else is given back."""
     if not isinstance(response, ChatResponse | CompletionResponse):
         return response
     more = response.additional_kwargs
@@ -117,7 +117,7 @@ def shown_response(response: Any) -> Any:  # noqa: ANN401  (a response, a stream
 
 
 def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
-    """Give a prompt template without the media in it."""
+    """Return a prompt template without the media in it."""
     if not isinstance(prompt, ChatPromptTemplate):
         return prompt
     copy = prompt.model_copy()
@@ -126,7 +126,7 @@ def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
 
 
 def shown_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of a method without the media in them."""
+    """Return the arguments of a method without the media in them."""
     shown = dict(given)
     if "messages" in shown:
         shown["messages"] = shown_messages(shown["messages"])
@@ -136,7 +136,7 @@ def shown_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the options of a call without those that may hold secrets."""
+    """Return the options of a call without those that may hold secrets."""
     return {name: value for name, value in options.items() if name not in _SECRET}
 
 
@@ -260,12 +260,12 @@ class CallTrace(Generic[_R]):
             _EVENTS.event(self._started(given, payload))
         if self._callbacks:
             key = EventPayload.PROMPT if isinstance(given, str) else EventPayload.MESSAGES
-            told: dict[str, Any] = {
+            payload: dict[str, Any] = {
                 key: given,
                 EventPayload.ADDITIONAL_KWARGS: shown_options(self._options),
                 EventPayload.SERIALIZED: payload,
             }
-            self._callback_id = self._llm.callback_manager.on_event_start(CBEventType.LLM, payload=told)
+            self._callback_id = self._llm.callback_manager.on_event_start(CBEventType.LLM, payload=payload)
 
     def _started(self, given: Any, payload: dict[str, Any]) -> LLMChatStartEvent | LLMCompletionStartEvent:  # noqa: ANN401
         more = shown_options(self._options)
@@ -290,11 +290,11 @@ class CallTrace(Generic[_R]):
         shown = shown_response(response)
         if self._callbacks:
             text = isinstance(self._given, str)
-            told: dict[str, Any] = {
+            payload: dict[str, Any] = {
                 EventPayload.PROMPT if text else EventPayload.MESSAGES: self._given,
                 EventPayload.COMPLETION if text else EventPayload.RESPONSE: shown,
             }
-            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=told, event_id=self._callback_id)
+            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=payload, event_id=self._callback_id)
         if not self._events:
             return
         if isinstance(self._given, str):
@@ -304,13 +304,13 @@ class CallTrace(Generic[_R]):
 
     def _failed(self, error: BaseException) -> None:
         if self._callbacks:
-            told: dict[str, Any] = {EventPayload.EXCEPTION: error}
-            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=told, event_id=self._callback_id)
+            payload: dict[str, Any] = {EventPayload.EXCEPTION: error}
+            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=payload, event_id=self._callback_id)
         if self._events:
             _EVENTS.event(ExceptionEvent(exception=error, span_id=self._span_id))
 
     def watch(self, responses: Generator[_R, None, None]) -> Generator[_R, None, None]:
-        """Give a stream, and tell each response and its end."""
+        """Return a stream, and tell each response and its end."""
         last = None
         with closing(responses):
             try:
@@ -324,7 +324,7 @@ class CallTrace(Generic[_R]):
         self.end(last)
 
     async def awatch(self, responses: AsyncGenerator[_R, None]) -> AsyncGenerator[_R, None]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         last = None
         async with aclosing(responses):
             try:

@@ -103,13 +103,13 @@ class ToolCalling(FunctionCallingLLM):
 
 
 def first_call_only(response: ChatResponse) -> ChatResponse:
-    """Give a response with the first of its tool calls alone."""
+    """Return a response with the first of its tool calls alone."""
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) <= 1:
         return response
     blocks = [block for block in response.message.blocks if block not in calls[1:]]
-    told = response.message.additional_kwargs
-    kept = {**told, "tool_calls": told.get("tool_calls", [])[:1]}
+    extra = response.message.additional_kwargs
+    kept = {**extra, "tool_calls": extra.get("tool_calls", [])[:1]}
     message = response.message.model_copy(update={"blocks": blocks, "additional_kwargs": kept})
     return response.model_copy(update={"message": message})
 
@@ -307,7 +307,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name that LlamaIndex's stores know the class by."""
+        """Return the name that LlamaIndex's stores know the class by."""
         return "qwen_omni"
 
     @property

@@ -103,10 +103,10 @@ class LongVideoWorkflow(Workflow):
     ) -> None:
         """Raises `ConfigurationError` for a choice that has a wrong value, `TypeError` for one that does not exist."""
         super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
-        told = {"model": llm.model, **choices}
+        changes = {"model": llm.model, **choices}
         if text_model is not None:
-            told["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
-        self.options = replace(options or SummaryOptions(), **told)
+            changes["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
+        self.options = replace(options or SummaryOptions(), **changes)
         self.llm = llm
         self.question = question
 
@@ -201,7 +201,7 @@ class LLMTextModel:
             return _to_response(self._llm.chat(_to_llama_index(request.messages)))
 
     async def acomplete(self, request: ChatRequest, /) -> Response:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         with told_as_ours():
             return _to_response(await self._llm.achat(_to_llama_index(request.messages)))
 

@@ -68,21 +68,21 @@ class CaptionOutputParser(BaseOutputParser):
 
     def format(self, query: str) -> str:
         """Put what the answer must look like behind a question."""
-        told = instructions(self._schema, language=self._language, format_only=True)
-        return f"{query}\n\n{told}" if query else told
+        rules = instructions(self._schema, language=self._language, format_only=True)
+        return f"{query}\n\n{rules}" if query else rules
 
     def format_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         """Do so in a conversation: in the system message if there is one, else in the last message.
 
         The text goes behind the last text block; media stay where they are. The messages given stay as they are.
         """
-        told = list(messages)
-        if told:
-            at = 0 if told[0].role == MessageRole.SYSTEM else -1
-            told[at] = self._told(told[at])
-        return told
+        copies = list(messages)
+        if copies:
+            at = 0 if copies[0].role == MessageRole.SYSTEM else -1
+            copies[at] = self._with_rules(copies[at])
+        return copies
 
-    def _told(self, message: ChatMessage) -> ChatMessage:
+    def _with_rules(self, message: ChatMessage) -> ChatMessage:
         blocks = list(message.blocks)
         last = next((at for at in reversed(range(len(blocks))) if isinstance(blocks[at], TextBlock)), None)
         if last is None:

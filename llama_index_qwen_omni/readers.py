@@ -96,31 +96,31 @@ def find_files(
     return [one for source in named_apart(sources) for one in _found(os.fspath(source), fs, suffixes)]
 
 
-def _found(told: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequence[str]:
-    if fs.isfile(told):
-        return (told,)
+def _found(name: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequence[str]:
+    if fs.isfile(name):
+        return (name,)
     try:
-        if _is_folder(told, fs):
-            found = [str(one) for one in fs.find(told) if _is_media(PurePosixPath(one), suffixes)]
+        if _is_folder(name, fs):
+            found = [str(one) for one in fs.find(name) if _is_media(PurePosixPath(one), suffixes)]
             if not found:
-                fs.ls(told)  # `find` skips a folder that cannot be listed without a word
-        elif any(sign in told for sign in "*?["):
-            found = [str(one) for one, about in fs.glob(told, detail=True).items() if about.get("type") == "file"]
+                fs.ls(name)  # `find` skips a folder that cannot be listed without a word
+        elif any(sign in name for sign in "*?["):
+            found = [str(one) for one, about in fs.glob(name, detail=True).items() if about.get("type") == "file"]
         else:
-            return (told,)  # the error about a missing file is told by whoever opens it
+            return (name,)  # whoever opens it reports that it is missing
     except OSError as error:
-        raise _not_read(told, error, "list") from None  # it may name a signed link
+        raise _not_read(name, error, "list") from None  # it may name a signed link
     if not found:
         raise ConfigurationError(
-            f"{redact(told)} holds no video or recording. Name a file, a folder that has some, or a pattern."
+            f"{redact(name)} holds no video or recording. Name a file, a folder that has some, or a pattern."
         )
     return sorted(found, key=PurePosixPath)
 
 
-def _is_folder(told: str, fs: AbstractFileSystem) -> bool:
-    """Tell whether it is a folder; one that may not be asked about is none, and opening it tells why."""
+def _is_folder(name: str, fs: AbstractFileSystem) -> bool:
+    """Whether it is a folder; one that may not be asked about is none, and opening it tells why."""
     with contextlib.suppress(OSError):
-        return bool(fs.isdir(told))
+        return bool(fs.isdir(name))
     return False
 
 
@@ -130,7 +130,7 @@ def _is_media(path: PurePosixPath, suffixes: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], None, None]:
-    """Give a local copy of a file for as long as the `with` block runs, and the name that documents keep.
+    """Return a local copy of a file for as long as the `with` block runs, and the name that documents keep.
 
     Raises:
         UnreadableMediaError: there is no such file, or it cannot be read.
@@ -215,19 +215,19 @@ def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bo
         extra: what the caller wants in the metadata of every document.
         medium: the document gets the video or recording itself, by reference.
     """
-    told = passage.metadata
+    metadata = passage.metadata
     fields: dict[str, Any] = {
         "id_": passage.id,
         "text": passage.text,
-        "metadata": {**(extra or {}), **told},
+        "metadata": {**(extra or {}), **metadata},
         "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
         "excluded_llm_metadata_keys": list(EXCLUDED),
     }
-    return MediaDocument(**fields, **_resource(told)) if medium else Document(**fields)
+    return MediaDocument(**fields, **_resource(metadata)) if medium else Document(**fields)
 
 
-def _resource(told: Mapping[str, Any]) -> dict[str, Any]:
-    source, url, kind = str(told["source"]), str(told["url"]), kind_of(told)
+def _resource(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    source, url, kind = str(metadata["source"]), str(metadata["url"]), kind_of(metadata)
     resource = {
         "path": None if "://" in source else str(Path(source).absolute()),
         "url": url,
@@ -272,12 +272,12 @@ def _read_options(given: object) -> SummaryOptions:
         return given
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"options must be SummaryOptions, not {type(given).__name__}.")
-    told = dict(given)
-    if told.get("budget") is not None:
-        told["budget"] = budget_named(read_budget(told["budget"], "options"))
-    if isinstance(told.get("checkpoint"), str):
-        told["checkpoint"] = Path(told["checkpoint"])
-    return SummaryOptions(**told)
+    fields = dict(given)
+    if fields.get("budget") is not None:
+        fields["budget"] = budget_named(read_budget(fields["budget"], "options"))
+    if isinstance(fields.get("checkpoint"), str):
+        fields["checkpoint"] = Path(fields["checkpoint"])
+    return SummaryOptions(**fields)
 
 
 def _read_llm(given: object) -> object:
@@ -333,7 +333,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name that LlamaIndex's stores know the class by."""
+        """Return the name that LlamaIndex's stores know the class by."""
         return "QwenOmniVideoReader"
 
     def lazy_load_data(
@@ -342,7 +342,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         extra_info: Mapping[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> Generator[Document, None, None]:
-        """Give the documents one by one; close the generator to stop early. What is finished is kept.
+        """Return the documents one by one; close the generator to stop early. What is finished is kept.
 
         Args:
             input_file: a file, a folder, a pattern such as `talks/**/*.mp4`, an http link, or several of these; what is
@@ -427,22 +427,22 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
             "width": info.width, "height": info.height, "fps": None if info.fps is None else float(info.fps),
             "video_codec": info.video_codec, "audio_codec": info.audio_codec,
         }  # fmt: skip
-        told = {"file_path": resource_id, "file_size": status.st_size, "last_modified": status.st_mtime, **facts}
-        return {name: value for name, value in told.items() if value is not None}
+        info = {"file_path": resource_id, "file_size": status.st_size, "last_modified": status.st_mtime, **facts}
+        return {name: value for name, value in info.items() if value is not None}
 
     def load_resource(self, resource_id: str, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Load the documents of one file; takes what `lazy_load_data` takes."""
         return list(self.lazy_load_data(resource_id, *args, **load_kwargs))
 
     async def aload_resource(self, resource_id: str, *args: Any, **load_kwargs: Any) -> list[Document]:
-        """Do the same in `asyncio`."""
+        """The same in `asyncio`."""
         return await self.aload_data(resource_id, *args, **load_kwargs)
 
 
 def _opened(
     source: str, fs: AbstractFileSystem | None, settings: Settings
 ) -> contextlib.AbstractContextManager[tuple[Path, str]]:
-    """Give a local file for as long as it is read, and the name that documents keep.
+    """Return a local file for as long as it is read, and the name that documents keep.
 
     The file is the one that is named, or a copy of one behind a link or on another file system.
     """
@@ -490,7 +490,7 @@ class QwenOmniAudioReader(BaseReader):
     def lazy_load_data(  # type: ignore[override]
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> Generator[Document, None, None]:
-        """Give the documents one after another.
+        """Return the documents one after another.
 
         Args:
             file: a path, a folder (with all below), a pattern, a URL, or a list of them.
@@ -509,7 +509,7 @@ class QwenOmniAudioReader(BaseReader):
     def load_data(  # type: ignore[override]
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> list[Document]:
-        """Give the documents; see `lazy_load_data`."""
+        """Return the documents; see `lazy_load_data`."""
         return list(self.lazy_load_data(file, extra_info, fs))
 
     async def alazy_documents(

@@ -84,7 +84,7 @@ class QwenOmniToolSpec(BaseToolSpec):
         spec_functions: list[Any] | None = None,
         func_to_metadata_mapping: dict[str, ToolMetadata] | None = None,
     ) -> list[FunctionTool]:
-        """Give the tools, all or those named.
+        """Return the tools, all or those named.
 
         Raises:
             ConfigurationError: there is no tool of a name.
@@ -104,8 +104,8 @@ class QwenOmniToolSpec(BaseToolSpec):
         """Close the tools' connection in the running event loop."""
         await self._tools.aclose()
 
-    def _tool(self, one: ToolDefinition, told: ToolMetadata | None) -> FunctionTool:
-        metadata = told or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
+    def _tool(self, one: ToolDefinition, given: ToolMetadata | None) -> FunctionTool:
+        metadata = given or ToolMetadata(name=one.name, description=one.description, fn_schema=one.arguments)
 
         def report(news: ToolProgress) -> None:
             _dispatcher.event(QwenOmniToolProgress(tool=one.name, done=news.done, total=news.total, text=news.text))

@@ -37,7 +37,7 @@ VENDOR, STANDIN = "dashscope", "standin"
 
 
 def native_url(base_url: str, route: str) -> str:
-    """Give the address of one of DashScope's own routes, on the host of the chat routes.
+    """Return the address of one of DashScope's own routes, on the host of the chat routes.
 
     A gateway that serves the chat routes under a path of its own serves these under the same.
 
@@ -85,8 +85,8 @@ def origin_of(base_url: str, api_key: str) -> str:
         return VENDOR
     port = split.port or _PORTS.get(split.scheme, 0)
     path = split.path.rstrip("/").removesuffix(CHAT_PATH).removesuffix("/v1")
-    told = "/".join(one for one in (path, split.query) if one)
-    place = f"#{hashlib.sha256(told.encode()).hexdigest()[:16]}" if told else ""
+    rest = "/".join(one for one in (path, split.query) if one)
+    place = f"#{hashlib.sha256(rest.encode()).hexdigest()[:16]}" if rest else ""
     return f"{split.scheme}://{f'[{host}]' if ':' in host else host}:{port}{place}"
 
 
@@ -209,7 +209,7 @@ def check_link(url: str, *, name: str, now: datetime, allow_private: bool = Fals
 
 
 def is_private_host(host: str) -> bool:
-    """Tell whether a host is not on the public internet, by its name or by an address in any spelling.
+    """Whether a host is not on the public internet, by its name or by an address in any spelling.
 
     Example:
         >>> [is_private_host(host) for host in ("2130706433", "0x7f.1", "::ffff:10.0.0.1", "example.com")]
@@ -246,7 +246,7 @@ def expiry_of(url: str) -> datetime | None:
 
 
 def names_seconds(url: str) -> bool:
-    """Tell whether a link names a stretch of its media, as players and documents do (W3C Media Fragments).
+    """Whether a link names a stretch of its media, as players and documents do (W3C Media Fragments).
 
     Example:
         >>> names_seconds("https://example.com/a.mp4#t=60,90")
@@ -297,7 +297,7 @@ def _number(text: str) -> int:
 def _meant(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """Give the address, or the IPv4 addresses that an IPv6 address carries inside."""
+    """Return the address, or the IPv4 addresses that an IPv6 address carries inside."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
         return

@@ -128,18 +128,18 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
     oss = settings.oss
     if oss is None:
         return
-    name, told = oss.object_name(f"doctor-{secrets.token_hex(8)}.txt"), b"qwen-omni doctor"
+    name, content = oss.object_name(f"doctor-{secrets.token_hex(8)}.txt"), b"qwen-omni doctor"
     try:
         store = OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=settings.connect_timeout)
-        store.write(name, told)
-        yield from _object(store, name, told, settings)
+        store.write(name, content)
+        yield from _object(store, name, content, settings)
     except QwenOmniError as error:
         yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the right that is named, or set oss=.")
         return
     yield _privacy(store)
 
 
-def _object(store: "OssStore", name: str, told: bytes, settings: Settings) -> Iterator[Finding]:
+def _object(store: "OssStore", name: str, content: bytes, settings: Settings) -> Iterator[Finding]:
     """Fetch an object that was written through its link, and delete it, also where fetching fails."""
     deleted = False
     try:
@@ -147,18 +147,18 @@ def _object(store: "OssStore", name: str, told: bytes, settings: Settings) -> It
         where = f" under {folder}/" if folder else ""
         yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} takes objects{where}.")
         url, _ = store.sign(name)
-        yield _fetched(run(ask(Request(method="GET", url=url)), settings), told)
+        yield _fetched(run(ask(Request(method="GET", url=url)), settings), content)
         store.delete(name)
         deleted = True
         yield Finding(name="bucket: delete", verdict="good", text="Objects can be deleted.")
     finally:
         if not deleted:
-            with contextlib.suppress(QwenOmniError):  # what failed before is told
+            with contextlib.suppress(QwenOmniError):  # the earlier failure is reported
                 store.delete(name)
 
 
-def _fetched(reply: Reply, told: bytes) -> Finding:
-    if reply.status == _OK and reply.body == told:
+def _fetched(reply: Reply, content: bytes) -> Finding:
+    if reply.status == _OK and reply.body == content:
         return Finding(name="bucket: link", verdict="good", text="A signed link gives the object.")
     text = f"A signed link gives {reply.status}."
     return Finding(name="bucket: link", verdict="bad", text=text, step="The key needs oss:GetObject on the prefix.")
@@ -275,9 +275,9 @@ def _status(head: Reply, piece: Reply) -> Finding:
 
 def _length(head: Reply, piece: Reply) -> Finding:
     whole = piece.headers.get("content-range", "").rpartition("/")[2]
-    told = whole if whole.isdecimal() else head.headers.get("content-length") or piece.headers.get("content-length")
-    if told and told.isdecimal():
-        return Finding(name="Content-Length", verdict="good", text=f"{int(told):,} bytes.")
+    length = whole if whole.isdecimal() else head.headers.get("content-length") or piece.headers.get("content-length")
+    if length and length.isdecimal():
+        return Finding(name="Content-Length", verdict="good", text=f"{int(length):,} bytes.")
     step = "The service refuses media without it: switch chunked answers off, or use a bucket."
     return Finding(name="Content-Length", verdict="bad", text="The host does not tell the size.", step=step)
 

@@ -127,14 +127,14 @@ class SentMedia:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known in plain JSON types; what is not is left out."""
-        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.kind == "image":
-            told |= {"start": None}
+            values |= {"start": None}
         else:
-            told |= {"page": None}
+            values |= {"page": None}
         if self.link:
-            told = {"place": self.place, "kind": self.kind, "link": True}
-        known = {name: value for name, value in told.items() if value is not None and value is not False}
+            values = {"place": self.place, "kind": self.kind, "link": True}
+        known = {name: value for name, value in values.items() if value is not None and value is not False}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
 
@@ -259,9 +259,9 @@ class ResponseBuilder:
             case UsageDelta():
                 self._facts["usage"] = delta.usage
 
-    def annotate(self, told: Mapping[str, str]) -> None:
-        """Keep what was told beside the text; the last word counts."""
-        self._facts["annotations"] = {**self._facts.get("annotations", {}), **told}
+    def annotate(self, notes: Mapping[str, str]) -> None:
+        """Keep what was notes beside the text; the last word counts."""
+        self._facts["annotations"] = {**self._facts.get("annotations", {}), **notes}
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         call = self._calls.setdefault(delta.index, {"id": "", "name": "", "arguments": []})
@@ -270,7 +270,7 @@ class ResponseBuilder:
         call["arguments"].append(delta.arguments)
 
     def build(self) -> Response:
-        """Give the answer as far as it has come."""
+        """Return the answer as far as it has come."""
         return Response(
             text="".join(self._text),
             thinking="".join(self._thinking),

@@ -140,9 +140,9 @@ class OssSettings:
 
     def __post_init__(self) -> None:
         for name in ("bucket", "endpoint", "upload_endpoint", "region"):
-            told: str | None = getattr(self, name)
-            if told is not None:
-                check_header_value(told, f"{name}= of OssSettings")
+            text: str | None = getattr(self, name)
+            if text is not None:
+                check_header_value(text, f"{name}= of OssSettings")
         check_numbers(self, _RANGES)
         if self.signature == "v4" and self.region_name is None:
             raise ConfigurationError(
@@ -157,7 +157,7 @@ class OssSettings:
         return self.region or (found[1] if found else None)
 
     def object_name(self, name: str) -> str:
-        """Give the whole name of an object; none begins with a slash, which OSS refuses.
+        """Return the whole name of an object; none begins with a slash, which OSS refuses.
 
         Example:
             >>> OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", prefix="/films/").object_name("a.mp4")
@@ -167,7 +167,7 @@ class OssSettings:
         return f"{prefix}/{name}" if prefix else name
 
     def current_credentials(self) -> OssCredentials:
-        """Give the key to use now.
+        """Return the key to use now.
 
         Raises:
             ConfigurationError: there is none, or no header can carry it.
@@ -265,10 +265,10 @@ _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
 def default_cache_dir() -> Path:
-    """Give the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
-    told = os.environ.get(CACHE_VARIABLE)
-    if told:
-        return Path(told)
+    """Return the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
+    folder = os.environ.get(CACHE_VARIABLE)
+    if folder:
+        return Path(folder)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qwen-omni"
     if sys.platform == "darwin":

@@ -196,7 +196,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         coming = caption_many(
             media, wanted, client=client, options=options, concurrency=concurrency, results=kept, on_notice=show_note
         )
-        finished = sorted(with_progress(_told(coming), len(media)), key=lambda one: media.index(one.media))
+        finished = sorted(with_progress(_reported(coming), len(media)), key=lambda one: media.index(one.media))
     if form in ("srt", "vtt"):
         write_subtitles(finished, form, paths)
     else:
@@ -214,19 +214,19 @@ def _form(asked: dict[str, bool]) -> Form:
     return forms[chosen[0]] if chosen else "table"
 
 
-def _schema(told: str | None, *, timed: bool) -> SchemaLike:
+def _schema(name: str | None, *, timed: bool) -> SchemaLike:
     """Find the schema that an option names.
 
     Raises:
         ConfigurationError: there is no such class or file, or it holds no schema.
     """
     if timed:
-        if told is not None:
+        if name is not None:
             raise ConfigurationError("--schema and --timed exclude each other: captions with times have their own.")
         return TimedCaptions
-    if told is None:
+    if name is None:
         return VideoCaption
-    found = _from_file(Path(told)) if told.endswith(".json") else _from_module(told)
+    found = _from_file(Path(name)) if name.endswith(".json") else _from_module(name)
     read_schema(found)
     return found
 
@@ -241,22 +241,22 @@ def _from_file(path: Path) -> dict[str, Any]:
     return schema
 
 
-def _from_module(told: str) -> type[Any]:
-    module, colon, name = told.partition(":")
-    if not colon or not module or not name:
-        raise ConfigurationError(f"--schema {told!r}: write module:Class, or the name of a .json file.")
+def _from_module(spec: str) -> type[Any]:
+    module, colon, name = spec.partition(":")
+    if not colon or not module or not spec:
+        raise ConfigurationError(f"--schema {spec!r}: write module:Class, or the name of a .json file.")
     if "" not in sys.path:
         sys.path.insert(0, "")  # classes of the folder that the command runs in, as `python -m` finds them
     try:
         found: Any = importlib.import_module(module)
-        for step in name.split("."):
+        for step in spec.split("."):
             found = getattr(found, step)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"--schema {told!r}: {error}.") from error
+        raise ConfigurationError(f"--schema {spec!r}: {error}.") from error
     return found  # type: ignore[no-any-return]
 
 
-def _told(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
+def _reported(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
     for one in coming:
         if one.error is not None:
             how = "failed"

@@ -62,8 +62,8 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         for name in budgets
     ]
     if as_json:
-        told = [{"budget": name, **one.as_dict()} for name, one in made]
-        write_json({"estimates": told})
+        rows = [{"budget": name, **one.as_dict()} for name, one in made]
+        write_json({"estimates": rows})
     elif len(made) == 1:
         write_text("\n".join(made[0][1].lines()) + "\n")
     else:
@@ -81,7 +81,7 @@ def _split(names: str | None) -> tuple[str, ...]:
 
 
 def _rows(made: Sequence[tuple[str, Estimate]]) -> Iterable[tuple[str, ...]]:
-    """Give a row for each budget, and before those of a model one for the untouched files."""
+    """Return a row for each budget, and before those of a model one for the untouched files."""
     last = ""
     for budget, one in made:
         if one.model != last and one.as_is is not None:

@@ -118,12 +118,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: 
 
 
 def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T]:
-    """Give what comes, and tell on standard error how far it is: a line each, and a bar if somebody watches."""
+    """Return what comes, and tell on standard error how far it is: a line each, and a bar if somebody watches."""
     with Progress(console=_err, transient=True, disable=not _err.is_terminal or total == 1) as progress:
         task = progress.add_task("captions", total=total)
-        for number, (told, item) in enumerate(finished, start=1):
+        for number, (label, item) in enumerate(finished, start=1):
             progress.advance(task)
-            _err.print(f"[dim]{number}/{total} {escape(one_line(told))}[/]")
+            _err.print(f"[dim]{number}/{total} {escape(one_line(label))}[/]")
             yield item
 
 
@@ -203,17 +203,17 @@ def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
     if isinstance(error, NotADirectoryError) and not reason.endswith("no folder"):
         folder = next((one for one in path.absolute().parents if os.path.exists(one) and not one.is_dir()), path)  # noqa: PTH110
         reason = f"{folder} is no folder"
-    told = f"{path} cannot be written: {reason}."
+    problem = f"{path} cannot be written: {reason}."
     resource = RESOURCES.get(number or 0)
     if resource is None:
-        return ConfigurationError(f"{told} Name another place with --out or --to.")
+        return ConfigurationError(f"{problem} Name another place with --out or --to.")
     advice = _ADVICE.get(resource, "Choose a place that you may write to.")
-    return LocalResourceError(f"{told} {advice}", resource=resource, path=str(path))
+    return LocalResourceError(f"{problem} {advice}", resource=resource, path=str(path))
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give the `with` block a file to write, which takes its place at `path` when the block ends without an error.
+    """Return the `with` block a file to write, which takes its place at `path` when the block ends without an error.
 
     Raises:
         ConfigurationError: the name cannot be one of a file.

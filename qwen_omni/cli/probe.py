@@ -26,11 +26,11 @@ def probe(
     choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     look = look_at(as_source(media), choices=choices)
     plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
-    told = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
+    facts = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
     if as_json:
-        write_json(told)
+        write_json(facts)
         return
-    flat = {key: value for key, value in told.items() if key != "plan"} | plan_of(plan)
+    flat = {key: value for key, value in facts.items() if key != "plan"} | plan_of(plan)
     flat["audio_tracks"] = ", ".join(map(str, look.info.audio_tracks)) or None
     flat["breaks"] = ", ".join(f"{float(one.at - look.info.origin):.2f} s" for one in look.info.breaks) or None
     rows = [(key.replace("_", " "), _text(value)) for key, value in flat.items() if value is not None]
@@ -38,12 +38,12 @@ def probe(
 
 
 def facts_of(info: MediaInfo) -> dict[str, Any]:
-    """Give the facts of a file in plain JSON types."""
+    """Return the facts of a file in plain JSON types."""
     return {field.name: _plain(getattr(info, field.name)) for field in fields(info)}
 
 
 def plan_of(plan: MediaPlan) -> dict[str, Any]:
-    """Give a plan in plain JSON types."""
+    """Return a plan in plain JSON types."""
     return {
         "action": plan.action,
         "reason": plan.reason,

@@ -50,11 +50,11 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
         for prepared in segments:
             with prepared:
-                told = _written(prepared, Path(media).stem, to)
+                segment = _written(prepared, Path(media).stem, to)
             advance(float((prepared.end or 0) - plan.start))
             if as_json:
-                write_json(told)
-            rows.append((told["file"], f"{told['start']:.2f}", f"{told['end']:.2f}", f"{told['size_bytes']:,}"))
+                write_json(segment)
+            rows.append((segment["file"], f"{segment['start']:.2f}", f"{segment['end']:.2f}", f"{segment['size_bytes']:,}"))
     if not as_json:
         show_table(("segment", "start", "end", "bytes"), rows, lines=False)
         show_note(plan.reason)

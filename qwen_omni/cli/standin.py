@@ -28,10 +28,10 @@ def standin(
         raise ConfigurationError(f"The stand-in needs {', '.join(missing)}: pip install 'qwen-omni[standin]'")
     from qwen_omni.standin import serve  # noqa: PLC0415  (an extra; loads on first use)
 
-    serve(host, port, on_ready=_tell)
+    serve(host, port, on_ready=_announce)
 
 
-def _tell(service: "Standin") -> None:
+def _announce(service: "Standin") -> None:
     show_note(
         f"The stand-in listens. In another window:\n"
         f"  export DASHSCOPE_API_KEY={service.api_key}\n"

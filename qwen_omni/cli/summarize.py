@@ -87,8 +87,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     """
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
     if question is not None:
-        told = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
-        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **told})
+        changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
+        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
     form = _form(as_json=as_json, youtube=youtube)
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
@@ -121,15 +121,15 @@ def _form(*, as_json: bool, youtube: bool) -> Form:
 
 def _answer(media: str, question: str, settings: Settings, options: SummaryOptions, form: Form) -> None:
     with OmniClient(settings) as client:
-        found, told = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
-    _show_answer(found, form, told)
+        found, noted = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
+    _show_answer(found, form, noted)
 
 
 def _sum_up(media: str, settings: Settings, options: SummaryOptions, form: Form, targets: dict[str, Path]) -> None:
     with OmniClient(settings) as client:
-        found, told = _watched(stream_summary(media, client=client, options=options), VideoSummary)
+        found, noted = _watched(stream_summary(media, client=client, options=options), VideoSummary)
     try:
-        _show_summary(found, form, told)
+        _show_summary(found, form, noted)
     finally:  # also where nobody reads what is printed
         write_files(found, targets)
 
@@ -150,16 +150,16 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
 
 def _watched(coming: Iterator[Any], kind: type[T]) -> tuple[T, set[str]]:
     """Show how far a run has come; return what comes last, and the notes that were shown meanwhile."""
-    told: set[str] = set()
+    noted: set[str] = set()
     with contextlib.ExitStack() as closing:
         show = closing.enter_context(steps_bar("segments"))
         for news in coming:
             if isinstance(news, kind):
-                return news, told
+                return news, noted
             assert isinstance(news, Progress)
             if news.kind in ("planned", "notice") or (news.kind == "gap"):
                 show_note(news.text)
-                told.add(news.text)
+                noted.add(news.text)
             show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
     raise AssertionError("a run ends with its result or an error")
 
@@ -191,7 +191,7 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
         show_note(f"wrote {one_line(str(path))}")
 
 
-def _show_summary(found: VideoSummary, form: Form, told: set[str]) -> None:
+def _show_summary(found: VideoSummary, form: Form, noted: set[str]) -> None:
     if form == "json":
         write_json(found.model_dump(mode="json"), indent=2)
         return
@@ -205,20 +205,20 @@ def _show_summary(found: VideoSummary, form: Form, told: set[str]) -> None:
     for gap in found.gaps:
         show_note(f"gap from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
     for notice in (*found.notices, *found.this_run.notes):
-        if notice not in told:
+        if notice not in noted:
             show_note(notice)
     for bill in bill_texts(found):
         show_note(bill)
 
 
-def _show_answer(found: VideoAnswer, form: Form, told: set[str]) -> None:
+def _show_answer(found: VideoAnswer, form: Form, noted: set[str]) -> None:
     if form == "json":
         write_json(found.model_dump(mode="json"), indent=2)
         return
     show_text(found.answer)
     show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)
     for notice in found.notices:
-        if notice not in told:
+        if notice not in noted:
             show_note(notice)
     show_note(f"this run: {bill_text(found.this_run)}")
 

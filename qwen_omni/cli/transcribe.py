@@ -76,9 +76,9 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     status 1 if any file failed; the others are printed all the same. The key is read from DASHSCOPE_API_KEY.
     """
     form = _form({"srt": srt, "vtt": vtt, "json": as_json})
-    told = False if speakers is None else (speakers or True)
+    wanted_speakers = False if speakers is None else (speakers or True)
     options = TranscriptionOptions(
-        model=model, language=language, speakers=told, wait_seconds=wait, fresh=fresh,
+        model=model, language=language, speakers=wanted_speakers, wait_seconds=wait, fresh=fresh,
         audio_track=read_audio_track(audio_track),
     )  # fmt: skip
     settings = Settings.load(
@@ -89,7 +89,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     check_targets(paths.values())
     with OmniClient(settings) as client, ThreadPool(concurrency) as crew:
         coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
-        heard = {one.media: one for one in with_progress(_told(coming), len(coming))}
+        heard = {one.media: one for one in with_progress(_reported(coming), len(coming))}
     finished = [heard[name] for name in dict.fromkeys(media)]
     errors = [*_show(finished, form, paths)]
     for line in errors:
@@ -140,7 +140,7 @@ def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard
         return _Heard(media=name, error=error)
 
 
-def _told(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
+def _reported(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
     for future in as_completed(coming):
         one = future.result()
         yield f"{one.media}: {'failed' if one.said is None else 'done'}", one

@@ -127,7 +127,7 @@ class Clients:
         weakref.finalize(self, _close_all, self._sync)
 
     def sync(self, options: ConnectionOptions) -> "OmniClient":
-        """Give the client of these options, made at the first call."""
+        """Return the client of these options, made at the first call."""
         from qwen_omni.client import OmniClient  # noqa: PLC0415
 
         with self._lock:
@@ -137,7 +137,7 @@ class Clients:
             return client
 
     def asynchronous(self, options: ConnectionOptions) -> "AsyncOmniClient":
-        """Give the asynchronous client of these options, made at the first call."""
+        """Return the asynchronous client of these options, made at the first call."""
         from qwen_omni.client import AsyncOmniClient  # noqa: PLC0415
 
         with self._lock:

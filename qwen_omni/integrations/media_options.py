@@ -73,9 +73,9 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
     found = _in_our_words(kind, options, place)
     for name, value in tuple(found.items()):
         if name not in known:
-            told = f"{_INSTEAD[name]}; " if name in _INSTEAD else ""
+            advice = f"{_INSTEAD[name]}; " if name in _INSTEAD else ""
             raise UnsupportedContentError(
-                f"{place}: {kind} has no option {name!r}; {told}known here: {', '.join(known) or 'none'}."
+                f"{place}: {kind} has no option {name!r}; {advice}known here: {', '.join(known) or 'none'}."
             )
         if name == "budget":
             found[name] = read_budget(value, place)
@@ -167,9 +167,9 @@ def seconds_of(address: str, place: str) -> PartOptions:
     if not fragment.startswith("t="):
         return {}
     times = _FRAGMENT.fullmatch(fragment)
-    told = {} if times is None else {name: value for name, value in times.groupdict().items() if value}
-    track = told.pop("track", None)
-    found: PartOptions = {name: float(value) for name, value in told.items()}
+    found_texts = {} if times is None else {name: value for name, value in times.groupdict().items() if value}
+    track = found_texts.pop("track", None)
+    found: PartOptions = {name: float(value) for name, value in found_texts.items()}
     if track is not None and found:
         found["audio_track"] = read_audio_track(track)
     if not found:
@@ -193,9 +193,9 @@ def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
         return _budget_of(value, place)
     preset = next((name for name in PRESETS if name == value), None)
     if preset is None:
-        told = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+        shown = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
         raise UnsupportedContentError(
-            f"{place}: budget {told} is not known; choose one of {', '.join(PRESETS)}, a MediaBudget, or a dictionary "
+            f"{place}: budget {shown} is not known; choose one of {', '.join(PRESETS)}, a MediaBudget, or a dictionary "
             "of its limits."
         )
     return preset

@@ -107,11 +107,11 @@ class ModelFields(BaseModel):
         return {**state, "__dict__": {**state["__dict__"], "api_key": None, "extra_headers": None}}
 
     def client(self) -> "OmniClient":
-        """Give the core's client of this model's connection, for what the framework has no words for."""
+        """Return the core's client of this model's connection, for what the framework has no words for."""
         return self._clients.sync(self._connection())
 
     def aclient(self) -> "AsyncOmniClient":
-        """Give the asynchronous one."""
+        """Return the asynchronous one."""
         return self._clients.asynchronous(self._connection())
 
     def close(self) -> None:
@@ -126,9 +126,9 @@ class ModelFields(BaseModel):
         return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
 
     def _chosen(self) -> dict[str, Any]:
-        """Give all that a call is planned by; `None` where nothing was chosen."""
+        """Return all that a call is planned by; `None` where nothing was chosen."""
         return {name: getattr(self, name) for name in _FIELDS}
 
     def _shown(self) -> dict[str, Any]:
-        """Give what was chosen and may be told: no secrets, no live objects."""
+        """Return what was chosen and may be told: no secrets, no live objects."""
         return {name: value for name, value in self._chosen().items() if name not in _UNSHOWN and value is not None}

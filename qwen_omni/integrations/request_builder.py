@@ -227,12 +227,12 @@ def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str
             continue
         if value is not None and not isinstance(value, Mapping):
             raise ConfigurationError(f"{name} must be a dictionary, got {type(value).__name__}.")
-        for inner, told in (value or {}).items():
+        for inner, inner_value in (value or {}).items():
             ours = OTHER_NAMES.get(inner, inner)
             if ours in known or inner in _ANSWERED:
-                _name(named, inner, told, known)
+                _name(named, inner, inner_value, known)
             else:
-                body[inner] = told
+                body[inner] = inner_value
     if body:
         named["extra_body"] = {**body, **(named.get("extra_body") or {})}
     return named
@@ -338,8 +338,8 @@ def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> ToolChoice
     if not names:
         raise ConfigurationError(f"tool_choice={choice!r} needs tools; none were given.")
     # The service can be told one name or none; "any of these" is asked for in words and checked on the answer.
-    told = _MUST_CALL.format(names=", ".join(names))
-    return ToolChoice(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=told)
+    instruction = _MUST_CALL.format(names=", ".join(names))
+    return ToolChoice(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=instruction)
 
 
 def to_tool(definition: Mapping[str, Any]) -> Tool:
@@ -446,7 +446,7 @@ def estimate_plan(plan: RequestPlan, answer_tokens: int | None = None) -> "Estim
 
 
 def estimated_beside(usage: Usage | None) -> dict[str, int]:
-    """Give what joins an answer's metadata: what its input had been estimated at, if it was."""
+    """Return what joins an answer's metadata: what its input had been estimated at, if it was."""
     return {} if usage is None or usage.estimated_input is None else {ESTIMATED: usage.estimated_input}
 
 

@@ -77,7 +77,7 @@ def add_usage(first: Usage | None, second: Usage | None) -> Usage:
 
 
 def stream(client: "OmniClient", plan: RequestPlan) -> Generator[Delta, None, None]:
-    """Give the deltas of the answer; raises as the client does, and `NoToolCallError`."""
+    """Return the deltas of the answer; raises as the client does, and `NoToolCallError`."""
     if not plan.must_call:
         yield from client.stream(plan.request)
         return
@@ -93,7 +93,7 @@ def stream(client: "OmniClient", plan: RequestPlan) -> Generator[Delta, None, No
 
 
 async def astream(client: "AsyncOmniClient", plan: RequestPlan) -> AsyncGenerator[Delta, None]:
-    """Give the deltas of the answer; see `stream`."""
+    """Return the deltas of the answer; see `stream`."""
     buffer, refused = RequiredToolCallBuffer(), Response()
     for _ in range(_TRIES):
         async with contextlib.aclosing(client.stream(plan.request)) as deltas:
@@ -113,7 +113,7 @@ async def astream(client: "AsyncOmniClient", plan: RequestPlan) -> AsyncGenerato
 
 
 def complete(client: "OmniClient", plan: RequestPlan) -> Response:
-    """Give the whole answer; raises as `stream` does."""
+    """Return the whole answer; raises as `stream` does."""
     response = client.complete(plan.request)
     if plan.must_call and not response.tool_calls:
         again = client.complete(plan.request)
@@ -122,7 +122,7 @@ def complete(client: "OmniClient", plan: RequestPlan) -> Response:
 
 
 async def acomplete(client: "AsyncOmniClient", plan: RequestPlan) -> Response:
-    """Give the whole answer; see `complete`."""
+    """Return the whole answer; see `complete`."""
     response = await client.complete(plan.request)
     if plan.must_call and not response.tool_calls:
         again = await client.complete(plan.request)

@@ -27,7 +27,7 @@ _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
 def package_version() -> str:
-    """Give the version of this package."""
+    """Return the version of this package."""
     try:
         return version("qwen-omni")
     except PackageNotFoundError:

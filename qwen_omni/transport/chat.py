@@ -70,7 +70,7 @@ class HttpCall:
 
 @functools.cache
 def _caught() -> tuple[type[Exception], ...]:
-    """Give everything that the SDK and what is under it raise."""
+    """Return everything that the SDK and what is under it raise."""
     import openai  # noqa: PLC0415
 
     # openai 3 is built on httpx2, openai 2 on httpx; either may be under us. What a response hook raises is ours.

@@ -36,7 +36,7 @@ _SIGNED = re.compile(r"sign|expires|token|credential|accesskey|secret|password",
 
 @contextlib.contextmanager
 def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
-    """Give the local file of a path or a link, for as long as the `with` block runs, and the name that may be kept.
+    """Return the local file of a path or a link, for as long as the `with` block runs, and the name that may be kept.
 
     Raises:
         QwenOmniError: as `downloaded`, for a link.
@@ -70,7 +70,7 @@ async def off_the_loop(opening: contextlib.AbstractContextManager[T]) -> AsyncGe
 
 
 def is_link(source: str) -> bool:
-    """Tell whether a source is fetched from the network."""
+    """Whether a source is fetched from the network."""
     return source.startswith(("http://", "https://"))
 
 
@@ -151,10 +151,10 @@ def _length(reply: Reply, begin: int, name: str) -> int:
         APIConnectionError: it gave another part than the one asked for, or less of it.
     """
     if reply.status == _PARTIAL:
-        told = _RANGE.fullmatch(reply.headers.get("content-range", ""))
-        if told is None or int(told[1]) != begin or not reply.body or len(reply.body) != int(told[2]) - begin + 1:
+        sent = _RANGE.fullmatch(reply.headers.get("content-range", ""))
+        if sent is None or int(sent[1]) != begin or not reply.body or len(reply.body) != int(sent[2]) - begin + 1:
             raise APIConnectionError(f"{name} gave another part than bytes {begin:,} and on.")
-        return int(told[3])
+        return int(sent[3])
     told_length = reply.headers.get("content-length", "")
     if begin == 0 and told_length.isdecimal() and int(told_length) == len(reply.body):
         return len(reply.body)
@@ -165,7 +165,7 @@ def _length(reply: Reply, begin: int, name: str) -> int:
 
 
 def shown(url: str) -> str:
-    """Give a link as it may be kept: without a query that holds a signature or a key.
+    """Return a link as it may be kept: without a query that holds a signature or a key.
 
     Example:
         >>> shown("https://host/a.mp4?Expires=1&Signature=x"), shown("https://host/watch?v=7")

@@ -155,7 +155,7 @@ class Runner(Protocol):
     """Carries a flow to its end; `http.run` with its settings."""
 
     def __call__(self, flow: Flow[T], /) -> T:
-        """Give what the flow returns, or raise what it raises."""
+        """Return what the flow returns, or raise what it raises."""
 
 
 def ask(request: Request) -> Flow[Reply]:
@@ -170,7 +170,7 @@ class Repeats(Protocol):
     """Decides whether a failed attempt is made again; `retry.RetryPolicy.wait` as a function."""
 
     def __call__(self, error: Exception, failed: int, /) -> float | None:
-        """Give the seconds to wait, or `None` if the error is final."""
+        """Return the seconds to wait, or `None` if the error is final."""
 
 
 def repeating(attempt: Callable[[], Flow[T]], repeats: Repeats) -> Flow[T]:

@@ -101,9 +101,9 @@ def _is_of_proxy(found: list[BaseException]) -> bool:
 
 def _words(found: list[BaseException]) -> str:
     """Return the system's own words, else those of the innermost cause that has any."""
-    told = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
-    if told is not None:
-        return str(told.strerror)
+    failure = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
+    if failure is not None:
+        return str(failure.strerror)
     return next((str(one) for one in reversed(found) if str(one)), "no further words")
 
 

@@ -35,7 +35,7 @@ class Limiter:
     _gap: float = field(default=_FIRST_GAP, init=False)
 
     def wait(self, tokens: int, *, now: float) -> float:
-        """Give the seconds that a request of so many tokens has to wait; 0 if it may go."""
+        """Return the seconds that a request of so many tokens has to wait; 0 if it may go."""
         waits = [0.0, self._next - now]
         if self.tpm is not None:
             needed = min(tokens, self.tpm)
@@ -63,7 +63,7 @@ class Limiter:
         self._gap = max(self._gap, _FIRST_GAP)
 
     def too_large(self, tokens: int) -> bool:
-        """Tell whether a request is above what a whole minute allows."""
+        """Whether a request is above what a whole minute allows."""
         return self.tpm is not None and tokens > self.tpm
 
     def _level(self, now: float) -> float:

@@ -30,7 +30,7 @@ class RetryPolicy:
     def wait(
         self, error: QwenOmniError, attempt: int, *, shown: bool, draw: Callable[[], float] = random.random
     ) -> float | None:
-        """Give the seconds to wait before trying again, or `None` if the error is final.
+        """Return the seconds to wait before trying again, or `None` if the error is final.
 
         Args:
             error: what went wrong.
@@ -61,7 +61,7 @@ class Attempts:
         self._failed = 0
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
-        """Give the seconds to wait before the next try; raise the error if there is to be none."""
+        """Return the seconds to wait before the next try; raise the error if there is to be none."""
         wait = self._policy.wait(error, self._failed, shown=shown)
         if wait is None:
             if self._failed:

@@ -216,7 +216,7 @@ def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 
 def encode_headers(request: ChatRequest, media: tuple[MediaPayload, ...]) -> dict[str, str]:
-    """Give the headers this request needs beside the usual ones."""
+    """Return the headers this request needs beside the usual ones."""
     temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
     return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}
 

@@ -31,7 +31,7 @@ _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to
 
 
 def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Give the fields of a request that concern tools; empty without tools.
+    """Return the fields of a request that concern tools; empty without tools.
 
     Raises:
         ConfigurationError: the model has no tools, speaks at the same time, or the choice names no tool.
@@ -92,7 +92,7 @@ def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
 
 
 def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Give the field that asks for JSON; empty if none is wanted.
+    """Return the field that asks for JSON; empty if none is wanted.
 
     Raises:
         ConfigurationError: the model has no such mode.

@@ -142,7 +142,7 @@ _SAMPLING = ("fps", "min_pixels", "max_pixels")  # what Qwen's processor takes
 
 
 def served_profile(profile: Profile) -> Profile:
-    """Give what a self-hosted model can do: JSON, schemas and tools come from the server, whatever the model."""
+    """Return what a self-hosted model can do: JSON, schemas and tools come from the server, whatever the model."""
     return replace(
         profile, json_object=True, json_schema=True, tools=True, speaks=True, thinking="none", explicit_cache=False
     )
