@@ -1,9 +1,9 @@
-"""Hosts and routes of the service, links to media, and what a request header may hold. Pure; opens no connection.
+"""Hosts and routes of the service, links to media, and valid request headers. Pure; opens no connection.
 
 The service downloads linked media itself, from the public internet. A link that works only on this machine, or has
-expired, would cost a request and a minute; one to a private address may be an attempt to reach an internal host.
+expired, would cost a request and a minute; a link to a private address may be an attempt to reach an internal host.
 
-HTTP libraries quote the whole value of a header they refuse, keys included, so headers are checked here first.
+HTTP libraries quote the full value of a header they reject, keys included, so headers are checked here first.
 """
 
 import hashlib
@@ -37,9 +37,9 @@ VENDOR, STANDIN = "dashscope", "standin"
 
 
 def native_url(base_url: str, route: str) -> str:
-    """Return the address of one of DashScope's own routes, on the host of the chat routes.
+    """Return the URL of one of DashScope's native routes, on the host of the chat routes.
 
-    A gateway that serves the chat routes under a path of its own serves these under the same.
+    A gateway that serves the chat routes under a path prefix serves these under the same prefix.
 
     Example:
         >>> native_url("https://gw.example.com/dashscope/compatible-mode/v1", "/tasks/1")
@@ -52,7 +52,7 @@ def native_url(base_url: str, route: str) -> str:
 
 
 def most_seconds(base_url: str) -> float:
-    """Return how long a request may last at an address, in seconds.
+    """Return the longest time that a host lets a request run, in seconds.
 
     Example:
         >>> most_seconds("https://dashscope.aliyuncs.com/compatible-mode/v1")
@@ -66,10 +66,10 @@ def most_seconds(base_url: str) -> float:
 
 
 def origin_of(base_url: str, api_key: str) -> str:
-    """Name who answers at an address, so that an answer is reused only for whoever would have given it.
+    """Return an identifier of the server behind an address, so that answers are reused only for the same server.
 
-    All hosts of the vendor are one; the stand-in is known by its key, whatever its port; every other server is its own,
-    and so is every path of a gateway. Holds no key, no user and no path that can be read.
+    All hosts of the vendor count as one; the stand-in is recognised by its key, whatever its port; every other server,
+    and every path of a gateway, is separate. The identifier holds no key, no user name and no readable path.
 
     Example:
         >>> origin_of("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "sk-1")
@@ -90,7 +90,7 @@ def origin_of(base_url: str, api_key: str) -> str:
     return f"{split.scheme}://{f'[{host}]' if ':' in host else host}:{port}{place}"
 
 
-# RFC 9110, sections 5.1 and 5.5, without what is obsolete there.
+# RFC 9110, sections 5.1 and 5.5, without the obsolete forms.
 _ODD_IN_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _ODD_IN_VALUE = re.compile(r"[^ -~]|^ | \Z")
 _IN_NAME = "a letter, a digit or one of !#$%&'*+-.^_`|~"
@@ -100,17 +100,17 @@ def check_header_value(value: str, what: str) -> None:
     """Check that a text can be sent as the value of a header.
 
     Args:
-        value: the text; the error does not tell it.
-        what: names it in the error.
+        value: the text; the error does not show it.
+        what: what the error calls it.
 
     Raises:
-        ConfigurationError: it is no text, or holds a character that cannot be sent.
+        ConfigurationError: it is not text, or holds a character that cannot be sent.
     """
     _check(value, what, _ODD_IN_VALUE, "printable ASCII without a space at either end")
 
 
 class HiddenHeaders(dict[str, str]):
-    """Headers, which may hold secrets: shown by name alone, and pickled not at all."""
+    """Headers, which may hold secrets: only their names are shown, and they are never pickled."""
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(sorted(self))}>" if self else "{}"
@@ -137,7 +137,7 @@ def warn_of_headers(headers: Mapping[str, str] | None) -> None:
 
 
 def check_headers(headers: Mapping[str, str], what: str) -> None:
-    """Check that headers can be sent; `what` names them all in the error. Raises as `check_header_value` does."""
+    """Check that headers can be sent; `what` is what the error calls them. Raises as `check_header_value` does."""
     for number, (name, value) in enumerate(headers.items(), start=1):
         _check(name, f"The name of header {number} in {what}", _ODD_IN_NAME, _IN_NAME)
         check_header_value(value, f"The header {name!r} in {what}")
@@ -149,8 +149,8 @@ def _check(text: object, what: str, odd: re.Pattern[str], wanted: str) -> None:
     found = odd.search(text)
     if found is not None:
         raise ConfigurationError(
-            f"{what} cannot be sent: character {found.start() + 1} is not {wanted}. Copied text may hold characters "
-            "that nobody sees; write it again."
+            f"{what} cannot be sent: character {found.start() + 1} is not {wanted}. Copied text may hold invisible "
+            "characters; type it again."
         )
 
 
@@ -165,12 +165,12 @@ _CARRIERS = tuple(ipaddress.ip_network(one) for one in ("64:ff9b::/96", "::ffff:
 _NOT_GLOBAL = tuple(
     ipaddress.ip_network(one)
     for one in (
-        "64:ff9b:1::/48", "fec0::/10", "3fff::/20", "5f00::/16", "192.88.99.0/24",  # old Pythons call them global
-        "168.63.129.16/32",  # answers to virtual machines of Azure alone
+        "64:ff9b:1::/48", "fec0::/10", "3fff::/20", "5f00::/16", "192.88.99.0/24",  # older Pythons call them global
+        "168.63.129.16/32",  # reachable from Azure virtual machines only
     )
 )  # fmt: skip
-_PUBLIC_STEP = "Upload it to a public or signed URL, or give the file itself (a path or bytes)."
-# Name of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
+_PUBLIC_STEP = "Upload it to a public or signed URL, or pass the file itself (a path or bytes)."
+# Parameter names of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
 _SIGNED_WITH = ("signature", "ossaccesskeyid", "awsaccesskeyid", "googleaccessid")
 _AN_EPOCH = 10**9  # seconds; smaller numbers without a signature beside them mean something else
@@ -182,7 +182,7 @@ def check_link(url: str, *, name: str, now: datetime, allow_private: bool = Fals
     Args:
         url: `http`, `https` or `upload.oss`.
         name: place and label, for errors.
-        now: the present time, with its zone.
+        now: the current time, with a time zone.
         allow_private: the service itself is on a private network, so it may reach private hosts.
 
     Raises:
@@ -209,7 +209,7 @@ def check_link(url: str, *, name: str, now: datetime, allow_private: bool = Fals
 
 
 def is_private_host(host: str) -> bool:
-    """Whether a host is not on the public internet, by its name or by an address in any spelling.
+    """Whether a host is not on the public internet, by its name or by its address in any notation.
 
     Example:
         >>> [is_private_host(host) for host in ("2130706433", "0x7f.1", "::ffff:10.0.0.1", "example.com")]
@@ -220,7 +220,7 @@ def is_private_host(host: str) -> bool:
     if address is not None:
         return any(_is_private(one) for one in _meant(address))
     if "." not in host or ":" in host:
-        return True  # a name without a dot is found only by the machines beside it
+        return True  # a name without a dot resolves only on the local network
     return any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES)
 
 
@@ -234,7 +234,7 @@ def _is_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def expiry_of(url: str) -> datetime | None:
-    """Read from a signed link when it ends; `None` if it does not say."""
+    """Return when a signed link expires; `None` if it does not say."""
     fields = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
     for start, lifetime in _SIGNED_FOR:
         if start in fields and fields.get(lifetime, "").isdecimal():
@@ -246,7 +246,7 @@ def expiry_of(url: str) -> datetime | None:
 
 
 def names_seconds(url: str) -> bool:
-    """Whether a link names a stretch of its media, as players and documents do (W3C Media Fragments).
+    """Whether a link names a time range of its media, as players and documents do (W3C Media Fragments).
 
     Example:
         >>> names_seconds("https://example.com/a.mp4#t=60,90")
@@ -263,15 +263,15 @@ def _split(url: str, name: str) -> SplitResult:
         raise UnsupportedMediaError(f"{name}: the link cannot be read: {error}.") from None
     # Programs disagree on what these mean, so the host checked here might not be the host fetched.
     at = split.netloc.rpartition("@")[2]
-    if _ODD.search(url) or "%" in at or at.lower().startswith("[v"):  # an address of the future has no meaning yet
+    if _ODD.search(url) or "%" in at or at.lower().startswith("[v"):  # IPvFuture addresses have no meaning yet
         raise UnsupportedMediaError(f"{name}: the link holds characters that must be percent-encoded, or odd ones.")
     if not split.hostname:
-        raise UnsupportedMediaError(f"{name}: the link names no host.")
+        raise UnsupportedMediaError(f"{name}: the link has no host.")
     return split
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Read an address, also the old spellings of IPv4: one to four numbers, each decimal, octal or hexadecimal."""
+    """Read an address, including the old IPv4 notations: one to four numbers, each decimal, octal or hexadecimal."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -297,7 +297,7 @@ def _number(text: str) -> int:
 def _meant(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """Return the address, or the IPv4 addresses that an IPv6 address carries inside."""
+    """Return the address, or the IPv4 addresses embedded in an IPv6 address."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
         return

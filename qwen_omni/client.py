@@ -1,6 +1,6 @@
-"""Ask a Qwen-Omni model: prepare, deliver, encode, send, read. The decisions are made elsewhere.
+"""The client of Qwen-Omni models: prepare, deliver, encode, send, read. The decisions are made elsewhere.
 
-Every call streams, because most of these models refuse anything else; `complete` folds the same deltas.
+Every call streams, because most of these models accept nothing else; `complete` collects the same deltas.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from qwen_omni.wire.stream import StreamState
 
 
 def make_carrier(settings: Settings) -> Uploader:
-    """Make what brings local media to the service. Sends nothing yet."""
+    """Build the uploader that delivers local media to the service. Sends nothing yet."""
     return Uploader(settings, functools.partial(run, settings=settings))
 
 
@@ -37,7 +37,7 @@ def _with_partial(error: APIError, state: StreamState) -> APIError:
 
 
 def _end(state: StreamState, broken: APIConnectionError | None) -> list[Delta]:
-    """Return the last deltas, or raise what says why the answer is not whole; one that is may end in any way."""
+    """Return the last deltas, or raise the error of an incomplete answer; a complete one may end in any way."""
     try:
         return state.end(broken=None if broken is None else str(broken))
     except StreamInterruptedError:
@@ -47,7 +47,7 @@ def _end(state: StreamState, broken: APIConnectionError | None) -> list[Delta]:
 
 
 class OmniClient:
-    """Asks Qwen-Omni models. Safe to share between threads; keeps one connection open from call to call.
+    """A client of Qwen-Omni models. Safe to share between threads; keeps one connection open between calls.
 
     Example:
         from qwen_omni import ChatRequest, MediaSource, OmniClient, Settings, VideoPart, user
@@ -59,7 +59,7 @@ class OmniClient:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Use these settings, or those of the environment.
+        """Use these settings, or those from the environment.
 
         Raises:
             ConfigurationError: there is no key.
@@ -72,12 +72,12 @@ class OmniClient:
         return OmniClient, (self.settings,)  # connections belong to the process that made them
 
     def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
-        """Send a request and give the answer as it comes.
+        """Send a request and yield the answer as it arrives.
 
-        Repeats on errors that pass, as long as nothing of the answer has been given out.
+        Retries transient errors until the first piece of the answer has been yielded.
 
         Raises:
-            QwenOmniError: see `qwen_omni.errors`; a cut answer raises `StreamInterruptedError`.
+            QwenOmniError: see `qwen_omni.errors`; an answer that breaks off raises `StreamInterruptedError`.
         """
         shown = False
         with PreparedRequest(request, self.settings, self._carrier) as outgoing:
@@ -93,21 +93,21 @@ class OmniClient:
                 time.sleep(wait)
 
     def complete(self, request: ChatRequest) -> Response:
-        """Send a request and give the whole answer; raises as `stream` does.
+        """Send a request and return the whole answer; raises as `stream` does.
 
-        An answer that was cut in the middle is asked for again, since nobody has seen it yet.
+        An answer that breaks off is requested again, since none of it has been shown yet.
         """
         return self.answer(self.deliver(request))
 
     def deliver(self, request: ChatRequest) -> PreparedRequest:
-        """Bring the media of a request to where the service finds them, and nothing more: the first half of `complete`.
+        """Deliver the media of a request to the service, and nothing more: the first half of `complete`.
 
-        What it may cost is set aside. Give it to `answer`, or call its `done` if it is not asked after all.
+        Its estimated cost is reserved. Pass it to `answer`, or call its `done` if it is not sent after all.
         """
         return PreparedRequest(request, self.settings, self._carrier)
 
     def answer(self, outgoing: PreparedRequest) -> Response:
-        """Send a request whose media were delivered, and give the whole answer: the second half of `complete`."""
+        """Send a request whose media were delivered, and return the whole answer: the second half of `complete`."""
         with outgoing:
             outgoing.freshen()
             while True:
@@ -148,13 +148,13 @@ class OmniClient:
 
 
 class AsyncOmniClient:
-    """The same for `asyncio`: `stream` is an asynchronous iterator, `complete` a coroutine.
+    """The `asyncio` client: `stream` is an asynchronous iterator, `complete` a coroutine.
 
     One object may serve several event loops, one after another or at once.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Use these settings, or those of the environment; raises `ConfigurationError` without a key."""
+        """Use these settings, or those from the environment; raises `ConfigurationError` without a key."""
         self.settings = (settings or Settings.load()).with_key()
         self._connection = AsyncConnection(self.settings)
         self._carrier = make_carrier(self.settings)
@@ -163,7 +163,7 @@ class AsyncOmniClient:
         return AsyncOmniClient, (self.settings,)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        """Send a request and give the answer as it comes; see `OmniClient.stream`."""
+        """Send a request and yield the answer as it arrives; see `OmniClient.stream`."""
         shown = False
         async with await RequestPreparation(request, self.settings, self._carrier).ready() as outgoing:
             while True:
@@ -179,15 +179,15 @@ class AsyncOmniClient:
                 await asyncio.sleep(wait)
 
     async def complete(self, request: ChatRequest) -> Response:
-        """Send a request and give the whole answer; see `OmniClient.complete`."""
+        """Send a request and return the whole answer; see `OmniClient.complete`."""
         return await self.answer(await self.deliver(request))
 
     async def deliver(self, request: ChatRequest) -> PreparedRequest:
-        """Bring the media of a request to where the service finds them; see `OmniClient.deliver`."""
+        """Deliver the media of a request to the service; see `OmniClient.deliver`."""
         return await RequestPreparation(request, self.settings, self._carrier).ready()
 
     async def answer(self, outgoing: PreparedRequest) -> Response:
-        """Send a request whose media were delivered, and give the whole answer; see `OmniClient.answer`."""
+        """Send a request whose media were delivered, and return the whole answer; see `OmniClient.answer`."""
         outgoing.belongs_to(asyncio.get_running_loop())
         async with outgoing:
             if outgoing.stored:
@@ -221,7 +221,7 @@ class AsyncOmniClient:
             yield delta
 
     async def aclose(self) -> None:
-        """Close the connection of the running event loop."""
+        """Close the connection that belongs to the running event loop."""
         await self._connection.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""Find out why media or requests do not get through: key, region, model, stores, and links as the service sees them.
+"""Diagnose why media or requests do not get through: key, region, model, stores, and links as the service sees them.
 
-`examine_link` is a flow and decides alone; `examine` asks the service and the stores. Each finding says what to do.
+`examine_link` is a flow and needs no key; `examine` asks the service and the stores. Each finding says what to do.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from qwen_omni.transport.public import Resolve, resolve_host
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.temporary import RateLimiter, ask_policy
 
-if TYPE_CHECKING:  # oss2 loads when a bucket is looked at
+if TYPE_CHECKING:  # oss2 loads when a bucket is examined
     from qwen_omni.upload.oss import OssStore
 
 Verdict = Literal["good", "odd", "bad"]
@@ -48,7 +48,7 @@ _MEDIA = ("image/", "video/", "audio/", "application/octet-stream", "application
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at; `step` says what to do where it is not good."""
+    """The result of one check; `step` says what to do if it is not good."""
 
     name: str
     verdict: Verdict
@@ -57,7 +57,7 @@ class Finding:
 
 
 def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]:
-    """Try the key, the region, the model and the stores; gives findings as they come. Costs a few tokens."""
+    """Check the key, the region, the model and the stores, and yield findings as they come. Costs a few tokens."""
     yield _place(settings)
     yield _proxy(settings)
     answered = _service(settings, model)
@@ -71,8 +71,8 @@ def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]
 
 
 def _place(settings: Settings) -> Finding:
-    region = region_of(settings.base_url) or "a host of one's own"
-    text = f"{settings.base_url} ({region}), spoken to as {settings.dialect_used}."
+    region = region_of(settings.base_url) or "a custom host"
+    text = f"{settings.base_url} ({region}), requests in the {settings.dialect_used} format."
     return Finding(name="address", verdict="good", text=text)
 
 
@@ -82,7 +82,7 @@ def _proxy(settings: Settings) -> Finding:
     except ConfigurationError as error:
         return Finding(name="proxy", verdict="bad", text=str(error), step="Every request fails until it is corrected.")
     if proxy is None:
-        return Finding(name="proxy", verdict="good", text="None is used for this address.")
+        return Finding(name="proxy", verdict="good", text="No proxy is used for this address.")
     return Finding(name="proxy", verdict="good", text=f"Requests go through {proxy.shown} ({proxy.variable}).")
 
 
@@ -94,11 +94,11 @@ def _service(settings: Settings, model: str) -> list[Finding]:
         with OmniClient(settings) as client:
             client.complete(request)
     except AuthenticationError as error:
-        step = "Keys belong to a region: take the key of this address, or the address of this key."
+        step = "Keys belong to a region: use a key for this address, or the address of this key's region."
         return [Finding(name="key", verdict="bad", text=str(error), step=step)]
     except AccountError as error:
         good = Finding(name="key", verdict="good", text="The service knows the key.")
-        step = f"Settle it in the Model Studio console; {model} needs nothing else."
+        step = f"Settle it in the Model Studio console; {model} is otherwise available."
         return [good, Finding(name="account", verdict="bad", text=str(error), step=step)]
     except (NotFoundError, PermissionDeniedError) as error:
         good = Finding(name="key", verdict="good", text="The service knows the key.")
@@ -118,7 +118,7 @@ def _temporary(settings: Settings, model: str) -> Finding:
         step = "Use a bucket of your own (oss=OssSettings(...))."
         return Finding(name="temporary store", verdict="bad", text=str(error), step=step)
     limit = "any size" if policy.limit_bytes is None else f"files up to {policy.limit_bytes / 2**20:,.0f} MiB"
-    return Finding(name="temporary store", verdict="good", text=f"Takes {limit} for {model}, keeps them for 48 h.")
+    return Finding(name="temporary store", verdict="good", text=f"Accepts {limit} for {model} and keeps them for 48 h.")
 
 
 def _bucket(settings: Settings) -> Iterator[Finding]:
@@ -134,18 +134,18 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
         store.write(name, content)
         yield from _object(store, name, content, settings)
     except QwenOmniError as error:
-        yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the right that is named, or set oss=.")
+        yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the named permission, or set oss=.")
         return
     yield _privacy(store)
 
 
 def _object(store: "OssStore", name: str, content: bytes, settings: Settings) -> Iterator[Finding]:
-    """Fetch an object that was written through its link, and delete it, also where fetching fails."""
+    """Fetch a stored object through its link, then delete it, even if the fetch fails."""
     deleted = False
     try:
         folder = name.rpartition("/")[0]
         where = f" under {folder}/" if folder else ""
-        yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} takes objects{where}.")
+        yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} accepts objects{where}.")
         url, _ = store.sign(name)
         yield _fetched(run(ask(Request(method="GET", url=url)), settings), content)
         store.delete(name)
@@ -159,8 +159,8 @@ def _object(store: "OssStore", name: str, content: bytes, settings: Settings) ->
 
 def _fetched(reply: Reply, content: bytes) -> Finding:
     if reply.status == _OK and reply.body == content:
-        return Finding(name="bucket: link", verdict="good", text="A signed link gives the object.")
-    text = f"A signed link gives {reply.status}."
+        return Finding(name="bucket: link", verdict="good", text="A signed link returns the object.")
+    text = f"A signed link returns {reply.status}."
     return Finding(name="bucket: link", verdict="bad", text=text, step="The key needs oss:GetObject on the prefix.")
 
 
@@ -168,9 +168,9 @@ def _privacy(store: "OssStore") -> Finding:
     try:
         private = store.is_private()
     except QwenOmniError:
-        return Finding(name="bucket: private", verdict="good", text="Not looked at: the key may not read the ACL.")
+        return Finding(name="bucket: private", verdict="good", text="Not checked: the key may not read the ACL.")
     if private:
-        return Finding(name="bucket: private", verdict="good", text="Nobody reads it without a signature.")
+        return Finding(name="bucket: private", verdict="good", text="It cannot be read without a signature.")
     step = "Set the bucket's ACL to private; links are signed and need no public bucket."
     return Finding(name="bucket: private", verdict="odd", text="The bucket is public.", step=step)
 
@@ -181,9 +181,9 @@ def _privacy(store: "OssStore") -> Finding:
 def examine_link(
     url: str, *, now: datetime, resolve: Resolve = resolve_host, allow_private: bool = False
 ) -> Flow[list[Finding]]:
-    """Fetch a link as the service would, and say what it may trip over. Reads one byte of the media.
+    """Fetch a link as the service would, and report what may go wrong. Reads one byte of the media.
 
-    A private address is connected to only with `allow_private`: the link may be a stranger's.
+    Connects to a private address only with `allow_private`: the link may be untrusted.
     """
     try:
         check_page(url, name=redact(url))
@@ -206,37 +206,37 @@ def examine_link(
             step = "The service sees the same: check the host, its certificate and its firewall."
             return [*findings, Finding(name="connection", verdict="bad", text=str(error), step=step)]
         target = urljoin(url, reply.headers.get("location", ""))
-        step = "Give the last address itself: the service may not follow, and every hop costs time."
-        text = f"{reply.status} leads to {redact(target)}."
+        step = "Use the final address: the service may not follow redirects, and every hop costs time."
+        text = f"{reply.status} redirects to {redact(target)}."
         findings.append(Finding(name="redirect", verdict="odd", text=text, step=step))
         url = target
     text = f"More than {_MOST_REDIRECTS} redirects."
-    return [*findings, Finding(name="redirect", verdict="bad", text=text, step="Give the last address itself.")]
+    return [*findings, Finding(name="redirect", verdict="bad", text=text, step="Use the final address.")]
 
 
 def _scheme(url: str) -> Finding:
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
         return Finding(name="address", verdict="good", text=f"{redact(url)}")
-    text, step = f"{scheme or 'nothing'}:// is no web address.", "Use an http(s) link, or give the file itself."
+    text, step = f"{scheme or 'nothing'}:// is not a web address.", "Use an http(s) link, or pass the file itself."
     return Finding(name="address", verdict="bad", text=text, step=step)
 
 
 def _expiry(url: str, now: datetime) -> Finding:
     end = expiry_of(url)
     if end is None:
-        return Finding(name="expiry", verdict="good", text="The link does not say that it ends.")
+        return Finding(name="expiry", verdict="good", text="The link has no expiry.")
     left = (end - now).total_seconds()
-    text = f"Ends at {end:%Y-%m-%d %H:%M} UTC, in {left / 60:,.0f} min."
+    text = f"Expires at {end:%Y-%m-%d %H:%M} UTC, in {left / 60:,.0f} min."
     if left <= 0:
-        return Finding(name="expiry", verdict="bad", text=f"Ended at {end:%Y-%m-%d %H:%M} UTC.", step="Sign it again.")
+        return Finding(name="expiry", verdict="bad", text=f"Expired {end:%Y-%m-%d %H:%M} UTC.", step="Sign it again.")
     verdict: Verdict = "good" if left > _SOON else "odd"
-    return Finding(name="expiry", verdict=verdict, text=text, step="" if left > _SOON else "Sign it for some hours.")
+    return Finding(name="expiry", verdict=verdict, text=text, step="" if left > _SOON else "Sign it for several hours.")
 
 
 def _host(url: str, resolve: Resolve) -> list[Finding]:
     host = urlsplit(url).hostname or ""
-    step = "The service is on the public internet: use a public link, or give the file itself."
+    step = "The service is on the public internet: use a public link, or pass the file itself."
     if is_private_host(host):
         return [Finding(name="host", verdict="bad", text=f"{host!r} is not on the internet.", step=step)]
     addresses = resolve(host)
@@ -256,10 +256,10 @@ def _judged(head: Reply, piece: Reply) -> Iterator[Finding]:
     yield _length(head, piece)
     yield _kind(piece.headers.get("content-type") or head.headers.get("content-type") or "")
     if piece.status == _PARTIAL:
-        yield Finding(name="range", verdict="good", text="Gives parts of the file.")
+        yield Finding(name="range", verdict="good", text="Range requests are supported.")
     else:
-        step = "No need to act for small files; large ones come more surely from a store with ranges."
-        yield Finding(name="range", verdict="odd", text="Gives only the whole file.", step=step)
+        step = "Small files are fine; use a store that supports ranges for large ones."
+        yield Finding(name="range", verdict="odd", text="Range requests are not supported.", step=step)
 
 
 def _status(head: Reply, piece: Reply) -> Finding:
@@ -278,13 +278,13 @@ def _length(head: Reply, piece: Reply) -> Finding:
     length = whole if whole.isdecimal() else head.headers.get("content-length") or piece.headers.get("content-length")
     if length and length.isdecimal():
         return Finding(name="Content-Length", verdict="good", text=f"{int(length):,} bytes.")
-    step = "The service refuses media without it: switch chunked answers off, or use a bucket."
-    return Finding(name="Content-Length", verdict="bad", text="The host does not tell the size.", step=step)
+    step = "The service refuses media without it: turn off chunked responses, or use a bucket."
+    return Finding(name="Content-Length", verdict="bad", text="The host does not report the size.", step=step)
 
 
 def _kind(content_type: str) -> Finding:
     if content_type.lower().startswith(_MEDIA):
         return Finding(name="Content-Type", verdict="good", text=content_type)
-    text = content_type or "The host does not tell the kind."
-    step = "The service refuses such media: let the host send the file's own type, e.g. video/mp4."
+    text = content_type or "The host does not report the type."
+    step = "The service refuses such media: have the host send the file's own type, e.g. video/mp4."
     return Finding(name="Content-Type", verdict="bad", text=text, step=step)

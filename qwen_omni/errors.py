@@ -1,45 +1,45 @@
-"""Every error that this package raises on purpose.
+"""Every error that this package raises deliberately.
 
 ```
 QwenOmniError
-├─ ConfigurationError                a missing key, an impossible combination of options
-├─ UnsupportedContentError           a message holds something that cannot be sent; names its place
+├─ ConfigurationError                a missing key, an invalid combination of options
+├─ UnsupportedContentError           a message holds something that cannot be sent; says where
 ├─ MediaError
 │   ├─ UnreadableMediaError          the file is missing, empty, damaged or not media at all
-│   ├─ UnsupportedMediaError         readable, but not something the model takes
-│   ├─ MediaOutsideRootError         a local path that message content may not reach
+│   ├─ UnsupportedMediaError         readable, but not accepted by the model
+│   ├─ MediaOutsideRootError         a local path outside the folder that messages may read
 │   └─ MediaDoesNotFitError          too long, too large, too many (limit, actual)
 ├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
-├─ DeliveryError                     media could not be brought to the service
+├─ DeliveryError                     media could not be delivered to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
 ├─ LocalResourceError                this machine: disk, permission, proxy, … (resource, path); also an OSError
 ├─ APIError                          the service refused (status_code, code, request_id, body)
 │   ├─ AuthenticationError           401, the key or its region is wrong
 │   ├─ PermissionDeniedError         403, no right to this model
-│   │   └─ AccountError              unpaid bill or spent free quota: permanent until somebody pays
+│   │   └─ AccountError              unpaid bill or used-up free quota: permanent until it is settled
 │   ├─ NotFoundError                 404, no such model
 │   ├─ InvalidRequestError           400, will never succeed unchanged
-│   │   ├─ ContextOverflowError      the input is longer than the model takes
+│   │   ├─ ContextOverflowError      the input is longer than the model's context
 │   │   ├─ MediaRefusedError         the service could not use a piece of media
 │   │   └─ MediaDownloadTimeoutError the service waited too long for a URL            retryable, twice
 │   ├─ ContentFilterError            stopped by the service's content inspection
-│   ├─ RateLimitError                429, passes within about a minute                retryable
+│   ├─ RateLimitError                429, lifted within about a minute                retryable
 │   ├─ ServerError                   5xx, 408, 409, 425                               retryable
 │   └─ APIConnectionError            no connection, or it broke before an answer      retryable
-│       ├─ APITimeoutError           nothing came for too long                        retryable
+│       ├─ APITimeoutError           nothing arrived in time                          retryable
 │       │   └─ DeadlineExceededError no complete answer within the total deadline (partial)
-│       └─ LocalNetworkError         this machine's name service or proxy; also a LocalResourceError  retryable
-├─ TaskFailedError                   an asynchronous job of the service ended badly (task_id, code)
-├─ TaskUnfinishedError               it had not ended when our patience had (task_id); it goes on
+│       └─ LocalNetworkError         this machine's name resolution or proxy; also a LocalResourceError  retryable
+├─ TaskFailedError                   an asynchronous task of the service failed (task_id, code)
+├─ TaskUnfinishedError               a task did not finish within the waiting time (task_id); it goes on
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
 ├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
-├─ ToolArgumentsError                the model called a tool with arguments that cannot be read (name, arguments)
-├─ TruncatedAnswerError              the object asked for was cut short (partial, text, reason)
-├─ TooManyGapsError                  too many segments of a long video failed for good (gaps)
-└─ CaptionSyntaxError                the answer is not what its schema says (line, text, kept, problems)
+├─ ToolArgumentsError                the model called a tool with unreadable arguments (name, arguments)
+├─ TruncatedAnswerError              the requested object was truncated (partial, text, reason)
+├─ TooManyGapsError                  too many segments of a long video failed permanently (gaps)
+└─ CaptionSyntaxError                the answer does not follow its schema (line, text, kept, problems)
 ```
 
-`retryable`, `retry_limit` and `retry_after` are all that the retry policy reads. Messages tell what
+`retryable`, `retry_limit` and `retry_after` are all that the retry policy reads. Messages state what
 happened, the numbers, and the next step. Keys, signed queries and media never appear in them.
 """
 
@@ -56,22 +56,22 @@ if TYPE_CHECKING:
 
 
 class QwenOmniError(Exception):
-    """The parent of every error of this package."""
+    """The base class of every error of this package."""
 
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed if it is sent again."""
 
     retry_limit: ClassVar[int | None] = None
-    """At most this many repetitions, whatever the settings allow; `None` leaves it to the settings."""
+    """The most retries, whatever the settings allow; `None` leaves it to the settings."""
 
     retry_after: float | None = None
-    """Seconds after which the server wants to be asked again, where it said so (`Retry-After`)."""
+    """Seconds to wait before a retry, if the server sent a `Retry-After` header."""
 
     def __init__(self, message: str) -> None:
         super().__init__(clean(redact(message), "terminal"))
 
     def with_hint(self, hint: str) -> Self:
-        """Add a sentence to the message, and give the error back."""
+        """Append a sentence to the message, and return the error."""
         self.args = (f"{self} {clean(redact(hint), 'terminal')}",)
         return self
 
@@ -88,11 +88,11 @@ def _rebuild(kind: type[QwenOmniError], args: tuple[Any, ...], state: dict[str, 
 
 
 class ConfigurationError(QwenOmniError, ValueError):
-    """A key is missing, or options exclude each other or the chosen model."""
+    """A key is missing, or options conflict with each other or with the chosen model."""
 
 
 class UnsupportedContentError(QwenOmniError, ValueError):
-    """A message holds a part that cannot be sent; the text names its place and kind."""
+    """A message holds a part that cannot be sent; the text names its position and kind."""
 
 
 class MediaError(QwenOmniError):
@@ -104,7 +104,7 @@ class UnreadableMediaError(MediaError):
 
 
 class UnsupportedMediaError(MediaError):
-    """The media can be read, but this model or this way of sending does not take it."""
+    """The media can be read, but this model or delivery route does not accept it."""
 
 
 class MediaOutsideRootError(MediaError):
@@ -112,7 +112,7 @@ class MediaOutsideRootError(MediaError):
 
 
 class MediaDoesNotFitError(MediaError):
-    """The media breaks a limit of the model or of the way it is sent.
+    """The media exceeds a limit of the model or of the delivery route.
 
     Attributes:
         limit: the largest (or smallest) value allowed.
@@ -126,13 +126,13 @@ class MediaDoesNotFitError(MediaError):
 
 
 class SpendLimitError(QwenOmniError):
-    """A call would cost more than its limit allows; nothing of it was sent.
+    """A call would cost more than its limit allows; nothing was sent.
 
     Attributes:
-        unit: what is counted: "tokens", "CNY" or "USD".
-        estimated: what the call would take, in that unit.
+        unit: "tokens", "CNY" or "USD".
+        estimated: what the call would use, in that unit.
         limit: the most that is allowed.
-        spent: what earlier calls have taken and running ones may take; 0 for a limit on single calls.
+        spent: what earlier calls used plus what running ones have reserved; 0 for a limit on single calls.
     """
 
     def __init__(self, message: str, *, unit: str, estimated: float, limit: float, spent: float) -> None:
@@ -144,7 +144,7 @@ class SpendLimitError(QwenOmniError):
 
 
 class DeliveryError(QwenOmniError):
-    """A piece of media could not be brought to the service."""
+    """A piece of media could not be delivered to the service."""
 
 
 class StoreUnavailableError(DeliveryError):
@@ -167,13 +167,13 @@ RESOURCES: Mapping[int, str] = MappingProxyType(
         errno.ENOMEM: "memory",
     }
 )
-"""What the system's error numbers say is missing, in the words of `LocalResourceError.resource`."""
+"""The `LocalResourceError.resource` that each of the system's error numbers stands for."""
 
 
 class LocalResourceError(QwenOmniError, OSError):
     """This machine lacks something: disk space, a permission, file handles, a usable proxy, a name server, a worker.
 
-    The media and the service are not to blame; the same call succeeds once the resource is there.
+    The media and the service are not at fault; the same call succeeds once the resource is available.
 
     Attributes:
         resource: what is missing: "disk", "file size" (a limit of the process), "permission", "folder", "open files",
@@ -191,10 +191,10 @@ class APIError(QwenOmniError):
     """The service answered with an error.
 
     Attributes:
-        status_code: the HTTP status, or the one written in the message where HTTP said 200.
+        status_code: the HTTP status, or the one written in the message of a 200 response.
         code: the service's own code, e.g. `invalid_parameter_error`.
-        request_id: what to quote to the service's support.
-        body: the answer's text, redacted.
+        request_id: the id to quote to the service's support.
+        body: the text of the response, redacted.
     """
 
     def __init__(
@@ -213,12 +213,12 @@ class APIError(QwenOmniError):
         self.body = None if body is None else redact(body)
 
     def with_partial(self, partial: "Response") -> Self:
-        """Attach what had arrived before the error, and give the error back."""
+        """Attach what had arrived before the error, and return the error."""
         self.partial = partial
         return self
 
     partial: "Response | None" = None
-    """What had arrived when the error came in the middle of a stream."""
+    """What had arrived when the error occurred in the middle of a stream."""
 
     @property
     def status(self) -> int | None:
@@ -235,11 +235,11 @@ class PermissionDeniedError(APIError):
 
 
 class AccountError(PermissionDeniedError):
-    """The account has an unpaid bill, or the free quota is spent. Repeating does not help."""
+    """The account has an unpaid bill, or its free quota is used up. Retrying does not help."""
 
 
 class NotFoundError(APIError):
-    """The model does not exist, or the account does not see it."""
+    """The model does not exist, or the account has no access to it."""
 
 
 class InvalidRequestError(APIError):
@@ -255,7 +255,7 @@ class MediaRefusedError(InvalidRequestError):
 
 
 class MediaDownloadTimeoutError(InvalidRequestError):
-    """The service gave up downloading a URL; a second try often works."""
+    """The service timed out while downloading a URL; a retry often works."""
 
     retryable = True
     retry_limit = 2
@@ -266,7 +266,7 @@ class ContentFilterError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests or tokens for this minute."""
+    """Too many requests or tokens in this minute."""
 
     retryable = True
 
@@ -283,24 +283,24 @@ class APIConnectionError(APIError):
     retryable = True
 
     sent: bool = True
-    """Whether the request may have arrived all the same; what costs money is not sent again then."""
+    """Whether the request may have arrived nevertheless; a request that costs money is then not sent again."""
 
 
 class APITimeoutError(APIConnectionError):
-    """Nothing came from the service for longer than the settings allow."""
+    """Nothing arrived from the service for longer than the settings allow."""
 
 
 class DeadlineExceededError(APITimeoutError):
-    """No complete answer came within the total deadline, though bytes may have kept coming; `partial` holds them.
+    """No complete answer arrived within the total deadline, although bytes may have kept coming; `partial` holds them.
 
-    It is not asked again by itself: the next answer would take as long, and be billed again.
+    It is not retried automatically: the next answer would take as long, and be billed again.
     """
 
     retryable = False
 
 
 class LocalNetworkError(APIConnectionError, LocalResourceError):
-    """This machine did not get as far as the service: no name server answers, or its proxy cannot be used.
+    """The request never reached the service: no name server answered, or the proxy of this machine cannot be used.
 
     Attributes:
         resource: "dns" or "proxy".
@@ -314,11 +314,11 @@ class LocalNetworkError(APIConnectionError, LocalResourceError):
 
 
 class TaskFailedError(QwenOmniError):
-    """An asynchronous job of the service ended badly.
+    """An asynchronous task of the service failed.
 
     Attributes:
-        task_id: the service's name of the job.
-        code: the service's word for what went wrong.
+        task_id: the service's id of the task.
+        code: the service's error code.
     """
 
     def __init__(self, message: str, *, task_id: str, code: str = "") -> None:
@@ -328,10 +328,10 @@ class TaskFailedError(QwenOmniError):
 
 
 class TaskUnfinishedError(QwenOmniError):
-    """An asynchronous job had not ended in the time that was given. It goes on, and the same call finds it again.
+    """An asynchronous task did not finish within the waiting time. It goes on, and the same call finds it again.
 
     Attributes:
-        task_id: the service's name of the job.
+        task_id: the service's id of the task.
     """
 
     def __init__(self, message: str, *, task_id: str) -> None:
@@ -340,10 +340,10 @@ class TaskUnfinishedError(QwenOmniError):
 
 
 class StreamInterruptedError(QwenOmniError):
-    """The answer stopped before the service said that it was complete.
+    """The answer stopped before the service marked it as complete.
 
     Attributes:
-        partial: what had arrived, folded into a `Response` whose `finish_reason` is `None`.
+        partial: what had arrived, as a `Response` whose `finish_reason` is `None`.
     """
 
     retryable = True
@@ -354,10 +354,10 @@ class StreamInterruptedError(QwenOmniError):
 
 
 class NoToolCallError(QwenOmniError, ValueError):
-    """A tool had to be called and the model called none, also when it was asked again.
+    """A tool had to be called, and the model called none, not even when asked again.
 
     Attributes:
-        partial: what the model answered instead, and what both answers used; `None` where only words are left of it.
+        partial: what the model answered instead, and what both answers used; `None` where only its text is known.
     """
 
     def __init__(self, message: str, *, partial: "Response | None" = None) -> None:
@@ -380,12 +380,12 @@ class ToolArgumentsError(QwenOmniError, ValueError):
 
 
 class TruncatedAnswerError(QwenOmniError, ValueError):
-    """The answer ended inside the object that was asked for: at the token limit, or by content inspection.
+    """The answer ended inside the requested object: at the token limit, or by content inspection.
 
     Attributes:
         partial: the part of the object that arrived, unvalidated; `None` if nothing could be read.
         text: the whole answer.
-        reason: why it ended: "length", "content_filter", or "incomplete" where the service claims it was complete.
+        reason: why it ended: "length", "content_filter", or "incomplete" where the service reported it as complete.
         usages: what the answers used, as far as the service reported it.
     """
 
@@ -400,7 +400,7 @@ class TruncatedAnswerError(QwenOmniError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A segment of a long video without notes, and why."""
+    """A segment of a long video that has no notes, and the reason."""
 
     index: int
     start: float
@@ -409,7 +409,7 @@ class Gap:
 
 
 class TooManyGapsError(QwenOmniError):
-    """More segments of a long video failed for good than are allowed; what is finished is kept.
+    """More segments of a long video failed permanently than are allowed; finished segments are kept.
 
     Attributes:
         gaps: each failed segment, with its times and its reason.
@@ -421,13 +421,13 @@ class TooManyGapsError(QwenOmniError):
 
 
 class CaptionSyntaxError(QwenOmniError, ValueError):
-    """A model's answer holds no JSON, or JSON that breaks the schema it was asked for.
+    """A model's answer holds no JSON, or JSON that does not follow the requested schema.
 
     Attributes:
-        line: the line of the answer, from 1, where it goes wrong.
+        line: the line of the answer, from 1, where the error is.
         text: the whole answer.
-        kept: what could be read of it, unchecked; `None` if nothing could.
-        problems: each breach of the schema, as "place: reason".
+        kept: what could be read of it, unvalidated; `None` if nothing could.
+        problems: each violation of the schema, as "place: reason".
         truncated: whether the text ends inside the object.
         usages: what the answers used, as far as the service reported it.
     """

@@ -1,8 +1,8 @@
-"""A conversation, free of any framework and of the service's JSON.
+"""A conversation, independent of any framework and of the service's JSON.
 
 Adapters turn their messages into these values and `wire.request` turns these values into JSON. They are pure:
-media stays where it is (`MediaSource` is a reference) until the client prepares it. What has been prepared is a
-`MediaPayload`: media as they stand in a request.
+media stays where it is (`MediaSource` is a reference) until the client prepares it. Prepared media is a
+`MediaPayload`: the media as it stands in a request.
 """
 
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ from qwen_omni.redact import redact
 
 Role = Literal["system", "user", "assistant", "tool"]
 CacheTime = Literal["5m", "1h"]
-"""How long explicit caching keeps the conversation up to a part that is marked with it, from its last use on."""
+"""How long explicit caching keeps the conversation up to a marked part, counted from its last use."""
 
 SPAN_RANGES = {"start": START, "end": END}
-"""The seconds of a recording that a part shows."""
+"""The time range of a recording that a part covers, in seconds."""
 
 FRAME_RANGES = {"frame": COUNT}
-"""The frame of an animation, or page of a file, that a part shows."""
+"""The frame of an animation, or page of a file, that a part covers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
-    """Plain text. `cache`, here and in the parts of media, marks the end of what explicit caching keeps."""
+    """Plain text. `cache`, here and in media parts, marks the end of what explicit caching keeps."""
 
     text: str
     cache: CacheTime | None = None
@@ -36,15 +36,15 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """A still picture; a local one is made to fit `budget` before it is sent.
+    """An image; a local one is resized to fit `budget` before it is sent.
 
     Attributes:
         source: where it is.
-        sampling: how the service looks at it.
+        sampling: how the service samples it.
         budget: how large it may be sent.
-        tile: a local picture that is tall or wide beyond reading is sent as several images that overlap by a tenth,
-            in order; `False` sends it as one, shrunk. A file of several pages is sent as one image a page in any case.
-        frame: which frame of an animation, or page of a file, to send, from 0. Without it, an animation is refused
+        tile: split a local image that is too tall or wide to be legible into several images that overlap by a tenth,
+            in order; `False` sends it as one, shrunk. A file of several pages is always sent as one image per page.
+        frame: which frame of an animation, or page of a file, to send, from 0. Without it, an animation is rejected
             here: it is a video.
     """
 
@@ -67,7 +67,7 @@ def _check_recording(part: "AudioPart | VideoPart") -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPart:
-    """A sound recording, or of a local one the seconds from `start` to `end`, and of several tracks `audio_track`."""
+    """An audio recording; for a local one, the seconds from `start` to `end` of `audio_track`."""
 
     source: MediaSource
     start: float | None = None
@@ -81,10 +81,10 @@ class AudioPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
-    """A video file, with its sound, or of a local one the seconds from `start` to `end`, made to fit `budget`.
+    """A video file with its audio; for a local one, the seconds from `start` to `end`, re-encoded to fit `budget`.
 
-    `audio_track` chooses among several audio tracks of a local one: `"auto"` takes the default track, or the first that
-    is not silent if that one is; a number counts the tracks from 0; `"mix"` takes all together.
+    `audio_track` chooses among the audio tracks of a local file: `"auto"` takes the default track, or the first that
+    is not silent if the default is; a number counts the tracks from 0; `"mix"` mixes all of them.
     """
 
     source: MediaSource
@@ -101,9 +101,9 @@ class VideoPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesPart:
-    """A silent video given as its frames, in order; `sampling.fps` says how far apart they are.
+    """A silent video passed as its frames, in order; `sampling.fps` is their frame rate.
 
-    Local frames are made to fit `budget`, each like an image, before they are sent.
+    Local frames are resized to fit `budget`, each like an image, before they are sent.
     """
 
     frames: tuple[MediaSource, ...]
@@ -114,14 +114,14 @@ class FramesPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingPart:
-    """What the model thought before it answered."""
+    """The reasoning of the model before its answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallPart:
-    """The model's wish to have a tool run. `arguments` is JSON text, exactly as the model wrote it."""
+    """A tool call by the model. `arguments` is JSON text, exactly as the model wrote it."""
 
     id: str
     name: str
@@ -130,7 +130,7 @@ class ToolCallPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResultPart:
-    """What a tool gave back, as text."""
+    """The result of a tool, as text."""
 
     tool_call_id: str
     text: str
@@ -161,7 +161,7 @@ class Message:
 
 
 def user(*parts: Part | str) -> Message:
-    """Make a user message of texts and parts, in the order given."""
+    """Build a user message from texts and parts, in the given order."""
     return Message(role="user", parts=tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts))
 
 
@@ -178,18 +178,18 @@ def media_of(part: Part) -> tuple[MediaSource, ...]:
 
 Store = Literal["oss", "temporary"]
 Route = Literal["link", "inline", "oss", "temporary"]
-"""Which way a piece of media went."""
+"""How a piece of media was delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """Where a store keeps a piece of media.
+    """An uploaded piece of media.
 
     Attributes:
         location: the object's name in the bucket, or the `oss://` link of the temporary store.
-        link_until: when the link to it ends, in seconds since 1970.
-        key: under which the upload cache knows it; empty if it does not.
-        reused: it was uploaded for an earlier request, so it may be gone by now.
+        link_until: when the link to it expires, in seconds since 1970.
+        key: its key in the upload cache; empty if it is not cached.
+        reused: it was uploaded for an earlier request, so it may have been deleted since.
     """
 
     store: Store
@@ -201,20 +201,20 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MediaPayload:
-    """Media ready for a request: `url` for a link, else `data` or `path` for media that travels inside.
+    """Media ready for a request: `url` for a link, else `data` or `path` for media that is sent inline.
 
-    Media that was uploaded has all of them: the link, and what is needed to upload it again.
+    Uploaded media has both: the link, and what is needed to upload it again.
 
     Attributes:
-        media_type: written into the data URI; empty for sound and video, as the service's guide has it.
-        content_type: the MIME type of the file, which a store is told.
-        format: the container's short name (`wav`, `mp3`), which sound parts must tell.
-        size_bytes: of the media itself.
-        has_sound: whether a video is heard; `None` where nobody has looked, as with a link.
-        version: the state of `path` that was looked at.
-        bare: inside the request stands base64 alone, without `data:` before it.
-        upload: where it was put, if it was uploaded.
-        held: kept alive as long as this is, since a temporary file goes with its owner.
+        media_type: written into the data URI; empty for audio and video, as in the service's guide.
+        content_type: the MIME type of the file, sent to the store.
+        format: the container's short name (`wav`, `mp3`), required for audio parts.
+        size_bytes: size of the media itself.
+        has_sound: whether a video has audio; `None` if unknown, as for a link.
+        version: the state of `path` when it was inspected.
+        bare: send plain base64, without the `data:` prefix.
+        upload: where it was uploaded to, if it was.
+        held: an object kept alive as long as this one, since a temporary file is deleted with its owner.
     """
 
     url: str | None = None
@@ -236,7 +236,7 @@ class MediaPayload:
 
     @property
     def prefix(self) -> str:
-        """What stands before the base64 text in a data URI."""
+        """The prefix of the base64 text in a data URI."""
         return "" if self.bare else f"data:{self.media_type};base64,"
 
     @property
@@ -246,7 +246,7 @@ class MediaPayload:
 
     @property
     def route(self) -> Route:
-        """Which way it goes."""
+        """How it is delivered."""
         if self.upload is not None:
             return self.upload.store
         return "inline" if self.url is None else "link"

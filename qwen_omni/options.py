@@ -1,4 +1,4 @@
-"""What a caller chooses about one answer, free of the service's field names. Values only."""
+"""Options of one request, independent of the service's field names. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from qwen_omni.ranges import Range, check_numbers
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OutputModality = Literal["text", "audio"]
 Delivery = Literal["auto", "inline", "oss", "temporary"]
-"""How local media may travel to the service."""
+"""How local media may be delivered to the service."""
 Dialect = Literal["dashscope", "vllm"]
-"""Whose requests are spoken: DashScope's, or those of vLLM and the servers that follow it."""
+"""The request format: DashScope's, or that of vLLM and compatible servers."""
 
 
 _SEED = 2**63
@@ -25,12 +25,12 @@ OPTION_RANGES = {
     "presence_penalty": Range(least=-2, most=2),
     "repetition_penalty": Range(above=0, most=1000),
 }
-"""What any server may be asked for; the narrower ranges of DashScope and of the model are checked in `wire.request`."""
+"""The ranges of any server; the narrower ranges of DashScope and of the model are checked in `wire.request`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A function that the model may ask for. `parameters` is a JSON schema of its arguments."""
+    """A function that the model may call. `parameters` is a JSON schema of its arguments."""
 
     name: str
     description: str = ""
@@ -40,21 +40,21 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
-    """Settings of one call. `None` leaves the service's default.
+    """Options of one call. `None` leaves the service's default.
 
     Attributes:
-        max_tokens: most tokens of the answer, thinking not counted.
-        thinking: `True`/`False` switches thinking, an effort sets how much; `None` leaves the model's default
-            (qwen3.8-omni-flash thinks, and bills that as output).
+        max_tokens: the most tokens of the answer, reasoning not counted.
+        thinking: `True`/`False` switches thinking on or off, an effort sets how much; `None` leaves the model's default
+            (qwen3.8-omni-flash thinks; reasoning tokens are billed as output).
         modalities: `("text", "audio")` makes the model speak; `voice` chooses who.
         tool_choice: `"auto"`, `"none"`, `"required"` or the name of a tool that must be called.
-        json_mode: the answer is one JSON object. The word "json" must be in a message.
-        json_schema: the answer follows this schema; only where the profile says so.
+        json_mode: the answer is one JSON object. A message must contain the word "json".
+        json_schema: the answer follows this schema; only for models whose profile supports it.
         search: the model may search the web.
-        high_resolution_images: look at images with up to 16,384 tokens each; qwen3.8 and qwen3.5 omni models can.
-        multichannel: hear stereo or ambisonic sound by channel.
-        extra_body: further fields of the request, as the service names them.
-        extra_headers: further headers of the request. They may hold secrets, so they are in no repr.
+        high_resolution_images: use up to 16,384 tokens per image; supported by qwen3.8 and qwen3.5 omni models.
+        multichannel: process the channels of stereo or ambisonic audio separately.
+        extra_body: additional fields of the request, under the service's names.
+        extra_headers: additional headers of the request. They may hold secrets, so no repr shows them.
     """
 
     temperature: float | None = None
@@ -84,13 +84,13 @@ class ChatOptions:
 
     @property
     def speaks(self) -> bool:
-        """Whether the answer is to have sound."""
+        """Whether the answer includes speech."""
         return bool(self.modalities) and "audio" in (self.modalities or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One question to one model: everything that decides the answer."""
+    """One request to one model: everything that determines the answer."""
 
     model: str
     messages: tuple[Message, ...]
@@ -99,7 +99,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
-    """How far an upload has come; given to `Settings.on_upload`."""
+    """The progress of an upload, passed to `Settings.on_upload`."""
 
     name: str
     sent_bytes: int

@@ -1,8 +1,8 @@
-"""Ranges of the numbers that callers pass, and the one check of them. Pure.
+"""Ranges of the numbers that callers pass, and the single check of them. Pure.
 
-Every number of a caller enters through here: fields of option classes (`check_numbers`), single arguments (`checked`),
-and numbers inside messages (`checked` with `error=UnsupportedContentError`, whose text names the place). What comes out
-is a plain `int` or `float`, so that a NumPy scalar of a data frame can be sent as JSON.
+Every number from a caller enters here: fields of option classes (`check_numbers`), single arguments (`checked`), and
+numbers inside messages (`checked` with `error=UnsupportedContentError`, whose text says where). The result is a plain
+`int` or `float`, so that a NumPy scalar of a data frame can be sent as JSON.
 """
 # ruff: noqa: ANN401  (whatever a caller passes)
 
@@ -23,15 +23,15 @@ _LONGEST_SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """What a number may be.
+    """The values that a number may have.
 
     Attributes:
-        least: the smallest value; `above` is a bound that is itself outside.
-        most: the largest value; `below` is a bound that is itself outside.
+        least: the smallest value; `above` is an exclusive lower bound.
+        most: the largest value; `below` is an exclusive upper bound.
         whole: only whole numbers.
         endless: infinity is allowed and means "no limit".
-        switch: `True` and `False` are allowed beside numbers.
-        names: texts that are allowed beside numbers.
+        switch: `True` and `False` are allowed as well.
+        names: strings that are allowed as well.
     """
 
     least: float | None = None
@@ -62,7 +62,7 @@ class Range:
         return " ".join(one for one in ("a whole number" if self.whole else "", bounds) if one)
 
     def holds(self, value: float | Fraction) -> bool:
-        """Whether a number lies in the range."""
+        """Whether a number is within the range."""
         return (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
@@ -71,26 +71,26 @@ class Range:
         )
 
 
-# Bounds that several classes share. The upper ones leave room for every real use, and keep later arithmetic finite.
-_LONG = 1e9  # seconds; thirty years
+# Bounds that several classes share. The upper bounds leave room for every real use and keep later arithmetic finite.
+_LONG = 1e9  # seconds; about thirty years
 START = Range(least=0, most=_LONG)
-"""A place in a recording, in seconds."""
+"""A position in a recording, in seconds."""
 END = Range(above=0, most=_LONG)
-"""A place in a recording, or a length, in seconds."""
+"""A position in a recording, or a duration, in seconds."""
 WAIT = Range(least=0, most=_LONG)
 """Seconds to wait."""
 TIMEOUT = Range(above=0, most=_LONG)
-"""Seconds after which waiting ends."""
+"""A timeout in seconds."""
 COUNT = Range(least=0, most=1_000_000_000, whole=True)
-"""How often, or how many, none included."""
+"""A count; 0 is allowed."""
 POSITIVE_COUNT = Range(least=1, most=1_000_000_000_000, whole=True)
-"""How many, at least one."""
+"""A count of at least one."""
 COUNT_OF_BYTES = Range(least=0, most=1_000_000_000_000_000, whole=True)
 """A size in bytes."""
 RATE = Range(above=0, most=1e9)
 """A speed, in megabits per second."""
 PARALLEL = Range(least=1, most=64, whole=True)
-"""How much runs at the same time."""
+"""The number of concurrent tasks."""
 FRAME_RATE = Range(above=0, most=1000)
 """Frames per second."""
 PIXELS = Range(least=1, most=1_000_000_000_000, whole=True)
@@ -104,13 +104,13 @@ TOKENS = Range(least=0, most=1_000_000_000_000_000, whole=True)
 def checked(
     name: str, value: Any, allowed: Range, *, place: str = "", error: type[QwenOmniError] = ConfigurationError
 ) -> Any:
-    """Return a number as a plain `int`, `float` or `Fraction`, or raise the error that names it.
+    """Return a number as a plain `int`, `float` or `Fraction`, or raise an error that names it.
 
     Args:
-        name: what the caller calls the number.
-        value: what the caller passed.
-        allowed: what it may be.
-        place: where it stands, for example "message 0 part 1".
+        name: the caller's name of the number.
+        value: the value passed.
+        allowed: the range.
+        place: where it is, for example "message 0 part 1".
         error: the type to raise.
 
     Raises:
@@ -137,7 +137,7 @@ def checked(
 
 
 def check_numbers(options: Any, ranges: Mapping[str, Range]) -> None:
-    """Check the numeric fields of a frozen dataclass and make them plain; `None` is allowed where its type says so.
+    """Check the numeric fields of a frozen dataclass and make them plain; `None` is allowed where the type says so.
 
     Raises:
         ConfigurationError: a field is not a number or outside its range.
@@ -156,10 +156,10 @@ def check_given(
     given: Mapping[str, Any], ranges: Mapping[str, Range], *, place: str = "",
     error: type[QwenOmniError] = ConfigurationError,
 ) -> dict[str, Any]:  # fmt: skip
-    """Check the numbers among keyword arguments or in a mapping; `None` and what is missing count as not given.
+    """Check the numbers among keyword arguments or in a mapping; `None` counts as missing.
 
     Raises:
-        QwenOmniError: `error`; one is not a number or outside its range.
+        QwenOmniError: `error`; one is not a number, or is outside its range.
     """
     return {
         name: checked(name, value, ranges[name], place=place, error=error)
@@ -180,7 +180,7 @@ def check_span(start: float | None, end: float | None) -> None:
 
 
 def _plain(value: Any, allowed: Range) -> Any:
-    """Return a number as a type that JSON and arithmetic know; `None` if it is not one."""
+    """Return a number as a type that JSON and arithmetic support; `None` if it is not a number."""
     if isinstance(value, bool | str):
         return value if value in allowed.names or (allowed.switch and not isinstance(value, str)) else None
     if isinstance(value, numbers.Integral):
@@ -190,9 +190,9 @@ def _plain(value: Any, allowed: Range) -> Any:
     if isinstance(value, Fraction):
         return value
     try:
-        return float(value)  # also of a subclass, as NumPy's is
+        return float(value)  # also for a subclass, as NumPy's is
     except (ValueError, OverflowError):
-        return None  # a signalling NaN, or too large for any use
+        return None  # a signalling NaN, or too large for a float
 
 
 def _finite(value: float | Fraction, allowed: Range) -> bool:
@@ -202,13 +202,13 @@ def _finite(value: float | Fraction, allowed: Range) -> bool:
 
 
 def _shown(value: object) -> str:
-    """Return a value as an error shows it: short, whatever it is."""
+    """Return a short form of any value, for an error message."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_LONGEST_SHOWN:
         return f"a whole number of {value.bit_length():,} bits"
     if isinstance(value, float | int | Decimal | Fraction):
         return f"{value}"
     try:
         shown = repr(value)
-    except Exception:  # noqa: BLE001  (a foreign object; its type is what matters)
+    except Exception:  # noqa: BLE001  (any object; its type is what matters)
         return f"an object of type {type(value).__name__}"
     return shown if len(shown) <= _LONGEST_SHOWN else f"a value of type {type(value).__name__}"

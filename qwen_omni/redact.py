@@ -1,13 +1,12 @@
-"""Text from outside, made fit to be shown: without secrets and media, and without what its reader would obey.
+"""Makes external text safe to show: without secrets and media, and without control sequences.
 
-Everything that shows text which came from outside (an answer of the service, a URL, an exception of the
-connection) sends it through `redact` first. It keeps what helps to find a mistake: hosts, paths, numbers.
-`clean` then makes it fit for where it goes: names of files, answers of models and tags of media are written by
-strangers.
+Everything that shows external text (an answer of the service, a URL, an exception of the connection) passes it
+through `redact` first, which keeps what helps to find a mistake: hosts, paths, numbers. `clean` then escapes it for
+its destination: file names, answers of models and media tags are untrusted.
 
-Such a text has any length and may be made to be slow, so it is shortened before a pattern sees it, and no pattern
-looks at a character more than a bounded number of times: repeats are possessive, and what may precede a mark is
-bounded.
+Such text may have any length and may be crafted to be slow, so it is shortened before a pattern sees it, and no
+pattern examines a character more than a bounded number of times: repeats are possessive, and what may precede a mark
+is bounded.
 """
 
 import html
@@ -15,11 +14,11 @@ import re
 from typing import Literal
 
 LONGEST = 20_000
-"""Characters of a text that are looked at and shown; of a longer one, its beginning and its end."""
+"""The most characters of a text that are examined and shown; of a longer one, its beginning and its end."""
 _HEAD, _TAIL = 15_000, 4_000
 _CUT_WORDS = 3
 
-_ENCODED = "%(?:25){0,3}"  # of a text that was percent-encoded up to four times
+_ENCODED = "%(?:25){0,3}"  # for text that was percent-encoded up to four times
 _DATA_URI = re.compile(
     rf"(?i)(?:(?<![a-z0-9])data(?::|{_ENCODED}3A)[^\s,<>]{{0,200}}?(?:;|{_ENCODED}3B)\s{{0,4}}|(?<![a-z0-9]))"
     rf"base64\s{{0,4}}(?:,|{_ENCODED}2C)\s{{0,8}}"
@@ -57,7 +56,7 @@ _PAIR = re.compile(
     r"(?:(?P=label)(?P=open),\s{0,8}b?(?P=open))?+)"
     r"(?!<)(?:(?!(?P=open))(?:\\.|[^\n])){1,4096}+"
 )
-# As templates, logs and forms write a label and its value: quotes, spaces and marks may be encoded, or odd.
+# A label and its value as in templates, logs and forms: quotes, spaces and marks may be encoded or unusual.
 _QUOTE = (
     rf"(?:\\{{0,7}}[\"'`]|{_ENCODED}2[27]|&(?:quot|apos|\#34|\#39|\#x2[27]);|\\u002[27]|\\x2[27]|[\u2018-\u201d]|\*\*)"
 )
@@ -74,7 +73,7 @@ _REVERSED = re.compile(
     rf"(?i)(?P<start>{_QUOTE}val(?:ue)?{_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE})(?P<value>[^\s\"'<>]{{1,4096}}+)"
     rf"(?={_QUOTE}\s{{0,4}},\s{{0,4}}{_QUOTE}(?:name|key){_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE}(?:{_LABEL}){_QUOTE})"
 )
-# A key that was broken into lines, or written as strings that stand beside each other.
+# A key that was broken into lines, or written as adjacent string literals.
 _CONTINUED = re.compile(
     r"(?i)<key>(?:[\"']{0,1}(?:\s{0,4}\+\s{0,4}|\s{1,8}|\\n)[bfru]?[\"']|\s{0,4}(?:\n|\\n)[ \t]{0,8})"
     r"(?=[a-z_-]{0,80}+[0-9])(?=[0-9_-]{0,80}+[a-z])[a-z0-9+/=_-]{6,}+(?![:\w])"
@@ -90,7 +89,7 @@ _ELEMENT = re.compile(rf"(?i)(<(?:{_LABEL})>)[^<]{{1,4096}}+")
 _OPTION = re.compile(
     r"(?i)(?P<mark>(?<![a-z0-9-])--(?:[a-z0-9]{1,20}-){0,3}(?:key|secret|token|password)\s{1,4})(?P<bare>[^\s\"'<-]\S{2,}+)"
 )
-# A header's value has spaces, commas and semicolons: it ends with its line, at a bracket, or with a text around it.
+# A header's value has spaces, commas and semicolons: it ends with its line, at a bracket, or with the enclosing text.
 _HEADER = re.compile(
     rf"(?i){_WORD}((?:[a-z]{{1,20}}-){{0,3}}authorization|(?:set-)?cookie)(:[ \t]{{0,8}})(?!\w{{1,20}}\s{{0,2}}<key>)"
     r"(?:[^\r\n\\\"'<>(){}\[\]\s](?:[^\r\n\\\"'<>(){}\[\]]|(?<==)\"[^\"\r\n]{0,400}+\")*+)"
@@ -113,10 +112,10 @@ _BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_=-])(?:[A-Za-z0-9+/_-]|{_ENCODED}(?:2[B
 _HEX = frozenset("0123456789abcdef")
 
 Destination = Literal["model", "terminal", "csv", "markdown", "html"]
-"""Where a text goes: to a model, a terminal, a cell of a CSV file, a Markdown file or a web page."""
+"""The destination of a text: a model, a terminal, a cell of a CSV file, a Markdown file or a web page."""
 
 _BREAKS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Controls, marks of direction, halves, and what has no width. Emoji and some scripts need joiners between letters.
+# Control characters, direction marks, surrogates and zero-width characters. Emoji and some scripts need joiners.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff"
     "\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\ud800-\udfff]"
@@ -125,12 +124,12 @@ _UNSEEN = re.compile(
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\u2212")  # as Excel and LibreOffice take them
 _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?")
 _MARKDOWN = re.compile(r"[\\`*<>\[\]|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w{1,40};)")
-# Spaces go too: a line that is indented by four is code.
+# Leading spaces are removed too: Markdown takes a line indented by four as code.
 _MARKDOWN_START = re.compile(r"(?m)^[ \t]*+(?:(?=[#+=-])|(\d{1,9})(?=[.)](?:\s|$)))")
 
 
 def redact(text: str) -> str:
-    """Replace keys, signed queries, user names in URLs and inline media by short marks; shorten a long text.
+    """Replace keys, signed queries, user names in URLs and inline media by short placeholders; shorten a long text.
 
     Example:
         >>> redact("see https://host/a.mp4?Signature=abc, key sk-12345678")
@@ -146,7 +145,7 @@ def redact(text: str) -> str:
 
 def _redacted(text: str) -> str:
     text = _DATA_URI.sub("<inline media>", text)
-    text = _URL.sub(_without_query, text)  # before the keys: their marks would end a query too early
+    text = _URL.sub(_without_query, text)  # before the keys: their placeholders would end a query too early
     text = _HALF_URL.sub(_without_encoded_query, text)
     text = _PEM.sub(r"\1 <key> ", text)
     text = _AUTH.sub(r"\1 <key>", text)
@@ -169,11 +168,11 @@ def _redacted(text: str) -> str:
 
 
 def clean(text: str, to: Destination, *, one_line: bool = False) -> str:
-    r"""Make a text that others wrote fit for its destination.
+    r"""Escape an untrusted text for its destination.
 
-    What is not seen but obeyed (control characters, marks of direction, characters without width) and what no encoding
-    can carry (halves of characters) is written out: `\x1b`. Line breaks of all kinds become `\n`, or spaces with
-    `one_line`. A CSV cell never begins as a formula; in Markdown and HTML every character stands for itself.
+    Control characters, direction marks, zero-width characters and lone surrogates are written out: `\x1b`. Line breaks
+    of all kinds become `\n`, or spaces with `one_line`. A CSV cell never begins a formula; in Markdown and HTML every
+    character stands for itself.
 
     Example:
         >>> print(clean("3.45\u202fPM\x1b[31m\n.mov", "terminal", one_line=True))

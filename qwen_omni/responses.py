@@ -1,7 +1,7 @@
-"""What a model gives back: the increments of a stream, and the whole answer they add up to. Pure values.
+"""Answers of a model: the deltas of a stream, and the whole answer they add up to. Pure values.
 
-`wire.stream` makes deltas out of the service's bytes; `ResponseBuilder` folds them, for the client and for
-anybody who reads a stream by hand (`collect`).
+`wire.stream` turns the service's bytes into deltas; `ResponseBuilder` collects them, for the client and for code
+that reads a stream itself (`collect`).
 """
 
 import io
@@ -25,7 +25,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:
-    """The next piece of what the model thinks."""
+    """The next piece of the model's reasoning."""
 
     text: str
 
@@ -53,13 +53,13 @@ class Usage:
     """Tokens as the service reports them. Totals are what is billed; details may be missing or not add up.
 
     Attributes:
-        input_tokens: everything that was sent.
-        output_tokens: everything that came back, thinking included.
+        input_tokens: all tokens sent.
+        output_tokens: all tokens received, reasoning included.
         total_tokens: as reported, else the sum of both.
         input_details: tokens by kind (`text`, `image`, `audio`, `video`, `cached`, …) as far as reported.
         output_details: tokens by kind (`text`, `audio`, `reasoning`, …) as far as reported.
-        estimated_input: what `input_tokens` had been estimated at before the call was sent; `None` if it was not.
-        seconds: of sound that was transcribed; only transcribing models tell.
+        estimated_input: the estimate of `input_tokens` before the call was sent; `None` if there was none.
+        seconds: duration of the transcribed audio; only transcription models report it.
     """
 
     input_tokens: int = 0
@@ -73,21 +73,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentMedia:
-    """One piece of media as it was sent, so that places and times in an answer can be found in the original.
+    """One piece of media as it was sent, so that positions and times in an answer can be mapped to the original.
 
-    A tall picture that was cut into tiles, or a file of several pages, has one of these for each image.
+    A tall image that was split into tiles, or a file of several pages, has one of these per image.
 
     Attributes:
-        place: where it stands in the conversation as it was given, e.g. "message 0 part 1".
+        place: its position in the caller's conversation, e.g. "message 0 part 1".
         kind: image, audio or video.
         link: it was sent as a link and never opened here, so nothing else is known.
-        original_size: width and height of the original (page), as shown.
+        original_size: width and height of the original (page), as displayed.
         sent_size: width and height as sent.
-        box: left, top, right and bottom of what was sent, in pixels of the original.
+        box: left, top, right and bottom of the region sent, in pixels of the original.
         page: which page of a file, or frame of an animation, from 0.
-        start: the second of the original at which it begins; of sound and video.
-        seconds: how long it plays; of sound and video.
-        fps: frames per second as sent; of video.
+        start: where it begins in the original, in seconds; audio and video only.
+        seconds: its duration in seconds; audio and video only.
+        fps: frames per second as sent; video only.
     """
 
     place: str
@@ -102,16 +102,16 @@ class SentMedia:
     fps: float | None = None
 
     def to_original(self, x: float, y: float, *, scale: float | None = None) -> tuple[float, float]:
-        """Map a point of the image as sent to the original picture, both in pixels from the top left.
+        """Map a point of the image as sent to the original image, both in pixels from the top left.
 
         Args:
             x: from the left.
             y: from the top.
-            scale: the width and height that the model counts in, where it does not count pixels: 1000 for models that
+            scale: the width and height of the model's coordinate system, if it is not pixels: 1000 for models that
                 answer in thousandths.
 
         Raises:
-            ValueError: its size is not known: sound, or a link.
+            ValueError: the size is not known: audio, or a link.
 
         Example:
             >>> tile = SentMedia(place="", kind="image", original_size=(1080, 12000), sent_size=(540, 600),
@@ -120,13 +120,13 @@ class SentMedia:
             ((540.0, 1600.0), (540.0, 1000.0))
         """
         if self.sent_size is None or self.box is None:
-            raise ValueError(f"{self.place} ({self.kind}) has no size; only local pictures and videos have one.")
+            raise ValueError(f"{self.place} ({self.kind}) has no size; only local images and videos have one.")
         left, top, right, bottom = self.box
         width, height = (scale, scale) if scale is not None else self.sent_size
         return left + x * (right - left) / width, top + y * (bottom - top) / height
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is known in plain JSON types; what is not is left out."""
+        """Return the known values in plain JSON types; unknown ones are left out."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.kind == "image":
             values |= {"start": None}
@@ -140,7 +140,7 @@ class SentMedia:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartDelta:
-    """The service has begun to answer: which answer, by which model, about which media."""
+    """The start of an answer: its id, its model, and the media it is about."""
 
     id: str | None = None
     model: str | None = None
@@ -149,14 +149,14 @@ class StartDelta:
 
 @dataclass(frozen=True, slots=True)
 class FinishDelta:
-    """The model has ended its answer, and why."""
+    """The end of the model's answer, and its reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class UsageDelta:
-    """What the whole call used; comes once, at the end."""
+    """The usage of the whole call; comes once, at the end."""
 
     usage: Usage
 
@@ -166,7 +166,7 @@ Delta = StartDelta | TextDelta | ThinkingDelta | AudioDelta | ToolCallDelta | Fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A tool call, complete. `arguments` is JSON text, exactly as the model wrote it."""
+    """A complete tool call. `arguments` is JSON text, exactly as the model wrote it."""
 
     id: str
     name: str
@@ -174,7 +174,7 @@ class ToolCall:
 
 
 def read_arguments(arguments: str) -> dict[str, Any] | str:
-    """Read the arguments of a tool call; a text says why they cannot be read.
+    """Parse the arguments of a tool call; return the reason as text if they cannot be read.
 
     Example:
         >>> read_arguments('{"city": "Hangzhou"}'), read_arguments(""), read_arguments("[1]")
@@ -195,12 +195,12 @@ class Response:
 
     Attributes:
         text: the answer.
-        thinking: what the model thought; empty if it did not or does not tell.
-        audio: speech as PCM (16 bit little-endian mono at `sample_rate` Hz); empty if none was asked for.
-        tool_calls: tools that the model wants to run.
+        thinking: the model's reasoning; empty if there was none or the model does not return it.
+        audio: speech as PCM (16 bit little-endian mono at `sample_rate` Hz); empty if none was requested.
+        tool_calls: the tools that the model called.
         finish_reason: why it stopped; `None` only in the partial answer of an error.
-        usage: tokens, if the service told.
-        annotations: what a transcribing model told beside the text, such as `language`.
+        usage: token counts, if the service reported them.
+        annotations: metadata that a transcription model returned with the text, such as `language`.
         media: how each piece of media was sent, in order.
     """
 
@@ -223,7 +223,7 @@ class Response:
 
 
 class ResponseBuilder:
-    """Folds deltas into a `Response`. Knows no connection; feed it by hand if you like.
+    """Collects deltas into a `Response`. Independent of any connection.
 
     Example:
         >>> builder = ResponseBuilder()
@@ -241,7 +241,7 @@ class ResponseBuilder:
         self._facts: dict[str, Any] = {}
 
     def add(self, delta: Delta) -> None:
-        """Take one delta in."""
+        """Add one delta."""
         match delta:
             case TextDelta():
                 self._text.append(delta.text)
@@ -260,7 +260,7 @@ class ResponseBuilder:
                 self._facts["usage"] = delta.usage
 
     def annotate(self, notes: Mapping[str, str]) -> None:
-        """Keep what was notes beside the text; the last word counts."""
+        """Add metadata that came with the text; later values replace earlier ones."""
         self._facts["annotations"] = {**self._facts.get("annotations", {}), **notes}
 
     def _add_call(self, delta: ToolCallDelta) -> None:
@@ -270,7 +270,7 @@ class ResponseBuilder:
         call["arguments"].append(delta.arguments)
 
     def build(self) -> Response:
-        """Return the answer as far as it has come."""
+        """Return the answer as far as it has arrived."""
         return Response(
             text="".join(self._text),
             thinking="".join(self._thinking),
@@ -284,13 +284,13 @@ class ResponseBuilder:
 
 
 def collect(stream: Iterable[Delta]) -> Response:
-    """Read a stream to its end and give the whole answer, for code that wants one value.
+    """Read a stream to its end and return the whole answer.
 
     Example:
         text = collect(client.stream([user("Say hello.")])).text
 
     Raises:
-        QwenOmniError: whatever the stream raises; a cut stream raises `StreamInterruptedError`.
+        QwenOmniError: whatever the stream raises; a stream that breaks off raises `StreamInterruptedError`.
     """
     builder = ResponseBuilder()
     for delta in stream:
@@ -299,7 +299,7 @@ def collect(stream: Iterable[Delta]) -> Response:
 
 
 async def acollect(stream: AsyncIterable[Delta]) -> Response:
-    """Read an asynchronous stream to its end and give the whole answer."""
+    """Read an asynchronous stream to its end and return the whole answer."""
     builder = ResponseBuilder()
     async for delta in stream:
         builder.add(delta)
@@ -307,7 +307,7 @@ async def acollect(stream: AsyncIterable[Delta]) -> Response:
 
 
 def to_wav(pcm: bytes, sample_rate: int = 24_000) -> bytes:
-    """Return 16 bit mono PCM with a WAV header before it; speech has 24 kHz (Qwen-Omni guide, 2026-09-18)."""
+    """Return 16 bit mono PCM as a WAV file; speech has 24 kHz (Qwen-Omni guide, 2026-09-18)."""
     import wave  # noqa: PLC0415  (only answers with speech need it)
 
     out = io.BytesIO()

@@ -1,7 +1,7 @@
-"""Connection settings, and the caller's own OSS bucket. The only module that reads the environment.
+"""Connection settings and OSS bucket settings. The only module that reads the environment.
 
-OSS keys come from explicit values, from a provider that is asked before every request, or from the environment. They
-appear in no repr and in no pickle: an unpickled value reads them from the environment again.
+OSS keys come from explicit values, from a provider that is called before every request, or from the environment. They
+never appear in a repr or a pickle: an unpickled value reads them from the environment again.
 """
 
 import os
@@ -41,7 +41,7 @@ ENDPOINT_VARIABLE = "QWEN_OMNI_OSS_ENDPOINT"
 REGION_VARIABLE = "QWEN_OMNI_OSS_REGION"
 PREFIX_VARIABLE = "QWEN_OMNI_OSS_PREFIX"
 
-# Longest life of a V4 link; OSS, "Sign a URL with V4", read 2026-05.
+# Longest validity of a V4 link; OSS, "Sign a URL with V4", read 2026-05.
 LONGEST_LINK_SECONDS = 7 * 24 * 3600
 _LATEST = 1e12  # seconds since 1970
 _REGION = re.compile(r"(?:^|\.)oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
@@ -49,10 +49,10 @@ _REGION = re.compile(r"(?:^|\.)oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OssCredentials:
-    """A key to a bucket; `security_token` belongs to a temporary key of STS, `expires_at` (seconds since 1970) too.
+    """A key to a bucket; a temporary STS key also has `security_token` and `expires_at` (seconds since 1970).
 
     Raises:
-        ConfigurationError: a text that no header can carry; the error does not tell it.
+        ConfigurationError: a value that cannot be sent in a header; the error does not show it.
     """
 
     access_key_id: SecretStr
@@ -71,7 +71,7 @@ class OssCredentials:
     def of(
         cls, key_id: str, secret: str, token: str | None = None, *, expires_at: float | None = None
     ) -> "OssCredentials":
-        """Make credentials from plain texts. Raises as the class does."""
+        """Build credentials from plain strings. Raises as the class does."""
         hidden = None if not token else SecretStr(token)
         return cls(
             access_key_id=SecretStr(key_id),
@@ -97,29 +97,29 @@ CredentialsSource = OssCredentials | Callable[[], OssCredentials]
 
 
 _RANGES = {
-    "link_seconds": Range(least=60, most=LONGEST_LINK_SECONDS, whole=True),  # a link of seconds helps nobody
+    "link_seconds": Range(least=60, most=LONGEST_LINK_SECONDS, whole=True),  # shorter links expire too soon
     "reuse_seconds": WAIT,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OssSettings:
-    """A bucket for media that is too large or too long for a request. It stays private: links are signed.
+    """A bucket for media that is too large or too long for a request. It can stay private: links are signed.
 
     Attributes:
-        bucket: its name.
+        bucket: name of the bucket.
         endpoint: the address that the service can reach, e.g. `oss-cn-beijing.aliyuncs.com`. The bucket should be
             in the region of the model.
-        upload_endpoint: the address for our own requests where it is another one, e.g. the internal endpoint.
-        region: e.g. `cn-beijing`; read from the endpoint if not given. V4 signatures need it.
-        prefix: what object names begin with.
-        credentials: the key, or a function that gives the present one; `None` reads OSS_ACCESS_KEY_ID,
+        upload_endpoint: a different address for this program's own requests, e.g. the internal endpoint.
+        region: e.g. `cn-beijing`; derived from the endpoint if not given. V4 signatures need it.
+        prefix: prefix of object names.
+        credentials: the key, or a function that returns the current one; `None` reads OSS_ACCESS_KEY_ID,
             OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN before every request.
-        signature: version of signatures.
-        link_seconds: how long a link works. Longer than the service may queue a request.
-        reuse_seconds: how long an uploaded object is trusted to be there; the service's word counts in any case.
-        delete_after_use: delete each object when its request is done; then nothing is reused.
-        check_crc: compare checksums of what was sent and what was stored. Slow where `crcmod` has no C extension.
+        signature: signature version.
+        link_seconds: how long a link is valid. Must exceed the time that the service may queue a request.
+        reuse_seconds: how long an uploaded object is assumed to exist; an error from the service overrides it.
+        delete_after_use: delete each object when its request is done; nothing is reused then.
+        check_crc: compare the checksums of sent and stored data. Slow if `crcmod` has no C extension.
 
     Example:
         >>> OssSettings(bucket="my-media", endpoint="oss-cn-beijing.aliyuncs.com").region_name
@@ -152,12 +152,12 @@ class OssSettings:
 
     @property
     def region_name(self) -> str | None:
-        """The region, told or read from the endpoint."""
+        """The region, as given or derived from the endpoint."""
         found = _REGION.search(urlsplit(with_scheme(self.endpoint)).hostname or "")
         return self.region or (found[1] if found else None)
 
     def object_name(self, name: str) -> str:
-        """Return the whole name of an object; none begins with a slash, which OSS refuses.
+        """Return the full name of an object, without the leading slash that OSS refuses.
 
         Example:
             >>> OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", prefix="/films/").object_name("a.mp4")
@@ -167,10 +167,10 @@ class OssSettings:
         return f"{prefix}/{name}" if prefix else name
 
     def current_credentials(self) -> OssCredentials:
-        """Return the key to use now.
+        """Return the current key.
 
         Raises:
-            ConfigurationError: there is none, or no header can carry it.
+            ConfigurationError: there is none, or it cannot be sent in a header.
         """
         if callable(self.credentials):
             return self.credentials()
@@ -182,10 +182,10 @@ class OssSettings:
         return self
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # nothing of it changes, and its key would be lost on the way of a pickle
+        return self  # immutable, and a copy through a pickle would lose the key
 
     def __getstate__(self) -> dict[str, Any]:
-        # No key travels in a pickle; the other end takes its own from the environment.
+        # A pickle holds no key; the environment supplies one where it is loaded.
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**kept, "credentials": None}
 
@@ -198,7 +198,7 @@ def environment_credentials(bucket: str = "") -> OssCredentials:
     """Read the key of a bucket from the environment.
 
     Raises:
-        ConfigurationError: there is none, or no header can carry it.
+        ConfigurationError: there is none, or it cannot be sent in a header.
     """
     key_id, secret, token = (
         os.environ.get(name, "").strip() for name in (KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, TOKEN_VARIABLE)
@@ -212,12 +212,12 @@ def environment_credentials(bucket: str = "") -> OssCredentials:
 
 
 def with_scheme(endpoint: str) -> str:
-    """Give an endpoint as a URL; https unless it says otherwise."""
+    """Return an endpoint as a URL, with https unless it names a scheme."""
     return endpoint if "://" in endpoint else f"https://{endpoint}"
 
 
 def from_environment() -> OssSettings | None:
-    """Make settings from QWEN_OMNI_OSS_BUCKET, …_ENDPOINT, …_REGION and …_PREFIX; `None` if no bucket is named.
+    """Build settings from QWEN_OMNI_OSS_BUCKET, …_ENDPOINT, …_REGION and …_PREFIX; `None` if no bucket is set.
 
     Raises:
         ConfigurationError: a bucket without an endpoint.
@@ -258,14 +258,14 @@ SETTINGS_RANGES = {
     "uplink_mbps": RATE,
     "max_answer_bytes": POSITIVE_COUNT,
 }
-"""What the numbers of the connection may be."""
+"""Ranges of the numeric connection settings."""
 
 _NO_KEY = "none is needed"
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
 def default_cache_dir() -> Path:
-    """Return the folder for caches: QWEN_OMNI_CACHE_DIR, else where this system keeps them."""
+    """Return the cache folder: QWEN_OMNI_CACHE_DIR, else this system's default."""
     folder = os.environ.get(CACHE_VARIABLE)
     if folder:
         return Path(folder)
@@ -277,41 +277,41 @@ def default_cache_dir() -> Path:
 
 
 def kept_folder() -> Path:
-    """Return the folder of kept media: `media` in the cache folder (QWEN_OMNI_CACHE_DIR)."""
+    """Return the folder of stored media: `media` in the cache folder (QWEN_OMNI_CACHE_DIR)."""
     return default_cache_dir() / "media"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to reach the service. Make it with `Settings.load`, which fills gaps from the environment.
+    """How to reach the service. Create it with `Settings.load`, which fills gaps from the environment.
 
-    A pickle holds neither the key nor headers: where it is loaded, the key is taken from the environment.
+    A pickle holds neither the key nor headers: on loading, the key is read from the environment.
 
     Attributes:
-        api_key: the service's key; shown nowhere.
+        api_key: the API key; never shown.
         base_url: the address of the OpenAI-compatible routes.
         connect_timeout: seconds to wait for a connection.
-        read_timeout: seconds to wait for the next byte. Minutes, on purpose: the service may be silent for a
-            minute while it downloads a video.
-        total_timeout: seconds to wait for an answer in all, however its bytes come; sending and the reader's own time
-            do not count. `None` is what the host allows: 600 s on DashScope's shared hosts, 3,600 s elsewhere.
-        max_retries: how often a request that failed in passing is repeated.
-        retry_wait: seconds before the first repetition; later ones wait longer.
-        media_root: the folder that local paths in messages must lie in.
-        headers: sent with every request; shown nowhere.
-        delivery: how local media travel; "auto" goes by their size and length.
-        oss: a bucket of one's own for large media.
-        dialect: whose requests are spoken; `None` goes by `base_url`.
+        read_timeout: seconds to wait for the next byte. Several minutes by default, since the service may be silent
+            for a minute while it downloads a video.
+        total_timeout: seconds to wait for a whole answer; time spent sending, and time that the reader of a stream
+            takes, do not count. `None` is the host's own limit: 600 s on DashScope's shared hosts, 3,600 s elsewhere.
+        max_retries: the most retries after transient errors.
+        retry_wait: seconds before the first retry; later ones wait longer.
+        media_root: the folder that local paths in messages must be in.
+        headers: sent with every request; never shown.
+        delivery: how local media is delivered; "auto" decides by size and duration.
+        oss: your own bucket for large media.
+        dialect: the request format; `None` infers it from `base_url`.
         cache_dir: the folder of the upload cache.
-        spend_limit: what calls may cost; share one object to limit several clients together.
-        ledger: is told what each call was estimated at and did use; share one object to add up several clients.
-        prices: prices of the caller's own, one list or lists by model name, instead of the known ones.
-        exchange_rate: what a dollar is worth in yuan.
-        private_links: links that the program fetches may lead to private addresses, as to a media server beside it;
-            QWEN_OMNI_PRIVATE_LINKS=1 says so too. Links in messages are fetched by the service itself.
-        uplink_mbps: megabits per second that can be sent; whether a video is made smaller or sent as it is goes by it.
+        spend_limit: the most that calls may cost; share one object to limit several clients together.
+        ledger: records the estimate and the usage of each call; share one object to add up several clients.
+        prices: your own prices, one list or lists by model name, instead of the known ones.
+        exchange_rate: the price of one dollar in yuan.
+        private_links: let the program fetch links to private addresses, such as a local media server;
+            QWEN_OMNI_PRIVATE_LINKS=1 does the same. Links in messages are fetched by the service itself.
+        uplink_mbps: upload bandwidth in megabits per second; decides whether a video is re-encoded before upload.
         max_answer_bytes: the most bytes of one answer that are read, after decoding; speech is 64 kB a second.
-        on_upload: is told how far uploads have come, from the threads that upload.
+        on_upload: called with the progress of uploads, from the threads that upload.
     """
 
     api_key: SecretStr
@@ -345,7 +345,7 @@ class Settings:
         check_numbers(self, SETTINGS_RANGES)
 
     def __getstate__(self) -> dict[str, Any]:
-        # No key travels in a pickle; the other end takes its own from the environment.
+        # A pickle holds no key; the environment supplies one where it is loaded.
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**kept, "api_key": None}
 
@@ -358,13 +358,13 @@ class Settings:
         return self
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # nothing of it changes, and its key would be lost on the way of a pickle
+        return self  # immutable, and a copy through a pickle would lose the key
 
     def with_key(self) -> Self:
-        """Return these settings, which hold a key.
+        """Return these settings with a key.
 
         Raises:
-            ConfigurationError: they come from a pickle, which holds none, and there is none in the environment.
+            ConfigurationError: they come from a pickle, which holds no key, and there is none in the environment.
         """
         if not self.api_key.get_secret_value():
             raise ConfigurationError(
@@ -375,17 +375,17 @@ class Settings:
 
     @property
     def answer_seconds(self) -> float:
-        """How long an answer may take in all: `total_timeout`, or what the host allows."""
+        """The most seconds that an answer may take: `total_timeout`, or the host's limit."""
         return self.total_timeout or most_seconds(self.base_url)
 
     @property
     def dialect_used(self) -> Dialect:
-        """The dialect, told or guessed."""
+        """The request format, as given or inferred from the address."""
         return self.dialect or dialect_of(self.base_url)
 
     @property
     def origin(self) -> str:
-        """Who answers, as finished work is keyed; see `addresses.origin_of`."""
+        """The identifier of the server, part of the key of finished work; see `addresses.origin_of`."""
         return origin_of(self.base_url, self.api_key.get_secret_value())
 
     @classmethod
@@ -398,14 +398,14 @@ class Settings:
         needs_key: bool = True,
         **choices: object,
     ) -> "Settings":
-        """Fill in what is not given: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
+        """Fill gaps from the environment: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
 
-        An explicit `base_url` or `region` wins over the environment; without either the mainland's host is used.
-        `needs_key=False` is for what only looks and reckons, such as estimates: without a key it goes on without.
+        An explicit `base_url` or `region` wins over the environment; without either, the mainland host is used.
+        `needs_key=False` is for local work such as estimates, which needs no key.
 
         Raises:
-            ConfigurationError: no key anywhere, one that no header can carry, an unknown region, or an address that is
-                not a URL.
+            ConfigurationError: no key anywhere, a key that cannot be sent in a header, an unknown region, or an
+                address that is not a URL.
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
@@ -425,7 +425,7 @@ class Settings:
 
 
 def resolve_base_url(base_url: str | None, region: Region | None, from_environment: str | None) -> str:
-    """Choose the address: an explicit URL, an explicit region, the environment, the mainland.
+    """Choose the address: an explicit URL, an explicit region, the environment, or the mainland host.
 
     Example:
         >>> resolve_base_url(None, "intl", None)
@@ -445,9 +445,9 @@ def resolve_base_url(base_url: str | None, region: Region | None, from_environme
 
 
 def dialect_of(base_url: str) -> Dialect:
-    """Guess whose requests an address understands.
+    """Infer the request format of an address.
 
-    The vendor's hosts and its path mean DashScope; another private host is taken for a server of one's own, and any
+    The vendor's hosts and its path mean DashScope; another private host is taken for a self-hosted server, and any
     other public one for a gateway in front of DashScope.
 
     Example:
@@ -468,7 +468,7 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 
 
 def region_of(base_url: str) -> Region | None:
-    """Tell which region an address belongs to; `None` for hosts of one's own."""
+    """Return the region that an address belongs to; `None` for custom hosts."""
     host = urlsplit(base_url).hostname or ""
     for region, shared in HOSTS.items():
         if host == urlsplit(shared).hostname:

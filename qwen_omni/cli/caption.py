@@ -243,13 +243,13 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _from_module(spec: str) -> type[Any]:
     module, colon, name = spec.partition(":")
-    if not colon or not module or not spec:
+    if not colon or not module or not name:
         raise ConfigurationError(f"--schema {spec!r}: write module:Class, or the name of a .json file.")
     if "" not in sys.path:
         sys.path.insert(0, "")  # classes of the folder that the command runs in, as `python -m` finds them
     try:
         found: Any = importlib.import_module(module)
-        for step in spec.split("."):
+        for step in name.split("."):
             found = getattr(found, step)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"--schema {spec!r}: {error}.") from error

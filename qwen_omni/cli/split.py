@@ -54,7 +54,8 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
             advance(float((prepared.end or 0) - plan.start))
             if as_json:
                 write_json(segment)
-            rows.append((segment["file"], f"{segment['start']:.2f}", f"{segment['end']:.2f}", f"{segment['size_bytes']:,}"))
+            size = f"{segment['size_bytes']:,}"
+            rows.append((segment["file"], f"{segment['start']:.2f}", f"{segment['end']:.2f}", size))
     if not as_json:
         show_table(("segment", "start", "end", "bytes"), rows, lines=False)
         show_note(plan.reason)

@@ -1,1 +1,1 @@
-"""What the adapters of both frameworks share."""
+"""Shared by the adapters of both frameworks."""

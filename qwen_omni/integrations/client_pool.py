@@ -1,8 +1,7 @@
-"""The clients behind one chat model of a framework: made when first needed, one per set of connection options.
+"""The clients of one chat model of a framework: created on first use, one per set of connection options.
 
-They belong to the process that made them. Copies and pickles of a model start without any, so no connection,
-lock or key travels with them. The environment is read here, through `Settings.load`, and nothing of it is kept
-in the model.
+They belong to the process that created them. Copies and pickles of a model start without clients, so they carry no
+connection, lock or key. The environment is read here, through `Settings.load`, and never stored in the model.
 """
 
 import functools
@@ -22,7 +21,7 @@ from qwen_omni.profiles import Region
 from qwen_omni.ranges import check_numbers
 from qwen_omni.settings import SETTINGS_RANGES, OssSettings, Settings
 
-if TYPE_CHECKING:  # the client brings the HTTP library, which importing an adapter does not pay for
+if TYPE_CHECKING:  # the client imports the HTTP library, which importing an adapter should not
     from qwen_omni.client import AsyncOmniClient, OmniClient
 
 CONNECTION_RANGES = {
@@ -32,14 +31,14 @@ CONNECTION_RANGES = {
     "max_retries": SETTINGS_RANGES["max_retries"],
     "max_answer_bytes": SETTINGS_RANGES["max_answer_bytes"],
 }
-"""What the numbers of a chat model's connection may be."""
+"""Ranges of the numeric connection options of a chat model."""
 
 _Client = TypeVar("_Client")
-_MOST = 32  # clients of one kind; a program that makes up new options for every call must not collect connections
+_MOST = 32  # clients of one kind; a program with new options for every call must not accumulate connections
 
 
 class CallKey(SecretStr):
-    """The key of a call that frameworks keep and may pickle: there it becomes `None`, so the environment's is used."""
+    """A call's key, which frameworks store and may pickle: it unpickles as `None`, so that the environment's is used."""
 
     def __copy__(self) -> Self:
         return self
@@ -57,7 +56,7 @@ def _no_key() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What the caller chose about the connection; `None` leaves it to the environment or the default."""
+    """The caller's connection options; `None` leaves one to the environment or the default."""
 
     api_key: SecretStr | None = None
     base_url: str | None = None
@@ -78,7 +77,7 @@ class ConnectionOptions:
         check_numbers(self, CONNECTION_RANGES)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # No key travels in a pickle; the other end takes its own from the environment.
+        # A pickle holds no key; the environment supplies one where it is loaded.
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return functools.partial(ConnectionOptions, **{**kept, "api_key": None}), ()
 
@@ -86,13 +85,13 @@ class ConnectionOptions:
         return self
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # nothing of it changes, and its key would be lost on the way of a pickle
+        return self  # immutable, and a copy through a pickle would lose the key
 
     def load(self, *, needs_key: bool = True) -> Settings:
-        """Fill the gaps from the environment; see `Settings.load`.
+        """Return settings, with gaps filled from the environment; see `Settings.load`.
 
         Raises:
-            ConfigurationError: there is no key, or the address is not one.
+            ConfigurationError: there is no key, or the address is invalid.
         """
         return Settings.load(
             api_key=self.api_key,
@@ -114,7 +113,7 @@ class ConnectionOptions:
 
 
 class Clients:
-    """Keeps the clients of one chat model. Safe to share between threads."""
+    """Holds the clients of one chat model. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._start()
@@ -127,7 +126,7 @@ class Clients:
         weakref.finalize(self, _close_all, self._sync)
 
     def sync(self, options: ConnectionOptions) -> "OmniClient":
-        """Return the client of these options, made at the first call."""
+        """Return the client for these options, created on first use."""
         from qwen_omni.client import OmniClient  # noqa: PLC0415
 
         with self._lock:
@@ -137,7 +136,7 @@ class Clients:
             return client
 
     def asynchronous(self, options: ConnectionOptions) -> "AsyncOmniClient":
-        """Return the asynchronous client of these options, made at the first call."""
+        """Return the asynchronous client for these options, created on first use."""
         from qwen_omni.client import AsyncOmniClient  # noqa: PLC0415
 
         with self._lock:
@@ -147,12 +146,12 @@ class Clients:
             return client
 
     def close(self) -> None:
-        """Close the synchronous clients; the next call makes new ones."""
+        """Close the synchronous clients; the next call creates new ones."""
         with self._lock:
             _close_all(self._sync)
 
     async def aclose(self) -> None:
-        """Close what the asynchronous clients hold in the running event loop."""
+        """Close the connections of the asynchronous clients in the running event loop."""
         with self._lock:
             clients = list(self._async.values())
         for client in clients:
@@ -169,7 +168,7 @@ _made: weakref.WeakSet[Clients] = weakref.WeakSet()
 
 
 def _start_anew() -> None:
-    """Forget, in a forked process, the clients of its parent, and locks that a thread of the parent may hold."""
+    """In a forked process, drop the clients of the parent, and locks that a thread of the parent may hold."""
     for clients in list(_made):
         clients._start()  # noqa: SLF001  (this module's own)
 

@@ -1,8 +1,7 @@
-"""What a caller writes beside a piece of media, checked, and the part that comes of it. Pure.
+"""Options of a piece of media, checked, and the part built from them. Pure.
 
-What the service should look at (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media
-before it is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these options in their frameworks'
-spellings.
+How the service samples it (`fps`, `min_pixels`, `max_pixels`, `total_pixels`) and what is done to local media before it
+is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these options in their frameworks' formats.
 """
 
 import re
@@ -20,33 +19,33 @@ from qwen_omni.ranges import check_span, checked
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
-"""The options of a part, checked: those of `Sampling`, and `start`, `end`, `budget` and `audio_track`."""
+"""The checked options of a part: those of `Sampling`, and `start`, `end`, `budget` and `audio_track`."""
 
 SAMPLING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("min_pixels", "max_pixels"),
     "audio": (),
     "video": ("fps", "min_pixels", "max_pixels", "total_pixels"),
 }
-"""What the service is told about each kind."""
+"""The sampling options of each kind, sent to the service."""
 
 FITTING: dict[MediaKind, tuple[str, ...]] = {
     "image": ("budget", "tile", "frame"),
     "audio": ("start", "end", "audio_track"),
     "video": ("start", "end", "budget", "audio_track"),
 }
-"""What is done to local media of each kind before it is sent."""
+"""The options of each kind that apply to local media before it is sent."""
 
 _ALIASES = {"video_start": "start", "video_end": "end", "sample_fps": "fps"}
-"""Names of other libraries (qwen-vl-utils) for the same."""
+"""Alternative names in other libraries (qwen-vl-utils)."""
 
 _INSTEAD = {
-    **dict.fromkeys(("nframes", "num_frames", "min_frames", "max_frames"), "the service samples by time: ask for fps"),
-    **dict.fromkeys(("resized_height", "resized_width"), "ask for max_pixels and min_pixels"),
-    "raw_fps": "the file itself tells it",
+    **dict.fromkeys(("nframes", "num_frames", "min_frames", "max_frames"), "the service samples by time: use fps"),
+    **dict.fromkeys(("resized_height", "resized_width"), "use max_pixels and min_pixels"),
+    "raw_fps": "it is read from the file",
 }
 
-# OpenAI's words for how closely to look. "low" is 512 x 512 pixels there (its vision guide, read 2026); the others are
-# no more than what this service does unasked.
+# OpenAI's values for the level of detail. "low" is 512 x 512 pixels there (its vision guide, read 2026); the others do
+# not exceed this service's default.
 _DETAIL: dict[object, PartOptions] = {"low": {"max_pixels": 512 * 512}, "high": {}, "original": {}, "auto": {}}
 _SOUND_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a", "caf", "aiff"})
 
@@ -59,15 +58,15 @@ _LIMITS = {limit.name: limit.type for limit in fields(MediaBudget)}
 
 
 def known_options(kind: MediaKind) -> tuple[str, ...]:
-    """Name the options of a kind of media."""
+    """Return the option names of a kind of media."""
     return (*SAMPLING[kind], *FITTING[kind])
 
 
 def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> PartOptions:
-    """Check what stands beside a piece of media; an option that is not known raises rather than being dropped.
+    """Check the options of a piece of media; an unknown option raises rather than being dropped.
 
     Raises:
-        UnsupportedContentError: an unknown option, or a wrong value; names the place.
+        UnsupportedContentError: an unknown option, or an invalid value; the error says where.
     """
     known = known_options(kind)
     found = _in_our_words(kind, options, place)
@@ -104,7 +103,7 @@ def _read_track(value: object, place: str) -> AudioTrackChoice:
 
 
 def _in_our_words(kind: MediaKind, options: Mapping[str, Any], place: str) -> PartOptions:
-    """Rename what other libraries call otherwise; our own name wins where both are told."""
+    """Translate the option names of other libraries; our own name wins if both are given."""
     renamed = {ours: options[theirs] for theirs, ours in _ALIASES.items() if theirs in options}
     found = {**renamed, **{name: value for name, value in options.items() if name not in _ALIASES}}
     detail = found.pop("detail", None) if kind != "audio" else None
@@ -114,14 +113,14 @@ def _in_our_words(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
 
 
 def read_cache_mark(mark: object, place: str) -> CacheTime | None:
-    """Read a mark of explicit caching, as Anthropic and DashScope write it.
+    """Read an explicit cache marker, in the format of Anthropic and DashScope.
 
     Example:
         >>> read_cache_mark({"type": "ephemeral"}, "message 0"), read_cache_mark(None, "message 0")
         ('5m', None)
 
     Raises:
-        UnsupportedContentError: it is not written so; names the place.
+        UnsupportedContentError: it has another format; the error says where.
     """
     match mark:
         case None:
@@ -130,12 +129,12 @@ def read_cache_mark(mark: object, place: str) -> CacheTime | None:
             return "1h" if rest.get("ttl") == "1h" else "5m"
         case _:
             raise UnsupportedContentError(
-                f'{place}: cache_control must be {{"type": "ephemeral"}}, with "ttl": "5m" or "1h" if at all.'
+                f'{place}: cache_control must be {{"type": "ephemeral"}}, optionally with "ttl": "5m" or "1h".'
             )
 
 
 def sniffed_kind(head: bytes) -> MediaKind | None:
-    r"""Return the kind of media that the first bytes of a file are of; `None` if they are of no known format.
+    r"""Return the kind of media that the first bytes of a file identify; `None` if they match no known format.
 
     Example:
         >>> sniffed_kind(b"\x89PNG\r\n\x1a\n"), sniffed_kind(b"fLaC"), sniffed_kind(b"hello")
@@ -150,9 +149,9 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
 
 
 def seconds_of(address: str, place: str) -> PartOptions:
-    """Read `start`, `end` and `audio_track` from the address of a local file: clips of documents are named so.
+    """Read `start`, `end` and `audio_track` from the URL of a local file, as clips of documents have them.
 
-    Those of a link are not read: the service takes it as a whole, and whoever sends it says so.
+    Those of a web link are not read: the service takes the whole file, and the sender warns about it.
 
     Example:
         >>> seconds_of("file:///talk.mp4#t=60,90", "message 0")
@@ -161,7 +160,7 @@ def seconds_of(address: str, place: str) -> PartOptions:
         1
 
     Raises:
-        UnsupportedContentError: the address names seconds in another way; names the place.
+        UnsupportedContentError: the URL has another fragment; the error says where.
     """
     fragment = address.partition("#")[2] if address[:5].lower() == "file:" else ""
     if not fragment.startswith("t="):
@@ -178,14 +177,14 @@ def seconds_of(address: str, place: str) -> PartOptions:
 
 
 def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
-    """Read a budget as callers write it: a preset's name, a `MediaBudget`, or a mapping of some of its limits.
+    """Read a budget: a preset's name, a `MediaBudget`, or a mapping of some of its limits.
 
     Example:
         >>> read_budget({"fps": 1}, "message 0").fps
         1
 
     Raises:
-        UnsupportedContentError: it is none of these, or has a limit that is unknown or wrong; names the place.
+        UnsupportedContentError: it is none of these, or has an unknown or invalid limit; the error says where.
     """
     if isinstance(value, MediaBudget):
         return value
@@ -221,7 +220,7 @@ def _is_of(value: object, kind: Any) -> bool:  # noqa: ANN401  (a type, or sever
 
 
 def media_part(kind: MediaKind, source: MediaSource, options: PartOptions) -> ImagePart | AudioPart | VideoPart:
-    """Make the part of one piece of media, its options checked before."""
+    """Build the part of one piece of media from checked options."""
     sampling = Sampling(**{name: value for name, value in options.items() if name in SAMPLING[kind]})
     fitting = {name: value for name, value in options.items() if name in FITTING[kind]}
     match kind:
@@ -236,10 +235,10 @@ def media_part(kind: MediaKind, source: MediaSource, options: PartOptions) -> Im
 
 
 def frames_part(frames: tuple[MediaSource, ...], options: PartOptions, place: str) -> FramesPart:
-    """Make the part of a list of frames, its options checked before.
+    """Build the part of a list of frames from checked options.
 
     Raises:
-        UnsupportedContentError: an option that only a file has.
+        UnsupportedContentError: an option that applies to files only.
     """
     wrong = next((name for name in options if name in FITTING["video"]), None)
     if wrong is not None:

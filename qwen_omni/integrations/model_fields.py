@@ -1,7 +1,7 @@
-"""What a chat model of either framework is set to, and the connections that come of it: written here once.
+"""The fields of the chat models of both frameworks, and their connections: defined here once.
 
-`ChatQwenOmni` and `QwenOmni` are a framework's own class and this one. What the fields of a call mean is decided in
-`qwen_omni.integrations.request_builder`, what those of the connection mean in `qwen_omni.integrations.client_pool`.
+`ChatQwenOmni` and `QwenOmni` inherit from a framework's class and from this one. The fields of a call are interpreted
+in `qwen_omni.integrations.request_builder`, those of the connection in `qwen_omni.integrations.client_pool`.
 """
 
 import os
@@ -23,10 +23,10 @@ from qwen_omni.settings import OssSettings
 if TYPE_CHECKING:
     from qwen_omni.client import AsyncOmniClient, OmniClient
 
-# May hold secrets, or live objects; they identify nothing about an answer.
+# They may hold secrets or live objects, and do not affect the answer.
 _UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 NUMBERS = {**OPTION_RANGES, **CONNECTION_RANGES}
-"""What the numeric fields of a chat model may be."""
+"""Ranges of the numeric fields of a chat model."""
 _FIELDS = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
 
 
@@ -37,77 +37,77 @@ class ModelFields(BaseModel):
     """Name of the model."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True)
-    """Key of the service; `None` takes it from the environment when it is needed."""
+    """API key of the service; `None` reads it from the environment when it is needed."""
     base_url: str | None = None
     """Address of the service's OpenAI-compatible routes."""
     region: Region | None = None
-    """Short name of an address: cn, intl, us or hk. Keys belong to a region."""
+    """Region, as a short name of an address: cn, intl, us or hk. Keys belong to a region."""
     timeout: float | None = None
-    """Seconds to wait for the next byte; minutes by default, since the service downloads media in silence."""
+    """Seconds to wait for the next byte; minutes by default, since the service is silent while it downloads media."""
     total_timeout: float | None = None
     """Seconds to wait for a whole answer; 600 on DashScope's shared hosts and 3,600 elsewhere by default."""
     connect_timeout: float | None = None
     """Seconds to wait for a connection."""
     max_retries: int | None = None
-    """How often a request that failed in passing is repeated."""
+    """The most retries after transient errors."""
     max_answer_bytes: int | None = None
     """The most bytes of one answer that are read, after decoding; 512 MiB by default, two hours of speech."""
     media_root: Annotated[str, BeforeValidator(os.fspath)] | None = None
-    """The folder that local paths in messages must lie in."""
+    """The folder that local paths in messages must be in."""
     delivery: Delivery | None = None
-    """How local media travel: "inline", "oss", "temporary", or "auto", which goes by their size and length."""
+    """How local media is delivered: "inline", "oss", "temporary", or "auto", which decides by size and duration."""
     oss: OssSettings | None = Field(default=None, exclude=True)
     """A bucket of your own for large media."""
     spend_limit: SpendLimit | None = Field(default=None, exclude=True)
-    """What calls may cost; refused before anything is sent. Share one object to limit several models together."""
+    """The most that calls may cost, checked before anything is sent. Share one object to limit several models together."""
     ledger: UsageLedger | None = Field(default=None, exclude=True)
-    """Is told what each call was estimated at and did use."""
+    """Records the estimate and the usage of each call."""
     dialect: Dialect | None = None
-    """Whose requests the server understands, "dashscope" or "vllm"; goes by the address if not given."""
+    """The request format of the server, "dashscope" or "vllm"; inferred from the address if not given."""
 
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     max_tokens: int | None = None
-    """Most tokens of the answer, thinking not counted."""
+    """The most tokens of the answer, reasoning not counted."""
     seed: int | None = None
     stop: list[str] | str | None = None
     presence_penalty: float | None = None
     repetition_penalty: float | None = None
     thinking: bool | Effort | None = None
-    """`True` or `False` switches thinking, an effort says how much; `None` leaves the model's default."""
+    """`True` or `False` switches thinking on or off, an effort sets how much; `None` leaves the model's default."""
     modalities: list[OutputModality] | None = None
-    """`["text", "audio"]` makes the model speak, if it can; `voice` says who."""
+    """`["text", "audio"]` makes the model speak, if it can; `voice` chooses the voice."""
     voice: str | None = None
     search: bool | None = None
     """Whether the model may search the web."""
     high_resolution_images: bool | None = None
     multichannel: bool | None = None
-    """Whether stereo or ambisonic sound is heard by channel."""
+    """Whether the channels of stereo or ambisonic audio are processed separately."""
     extra_body: dict[str, Any] | None = None
-    """Further fields of the request, as the service names them."""
+    """Additional fields of the request, under the service's names."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    """Further headers of the request. They may hold secrets, so a dump of the model leaves them out."""
+    """Additional headers of the request. They may hold secrets, so a dump of the model leaves them out."""
 
     @model_validator(mode="before")
     @classmethod
     def _given(cls, given: Any) -> Any:  # noqa: ANN401  (whatever a model is made of)
-        """Use our names, and check the numbers before pydantic reads a text or `True` as one."""
+        """Translate alternative names, and check the numbers before pydantic converts a string or `True` to one."""
         return check_given(with_our_names(given, cls.model_fields), NUMBERS) if isinstance(given, Mapping) else given
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 
-    # Built where it is used: only the frameworks' classes are ever made, and building a class costs much of an import.
+    # Built by the subclasses: only the frameworks' classes are instantiated, and building a class slows the import.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     def __getstate__(self) -> dict[Any, Any]:
-        # No key travels in a pickle; the other end takes its own from the environment.
+        # A pickle holds no key; the environment supplies one where it is loaded.
         warn_of_headers(self.extra_headers)
         state = super().__getstate__()
         return {**state, "__dict__": {**state["__dict__"], "api_key": None, "extra_headers": None}}
 
     def client(self) -> "OmniClient":
-        """Return the core's client of this model's connection, for what the framework has no words for."""
+        """Return the core client of this model's connection, for features that the framework does not cover."""
         return self._clients.sync(self._connection())
 
     def aclient(self) -> "AsyncOmniClient":
@@ -126,9 +126,9 @@ class ModelFields(BaseModel):
         return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
 
     def _chosen(self) -> dict[str, Any]:
-        """Return all that a call is planned by; `None` where nothing was chosen."""
+        """Return the fields that a call is planned from; `None` where not set."""
         return {name: getattr(self, name) for name in _FIELDS}
 
     def _shown(self) -> dict[str, Any]:
-        """Return what was chosen and may be told: no secrets, no live objects."""
+        """Return the fields that are set and safe to show: no secrets, no live objects."""
         return {name: value for name, value in self._chosen().items() if name not in _UNSHOWN and value is not None}

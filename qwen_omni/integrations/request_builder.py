@@ -1,8 +1,8 @@
-"""What a framework passes to a call → a `ChatRequest`, its estimate, or its token count. Pure, but for estimates.
+"""The arguments of a framework's call → a `ChatRequest`, its estimate, or its token count. Pure, except for estimates.
 
-The adapters turn messages and tools into neutral values first; every decision about the call is made here, once. A call
-is decided by the model's fields with the call's options laid over them, by the messages, and by the model's profile:
-where it lacks an answer format, the prompt asks for it instead.
+The adapters convert messages and tools to neutral values first; every decision about the call is made here, once. It
+depends on the model's fields, overridden by the call's options, on the messages, and on the model's profile: if the
+model does not support an answer format, the prompt asks for it instead.
 """
 
 import json
@@ -55,10 +55,10 @@ CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
     "modalities", "voice", "search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
 )  # fmt: skip
-"""Fields that shape one answer."""
+"""Fields of one answer."""
 
 CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
-"""Fields that shape the connection."""
+"""Fields of the connection."""
 
 OTHER_NAMES = {
     "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
@@ -67,28 +67,28 @@ OTHER_NAMES = {
     "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
     "dashscope_api_key": "api_key", "default_headers": "extra_headers",
 }  # fmt: skip
-"""Names that other integrations, and the service itself, have for the same."""
+"""Alternative names in other integrations and in the service itself."""
 
 SECRET_NAMES = frozenset(
     {"api_key", "extra_headers", *(name for name, ours in OTHER_NAMES.items() if ours in ("api_key", "extra_headers"))}
 )
-"""Options that may hold a secret; traces and caches do not see them."""
+"""Options that may hold a secret; they are kept out of traces and caches."""
 
-_BODIES = ("model_kwargs", "additional_kwargs")  # of langchain-openai and of llama-index-llms-openai
+_BODIES = ("model_kwargs", "additional_kwargs")  # in langchain-openai and in llama-index-llms-openai
 _ANSWERED = {
     "frequency_penalty": "this service has presence_penalty and repetition_penalty",
-    "n": "this service gives one answer to a call; ask several times",
-    "logprobs": "this service gives no probabilities",
-    "top_logprobs": "this service gives no probabilities",
+    "n": "this service returns one answer per call; call it several times",
+    "logprobs": "this service returns no probabilities",
+    "top_logprobs": "this service returns no probabilities",
     "stream": "every request streams; call stream() for the pieces",
-    "stream_options": "usage is always asked for",
-    "stream_usage": "usage is always asked for",
+    "stream_options": "usage is always requested",
+    "stream_usage": "usage is always requested",
     "incremental_output": "every request streams in pieces",
     "context_window": "it comes from the model's profile",
     "is_chat_model": "it comes from the model's profile",
     "is_function_calling_model": "it comes from the model's profile",
     "organization": "this service has none",
-    "http_client": "clients are made here; timeout, max_retries and base_url set them up",
+    "http_client": "clients are created internally; configure them with timeout, max_retries and base_url",
 }
 
 _TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
@@ -101,10 +101,10 @@ _MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in wo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPlan:
-    """One call: what is asked, over which connection, and whether only a tool call counts as an answer.
+    """One call: the request, the connection, and whether only a tool call counts as an answer.
 
     Attributes:
-        notes: what was decided over the caller's head; joins the answer's `response_metadata`.
+        notes: decisions that the caller did not ask for; added to the answer's `response_metadata`.
     """
 
     request: ChatRequest
@@ -113,12 +113,12 @@ class RequestPlan:
     notes: dict[str, str] = field(default_factory=dict)
 
     def check(self, response: Response) -> Response:
-        """Return an answer in which a tool is called, where one must be.
+        """Return the answer, after checking that it calls a tool if it must.
 
         Raises:
             NoToolCallError: none was called.
-            TruncatedAnswerError: the answer was cut before the arguments of a call were complete.
-            ToolArgumentsError: no call has arguments that can be read.
+            TruncatedAnswerError: the answer was truncated inside the arguments of a call.
+            ToolArgumentsError: no call has readable arguments.
         """
         if not self.must_call:
             return response
@@ -127,15 +127,15 @@ class RequestPlan:
         else:
             names = ", ".join(tool.name for tool in self.request.options.tools)
             raise NoToolCallError(
-                f"The model was to call one of its tools ({names}) and called none, asked twice. Ask more plainly, "
-                "or pass tool_choice='auto' and take its words for an answer.",
+                f"The model had to call one of its tools ({names}) and called none, asked twice. Make the prompt more "
+                "explicit, or pass tool_choice='auto' to accept an answer in words.",
                 partial=response,
             )
         return response
 
 
 def _check_arguments(response: Response) -> None:
-    """Raise if no call can be carried out: agents take such an answer for their last, and end without a result."""
+    """Raise if no call can be executed: agents would take such an answer as final, and end without a result."""
     wrong = [read for call in response.tool_calls if isinstance(read := read_arguments(call.arguments), str)]
     if len(wrong) < len(response.tool_calls):
         return
@@ -143,7 +143,7 @@ def _check_arguments(response: Response) -> None:
     if response.finish_reason in ("length", "content_filter"):
         error = TruncatedAnswerError(
             f"The answer was cut ({response.finish_reason}) inside the arguments of {first.name!r}, after "
-            f"{len(first.arguments):,} characters. Allow more (max_tokens), or ask for less.",
+            f"{len(first.arguments):,} characters. Increase max_tokens, or request less.",
             partial=response,
             text=first.arguments,
             reason=response.finish_reason,
@@ -160,17 +160,17 @@ def _check_arguments(response: Response) -> None:
 def plan_call(
     fields: Mapping[str, Any], conversation: tuple[Message, ...], options: Mapping[str, Any], *, who: str
 ) -> RequestPlan:
-    """Decide one call.
+    """Plan one call.
 
     Args:
-        fields: the model's own settings, `None` where nothing was chosen.
-        conversation: what is asked.
-        options: what was passed to this call; each wins over the field of its name. `tools` are definitions as
-            OpenAI writes them.
-        who: the name of the class that is asked, for errors.
+        fields: the model's own settings, `None` where not set.
+        conversation: the messages.
+        options: the options of this call; each overrides the field of the same name. `tools` are definitions in
+            OpenAI's format.
+        who: the name of the model's class, for errors.
 
     Raises:
-        ConfigurationError: an option that does not exist, or has a wrong value.
+        ConfigurationError: an option that does not exist, or has an invalid value.
     """
     asked = _checked(options, who)
     chosen = _laid_over(fields, asked)
@@ -201,7 +201,7 @@ def plan_call(
 
 
 def _against_thinking(calling: "ToolChoice", form: "_Form") -> str:
-    """Say why this call goes better, or only, without thinking; empty if nothing speaks against it."""
+    """Return why this call should or must run without thinking; empty if thinking is fine."""
     if calling.forced:
         return f"tool_choice forces a call of {calling.choice!r}, and the service refuses both at once"
     if form.json_mode or form.json_schema:
@@ -210,14 +210,14 @@ def _against_thinking(calling: "ToolChoice", form: "_Form") -> str:
 
 
 def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Rename what other integrations call otherwise; fields of the request that have no option here go to `extra_body`.
+    """Translate option names of other integrations; request fields without an option here go to `extra_body`.
 
     Example:
         >>> with_our_names({"enable_thinking": False, "model_kwargs": {"seed": 1, "thinking_budget": 9}}, CALL_FIELDS)
         {'thinking': False, 'seed': 1, 'extra_body': {'thinking_budget': 9}}
 
     Raises:
-        ConfigurationError: two names say different things about one option, or the service has no such thing.
+        ConfigurationError: two names set one option to different values, or the service has no such option.
     """
     named: dict[str, Any] = {}
     body: dict[str, Any] = {}
@@ -246,13 +246,13 @@ def _name(named: dict[str, Any], name: str, value: object, known: Collection[str
     if before is None or value is None or before == value:
         named[ours] = before if value is None and before is not None else value
     elif ours == "thinking" and before is True and isinstance(value, str) and value != "none":
-        named[ours] = value  # "think, and so much"
+        named[ours] = value  # switches thinking on, and sets how much
     elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
-        raise ConfigurationError(f"{ours} is given twice, as {before!r} and ({name}=) as {value!r}; give it once.")
+        raise ConfigurationError(f"{ours} is set twice, to {before!r} and ({name}=) to {value!r}; set it once.")
 
 
 def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a call that a framework keeps: their key and headers are in no repr and no pickle."""
+    """Return options of a call for a framework to store: their key and headers appear in no repr and no pickle."""
     hidden = {
         name: CallKey(value.get_secret_value()) if isinstance(value, SecretStr) else HiddenHeaders(value)
         for name, value in options.items()
@@ -262,21 +262,21 @@ def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """Leave out what says nothing; raise for unknown options."""
+    """Drop options that are not set; raise for unknown ones."""
     options = with_our_names(given, _KNOWN)
     unknown = [name for name in options if name not in _KNOWN]
     if unknown:
         raise ConfigurationError(
-            f"{who} has no option {', '.join(map(repr, unknown))}; there are {', '.join(_KNOWN)}. "
-            "Further fields of the service's request go into extra_body."
+            f"{who} has no option {', '.join(map(repr, unknown))}; known options: {', '.join(_KNOWN)}. "
+            "Pass other fields of the service's request in extra_body."
         )
     if isinstance(options.get("api_key"), str):
-        raise ConfigurationError("Pass api_key= of a call as a SecretStr: options of a call are seen by traces.")
+        raise ConfigurationError("Pass a call's api_key= as a SecretStr: options of a call appear in traces.")
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a call's options over the fields; an address replaces an address, in whichever of the two ways it is told."""
+    """Override the fields with a call's options; `base_url` and `region` replace each other."""
     chosen = dict(fields)
     if "base_url" in options or "region" in options:
         chosen |= {"base_url": None, "region": None}
@@ -298,13 +298,13 @@ def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """Which tools there are, and whether one must be called.
+    """The available tools, and whether one must be called.
 
     Attributes:
         wanted: the caller's choice: auto, none, required or a name.
-        choice: what the service is told.
-        must_call: only a tool call is an answer.
-        instruction: what the prompt must add.
+        choice: the choice sent to the service.
+        must_call: only a tool call counts as an answer.
+        instruction: text to add to the prompt.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -315,15 +315,15 @@ class ToolChoice:
 
     @property
     def forced(self) -> bool:
-        """Whether the service itself is told to call a tool."""
+        """Whether the service itself is made to call a tool."""
         return self.choice not in (None, "auto", "none")
 
 
 def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> ToolChoice:
-    """Decide what to say about tools, which are defined as OpenAI writes them.
+    """Plan the use of tools that are defined in OpenAI's format.
 
     Raises:
-        ConfigurationError: a tool that is no function, or a choice that names none of them.
+        ConfigurationError: a tool that is not a function, or a choice that names none of them.
     """
     known = tuple(to_tool(tool) for tool in tools)
     names = [tool.name for tool in known]
@@ -337,16 +337,16 @@ def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> ToolChoice
         return ToolChoice(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")
     if not names:
         raise ConfigurationError(f"tool_choice={choice!r} needs tools; none were given.")
-    # The service can be told one name or none; "any of these" is asked for in words and checked on the answer.
+    # The service accepts one name or none; "any of these" is requested in the prompt and checked in the answer.
     instruction = _MUST_CALL.format(names=", ".join(names))
     return ToolChoice(tools=known, wanted=wanted, choice="auto", must_call=True, instruction=instruction)
 
 
 def to_tool(definition: Mapping[str, Any]) -> Tool:
-    """Read a tool as OpenAI defines it: `{"type": "function", "function": {"name": …}}`.
+    """Read a tool in OpenAI's format: `{"type": "function", "function": {"name": …}}`.
 
     Raises:
-        ConfigurationError: it is no function.
+        ConfigurationError: it is not a function.
     """
     function = definition.get("function")
     if not isinstance(function, Mapping):
@@ -363,7 +363,7 @@ def to_tool(definition: Mapping[str, Any]) -> Tool:
 
 
 def to_choice(choice: object) -> str | None:
-    """Read any spelling of `tool_choice`: auto, none, any, required, a name, a dictionary, a truth value.
+    """Read any form of `tool_choice`: auto, none, any, required, a name, a dictionary, a boolean.
 
     Raises:
         ConfigurationError: none of these.
@@ -387,7 +387,7 @@ def to_choice(choice: object) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Form:
-    """The form of the answer, and how the prompt must ask for it."""
+    """The format of the answer, and the instruction that the prompt needs for it."""
 
     json_mode: bool = False
     json_schema: Mapping[str, Any] | None = None
@@ -395,12 +395,12 @@ class _Form:
 
 
 def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ...]) -> _Form:
-    """Choose the strictest form that the model has; a schema it cannot be held to goes into the prompt."""
+    """Choose the strictest format that the model supports; a schema it cannot enforce goes into the prompt."""
     match wanted:
         case None | {"type": "text"}:
             return _Form()
         case {"type": "json_object"}:
-            asked = json_mode(profile) and _says_json(conversation)  # without the mode, only words can ask for it
+            asked = json_mode(profile) and _says_json(conversation)  # without the mode, only the prompt can ask for it
             return _Form(json_mode=json_mode(profile), instruction="" if asked else _JSON)
         case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
             return _Form(json_schema=schema)
@@ -415,13 +415,13 @@ def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ..
 
 
 def _says_json(conversation: tuple[Message, ...]) -> bool:
-    # The service refuses JSON mode unless a system or user message has the word (Structured output page, 2026-09).
+    # The service refuses JSON mode unless a system or user message contains the word (Structured output page, 2026-09).
     heard = (message for message in conversation if message.role in ("system", "user"))
     return any("json" in part.text.lower() for message in heard for part in message.parts if isinstance(part, TextPart))
 
 
 def _instructed(conversation: tuple[Message, ...], *instructions: str) -> tuple[Message, ...]:
-    """Add instructions to the system message, or make one."""
+    """Add instructions to the system message, or create one."""
     parts = tuple(TextPart(text=text) for text in instructions if text)
     if not parts:
         return conversation
@@ -432,39 +432,39 @@ def _instructed(conversation: tuple[Message, ...], *instructions: str) -> tuple[
 
 
 ESTIMATED = "estimated_input_tokens"
-"""Where an answer's metadata tell what its input had been estimated at."""
+"""The metadata key of the estimate of an answer's input."""
 
 MEDIA = "media"
-"""Where they tell how each piece of media was sent."""
+"""The metadata key of how each piece of media was sent."""
 
 
 def estimate_plan(plan: RequestPlan, answer_tokens: int | None = None) -> "Estimate":
-    """Tell what a planned call will use and cost. Needs no key, since nothing is sent."""
+    """Estimate what a planned call will use and cost. Needs no key, since nothing is sent."""
     from qwen_omni.request.estimator import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
 
     return estimate(plan.request, settings=plan.connection.load(needs_key=False), answer_tokens=answer_tokens)
 
 
 def estimated_beside(usage: Usage | None) -> dict[str, int]:
-    """Return what joins an answer's metadata: what its input had been estimated at, if it was."""
+    """Return the metadata entry with the estimate of an answer's input, if there was one."""
     return {} if usage is None or usage.estimated_input is None else {ESTIMATED: usage.estimated_input}
 
 
 def media_beside(media: Sequence[SentMedia]) -> dict[str, Any]:
-    """Return what joins an answer's metadata: how each piece of media was sent, in order, if there was any.
+    """Return the metadata entry of how each piece of media was sent, in order, if there was any.
 
-    Coordinates in an answer are those of the image as it was sent; `SentMedia(**entry).to_original(x, y)` finds them in
-    the original.
+    Coordinates in an answer refer to the image as sent; `SentMedia(**entry).to_original(x, y)` maps them to the
+    original.
     """
     return {MEDIA: [one.as_dict() for one in media]} if media else {}
 
 
 def count_text(text: str, model: str) -> int:
-    """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else nearly."""
+    """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else approximately."""
     return text_tokens.count_text(text, profile_for(model).tokens.vocabulary)
 
 
 def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
-    """Count the tokens of a conversation for a model, opening no media."""
+    """Count the tokens of a conversation for a model, without opening media."""
     rules = profile_for(model).tokens
     return accounting.count_messages(messages, rules) + accounting.count_tools(tools, rules)

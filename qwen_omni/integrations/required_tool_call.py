@@ -1,7 +1,7 @@
-"""Put one planned call to a client: whole, or as deltas.
+"""Sends one planned call through a client, for a whole answer or for deltas.
 
-Where only a tool call counts as an answer, nothing of an answer is given out before it calls one; an answer that
-calls none is asked for once more, and then `NoToolCallError` is raised. What both answers used is added up.
+If only a tool call counts as an answer, nothing is yielded before a tool is called; an answer that calls none is
+requested once more, and then `NoToolCallError` is raised. The usage of both answers is added up.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ class RequiredToolCallBuffer:
         self._before: Usage | None = None
         self._answer = ResponseBuilder()
         self.called = False
-        """Whether a tool call has come."""
+        """Whether a tool call has arrived."""
 
     def take(self, delta: Delta) -> list[Delta]:
-        """Take one delta in and give those that may be seen."""
+        """Add one delta, and return those that may be shown."""
         if isinstance(delta, UsageDelta) and self._before is not None:
             delta = UsageDelta(add_usage(self._before, delta.usage))
         self._answer.add(delta)
@@ -50,18 +50,18 @@ class RequiredToolCallBuffer:
 
     @property
     def answer(self) -> Response:
-        """The answer as far as it has come."""
+        """The answer as far as it has arrived."""
         return self._answer.build()
 
     def again(self) -> Response:
-        """Forget an answer that called nothing, but not what it used; gives that answer."""
+        """Discard an answer without a tool call, keep its usage, and return it."""
         answer, self._answer, self._held = self.answer, ResponseBuilder(), []
         self._before = answer.usage or self._before
         return answer
 
 
 def add_usage(first: Usage | None, second: Usage | None) -> Usage:
-    """Add up what two answers used."""
+    """Add the usage of two answers."""
     one, two = first or Usage(), second or Usage()
     details = [
         {name: mine.get(name, 0) + theirs.get(name, 0) for name in (*mine, *theirs)}
@@ -77,7 +77,7 @@ def add_usage(first: Usage | None, second: Usage | None) -> Usage:
 
 
 def stream(client: "OmniClient", plan: RequestPlan) -> Generator[Delta, None, None]:
-    """Return the deltas of the answer; raises as the client does, and `NoToolCallError`."""
+    """Yield the deltas of the answer; raises as the client does, and `NoToolCallError`."""
     if not plan.must_call:
         yield from client.stream(plan.request)
         return
@@ -93,7 +93,7 @@ def stream(client: "OmniClient", plan: RequestPlan) -> Generator[Delta, None, No
 
 
 async def astream(client: "AsyncOmniClient", plan: RequestPlan) -> AsyncGenerator[Delta, None]:
-    """Return the deltas of the answer; see `stream`."""
+    """Yield the deltas of the answer; see `stream`."""
     buffer, refused = RequiredToolCallBuffer(), Response()
     for _ in range(_TRIES):
         async with contextlib.aclosing(client.stream(plan.request)) as deltas:

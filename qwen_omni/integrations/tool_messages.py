@@ -1,7 +1,7 @@
-"""Turns of a conversation, put in order: media of tools follow behind their texts. Pure.
+"""Ordering of conversation turns: media returned by tools follow after their texts. Pure.
 
-The service takes only text from tools. Images, sound and video that a tool returned go into a user message behind
-the tool results, in their order; the adapters of both frameworks need this.
+The service accepts only text from tools. Images, audio and video that a tool returned go into a user message after
+the tool results, in order; the adapters of both frameworks need this.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from qwen_omni.messages import Message, Part, TextPart, ToolResultPart, media_of
 
 Turn = tuple[Message, Sequence[Part]]
-"""A message, and the media that its tool showed."""
+"""A message, and the media that its tool returned."""
 
 _MEDIA_FOLLOWS = "(What the tool returned follows in the next message.)"
 
 
 def tool_turn(parts: Sequence[Part], *, tool_call_id: str, name: str | None = None) -> Turn:
-    """Make the turn of a tool: its texts are its result, its media follow."""
+    """Build the turn of a tool: its texts are its result, its media follow."""
     media = [part for part in parts if media_of(part)]
     text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
     if media:
@@ -26,7 +26,7 @@ def tool_turn(parts: Sequence[Part], *, tool_call_id: str, name: str | None = No
 
 
 def join_turns(turns: Iterable[Turn]) -> tuple[Message, ...]:
-    """Put turns behind each other, and what tools showed behind the results of all of them.
+    """Join turns in order, with the media of adjacent tool results after all of those results.
 
     Example:
         >>> from qwen_omni.messages import user

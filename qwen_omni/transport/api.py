@@ -1,6 +1,6 @@
-"""Requests beside the chat route: what a flow asks for is sent, and the flow goes on with the reply.
+"""Requests outside the chat route: runs flows by sending their requests and passing them the replies.
 
-Stores, documents on the web, transcription tasks and the doctor come this way; chats have a `chat`.
+Used by stores, web documents, transcription tasks and the doctor; chat requests go through `chat`.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
 def package_version() -> str:
-    """Return the version of this package."""
+    """Return the installed version of this package."""
     try:
         return version("qwen-omni")
     except PackageNotFoundError:
         return "unknown"
 
 
-# Requests go to a transport of the library, not to its `Client`, which logs every address with its query, where a
-# signature may stand. Here nothing is logged, kept or followed.
+# Requests go to a transport of the library, not to its `Client`, which logs every URL with its query, which may hold a
+# signature. Here nothing is logged, stored or followed.
 
 
 def run(flow: Flow[T], settings: Settings) -> T:
-    """Carry a flow to its end and give what it returns."""
+    """Run a flow to its end and return its result."""
     ways: dict[_Way, httpx2.HTTPTransport] = {}
     hosts = PublicHosts()
     with contextlib.ExitStack() as stack:
@@ -60,7 +60,7 @@ def run(flow: Flow[T], settings: Settings) -> T:
 
 
 async def arun(flow: Flow[T], settings: Settings) -> T:
-    """Carry a flow to its end without blocking the event loop; `run` is the other half."""
+    """Run a flow to its end without blocking the event loop; the `asyncio` version of `run`."""
     ways: dict[_Way, httpx2.AsyncHTTPTransport] = {}
     hosts = PublicHosts()
     async with contextlib.AsyncExitStack() as stack:
@@ -83,7 +83,7 @@ async def arun(flow: Flow[T], settings: Settings) -> T:
 
 
 _Way = tuple[ProxyChoice | None, str | None]
-"""The proxy, and the host of a request that may only go to public addresses: such hosts share no connections."""
+"""The proxy, and the host of a request restricted to public addresses: such hosts do not share connections."""
 
 
 def _way_of(request: httpx2.Request) -> _Way:
@@ -91,7 +91,7 @@ def _way_of(request: httpx2.Request) -> _Way:
 
 
 def _tries(request: httpx2.Request, way: _Way, addresses: list[str]) -> list[httpx2.Request]:
-    """Return the request for each address of its host, or as it is for a proxy, which connects by name."""
+    """Return the request for each address of its host; unchanged for a proxy, which connects by name."""
     return [request] if way[0] is not None else [at_address(request, address) for address in addresses]
 
 
@@ -111,7 +111,7 @@ def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | Qw
         request = httpx2.Request(**_web_arguments(step, settings))
         with _deadline_of(step, settings), contextlib.closing(_bound(send(request), request)) as response:
             return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
-    except QwenOmniError as error:  # raised by the body while it was being sent
+    except QwenOmniError as error:  # raised by the body while being sent
         return error
     except (*_WEB, OSError) as error:
         return _web_error(error, step, settings)
@@ -158,7 +158,7 @@ def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
     headers |= step.headers
     if step.with_key:
         if urlsplit(step.url)[:2] != urlsplit(settings.base_url)[:2]:
-            raise ConfigurationError(f"The key belongs to {settings.base_url} and is sent to no other host.")
+            raise ConfigurationError(f"The key belongs to {settings.base_url} and is not sent to any other host.")
         headers |= {**settings.headers, "Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
     if step.content is not None:
         headers["Content-Length"] = str(step.content.length)
@@ -184,17 +184,17 @@ def _web_error(error: Exception, step: Request, settings: Settings) -> QwenOmniE
     if fault is not None:
         return fault
     if not isinstance(error, _WEB):
-        raise error  # of what reads the body: not the connection's
+        raise error  # from the reader of the body, not from the connection
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     through = through_proxy(step.url)
     failure = APIConnectionError(
         f"The connection to {where}{through} failed ({words}). Check the network, or try again later."
     )
     if isinstance(error, httpx2.TimeoutException) and not isinstance(error, _UNSENT):
-        failure = APITimeoutError(f"{where} gave no answer{through} for {settings.read_timeout:g} s (read_timeout).")
+        failure = APITimeoutError(f"{where} did not answer{through} for {settings.read_timeout:g} s (read_timeout).")
     elif isinstance(error, httpx2.TimeoutException):
         failure = APITimeoutError(
-            f"{where} could not be reached{through} in {settings.connect_timeout:g} s (connect_timeout)."
+            f"{where} could not be reached{through} within {settings.connect_timeout:g} s (connect_timeout)."
         )
     failure.sent = not isinstance(error, _UNSENT)
     return failure

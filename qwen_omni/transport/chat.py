@@ -1,8 +1,8 @@
-"""The connection that chats go through.
+"""The connection for chat requests.
 
-The SDK brings connection, authentication and time-outs. Its typed chunks are not used (ten times the CPU) and
-its stream neither (it drops the connection after every call): we take the raw bytes and read them to the end,
-so one connection serves call after call.
+The SDK provides connections, authentication and timeouts. Its typed chunks are not used (ten times the CPU), nor is
+its stream (it drops the connection after every call): the raw bytes are read to the end, so one connection serves
+many calls.
 """
 
 import asyncio
@@ -26,36 +26,36 @@ from qwen_omni.transport.clients import ERROR_BYTES, Deadline, PerLoop, aread_up
 from qwen_omni.transport.proxies import network_fault, proxy_for, through_proxy
 from qwen_omni.wire.errors import to_error
 
-if TYPE_CHECKING:  # a second of work, which nobody pays for before the first request
+if TYPE_CHECKING:  # takes a second to import, which only the first request needs
     import openai
 
-_RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK hand out the answer unread; never sent
+_RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK return the response unread; never sent
 _CHAT = "/chat/completions"
 _OK = range(200, 300)
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _Plug = TypeVar("_Plug", bound=Any)
-_DRAIN_SECONDS = 2.0  # how long to wait for the end of the body once the service has said [DONE]
+_DRAIN_SECONDS = 2.0  # how long to wait for the end of the body after [DONE]
 
 
 class RequestBody(Protocol):
-    """The bytes of a request, of known length; they can be read again, so a retry is whole."""
+    """The bytes of a request, of known length; they can be read again, so that a retry sends all of them."""
 
     @property
     def length(self) -> int:
-        """How many bytes there are."""
+        """The length in bytes."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
 
 class AsyncRequestBody:
-    """The same body for an asynchronous connection, which insists on asynchronous iteration alone."""
+    """The same body for an asynchronous connection, which accepts only asynchronous iterators."""
 
     def __init__(self, body: RequestBody) -> None:
         self._body = body
         self.length = body.length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the bytes; blocks come from the page cache or memory, so no thread is worth its price."""
+        """Yield the bytes; they come from memory or the page cache, so a thread would cost more than it saves."""
         for block in self._body:
             yield block
 
@@ -65,15 +65,15 @@ class HttpCall:
     """One request, ready to be sent."""
 
     body: RequestBody
-    headers: Mapping[str, str] = field(repr=False)  # they may hold secrets, and tracebacks may show locals
+    headers: Mapping[str, str] = field(repr=False)  # may hold secrets, and tracebacks may show locals
 
 
 @functools.cache
 def _caught() -> tuple[type[Exception], ...]:
-    """Return everything that the SDK and what is under it raise."""
+    """Return all exception types of the SDK and the libraries under it."""
     import openai  # noqa: PLC0415
 
-    # openai 3 is built on httpx2, openai 2 on httpx; either may be under us. What a response hook raises is ours.
+    # openai 3 is built on httpx2, openai 2 on httpx; either may be installed. What a response hook raises is ours.
     kinds: list[type[Exception]] = [openai.OpenAIError, httpx2.RequestError, httpx2.StreamError, httpx2.InvalidURL]
     with contextlib.suppress(ImportError):
         import httpx  # noqa: PLC0415  (installed with openai 2 only)
@@ -83,10 +83,10 @@ def _caught() -> tuple[type[Exception], ...]:
 
 
 def _translate(error: Exception, settings: Settings) -> QwenOmniError:
-    """Turn an error of the SDK or the transport into ours. The original holds the request, so it is not kept."""
+    """Convert an error of the SDK or the transport. The original holds the request, so it is not chained."""
     import openai  # noqa: PLC0415
 
-    for ours in (error, error.__cause__):  # of a response hook, or raised by the body while it was being sent
+    for ours in (error, error.__cause__):  # from a response hook, or raised by the body while it was being sent
         if isinstance(ours, QwenOmniError):
             return ours.with_traceback(None)
     cause = error.__cause__ or error
@@ -96,7 +96,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
         return APIError(
             f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
-            f"({error}). A proxy on the way may have changed them.",
+            f"({error}). A proxy in between may have changed them.",
             status_code=_OK[0],
         )
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
@@ -113,7 +113,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
 
 @contextlib.contextmanager
 def _faults_named(settings: Settings) -> Iterator[None]:
-    """Raise `LocalResourceError` where this machine lacks what a client needs: its certificates are files."""
+    """Raise `LocalResourceError` if this machine lacks what a client needs, such as certificate files."""
     try:
         yield
     except OSError as error:
@@ -129,7 +129,7 @@ def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
 
 
 def _raise_refusal(response: Any) -> None:  # noqa: ANN401
-    """Read what is worth reading of an error answer, and raise it: the SDK would read and decode it all."""
+    """Read the useful part of an error response, and raise it: the SDK would read and decode all of it."""
     if _is_refusal(response):
         raise _refusal(response, _quietly(response))
 
@@ -137,7 +137,7 @@ def _raise_refusal(response: Any) -> None:  # noqa: ANN401
 def _quietly(response: Any) -> bytes:  # noqa: ANN401
     try:
         return read_up_to(response.iter_bytes(), ERROR_BYTES)
-    except _caught():  # the status is known; of the words, nothing can be read
+    except _caught():  # the status is known; the text cannot be read
         return b""
 
 
@@ -155,7 +155,7 @@ def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str,
     proxy = proxy_for(settings.base_url)
     return {
         "verify": tls(),
-        "trust_env": False,  # proxies are chosen by us
+        "trust_env": False,  # proxies are chosen in `proxies`
         "proxy": None if proxy is None else proxy.url,
         "follow_redirects": False,
         "event_hooks": {"response": [hook]},
@@ -163,7 +163,7 @@ def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str,
 
 
 def _with_deadlines(plug: _Plug) -> _Plug:
-    for transport in (plug._transport, *plug._mounts.values()):  # noqa: SLF001  (each proxy has one of its own)
+    for transport in (plug._transport, *plug._mounts.values()):  # noqa: SLF001  (one per proxy)
         with_deadlines(transport)
     return plug
 
@@ -179,13 +179,13 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
         "api_key": settings.api_key.get_secret_value(),
         "base_url": settings.base_url,
         "timeout": openai.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        "max_retries": 0,  # the one retry policy is ours
+        "max_retries": 0,  # retries are decided in `retry`
         "default_headers": {"User-Agent": f"qwen-omni/{package_version()}", **settings.headers},
     }
 
 
 def _forget_openai_account(client: _Client, settings: Settings) -> _Client:
-    """Undo what the SDK took from OPENAI_* variables: another company's account data must not travel along."""
+    """Undo what the SDK took from OPENAI_* variables: another company's account data must not be sent."""
     client.organization = None
     client.project = None
     client._custom_headers = _client_arguments(settings)["default_headers"]  # noqa: SLF001  (no public way)
@@ -203,7 +203,7 @@ class Connection:
     """A connection to the service, kept open between calls. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
-        _caught()  # loads what it may need now: the SDK trips over modules that another thread is loading
+        _caught()  # import eagerly: the SDK fails if another thread is importing its modules
         self._settings = settings
         self._kept = self._connect()
         self._process = os.getpid()
@@ -219,14 +219,14 @@ class Connection:
 
     @property
     def _client(self) -> "openai.OpenAI":
-        """The client of this process: after a fork, both processes would read and write the same sockets."""
+        """The client of this process: after a fork, both processes would share the same sockets."""
         if self._process != os.getpid():
             self._kept, self._process = self._connect(), os.getpid()
         return self._kept
 
     @contextlib.contextmanager
     def post(self, call: HttpCall) -> Iterator["AnswerStream"]:
-        """Send a chat request and give its answer as bytes.
+        """Send a chat request and yield its answer as bytes.
 
         Raises:
             APIError: the service refused.
@@ -245,7 +245,7 @@ class Connection:
             finally:
                 raw.close()
             return
-        raise failure  # outside of the handler, so that the SDK's error and the request in it are let go
+        raise failure  # outside the handler, so that the SDK's error and the request in it are released
 
     def close(self) -> None:
         """Close the connection; the object cannot be used afterwards."""
@@ -282,7 +282,7 @@ class AnswerStream:
         timer = threading.Timer(_DRAIN_SECONDS, _cut, (plug,))
         timer.daemon = True
         timer.start()
-        with contextlib.suppress(*_caught(), OSError):  # the answer is complete; only the connection would be lost
+        with contextlib.suppress(*_caught(), OSError):  # the answer is complete; at worst the connection is lost
             for _ in self._pieces:
                 pass
         timer.cancel()
@@ -295,7 +295,7 @@ def _cut(plug: socket.socket | None) -> None:
 
 
 class AsyncConnection:
-    """The same for `asyncio`. Every event loop gets a connection of its own, so loops may come and go."""
+    """The connection for `asyncio`. Every event loop gets its own, so loops may come and go."""
 
     def __init__(self, settings: Settings) -> None:
         _caught()  # as in `Connection`
@@ -309,7 +309,7 @@ class AsyncConnection:
 
     @contextlib.asynccontextmanager
     async def post(self, call: HttpCall) -> AsyncIterator["AsyncAnswer"]:
-        """Send a chat request and give its answer as bytes; raises as `Connection.post` does."""
+        """Send a chat request and yield its answer as bytes; raises as `Connection.post` does."""
         failure: QwenOmniError
         deadline = _deadline_of(self._settings)
         try:
@@ -358,7 +358,7 @@ class AsyncAnswer:
         self._pieces = response.aiter_bytes()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes; close it where they are not read to their end."""
+        """Yield the bytes; close the generator if they are not read to the end."""
         failure: QwenOmniError
         try:
             while (piece := await self._next()) is not None:

@@ -1,4 +1,4 @@
-"""What all HTTP clients share: certificates, bounds in bytes and seconds, and an end together with their event loop."""
+"""Shared by all HTTP clients: certificates, limits in bytes and seconds, and closing with their event loop."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ import httpx2
 from qwen_omni.errors import DeadlineExceededError
 
 ERROR_BYTES = 2**20
-"""Of an answer that is an error, after decoding: more says nothing more."""
+"""The most bytes of an error response that are read, after decoding."""
 
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """Read the system's certificates once: it takes longer than all else that a client needs."""
+    """Load the system's certificates once: it takes longer than everything else in building a client."""
     return httpx2.create_ssl_context()
 
 
@@ -28,7 +28,7 @@ def tls() -> ssl.SSLContext:
 
 
 def read_up_to(pieces: Iterable[bytes], limit: int) -> bytes:
-    """Read no more than `limit` bytes, and decode no more than the piece that they end in."""
+    """Read at most `limit` bytes, and decode no further than the piece that they end in."""
     kept = bytearray()
     for piece in pieces:
         kept += piece[: limit - len(kept)]
@@ -38,7 +38,7 @@ def read_up_to(pieces: Iterable[bytes], limit: int) -> bytes:
 
 
 async def aread_up_to(pieces: AsyncIterable[bytes], limit: int) -> bytes:
-    """Read no more than `limit` bytes; see `read_up_to`."""
+    """Read at most `limit` bytes; see `read_up_to`."""
     kept = bytearray()
     async for piece in pieces:
         kept += piece[: limit - len(kept)]
@@ -53,10 +53,10 @@ _Transport = TypeVar("_Transport")
 
 
 class Deadline:
-    """How long a server may take for one answer, in all; the read timeout bounds the silence between two bytes.
+    """The total time that a server may take for one answer; the read timeout limits the silence between two bytes.
 
-    Only waiting for the server counts, which is done inside `with deadline:`; neither sending does, nor what the reader
-    of a stream does between its pieces.
+    Only time spent waiting for the server counts, inside `with deadline:`; neither sending nor what the reader of a
+    stream does between its pieces counts.
     """
 
     def __init__(self, seconds: float, where: str) -> None:
@@ -75,18 +75,18 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, while it runs."""
+        """The remaining seconds, while it runs."""
         return self._seconds - self._waited - (time.monotonic() - self._since)
 
     def sent(self, seconds: float) -> None:
-        """Take out seconds that went by with sending."""
+        """Exclude the seconds that were spent sending."""
         self._waited -= seconds
 
     def wait(self, timeout: float | None) -> float:
-        """Return how long the next read may take.
+        """Return the timeout of the next read, in seconds.
 
         Raises:
-            DeadlineExceededError: there is no time left.
+            DeadlineExceededError: no time is left.
         """
         left = self.left
         if left <= 0:
@@ -94,23 +94,23 @@ class Deadline:
         return left if timeout is None or left < timeout else timeout
 
     def error(self) -> DeadlineExceededError:
-        """Return the error of an answer that is not complete in time."""
+        """Return the error for an answer that is not complete in time."""
         return DeadlineExceededError(
-            f"No complete answer of {self._where} within {self._seconds:g} s (total_timeout). Ask for less: a shorter "
+            f"No complete answer of {self._where} within {self._seconds:g} s (total_timeout). Request less: a shorter "
             "clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts after "
             "3,600 s; total_timeout= sets another limit."
         )
 
 
-_EARLY = 0.05  # seconds that a timer may go off too soon
+_EARLY = 0.05  # seconds that a timer may fire early
 _running: ContextVar[Deadline | None] = ContextVar("qwen_omni_deadline", default=None)
 
 
 def with_deadlines(transport: _Transport) -> _Transport:
-    """Make the connections of a transport of httpx or httpx2 end what is read at the running `Deadline`, byte by byte.
+    """Make the connections of an httpx or httpx2 transport respect the running `Deadline` in every read.
 
-    The libraries bound each read alone, so a server that drips holds a request for ever; there is no public way to the
-    sockets before the head of an answer has come.
+    The libraries limit single reads only, so a server that sends byte by byte could hold a request forever; there is no
+    public access to the sockets before the headers of a response have arrived.
     """
     pool: Any = getattr(transport, "_pool", None)
     if hasattr(pool, "_network_backend"):
@@ -119,7 +119,7 @@ def with_deadlines(transport: _Transport) -> _Transport:
 
 
 class _TimedBackend:
-    """A network backend of httpcore, for threads or `asyncio`, whose streams know the running deadline."""
+    """A network backend of httpcore, for threads or `asyncio`, whose streams respect the running deadline."""
 
     def __init__(self, backend: Any) -> None:  # noqa: ANN401  (of httpcore or httpcore2)
         self._backend = backend
@@ -128,12 +128,12 @@ class _TimedBackend:
         return getattr(self._backend, name)
 
     def connect_tcp(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
-        """Connect; a coroutine where the backend is asynchronous."""
+        """Connect; a coroutine if the backend is asynchronous."""
         return _timed(self._backend.connect_tcp(*arguments, **others))
 
 
 class _Stream:
-    """A connected socket, as httpcore knows it."""
+    """A connected socket, wrapped for httpcore."""
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401
         self._stream = stream
@@ -142,7 +142,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def start_tls(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
-        """Encrypt the connection; a coroutine where the stream is asynchronous."""
+        """Encrypt the connection; a coroutine if the stream is asynchronous."""
         return _timed(self._stream.start_tls(*arguments, **others))
 
 
@@ -199,7 +199,7 @@ def _timed(stream: Any) -> Any:  # noqa: ANN401
 
 
 def _in_time(error: Exception, deadline: Deadline) -> Exception:
-    """Choose the error of a read that failed: a time-out of httpcore may be the deadline's."""
+    """Return the error of a failed read: a timeout in httpcore may be the deadline's."""
     return deadline.error() if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY else error
 
 
@@ -216,10 +216,10 @@ _OWNED = "_qwen_omni_closing"
 
 
 class PerLoop:
-    """Keeps one value for each event loop that it is used in, and closes it when that loop is closed.
+    """Holds one value per event loop, and closes it when that loop is closed.
 
-    The loop owns the value: this object knows it weakly, so a loop that is dropped takes its sockets along. A value
-    whose loop goes on after this object is gone is closed in its loop.
+    The loop owns the value: this object references it weakly, so the sockets of a dropped loop go with it. A value
+    whose loop outlives this object is closed in its loop.
     """
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ class PerLoop:
         return None if kept is None else kept()
 
     def put(self, loop: asyncio.AbstractEventLoop, value: Any, closing: _Closing) -> None:  # noqa: ANN401
-        """Keep a value for a loop; `closing` runs in it before it is closed."""
+        """Store a value for a loop; `closing` runs in the loop before it is closed."""
         _owned(loop)[value] = closing
         self._values[loop] = weakref.ref(value)
 
@@ -247,7 +247,7 @@ class PerLoop:
 
 
 def _owned(loop: asyncio.AbstractEventLoop) -> dict[object, _Closing]:
-    """Return what a loop owns; `asyncio` has no hook for the end of a loop, so its `close` is extended, once."""
+    """Return the values that a loop owns; `asyncio` has no hook for closing a loop, so its `close` is wrapped, once."""
     owned: dict[object, _Closing] | None = getattr(loop, _OWNED, None)
     if owned is not None:
         return owned
@@ -255,7 +255,7 @@ def _owned(loop: asyncio.AbstractEventLoop) -> dict[object, _Closing]:
 
     def closing() -> None:
         while owned and not (loop.is_running() or loop.is_closed()):
-            with contextlib.suppress(Exception):  # the sockets are closed all the same
+            with contextlib.suppress(Exception):  # the sockets are closed anyway
                 loop.run_until_complete(owned.popitem()[1]())
         close()
 
@@ -267,7 +267,7 @@ def _owned(loop: asyncio.AbstractEventLoop) -> dict[object, _Closing]:
 def _close_all(values: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Any]]") -> None:
     for loop, kept in list(values.items()):
         value = kept()
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed what it owned
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed its values
             if value is not None:
                 loop.call_soon_threadsafe(_close_soon, loop, value)
 
@@ -279,7 +279,7 @@ def _close_soon(loop: asyncio.AbstractEventLoop, value: object) -> None:
         return
 
     def closed(done: "asyncio.Future[None]") -> None:
-        if not done.cancelled():  # else the loop is ending, and closes what it still owns
+        if not done.cancelled():  # else the loop is closing, and closes what it still owns
             done.exception()
             owned.pop(value, None)
 

@@ -1,7 +1,7 @@
-"""A video behind a link → a temporary file, in parts, so that memory stays small and a cut costs one part.
+"""A video behind a link → a temporary file, in parts, to limit memory use; a broken connection costs one part.
 
-Only for links that the program itself chose: a link out of a message goes to the service, which fetches it itself.
-The flow decides and `http.run` sends; the key never goes along.
+Only for links chosen by the program: a link in a message goes to the service, which fetches it itself. The flow
+decides and `transport.api.run` sends; the key is never sent.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from qwen_omni.transport.retry import RetryPolicy
 
 T = TypeVar("T")
 
-PART = 8 * 2**20  # bytes asked for at a time
+PART = 8 * 2**20  # bytes per request
 MOST_BYTES = 8 * 2**30  # of one download; a longer link is more likely a mistake than a video
 _HOPS = 5
 _OK, _PARTIAL = 200, 206
@@ -36,10 +36,10 @@ _SIGNED = re.compile(r"sign|expires|token|credential|accesskey|secret|password",
 
 @contextlib.contextmanager
 def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
-    """Return the local file of a path or a link, for as long as the `with` block runs, and the name that may be kept.
+    """Yield the local file of a path or a link inside a `with` block, and the name that may be stored.
 
     Raises:
-        QwenOmniError: as `downloaded`, for a link.
+        QwenOmniError: for a link, as `downloaded`.
     """
     if is_link(source):
         with downloaded(source, settings) as path:
@@ -50,9 +50,9 @@ def opened(source: str, settings: Settings) -> Iterator[tuple[Path, str]]:
 
 @contextlib.asynccontextmanager
 async def off_the_loop(opening: contextlib.AbstractContextManager[T]) -> AsyncGenerator[T, None]:
-    """Enter and leave a context on threads, for what copies, fetches or removes files.
+    """Enter and leave a context in threads, for contexts that copy, fetch or remove files.
 
-    Whoever is cancelled while it is entered does not wait for that: the context is left as soon as it was entered.
+    Cancellation does not wait for a context that is still being entered: it is left as soon as it has been entered.
     """
     entering = asyncio.get_running_loop().run_in_executor(None, opening.__enter__)
 
@@ -76,18 +76,18 @@ def is_link(source: str) -> bool:
 
 @contextlib.contextmanager
 def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> Iterator[Path]:
-    """Fetch a link into a temporary file that is there inside the `with` block.
+    """Fetch a link into a temporary file that exists inside the `with` block.
 
     Args:
         url: an http or https link chosen by the program.
-        settings: time-outs and repetitions.
-        allow_private: hosts on a private network are meant, whatever the settings say.
+        settings: timeouts and retries.
+        allow_private: allow hosts on a private network, whatever the settings say.
 
     Raises:
         UnsupportedMediaError: not a link that can be fetched.
-        DeliveryError: refused by its server, of a private host, too large, or the server does not give parts.
+        DeliveryError: refused by its server, on a private host, too large, or from a server without range requests.
         APIConnectionError: its server cannot be reached.
-        LocalResourceError: there is no room for it.
+        LocalResourceError: the disk has no room for it.
     """
     suffix = Path(urlsplit(url).path).suffix
     path = scratch.new_path(suffix if suffix.isascii() and len(suffix) < 8 else "")  # noqa: PLR2004 - no real one is longer
@@ -105,7 +105,7 @@ def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> 
 
 
 def download(url: str, file: BinaryIO, policy: RetryPolicy, *, allow_private: bool = False) -> Flow[int]:
-    """Fetch a link part by part into a file that is open for writing; gives the number of bytes."""
+    """Fetch a link part by part into a file open for writing; return the number of bytes."""
 
     def repeats(error: Exception, failed: int) -> float | None:
         return policy.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
@@ -118,14 +118,14 @@ def download(url: str, file: BinaryIO, policy: RetryPolicy, *, allow_private: bo
 
         part, whole, here = yield from repeating(attempt, repeats)
         if whole > MOST_BYTES:
-            raise DeliveryError(f"{redact(url)} has {whole:,} bytes, and {MOST_BYTES:,} are the most that is fetched.")
+            raise DeliveryError(f"{redact(url)} has {whole:,} bytes; downloads are limited to {MOST_BYTES:,}.")
         file.write(part)
         at += len(part)
     return at
 
 
 def _part(url: str, begin: int, *, allow_private: bool) -> Flow[tuple[bytes, int, str]]:
-    """Ask for one part, following redirects; gives it, the length of the whole, and the link that gave it."""
+    """Fetch one part, following redirects; return it, the total length, and the final link."""
     for _ in range(_HOPS):
         name = redact(url)
         check_link(url, name=name, now=datetime.now(UTC), allow_private=allow_private)
@@ -139,33 +139,33 @@ def _part(url: str, begin: int, *, allow_private: bool) -> Flow[tuple[bytes, int
             return reply.body, _length(reply, begin, name), url
         if reply.status >= _SERVER_FAILED:
             raise StoreUnavailableError(f"{name} answered {reply.status}. Try again later.")
-        raise DeliveryError(f"{name} answered {reply.status}. Open it in a browser: it may be private, or gone.")
+        raise DeliveryError(f"{name} answered {reply.status}. Open it in a browser: it may be private or deleted.")
     raise DeliveryError(f"{redact(url)} goes through more than {_HOPS} redirects.")
 
 
 def _length(reply: Reply, begin: int, name: str) -> int:
-    """Read how long the whole is.
+    """Return the total length of a file.
 
     Raises:
-        DeliveryError: the server does not give parts, and the whole is longer than one.
-        APIConnectionError: it gave another part than the one asked for, or less of it.
+        DeliveryError: the server does not support range requests, and the file is longer than one part.
+        APIConnectionError: it sent a different part than requested, or an incomplete one.
     """
     if reply.status == _PARTIAL:
         sent = _RANGE.fullmatch(reply.headers.get("content-range", ""))
         if sent is None or int(sent[1]) != begin or not reply.body or len(reply.body) != int(sent[2]) - begin + 1:
-            raise APIConnectionError(f"{name} gave another part than bytes {begin:,} and on.")
+            raise APIConnectionError(f"{name} sent a different part than bytes {begin:,} onwards.")
         return int(sent[3])
     told_length = reply.headers.get("content-length", "")
     if begin == 0 and told_length.isdecimal() and int(told_length) == len(reply.body):
         return len(reply.body)
     raise DeliveryError(
-        f"{name}: its server does not give a file in parts (status 200 where 206 was asked for). "
+        f"{name}: its server does not support range requests (status 200 instead of 206). "
         "Download it yourself and pass the path."
     )
 
 
 def shown(url: str) -> str:
-    """Return a link as it may be kept: without a query that holds a signature or a key.
+    """Return a link that is safe to store: without a query that holds a signature or a key.
 
     Example:
         >>> shown("https://host/a.mp4?Expires=1&Signature=x"), shown("https://host/watch?v=7")

@@ -1,10 +1,10 @@
-"""Work that takes several steps with somebody else, written as a generator, and the two drivers of all such work.
+"""Work in several external steps, written as a generator, and the two drivers of all such work.
 
-A generator yields what is to be done (a request, a question, a wait), is sent what came of it, and returns the result;
-an error of ours is thrown into it where it waits. One definition serves threads (`drive`) and `asyncio` (`adrive`).
+A generator yields each step (a request, a question, a wait), is sent its outcome, and returns the result; a
+`QwenOmniError` is thrown into it where it waits. One definition serves threads (`drive`) and `asyncio` (`adrive`).
 
-A `Flow` is a conversation with a server: it yields a `Request` and is sent the `Reply`, or yields a `Sleep`.
-`transport.api` sends what it yields.
+A `Flow` is an exchange with a server: it yields a `Request` and is sent the `Reply`, or yields a `Sleep`.
+`transport.api` performs what it yields.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ Outcome = TypeVar("Outcome")
 
 
 class Content(Protocol):
-    """A body of known length that can be read again, so that a repetition is whole."""
+    """A body of known length that can be read again, so that a retry sends all of it."""
 
     @property
     def length(self) -> int:
-        """How many bytes there are."""
+        """The length in bytes."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
@@ -35,9 +35,9 @@ class Request:
     """One HTTP request.
 
     Attributes:
-        with_key: send the service's key along; refused for any host but the service's own.
-        most_bytes: read no more of the answer than this; the rest is left unread.
-        public: a stranger chose the link, so it may not lead to a private address.
+        with_key: send the API key; refused for any host but the service's own.
+        most_bytes: read no more of the response than this; the rest is left unread.
+        public: the link is untrusted, so it may not lead to a private address.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back, and from where; header names are lower case. Redirects are not followed."""
+    """A response and its URL; header names are lower case. Redirects are not followed."""
 
     status: int
     url: str = field(default="", repr=False)
@@ -61,7 +61,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """A wish to wait."""
+    """A request to wait."""
 
     seconds: float
 
@@ -77,21 +77,21 @@ class Done(Generic[T]):
 
 
 def advance(work: Generator[Step, Outcome, T], outcome: Outcome | QwenOmniError | None) -> Step | Done[T]:
-    """Send in what came of the last step (`None` before the first), and return the next or the end."""
+    """Send the outcome of the last step (`None` before the first), and return the next step or the end."""
     try:
         return work.throw(outcome) if isinstance(outcome, QwenOmniError) else work.send(cast("Outcome", outcome))
     except StopIteration as stop:
         return Done(stop.value)
     finally:
-        del outcome  # an error that comes back out would hold itself, and all that its traceback holds
+        del outcome  # an error that comes back out would reference itself, and all that its traceback holds
 
 
 def drive(work: Generator[Step, Outcome, T], perform: Callable[[Step], Outcome | QwenOmniError]) -> T:
-    """Carry work to its end, and return what it returns.
+    """Run work to its end, and return its result.
 
     Args:
         work: yields its steps; it is closed at the end, whatever happens.
-        perform: does a step. An error of ours that it raises or returns is thrown into the work; any other ends it.
+        perform: does a step. A `QwenOmniError` that it raises or returns is thrown into the work; any other ends it.
     """
     outcome: Outcome | QwenOmniError | None = None
     try:
@@ -113,13 +113,13 @@ async def adrive(
     blocking: bool = False,
     pool: Executor | None = None,
 ) -> T:
-    """Carry work to its end in `asyncio`; see `drive`.
+    """Run work to its end in `asyncio`; see `drive`.
 
     Args:
         work: yields its steps.
         perform: does a step.
-        blocking: the work blocks between its steps, so it goes on in threads, and so does its end.
-        pool: these threads; the event loop's own if not given.
+        blocking: the work blocks between its steps, so it runs in threads, and is closed in one.
+        pool: the threads; the event loop's default executor if not given.
     """
     going: asyncio.Future[Step | Done[T]] | None = None
     outcome: Outcome | QwenOmniError | None = None
@@ -145,21 +145,21 @@ async def adrive(
 
 
 async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
-    """Close work in a thread: it may have something to delete at the service."""
+    """Close work in a thread: it may have to delete something from the service."""
     if going is not None and not going.done():
-        await asyncio.wait([going])  # a generator that runs cannot be closed
+        await asyncio.wait([going])  # a running generator cannot be closed
     await asyncio.get_running_loop().run_in_executor(pool, work.close)
 
 
 class Runner(Protocol):
-    """Carries a flow to its end; `http.run` with its settings."""
+    """Runs a flow to its end; `transport.api.run` with its settings."""
 
     def __call__(self, flow: Flow[T], /) -> T:
-        """Return what the flow returns, or raise what it raises."""
+        """Run the flow; return its result, or raise its error."""
 
 
 def ask(request: Request) -> Flow[Reply]:
-    """Send one request and give its reply, for use with `yield from`."""
+    """Send one request and return its reply, for use with `yield from`."""
     reply = yield request
     if reply is None:
         raise TypeError("a request was answered with nothing; the driver is broken")
@@ -167,14 +167,14 @@ def ask(request: Request) -> Flow[Reply]:
 
 
 class Repeats(Protocol):
-    """Decides whether a failed attempt is made again; `retry.RetryPolicy.wait` as a function."""
+    """Decides whether a failed attempt is retried; `retry.RetryPolicy.wait` as a function."""
 
     def __call__(self, error: Exception, failed: int, /) -> float | None:
-        """Return the seconds to wait, or `None` if the error is final."""
+        """Return the seconds to wait, or `None` if the error is permanent."""
 
 
 def repeating(attempt: Callable[[], Flow[T]], repeats: Repeats) -> Flow[T]:
-    """Run a flow, and a new one after every failure that passes."""
+    """Run a flow, and a new one after every transient failure."""
     failed = 0
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Which proxy requests to an address go through, and whether it failed. Reads the environment; asks nobody.
+"""Chooses the proxy for requests to an address, and recognises its failures. Reads the environment; sends nothing.
 
-Proxies are chosen here because the HTTP libraries send loopback through a proxy, too, and fail with errors of their own
-where a variable names what they cannot use.
+Proxies are chosen here because the HTTP libraries send even loopback requests through a proxy, and fail with their own
+errors if a variable names a proxy that they cannot use.
 """
 
 import importlib.util
@@ -23,14 +23,14 @@ _NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ProxyChoice:
-    """The proxy of an address, and the environment variable that names it (or the system's settings)."""
+    """The proxy for an address, and the environment variable that names it (or the system's settings)."""
 
     url: str = field(repr=False)
     variable: str
 
     @property
     def shown(self) -> str:
-        """The proxy without user name and password."""
+        """The proxy's address without user name and password."""
         split = urlsplit(self.url)
         host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname
         return f"{split.scheme}://{host}{f':{split.port}' if split.port else ''}"
@@ -45,10 +45,10 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
 
     Args:
         url: the address.
-        socks_package: what the library that sends needs for SOCKS.
+        socks_package: the package that the HTTP library needs for SOCKS.
 
     Raises:
-        ConfigurationError: a variable names a proxy that cannot be used, or holds what cannot be read.
+        ConfigurationError: a variable names a proxy that cannot be used, or cannot be parsed.
     """
     target = urlsplit(url)
     if is_loopback(target.hostname or ""):
@@ -61,17 +61,17 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
 
 
 def through_proxy(url: str) -> str:
-    """Name the proxy that requests to an address go through, for a message; empty without one."""
+    """Describe the proxy for an address, for a message; empty without one."""
     proxy = proxy_for(url)
     return "" if proxy is None else f" through the proxy {proxy.shown} ({proxy.variable})"
 
 
 def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
-    """Return what an error of an HTTP library says about this machine's name service or proxy; `None` if nothing.
+    """Return the fault of this machine's name resolution or proxy behind an HTTP library's error; `None` if none.
 
     Args:
-        error: of httpx, httpx2, requests or the system.
-        url: what was to be reached.
+        error: from httpx, httpx2, requests or the system.
+        url: the address of the request.
     """
     host = urlsplit(url).hostname or url
     proxy = proxy_for(url)
@@ -79,12 +79,12 @@ def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
     if proxy is not None and _is_of_proxy(found):
         return LocalNetworkError(
             f"Could not reach {host}{through_proxy(url)}: {_words(found)}. Check that the "
-            f"proxy runs and admits you, correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
+            f"proxy is running and grants you access, correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
             resource="proxy",
         )
     if any(isinstance(cause, socket.gaierror) for cause in found):
         return LocalNetworkError(
-            f"Could not look up the address of {host}: {_words(found)}. Check the name of the host, and this machine's "
+            f"Could not look up the address of {host}: {_words(found)}. Check the host name, and this machine's "
             "network and name server (DNS).",
             resource="dns",
         )
@@ -92,7 +92,7 @@ def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
 
 
 def _is_of_proxy(found: list[BaseException]) -> bool:
-    """Whether the proxy refused, or was not reached; certificates behind it are not its own."""
+    """Whether the proxy refused or could not be reached; certificates of servers behind it are not its fault."""
     names = {type(cause).__name__ for cause in found}
     if any(isinstance(cause, ssl.SSLError) for cause in found):
         return False
@@ -100,11 +100,11 @@ def _is_of_proxy(found: list[BaseException]) -> bool:
 
 
 def _words(found: list[BaseException]) -> str:
-    """Return the system's own words, else those of the innermost cause that has any."""
+    """Return the system's message, else that of the innermost cause that has one."""
     failure = next((cause for cause in found if isinstance(cause, OSError) and cause.strerror), None)
     if failure is not None:
         return str(failure.strerror)
-    return next((str(one) for one in reversed(found) if str(one)), "no further words")
+    return next((str(one) for one in reversed(found) if str(one)), "no details")
 
 
 def is_loopback(host: str) -> bool:
@@ -131,15 +131,15 @@ def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
         readable = False
     if not readable:
         raise ConfigurationError(
-            f"{variable} does not name a proxy that can be read: write it as http://host:port, or unset {variable}."
+            f"{variable} does not hold a valid proxy address: write it as http://host:port, or unset {variable}."
         )
     choice = ProxyChoice(proxy, variable)
     if scheme in ("http", "https"):
         return choice
     if scheme not in ("socks5", "socks5h"):
         raise ConfigurationError(
-            f"{variable} names a proxy of the kind {scheme}://, which cannot be used; http://, https://, socks5:// and "
-            f"socks5h:// can. Most programs that write socks:// mean socks5://. Change or unset {variable}."
+            f"{variable} names a {scheme}:// proxy, which is not supported; http://, https://, socks5:// and "
+            f"socks5h:// are. Programs that write socks:// usually mean socks5://. Change or unset {variable}."
         )
     if importlib.util.find_spec(socks_package) is None:
         install = {"socksio": "pip install 'httpx2[socks]'"}.get(socks_package, "pip install 'requests[socks]'")
@@ -148,7 +148,7 @@ def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
 
 
 def _variable(name: str) -> str:
-    """Name the variable as it is written in the environment."""
+    """Return the variable's name as spelled in the environment."""
     wanted = f"{name}_proxy"
     found = [key for key in os.environ if key.lower() == wanted and os.environ[key]]
     return wanted if wanted in found else next(iter(found), f"the system's {name} proxy")
@@ -159,7 +159,7 @@ def _is_excluded(target: SplitResult, exceptions: str) -> bool:
     host = (target.hostname or "").lower().rstrip(".")
     port = target.port or _DEFAULT_PORTS.get(target.scheme)
     entries = [entry.strip().lower() for entry in exceptions.replace(";", ",").split(",") if entry.strip()]
-    found = [_names(entry, host, port) for entry in entries]  # all are read, so that a broken one always shows
+    found = [_names(entry, host, port) for entry in entries]  # all are parsed, so an invalid one is always reported
     return any(found)
 
 
@@ -178,8 +178,8 @@ def _names(entry: str, host: str, port: int | None) -> bool:
         name, _, wanted = entry.partition(":")
     if (entry.startswith("[") and _address(name) is None) or "/" in entry or (wanted and not wanted.isdecimal()):
         raise ConfigurationError(
-            f"{_variable('no')} holds {entry[:80]!r}, which is neither a host, an address nor a network. Correct it: "
-            "without it, requests may go through a proxy that they were meant to avoid."
+            f"{_variable('no')} holds {entry[:80]!r}, which is neither a host, an address nor a network. Correct it; "
+            "otherwise requests may go through a proxy that they were meant to bypass."
         )
     if wanted and int(wanted) != port:
         return False

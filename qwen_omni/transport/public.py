@@ -1,8 +1,8 @@
-"""Links that strangers chose: connected to only at addresses of the public internet.
+"""Connections for untrusted links: only to addresses on the public internet.
 
-A name is resolved once in a flow, its addresses are checked, and the connection goes to a checked address, with the
-name kept in the Host header and in TLS. So no second answer of the name service counts, and a redirect is checked like
-the first link.
+A name is resolved once per flow, its addresses are checked, and the connection goes to a checked address, with the
+name kept in the Host header and in TLS. A second DNS answer therefore cannot redirect it, and a redirect is checked
+like the first link.
 """
 
 import ipaddress
@@ -17,17 +17,17 @@ from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.transport.proxies import network_fault
 
 PUBLIC = "qwen_omni.public"
-"""The extension of a request that may not go to a private address."""
+"""The extension that marks a request which may not go to a private address."""
 
 Resolve = Callable[[str], list[str]]
 _MOST_TRIED = 4  # addresses of one host
 
 
 def resolve_host(host: str) -> list[str]:
-    """Ask the name service for the addresses of a host; empty if it has none.
+    """Return the addresses of a host, from DNS; empty if it has none.
 
     Raises:
-        LocalResourceError: this machine has too many files open to ask, or no name server answers.
+        LocalResourceError: this machine has too many open files, or no name server answers.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -42,22 +42,22 @@ def resolve_host(host: str) -> list[str]:
 
 
 class PublicHosts:
-    """The addresses of hosts, each looked up once and kept for as long as this is."""
+    """The addresses of hosts, each resolved once and cached for the lifetime of this object."""
 
     def __init__(self, resolve: Resolve | None = None) -> None:
         self._resolve = resolve or resolve_host
         self._found: dict[str, list[str]] = {}
 
     def addresses(self, host: str, *, proxied: bool = False) -> list[str]:
-        """Return the public addresses of a host, best first. Blocks while the name service is asked.
+        """Return the public addresses of a host, best first. Blocks during the DNS query.
 
         Args:
             host: a name or an address.
-            proxied: a proxy connects instead of this machine, and asks the name service itself.
+            proxied: a proxy connects instead of this machine, and resolves the name itself.
 
         Raises:
-            LocalResourceError: this machine cannot ask.
-            DeliveryError: it has none but private ones, or none at all and no proxy that may know better.
+            LocalResourceError: this machine cannot resolve names.
+            DeliveryError: it has only private addresses, or none at all and there is no proxy that may resolve it.
         """
         if host not in self._found:
             try:
@@ -70,16 +70,16 @@ class PublicHosts:
         public = [address for address in found if not is_private_host(address)]
         if found and not public:
             raise DeliveryError(
-                f"{host} has the private address {found[0]}, so nothing of it was fetched. Download the file yourself "
-                "and pass its path. Where links to private addresses are meant, set QWEN_OMNI_PRIVATE_LINKS=1."
+                f"{host} has the private address {found[0]}, so nothing was fetched. Download the file yourself "
+                "and pass its path. To allow links to private addresses, set QWEN_OMNI_PRIVATE_LINKS=1."
             )
         if not found and not proxied:
-            raise DeliveryError(f"{host} has no address. Check the name of the host.")
+            raise DeliveryError(f"{host} has no address. Check the host name.")
         return public[:_MOST_TRIED]
 
 
 def at_address(request: httpx2.Request, address: str) -> httpx2.Request:
-    """Write a request for one address of its host; the server and its certificate are still asked for by name."""
+    """Direct a request to one address of its host; the Host header and the certificate check still use the name."""
     host = request.url.host
     sni = {} if _is_address(host) else {"sni_hostname": host}
     return httpx2.Request(

@@ -1,7 +1,7 @@
-"""When to send a request again, and how long to wait before. Pure; the client does the waiting.
+"""When to retry a request, and after which wait. Pure; the client does the waiting.
 
-Reads nothing of an error but `retryable`, `retry_limit` and `retry_after`, and for rate limits which kind it is. What
-the server asked for is waited as told; if that is more than a minute, the error is final and holds the number.
+Reads only `retryable`, `retry_limit` and `retry_after` of an error, and for rate limits its kind. A wait requested by
+the server is kept exactly; if it is longer than a minute, the error is final and states the number.
 """
 
 import random
@@ -16,12 +16,12 @@ _PER_MINUTE = ("insufficient_quota", "throttling.allocationquota")  # tokens per
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often to repeat, and how long to wait.
+    """How often to retry, and how long to wait.
 
     Attributes:
-        max_retries: repetitions at most; an error may allow fewer.
-        first_wait: seconds before the first repetition; doubled every time, four times longer for request
-            limits and fifteen times for token limits, with up to half taken off at random.
+        max_retries: the most retries; an error may allow fewer.
+        first_wait: seconds before the first retry; doubled every time, four times longer for request limits and
+            fifteen times for token limits, minus a random share of up to half.
     """
 
     max_retries: int = 3
@@ -30,13 +30,13 @@ class RetryPolicy:
     def wait(
         self, error: QwenOmniError, attempt: int, *, shown: bool, draw: Callable[[], float] = random.random
     ) -> float | None:
-        """Return the seconds to wait before trying again, or `None` if the error is final.
+        """Return the seconds to wait before a retry, or `None` if the error is final.
 
         Args:
-            error: what went wrong.
-            attempt: how many tries have failed before this one.
-            shown: whether the caller has already been given a piece of the answer.
-            draw: gives a number between 0 and 1.
+            error: the failure.
+            attempt: how many attempts failed before this one.
+            shown: whether a piece of the answer has already been yielded.
+            draw: returns a random number between 0 and 1.
         """
         limit = self.max_retries if error.retry_limit is None else min(self.max_retries, error.retry_limit)
         if shown or not error.retryable or attempt >= limit:
@@ -54,14 +54,14 @@ def _weight(error: QwenOmniError) -> float:
 
 
 class Attempts:
-    """Counts the tries of one request, and ends them."""
+    """Counts the attempts of one request, and ends them."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
         self._failed = 0
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
-        """Return the seconds to wait before the next try; raise the error if there is to be none."""
+        """Return the seconds to wait before the next attempt; raise the error if there is none."""
         wait = self._policy.wait(error, self._failed, shown=shown)
         if wait is None:
             if self._failed:

@@ -1,1 +1,1 @@
-"""DashScope's JSON, both ways. Pure: nothing here opens a file or a connection."""
+"""DashScope's JSON, encoded and decoded. Pure: nothing here opens a file or a connection."""

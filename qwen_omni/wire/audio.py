@@ -1,6 +1,6 @@
 """Streamed base64 speech → PCM samples. Pure.
 
-The service calls it "wav" and sends raw PCM: 16 bit little-endian, mono, 24 kHz, no header. Pieces may end
+The service calls the format "wav" but sends raw PCM: 16 bit little-endian, mono, 24 kHz, no header. Pieces may end
 inside a base64 group or inside a sample.
 """
 
@@ -12,7 +12,7 @@ _RIFF_HEADER = 512  # a header longer than this is not one
 
 
 class PcmDecoder:
-    """Turns pieces of base64 into whole samples, carrying what is cut off to the next piece."""
+    """Decodes pieces of base64 to whole samples, carrying incomplete ones over to the next piece."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -20,7 +20,7 @@ class PcmDecoder:
         self._begun = False
 
     def feed(self, piece: str) -> bytes:
-        """Decode one piece; gives whole samples only.
+        """Decode one piece; return whole samples only.
 
         Raises:
             ValueError: the piece is not base64.
@@ -31,7 +31,7 @@ class PcmDecoder:
         return self._samples(_decode(text[:whole]))
 
     def close(self) -> bytes:
-        """Decode what is left over.
+        """Decode the remainder.
 
         Raises:
             ValueError: it is not base64.
@@ -64,7 +64,7 @@ class PcmDecoder:
 
 
 def decode_piece(encoded: str) -> bytes:
-    """Decode a piece of speech that stands for itself, with a WAV header of its own or without.
+    """Decode a self-contained piece of speech, with or without a WAV header.
 
     Raises:
         ValueError: it is not base64.
@@ -74,7 +74,7 @@ def decode_piece(encoded: str) -> bytes:
 
 
 def _decode(text: str) -> bytes:
-    # A piece may be padded in the middle when several encoded pieces were joined on the way.
+    # A piece has padding in the middle if a server joined several encoded pieces.
     try:
         if "=" in text.rstrip("="):
             groups = text.replace("=", "= ").replace("= =", "==").split()

@@ -1,7 +1,7 @@
-"""An error answer of the service → one of our errors. Pure.
+"""Error responses of the service → errors of this package. Pure.
 
 The service has two envelopes (`{"error": {…}}` and a flat one), writes the true status into the message
-(`<400> …`), and frames errors as events or not as it likes. Rules are tried in order: code, words, status.
+(`<400> …`), and may or may not frame errors as events. Rules are tried in order: code, wording, status.
 """
 
 import re
@@ -18,15 +18,15 @@ from qwen_omni import errors
 from qwen_omni.errors import APIError
 from qwen_omni.wire.values import as_number, as_words
 
-_INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # counts at the very beginning alone: messages quote what was sent
+_INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # only at the very beginning: messages quote the request
 _REFUSED = errors.MediaRefusedError
 _NO_HEADERS: Mapping[str, str] = {}
-_SHOWN = 600  # characters of an answer that are worth showing
+_SHOWN = 600  # the most characters of a response that are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnswer:
-    """What an error answer says, whichever envelope it came in."""
+    """The content of an error response, whichever envelope it came in."""
 
     message: str
     code: str = ""
@@ -72,7 +72,7 @@ _BY_STATUS: dict[int, type[APIError]] = {
     425: errors.ServerError,
     429: errors.RateLimitError,
 }
-# Inside a 200 the code alone may tell whose fault it was. Sources: as above; the sources of QwenLM/qwen-code for the
+# Inside a 200 only the code may show which side failed. Sources: as above; the source code of QwenLM/qwen-code for the
 # two numbers, and of vLLM, whose code is an HTTP status (both 2026).
 _BY_CODE_INSIDE = _table(
     (r"invalid_?parameter|^invalid_?request", errors.InvalidRequestError),
@@ -82,16 +82,16 @@ _BY_CODE_INSIDE = _table(
 _STATUS = re.compile(r"[45]\d\d")
 _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
     (errors.AuthenticationError, "Keys belong to a region: check DASHSCOPE_API_KEY together with region or base_url."),
-    (errors.AccountError, "Look at the account's bills and free quota in the Model Studio console."),
+    (errors.AccountError, "Check the account's bills and free quota in the Model Studio console."),
     (errors.PermissionDeniedError, "The account may need this model to be activated in this region."),
-    (errors.NotFoundError, "Check the model's name and whether the region offers it."),
+    (errors.NotFoundError, "Check the model name and whether the region offers it."),
     (errors.ContextOverflowError, "Send less: a shorter clip, a lower fps, or fewer turns."),
     (errors.ContentFilterError, "The service's content inspection refused it; the same content will be refused again."),
 )
 
 
 def parse_error(body: bytes | str) -> ErrorAnswer | None:
-    """Read an error answer: either envelope, framed as an event or not; `None` if it is neither."""
+    """Parse an error response in either envelope, framed as an event or not; `None` if it is neither."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     for line in (text, *text.splitlines()):
         stripped = line.strip().removeprefix("data:").strip()
@@ -136,23 +136,23 @@ def _text(value: object) -> str | None:
 
 
 def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HEADERS, *, url: str = "") -> APIError:
-    """Turn an HTTP error answer into our error.
+    """Convert an HTTP error response to an error of this package.
 
     Args:
         status: the HTTP status.
-        body: the answer; more than a megabyte of it is of no use.
-        headers: the answer's headers, with names in lower case or of a mapping that ignores case.
-        url: what was asked, for the error about a redirect.
+        body: the response; only the first megabyte is used.
+        headers: the response headers, with lower-case names or in a case-insensitive mapping.
+        url: the requested URL, for the error about a redirect.
     """
     request_id = headers.get("x-request-id")
     if 300 <= status < 400 and headers.get("location"):  # noqa: PLR2004  (redirects)
         return _redirected(status, url, headers["location"], request_id)
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-    answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no further words")
+    answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no details")
     error = from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id)
     error.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
     if error.retry_after:
-        error.with_hint(f"The server asks for a wait of {error.retry_after:,.6g} s (Retry-After).")
+        error.with_hint(f"The server asks to wait {error.retry_after:,.6g} s (Retry-After).")
     return error
 
 
@@ -167,7 +167,7 @@ def _redirected(status: int, url: str, location: str, request_id: str | None) ->
 
 
 def _host(url: str) -> str:
-    """Return the scheme, host and path of a URL; what may hold a secret is left out."""
+    """Return the scheme, host and path of a URL, without the parts that may hold secrets."""
     try:
         split = urlsplit(url)
         port = f":{split.port}" if split.port else ""
@@ -177,11 +177,11 @@ def _host(url: str) -> str:
 
 
 def parse_retry_after(value: str | None, date: str | None = None) -> float | None:
-    """Return the seconds to wait of a `Retry-After` header: a number, or a date (RFC 9110, section 10.2.3).
+    """Return the seconds of a `Retry-After` header: a number, or a date (RFC 9110, section 10.2.3).
 
     Args:
         value: the header.
-        date: the `Date` header beside it, so that the clocks need not agree; this machine's clock without one.
+        date: the `Date` header of the response, so that clocks need not agree; without it, this machine's clock.
 
     Example:
         >>> parse_retry_after("2.5"), parse_retry_after("x")
@@ -208,7 +208,7 @@ def _http_date(value: str) -> float | None:
 def from_answer(
     answer: ErrorAnswer, *, status: int, body: str | None = None, request_id: str | None = None
 ) -> APIError:
-    """Turn what an error answer says into our error; a status written in its message wins over `status`."""
+    """Convert a parsed error response to an error; a status written in its message wins over `status`."""
     inner = _INNER_STATUS.match(answer.message)
     if inner is not None:
         status = int(inner[1])
@@ -225,7 +225,7 @@ def from_answer(
 
 
 def classify(status: int, code: str, message: str) -> type[APIError]:
-    """Choose the class of an error: by code, then by words, then by status, and inside a 200 by what else codes say."""
+    """Choose the class of an error: by code, then by wording, then by status, and inside a 200 by further codes."""
     for pattern, kind in _BY_CODE:
         if pattern.search(code):
             spent = kind is errors.RateLimitError and _BY_WORDS[0][0].search(message)
@@ -233,7 +233,7 @@ def classify(status: int, code: str, message: str) -> type[APIError]:
     for pattern, kind in _BY_WORDS:
         if pattern.search(message):
             return kind
-    if status < 400:  # noqa: PLR2004  (errors begin there: this one came inside an answer that had begun well)
+    if status < 400:  # noqa: PLR2004  (errors begin there: this one came inside a response that began normally)
         if _STATUS.fullmatch(code):
             return _by_status(int(code))
         return next((kind for pattern, kind in _BY_CODE_INSIDE if pattern.search(code)), APIError)

@@ -1,7 +1,7 @@
-"""A media part → its JSON, in the words of the server that will read it. Pure; `wire.request` is the other half.
+"""Media parts → JSON, in the format of the server. Pure; `wire.request` is the other half.
 
-DashScope takes data URIs for sound, and how to sample a video beside the part. vLLM and the servers that follow it
-take sound as bare base64 or as `audio_url`, and sampling for the whole request (`wire.vllm`).
+DashScope takes audio as data URIs, and the sampling of a video next to the part. vLLM and compatible servers take
+audio as plain base64 or as `audio_url`, and sampling for the whole request (`wire.vllm`).
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Medi
 from qwen_omni.options import Dialect
 
 Look = Callable[[MediaSource], MediaPayload]
-"""Finds how a piece of media was delivered."""
+"""Returns how a piece of media was delivered."""
 
 _SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 
 
 def check_media_part(part: MediaPart, place: str, dialect: Dialect) -> None:
-    """Check that a kind of server has a part like this.
+    """Check that this kind of server supports such a part.
 
     Raises:
-        UnsupportedContentError: it has none.
+        UnsupportedContentError: it does not.
     """
     if dialect == "vllm" and isinstance(part, FramesPart):
         raise _no_frames(place)
@@ -34,7 +34,7 @@ def encode_media(part: MediaPart, place: str, look: Look, dialect: Dialect) -> d
     """Encode one media part.
 
     Raises:
-        UnsupportedContentError: this kind of server has no such part.
+        UnsupportedContentError: this kind of server does not support such a part.
     """
     match dialect:
         case "dashscope":
@@ -68,7 +68,7 @@ def _for_vllm(part: MediaPart, place: str, look: Look) -> dict[str, Any]:
             delivered = look(part.source)
             if delivered.url is not None:
                 return {"type": "audio_url", "audio_url": {"url": delivered}}
-            bare = replace(delivered, bare=True)  # a data URI is refused there: "Incorrect padding"
+            bare = replace(delivered, bare=True)  # a data URI fails there: "Incorrect padding"
             return {"type": "input_audio", "input_audio": {"data": bare, "format": delivered.format or "wav"}}
         case VideoPart():
             delivered = look(part.source)
@@ -81,7 +81,7 @@ def _for_vllm(part: MediaPart, place: str, look: Look) -> dict[str, Any]:
 
 def _no_frames(place: str) -> UnsupportedContentError:
     return UnsupportedContentError(
-        f"{place}: a list of frames is something that only DashScope takes; send a video file, or the frames as images."
+        f"{place}: a list of frames is accepted by DashScope only; send a video file, or the frames as images."
     )
 
 

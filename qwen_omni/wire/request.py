@@ -1,7 +1,7 @@
-"""A `ChatRequest` and its delivered media → the body of a request, in the words of DashScope or vLLM. Pure.
+"""A `ChatRequest` and its delivered media → the body of a request, in the format of DashScope or vLLM. Pure.
 
-Everything but the media is checked and encoded once, in a `RequestDraft`, before a file is opened; the draft is then
-completed with the media. One function per kind of part. Whatever cannot be encoded raises and names its place.
+Everything except the media is checked and encoded once, in a `RequestDraft`, before a file is opened; the draft is then
+completed with the media. One function per kind of part. Whatever cannot be encoded raises an error that says where.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ from qwen_omni.wire.vllm import encode_vllm, encode_vllm_media, lost_sound, serv
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
 
-# ours → theirs, for options that are passed on as they are
+# our name → the service's name, for options that are passed on unchanged
 _PLAIN_FIELDS = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -58,40 +58,40 @@ _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
 class _Encoding(NamedTuple):
-    """For whom a request is written, and whether marks of explicit caching are."""
+    """The format of a request, and whether it has explicit cache markers."""
 
     dialect: Dialect
     marks: bool
 
 
 class _Slot(NamedTuple):
-    """Where a part with media will stand in a message."""
+    """The place of a media part in a message."""
 
     part: MediaPart
     place: str
 
 
 FittedParts = Mapping[MediaPart, tuple[MediaPart, ...]]
-"""What each part with media of a conversation is sent as: itself, another in its place, or several."""
+"""What each media part of a conversation is sent as: itself, a replacement, or several parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestDraft:
-    """A request that was checked and encoded, apart from its media."""
+    """A request, checked and encoded except for its media."""
 
     _fields: dict[str, Any]
     _added: dict[str, Any]
     _how: _Encoding
 
     def body(self, parts: FittedParts, look: Look) -> dict[str, Any]:
-        """Return the JSON body. Media stay `MediaPayload` values, which `request.body` writes out piece by piece.
+        """Return the JSON body. Media remain `MediaPayload` values, which `request.body` writes out piece by piece.
 
         Args:
-            parts: what each part with media is sent as.
-            look: finds how a piece of media was delivered.
+            parts: what each media part is sent as.
+            look: returns how a piece of media was delivered.
 
         Raises:
-            UnsupportedContentError: parts that ask this server for different sampling.
+            UnsupportedContentError: parts that need different sampling, which this server cannot do.
         """
         messages = [_filled(message, parts, look, self._how) for message in self._fields["messages"]]
         sent = [one for made in parts.values() for one in made]
@@ -100,15 +100,15 @@ class RequestDraft:
 
 
 def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> RequestDraft:
-    """Check a request and encode all of it but its media. Opens nothing.
+    """Check a request and encode everything but its media. Opens nothing.
 
     Raises:
-        ConfigurationError: options that exclude each other or the model, or headers that cannot be sent.
-        UnsupportedContentError: a part that has no place in its message.
+        ConfigurationError: options that conflict with each other or with the model, or headers that cannot be sent.
+        UnsupportedContentError: a part that its message cannot hold.
     """
     options = request.options
     check_ranges(request, profile, dialect)
-    check_headers(options.extra_headers, "extra_headers=")  # here, since nothing has been opened yet
+    check_headers(options.extra_headers, "extra_headers=")  # here, before anything is opened
     profile = served_profile(profile) if dialect == "vllm" else profile
     fields: dict[str, Any] = {
         "model": request.model,
@@ -128,7 +128,7 @@ def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "da
 
 
 def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encoding) -> dict[str, Any]:
-    """Put media where their slots are."""
+    """Fill the slots of a message with media."""
     content = message["content"]
     if not isinstance(content, list):
         return message
@@ -142,7 +142,7 @@ def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encod
 
 
 def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
-    """Say what of a request this model or server has no use for, so that nothing is left out in silence."""
+    """Return the parts of a request that this model or server ignores, so that nothing is dropped silently."""
     explicit = profile.explicit_cache and dialect == "dashscope"
     marked = [part for message in request.messages for part in message.parts if getattr(part, "cache", None)]
     media = [part for message in request.messages for part in message.parts if isinstance(part, MediaPart)]
@@ -152,23 +152,23 @@ def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect
 
 def _cache_notices(marked: Sequence[Part], model: str, *, explicit: bool) -> Iterator[str]:
     if marked and not explicit:
-        advice = "it caches equal beginnings of conversations by itself, if at all"
+        advice = "it caches common prefixes of conversations automatically, if at all"
         yield f"cache_control has no effect: {model} has no explicit cache; {advice}."
         return
     if any(isinstance(part, ToolResultPart) for part in marked):
-        yield "cache_control has no effect in a tool's result: mark a user's or system message."
+        yield "cache_control has no effect in a tool result: mark a user or system message."
     if any(getattr(part, "cache", None) == "1h" for part in marked):
-        yield f'cache_control: {model} keeps a marked conversation for 5 minutes; "ttl": "1h" is not sent.'
+        yield f'cache_control: {model} caches a marked conversation for 5 minutes; "ttl": "1h" is not sent.'
     if len(marked) > _MOST_MARKS:
-        yield f"cache_control: {len(marked)} parts are marked; the service takes {_MOST_MARKS} marks in a request."
+        yield f"cache_control: {len(marked)} parts are marked; the service accepts {_MOST_MARKS} marks per request."
 
 
 def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> None:
-    """Check the numbers of a request against what DashScope and the model take; other servers have ranges of their own.
+    """Check the numbers of a request against the ranges of DashScope and the model; other servers have their own.
 
     Raises:
         ConfigurationError: an option of the answer is outside its range.
-        UnsupportedContentError: what stands beside a piece of media is; names its place.
+        UnsupportedContentError: an option of a piece of media is; the error says where.
     """
     if dialect != "dashscope":
         return
@@ -216,7 +216,7 @@ def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 
 def encode_headers(request: ChatRequest, media: tuple[MediaPayload, ...]) -> dict[str, str]:
-    """Return the headers this request needs beside the usual ones."""
+    """Return the additional headers that this request needs."""
     temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
     return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}
 
@@ -224,7 +224,7 @@ def encode_headers(request: ChatRequest, media: tuple[MediaPayload, ...]) -> dic
 def encode_messages(
     messages: tuple[Message, ...], profile: Profile, dialect: Dialect = "dashscope"
 ) -> list[dict[str, Any]]:
-    """Encode the conversation, with slots for its media; tool results become messages of their own."""
+    """Encode the conversation, with slots for its media; tool results become separate messages."""
     encoded: list[dict[str, Any]] = []
     for index, message in replayable(messages):
         encoded += _message(message, index, profile, _Encoding(dialect, marks=profile.explicit_cache))
@@ -318,7 +318,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile, how: _Enco
     if _is_marked(text, how):
         encoded["content"] = [_text(part, how) for part in text]
     if thinking and profile.thinking == "effort":
-        encoded["reasoning_content"] = "".join(thinking)  # other models have no use for it (Chat API, 2026-09)
+        encoded["reasoning_content"] = "".join(thinking)  # other models ignore it (Chat API, 2026-09)
     return {**encoded, "tool_calls": calls} if calls else encoded
 
 
@@ -329,11 +329,11 @@ def _tool_result(part: Part, place: str) -> dict[str, Any]:
 
 
 def _senses(options: ChatOptions, profile: Profile) -> dict[str, bool]:
-    """Say how closely to look and to listen; a model that can do one thing alone is not told to leave the other."""
+    """Return the options of image resolution and audio channels; an unsupported one that is off is not sent."""
     closely, by_channel = options.high_resolution_images, options.multichannel
     if closely and not profile.high_resolution:
         raise ConfigurationError(
-            f"{profile.name} sees no image in high resolution; drop high_resolution_images=, or use qwen3.8-omni-flash."
+            f"{profile.name} has no high-resolution mode; drop high_resolution_images=, or use qwen3.8-omni-flash."
         )
     if by_channel and not profile.multichannel:
         raise ConfigurationError(f"{profile.name} hears one channel; drop multichannel=, or use qwen3.8-omni-flash.")

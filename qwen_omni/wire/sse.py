@@ -1,30 +1,30 @@
-"""Bytes → server-sent events, fed piecemeal. Knows nothing of what an event means; `wire.stream` does.
+"""Bytes → server-sent events, incrementally. Does not interpret events; `wire.stream` does.
 
-Takes both dialects of the service: `data: {…}` of the compatible route and `data:{…}` with a `:HTTP_STATUS/400`
-comment of the native one. A line that is neither blank, nor a comment, nor a field of the standard is damage, since
-part of an answer may have stood there. Source: WHATWG HTML, "Server-sent events", read 2026-11.
+Accepts both dialects of the service: `data: {…}` of the compatible route and `data:{…}` with a `:HTTP_STATUS/400`
+comment of the native one. A line that is neither blank, nor a comment, nor a standard field counts as damage, since
+part of an answer may be lost. Source: WHATWG HTML, "Server-sent events", read 2026-11.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 32 * 2**20
-"""An event longer than this is refused: a minute of speech is 4 MB of base64, and one event holds a fraction of it."""
+"""The longest event accepted: a minute of speech is 4 MB of base64, and one event holds a fraction of it."""
 _IGNORED = frozenset((b"id", b"retry"))
 _CHUNK_KEY = b'"choices"'
 
 
 class DamagedStreamError(ValueError):
-    """The bytes are not an event stream: a line is of no known kind."""
+    """The bytes are not an event stream: a line is of an unknown kind."""
 
 
 class EventTooLongError(ValueError):
-    """An event has more bytes than any event of an answer."""
+    """An event is longer than any event of an answer can be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `status` is the HTTP status in a comment line, if any."""
+    """One event. `status` is the HTTP status from a comment line, if any."""
 
     data: bytes
     name: str | None = None
@@ -32,7 +32,7 @@ class Event:
 
 
 class EventParser:
-    r"""Cuts a byte stream into events, wherever the pieces end. Work and memory are linear in the bytes.
+    r"""Splits a byte stream into events, wherever the pieces end. Time and memory are linear in the bytes.
 
     Example:
         >>> parser = EventParser()
@@ -42,7 +42,7 @@ class EventParser:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
-        self._rest: list[bytes] = []  # pieces of a line whose end has not come; joined once, when it has
+        self._rest: list[bytes] = []  # pieces of an incomplete line; joined once, when its end arrives
         self._held = 0  # bytes in `_rest` and `_data`
         self._data: list[bytes] = []
         self._name: str | None = None
@@ -50,14 +50,14 @@ class EventParser:
 
     @property
     def tail(self) -> bytes:
-        """The line whose end has not come."""
+        """The incomplete last line."""
         return b"".join(self._rest)
 
     def feed(self, piece: bytes) -> Iterator[Event]:
-        """Yield the events that the next bytes complete; stops reading where the caller stops.
+        """Yield the events that the next bytes complete; reads no further than the caller iterates.
 
         Raises:
-            DamagedStreamError: a line of no known kind.
+            DamagedStreamError: a line of an unknown kind.
             EventTooLongError: an event of more than `max_event_bytes`.
         """
         lines = piece.split(b"\n")
@@ -78,7 +78,7 @@ class EventParser:
             raise self._too_long()
 
     def close(self) -> Iterator[Event]:
-        """Yield what is left at the end of the bytes; the last event often has no blank line behind it."""
+        """Yield what is left at the end of the bytes; the last event often has no blank line after it."""
         if self._rest or self._data:
             yield from self.feed(b"\n\n")
 
@@ -103,7 +103,7 @@ class EventParser:
                 self._status = int(digits) if len(digits) == 3 and digits.isdigit() else None  # noqa: PLR2004
         elif name not in _IGNORED:
             shown = (name if colon else line)[:40].decode("utf-8", "replace")
-            raise DamagedStreamError(f"a line begins with {shown!r}, which is no field of an event stream")
+            raise DamagedStreamError(f"a line begins with {shown!r}, which is not a field of an event stream")
 
     def _add(self, data: bytes) -> None:
         self._data.append(data)

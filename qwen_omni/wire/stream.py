@@ -1,9 +1,9 @@
-"""Server-sent events → deltas. `StreamState` knows no connection: feed it bytes, then say that they ended.
+"""Server-sent events → deltas. `StreamState` is independent of the connection: feed it bytes, then call `end`.
 
-It takes what the service really sends: chunks without choices, errors inside a 200, text in the finishing chunk,
-missing keys, empty ids, text beside or inside the speech, a plain JSON answer. What it cannot read is an error, never
-left out: an answer is whole, or it is a `StreamInterruptedError` (the bytes were cut or damaged) or an `APIError` (they
-are no answer), each with the text so far in `partial`.
+It accepts what the service really sends: chunks without choices, errors inside a 200, text in the final chunk,
+missing keys, empty ids, text next to or inside the speech, a plain JSON answer. Unreadable data is an error, never
+skipped: an answer is complete, or a `StreamInterruptedError` (the bytes were cut or damaged) or an `APIError` (they
+are not an answer) is raised, each with the text so far in `partial`.
 """
 
 import re
@@ -51,16 +51,16 @@ _OK = 200
 _NOTES = ("language", "emotion")
 _BOM = b"\xef\xbb\xbf"
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_PAGE_BYTES = 4096  # of a web page that are read, to name it
+_PAGE_BYTES = 4096  # of a web page that are read, to quote it
 _TAG = re.compile(r"<[^<>]*>")
 
 
 class _UndecodableError(ValueError):
-    """The data of an event is no JSON."""
+    """The data of an event is not JSON."""
 
 
 class StreamState:
-    r"""One answer on its way: bytes in, deltas out.
+    r"""The state of one streamed answer: bytes in, deltas out.
 
     Example:
         >>> state = StreamState()
@@ -86,11 +86,11 @@ class StreamState:
         self._start: StartDelta | None = None
         self._started = self._finished = self._used = self._has_content = False
         self.estimated_input: int | None = None
-        """The estimate of the tokens in; kept beside what the service reports."""
+        """The estimate of the input tokens, stored with the reported usage."""
         self.media: tuple[SentMedia, ...] = ()
-        """How the media of the question were sent; kept beside the answer."""
+        """How the media of the request were sent, stored with the answer."""
         self.done = False
-        """The service has said `[DONE]`: nothing more will come."""
+        """Whether the service has sent `[DONE]`: nothing more will come."""
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the next bytes and return the deltas they complete.
@@ -105,7 +105,7 @@ class StreamState:
         self._left -= len(piece)
         if self._left < 0:
             raise self._refused(
-                f"the answer has more than {self._limit:,} bytes; raise max_answer_bytes if it may be so long"
+                f"the answer has more than {self._limit:,} bytes; raise max_answer_bytes to allow longer answers"
             )
         if self._head is not None:
             piece = self._sniff(piece, self._head)
@@ -117,13 +117,13 @@ class StreamState:
         return []
 
     def end(self, *, broken: str | None = None) -> list[Delta]:
-        """Take the end of the bytes, and whether the connection broke; returns the last deltas.
+        """Finish the answer and return the last deltas; `broken` says how the connection broke, if it did.
 
         Raises:
-            StreamInterruptedError: the service had not said that the answer is complete.
-            APIError: an error was the last thing that it said.
+            StreamInterruptedError: the service had not marked the answer as complete.
+            APIError: the last thing that the service sent was an error.
         """
-        if self._head:  # so few bytes came that it was not decided what they are
+        if self._head:  # too few bytes came to decide what they are
             self._plain = [self._head]
         self._head = None
         if self._plain is not None:
@@ -148,7 +148,7 @@ class StreamState:
         return self._finished and (self._used or self.done or self._plain is not None)
 
     def _last_events(self, broken: str | None) -> list[Delta]:
-        """Read what has no blank line behind it; half a line does no harm to an answer that is complete without it."""
+        """Read events that no blank line follows; half a line does not matter if the answer is complete without it."""
         if self.done:
             return []
         tail = self._parser.tail
@@ -163,13 +163,13 @@ class StreamState:
 
     @property
     def response(self) -> Response:
-        """The answer as far as it has come; the whole one after `end`."""
+        """The answer as far as it has arrived; the whole one after `end`."""
         built = self._builder.build()
         thinking, text = self._tags.split(built.text + self._tags.held_text)
         return built if text == built.text else replace(built, thinking=built.thinking + thinking, text=text)
 
     def _sniff(self, piece: bytes, head: bytes) -> bytes:
-        # A plain JSON answer starts with a brace, a web page with an angle; an event stream with neither.
+        # A plain JSON answer starts with a brace, a web page with an angle bracket; an event stream with neither.
         head = (head + piece).removeprefix(_BOM).lstrip()
         if not head:
             self._head = head
@@ -266,7 +266,7 @@ class StreamState:
             raise from_answer(answer, status=event.status or _OK, body=text).with_partial(self.response)
 
     def _joined(self, deltas: list[Delta]) -> list[Delta]:
-        """Join characters that were cut in halves between two pieces of one text."""
+        """Join characters that were split between two pieces of one text."""
         joined: list[Delta] = []
         for delta in deltas:
             match delta:
@@ -282,7 +282,7 @@ class StreamState:
         return joined
 
     def _lone_halves(self) -> list[Delta]:
-        """Return a replacement character for every half whose other half never came."""
+        """Return a replacement character for every half whose second half never came."""
         lone: list[Delta] = []
         for source in self._halves.close():
             if isinstance(source, int):
@@ -292,10 +292,10 @@ class StreamState:
         return lone
 
     def chunk(self, value: Mapping[str, Any]) -> list[Delta]:
-        """Turn one decoded chunk into deltas.
+        """Convert one decoded chunk to deltas.
 
         Raises:
-            MalformedValueError: a value has a type that makes no sense in its place.
+            MalformedValueError: a value has an unexpected type.
         """
         deltas: list[Delta] = []
         if self._start is None:
@@ -316,13 +316,13 @@ class StreamState:
             if counts is not None:
                 self._used = True
                 deltas.append(UsageDelta(counts))
-        if deltas and not self._started:  # held back till something follows, so that a retry begins anew unseen
+        if deltas and not self._started:  # held back until something follows, so that a retry stays invisible
             self._started = True
             deltas.insert(0, self._start)
         return deltas
 
     def _check_choice(self, index: object) -> None:
-        # The texts of several answers come mixed, and an answer holds one.
+        # The texts of several answers arrive interleaved, and a `Response` holds one.
         count = as_count(index) or 0
         if self._choice is not None and count != self._choice:
             raise MalformedValueError("it holds more than one answer (choices); ask for one, without n in extra_body")
@@ -367,7 +367,7 @@ class StreamState:
         return deltas
 
     def _annotate(self, notes: object) -> None:
-        # The whole comes with every chunk. Nothing but a transcribing model's words about the sound.
+        # Each chunk repeats all of them. Only transcription models send them, about the audio.
         for note in notes if isinstance(notes, list) else ():
             if isinstance(note, dict):
                 self._has_content = True
@@ -375,7 +375,7 @@ class StreamState:
                 self._builder.annotate({key: whole_characters(text) for key, text in texts.items()})
 
     def _spoken(self, encoded: str) -> list[Delta]:
-        # vLLM-Omni: each piece is a file of its own, in base64, where text would be.
+        # vLLM-Omni: each piece is a separate file, in base64, in place of the text.
         try:
             pcm = decode_piece(encoded)
         except ValueError as error:
@@ -383,7 +383,7 @@ class StreamState:
         return [AudioDelta(pcm)] if pcm else []
 
     def _text(self, source: str, text: str) -> list[Delta]:
-        # Older models put the text inside the speech, newer ones beside it; where both do, one is enough.
+        # Older models put the text inside the speech, newer ones next to it; if both are present, one is enough.
         self._text_from = self._text_from or source
         return [*self._tags.feed(text)] if text and source == self._text_from else []
 
@@ -415,14 +415,14 @@ class StreamState:
 
 
 def _may_be_cut(tail: bytes) -> bool:
-    """Whether these bytes, the last ones, begin as a line of an event stream does."""
+    """Whether these last bytes begin like a line of an event stream."""
     return bool(tail) and any(tail.startswith(begin) or begin.startswith(tail) for begin in _BEGINNINGS)
 
 
 def _thinking(delta: Mapping[str, Any]) -> str:
-    # DashScope says the first; vLLM renamed its own to the second in November 2025 (its PR 27752) and sent both for a
+    # DashScope uses the first; vLLM renamed its own to the second in November 2025 (its PR 27752) and sent both for a
     # while, the same text twice.
-    # Settings that a server repeats under the second name are no text.
+    # Settings that a server echoes under the second name are not text.
     thought = delta.get("reasoning_content")
     if thought:
         return thought if type(thought) is str else as_text(thought, "reasoning_content")
@@ -431,7 +431,7 @@ def _thinking(delta: Mapping[str, Any]) -> str:
 
 
 def _former_call(delta: Mapping[str, Any]) -> object:
-    # What `tool_calls` was before 2023-11; old gateways still send it.
+    # The predecessor of `tool_calls`, before 2023-11; old gateways still send it.
     call = delta.get("function_call")
     return {"function": call} if call else None
 
@@ -443,9 +443,9 @@ def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any], delta: Mappi
 
 
 def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage | None:
-    """Read the service's token counts; details may be missing, empty or of unknown names.
+    """Parse the service's token counts; details may be missing, empty or have unknown names.
 
-    Returns `None` where a total is no count at all (negative, endless, text), or where nothing was counted.
+    Returns `None` if a total is not a count (negative, infinite, text), or if nothing was counted.
     """
     if not isinstance(usage, Mapping):
         return None
@@ -469,7 +469,7 @@ def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage |
 
 
 def dump_usage(usage: Usage) -> dict[str, Any]:
-    """Return token counts as the service and OpenAI write them, with the details by kind; `parse_usage` reads them."""
+    """Return token counts in the format of the service and OpenAI, with details by kind; `parse_usage` reads them."""
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,

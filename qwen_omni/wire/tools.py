@@ -1,4 +1,4 @@
-"""Tools, what models call, and answer formats in the service's JSON. Pure."""
+"""Tools, tool calls and answer formats in the service's JSON. Pure."""
 
 import json
 import secrets
@@ -24,17 +24,17 @@ from qwen_omni.wire.values import (
 )
 
 MALFORMED_ARGUMENTS = "malformed_arguments"
-"""The key under which arguments that are not a JSON object are sent back."""
+"""The key for arguments that are not a JSON object, when they are sent back."""
 _NOT_RUN = "Not run: the arguments were not a JSON object."
 _UNNAMED = "unnamed_tool"
 _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
 
 
 def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Return the fields of a request that concern tools; empty without tools.
+    """Return the request fields for tools; empty without tools.
 
     Raises:
-        ConfigurationError: the model has no tools, speaks at the same time, or the choice names no tool.
+        ConfigurationError: the model does not support tools, or is to speak as well, or the choice names no tool.
     """
     if not options.tools:
         if options.tool_choice not in (None, "auto", "none"):
@@ -44,8 +44,8 @@ def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
         raise ConfigurationError(f"{profile.name} cannot call tools; use qwen3.8-omni-flash.")
     if options.speaks:
         raise ConfigurationError(
-            "Speech and tools do not go together: the voice may read tool calls aloud. "
-            "Ask for speech in a call of its own."
+            "Speech and tools cannot be combined: the voice may read tool calls aloud. "
+            "Request speech in a separate call."
         )
     if options.search and not profile.tools_with_search:
         raise ConfigurationError(f"{profile.name} cannot search the web and call tools in one request; drop one.")
@@ -60,7 +60,7 @@ def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 def _tool(tool: Tool) -> dict[str, Any]:
     if tool.name == _RESERVED:
-        raise ConfigurationError(f"The service does not allow a tool to be named {_RESERVED!r}; give it another name.")
+        raise ConfigurationError(f"The service does not allow a tool to be named {_RESERVED!r}; choose another name.")
     function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     if tool.strict is not None:
         function["strict"] = tool.strict
@@ -68,7 +68,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def forced_tool(options: ChatOptions) -> str | None:
-    """Tell which tool must be called; `None` if the model is free to choose."""
+    """Return the tool that must be called; `None` if the model is free to choose."""
     names = [tool.name for tool in options.tools]
     if options.tool_choice in (None, "auto", "none"):
         return None
@@ -84,7 +84,7 @@ def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
     name = forced_tool(options)
     if name is None:
         raise ConfigurationError(
-            f"The service cannot be told to call any one of {len(names)} tools; name one of {', '.join(names)}."
+            f"The service cannot be made to call any one of {len(names)} tools; name one of {', '.join(names)}."
         )
     if name not in names:
         raise ConfigurationError(f"tool_choice={name!r} names no tool; there are {', '.join(names)}.")
@@ -92,15 +92,15 @@ def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
 
 
 def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Return the field that asks for JSON; empty if none is wanted.
+    """Return the request field for JSON answers; empty if none is wanted.
 
     Raises:
-        ConfigurationError: the model has no such mode.
+        ConfigurationError: the model does not support it.
     """
     if options.json_schema is not None:
         if not profile.json_schema:
             raise ConfigurationError(
-                f"{profile.name} takes no JSON schema; use json_mode=True with the schema in the prompt."
+                f"{profile.name} does not support JSON schemas; use json_mode=True with the schema in the prompt."
             )
         name = str(options.json_schema.get("title") or "answer")
         schema = {"name": name, "strict": True, "schema": dict(options.json_schema)}
@@ -112,15 +112,15 @@ def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     return {"response_format": {"type": "json_object"}}
 
 
-# --- What a model calls ---
+# --- Tool calls ---
 
-_MOST_CALLS = 10_000  # more, or an index beyond, is damage
-_DEEPEST = 200  # levels of nesting in arguments; readers of JSON give up soon after
+_MOST_CALLS = 10_000  # more, or a higher index, counts as corrupt
+_DEEPEST = 200  # levels of nesting in arguments; JSON parsers give up soon after
 
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call as far as it has come: under our number, with the id that callers know it by once it has a name."""
+    """One tool call as far as it has arrived: its number here, and the id that callers see once it has a name."""
 
     number: int
     wire_id: str | None = None
@@ -132,7 +132,7 @@ class _Call:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its arguments are a JSON object already."""
+        """Whether its arguments already are a JSON object."""
         if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
             return False
         try:
@@ -141,7 +141,7 @@ class _Call:
             return False
 
     def add(self, arguments: str) -> None:
-        """Take the next piece of the arguments; brackets are counted closely only where there are many."""
+        """Add the next piece of the arguments; nesting is tracked only if there are many brackets."""
         if not arguments:
             return
         self.arguments.append(arguments)
@@ -155,7 +155,7 @@ class _Call:
 
 
 class _Nesting:
-    """Counts how deeply JSON is nested, fed piece by piece."""
+    """Tracks the nesting depth of JSON, incrementally."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -177,11 +177,11 @@ class _Nesting:
 
 
 class ToolCallReader:
-    """Pieces of tool calls → deltas, each call under a number and an id of its own.
+    """Pieces of tool calls → deltas; each call gets its own number and id.
 
-    Servers tell calls apart by `index`, by `id`, by both or by neither: later pieces carry empty, repeated or no ids;
-    parallel calls share an index or have none. A new id with a name begins a new call, and so does whatever would
-    follow a complete object. A missing id is made up.
+    Servers distinguish calls by `index`, by `id`, by both or by neither: later pieces carry empty, repeated or no ids;
+    parallel calls share an index or have none. A new id with a name begins a new call, and so does anything that
+    follows a complete object. A missing id is generated.
     """
 
     def __init__(self) -> None:
@@ -196,17 +196,17 @@ class ToolCallReader:
         """Read the `tool_calls` of one chunk.
 
         Raises:
-            MalformedValueError: it is no list of calls, or arguments are nested too deeply.
+            MalformedValueError: it is not a list of calls, or arguments are nested too deeply.
         """
         pieces = as_objects(value, "tool_calls")
         deltas = [self._piece(piece, at, alone=len(pieces) == 1) for at, piece in enumerate(pieces)]
         return [delta for delta in deltas if delta is not None]
 
     def close(self) -> list[ToolCallDelta]:
-        """Check, at the end of an answer, that every call names its tool; return what was held back of arguments.
+        """Check at the end of an answer that every call names its tool; return the arguments held back.
 
         Raises:
-            MalformedValueError: one does not.
+            MalformedValueError: a call has no name.
         """
         if any(call.name is None for call in self._calls):
             raise MalformedValueError("a tool call names no tool")
@@ -224,16 +224,16 @@ class ToolCallReader:
         call = self._known(index, at, alone=alone)
         if call_id is not None and (call is None or call.wire_id != call_id):
             named = self._by_id.get(call_id)
-            # An index of its own is a call of its own, though its id was used before.
+            # A separate index is a separate call, even if its id was used before.
             call = named if named is not None and (call or index is None or name is None) else call
         if call is not None and _begins_anew(call, call_id, name, arguments):
             if call_id is not None and call_id == call.wire_id and arguments == "".join(call.arguments):
-                return None  # the whole call once more
+                return None  # a repetition of the whole call
             call = None
         return self._grow(call or self._open(index, at), call_id, name, arguments)
 
     def _known(self, index: int | None, at: int, *, alone: bool) -> _Call | None:
-        """Find the call that has this place."""
+        """Return the call at this position."""
         if index is not None:
             return self._by_place.get(index)
         if alone:
@@ -269,7 +269,7 @@ class ToolCallReader:
 
 
 def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: str) -> bool:
-    """Whether a piece in the place of a call begins another call."""
+    """Whether a piece at the position of a call begins another call."""
     if name is None or call.name is None:
         return False
     if call_id is None or call_id != call.wire_id:
@@ -281,10 +281,10 @@ def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: 
 
 
 def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
-    """Make a conversation one that the service takes back, whatever a model wrote into it.
+    """Make a conversation acceptable to the service, whatever a model wrote into it.
 
     Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a
-    call with such arguments that no tool answered is answered. Each message comes with its place in the conversation.
+    call with such arguments that has no result gets one. Each message comes with its index in the conversation.
 
     Example:
         >>> from qwen_omni.messages import user
@@ -339,7 +339,7 @@ def _is_broken(part: Part, sent: ToolCallPart) -> bool:
 
 
 def _answered(part: Part, calls: list[str]) -> Part:
-    """Take the call that a result answers off the list; a result without an id answers the first that is left."""
+    """Remove the call that a result answers from the list; a result without an id answers the first remaining one."""
     if not isinstance(part, ToolResultPart):
         return part
     name = part.tool_call_id or next(iter(calls), "")

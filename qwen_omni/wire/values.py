@@ -1,7 +1,7 @@
-"""Foreign JSON → values of known types: the one boundary that every answer of a server passes. Pure.
+"""Untrusted JSON → values of known types: every response of a server passes through here. Pure.
 
-A field that is absent or null is empty. A value of another type is read where it makes sense (a list of text parts is
-text, an object is its own JSON text) and is a `MalformedValueError` where it does not; nothing else is raised.
+A field that is absent or null is empty. A value of another type is converted where it makes sense (a list of text parts
+to text, an object to its JSON text) and is a `MalformedValueError` where it does not; nothing else is raised.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 MAX_COUNT = 10**9
-"""No request holds more tokens than this, so a larger count is damage."""
+"""No request has more tokens than this, so a larger count is corrupt."""
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(
     r"(?P<whole>\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})"
@@ -29,14 +29,14 @@ _TEXT_TYPES = (None, "text", "output_text")
 
 
 class MalformedValueError(ValueError):
-    """A value of a type that has no meaning in its place."""
+    """A value of an unexpected type."""
 
 
 def decode_json(data: bytes) -> Any:  # noqa: ANN401  (any JSON)
-    r"""Decode JSON strictly; half of a character, escaped as `\ud83d`, is kept for `wire.stream` to join.
+    r"""Decode JSON strictly; a lone surrogate, escaped as `\ud83d`, is kept for `wire.stream` to join.
 
     Raises:
-        ValueError: it is not JSON, not UTF-8, or nested too deeply.
+        ValueError: not JSON, not UTF-8, or nested too deeply.
     """
     try:
         return from_json(data)
@@ -50,8 +50,8 @@ def decode_json(data: bytes) -> Any:  # noqa: ANN401  (any JSON)
 
 
 def as_object(value: object, place: str) -> Mapping[str, Any]:
-    """Return an object; an absent one is empty."""
-    if isinstance(value, dict):  # far quicker than `Mapping`, and all that JSON has
+    """Return a value as an object; an absent one is empty."""
+    if isinstance(value, dict):  # far faster than `Mapping`, and the only mapping in JSON
         return value
     if value is None:
         return _NOTHING
@@ -59,7 +59,7 @@ def as_object(value: object, place: str) -> Mapping[str, Any]:
 
 
 def as_objects(value: object, place: str) -> list[Mapping[str, Any]]:
-    """Return a list of objects; one alone is a list of one, and null entries hold nothing."""
+    """Return a value as a list of objects; a single object is a list of one, and null entries are skipped."""
     if value is None:
         return []
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def as_objects(value: object, place: str) -> list[Mapping[str, Any]]:
 
 
 def as_text(value: object, place: str) -> str:
-    """Return text; a list of text parts is joined."""
+    """Return a value as text; a list of text parts is joined."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -81,21 +81,21 @@ def as_text(value: object, place: str) -> str:
 
 
 def as_json_text(value: object) -> str:
-    """Return text as it is, and any other value as JSON text."""
+    """Return text unchanged, and any other value as JSON text."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def as_name(value: object) -> str | None:
-    """Return an id or a name; a number is written out, anything else is none."""
+    """Return an id or a name; a number becomes text, anything else `None`."""
     if isinstance(value, str):
         return whole_characters(value) or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def as_count(value: object) -> int | None:
-    """Return a count of tokens, which may come as text; `None` if there is none, or if no count can be so."""
+    """Return a token count, which may come as text; `None` if it is missing or implausible."""
     number = as_number(value)
     return round(number) if number is not None and 0 <= number <= MAX_COUNT and number == int(number) else None
 
@@ -112,30 +112,30 @@ def as_number(value: object) -> float | None:
 
 
 def as_words(value: object) -> str:
-    """Return whatever a field of an error holds as text that can be shown."""
+    """Return the value of any field of an error as text that can be shown."""
     return whole_characters(value if isinstance(value, str) else "" if value is None else as_json_text(value))
 
 
 def whole_characters(text: str) -> str:
-    """Join the halves of characters that stand beside each other; a lone one becomes U+FFFD."""
+    """Join adjacent surrogate halves to characters; a lone one becomes U+FFFD."""
     if text.isascii() or not _HALF.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class HalfCharacters:
-    r"""Joins a character whose halves came in two pieces of one text: `"\ud83d"` at an end, `"\ude00"` behind it."""
+    r"""Joins a character whose surrogates came in two pieces: `"\ud83d"` at the end of one, `"\ude00"` in the next."""
 
     def __init__(self) -> None:
         self._held: dict[object, str] = {}
 
     @property
     def waiting(self) -> bool:
-        """Whether a half has come whose other half has not."""
+        """Whether the first half of a character has arrived and the second has not."""
         return bool(self._held)
 
     def join(self, source: object, piece: str) -> str:
-        """Return the next piece of a text as whole characters; half a character at its end waits for the next."""
+        """Return the next piece of a text as whole characters; half a character at its end is held for the next."""
         if not piece:
             return ""
         piece = self._held.pop(source, "") + piece
@@ -144,27 +144,27 @@ class HalfCharacters:
         return whole_characters(piece)
 
     def close(self) -> list[object]:
-        """Return the texts that ended in half a character."""
+        """Return the sources whose text ended in half a character."""
         sources = list(self._held)
         self._held.clear()
         return sources
 
 
 class EscapedHalves:
-    r"""Replaces `\ud83d` in JSON text by `\ufffd` where the other half does not follow, as no tool can hold it."""
+    r"""Replaces `\ud83d` in JSON text by `\ufffd` if its second half does not follow, since tools cannot handle it."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def join(self, piece: str) -> str:
-        """Return the next piece of JSON text; an escape that may go on waits for the next."""
+        """Return the next piece of JSON text; an escape that may be incomplete is held for the next."""
         if "\\" not in piece and not self._held:
             return piece
         text, self._held = self._held + piece, ""
         return _ESCAPE.sub(self._whole, text)
 
     def close(self) -> str:
-        """Return what waited; the text has ended."""
+        """Return what was held back, at the end of the text."""
         held, self._held = self._held, ""
         return re.sub(r"\\u[dD][\da-fA-F]{3}", r"\\ufffd", held)
 

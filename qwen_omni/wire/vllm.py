@@ -1,10 +1,10 @@
-"""What vLLM, and servers that follow it, name or send differently from DashScope. Pure.
+"""What vLLM and compatible servers name or send differently from DashScope. Pure.
 
-What only DashScope has is refused here, since such a server would ignore it silently. Sources: vLLM and vLLM-Omni
+DashScope-only options are rejected here, since such a server would silently ignore them. Sources: vLLM and vLLM-Omni
 documentation (stable, read 2026-09); QwenLM/Qwen-MM-Plugins issue 8.
 
 Some servers write reasoning into the text, between `<think>` and `</think>`. An opening tag counts only at the very
-beginning, so an answer about the tag stays as it is. Chat templates of reasoning models put the opening tag into the
+beginning, so an answer about the tag is left unchanged. Chat templates of reasoning models put the opening tag into the
 prompt, so without a reasoning parser a vLLM server's answer holds only the closing one (`Unopened`). A tag in quotes or
 backticks is text.
 """
@@ -23,11 +23,11 @@ from qwen_omni.responses import TextDelta, ThinkingDelta
 from qwen_omni.wire.media import Look
 
 Unopened = Literal["text", "split", "hold"]
-"""What stands before a `</think>` that was never opened.
+"""How to read the text before a `</think>` that was never opened.
 
 - `text`: it is text, and so is the tag.
-- `split`: thinking in the whole answer; a stream, which cannot take back what it showed, passes it on as text.
-- `hold`: thinking, in streams too: text is held back until the tag comes, or the answer ends.
+- `split`: it is reasoning in a whole answer; a stream, which cannot retract what it yielded, passes it on as text.
+- `hold`: it is reasoning, in streams too: text is held back until the tag comes, or the answer ends.
 """
 
 _OPEN = "<think>"
@@ -36,13 +36,13 @@ _UNOPENED = re.compile(rf"(?<![`'\"]){_CLOSE}(?![`'\"])\n*")
 
 
 class ThinkTags:
-    """Text pieces in, text and thinking deltas out; holds back only what may be the start of a tag, or thinking."""
+    """Splits text pieces into text and thinking deltas; holds back only what may begin a tag, or be reasoning."""
 
     def __init__(self, *, unopened: Unopened = "text") -> None:
         self._held: list[str] = []
         self._inside: bool | None = None
         self._unopened = unopened
-        self._trims = False  # line breaks behind a closing tag
+        self._trims = False  # line breaks after a closing tag
         self._waits = False  # for a tag that was never opened
         self._tail = ""
 
@@ -60,27 +60,27 @@ class ThinkTags:
 
     @property
     def held(self) -> str:
-        """What is held back."""
+        """The text held back."""
         return "".join(self._held)
 
     @property
     def held_text(self) -> str:
-        """What is held back of the text, which is what it is if nothing follows."""
+        """The text held back, as plain text, which it is if nothing follows."""
         return "" if self._inside else self.held
 
     def is_separate(self) -> None:
-        """Take note that the server sends thinking in a field of its own, so that all text is text."""
+        """Record that the server sends reasoning in a separate field, so that all text is text."""
         self._unopened = "text"
 
     def close(self) -> list[TextDelta | ThinkingDelta]:
-        """Return what was held back; the text has ended."""
+        """Return what was held back, at the end of the text."""
         held, self._held, self._waits = self.held, [], False
         if not held:
             return []
         return [ThinkingDelta(held) if self._inside else TextDelta(held)]
 
     def split(self, text: str) -> tuple[str, str]:
-        """Split the whole text of an answer into thinking and text."""
+        """Split the whole text of an answer into reasoning and text."""
         if self._unopened == "text" or self._inside:
             return "", text
         found = _UNOPENED.search(text)
@@ -138,18 +138,18 @@ _ONLY_DASHSCOPE = {
     "high_resolution_images": "high_resolution_images=",
     "multichannel": "multichannel=",
 }
-_SAMPLING = ("fps", "min_pixels", "max_pixels")  # what Qwen's processor takes
+_SAMPLING = ("fps", "min_pixels", "max_pixels")  # the options of Qwen's processor
 
 
 def served_profile(profile: Profile) -> Profile:
-    """Return what a self-hosted model can do: JSON, schemas and tools come from the server, whatever the model."""
+    """Return the capabilities of a self-hosted model: the server adds JSON, schemas and tools, whatever the model."""
     return replace(
         profile, json_object=True, json_schema=True, tools=True, speaks=True, thinking="none", explicit_cache=False
     )
 
 
 def encode_vllm(request: ChatRequest) -> dict[str, Any]:
-    """Return the fields that concern thinking and speech.
+    """Return the request fields for thinking and speech.
 
     Raises:
         ConfigurationError: an option that only DashScope has.
@@ -158,13 +158,13 @@ def encode_vllm(request: ChatRequest) -> dict[str, Any]:
     options = request.options
     for name, shown in _ONLY_DASHSCOPE.items():
         if getattr(options, name):
-            raise ConfigurationError(f"{shown} is something that only DashScope has; drop it for this server.")
+            raise ConfigurationError(f"{shown} is available on DashScope only; remove it for this server.")
     _sampling([part for message in request.messages for part in message.parts if isinstance(part, MediaPart)])
     return {**_thinking(options), **_speech(options)}
 
 
 def encode_vllm_media(parts: Sequence[MediaPart], look: Look) -> dict[str, Any]:
-    """Return the field that concerns sampling and a video's sound.
+    """Return the request field for sampling and the audio of videos.
 
     Raises:
         UnsupportedContentError: parts that ask for different sampling.
@@ -180,7 +180,7 @@ def _thinking(options: ChatOptions) -> dict[str, Any]:
 
 
 def unopened_tags(request: ChatRequest) -> Unopened:
-    """Decide what text before a `</think>` that was never opened is: a server without a reasoning parser writes it.
+    """Decide how to read the text before an unopened `</think>`, as a server without a reasoning parser writes it.
 
     Example:
         >>> from qwen_omni.messages import user
@@ -188,7 +188,7 @@ def unopened_tags(request: ChatRequest) -> Unopened:
         'hold'
     """
     if "thinking" in request.model.lower():
-        return "hold"  # its template opens the tag in the prompt, whatever is asked for
+        return "hold"  # its template always opens the tag in the prompt
     if request.options.thinking is None:
         return "split"
     return "text" if request.options.thinking in (False, "none") else "hold"
@@ -202,23 +202,23 @@ def _speech(options: ChatOptions) -> dict[str, Any]:
 
 
 def _sound(parts: Sequence[MediaPart], look: Look) -> dict[str, Any]:
-    # Without it the sound of a video is left out. It is for the whole request: the processor takes one piece of audio
-    # for each video then, and fails where a video is silent or where there is other audio (vLLM, read 2026-09).
+    # Without it the audio of a video is left out. It applies to the whole request: the processor then expects one audio
+    # track per video, and fails if a video is silent or if there is other audio (vLLM, read 2026-09).
     heard = [look(part.source).has_sound for part in parts if isinstance(part, VideoPart)]
     alone = not any(isinstance(part, AudioPart) for part in parts)
     return {"use_audio_in_video": True} if heard and alone and all(one is not False for one in heard) else {}
 
 
 def lost_sound(parts: Sequence[MediaPart], look: Look) -> str:
-    """Say why the sound of a video is not heard by this server; empty if none is lost."""
+    """Return why this server ignores the audio of a video; empty if no audio is lost."""
     videos = [part.source for part in parts if isinstance(part, VideoPart)]
     heard = [source for source in videos if look(source).has_sound is not False]
     if not heard or _sound(parts, look):
         return ""
     why = "another video of the request has none" if len(heard) < len(videos) else "the request holds other audio"
     return (
-        f"The audio of {heard[0].label} is not heard by this server: it takes the audio of all videos or of none, and "
-        f"{why}. Ask in separate requests."
+        f"The audio of {heard[0].label} is not heard by this server: it uses the audio of all videos or of none, and "
+        f"{why}. Send separate requests."
     )
 
 
@@ -227,10 +227,10 @@ def _sampling(parts: Sequence[MediaPart]) -> dict[str, float]:
     if len(asked) > 1:
         raise UnsupportedContentError(
             "The parts ask for different sampling (fps, pixels); this server takes one for the whole request. "
-            "Ask for the same, or in several requests."
+            "Use the same sampling, or send separate requests."
         )
     sampling = next(iter(asked), Sampling())
     if sampling.total_pixels is not None:
-        raise ConfigurationError("total_pixels is something that only DashScope has; use max_pixels and fps.")
+        raise ConfigurationError("total_pixels is available on DashScope only; use max_pixels and fps.")
     values = {name: getattr(sampling, name) for name in _SAMPLING}
     return {name: value for name, value in values.items() if value is not None}
