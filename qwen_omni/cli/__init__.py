@@ -1,1 +1,1 @@
-"""The command line: `qwen-omni`. A door like the adapters; it decides nothing about models or media."""
+"""The command line `qwen-omni`. A thin layer like the adapters; it decides nothing about models or media."""

@@ -31,30 +31,30 @@ from qwen_omni.settings import BUCKET_VARIABLE, Settings
 
 
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[str, typer.Argument(metavar="FILE", help="An image, sound or video: a path or a URL.")],
-    text: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask about it.")],
+    media: Annotated[str, typer.Argument(metavar="FILE", help="An image, recording or video: a path or a URL.")],
+    text: Annotated[str, typer.Argument(metavar="QUESTION", help="The question about it.")],
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
-    fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
+    fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     tile: Tile = True,
     frame: Frame = None,
     thinking: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; the model's default else.")
+        str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; default: the model's own.")
     ] = None,
-    system: Annotated[str | None, typer.Option(help="How the model shall behave.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
     delivery: Annotated[
-        str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}. A bucket is set with {BUCKET_VARIABLE}.")
+        str, typer.Option(help=f"Delivery of local files: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} to use a bucket.")
     ] = "auto",
     show_thoughts: Annotated[
-        bool, typer.Option("--show-thinking", help="Print what the model thinks, dimmed.")
+        bool, typer.Option("--show-thinking", help="Print the model's reasoning, dimmed.")
     ] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
-    """Ask a question about an image, a recording or a video, and print the answer as it comes.
+    """Ask a question about an image, a recording or a video, and print the answer as it arrives.
 
     The key is read from DASHSCOPE_API_KEY.
     """

@@ -1,4 +1,4 @@
-"""`qwen-omni caption`: many files described as values of one schema, as JSON, CSV, a table or subtitles."""
+"""`qwen-omni caption`: describes files as values of one schema, printed as JSON, CSV, a table or subtitles."""
 
 import contextlib
 import csv
@@ -53,9 +53,9 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
     """Print captions on standard output, in the order of the files.
 
     Args:
-        finished: what became of each file.
+        finished: the result of each file.
         form: json, csv or table.
-        fields: the columns, in the order of the schema; further ones follow as they come.
+        fields: the columns, in the order of the schema; other ones follow in the order of appearance.
     """
     if form == "json":
         write_json([_entry(one) for one in finished], indent=2)
@@ -95,7 +95,7 @@ def _cell(value: object) -> str:
 
 
 def subtitle_paths(media: Sequence[str], folder: Path, form: Form) -> dict[str, Path]:
-    """Choose where the subtitles of each file go: its name in `folder`, with the ending of the format.
+    """Choose the subtitle file of each media file: its name in `folder`, with the suffix of the format.
 
     Raises:
         ConfigurationError: two files would get the same name.
@@ -105,12 +105,12 @@ def subtitle_paths(media: Sequence[str], folder: Path, form: Form) -> dict[str, 
     for item, path in paths.items():
         other = taken.setdefault(path, item)
         if other != item:
-            raise ConfigurationError(f"{other} and {item} would both become {path}; ask about them one by one.")
+            raise ConfigurationError(f"{other} and {item} would both become {path}; caption them separately.")
     return paths
 
 
 def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[str, Path] | None) -> None:
-    """Write subtitles to their files, or those of a single file to standard output; tell what was put right.
+    """Write subtitles to their files, or those of a single file to standard output; report corrections.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -134,47 +134,47 @@ _KEPT = "qwen-omni-captions.sqlite3"
 
 
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, images or sound: paths or URLs.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, images or audio: paths or URLs.")],
     *,
     schema: Annotated[
         str | None,
-        typer.Option(help="module:Class (pydantic, TypedDict) or a JSON schema's file; VideoCaption else."),
+        typer.Option(help="module:Class (pydantic, TypedDict) or a JSON schema file; default: VideoCaption."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, one entry a file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
-    as_table: Annotated[bool, typer.Option("--table", help="Print a table for people; the default.")] = False,
-    timed: Annotated[bool, typer.Option("--timed", help="Captions with times, in place of a schema.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print a readable table; the default.")] = False,
+    timed: Annotated[bool, typer.Option("--timed", help="Captions with times, instead of a schema.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Write SubRip subtitles. Implies --timed.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write WebVTT subtitles. Implies --timed.")] = False,
     out: Annotated[
         Path,
-        typer.Option(help="Where subtitles of several files go, replacing older ones; one file's are printed."),
+        typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),
     ] = Path(),
-    model: Annotated[str, typer.Option("--model", "-m", help="Which model to ask.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language of the captions, in any words.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the captions, as free text.")] = None,
     thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
-    fps: Annotated[float | None, typer.Option(help="Frames per second that the service looks at.")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Pixels per frame or image, at most.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.")] = 4,
-    results: Annotated[Path, typer.Option(help="Where finished captions are kept; they are not asked again.")] = Path(
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.")] = 4,
+    results: Annotated[Path, typer.Option(help="Where finished captions are stored and reused from.")] = Path(
         _KEPT
     ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Keep nothing and ask about every file again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Store nothing and caption every file again.")] = False,
     reuse_unverified: Annotated[
-        bool, typer.Option("--reuse-unverified", help="Use captions of older versions, whoever gave them.")
+        bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
     ] = False,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
     """Describe files as values of a schema, each in one request, several at a time.
 
-    Every finished caption is kept at once: a run that was stopped goes on where it was, and nothing is paid twice.
-    Ends with status 1 if any file failed; the others are printed all the same. The key is read from DASHSCOPE_API_KEY.
+    Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
+    Exits with status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
     """
     form = _form({"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt})
     wanted = _schema(schema, timed=timed or form in ("srt", "vtt"))
@@ -215,7 +215,7 @@ def _form(asked: dict[str, bool]) -> Form:
 
 
 def _schema(name: str | None, *, timed: bool) -> SchemaLike:
-    """Find the schema that an option names.
+    """Return the schema that an option names.
 
     Raises:
         ConfigurationError: there is no such class or file, or it holds no schema.
@@ -237,7 +237,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"--schema {path}: {error}.") from error
     if not isinstance(schema, dict):
-        raise ConfigurationError(f"--schema {path} holds no JSON object; a JSON schema is one.")
+        raise ConfigurationError(f"--schema {path} does not hold a JSON object, which a JSON schema must be.")
     return schema
 
 
@@ -246,7 +246,7 @@ def _from_module(spec: str) -> type[Any]:
     if not colon or not module or not name:
         raise ConfigurationError(f"--schema {spec!r}: write module:Class, or the name of a .json file.")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # classes of the folder that the command runs in, as `python -m` finds them
+        sys.path.insert(0, "")  # find classes in the current folder, as `python -m` does
     try:
         found: Any = importlib.import_module(module)
         for step in name.split("."):
@@ -261,9 +261,9 @@ def _reported(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]
         if one.error is not None:
             how = "failed"
         elif one.reused:
-            how = "was finished before"
+            how = "cached"
         else:
-            how = f"done in {one.seconds:.1f} s{', but the answer was cut short' if one.truncated else ''}"
+            how = f"done in {one.seconds:.1f} s{', but the answer was truncated' if one.truncated else ''}"
         yield f"{one.media}: {how}", one
 
 
@@ -280,7 +280,7 @@ def _sum(finished: list[FileCaption]) -> Usage:
 
 
 def _end(finished: list[FileCaption]) -> None:
-    """Tell what failed, and end with the status for it."""
+    """Report what failed, and exit with the matching status."""
     failed = [one for one in finished if one.error is not None]
     for one in failed:
         show_error(f"{one_line(one.media)}: {one.error}")

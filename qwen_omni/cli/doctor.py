@@ -1,4 +1,4 @@
-"""`qwen-omni doctor`: what may be wrong with the key, the model, the stores or a link. Prints findings, no more."""
+"""`qwen-omni doctor`: checks the key, the model, the stores or a link, and prints the findings."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,19 +12,19 @@ from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.transport.api import run
 
-_NO_KEY = "not-needed"  # fetching a link takes none, and none is sent
+_NO_KEY = "not-needed"  # fetching a link needs none, and none is sent
 
 
 def doctor(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="A link to media; without one, look at the account.")
+        str | None, typer.Argument(metavar="[URL]", help="A link to media; without one, check the account.")
     ] = None,
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="Which model to try.")] = DEFAULT_MODEL,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model to try.")] = DEFAULT_MODEL,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service.")] = None,
 ) -> None:
-    """Try key, region, model and stores, or fetch a link as the service would; say what to do about each fault."""
+    """Check key, region, model and stores, or fetch a link as the service would; show what to do about each fault."""
     if url is not None:
         settings = Settings.load(
             api_key=_NO_KEY, base_url=base_url, region=choose("region", region, REGIONS), read_timeout=30.0

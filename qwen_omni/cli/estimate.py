@@ -1,4 +1,4 @@
-"""`qwen-omni estimate`: what a question about files will use and cost, before anything is sent."""
+"""`qwen-omni estimate`: the tokens and cost of a question about files, before anything is sent."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated
@@ -33,22 +33,22 @@ _COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "
 
 
 def estimate(  # noqa: PLR0913 - one for each option of the command line
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local files or links, asked about together.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local files or links, all in one question.")],
     *,
     question: Annotated[str, typer.Option("--question", "-q", help="The question.")] = "What is shown here?",
-    model: Annotated[str | None, typer.Option("--model", "-m", help="The model; several with commas.")] = None,
-    budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; several with commas.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model; separate several with commas.")] = None,
+    budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; separate several with commas.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    answer: Annotated[int | None, typer.Option(help="Tokens of answer to expect.")] = None,
+    answer: Annotated[int | None, typer.Option(help="Expected tokens of the answer.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
-    region: Annotated[str | None, typer.Option(help="Whose prices: cn, intl, us or hk.")] = None,
+    region: Annotated[str | None, typer.Option(help="Region of the prices: cn, intl, us or hk.")] = None,
     delivery: Annotated[str | None, typer.Option(help="auto, inline, oss or temporary.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare all models and budgets.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a question about files will use and cost. Looks at the files; sends nothing and needs no key."""
+    """Estimate the tokens and cost of a question about files. Inspects the files; sends nothing and needs no key."""
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
@@ -57,7 +57,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
     budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))
     made = [
-        (name, reckon(_request(message, one, thinking), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name is told
+        (name, reckon(_request(message, one, thinking), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
         for one in models
         for name in budgets
     ]
@@ -81,7 +81,7 @@ def _split(names: str | None) -> tuple[str, ...]:
 
 
 def _rows(made: Sequence[tuple[str, Estimate]]) -> Iterable[tuple[str, ...]]:
-    """Return a row for each budget, and before those of a model one for the untouched files."""
+    """Yield a row for each budget, preceded for each model by one for the original files."""
     last = ""
     for budget, one in made:
         if one.model != last and one.as_is is not None:

@@ -1,4 +1,4 @@
-"""The command `qwen-omni`: which subcommands there are, and what happens when one fails or is stopped."""
+"""The command `qwen-omni`: its subcommands, and the handling of errors and Ctrl-C."""
 
 import contextlib
 import functools
@@ -19,16 +19,16 @@ _P = ParamSpec("_P")
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."""
+    """Run the command and exit: 0 success, 1 failure, 2 usage error, 130 Ctrl-C."""
     if any(find_spec(name) is None for name in ("typer", "rich")):
         sys.stderr.write("The command line needs more packages: pip install 'qwen-omni[cli]'\n")
         sys.exit(WRONG_USE)
-    allow_trimming()  # the process is ours
+    allow_trimming()  # only this command runs in the process
     build_app()(args=arguments, prog_name="qwen-omni")
 
 
 def build_app() -> "typer.Typer":
-    """Put the subcommands together."""
+    """Build the app with all subcommands."""
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
@@ -43,7 +43,7 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
 
     app = typer.Typer(
-        help="Ask Qwen-Omni about images, sound and video.",
+        help="Ask Qwen-Omni about images, audio and video.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -54,7 +54,7 @@ def build_app() -> "typer.Typer":
 
 
 def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows as one."""
+    """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows a traceback."""
     import typer  # noqa: PLC0415
 
     from qwen_omni.cli.output import show_error  # noqa: PLC0415
@@ -69,7 +69,7 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
         except QwenOmniError as error:
             show_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
             raise typer.Exit(FAILED) from None
-        except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        except BrokenPipeError:  # the reader of the output has exited, as `head` does
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None

@@ -1,4 +1,4 @@
-"""`qwen-omni mcp`: the tools of one folder for any program that speaks the Model Context Protocol."""
+"""`qwen-omni mcp`: the tools of one folder for any client of the Model Context Protocol."""
 
 import asyncio
 from importlib.util import find_spec
@@ -16,17 +16,17 @@ from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
 from qwen_omni.tools.media_tools import MediaTools
 
 DEFAULT_TOKENS = 5_000_000
-"""What the calls of one run may use together where nothing is said: some five hours of video."""
+"""The default limit of all calls of one run: about five hours of video."""
 
 
 def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
-    root: Annotated[Path, typer.Option("--root", help="The folder whose media may be read and sent; no other is.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Which model is asked.")] = DEFAULT_MODEL,
-    transcriber: Annotated[str | None, typer.Option(help="Which model transcribes; the cheapest else.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
-    delivery: Annotated[str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}.")] = "auto",
+    root: Annotated[Path, typer.Option("--root", help="The only folder whose media may be read and sent.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
+    transcriber: Annotated[str | None, typer.Option(help="The transcription model; default: the cheapest.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
     max_cny: Annotated[
         float | None, typer.Option("--max-cny", envvar=MAX_CNY_VARIABLE, help="Yuan that all calls may cost together.")
     ] = None,
@@ -38,9 +38,9 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
-    What all calls of one run of the server may cost together is limited; the limit is printed on standard error. A
-    call that would break it is refused before anything is sent, in words that the agent can act on. The key is read
-    from DASHSCOPE_API_KEY. Give this command to the program that hosts the agent, for example
+    The total cost of all calls of one server run is limited; the limit is printed on standard error. A call that would
+    exceed it is refused before anything is sent, with a message that the agent can act on. The key is read from
+    DASHSCOPE_API_KEY. Configure this command in the program that hosts the agent, for example
     {"command": "qwen-omni", "args": ["mcp", "--root", "/home/me/videos"]}.
     """
     if find_spec("mcp") is None:
@@ -57,10 +57,10 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
 
 
 def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> SpendLimit | None:
-    """Choose the limit: what is asked for, none, or the default.
+    """Choose the limit: the requested one, none, or the default.
 
     Raises:
-        ConfigurationError: both are asked for, or an impossible limit.
+        ConfigurationError: both were requested, or the limit is invalid.
     """
     if no_limit and (max_cny is not None or max_tokens is not None):
         raise ConfigurationError(
@@ -74,16 +74,16 @@ def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> 
 
 
 def _limit_text(limit: SpendLimit | None, model: str) -> str:
-    """Say what the calls of this run may cost, and how to change it."""
+    """Return a text about the limit of this run, and how to change it."""
     if limit is None:
-        return "No spend limit: agents may spend as much as the account lets them."
+        return "No spend limit: agents may spend as much as the account allows."
     most = limit.limits
     shown = [f"{most['tokens']:,} tokens" if most["tokens"] is not None else "",
              f"CNY {most['CNY']:g}" if most["CNY"] is not None else ""]  # fmt: skip
     tokens = most["tokens"]
     known = None if tokens is None else cost_of(TokenCounts(text=int(tokens)), model).cny
-    worth = "" if known is None else f" (CNY {known:.3g} as text to {model}; sound and answers cost more)"
+    worth = "" if known is None else f" (CNY {known:.3g} as text to {model}; audio and answers cost more)"
     return (
         f"Spend limit of this run: {' and '.join(filter(None, shown))}{worth}. Change it with --max-cny, --max-tokens, "
-        f"{MAX_CNY_VARIABLE} or {MAX_TOKENS_VARIABLE}; --no-limit lifts it."
+        f"{MAX_CNY_VARIABLE} or {MAX_TOKENS_VARIABLE}; --no-limit removes it."
     )

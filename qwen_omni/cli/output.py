@@ -1,7 +1,7 @@
-"""What the command line prints and writes, and the options that several commands share.
+"""Output of the command line, and the options that several commands share.
 
-The only module that imports rich, and the only one that writes to standard output. File names and model answers come
-from strangers: nothing in them reaches a terminal as a command. Files are checked before anything is paid for, and
+The only module that imports rich, and the only one that writes to standard output. File names and model answers are
+untrusted: no control sequence in them reaches the terminal. Output files are checked before anything is paid for, and
 written completely or not at all.
 """
 
@@ -37,23 +37,23 @@ _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def escape(text: str) -> str:
-    """Write what others wrote as it is, for a terminal and for rich."""
+    """Escape untrusted text for a terminal and for rich."""
     return escape_markup(clean(text, "terminal"))
 
 
 def one_line(text: str) -> str:
-    """Write a name that others chose as a part of one line."""
+    """Escape an untrusted name to fit in one line."""
     return clean(text, "terminal", one_line=True)
 
 
 def write_text(text: str) -> None:
-    """Write text on standard output, as it comes."""
+    """Write text to standard output, as it arrives."""
     sys.stdout.write(clean(text, "terminal"))
     sys.stdout.flush()
 
 
 def write_json(value: Any, *, indent: int | None = None) -> None:  # noqa: ANN401  (any JSON value)
-    """Write JSON on standard output; what a terminal would obey and what UTF-8 cannot carry is escaped."""
+    """Write JSON to standard output; control sequences and characters that UTF-8 cannot encode are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     sys.stdout.write("".join(map(_escaped, re.split(r"([^\n -~]+)", text))) + "\n")
     sys.stdout.flush()
@@ -64,22 +64,22 @@ def _escaped(piece: str) -> str:
 
 
 def show_error(message: str) -> None:
-    """Tell on standard error what went wrong."""
+    """Print an error on standard error."""
     _err.print(f"[bold red]qwen-omni:[/] {escape(message)}")
 
 
 def show_note(message: str) -> None:
-    """Tell on standard error something worth knowing."""
+    """Print a note on standard error."""
     _err.print(f"[dim]{escape(message)}[/]")
 
 
 def end_thinking() -> None:
-    """End the line of thinking."""
+    """End the line of reasoning."""
     _err.print()
 
 
 def show_thinking(piece: str) -> None:
-    """Write a piece of the model's thinking on standard error as it comes."""
+    """Write a piece of the model's reasoning to standard error as it arrives."""
     _err.print(f"[dim italic]{escape(piece)}[/]", end="")
 
 
@@ -87,14 +87,14 @@ _MARKS = {"good": "[green]ok[/]  ", "odd": "[yellow]odd[/] ", "bad": "[bold red]
 
 
 def show_finding(name: str, verdict: str, text: str, step: str) -> None:
-    """Write one finding of `doctor` on standard output, and under it what to do."""
+    """Print one finding of `doctor` on standard output, and below it what to do."""
     _out.print(f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(text)}")
     if step:
         _out.print(f"      → {escape(step)}")
 
 
 def show_usage(usage: Usage) -> None:
-    """Tell on standard error what a call used."""
+    """Print the token usage of a call on standard error."""
     show_note(f"tokens: {usage.input_tokens:,} in{_kinds(usage.input_details)}, {usage.output_tokens:,} out"
               f"{_kinds(usage.output_details)}")  # fmt: skip
 
@@ -105,9 +105,9 @@ def _kinds(details: object) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = True) -> None:
-    """Print a table on standard output; where that is no terminal, it is as wide as it needs to be.
+    """Print a table on standard output; if that is not a terminal, the table is as wide as it needs to be.
 
-    Without `lines` nothing is drawn between the cells, and no head where its words are empty.
+    Without `lines` no borders are drawn, and no header if its labels are empty.
     """
     table = Table(show_lines=True) if lines else Table(box=None, show_header=any(columns), pad_edge=False)
     for column in columns:
@@ -118,7 +118,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: 
 
 
 def with_progress(finished: Iterable[tuple[str, _T]], total: int) -> Iterator[_T]:
-    """Return what comes, and tell on standard error how far it is: a line each, and a bar if somebody watches."""
+    """Yield items and show progress on standard error: a line for each, and a bar on a terminal."""
     with Progress(console=_err, transient=True, disable=not _err.is_terminal or total == 1) as progress:
         task = progress.add_task("captions", total=total)
         for number, (label, item) in enumerate(finished, start=1):
@@ -134,7 +134,7 @@ def show_text(text: str) -> None:
 
 @contextlib.contextmanager
 def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar of steps on standard error while a block runs; give what tells it: done, of how many, a few words."""
+    """Show a bar of steps on standard error while a block runs; yield its updating function (done, total, text)."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("[dim]{task.fields[words]}[/]"), TimeRemainingColumn(),
@@ -148,7 +148,7 @@ def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
 
 @contextlib.contextmanager
 def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
-    """Show a bar on standard error while a block runs; give what tells it how far the work has come."""
+    """Show a bar on standard error while a block runs; yield the function that advances it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=_err, disable=not shown, transient=True) as bar:
         task = bar.add_task(escape(one_line(name)), total=total)
@@ -156,20 +156,20 @@ def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[floa
 
 
 _ADVICE = {
-    "disk": "Make room, or choose another place.",
-    "file size": "Raise this process's limit (ulimit -f), or write less at once.",
+    "disk": "Free some space, or choose another location.",
+    "file size": "Raise this process's limit (ulimit -f), or write smaller files.",
     "open files": "Raise this process's limit (ulimit -n).",
     "memory": "Free some memory.",
 }
-_TRIED_BYTES = 4096  # a full disk may still take an empty file
+_TRIED_BYTES = 4096  # a full disk may still accept an empty file
 
 
 def check_targets(paths: Iterable[Path]) -> None:
-    """Refuse files that cannot be written, before anything is paid for. Leaves nothing behind.
+    """Reject output files that cannot be written, before anything is paid for. Leaves nothing behind.
 
     Raises:
-        ConfigurationError: the name is too long or that of a folder, or a folder has the name of a file.
-        LocalResourceError: the disk is full, or the place may not be written to.
+        ConfigurationError: the name is too long, or is a folder, or a parent is a file.
+        LocalResourceError: the disk is full, or the location is not writable.
     """
     for path in paths:
         try:
@@ -179,13 +179,13 @@ def check_targets(paths: Iterable[Path]) -> None:
 
 
 def _try_to_write(path: Path) -> None:
-    """Write nothing where `path` is or will be; `os.path` takes any name, `Path` not."""
+    """Try to write where `path` is or will be, changing nothing; `os.path` accepts any name, `Path` does not."""
     try:
         there = path.stat()
     except FileNotFoundError:
         folder = next(one for one in path.absolute().parents if os.path.exists(one))  # noqa: PTH110
         if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder") from None
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_TRIED_BYTES))
             file.flush()
@@ -202,30 +202,30 @@ def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if isinstance(error, NotADirectoryError) and not reason.endswith("no folder"):
         folder = next((one for one in path.absolute().parents if os.path.exists(one) and not one.is_dir()), path)  # noqa: PTH110
-        reason = f"{folder} is no folder"
+        reason = f"{folder} is not a folder"
     problem = f"{path} cannot be written: {reason}."
     resource = RESOURCES.get(number or 0)
     if resource is None:
-        return ConfigurationError(f"{problem} Name another place with --out or --to.")
-    advice = _ADVICE.get(resource, "Choose a place that you may write to.")
+        return ConfigurationError(f"{problem} Choose another location with --out or --to.")
+    advice = _ADVICE.get(resource, "Choose a location that you can write to.")
     return LocalResourceError(f"{problem} {advice}", resource=resource, path=str(path))
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Return the `with` block a file to write, which takes its place at `path` when the block ends without an error.
+    """Yield a file to write, which is moved to `path` when the block ends without an error.
 
     Raises:
-        ConfigurationError: the name cannot be one of a file.
-        LocalResourceError: the disk is full, or the place may not be written to; what was there before is untouched.
+        ConfigurationError: the name cannot be that of a file.
+        LocalResourceError: the disk is full, or the location is not writable; an existing file is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():  # a pipe or a device has no place to take
+        if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             yield path
             return
         made = not path.exists()
-        with path.open("ab"):  # refuses a name that cannot be one, and gives a new file the usual permissions
+        with path.open("ab"):  # rejects an invalid name, and gives a new file the usual permissions
             pass
         arriving = path.parent / f".qwen-omni-{secrets.token_hex(8)}"
         try:
@@ -246,10 +246,10 @@ def writing(path: Path) -> Iterator[Path]:
 _Choice = TypeVar("_Choice")
 
 Tile = Annotated[
-    bool, typer.Option("--tile/--no-tile", help="Send a tall or wide picture as several images that overlap.")
+    bool, typer.Option("--tile/--no-tile", help="Send a tall or wide image as several overlapping images.")
 ]
 Frame = Annotated[
-    int | None, typer.Option(min=0, help="One frame of an animation, or page of a file, as a picture; from 0.")
+    int | None, typer.Option(min=0, help="Send one frame of an animation, or page of a file, as an image; from 0.")
 ]
 
 EFFORTS: dict[str, bool | Effort] = {
@@ -259,11 +259,11 @@ WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "
 REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
 
 
-AUDIO_TRACK_HELP = "Which audio track: auto, mix, or its number from 0. auto skips a silent default track."
+AUDIO_TRACK_HELP = "The audio track: auto, mix, or its number from 0. auto skips a silent default track."
 
 
 def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
-    """Find what a word stands for.
+    """Return the value that a word stands for.
 
     Raises:
         ConfigurationError: it is none of the choices.

@@ -1,4 +1,4 @@
-"""`qwen-omni probe`: what a file is, and what would be done with it."""
+"""`qwen-omni probe`: shows what a file is, and how it would be prepared."""
 
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
@@ -15,17 +15,17 @@ from qwen_omni.profiles import DEFAULT_MODEL
 
 
 def probe(
-    media: Annotated[str, typer.Argument(metavar="FILE", help="A local image, sound or video.")],
+    media: Annotated[str, typer.Argument(metavar="FILE", help="A local image, recording or video.")],
     *,
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
-    model: Annotated[str, typer.Option("--model", "-m", help="The model that would see it.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that would receive it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Tell what a file is, and what would be done with it before it is sent, and why."""
+    """Show what a file is, how it would be prepared before it is sent, and why."""
     choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     look = look_at(as_source(media), choices=choices)
-    plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name is told
+    plan = plan_for(look, budget=budget, choices=choices)  # type: ignore[arg-type]  # an unknown name raises
     facts = {"file": media, **facts_of(look.info), "plan": plan_of(plan)}
     if as_json:
         write_json(facts)
@@ -38,12 +38,12 @@ def probe(
 
 
 def facts_of(info: MediaInfo) -> dict[str, Any]:
-    """Return the facts of a file in plain JSON types."""
+    """Return the properties of a file in plain JSON types."""
     return {field.name: _plain(getattr(info, field.name)) for field in fields(info)}
 
 
 def plan_of(plan: MediaPlan) -> dict[str, Any]:
-    """Return a plan in plain JSON types."""
+    """Return a media plan in plain JSON types."""
     return {
         "action": plan.action,
         "reason": plan.reason,

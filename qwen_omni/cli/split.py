@@ -1,4 +1,4 @@
-"""`qwen-omni split`: a long video or recording as prepared segments in a folder."""
+"""`qwen-omni split`: cuts a long video or recording into prepared segments in a folder."""
 
 import contextlib
 import shutil
@@ -21,14 +21,14 @@ from qwen_omni.profiles import DEFAULT_MODEL
 def split(  # noqa: PLR0913 - each argument is an option of the command
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
     *,
-    to: Annotated[Path, typer.Option(help="The folder for the segments; made if it is not there.")] = Path(),
-    seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
+    to: Annotated[Path, typer.Option(help="Folder for the segments; created if missing.")] = Path(),
+    seconds: Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")] = 90,
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 0,
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
-    start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
-    end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
-    model: Annotated[str, typer.Option("--model", "-m", help="The model that will see it.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that will receive it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per segment.")] = False,
 ) -> None:
     """Cut a video or recording into segments that fit a request, and write them into a folder."""
@@ -62,12 +62,12 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
 
 
 def _written(prepared: Prepared, stem: str, folder: Path) -> dict[str, Any]:
-    """Move a segment to where the user wants it; a file of the user's is copied and never overwritten."""
+    """Move a segment to its target; a user's own file is copied, and nothing is overwritten."""
     assert prepared.path is not None
     assert prepared.segment is not None
     target = folder / f"{stem}-{prepared.segment.index:03d}{prepared.path.suffix}"
     if target.exists():
-        raise ConfigurationError(f"{target} is already there; name another folder with --to.")
+        raise ConfigurationError(f"{target} already exists; choose another folder with --to.")
     with writing(target) as file:
         if prepared.temporary:
             shutil.move(prepared.path, file)

@@ -1,4 +1,4 @@
-"""`qwen-omni standin`: the local service, for trying things without a key."""
+"""`qwen-omni standin`: a local service for trying things without a key."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +16,12 @@ _NEEDS = ("starlette", "uvicorn", "zxingcpp", "numpy")
 
 def standin(
     *,
-    host: Annotated[str, typer.Option(help="Where to listen. Loopback, unless you know why not.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 chooses a free one.")] = 8787,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8787,
 ) -> None:
-    """Run a local service that behaves like Qwen-Omni's, decodes what it is sent and says what it saw.
+    """Run a local service that behaves like Qwen-Omni's, decodes its input and reports what it found.
 
-    It is no model: its answers open with [stand-in].
+    It is not a model: its answers begin with [stand-in].
     """
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
@@ -33,9 +33,9 @@ def standin(
 
 def _announce(service: "Standin") -> None:
     show_note(
-        f"The stand-in listens. In another window:\n"
+        f"The stand-in is listening. In another terminal:\n"
         f"  export DASHSCOPE_API_KEY={service.api_key}\n"
         f"  export DASHSCOPE_BASE_URL={service.base_url}\n"
         f"  qwen-omni ask FILE 'What is in it?'\n"
-        f"Ctrl-C ends it."
+        f"Press Ctrl-C to stop."
     )

@@ -1,4 +1,4 @@
-"""`qwen-omni summarize`: a video of any length as a summary, subtitles, chapters and a page; or a question about it."""
+"""`qwen-omni summarize`: summary, subtitles, chapters and a page of a video of any length; or an answer about it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ from qwen_omni.video.tasks import VideoAnswer
 
 T = TypeVar("T")
 Form = Literal["text", "json", "youtube"]
-_OUT_HELP = "The folder for files; beside the video if not given. Files of the same name are replaced."
+_OUT_HELP = "Folder for files; default: next to the video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 
@@ -49,41 +49,41 @@ _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
     *,
-    question: Annotated[str | None, typer.Option("--question", "-q", help="Answer this in place of a summary.")] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="Answer this instead of a summary.")] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Write the events as SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write the events as WebVTT subtitles.")] = False,
-    html: Annotated[bool, typer.Option("--html", help="Write a page that plays the video.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write a web page that plays the video.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     out: Annotated[Path | None, typer.Option(help=_OUT_HELP)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what each way would take; send nothing.")] = False,
-    model: Annotated[str, typer.Option("--model", "-m", help="Looks at the pieces.")] = DEFAULT_MODEL,
-    text_model: Annotated[str, typer.Option(help="Joins the notes.")] = DEFAULT_TEXT_MODEL,
-    language: Annotated[str | None, typer.Option(help="Language of the texts, in any words.")] = None,
-    wish: Annotated[str | None, typer.Option(help="What to look out for.")] = None,
-    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames a second.")] = _DETAIL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost of each strategy; send nothing.")] = False,
+    model: Annotated[str, typer.Option("--model", "-m", help="The model for the segments.")] = DEFAULT_MODEL,
+    text_model: Annotated[str, typer.Option(help="The model that merges the notes.")] = DEFAULT_TEXT_MODEL,
+    language: Annotated[str | None, typer.Option(help="Language of the texts, as free text.")] = None,
+    wish: Annotated[str | None, typer.Option(help="What to focus on.")] = None,
+    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames per second.")] = _DETAIL,
     strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
-    seconds: Annotated[float, typer.Option(help="The longest a segment may be, overlap included.")] = 90,
+    seconds: Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")] = 90,
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
-    start: Annotated[float | None, typer.Option(help="Where to begin, in seconds.")] = None,
-    end: Annotated[float | None, typer.Option(help="Where to end, in seconds.")] = None,
+    start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Requests at a time.")] = 8,
-    max_gaps: Annotated[int | None, typer.Option(help="Segments that may fail for good.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Keep no checkpoint and ask everything again.")] = False,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of requests at a time.")] = 8,
+    max_gaps: Annotated[int | None, typer.Option(help="Number of segments that may fail permanently.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore the checkpoint and request everything again.")] = False,
     reuse_unverified: Annotated[
-        bool, typer.Option("--reuse-unverified", help="Use answers of older versions, whoever gave them.")
+        bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
     ] = False,
     delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
 ) -> None:
     """Summarise a video of any length, or answer a question about it.
 
-    Every finished piece is kept at once: a run that was stopped goes on where it was, and nothing is paid twice. The
-    key is read from DASHSCOPE_API_KEY.
+    Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
+    The key is read from DASHSCOPE_API_KEY.
     """
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
     if question is not None:
@@ -113,7 +113,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
 
 
 def _form(*, as_json: bool, youtube: bool) -> Form:
-    """Choose what is printed; raises `ConfigurationError` where two forms are asked for."""
+    """Choose what is printed; raises `ConfigurationError` if two forms are requested."""
     if as_json and youtube:
         raise ConfigurationError("--json and --youtube exclude each other; choose one.")
     return "json" if as_json else "youtube" if youtube else "text"
@@ -130,12 +130,12 @@ def _sum_up(media: str, settings: Settings, options: SummaryOptions, form: Form,
         found, noted = _watched(stream_summary(media, client=client, options=options), VideoSummary)
     try:
         _show_summary(found, form, noted)
-    finally:  # also where nobody reads what is printed
+    finally:  # even if the reader of the output has exited
         write_files(found, targets)
 
 
 def _refuse_with_question(given: dict[str, bool]) -> None:
-    """Refuse options that would do nothing.
+    """Reject options that would have no effect.
 
     Raises:
         ConfigurationError: one was given.
@@ -143,13 +143,13 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
     names = [name for name, on in given.items() if on]
     if names:
         raise ConfigurationError(
-            f"--question and --{' and --'.join(names)} exclude each other: a question is answered in place of a "
-            "summary, and chooses for itself how closely to look."
+            f"--question and --{' and --'.join(names)} exclude each other: a question is answered instead of a "
+            "summary, and determines the level of detail itself."
         )
 
 
 def _watched(coming: Iterator[Any], kind: type[T]) -> tuple[T, set[str]]:
-    """Show how far a run has come; return what comes last, and the notes that were shown meanwhile."""
+    """Show the progress of a run; return its result, and the notes shown meanwhile."""
     noted: set[str] = set()
     with contextlib.ExitStack() as closing:
         show = closing.enter_context(steps_bar("segments"))
@@ -165,14 +165,14 @@ def _watched(coming: Iterator[Any], kind: type[T]) -> tuple[T, set[str]]:
 
 
 def _targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
-    """Choose where the files go: beside the video, or into a folder."""
+    """Choose where the files go: next to the video, or into a folder."""
     video = Path(media)
     folder = video.parent if out is None else out
     return {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
 
 
 def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
-    """Write the files that were asked for.
+    """Write the requested files.
 
     Raises:
         ConfigurationError: one of them cannot be written.
@@ -234,4 +234,4 @@ def _show_foresight(media: str, settings: Settings, options: SummaryOptions) -> 
              money, f"{one.seconds:,.0f} s")
         )  # fmt: skip
     show_table(("", "way", "requests", "tokens in", "tokens out", "cost", "time"), rows, lines=False)
-    show_note("Nothing was sent. Times and the tokens of answers are guesses; tokens in follow the service's formulas.")
+    show_note("Nothing was sent. Times and output tokens are guesses; input tokens follow the service's formulas.")

@@ -1,4 +1,4 @@
-"""`qwen-omni transcribe`: what was said in recordings and videos, as text, subtitles or JSON."""
+"""`qwen-omni transcribe`: transcribes recordings and videos to text, subtitles or JSON."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, as_completed
@@ -38,7 +38,7 @@ _FAILED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
-    """One file and what came of it."""
+    """One file and its result."""
 
     media: str
     said: Transcript | None = None
@@ -49,31 +49,31 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings or videos: paths or URLs.")],
     *,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help=f"One of {', '.join(TRANSCRIBERS)}; the cheapest else.")
+        str | None, typer.Option("--model", "-m", help=f"One of {', '.join(TRANSCRIBERS)}; default: the cheapest.")
     ] = None,
     srt: Annotated[bool, typer.Option("--srt", help="SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="WebVTT subtitles.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one entry a file.")] = False,
-    language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; found out else.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
+    language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; else detected.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
     speakers: Annotated[
-        int | None, typer.Option(help="Tell so many speakers apart; 0 if nobody knows how many.", min=0)
+        int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)
     ] = None,
     out: Annotated[
         Path,
-        typer.Option(help="Where subtitles of several files go, replacing older ones; one file's are printed."),
+        typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),
     ] = Path(),
-    wait: Annotated[float, typer.Option(help="Seconds to wait; a task goes on, and is found again later.")] = 7200,
+    wait: Annotated[float, typer.Option(help="Seconds to wait; a later run finds an unfinished task.")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="How many files at a time.", min=1)] = 4,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; a key belongs to one.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The address of another service, e.g. the stand-in.")] = None,
-    delivery: Annotated[str, typer.Option(help=f"How a local file travels: {', '.join(WAYS)}.")] = "auto",
+    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.", min=1)] = 4,
+    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
 ) -> None:
-    """Write down what was said, with times and speakers where the model tells them.
+    """Transcribe speech, with times and speakers if the model provides them.
 
-    A recording that was submitted within a day is not paid again, even after a crash: its task is found. Ends with
-    status 1 if any file failed; the others are printed all the same. The key is read from DASHSCOPE_API_KEY.
+    A recording that was submitted within a day is not paid again, even after a crash: its task is found. Exits with
+    status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
     """
     form = _form({"srt": srt, "vtt": vtt, "json": as_json})
     wanted_speakers = False if speakers is None else (speakers or True)
@@ -106,21 +106,21 @@ def _form(asked: dict[Form, bool]) -> Form:
 
 
 def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> None:
-    """Refuse what the model cannot do, before any file is paid for.
+    """Reject options that the model does not support, before any file is paid for.
 
     Raises:
-        ConfigurationError: as `choose_transcriber`; or subtitles of a model that tells no times.
+        ConfigurationError: as `choose_transcriber`; or subtitles from a model that returns no times.
     """
     profile = choose_transcriber(options, region)
     if form in ("srt", "vtt") and not profile.times:
         others = [one.name for one in TRANSCRIBERS.values() if one.times and (region is None or region in one.regions)]
         raise ConfigurationError(
-            f"{profile.name} tells no times, so no subtitles can be made; choose {' or '.join(others)} with --model."
+            f"{profile.name} returns no times, so it cannot make subtitles; choose {' or '.join(others)} with --model."
         )
 
 
 def _paths(media: list[str], out: Path, form: Form) -> dict[str, Path]:
-    """Name the subtitle files of several recordings; two may not share one.
+    """Choose the subtitle file of each recording; each must be different.
 
     Raises:
         ConfigurationError: two recordings would write to one file.
@@ -129,7 +129,7 @@ def _paths(media: list[str], out: Path, form: Form) -> dict[str, Path]:
         return {}
     paths = {name: out / f"{Path(name.partition('?')[0]).stem}.{form}" for name in media}
     if len(set(paths.values())) < len(paths):
-        raise ConfigurationError("Two of the files have one name, so their subtitles would too; do them one by one.")
+        raise ConfigurationError("Two files have the same name, so their subtitles would too; run them separately.")
     return paths
 
 
@@ -147,7 +147,7 @@ def _reported(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
 
 
 def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[str]:
-    """Print or write what was heard; give what went wrong, which hides nothing of the other files."""
+    """Print or write the transcripts; yield the failures, after which the other files are still shown."""
     if form == "json":
         entries = [_entry(one) for one in finished]
         write_json(entries, indent=2)

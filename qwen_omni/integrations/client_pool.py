@@ -38,7 +38,7 @@ _MOST = 32  # clients of one kind; a program with new options for every call mus
 
 
 class CallKey(SecretStr):
-    """A call's key, which frameworks store and may pickle: it unpickles as `None`, so that the environment's is used."""
+    """A call's key, which frameworks store and may pickle: it unpickles as `None`, so the environment's is used."""
 
     def __copy__(self) -> Self:
         return self

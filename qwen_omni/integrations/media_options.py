@@ -166,9 +166,9 @@ def seconds_of(address: str, place: str) -> PartOptions:
     if not fragment.startswith("t="):
         return {}
     times = _FRAGMENT.fullmatch(fragment)
-    found_texts = {} if times is None else {name: value for name, value in times.groupdict().items() if value}
-    track = found_texts.pop("track", None)
-    found: PartOptions = {name: float(value) for name, value in found_texts.items()}
+    named = {} if times is None else {name: value for name, value in times.groupdict().items() if value}
+    track = named.pop("track", None)
+    found: PartOptions = {name: float(value) for name, value in named.items()}
     if track is not None and found:
         found["audio_track"] = read_audio_track(track)
     if not found:

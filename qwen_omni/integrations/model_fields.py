@@ -59,7 +59,7 @@ class ModelFields(BaseModel):
     oss: OssSettings | None = Field(default=None, exclude=True)
     """A bucket of your own for large media."""
     spend_limit: SpendLimit | None = Field(default=None, exclude=True)
-    """The most that calls may cost, checked before anything is sent. Share one object to limit several models together."""
+    """The most that calls may cost, checked before sending. Share one object to limit several models together."""
     ledger: UsageLedger | None = Field(default=None, exclude=True)
     """Records the estimate and the usage of each call."""
     dialect: Dialect | None = None
@@ -111,7 +111,7 @@ class ModelFields(BaseModel):
         return self._clients.sync(self._connection())
 
     def aclient(self) -> "AsyncOmniClient":
-        """Return the asynchronous one."""
+        """Return the asynchronous core client."""
         return self._clients.asynchronous(self._connection())
 
     def close(self) -> None:
