@@ -1,18 +1,18 @@
 """LangChain messages and content blocks → the neutral conversation (`qwen_omni.messages`).
 
-Shape only: no file is opened and nothing is downloaded. One function per kind of block; a block that cannot be sent
-raises and names its place. Nothing is dropped silently, with two exceptions the service leaves no choice about: speech
-in earlier answers is sent as its text alone, and reasoning of earlier answers goes only to models that accept it.
+Only the structure is converted: no file is opened and nothing is downloaded. One function per kind of block; a block
+that cannot be sent raises an error that says where. Nothing is dropped silently, with two exceptions that the service
+dictates: speech in earlier answers is sent as text only, and their reasoning goes only to models that accept it.
 
-Spellings: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI (`image_url`,
+Formats: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI (`image_url`,
 `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`) and its Responses API (`input_image`,
 `input_file`, …), Anthropic images (`source`) and documents, Gemini and `langchain-google-genai` (`inline_data`,
 `file_data`, `media`), DashScope's SDK, ChatTongyi and qwen-vl-utils (blocks without a type, paths in `video`), Bedrock
 (`{"video": {"format": …, "source": {"bytes": …}}}`).
 
 Options of a piece of media (`fps`, `min_pixels`, `max_pixels`, `total_pixels`, `start`, `end`, `budget`, `audio_track`)
-are taken from `extras`, from beside the media, or from inside the object that holds it. A local file's address may name
-its seconds too.
+are taken from `extras`, from next to the media, or from inside the object that holds it. The URL of a local file may
+also name its time range.
 """
 
 import json
@@ -62,8 +62,8 @@ _NAMES = {"mimeType": "mime_type", "media_type": "mime_type", "fileUri": "url", 
 _FILE_FIELDS = {"file_data": "base64", "file_url": "url", "file_id": "file_id", "filename": "filename"}
 
 
-def respelled(block: Block) -> Block:  # noqa: PLR0911  (a table of spellings)
-    """Write a block in a spelling of LangChain's; one that is unknown stays as it is.
+def respelled(block: Block) -> Block:  # noqa: PLR0911  (a table of formats)
+    """Convert a block to a LangChain format; an unknown one is returned unchanged.
 
     Example:
         >>> respelled({"type": "input_image", "image_url": "https://h/a.png", "detail": "low"})
@@ -105,7 +105,7 @@ def _without_type(block: Block) -> Block:
 
 
 def _gemini(held: Block, beside: Block) -> Block:
-    """A medium of Gemini's with its kind in a MIME type, and perhaps seconds and frames of a video beside it."""
+    """Convert a Gemini media block, with its kind in a MIME type and optional video metadata."""
     metadata = beside.get("video_metadata") or beside.get("videoMetadata") or {}
     rest = _without(beside, "video_metadata", "videoMetadata")
     named = {_NAMES.get(name, name): value for name, value in {**rest, **held}.items()}
@@ -121,7 +121,7 @@ def _gemini(held: Block, beside: Block) -> Block:
 
 
 def _seconds(value: object) -> object:
-    """Read "40s" as 40.0; what is not written so is left for the check of options to refuse."""
+    """Read "40s" as 40.0; anything else is left for the option check to reject."""
     try:
         return float(value[:-1]) if isinstance(value, str) and value.endswith("s") else value
     except ValueError:
@@ -129,7 +129,7 @@ def _seconds(value: object) -> object:
 
 
 def _input(kind: str, block: Block) -> Block:
-    """A block of OpenAI's Responses API, whose address stands beside the type, or inside an object there."""
+    """Convert a block of OpenAI's Responses API, whose URL is next to the type, or inside an object there."""
     address = f"{kind}_url"
     inner = block.get(address)
     beside = {**_without(block, address), "type": kind}
@@ -147,7 +147,7 @@ def _document(block: Block) -> Block:
 
 
 def _opened(kind: str, block: Block) -> Block:
-    """A block whose media is an object under the name of its kind."""
+    """Convert a block whose media is an object under the name of its kind."""
     inner = dict(block[kind])
     source = inner.pop("source", None)
     if isinstance(source, Mapping):
@@ -165,27 +165,27 @@ def _without(block: Block, *names: str) -> dict[str, Any]:
     return {name: value for name, value in block.items() if name not in names}
 
 
-# Names and hints that decide nothing about what the model sees. `cache_of` reads the mark of a cache.
+# Names and hints that do not affect what the model sees. `cache_of` reads cache markers.
 _WITHOUT_EFFECT = frozenset(
     {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
      "cache_control", "annotations", "citations", "mimeType"}
 )  # fmt: skip
 _OF_TEXT = _WITHOUT_EFFECT | {"text", "refusal", "base64", "url", "file_id", "data", "context"}
-# Before the name of what stood inside an OpenAI object, where LangChain has moved it to the extras.
+# The prefix of names from inside an OpenAI object, after LangChain has moved them to the extras.
 _INSIDE = ("file_", "audio_", "image_url_")
 
 
 def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartOptions:
-    """Collect the options of a block; an option that is not known raises rather than being dropped.
+    """Return the options of a block; an unknown option raises rather than being dropped.
 
     Args:
-        kind: of the media.
-        block: with its options.
-        place: where, in words.
-        skip: the fields that hold the media itself, or its address.
+        kind: kind of the media.
+        block: the block with its options.
+        place: its position, in words.
+        skip: the fields that hold the media itself, or its URL.
 
     Raises:
-        UnsupportedContentError: an unknown option, or a wrong value; names the place.
+        UnsupportedContentError: an unknown option, or an invalid value; the error says where.
     """
     fields = flat(block, place)
     options = {name: value for name, value in fields.items() if name not in {*skip, *_WITHOUT_EFFECT}}
@@ -196,10 +196,10 @@ def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartO
 
 
 def asked_of_text(block: Block, place: str) -> None:
-    """Refuse what a text cannot be asked; it has no options.
+    """Reject options of a text block; it has none.
 
     Raises:
-        UnsupportedContentError: a key that would be dropped; names the place.
+        UnsupportedContentError: a key that would be dropped; the error says where.
     """
     unknown = next((name for name, value in flat(block, place).items() if name not in _OF_TEXT and value), None)
     if unknown is not None:
@@ -207,10 +207,10 @@ def asked_of_text(block: Block, place: str) -> None:
 
 
 def cache_of(block: Block, place: str) -> CacheTime | None:
-    """Read the mark of a cache (`"cache_control": {"type": "ephemeral"}`), beside the content or inside what holds it.
+    """Read a cache marker (`"cache_control": {"type": "ephemeral"}`), next to the content or inside its object.
 
     Raises:
-        UnsupportedContentError: it is not written so; names the place.
+        UnsupportedContentError: it has another format; the error says where.
     """
     inside = [held for held in block.values() if isinstance(held, Mapping) and "cache_control" in held]
     marks = (flat(one, place).get("cache_control") for one in (block, *inside))
@@ -218,17 +218,17 @@ def cache_of(block: Block, place: str) -> CacheTime | None:
 
 
 def _seconds_in_address(held: Sequence[object], place: str) -> PartOptions:
-    """Read the seconds in an address (`file:///talk.mp4#t=60,90`), wherever it stands."""
+    """Read the time range in a URL (`file:///talk.mp4#t=60,90`), wherever the URL is."""
     inside = [one for fields in held if isinstance(fields, Mapping) for one in fields.values()]
     found = (seconds_of(one, place) for one in (*held, *inside) if isinstance(one, str))
     return next(filter(None, found), {})
 
 
 def flat(fields: Block, place: str) -> dict[str, Any]:
-    """Return a block, or an object inside one, with its extras among its fields; what stands beside the media wins.
+    """Return a block, or an object inside one, with its extras merged in; fields next to the media win.
 
     Raises:
-        UnsupportedContentError: the extras are no dictionary; names the place.
+        UnsupportedContentError: the extras are not a dictionary; the error says where.
     """
     inside: dict[str, Any] = {}
     beside = {name: value for name, value in fields.items() if name != "extras"}
@@ -241,7 +241,7 @@ def flat(fields: Block, place: str) -> dict[str, Any]:
     return {
         **_with_extras(inside, place),
         **_with_extras(beside, place),
-    }  # LangChain puts a block's extras into its own
+    }  # LangChain nests a block's extras in its own
 
 
 def _with_extras(fields: Block, place: str) -> dict[str, Any]:
@@ -255,19 +255,19 @@ def _extras(fields: Block, place: str) -> Block:
     return extras
 
 
-_HEAD_LETTERS = 6_000  # of base64: the first bytes of a file, with line breaks
+_HEAD_LETTERS = 6_000  # of base64, enough to identify a file, with line breaks
 _PLACES = ("path", "url", "base64", "file_id", "data", "id")
-_LONGEST_PATH = 4_096  # of Linux; a longer text without a scheme is base64
+_LONGEST_PATH = 4_096  # on Linux; a longer text without a scheme is base64
 _LONGEST_SCHEME = 32
 _URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
 def to_part(block: str | Block, place: str) -> Part:
-    """Turn one content block into a part.
+    """Convert one content block to a part.
 
     Raises:
-        UnsupportedContentError: the block is of a kind, or has an option, that cannot be sent; names the place.
-        MediaError: the block's media is not what it says (base64 that cannot be decoded, an unknown scheme).
+        UnsupportedContentError: the block, or one of its options, cannot be sent; the error says where.
+        MediaError: the block's media is invalid (base64 that cannot be decoded, an unknown scheme).
     """
     if isinstance(block, str):
         return TextPart(text=block)
@@ -284,7 +284,7 @@ def to_part(block: str | Block, place: str) -> Part:
 
 
 def kind_of(block: object) -> str:
-    """Name the kind of a block for people."""
+    """Return a readable name of a block's kind."""
     if not isinstance(block, Mapping):
         return type(block).__name__
     kind = str(block.get("type", "block without type"))
@@ -293,7 +293,7 @@ def kind_of(block: object) -> str:
 
 
 def refuse(block: object, place: str, reason: str = "") -> NoReturn:
-    """Say that a block cannot be sent.
+    """Raise the error for a block that cannot be sent.
 
     Raises:
         UnsupportedContentError: always.
@@ -339,7 +339,7 @@ def _plain_text(block: Block, place: str) -> TextPart:
             except (MediaError, UnicodeDecodeError):
                 refuse(block, place, "its base64 is not UTF-8 text")
         case _:
-            refuse(block, place, "a text document must carry its text; links to text are not followed")
+            refuse(block, place, "a text document must include its text; links to text are not followed")
 
 
 def _media(kind: MediaKind, block: Block, place: str) -> Part:
@@ -371,19 +371,19 @@ def _frame(frame: object, place: str) -> MediaSource:
         if isinstance(part, ImagePart):
             _check_frame(part, place)
             return part.source
-    refuse(frame, place, "a frame is a URL or an image")
+    refuse(frame, place, "a frame must be a URL or an image")
 
 
 def _check_frame(frame: ImagePart, place: str) -> None:
-    """Refuse what one frame asks for: the service takes a list of frames as one video."""
+    """Reject options of a single frame: the service treats a list of frames as one video."""
     pixels = next((name for name, value in asdict(frame.sampling).items() if value is not None), None)
     if pixels is not None:
         raise UnsupportedContentError(
-            f"{place}: a frame has no {pixels} of its own; say it for all frames, beside the list."
+            f"{place}: {pixels} cannot be set for one frame; set it for all frames, next to the list."
         )
     if frame.budget != "auto":
         raise UnsupportedContentError(
-            f"{place}: a frame has no budget of its own; leave it out, frames are made to fit."
+            f"{place}: a budget cannot be set for one frame; leave it out, frames are resized to fit."
         )
 
 
@@ -413,17 +413,17 @@ def _file(block: Block, place: str) -> Part:
         inside = {name: value for name, value in flat(inner, place).items() if name != "file_data"}
         beside = {name: value for name, value in block.items() if name != "file"}
         block = {**beside, **data, "extras": {**inside, **flat(beside, place)}}
-    if block.get("source_type") == "text":  # LangChain v0 keeps the text itself under "url"
+    if block.get("source_type") == "text":  # LangChain v0 has the text itself under "url"
         return _plain_text({"type": "file", "text": block.get("url")}, place)
     mime = next((name for name in _mime_candidates(block, place) if name.partition("/")[0] in SAMPLING), None)
     kind: MediaKind | None = _sniffed(block) if mime is None else mime.partition("/")[0]  # type: ignore[assignment]
     if kind is None:
-        refuse(block, place, "a file must be video, audio or an image, and say so by mime_type, name or content")
+        refuse(block, place, "a file must be video, audio or an image, identified by mime_type, name or content")
     return _media(kind, {**block, "mime_type": mime}, place)
 
 
 def _sniffed(block: Block) -> MediaKind | None:
-    """Tell the kind of a file that says nothing of it, by its first bytes, if it stands in the block."""
+    """Return the kind of an inline file without a MIME type, from its first bytes."""
     data = block.get("base64") or block.get("data")
     if isinstance(data, str):
         text = "".join(data[data.find(",") + 1 if data.startswith("data:") else 0 :][:_HEAD_LETTERS].split())
@@ -432,7 +432,7 @@ def _sniffed(block: Block) -> MediaKind | None:
 
 
 def _mime_candidates(block: Block, place: str) -> Iterator[str]:
-    """List what a file is said to be. LangChain calls every OpenAI-style file a PDF, so its name is heard too."""
+    """Yield possible MIME types of a file. LangChain calls every OpenAI-style file a PDF, so its name counts too."""
     data = block.get("base64") or block.get("data") or ""
     if isinstance(data, str) and data.startswith("data:"):
         yield data[len("data:") :].partition(";")[0]
@@ -447,7 +447,7 @@ def _mime_candidates(block: Block, place: str) -> Iterator[str]:
 
 
 def _source(block: Block, place: str) -> MediaSource:
-    """Find where a block's media is: exactly one of path, URL, base64 and file id."""
+    """Return the source of a block's media: exactly one of path, URL, base64 and file id."""
     mime = block.get("mime_type") or block.get("media_type") or block.get("mimeType")
     match block:
         case {"path": str() | os.PathLike() as path}:
@@ -463,7 +463,7 @@ def _source(block: Block, place: str) -> MediaSource:
         case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
             if not name.startswith(_URL_START):
                 refuse(
-                    block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or what to_reference() gave"
+                    block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or a result of to_reference()"
                 )
             return _from_url(name, mime)
         case _:
@@ -471,12 +471,12 @@ def _source(block: Block, place: str) -> MediaSource:
 
 
 def _from_text(data: str, mime: str | None) -> MediaSource:
-    """Read base64, or a URL that stands where base64 is expected, as DashScope's own examples have it."""
+    """Read base64, or a URL in place of base64, as in DashScope's own examples."""
     return _from_url(data, mime) if data.startswith(_URL_START) else MediaSource.from_base64(data, media_type=mime)
 
 
 def _named(text: str) -> MediaSource:
-    """Read what stands under the name of a kind: a URL, or a path as DashScope's SDK and qwen-vl-utils take it."""
+    """Read the value under the name of a kind: a URL, or a path as in DashScope's SDK and qwen-vl-utils."""
     if text.startswith(_URL_START) or "://" in text[:_LONGEST_SCHEME]:
         return _from_url(text, None)
     if len(text) > _LONGEST_PATH:
@@ -485,7 +485,7 @@ def _named(text: str) -> MediaSource:
 
 
 def _from_url(url: str, mime: str | None) -> MediaSource:
-    if url.startswith(PREFIX):  # kept by `to_reference`, in a folder of our own
+    if url.startswith(PREFIX):  # stored by `to_reference`, in our own folder
         return MediaSource.from_path(kept_path(url, kept_folder()), media_type=mime, trusted=True)
     return MediaSource.from_url(url, media_type=mime)
 
@@ -493,19 +493,19 @@ def _from_url(url: str, mime: str | None) -> MediaSource:
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant"}  # fmt: skip
 _CALLS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use"})
-# Blocks of earlier answers that hold speech: its words stand beside it as text.
+# Blocks of earlier answers that hold speech: its transcript comes with it as text.
 _SPEECH = frozenset({"audio", "output_audio"})
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """Turn a LangChain conversation into ours.
+    """Convert a LangChain conversation to neutral messages.
 
-    The service takes only text from tools; images, sound and video that a tool returned go into a user message
-    behind the tool results, in their order.
+    The service accepts only text from tools; images, audio and video that a tool returned go into a user message after
+    the tool results, in order.
 
     Raises:
-        UnsupportedContentError: a message or block that cannot be sent, with its place and kind.
-        MediaError: media that is not what it says.
+        UnsupportedContentError: a message or block that cannot be sent, with its position and kind.
+        MediaError: invalid media.
     """
     return join_turns(_turn(message, index) for index, message in enumerate(messages))
 
@@ -532,7 +532,7 @@ def _plain(message: BaseMessage, role: Role, index: int) -> Message:
 
 
 def _blocks(content: str | Sequence[Any], index: int, role: str) -> Iterator[tuple[Any, str]]:
-    """List the blocks of a message, each with its place in words."""
+    """Yield the blocks of a message, each with its position in words."""
     for at, block in enumerate([content] if isinstance(content, str) else content):
         yield block, f"message {index} ({role}) part {at}"
 
@@ -553,7 +553,7 @@ def _answer(message: AIMessage, index: int) -> tuple[Part, ...]:
 
 
 def _unwrapped(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take a provider's own block out of the wrapping that LangChain puts around what it does not know."""
+    """Unwrap a provider's own block, which LangChain wraps if it does not know it."""
     value = block.get("value")
     return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block
 
@@ -568,16 +568,16 @@ def _said(block: Mapping[str, Any], place: str, known_ids: set[str | None]) -> P
         case {"type": "tool_use", "id": str(call), "name": str(name)} if call not in known_ids:
             return ToolCallPart(id=call, name=name, arguments=_json(block.get("input") or {}))
         case {"type": kind} if kind in _CALLS or kind in _SPEECH:
-            return None  # calls come from the message's own list, speech as its text
+            return None  # calls come from the message's own list, speech as text
         case _:
             part = to_part(_own_keys(block), place)
             if media_of(part):
-                refuse(block, place, f"an earlier answer holds text, thinking and tool calls, no {kind_of(block)}")
+                refuse(block, place, f"an earlier answer may hold text, thinking and tool calls, not {kind_of(block)}")
             return part
 
 
 def _own_keys(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out what other services wrote beside the text of their answers; it asks for nothing."""
+    """Drop the fields that other services add to the text of their answers; they request nothing."""
     if block.get("type") not in ("text", "output_text"):
         return block
     extras = block.get("extras")

@@ -1,12 +1,12 @@
 """Answers → LangChain messages, chunks, and events of its protocol (`stream_events(version="v3")`). Pure.
 
-Content is a plain string while the model only writes. With reasoning or speech it is a list of standard blocks, each
+Content is a plain string if the model returns text only. With reasoning or speech it is a list of standard blocks, each
 with an `index` that begins with "lc_" while streaming, so that chunks merge block by block and never with a tool call.
 Merged chunks equal the whole message, apart from these indices. `_speech` joins the pieces of audio.
 
-LangChain's own bridge makes events out of chunks and keeps only the last piece of audio. Here each piece is a
-`data-delta` as it arrives, and the block that finishes holds all of it as one playable WAV. The order is the bridge's:
-all blocks finish when the answer does.
+LangChain's own bridge builds events from chunks and keeps only the last piece of audio. Here each piece is a
+`data-delta` as it arrives, and the finished block holds all of it as one playable WAV. The order is the bridge's: all
+blocks finish when the answer does.
 """
 
 import base64
@@ -38,12 +38,12 @@ from qwen_omni.responses import (
 )
 
 PROVIDER = "qwen-omni"
-FINISH_REASON = "finish_reason"  # LangChain's own word, too
+FINISH_REASON = "finish_reason"  # LangChain's name for it too
 _THINKING, _TEXT, _CALL = "lc_rs_0", "lc_txt_0", "lc_tc_"
 
 
 def to_message(response: Response, *, model: str, notes: Mapping[str, str] | None = None) -> AIMessage:
-    """Make the message of a whole answer; speech in it is one playable WAV, and `notes` join its metadata."""
+    """Convert a whole answer to a message; speech in it is one playable WAV, and `notes` are added to its metadata."""
     calls, broken = _to_calls(response)
     metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": response.model or model, **(notes or {})}
     if response.id:
@@ -86,7 +86,7 @@ def _to_calls(response: Response) -> tuple[list[ToolCall], list[InvalidToolCall]
 
 
 def dump_usage(usage: Usage) -> UsageMetadata:
-    """Write token counts in LangChain's words; kinds that it has no word for (video, image, text) keep ours."""
+    """Convert token counts to LangChain's format; kinds without a LangChain name (video, image, text) keep ours."""
     cached = {"cache_read" if name == "cached" else name: count for name, count in usage.input_details.items()}
     return UsageMetadata(
         input_tokens=usage.input_tokens,
@@ -98,7 +98,7 @@ def dump_usage(usage: Usage) -> UsageMetadata:
 
 
 class ChunkBuilder:
-    """Makes the chunks of one streamed answer: `take` each delta, then `last` when the answer is complete.
+    """Builds the chunks of one streamed answer: `take` each delta, then `last` when the answer is complete.
 
     Example:
         >>> chunks = ChunkBuilder(model="qwen3.8-omni-flash", speaks=False)
@@ -107,7 +107,7 @@ class ChunkBuilder:
     """
 
     def __init__(self, *, model: str, speaks: bool) -> None:
-        self._blocks = speaks  # whether text travels in blocks, because other blocks stand beside it
+        self._blocks = speaks  # whether text is sent in blocks, because there are other blocks
         self._kind: type[AIMessageChunk] = SpeechChunk if speaks else AIMessageChunk
         self._head: dict[str, Any] = {"model_name": model}
         self._finish: dict[str, Any] = {}
@@ -117,7 +117,7 @@ class ChunkBuilder:
         self._arguments: dict[int, list[str]] = {}
 
     def take(self, delta: Delta) -> ChatGenerationChunk | None:
-        """Return the chunk of one delta, or `None` if it shows nothing."""
+        """Return the chunk of one delta, or `None` if it has no content."""
         match delta:
             case TextDelta():
                 return self._chunk(_text(delta.text) if self._blocks else delta.text)
@@ -142,7 +142,7 @@ class ChunkBuilder:
         return None
 
     def last(self, notes: Mapping[str, str] | None = None) -> ChatGenerationChunk:
-        """Return the chunk that ends the answer; it tells the usage, why the model stopped, and `notes`."""
+        """Return the final chunk of the answer, with the usage, the finish reason and `notes`."""
         rest = self._speech.rest()
         content: str | list[Any] = _audio(rest) if rest else [] if self._blocks else ""
         metadata = {"model_provider": PROVIDER, **self._head, **self._finish, **(notes or {})}
@@ -176,13 +176,14 @@ class ChunkBuilder:
 
 
 _MISMATCHES = ("", "]", "}", '"]', '"}', '""]', '""}')
-"""Ends that fit nothing: behind an open object or list, inside a text, and behind a backslash in one."""
+"""Endings that make JSON invalid: after an open object or list, inside a string, and after a backslash in one."""
 
 
 def _unreadable_end(arguments: str) -> str:
-    """Return what is put behind arguments that were cut, so that LangChain does not complete them; mostly nothing.
+    """Return a suffix for truncated arguments that keeps LangChain from completing them; usually empty.
 
-    It closes what is open and calls the result valid, at the end of a stream too: a tool would run with half of them.
+    LangChain closes open brackets and accepts the result, even at the end of a stream: a tool would run with half its
+    arguments.
     """
     if isinstance(read_arguments(arguments), dict):
         return ""
@@ -205,7 +206,7 @@ def _audio(piece: str, more: dict[str, str] | None = None) -> list[Any]:
 
 
 def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
-    """Return the standard content blocks of a whole message of ours."""
+    """Return the standard content blocks of a whole message of this package."""
     content = [message.content] if isinstance(message.content, str) else message.content
     found: list[Any] = [{"type": "text", "text": item} if isinstance(item, str) else item for item in content if item]
     inside = {block.get("id") for block in found if block.get("type") == "tool_call"}
@@ -214,7 +215,7 @@ def to_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
 
 
 def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
-    """Return the standard content blocks of a chunk of ours, or of chunks merged, with indices of their own."""
+    """Return the standard content blocks of a chunk of this package, or of merged chunks, with their own indices."""
     if chunk.chunk_position == "last":
         return to_blocks(chunk)
     content = [chunk.content] if isinstance(chunk.content, str) else chunk.content
@@ -235,7 +236,7 @@ Event = dict[str, Any]
 
 
 class _Block:
-    """One block on its way: what its start said, and the pieces of what grows."""
+    """One block in progress: its start, and the pieces received so far."""
 
     def __init__(self, at: int, start: dict[str, Any]) -> None:
         self.at = at
@@ -265,7 +266,7 @@ def _finished_call(start: dict[str, Any], arguments: str) -> dict[str, Any]:
 
 
 class EventBuilder:
-    """Makes the events of one answer: `take` each delta, then `last` when the answer is complete.
+    """Builds the events of one answer: `take` each delta, then `last` when the answer is complete.
 
     Example:
         >>> events = EventBuilder(model="qwen3.8-omni-flash", message_id="m1")
@@ -306,7 +307,7 @@ class EventBuilder:
         return []
 
     def last(self, notes: dict[str, Any] | None = None) -> list[Event]:
-        """Return the events that end the answer; `notes` join its metadata."""
+        """Return the final events of the answer; `notes` are added to its metadata."""
         events = self._sound(self._speech.rest())
         events += self._start()
         events += [
@@ -346,6 +347,6 @@ class EventBuilder:
         key = f"call {delta.index}"
         start = {"type": "tool_call_chunk", "id": delta.id, "name": delta.name, "args": "", "index": delta.index}
         events = self._grow(key, start, delta.arguments, {"type": "tool-call-delta", "args": delta.arguments})
-        known = self._blocks[key].start  # a name that comes late is told by the block that finishes
+        known = self._blocks[key].start  # a name that comes late is in the finished block
         known |= {"id": known["id"] or delta.id, "name": known["name"] or delta.name}
         return events

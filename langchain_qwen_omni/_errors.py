@@ -1,8 +1,8 @@
-"""Our errors, also as LangChain's: an `except` clause of either family catches them.
+"""Errors of this package that are LangChain errors too: an `except` clause of either family catches them.
 
-`to_langchain` gives an error that is an instance of its own class of `qwen_omni.errors` *and* of a class of
-`langchain_core.exceptions`, chosen from the table below. `is_retryable`, which LangChain's retry middleware
-reads, is our `retryable`. An error class that joins ours later is covered by the row of its parent.
+`to_langchain` returns an error that is an instance of its own class in `qwen_omni.errors` *and* of a class in
+`langchain_core.exceptions`, chosen from the table below. `is_retryable`, which LangChain's retry middleware reads, is
+our `retryable`. An error class that is added later is covered by the row of its parent.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from langchain_core import exceptions as theirs
 from qwen_omni import errors as ours
 from qwen_omni.errors import QwenOmniError
 
-# The first row that fits counts, so children stand before their parents.
+# The first matching row counts, so subclasses come before their parents.
 _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] = (
     (ours.CaptionSyntaxError, theirs.OutputParserException),
     (ours.TruncatedAnswerError, theirs.OutputParserException),
@@ -39,7 +39,7 @@ _TABLE: tuple[tuple[type[QwenOmniError], type[theirs.LangChainException]], ...] 
 
 
 def to_langchain(error: QwenOmniError) -> QwenOmniError:
-    """Make the error that is both ours and LangChain's; one that is both already comes back as it is.
+    """Return the error as one of both families; one that already is both is returned unchanged.
 
     Example:
         >>> from qwen_omni.errors import RateLimitError
@@ -51,7 +51,7 @@ def to_langchain(error: QwenOmniError) -> QwenOmniError:
 
 @contextlib.contextmanager
 def as_langchain_errors() -> Iterator[None]:
-    """Raise errors of ours from inside the block as errors of both families, with the traceback they came with."""
+    """Re-raise our errors from inside the block as errors of both families, with their traceback."""
     try:
         yield
     except QwenOmniError as error:
@@ -64,7 +64,7 @@ def _both(kind: type[QwenOmniError]) -> type[QwenOmniError]:
     fields: dict[str, Any] = {
         "__doc__": kind.__doc__,
         "__module__": __name__,
-        "__reduce__": lambda error: (to_langchain, (_copy(error, kind),)),  # the joined class has no name to import
+        "__reduce__": lambda error: (to_langchain, (_copy(error, kind),)),  # the joined class cannot be imported
         "is_retryable": kind.retryable,
     }
     if parent is theirs.OutputParserException:

@@ -1,7 +1,7 @@
-"""Messages that hold media → messages that name them, and messages as the key of a cache. No message is changed.
+"""Messages with media → messages with references, and messages as cache keys. Messages are never modified.
 
-`to_reference` keeps the bytes on this machine and puts their digest in their place, wherever a block may hold
-them; `_convert_input` reads it back. `digested` is for LangChain's cache, whose key is the text of the messages.
+`to_reference` stores the bytes on this machine and replaces them by their digest, wherever a block may hold them;
+`_convert_input` reads them back. `digested` is for LangChain's cache, whose key is the text of the messages.
 """
 
 import functools
@@ -23,24 +23,24 @@ from qwen_omni.settings import kept_folder
 M = TypeVar("M", bound=BaseMessage)
 
 _BLOCK_BYTES = 1_048_576
-_LONG = 1024  # characters; a longer text stands in a key as its digest
+_LONG = 1024  # characters; a longer text is replaced by its digest in a key
 _MEDIA = ("image", "audio", "video", "file")
-_LINKS = (PREFIX, "http://", "https://", "oss://", "file://")  # may stand where base64 is expected
+_LINKS = (PREFIX, "http://", "https://", "oss://", "file://")  # may appear where base64 is expected
 _NESTED = ("image_url", "audio_url", "video_url", "input_audio", "file", "source", "video", "image", "audio")
 
 
 def to_reference(message: M, *, folder: str | Path | None = None) -> M:
-    """Return a message that names its media instead of holding them, for a history that stays small.
+    """Return a message that refers to its media instead of holding it, to keep a history small.
 
-    The bytes are kept once, in the cache folder (`QWEN_OMNI_CACHE_DIR`), and the message holds their digest:
-    `{"type": "video", "file_id": "sha256:…"}`. A model of this package sends them as before; what has been uploaded
-    is not uploaded again. Paths and links stay as they are, and the message that was passed is never changed.
-    Other machines need the same folder, or media behind links.
+    The bytes are stored once, in the cache folder (`QWEN_OMNI_CACHE_DIR`), and the message holds their digest:
+    `{"type": "video", "file_id": "sha256:…"}`. A model of this package sends them as before; uploaded media is not
+    uploaded again. Paths and links are left unchanged, and the original message is never modified. Other machines need
+    the same folder, or media behind links.
 
     Args:
-        message: any message; speech in an answer counts as media, too.
-        folder: keep the media here instead, and name them by their path. To be read again, the folder must lie
-            in `media_root`.
+        message: any message; speech in an answer counts as media as well.
+        folder: store the media here instead, and refer to it by path. To be read again, the folder must be inside
+            `media_root`.
 
     Raises:
         UnreadableMediaError: base64 that cannot be decoded.
@@ -60,13 +60,13 @@ def to_reference(message: M, *, folder: str | Path | None = None) -> M:
 
 
 class _Keeper:
-    """Keeps bytes, and tells how a message names them."""
+    """Stores bytes, and returns the reference for a message."""
 
     def __init__(self, folder: str | Path | None) -> None:
         self._folder = None if folder is None else Path(folder).resolve()
 
     def by_id(self, text: str) -> tuple[dict[str, str], str | None]:
-        """Keep base64 or a data URI; give the field that names it, and the MIME type that it told."""
+        """Store base64 or a data URI; return the field that refers to it, and its stated MIME type."""
         source = _read(text)
         digest = keep(source.data or b"", self._folder or kept_folder())
         if self._folder is None:
@@ -74,7 +74,7 @@ class _Keeper:
         return {"path": str(self._folder / digest.removeprefix(PREFIX))}, source.media_type
 
     def by_text(self, text: str) -> str:
-        """Keep base64 or a data URI; give the text that may stand in its place."""
+        """Store base64 or a data URI; return the text that replaces it."""
         field, _ = self.by_id(text)
         return field["file_id"] if "file_id" in field else Path(field["path"]).as_uri()
 
@@ -84,7 +84,7 @@ def _read(text: str) -> MediaSource:
 
 
 def _named(block: Any, keeper: _Keeper) -> Any:  # noqa: ANN401  (blocks are anything that users write)
-    """Return a block that names its media, or the block itself if it holds none."""
+    """Return a block that refers to its media, or the block itself if it holds none."""
     if not isinstance(block, Mapping):
         return block
     held = next((name for name in ("base64", "data", "url") if _holds(name, block)), None)
@@ -107,7 +107,7 @@ def _holds(name: str, block: Mapping[str, Any]) -> bool:
 
 
 def _inside(value: Any, keeper: _Keeper) -> Any:  # noqa: ANN401
-    """Name the media in what stands inside a block: a link, an object with one, or a list of frames."""
+    """Replace the media inside a block by references: a link, an object with one, or a list of frames."""
     match value:
         case str() if value.startswith("data:"):
             return keeper.by_text(value)
@@ -128,7 +128,7 @@ def _inside(value: Any, keeper: _Keeper) -> Any:  # noqa: ANN401
 
 
 def digested(messages: Sequence[BaseMessage], media_root: Path) -> list[BaseMessage]:
-    """Give messages fit for a key: every long text is its digest, and a local file is told by what is in it."""
+    """Return messages for a cache key: long texts as digests, and local files identified by their content."""
     return [
         message
         if isinstance(message.content, str)
@@ -152,7 +152,7 @@ def _digest(value: Any, media_root: Path) -> Any:  # noqa: ANN401
 
 
 def _file_digest(text: Any, media_root: Path) -> str | None:  # noqa: ANN401
-    """Return the digest of the file that a text names, if it may be read: another content is another question."""
+    """Return the digest of the file that a text names, if it may be read: changed content needs a new answer."""
     if not isinstance(text, str | Path) or len(str(text)) > _LONG:
         return None
     named = str(text)
@@ -162,7 +162,7 @@ def _file_digest(text: Any, media_root: Path) -> str | None:  # noqa: ANN401
         found = resolve_local(source, media_root)
         return _digest_of(found, FileVersion.of(found.stat())) if found.is_file() else None
     except (OSError, ValueError, MediaError):
-        return None  # no path at all, or one that the call itself will refuse
+        return None  # not a path, or one that the call itself will reject
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,10 +1,10 @@
 """Speech in messages: pieces of PCM → blocks that join to one WAV file, and the file that they make.
 
-LangChain joins pieces of base64 as text, and copies all that has come for every piece: quadratic, milliseconds
-per piece of a long answer. `SpeechChunk` adds up to the same message in near-linear time. Until the answer is
-complete its sound stands in a few blocks of falling size, of which only the last has the index of the stream, so
-that anybody's merge puts the next piece where it belongs; the complete answer holds one block, whose header
-tells the true length. Every state in between can be read, dumped and merged by others.
+LangChain joins pieces of base64 as text, copying everything so far for every piece: quadratic, milliseconds per piece
+of a long answer. `SpeechChunk` adds up to the same message in near-linear time. Until the answer is complete, its
+audio is held in a few blocks of decreasing size, of which only the last has the index of the stream, so that any merge
+puts the next piece in the right place; the complete answer holds one block, whose header has the true length. Every
+intermediate state can be read, dumped and merged by other code.
 """
 
 import base64
@@ -24,24 +24,24 @@ from qwen_omni.responses import AudioDelta, to_wav
 
 WAV = "audio/wav"
 AUDIO_INDEX = "lc_aud_0"
-_WHOLE = 3  # bytes that make whole base64 groups, so that encoded pieces can be joined
-_UNKNOWN_SIZE = 0xFFFF_FFFF  # what a WAV header says while nobody knows how long the sound will be
+_WHOLE = 3  # bytes per base64 group, so that encoded pieces can be joined
+_UNKNOWN_SIZE = 0xFFFF_FFFF  # in the header of a WAV of unknown length
 _SIZES_AT = (4, 40)
 _HEADER_BYTES = 44
-_HEADER_TEXT = 60  # characters of base64 that hold the header, whole groups
+_HEADER_TEXT = 60  # characters of base64 that hold the header, in whole groups
 
 Block = dict[str, Any]
 
 
 class Pieces:
-    """Pieces of PCM → pieces of base64 that join to one WAV file. Feed it, then take the rest."""
+    """Converts pieces of PCM to pieces of base64 that join to one WAV file: `feed` each piece, then call `rest`."""
 
     def __init__(self) -> None:
         self._begun = False
         self._held = b""
 
     def feed(self, delta: AudioDelta) -> str:
-        """Return the next piece; it is empty while there is too little for one."""
+        """Return the next piece; empty while there is too little data for one."""
         head = b"" if self._begun else streamed_wav_header(delta.sample_rate)
         self._begun = True
         data = b"".join((self._held, head, delta.pcm)) if self._held or head else delta.pcm
@@ -50,13 +50,13 @@ class Pieces:
         return base64.b64encode(data[: len(data) - over] if over else data).decode("ascii")
 
     def rest(self) -> str:
-        """Return what was held back; only the very last piece may end inside a group."""
+        """Return the remainder; only the very last piece may end inside a group."""
         held, self._held = self._held, b""
         return base64.b64encode(held).decode("ascii")
 
 
 def streamed_wav_header(sample_rate: int) -> bytes:
-    """Return a WAV header for 16 bit mono sound of unknown length; players read on to the end of the data."""
+    """Return a WAV header for 16 bit mono audio of unknown length; players read to the end of the data."""
     header = bytearray(to_wav(b"", sample_rate))
     for at in _SIZES_AT:
         struct.pack_into("<I", header, at, _UNKNOWN_SIZE)
@@ -64,7 +64,7 @@ def streamed_wav_header(sample_rate: int) -> bytes:
 
 
 def with_true_sizes(encoded: str) -> str:
-    """Write the length into the header of a streamed WAV, now that all of it is there.
+    """Write the final length into the header of a streamed WAV.
 
     Example:
         >>> start = base64.b64encode(streamed_wav_header(24_000) + bytes(4)).decode()
@@ -86,18 +86,18 @@ def with_true_sizes(encoded: str) -> str:
 
 
 def is_speech(block: object) -> bool:
-    """Whether a block of content holds a piece of sound that can be joined to its neighbours."""
+    """Whether a content block holds a piece of audio that can be joined to its neighbours."""
     return isinstance(block, dict) and block.get("type") == "audio" and isinstance(block.get("base64"), str)
 
 
 def one_block(pieces: Sequence[Block]) -> Block:
-    """Join all pieces of one answer's sound."""
+    """Join all pieces of one answer's audio."""
     joined = "".join([piece["base64"] for piece in pieces])
     return {**pieces[0], "base64": joined, "index": pieces[-1].get("index", AUDIO_INDEX)}
 
 
 def join_speech(content: Sequence[Any]) -> list[Any]:
-    """Give blocks of content in which all sound stands in one block, where its first piece stood.
+    """Return content with all audio in one block, at the position of its first piece.
 
     Example:
         >>> join_speech([{"type": "audio", "base64": "AAAA"}, {"type": "audio", "base64": "BBBB", "index": "lc_aud_0"}])
@@ -112,9 +112,9 @@ def join_speech(content: Sequence[Any]) -> list[Any]:
 
 
 class SpeechChunk(AIMessageChunk):
-    """A chunk of an answer that speaks. What is added up and complete is a plain `AIMessageChunk`."""
+    """A chunk of an answer with speech. The complete sum is a plain `AIMessageChunk`."""
 
-    model_config = ConfigDict(defer_build=True)  # milliseconds, for those alone who let it speak
+    model_config = ConfigDict(defer_build=True)  # takes milliseconds, which only speech needs
 
     def __add__(self, other: Any) -> BaseMessage:  # type: ignore[override]  # noqa: ANN401  (LangChain's signature)
         """Add a chunk, or a list of chunks."""
@@ -124,17 +124,17 @@ class SpeechChunk(AIMessageChunk):
         return cast("BaseMessage", super().__add__(other))
 
     def __radd__(self, other: Any) -> BaseMessage:  # noqa: ANN401  (LangChain's signature)
-        """Be added to a chunk that does not speak; Python asks here first, since this is a child class."""
+        """Add to a chunk without speech; Python calls this first, since this is a subclass."""
         return _added([other, self]) if isinstance(other, AIMessageChunk) else NotImplemented
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Dump as the chunk it is for everybody else."""
+        """Dump as a plain `AIMessageChunk`."""
         return AIMessageChunk.lc_id()
 
 
 def _added(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
-    """Add up chunks with LangChain's own rules for all but the sound, for which one mark stands meanwhile."""
+    """Add up chunks by LangChain's own rules, with a placeholder for the audio."""
     pieces: list[Block] = []
     light = [_without_sound(chunk, pieces) for chunk in chunks]
     merged = add_ai_message_chunks(light[0], *light[1:])
@@ -149,7 +149,7 @@ def _added(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 
 def _without_sound(chunk: AIMessageChunk, pieces: list[Block]) -> AIMessageChunk:
-    """Take the pieces of sound out of a chunk; the first of all leaves a mark where it was."""
+    """Remove the pieces of audio from a chunk; the very first leaves a placeholder."""
     if not isinstance(chunk.content, list) or not any(map(is_speech, chunk.content)):
         return chunk
     kept: list[Any] = []
@@ -173,7 +173,7 @@ def _whole(pieces: Sequence[Block]) -> Block:
 
 
 def _few(pieces: Sequence[Block]) -> list[Block]:
-    """Join pieces so that each is longer than all behind it: few blocks, and each character is copied a few times."""
+    """Join pieces so that each is longer than all after it: few blocks, each character copied only a few times."""
     rising: list[Block] = []
     for piece in pieces:
         rising.append(piece)
@@ -185,9 +185,9 @@ def _few(pieces: Sequence[Block]) -> list[Block]:
 
 
 def speech_of(message: AIMessage) -> bytes | None:
-    """Return the speech of an answer as a WAV file's bytes, or `None` if it does not speak.
+    """Return the speech of an answer as the bytes of a WAV file, or `None` if there is none.
 
-    Takes answers of `invoke`, chunks added up (also by others), and answers read from a checkpoint or a file.
+    Accepts answers of `invoke`, summed chunks (by any code), and answers read from a checkpoint or a file.
     """
     content = message.content if isinstance(message.content, list) else []
     pieces = [cast("Block", block) for block in content if is_speech(block)]
@@ -197,10 +197,10 @@ def speech_of(message: AIMessage) -> bytes | None:
 
 
 def save_speech(message: BaseMessage, path: str | os.PathLike[str]) -> Path:
-    """Save the speech of an answer as a WAV file: 16 bit mono, 24,000 samples a second.
+    """Save the speech of an answer as a WAV file: 16 bit mono, 24,000 samples per second.
 
     Args:
-        message: what `invoke` gave, or the chunks of `stream` added up.
+        message: the answer of `invoke`, or the summed chunks of `stream`.
         path: where to write; an existing file is replaced.
 
     Returns:

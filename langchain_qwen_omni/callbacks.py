@@ -1,6 +1,6 @@
-"""`UsageLedgerHandler`: a LangChain callback that adds up what models used and cost.
+"""`UsageLedgerHandler`: a LangChain callback that adds up token usage and cost.
 
-It reads `usage_metadata` of answers, so it counts any chat model whose name has a price here; the sums are kept by
+It reads the `usage_metadata` of answers, so it works for any chat model whose name has a price here; the sums are in
 `qwen_omni.UsageLedger`, which several handlers, clients and frameworks may share.
 """
 
@@ -17,9 +17,9 @@ from qwen_omni.responses import Usage
 
 
 class UsageLedgerHandler(BaseCallbackHandler):
-    """Fills a `UsageLedger` with every call it hears of. Safe to share between runs and threads.
+    """Adds every call to a `UsageLedger`. Safe to share between runs and threads.
 
-    Answers out of LangChain's cache cost nothing and are no calls.
+    Answers from LangChain's cache cost nothing and are not counted as calls.
 
     A model whose own `ledger` is set counts its calls itself: use one of the two.
 
@@ -36,7 +36,7 @@ class UsageLedgerHandler(BaseCallbackHandler):
         self.ledger = UsageLedger() if ledger is None else ledger
 
     def on_llm_end(self, response: LLMResult, **_: Any) -> None:  # noqa: ANN401  (LangChain's signature)
-        """Add what an answer says that it used."""
+        """Add the usage of an answer."""
         for generation in (one for several in response.generations for one in several):
             if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
                 self._add(generation.message)
@@ -54,19 +54,19 @@ class UsageLedgerHandler(BaseCallbackHandler):
 
 
 def usage_of(message: BaseMessage) -> Usage | None:
-    """Read what an answer used; `None` where the model does not say, or the answer came out of LangChain's cache."""
+    """Return the usage of an answer; `None` if the model does not report it, or the answer is from LangChain's cache."""
     used = message.usage_metadata if isinstance(message, AIMessage) else None
     return parse_usage(used) if used is not None and _was_paid(used) else None
 
 
 def _was_paid(used: UsageMetadata) -> bool:
-    """Tell an answer of a model from one out of LangChain's cache, which has the usage and a cost of zero beside it."""
-    counts = dict(used)  # the cache knows a cost alone where the model reported no usage
+    """Whether an answer came from a model, not from LangChain's cache, which adds a cost of zero to the usage."""
+    counts = dict(used)  # the cache adds only a cost if the model reported no usage
     return "input_tokens" in counts and counts.get("total_cost") != 0
 
 
 def parse_usage(usage: UsageMetadata) -> Usage:
-    """Read token counts in LangChain's words; `_responses.dump_usage` writes them."""
+    """Parse token counts in LangChain's format; the inverse of `_convert_output.dump_usage`."""
     into: dict[str, Any] = dict(usage.get("input_token_details") or {})
     return Usage(
         input_tokens=usage["input_tokens"],

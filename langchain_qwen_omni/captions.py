@@ -1,7 +1,7 @@
-"""`caption_chain`: media in, a validated caption out, with everything that a parser alone cannot do.
+"""`caption_chain`: media in, a validated caption out, including the steps that a parser cannot do.
 
-The chain writes the prompt, switches JSON mode on and thinking off, and asks once more when an answer breaks the
-schema (`_structured.StructuredChain`). `output_parsers` reads the answers.
+The chain writes the prompt, turns JSON mode on and thinking off, and retries once when an answer violates the schema
+(`output_parsers.StructuredChain`). `output_parsers` parses the answers.
 """
 
 import os
@@ -33,7 +33,7 @@ CaptionInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | Promp
 
 
 class CaptionChain(StructuredChain[CaptionInput]):
-    """Media in, a validated caption out: what `caption_chain` makes."""
+    """Media in, a validated caption out; created by `caption_chain`."""
 
     def __init__(
         self, llm: Runnable[LanguageModelInput, AIMessage], parser: CaptionOutputParser, *, prompt: str, repair: bool
@@ -42,7 +42,7 @@ class CaptionChain(StructuredChain[CaptionInput]):
         self.prompt = prompt
 
     def _read(self, given: CaptionInput, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:
-        """Look at the input; make the messages, and a parser that knows how long the media is."""
+        """Convert the input to messages, and return a parser that knows the duration of the media."""
         rules = SystemMessage(instructions(self.parser.schema_read, language=self.parser.language))
         with as_langchain_errors():
             content, duration = _content(given, _root_of(self.llm, options))
@@ -65,20 +65,20 @@ def caption_chain(  # noqa: PLR0913  (one keyword per choice)
     repair: bool = True,
     allow_truncated: bool = False,
 ) -> CaptionChain:
-    """Make the chain that describes media as a value of a schema: prompt, JSON mode, parser, one repair.
+    """Build a chain that describes media as a value of a schema: prompt, JSON mode, parser, one retry.
 
-    It takes the path or URL of a file, a content block, a list of them, a message, or a conversation (which is
-    then asked as it is, with the schema before it). Local files must lie inside the model's `media_root`.
+    Its input is the path or URL of a file, a content block, a list of them, a message, or a conversation (which is sent
+    unchanged, with the schema before it). Local files must be inside the model's `media_root`.
 
     Args:
-        llm: `ChatQwenOmni`, or any other chat model (which is then told the schema in the prompt alone).
+        llm: `ChatQwenOmni`, or any other chat model (which gets the schema in the prompt only).
         schema: a pydantic model, a `TypedDict` or a JSON schema; `TimedCaptions` for subtitles.
         prompt: what to describe.
-        language: of the texts in the answer.
-        thinking: whether the model thinks first; off, since it is billed as output and may spoil JSON.
-        repair: ask once more, with the media, when the answer breaks the schema. Streams never do.
-        allow_truncated: accept a caption that was cut, if it satisfies the schema, with a `TruncatedAnswerWarning`;
-            otherwise that is `TruncatedAnswerError`.
+        language: language of the texts in the answer.
+        thinking: whether the model thinks first; off by default, since it is billed as output and may break the JSON.
+        repair: retry once, with the media, when the answer violates the schema. Streams never retry.
+        allow_truncated: accept a truncated caption that satisfies the schema, with a `TruncatedAnswerWarning`, instead
+            of raising `TruncatedAnswerError`.
 
     Example:
         from langchain_qwen_omni import ChatQwenOmni, VideoCaption, caption_chain
@@ -93,7 +93,7 @@ def caption_chain(  # noqa: PLR0913  (one keyword per choice)
 def _with_json_mode(
     llm: Runnable[LanguageModelInput, AIMessage], thinking: bool | Effort, schema: CaptionSchema
 ) -> Runnable[LanguageModelInput, AIMessage]:
-    """Switch JSON mode on and thinking off, where the model is ours and has them."""
+    """Turn JSON mode on and thinking off, if the model is a `ChatQwenOmni` and supports it."""
     inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
     if not isinstance(inner, ChatQwenOmni):
         return llm
@@ -105,7 +105,7 @@ def _with_json_mode(
 
 
 def _root_of(llm: Runnable[LanguageModelInput, AIMessage], options: Mapping[str, Any]) -> Path | None:
-    """Return the folder that the files of a call must lie in; `None` where the model is none of ours."""
+    """Return the folder that the files of a call must be in; `None` for models of other packages."""
     inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
     if not isinstance(inner, ChatQwenOmni):
         return None
@@ -114,7 +114,7 @@ def _root_of(llm: Runnable[LanguageModelInput, AIMessage], options: Mapping[str,
 
 
 def _content(given: CaptionInput, root: Path | None) -> tuple[list[Any], float | None]:
-    """Turn an input into content blocks or messages, with the duration of a local file."""
+    """Convert an input to content blocks or messages, with the duration of a local file."""
     if isinstance(given, str | os.PathLike):
         return _file(os.fspath(given), root)
     if isinstance(given, PromptValue):
@@ -138,7 +138,7 @@ def _file(media: str, root: Path | None) -> tuple[list[Any], float | None]:
 
 
 def _joined(rules: SystemMessage, messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Put the rules before a conversation, or behind what its system message says."""
+    """Put the rules before a conversation, or append them to its system message."""
     first = messages[0]
     if not isinstance(first, SystemMessage):
         return [rules, *messages]

@@ -1,12 +1,11 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
-This module holds what LangChain calls: invoking, streaming, profile, token counts, dumping and caching. Fields are in
-`qwen_omni.integrations.model_fields`; what a call means is decided in `qwen_omni.integrations.request_builder` and how
-it is sent in `qwen_omni.integrations.required_tool_call`. Messages are read in `_convert_input`, answers written in
-`_convert_output`.
+This module has the entry points of LangChain: invoking, streaming, profile, token counts, dumping and caching. Fields
+are in `qwen_omni.integrations.model_fields`; a call is planned in `qwen_omni.integrations.request_builder` and sent in
+`qwen_omni.integrations.required_tool_call`. Messages are converted in `_convert_input`, answers in `_convert_output`.
 
-LangChain makes the key of a cached answer from the whole text of the messages: a base64 video would stand in the key,
-and a video given by path would be known by its name alone. Here the cache sees light copies of the messages
+LangChain builds the key of a cached answer from the whole text of the messages: a base64 video would be part of the
+key, and a video passed by path would be identified by its name only. Here the cache sees light copies of the messages
 (`_references`), and the call is made with the caller's own.
 """
 
@@ -62,7 +61,7 @@ if TYPE_CHECKING:
 
 
 def to_model_profile(profile: Profile) -> ModelProfile:
-    """Tell what a model can do in LangChain's words, as far as the installed version has words for it."""
+    """Convert a profile to LangChain's format, as far as the installed version has the fields."""
     reasons = profile.thinking != "none"
     facts: dict[str, Any] = {
         "name": profile.name,
@@ -74,7 +73,7 @@ def to_model_profile(profile: Profile) -> ModelProfile:
         "audio_inputs": "audio" in profile.inputs,
         "video_inputs": "video" in profile.inputs,
         "pdf_inputs": False,
-        "image_tool_message": "image" in profile.inputs,  # sent behind the tool's result, see `_convert_input`
+        "image_tool_message": "image" in profile.inputs,  # sent after the tool's result, see `_convert_input`
         "pdf_tool_message": False,
         "text_outputs": True,
         "image_outputs": False,
@@ -96,7 +95,7 @@ def to_model_profile(profile: Profile) -> ModelProfile:
 
 
 def wants_tokens(handlers: list[BaseCallbackHandler]) -> bool:
-    """Whether a handler wants words as they come. Tracers see the whole answer at its end."""
+    """Whether a handler wants tokens as they arrive. Tracers get the whole answer at the end."""
     silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
     return any(
         type(handler).on_llm_new_token not in silent and not isinstance(handler, BaseTracer) for handler in handlers
@@ -106,7 +105,7 @@ def wants_tokens(handlers: list[BaseCallbackHandler]) -> bool:
 def with_token_callbacks(
     deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun | None
 ) -> Generator[Delta, None, None]:
-    """Pass deltas on, and tell their words to handlers that listen."""
+    """Yield deltas, and pass their text to handlers that want tokens."""
     tell = run_manager is not None and wants_tokens(run_manager.handlers)
     for delta in deltas:
         if tell and run_manager is not None and isinstance(delta, TextDelta):
@@ -117,7 +116,7 @@ def with_token_callbacks(
 async def awith_token_callbacks(
     stream: AsyncGenerator[Delta, None], run_manager: AsyncCallbackManagerForLLMRun | None
 ) -> AsyncGenerator[Delta, None]:
-    """Pass deltas on, and tell their words to handlers that listen."""
+    """Yield deltas, and pass their text to handlers that want tokens."""
     tell = run_manager is not None and wants_tokens(run_manager.handlers)
     async with contextlib.aclosing(stream) as deltas:
         async for delta in deltas:
@@ -129,7 +128,7 @@ async def awith_token_callbacks(
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 
-# Passed along by LangChain itself, or about streaming, which every request does whatever they say.
+# Passed by LangChain itself, or about streaming, which every request does anyway.
 _WITHOUT_EFFECT = frozenset(
     {"stream", "streaming", "stream_usage", "disable_streaming", "ls_structured_output_format",
      "structured_output_format"}
@@ -139,16 +138,16 @@ _WITHOUT_EFFECT = frozenset(
 def plan_call(
     fields: Mapping[str, Any], messages: Sequence[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
 ) -> RequestPlan:
-    """Decide one call.
+    """Plan one call.
 
     Args:
-        fields: the model's own settings, `None` where nothing was chosen.
+        fields: the model's own settings, `None` where not set.
         messages: the conversation.
-        stop: LangChain's own argument; wins over the field.
-        options: what was passed to this call; each wins over the field of its name.
+        stop: LangChain's own argument; overrides the field.
+        options: the options of this call; each overrides the field of the same name.
 
     Raises:
-        ConfigurationError: an option that does not exist, or has a wrong value.
+        ConfigurationError: an option that does not exist, or has an invalid value.
         UnsupportedContentError: a message that cannot be sent.
     """
     chosen = {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
@@ -160,7 +159,7 @@ def plan_call(
 
 
 def plan_tools(tools: Sequence[object], choice: object) -> ToolChoice:
-    """Decide what to say about tools in any of LangChain's spellings; raises `ConfigurationError`."""
+    """Plan the use of tools in any of LangChain's formats; raises `ConfigurationError`."""
     return request_builder.plan_tools(_defined(tools), choice)
 
 
@@ -171,14 +170,14 @@ def _defined(tools: Sequence[object]) -> list[dict[str, Any]]:
 T = TypeVar("T")
 _OF_ANSWER_FORM = frozenset(
     {"tools", "tool_choice", "parallel_tool_calls", "response_format", "ls_structured_output_format"}
-)  # what a schema replaces
+)  # replaced by a schema
 
 
 class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
-    """A chat model with options of its calls, whichever order they are bound in.
+    """A chat model with bound options, in whichever order they are bound.
 
-    LangChain's own binding hands `bind_tools` and `with_structured_output` to the model alone, without what was bound
-    before, and keeps what is bound later as it came: a key would be lost there, and be pickled here.
+    LangChain's own binding passes `bind_tools` and `with_structured_output` to the model without the options bound
+    before, and stores options bound later unchanged: a key would be lost in the first case, and pickled in the second.
     """
 
     @classmethod
@@ -191,11 +190,11 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
         return super().bind(**without_pickled_secrets(kwargs))
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Return the model tools; what was bound before stays bound."""
+        """Bind tools; options bound before are kept."""
         return self._configured(self._model.bind_tools(tools, **{**self.kwargs, **kwargs}))
 
     def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
-        """Make a runnable that answers with objects of a schema; what was bound before stays bound."""
+        """Return a runnable that answers with objects of a schema; options bound before are kept."""
         kept = {name: value for name, value in self.kwargs.items() if name not in _OF_ANSWER_FORM}
         return self._configured(self._model.with_structured_output(schema, **{**kept, **kwargs}))
 
@@ -210,19 +209,19 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
 
 
-# What may be given to one call and may hold a secret, or is a live object: never told to traces or caches.
+# Options of a call that may hold a secret, or are live objects: never shown to traces or caches.
 _UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 
 
 class ChatFields(ModelFields, BaseChatModel):
-    """The fields of `ChatQwenOmni`, and what they say about the model."""
+    """The fields of `ChatQwenOmni`, and the model properties derived from them."""
 
-    api_key: SecretStr | None = None  # LangChain's dump writes the variable's name in its place
-    """Key of the service; `None` takes it from the environment when it is needed."""
+    api_key: SecretStr | None = None  # LangChain's dump replaces it by the variable's name
+    """API key of the service; `None` reads it from the environment when it is needed."""
     streaming: bool | None = None
-    """Read by LangChain alone: whether `invoke` tells handlers the answer chunk by chunk."""
+    """Read by LangChain only: whether `invoke` passes the answer to handlers chunk by chunk."""
 
-    # Built where it is used: only `ChatQwenOmni` is ever made, and building a class costs much of an import.
+    # Built by the subclass: only `ChatQwenOmni` is instantiated, and building a class slows the import.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
@@ -231,11 +230,11 @@ class ChatFields(ModelFields, BaseChatModel):
     # --- Counting ---
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Give one made-up number per estimated token: there is no tokenizer here, only its approximate count."""
+        """Return one placeholder id per estimated token: there is no tokenizer here, only an approximate count."""
         return list(range(count_text(text, self.model)))
 
     def get_num_tokens(self, text: str) -> int:
-        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else nearly."""
+        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else approximately."""
         return count_text(text, self.model)
 
     def get_num_tokens_from_messages(
@@ -243,25 +242,27 @@ class ChatFields(ModelFields, BaseChatModel):
         messages: list[BaseMessage],
         tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None" = None,
     ) -> int:
-        """Estimate the tokens of a conversation. Opens and downloads no media, and never counts it as text.
+        """Estimate the tokens of a conversation, without opening or downloading media, or counting it as text.
 
         Raises:
-            UnsupportedContentError: a message that could not be sent either.
+            UnsupportedContentError: a message that cannot be sent.
         """
         with as_langchain_errors():
             return count_call(to_messages(messages), plan_tools(tools or (), None).tools, self.model)
 
     def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
-        """Tell what a call of these messages and options will use and cost; sends nothing. See `qwen_omni.estimate`.
+        """Estimate the usage and cost of a call with these messages and options, without sending it.
+
+        See `qwen_omni.estimate`.
 
         Raises:
-            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+            QwenOmniError: a message that cannot be sent, or media that cannot or must not be read.
         """
         with as_langchain_errors():
             plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
             return estimate_plan(plan, answer_tokens)
 
-    # --- What LangChain asks about the model ---
+    # --- Model properties for LangChain ---
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         return to_model_profile(profile_for(self.model))
@@ -277,7 +278,7 @@ class ChatFields(ModelFields, BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         shown, headers = _traceable(kwargs), kwargs.get("extra_headers")
-        if headers:  # they may change the answer, so they are part of the key: by their digest
+        if headers:  # they may change the answer, so their digest is part of the key
             same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
             shown["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
         return super()._get_llm_string(stop=stop, **shown)
@@ -292,17 +293,17 @@ class ChatFields(ModelFields, BaseChatModel):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Which field is a secret, and the variable it is read from."""
+        """The secret field, and the variable that it is read from."""
         return {"api_key": "DASHSCOPE_API_KEY"}
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell that `dumpd` and `load` work."""
+        """Return `True`: `dumpd` and `load` are supported."""
         return True
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Return the module that `load` finds the class in."""
+        """Return the module in which `load` finds the class."""
         return ["langchain_qwen_omni", "chat_models"]
 
 
@@ -339,23 +340,23 @@ class Cached(ChatFields):
     ) -> ChatResult:
         if not self._caches():
             return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # it reads whole files
+        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # reads whole files
         return await super(Cached, keyed)._agenerate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
 
     def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
-        # LangChain marks a hit in the very object that the first caller was given, who may still be counting.
+        # LangChain marks a hit in the very object that the first caller received, who may still be using it.
         return super()._convert_cached_generations([copy.copy(one) for one in cache_val])
 
     def _caches(self) -> bool:
         return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)
 
     def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
-        """Return a copy of the model for this one call, which knows what is really asked, and what the key is made of."""
-        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (for those alone who keep a cache)
+        """Return a copy of the model for this one call, with the real messages, and the messages for the key."""
+        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (only needed with a cache)
 
         root = options.get("media_root") or self.media_root
-        keyed = self.model_copy()  # with the same connections
-        keyed._asked = messages  # noqa: SLF001  (of its own kind)
+        keyed = self.model_copy()  # shares the connections
+        keyed._asked = messages  # noqa: SLF001  (the same class)
         return keyed, digested(messages, Path(root) if root else Path())
 
     def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
@@ -370,14 +371,14 @@ class ChatQwenOmni(Cached):
 
     The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
     `DASHSCOPE_BASE_URL` or `region`; neither is kept in the object unless it was passed to it. Every request
-    streams, because most of these models refuse anything else: `invoke` folds the stream, and `streaming=`,
-    `stream=` and `disable_streaming=` change nothing that is sent. Local files must lie inside `media_root`
-    (the current directory unless told otherwise), since messages may come from strangers.
+    streams, because most of these models accept nothing else: `invoke` collects the stream, and `streaming=`,
+    `stream=` and `disable_streaming=` do not change the request. Local files must be inside `media_root` (the current
+    directory by default), since messages may be untrusted.
 
-    qwen3.8-omni-flash thinks before it answers, and bills that as output; `thinking=False` switches it off.
-    Thinking is off, too, for calls that must call a tool or answer in JSON, unless that call asks for it.
+    qwen3.8-omni-flash thinks before it answers, and reasoning tokens are billed as output; `thinking=False` turns it
+    off. Thinking is also off for calls that must call a tool or answer in JSON, unless that call turns it on.
 
-    Every field can also be given to one call (`llm.invoke(..., temperature=0)`) or bound (`llm.bind(...)`).
+    Every field can also be passed to one call (`llm.invoke(..., temperature=0)`) or bound (`llm.bind(...)`).
 
     Example:
         from langchain_core.messages import HumanMessage
@@ -393,7 +394,7 @@ class ChatQwenOmni(Cached):
 
     model_config = ConfigDict(defer_build=False)
 
-    # --- Entry points: each decides once, then does ---
+    # --- Entry points: each plans the call, then sends it ---
 
     def _generate(
         self,
@@ -470,7 +471,7 @@ class ChatQwenOmni(Cached):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Return the answer as the events of `stream_events(version="v3")`."""
+        """Yield the answer as the events of `stream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
@@ -487,7 +488,7 @@ class ChatQwenOmni(Cached):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """Return the answer as the events of `astream_events(version="v3")`."""
+        """Yield the answer as the events of `astream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
@@ -501,7 +502,7 @@ class ChatQwenOmni(Cached):
             for event in events.last(plan.notes):
                 yield event
 
-    # --- Runnables made of this one ---
+    # --- Runnables derived from this one ---
 
     def bind(self, **kwargs: Any) -> Any:
         """Bind options of a call. A bound key and bound headers are left out of reprs and pickles."""
@@ -520,17 +521,17 @@ class ChatQwenOmni(Cached):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Return the model tools.
+        """Bind tools to the model.
 
-        A choice that forces a call (a tool's name, or "any" with one tool) switches thinking off for that call,
-        because the service cannot do both. "any" with several tools is something the service lacks: the prompt
-        asks for it, an answer without a call is asked for once more, and then `NoToolCallError` is raised.
+        A choice that forces a call (a tool's name, or "any" with one tool) turns thinking off for that call, because the
+        service cannot do both. The service does not support "any" with several tools: the prompt asks for a call,
+        an answer without one is requested once more, and then `NoToolCallError` is raised.
 
         Args:
             tools: functions, pydantic classes, LangChain tools or dictionaries.
             tool_choice: "auto", "none", "any" (also "required" or `True`), or the name of a tool.
-            strict: whether arguments must follow the schema, where the model can be held to it.
-            parallel_tool_calls: whether several calls may come at once.
+            strict: whether arguments must follow the schema, if the model can enforce it.
+            parallel_tool_calls: whether the model may make several calls at once.
             kwargs: further options of the call.
 
         Raises:
@@ -555,36 +556,36 @@ class ChatQwenOmni(Cached):
         allow_truncated: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Make a runnable that answers with objects of a schema. The model itself stays as it is.
+        """Return a runnable that answers with objects of a schema. The model itself is not changed.
 
-        - `json_schema`: the service holds the model to the schema where the model can be held to it. No Omni
-          model can, so the schema goes into the prompt, JSON mode is used where there is one, and the answer is
-          validated here. Streams partial objects.
+        - `json_schema`: the service enforces the schema, if the model supports that. No Omni model does, so the
+          schema goes into the prompt, JSON mode is used if available, and the answer is validated here. Streams
+          partial objects.
         - `function_calling`: the schema is a tool that must be called.
-        - `json_mode`: the answer is JSON; the prompt must say what is in it. Streams partial objects. Models without
-          the mode (3.5) are asked in words.
+        - `json_mode`: the answer is JSON; the prompt must describe its content. Streams partial objects. Models without
+          the mode (3.5) get an instruction in the prompt.
 
-        Partial objects are dictionaries, for a `TypedDict` or JSON schema; a class comes once, when it is whole.
+        Partial objects are dictionaries, for a `TypedDict` or JSON schema; an instance of a class comes once, complete.
 
-        An answer that breaks the schema is asked for once more (`invoke` and `ainvoke`; not with `include_raw`, and
-        not in streams, whose partials were seen). One that was cut raises `TruncatedAnswerError`.
+        An answer that violates the schema is requested once more (`invoke` and `ainvoke`; not with `include_raw`, and
+        not in streams, whose partial objects were already yielded). A truncated one raises `TruncatedAnswerError`.
 
         Thinking is off for such calls, unless `thinking=` is passed here.
 
         Args:
             schema: a pydantic class, a `TypedDict` or a JSON schema.
-            method: how the model is brought to it.
-            include_raw: return `{"raw", "parsed", "parsing_error"}` rather than raise what cannot be parsed.
-            strict: for `function_calling` and `json_schema`, where the model can be held to it.
-            repair: ask once more when the answer breaks the schema.
-            allow_truncated: accept an object that was cut, if it satisfies the schema, with a
+            method: how the format is requested.
+            include_raw: return `{"raw", "parsed", "parsing_error"}` instead of raising parsing errors.
+            strict: for `function_calling` and `json_schema`, if the model can enforce it.
+            repair: retry once when the answer violates the schema.
+            allow_truncated: accept a truncated object that satisfies the schema, with a
                 `TruncatedAnswerWarning`.
             kwargs: further options of the call.
 
         Raises:
             ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
         """
-        from langchain_qwen_omni import output_parsers  # noqa: PLC0415  (brings the parsers)
+        from langchain_qwen_omni import output_parsers  # noqa: PLC0415  (imports the parsers)
 
         with as_langchain_errors():
             structure = output_parsers.plan_structure(schema, method, strict=strict)
@@ -605,11 +606,11 @@ def _result(response: Response, plan: RequestPlan) -> ChatResult:
 def _event_builder(
     plan: RequestPlan, run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 ) -> "EventBuilder":
-    from langchain_qwen_omni._convert_output import EventBuilder  # noqa: PLC0415  (for those alone who stream events)
+    from langchain_qwen_omni._convert_output import EventBuilder  # noqa: PLC0415  (only needed for streamed events)
 
     return EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
 
 
 def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str:
-    """Return the id that LangChain itself gives to the answer of a run."""
+    """Return the id that LangChain itself assigns to the answer of a run."""
     return "" if run_manager is None else f"lc_run-{run_manager.run_id}"

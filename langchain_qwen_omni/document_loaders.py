@@ -1,7 +1,7 @@
 """Videos and recordings as documents: `QwenOmniVideoLoader`, `QwenOmniAudioLoader`, `QwenOmniMediaParser`.
 
-Each document is a passage with its times, for any vector store. The work is done by `qwen_omni.retrieval.index`, whose
-checkpoints `LongVideoChain` shares: what one has paid for costs the other nothing.
+Each document is a passage with its times, for any vector store. The work is done by `qwen_omni.retrieval.index`, which
+shares its checkpoints with `LongVideoChain`: what one has paid for costs the other nothing.
 """
 
 import asyncio
@@ -34,23 +34,23 @@ from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 class QwenOmniVideoLoader(BaseLoader):
     """Load videos and recordings as documents with times, for any vector store.
 
-    Documents come lazily and in order, while later segments are still being worked on. Their metadata: `source`,
+    Documents come lazily and in order, while later segments are still being processed. Their metadata: `source`,
     `start`, `end`, `duration` (of the whole), `segment`, `segments`, `width`, `height`, `fps`, `video_codec`,
     `audio_codec`, `audio_track` (of several), `model`, `language`, `url` (with `#t=start,end`); times in seconds. Their
     `id` is stable.
 
     Args:
-        source: a path, a folder, a pattern such as `talks/**/*.mp4`, an http link, or a list of these. All chosen by
-            the program: no `media_root` is needed to read them. A link is downloaded, a piece at a time.
-        llm: who looks; one is made from the environment if there is none.
-        mode: "segments" makes a document of each segment, "captions" of each single thing that happens, is said or
-            shown, "single" one of the whole.
-        options: how closely to look, where to cut, …; the model is the `llm`'s.
-        transcript: whether what is said, word for word, is added to each document; `TranscriptionOptions` choose how.
-            It is made before the first document comes.
-        on_error: "warn" leaves out sources that cannot be read and warns; "raise" stops there. What the service refuses
-            always raises; what is finished is kept for the next time.
-        on_progress: told after every step.
+        source: a path, a folder, a pattern such as `talks/**/*.mp4`, an http link, or a list of these. They come from
+            the program, so they need no `media_root`. A link is downloaded, a part at a time.
+        llm: the model; created from the environment if not given.
+        mode: "segments" makes a document of each segment, "captions" of each single event, utterance or text on
+            screen, "single" one of the whole file.
+        options: level of detail, segment length, …; the model is the `llm`'s.
+        transcript: whether to add a verbatim transcript to each document; `TranscriptionOptions` configure it. It is
+            made before the first document comes.
+        on_error: "warn" skips unreadable sources with a warning; "raise" stops there. Errors of the service always
+            raise; finished work is kept for the next run.
+        on_progress: called after every step.
 
     Example:
         from langchain_core.vectorstores import InMemoryVectorStore
@@ -71,7 +71,7 @@ class QwenOmniVideoLoader(BaseLoader):
         on_error: OnError = "raise",
         on_progress: OnProgress | None = None,
     ) -> None:
-        """Check the choices; nothing is opened yet."""
+        """Check the options; nothing is opened yet."""
         with as_langchain_errors():
             self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.sources = named_apart(source)
@@ -80,12 +80,12 @@ class QwenOmniVideoLoader(BaseLoader):
         self.on_progress = on_progress
 
     def lazy_load(self) -> Iterator[Document]:
-        """Return the documents, one at a time.
+        """Yield the documents, one at a time.
 
         Raises:
-            ConfigurationError: a folder or pattern has no media in it.
+            ConfigurationError: a folder or pattern contains no media.
             MediaError: a source cannot be read, unless `on_error="warn"`.
-            QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
+            QwenOmniError: see `qwen_omni.errors`; finished work is kept for the next run.
         """
         with as_langchain_errors():
             llm = self.llm or ChatQwenOmni()
@@ -94,9 +94,9 @@ class QwenOmniVideoLoader(BaseLoader):
                     yield from self._documents(source, llm)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
-        """Do the same without blocking the event loop; stop early with `contextlib.aclosing`.
+        """Yield the documents without blocking the event loop; stop early with `contextlib.aclosing`.
 
-        Cancelling it ends it at once: nothing more is asked, and what is finished is kept.
+        Cancellation takes effect at once: nothing more is requested, and finished work is kept.
         """
         async with contextlib.AsyncExitStack() as closing:
             closing.enter_context(as_langchain_errors())
@@ -127,7 +127,7 @@ class QwenOmniMediaParser(BaseBlobParser):
     """Parse a blob that holds a video or a recording into documents; for `GenericLoader` and any `BlobLoader`.
 
     Args:
-        llm: who looks; one is made from the environment if there is none.
+        llm: the model; created from the environment if not given.
         mode: as in `QwenOmniVideoLoader`.
         options: as in `QwenOmniVideoLoader`.
         transcript: as in `QwenOmniVideoLoader`.
@@ -147,13 +147,13 @@ class QwenOmniMediaParser(BaseBlobParser):
         options: SummaryOptions = DEFAULT_OPTIONS,
         transcript: Wanted = False,
     ) -> None:
-        """Check the choices."""
+        """Check the options."""
         with as_langchain_errors():
             self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.llm = llm
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
-        """Return the documents of one blob, one at a time; its own metadata are kept beside ours."""
+        """Yield the documents of one blob, one at a time; its own metadata is kept."""
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
         with as_langchain_errors():
@@ -163,18 +163,18 @@ class QwenOmniMediaParser(BaseBlobParser):
 
 
 def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -> dict[str, Any]:
-    """Return the stretch of video that a document is about, as a content block to ask about again, closer.
+    """Return the time range of a document as a content block, to ask about it again in more detail.
 
-    Of a file with several audio tracks, the one that the document is of is heard again.
-    Nothing is cut here: the model's range does it when it is asked. The path must lie inside the model's `media_root`.
+    For a file with several audio tracks, the block uses the document's track. Nothing is cut here; that happens when
+    the model is called. The path must be inside the model's `media_root`.
 
     Args:
-        document: one that `QwenOmniVideoLoader` or `QwenOmniMediaParser` made of a file or link.
-        fps: frames per second to look at; the model's own number if not given.
-        margin: seconds before and after, since what one looks for may begin a little earlier.
+        document: a document from `QwenOmniVideoLoader` or `QwenOmniMediaParser`, of a file or link.
+        fps: frames per second to sample; the model's default if not given.
+        margin: seconds to add before and after, since an event may begin a little earlier.
 
     Raises:
-        ConfigurationError: the document does not name a stretch of a file.
+        ConfigurationError: the document does not name a time range of a file.
 
     Example:
         question = HumanMessage([clip(documents[0], fps=4), {"type": "text", "text": "What does the sign say?"}])
@@ -210,13 +210,13 @@ def _warn(text: str) -> None:
 
 
 def to_document(passage: Passage) -> Document:
-    """Make the document of a passage."""
+    """Convert a passage to a document."""
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 
 @contextlib.contextmanager
 def _guarded(name: str, on_error: OnError) -> Iterator[None]:
-    """Leave out a source that cannot be read, if that is wanted."""
+    """Skip a source that cannot be read, if `on_error` is "warn"."""
     try:
         yield
     except UNREADABLE as error:
@@ -226,18 +226,18 @@ def _guarded(name: str, on_error: OnError) -> Iterator[None]:
 
 
 class QwenOmniAudioLoader(BaseLoader):
-    """Loads what is said in recordings and videos: passages with their seconds, speakers and language.
+    """Loads transcripts of recordings and videos as passages with their times, speakers and language.
 
     Documents come in order, while later recordings are already being transcribed. A recording that was submitted
-    within a day is not paid again, so a run that was ended goes on where it was.
+    within a day is not paid again, so an interrupted run resumes where it stopped.
 
     Args:
-        sources: a path, a folder (with all below), a pattern, a URL, or a list of them, chosen by the program.
-        llm: whose connection is used; the environment's if not given.
-        options: the transcribing model, the language, speakers.
-        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document a file.
-        seconds: the longest passage.
-        concurrency: recordings at a time.
+        sources: a path, a folder (recursively), a pattern, a URL, or a list of them, chosen by the program.
+        llm: the model whose connection is used; the environment's if not given.
+        options: the transcription model, the language, speakers.
+        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document per file.
+        seconds: maximum length of a passage.
+        concurrency: number of recordings at a time.
 
     Example:
         from langchain_qwen_omni import QwenOmniAudioLoader
@@ -256,7 +256,7 @@ class QwenOmniAudioLoader(BaseLoader):
         seconds: float = 60.0,
         concurrency: int = 4,
     ) -> None:
-        """Opens and sends nothing yet."""
+        """Store the options; nothing is opened or sent yet."""
         with as_langchain_errors():
             checked("seconds", seconds, PASSAGE_SECONDS)
             checked("concurrency", concurrency, PARALLEL)
@@ -264,10 +264,10 @@ class QwenOmniAudioLoader(BaseLoader):
         self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
 
     def lazy_load(self) -> Iterator[Document]:
-        """Return the documents one after another.
+        """Yield the documents one by one.
 
         Raises:
-            QwenOmniError: of the first recording that fails; see `qwen_omni.errors`.
+            QwenOmniError: the error of the first recording that fails; see `qwen_omni.errors`.
         """
         with as_langchain_errors(), OmniClient(self._settings()) as client:
             coming = transcribe_many(self._sources, client=client, options=self._options, concurrency=self._concurrency)
@@ -276,7 +276,7 @@ class QwenOmniAudioLoader(BaseLoader):
                     yield to_document(passage)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
-        """Return the documents one after another, without blocking the event loop."""
+        """Yield the documents one by one, without blocking the event loop."""
         with as_langchain_errors():
             async with AsyncOmniClient(self._settings()) as client:
                 coming = atranscribe_many(

@@ -1,8 +1,8 @@
-"""`LongVideoChain`: a video of any length in, a `VideoSummary` (or an answer to a question) out, as a Runnable.
+"""`LongVideoChain`: a Runnable that turns a video of any length into a `VideoSummary` or an answer to a question.
 
 A thin layer over `qwen_omni.video` with the connection and model of the chat model. Steps appear as child runs in
-callbacks and `astream_events`, and progress as custom events. Reading the input opens no file; what the chain cannot
-follow is refused rather than dropped.
+callbacks and `astream_events`, and progress as custom events. Reading the input opens no file; unsupported input is
+rejected rather than ignored.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInput:
-    """One input of the chain, read.
+    """One parsed input of the chain.
 
     Attributes:
         source: the video or recording.
-        question: what the input itself asks, if it does.
-        choices: options of the run that the input itself names: `start`, `end`, `audio_track`.
+        question: the question in the input, if any.
+        choices: run options in the input: `start`, `end`, `audio_track`.
     """
 
     source: "Anything"
@@ -51,18 +51,18 @@ class VideoInput:
 
 
 def read_input(given: Any, input_key: str) -> VideoInput:
-    """Find the one video in an input, with what is said about it there.
+    """Return the one video in an input, with its question and options.
 
     Raises:
-        UnsupportedContentError: there is not exactly one video or recording in it, or something that a run over a long
-            video cannot heed; the text says what to use in its place.
-        MediaError: the media is not what it says.
+        UnsupportedContentError: it does not hold exactly one video or recording, or holds an option that long videos do
+            not support; the text says what to use instead.
+        MediaError: invalid media.
     """
     asked = None
     if isinstance(given, Mapping) and "type" not in given:
         if input_key not in given:
             raise UnsupportedContentError(
-                f"The input has no {input_key!r}: give a path, a content block, or a mapping that holds one "
+                f"The input has no {input_key!r}: pass a path, a content block, or a mapping that holds one "
                 f"under {input_key!r} (or choose another input_key=)."
             )
         asked, given = given.get("question") or None, given[input_key]
@@ -72,18 +72,18 @@ def read_input(given: Any, input_key: str) -> VideoInput:
     part = heeded_media(parts)
     text = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
     if asked is not None and text is not None and asked != text:
-        raise UnsupportedContentError('The input asks twice: leave out "question" or the text beside the video.')
+        raise UnsupportedContentError('The input has two questions: remove "question" or the text next to the video.')
     return VideoInput(source=part.source, question=asked or text, choices=choices_of(part))
 
 
 def _parts(given: Any) -> Sequence[Part]:
-    """Return the parts of the one message that an input is."""
+    """Return the parts of the single message of an input."""
     messages = to_messages(_conversation(given))
     if len(messages) != 1 or messages[0].role != "user":
         roles = ", ".join(message.role for message in messages)
         raise UnsupportedContentError(
-            f"A long video is given in one message of the user, and the input holds {len(messages)} ({roles}). "
-            "Pass that one alone; what to look out for can be said in wish=."
+            f"A long video must be in one user message, and the input holds {len(messages)} ({roles}). "
+            "Pass only that message; use wish= to describe what to focus on."
         )
     return messages[0].parts
 
@@ -96,16 +96,16 @@ def _conversation(given: Any) -> Sequence[BaseMessage]:
     items: Any = [given] if isinstance(given, Mapping) else given
     if not isinstance(items, Sequence):
         raise UnsupportedContentError(
-            f"{type(given).__name__} is no video: give a path, a content block, a message, or a mapping of these."
+            f"{type(given).__name__} is not a video: pass a path, a content block, a message, or a mapping of these."
         )
     if all(_is_block(one) for one in items):
         return [HumanMessage([dict(one) if isinstance(one, Mapping) else one for one in items])]
     try:
         return convert_to_messages(items)
-    except (ValueError, TypeError, NotImplementedError):  # its text repeats the input, media and all
+    except (ValueError, TypeError, NotImplementedError):  # its text repeats the input, including the media
         kinds = ", ".join(sorted({type(one).__name__ for one in items}))
         raise UnsupportedContentError(
-            f"The input is a list of {kinds}: give content blocks, or one message of the user."
+            f"The input is a list of {kinds}: pass content blocks, or one user message."
         ) from None
 
 
@@ -119,27 +119,27 @@ def _is_block(one: object) -> bool:
 LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]
 
 PROGRESS_EVENT = "qwen_omni_long_video"
-"""Name of the custom events that tell how far a run has come."""
+"""Name of the custom events that report the progress of a run."""
 
 _ENDS = ("segment", "gap")  # kinds of progress that end the run of a segment
 
 
 class LongVideoChain(Runnable[LongVideoInput, Any]):
-    """Summarises videos of any length, or answers a question about them; nothing is ever paid for twice.
+    """Summarises videos of any length, or answers a question about them; nothing is paid for twice.
 
-    It takes a path (chosen by the program, so it may lie anywhere), a content block or a message with one video or
-    recording (which must lie inside the model's `media_root`), or a mapping that holds either under `input_key`.
-    A `start` or `end` in the block is the range, in place of that in `options`; the text of a message is the question.
-    A conversation of several messages, and what says how closely to look (`fps`, `max_pixels`, `budget`), is refused.
-    `stream` gives `Progress` values and the result last; `astream_events` shows a run for every segment.
+    Its input is a path (chosen by the program, so it may be anywhere), a content block or a message with one video or
+    recording (which must be inside the model's `media_root`), or a mapping that holds either under `input_key`. A
+    `start` or `end` in the block overrides that in `options`; the text of a message is the question. A conversation of
+    several messages is rejected, as are sampling options (`fps`, `max_pixels`, `budget`). `stream` yields `Progress`
+    values and the result last; `astream_events` shows a run for every segment.
 
     Args:
         llm: the chat model; its connection and model name are used.
-        text_model: joins the notes: a model of the service, or any other chat model of LangChain.
-        question: answer this in place of summarising. An input's own "question", or the text of its message, wins.
+        text_model: merges the notes: a model of the service, or any other chat model of LangChain.
+        question: answer this instead of summarising. An input's own "question", or the text of its message, wins.
         options: everything else, see `SummaryOptions`; further keywords are fields of it.
-        input_key: where the video stands in a mapping, for graphs.
-        output_key: give `{output_key: result}` rather than the result, for a node of a graph.
+        input_key: the key of the video in a mapping, for graphs.
+        output_key: return `{output_key: result}` instead of the result, for a node of a graph.
 
     Example:
         from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
@@ -172,9 +172,9 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         self.output_key = output_key
 
     def invoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Return the summary, or the answer."""
+        """Run to the end; return the summary, or the answer."""
         result = None
-        for result in self.stream(input, config, **kwargs):  # noqa: B007  (the last is what counts)
+        for result in self.stream(input, config, **kwargs):  # noqa: B007  (only the last one counts)
             pass
         return result
 
@@ -186,7 +186,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         return result
 
     def stream(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        """Give progress, and the result last."""
+        """Yield progress, and the result last."""
         yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
 
     async def astream(
@@ -252,14 +252,14 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         return found if self.output_key is None else {self.output_key: found}
 
     def _read(self, given: Any) -> "tuple[Any, str | None, SummaryOptions]":
-        """Find the video in an input, its question and its range; see `read_input`."""
+        """Return the video in an input, its question and its options; see `read_input`."""
         found = read_input(given, self.input_key)
         return found.source, found.question or self.question, replace(self.options, **found.choices)
 
 
 @contextlib.contextmanager
 def _ended(runs: Mapping[Any, Any]) -> Iterator[None]:
-    """Tell the runs of segments that are still open when all ends early what ended it."""
+    """End the child runs of unfinished segments with the error that ended the whole run early."""
     with as_langchain_errors():
         try:
             yield
@@ -286,14 +286,14 @@ def _about(news: Any) -> dict[str, Any]:
 
 
 class ChatTextModel:
-    """Any chat model of LangChain, as what joins notes."""
+    """Any chat model of LangChain, as the model that merges notes."""
 
     def __init__(self, llm: BaseChatModel) -> None:
         self._llm = llm
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """The model's name."""
         name = getattr(self._llm, "model_name", None) or getattr(self._llm, "model", None)
         return str(name or self._llm._llm_type)  # noqa: SLF001  (LangChain's own name for it)
 
@@ -319,7 +319,7 @@ def _to_langchain(message: Message) -> BaseMessage:
 
 def _to_response(answer: Any) -> Response:
     used = answer.usage_metadata
-    from langchain_qwen_omni.output_parsers import finish_of  # noqa: PLC0415  (brings the parsers)
+    from langchain_qwen_omni.output_parsers import finish_of  # noqa: PLC0415  (imports the parsers)
 
     return Response(
         text=str(answer.text),

@@ -1,8 +1,8 @@
-"""Structured answers: `CaptionOutputParser` for any model, and what `with_structured_output` binds and chains.
+"""Structured answers: `CaptionOutputParser` for any model, and the parts behind `with_structured_output`.
 
-Reading, repair and truncation are decided in `qwen_omni.structured.ask`; this module translates them for LangChain. A
-parser cannot switch a model's JSON mode on: `caption_chain` and `ChatQwenOmni.with_structured_output` do that too.
-`ToolCallOutputParser` reads the arguments of a call instead.
+Parsing, repair and truncation are decided in `qwen_omni.structured.ask`; this module adapts them to LangChain. A parser
+cannot turn on a model's JSON mode; `caption_chain` and `ChatQwenOmni.with_structured_output` also do that.
+`ToolCallOutputParser` reads the arguments of a tool call instead.
 """
 
 import json
@@ -52,12 +52,11 @@ Schema = type[Any] | dict[str, Any]
 
 
 class CaptionOutputParser(BaseTransformOutputParser[Any]):
-    """Reads a caption out of whatever text a model gives: fences, prose, comments and loose commas around it.
+    """Parses a caption from the text of any model, in spite of fences, prose, comments and trailing commas.
 
-    `invoke` returns a validated caption. `stream` yields dictionaries that grow while the answer comes, and the
-    validated caption last; it costs the length of the answer, however many pieces it comes in. Errors are
-    `CaptionSyntaxError`, or `TruncatedAnswerError` for an answer that was cut, and LangChain's `OutputParserException`
-    at once.
+    `invoke` returns a validated caption. `stream` yields dictionaries that grow while the answer arrives, and the
+    validated caption last, in time linear in the length of the answer. Errors are `CaptionSyntaxError`, or
+    `TruncatedAnswerError` for a truncated answer, and LangChain's `OutputParserException` at the same time.
 
     Example:
         from langchain_qwen_omni import CaptionOutputParser, ChatQwenOmni, VideoCaption
@@ -70,44 +69,44 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
     caption_schema: Schema = Field(default=VideoCaption, alias="schema")
     """A pydantic model, a `TypedDict` or a JSON schema; pass it as `schema=`."""
     language: str | None = None
-    """Language of the texts that the format instructions ask for."""
+    """Language of the texts, requested in the format instructions."""
     duration: float | None = None
-    """Seconds of the video, for `TimedCaptions`: times behind its end are cut."""
+    """Duration of the video in seconds, for `TimedCaptions`: times after its end are clipped."""
     partials: bool = True
-    """Whether `stream` yields partial captions before the last."""
+    """Whether `stream` yields partial captions before the final one."""
     allow_truncated: bool = False
-    """Accept a caption that was cut, if it satisfies the schema, with a `TruncatedAnswerWarning`."""
+    """Whether to accept a truncated caption that satisfies the schema, with a `TruncatedAnswerWarning`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
     @cached_property
     def schema_read(self) -> CaptionSchema:
-        """The schema, made sense of; raises `ConfigurationError` if it is none."""
+        """The parsed schema; raises `ConfigurationError` if it is not one."""
         with as_langchain_errors():
             return read_schema(self.caption_schema)
 
     @property
     def reading(self) -> ReadOptions:
-        """How answers are read."""
+        """The options for parsing answers."""
         facts = {} if self.duration is None else {"duration": self.duration}
         return ReadOptions(schema=self.schema_read, facts=facts, allow_truncated=self.allow_truncated)
 
     def look(self, message: BaseMessage) -> AnswerText:
-        """Find what decides about an answer: its words, why it ended, and what it used."""
+        """Return the text of an answer, why it ended, and its usage."""
         return AnswerText(str(message.text), finish_of(message), usage_of(message))
 
     def parse(self, text: str) -> Any:
-        """Read the whole answer.
+        """Parse a whole answer.
 
         Raises:
-            CaptionSyntaxError: no JSON, or JSON that breaks the schema; also an `OutputParserException`.
+            CaptionSyntaxError: no JSON, or JSON that violates the schema; also an `OutputParserException`.
             TruncatedAnswerError: the text ends inside the JSON; also an `OutputParserException`.
         """
         with as_langchain_errors():
             return warn_if_truncated(read_answer(AnswerText(text), self.reading))
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read an answer; with `partial` return what is there of one that is still coming, or `None`."""
+        """Parse an answer; with `partial`, return the available part of an incomplete one, or `None`."""
         first = result[0]
         if isinstance(first, ChatGeneration):
             answer = self.look(first.message)
@@ -136,16 +135,16 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
                 yield partial
 
     def pieces(self) -> "Pieces":
-        """Make what finds the pieces of one streamed answer."""
+        """Return the extractor of text from one streamed answer."""
         return Pieces()
 
     def get_format_instructions(self) -> str:
-        """Return what the answer must look like, for the prompt."""
+        """Return the description of the answer's format, for the prompt."""
         return instructions(self.schema_read, language=self.language, format_only=True)
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  (LangChain's name)
-        """What `invoke` returns."""
+        """The type that `invoke` returns."""
         return self.caption_schema if isinstance(self.caption_schema, type) else dict[str, Any]
 
     @property
@@ -154,19 +153,19 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
 
 
 class ToolCallOutputParser(CaptionOutputParser):
-    """Reads an object out of the arguments of the first call of a tool; out of the words, where none was called."""
+    """Parses an object from the arguments of the first call of a tool; from the text, if none was called."""
 
     tool: str
-    """The name of the tool."""
+    """Name of the tool."""
 
     def look(self, message: BaseMessage) -> AnswerText:
-        """Find the arguments of the call, also where they are not JSON."""
+        """Return the arguments of the call, even if they are not JSON."""
         arguments = _arguments_of(message, self.tool)
         text = str(message.text) if arguments is None else arguments
         return AnswerText(text, finish_of(message), usage_of(message))
 
     def pieces(self) -> "Pieces":
-        """Make what finds the pieces of the arguments."""
+        """Return the extractor of arguments from one streamed answer."""
         return ArgumentPieces(self.tool)
 
     @property
@@ -175,10 +174,10 @@ class ToolCallOutputParser(CaptionOutputParser):
 
 
 class Pieces:
-    """Finds what each chunk of a streamed answer adds to the text that is read.
+    """Extracts what each chunk of a streamed answer adds to the text.
 
     Attributes:
-        restarted: the last chunk began another text, which is read instead.
+        restarted: the last chunk began another text, which replaces the former.
     """
 
     restarted = False
@@ -189,7 +188,7 @@ class Pieces:
 
 
 class ArgumentPieces(Pieces):
-    """Finds the arguments of the first call of a tool; words count only as long as no call has come."""
+    """Extracts the arguments of the first call of a tool; text counts only until a call arrives."""
 
     def __init__(self, tool: str) -> None:
         self._tool = tool
@@ -219,7 +218,7 @@ def _arguments_of(message: BaseMessage, tool: str) -> str | None:
 
 
 def finish_of(message: BaseMessage) -> str | None:
-    """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
+    """Return why a model stopped, in the terms of its provider; `None` if it does not say."""
     metadata = message.response_metadata
     return _text_or_none(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason"))
 
@@ -229,7 +228,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 class AnswerReading:
-    """Reads the chunks of one streamed answer, for both loops: `take` yields partials, `last` the object."""
+    """Parses the chunks of one streamed answer, sync or async: `take` yields partial objects, `last` the object."""
 
     def __init__(self, parser: CaptionOutputParser) -> None:
         self._parser = parser
@@ -240,7 +239,7 @@ class AnswerReading:
         self._usage: Usage | None = None
 
     def take(self, chunk: str | BaseMessage) -> Iterator[Any]:
-        """Read on; yield the new partial, if there is one."""
+        """Parse a chunk; yield the new partial object, if there is one."""
         if isinstance(chunk, BaseMessage):
             self._finish = finish_of(chunk) or self._finish
             self._usage = usage_of(chunk) or self._usage
@@ -253,7 +252,7 @@ class AnswerReading:
             yield partial
 
     def last(self) -> Iterator[Any]:
-        """Yield the object, unless the last partial was it; raises as `read_answer` does."""
+        """Yield the object, unless the last partial equals it; raises as `read_answer` does."""
         value = warn_if_truncated(self._stream.end(self._finish, self._usage))
         if not (isinstance(value, dict) and value == self._last):
             yield value
@@ -266,19 +265,19 @@ Method = Literal["json_schema", "function_calling", "json_mode"]
 In = TypeVar("In")
 
 _ANY_OBJECT: dict[str, Any] = {"title": "answer", "type": "object", "additionalProperties": True}
-_TITLE = "answer"  # of a JSON schema that has none
+_TITLE = "answer"  # for a JSON schema without a title
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """How to ask for a schema: options to bind, and the parser of what comes."""
+    """How to request a schema: the options to bind, and the parser of the answer."""
 
     options: dict[str, Any]
     parser: CaptionOutputParser
 
 
 def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None) -> Structure:
-    """Decide how to ask for answers of a schema.
+    """Decide how to request answers that follow a schema.
 
     Raises:
         ConfigurationError: no schema where one is needed, one that cannot be read, or an unknown method.
@@ -287,16 +286,16 @@ def plan_structure(schema: Schema | None, method: Method, *, strict: bool | None
     try:
         return _plan(schema, method, strict=strict)
     except ConfigurationError:
-        raise  # which is a ValueError, too
-    except ValueError as error:  # LangChain's own word for what it takes for no schema
+        raise  # which is a ValueError too
+    except ValueError as error:  # LangChain's error for an unsupported schema
         raise ConfigurationError(
-            f"This {type(schema).__name__} is no schema that can be asked for; pass a pydantic class, a TypedDict, "
+            f"This {type(schema).__name__} is not a supported schema; pass a pydantic class, a TypedDict, "
             'or a JSON schema with "title" and "properties".'
         ) from error
 
 
 def _titled(schema: Schema | None) -> Schema | None:
-    """Return a JSON schema without a name one: LangChain makes a function of it, and a function has a name."""
+    """Add a title to a JSON schema without one: LangChain turns it into a function, which needs a name."""
     if isinstance(schema, dict) and "properties" in schema and not {"title", "name"} & schema.keys():
         return {"title": _TITLE, **schema}
     return schema
@@ -306,7 +305,7 @@ def _plan(schema: Schema | None, method: Method, *, strict: bool | None) -> Stru
     trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     if method == "json_mode":
         if strict:
-            raise ConfigurationError("JSON mode knows no schema, so strict= has nothing to hold to; drop one of them.")
+            raise ConfigurationError("JSON mode has no schema, so strict= has no effect; drop one of them.")
         tracing = {"ls_structured_output_format": trace} if schema is not None else {}
         return Structure(options={"response_format": {"type": "json_object"}, **tracing}, parser=_text_parser(schema))
     if schema is None:
@@ -333,12 +332,12 @@ def _call_parser(schema: Schema, name: str) -> ToolCallOutputParser:
 
 def _read_by(schema: Schema) -> dict[str, Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return {"schema": schema, "partials": False}  # LangChain's rule: nothing but instances
+        return {"schema": schema, "partials": False}  # LangChain's rule: only instances
     return {"schema": schema if schema is _ANY_OBJECT else convert_to_json_schema(schema)}
 
 
 class StructuredChain(Runnable[In, Any], Generic[In]):
-    """A model and the parser of its answers, which asks once more when an answer breaks the schema. Streams do not."""
+    """A model and a parser, which retry once when an answer violates the schema. Streams do not retry."""
 
     def __init__(
         self, llm: Runnable[LanguageModelInput, AIMessage], parser: CaptionOutputParser, *, repair: bool = True
@@ -348,11 +347,11 @@ class StructuredChain(Runnable[In, Any], Generic[In]):
         self.repair = repair
 
     def invoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Ask, and ask once more if the answer breaks the schema.
+        """Call the model, and retry once if the answer violates the schema.
 
         Raises:
-            CaptionSyntaxError: the second answer breaks the schema, too.
-            TruncatedAnswerError: an answer was cut.
+            CaptionSyntaxError: the second answer violates the schema as well.
+            TruncatedAnswerError: an answer was truncated.
         """
         return self._call_with_config(self._ask, input, config, **kwargs)
 
@@ -361,7 +360,7 @@ class StructuredChain(Runnable[In, Any], Generic[In]):
         return await self._acall_with_config(self._aask, input, config, **kwargs)
 
     def stream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        """Yield the object while it comes. An answer that breaks the schema raises: what was shown cannot go back."""
+        """Yield the growing object. An answer that violates the schema raises: what was yielded cannot be retracted."""
         parser, messages = self._read(input, kwargs)
         yield from (self.llm | parser).stream(messages, config, **kwargs)
 
@@ -393,7 +392,7 @@ class StructuredChain(Runnable[In, Any], Generic[In]):
         return warn_if_truncated(parsed)
 
     def _read(self, given: In, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:  # noqa: ARG002
-        """Make messages of an input, and the parser of the answer."""
+        """Convert an input to messages, and return the parser of the answer."""
         return self.parser, _messages(given)
 
 
@@ -408,12 +407,12 @@ def _again(messages: list[BaseMessage], said: str, wrong: str) -> list[BaseMessa
 
 
 def with_raw(llm: Runnable[Any, Any], parser: CaptionOutputParser) -> Runnable[Any, Any]:
-    """Join model and parser so that both the message and its parse come out, and errors of parsing do not raise."""
+    """Join model and parser to return both the message and its parsed value; parsing errors do not raise."""
     return RunnableMap(raw=llm) | RawParser(parser)
 
 
 class RawParser(Runnable[dict[str, Any], dict[str, Any]]):
-    """Puts `parsed` and `parsing_error` beside a message, whole or in chunks."""
+    """Adds `parsed` and `parsing_error` to a message, whole or in chunks."""
 
     def __init__(self, parser: CaptionOutputParser) -> None:
         self.parser = parser
@@ -425,7 +424,7 @@ class RawParser(Runnable[dict[str, Any], dict[str, Any]]):
     def transform(
         self, input: Iterator[dict[str, Any]], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
-        """Pass the chunks of a message on, with what has been parsed so far."""
+        """Yield the chunks of a message with the object parsed so far."""
         yield from self._transform_stream_with_config(input, self._parts, config, **kwargs)
 
     async def atransform(

@@ -1,8 +1,8 @@
-"""`VideoInputTests`: what a chat model that takes video must do. For any LangChain chat model, not only ours.
+"""`VideoInputTests`: standard tests for chat models with video input. For any LangChain chat model, not only ours.
 
-LangChain's standard suite has a flag `supports_video_inputs` and no test behind it. Mix this class into a subclass
-of `ChatModelIntegrationTests`, or use it alone with the two properties that it needs. It imports pytest; nothing
-else of this package imports it.
+LangChain's standard suite has a flag `supports_video_inputs` but no test for it. Mix this class into a subclass of
+`ChatModelIntegrationTests`, or use it alone with the two properties that it needs. It imports pytest; nothing else in
+this package imports it.
 """
 
 import base64
@@ -16,15 +16,15 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoClip:
-    """A clip whose content is known.
+    """A clip with known content.
 
     Attributes:
-        data: the file.
-        question: what is asked about it.
-        expected: texts that each must stand in a right answer, in any case of letters. Choose what cannot be
-            guessed, or the tests prove nothing.
-        mime_type: of the file.
-        url: where the service finds the same file, or `None` to skip the test with a link.
+        data: the bytes of the file.
+        question: the question about it.
+        expected: texts that a correct answer must contain, ignoring case. Choose texts that cannot be guessed, or the
+            tests prove nothing.
+        mime_type: MIME type of the file.
+        url: a public link to the same file, or `None` to skip the test with a link.
     """
 
     data: bytes
@@ -35,7 +35,7 @@ class VideoClip:
 
 
 class VideoInputTests:
-    """Tests of video input, standard content blocks first. Skipped as a whole where `supports_video_inputs` is off.
+    """Tests of video input, standard content blocks first. All are skipped if `supports_video_inputs` is off.
 
     Example:
         class TestVideo(VideoInputTests, ChatModelIntegrationTests):
@@ -50,8 +50,8 @@ class VideoInputTests:
 
     @property
     def video_clip(self) -> VideoClip:
-        """The clip that is asked about."""
-        pytest.fail("Give a VideoClip as video_clip.")
+        """The clip that the questions are about."""
+        pytest.fail("Override video_clip to return a VideoClip.")
 
     @property
     def supports_video_inputs(self) -> bool:
@@ -60,12 +60,12 @@ class VideoInputTests:
 
     @property
     def video_answer_holds_tokens(self) -> bool:
-        """Whether usage tells the tokens of video, as `input_token_details["video"]`."""
+        """Whether usage reports video tokens, as `input_token_details["video"]`."""
         return False
 
     @property
     def supports_openai_video_parts(self) -> bool:
-        """Whether OpenAI-style parts (`{"type": "video_url", …}`) are understood, too."""
+        """Whether OpenAI-style parts (`{"type": "video_url", …}`) are supported as well."""
         return False
 
     @property
@@ -92,7 +92,7 @@ class VideoInputTests:
         assert not missing, f"the answer does not say {missing}: {text[:500]}"
 
     def test_video_base64(self, model: BaseChatModel) -> None:
-        """A standard block with base64 is seen, and the caller's message stays as it was."""
+        """A standard block with base64 is seen, and the caller's message is not modified."""
         question = self._question(self._block())
         before = question.model_dump_json()
         self._check(model.invoke([question]))
@@ -103,7 +103,7 @@ class VideoInputTests:
         self._check(await model.ainvoke([self._question(self._block())]))
 
     def test_video_stream(self, model: BaseChatModel) -> None:
-        """Chunks of an answer about a video add up to a right answer."""
+        """Chunks of an answer about a video add up to a correct answer."""
         full: AIMessageChunk | None = None
         for chunk in model.stream([self._question(self._block())]):
             assert isinstance(chunk, AIMessageChunk)
@@ -118,18 +118,18 @@ class VideoInputTests:
         self._check(model.invoke([self._question({"type": "video", "url": self.video_clip.url})]))
 
     def test_video_order(self, model: BaseChatModel) -> None:
-        """Text may stand before a video, too."""
+        """Text may also come before a video."""
         ask = {"type": "text", "text": self.video_clip.question}
         self._check(model.invoke([HumanMessage([ask, self._block()])]))
 
     def test_video_in_history(self, model: BaseChatModel) -> None:
-        """A video of an earlier turn is still seen."""
+        """A video from an earlier turn is still seen."""
         history = [HumanMessage([self._block(), "Keep this clip in mind."]), AIMessage("I will."),
                    HumanMessage(self.video_clip.question)]  # fmt: skip
         self._check(model.invoke(history))
 
     def test_video_usage(self, model: BaseChatModel) -> None:
-        """A video counts: the question with it uses more tokens than without."""
+        """A video is counted: the question uses more tokens with it than without."""
         with_video = model.invoke([self._question(self._block())])
         without = model.invoke([HumanMessage(self.video_clip.question)])
         assert with_video.usage_metadata is not None
@@ -156,6 +156,6 @@ class VideoInputTests:
         self._check(model.invoke(history))
 
     def test_video_block_that_is_none(self, model: BaseChatModel) -> None:
-        """A video block without a video raises rather than being left out in silence."""
-        with pytest.raises(Exception, match=r".+"):  # of whatever class the package chooses, but with words
+        """A video block without a video raises rather than being dropped silently."""
+        with pytest.raises(Exception, match=r".+"):  # of any class, but with a message
             model.invoke([self._question({"type": "video"})])

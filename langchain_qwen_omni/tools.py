@@ -1,7 +1,7 @@
-"""`QwenOmniToolkit`: what an agent may do with the media of one folder, as LangChain tools.
+"""`QwenOmniToolkit`: LangChain tools for agents, about the media of one folder.
 
 The tools are defined in `qwen_omni.tools`; here each becomes a `StructuredTool`. Its text goes to the model, its
-artifact stays with the program, and whatever goes wrong is text, too.
+artifact stays in the program, and errors are returned as text as well.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.results import wrong_arguments
 
 TOOL_PROGRESS_EVENT = "qwen_omni_tool_progress"
-"""Name of the custom events that tell how far a call of a tool has come: its tool, `done`, `total` and `text`."""
+"""Name of the custom events that report the progress of a tool call: `tool`, `done`, `total` and `text`."""
 
 
 class QwenOmniToolkit(BaseToolkit):
-    """Tools about the videos, recordings and pictures of one folder, for agents.
+    """Tools about the videos, recordings and images of one folder, for agents.
 
-    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included. The
-    model of `llm` is asked, over its connection settings; its own `media_root` stays as it is.
+    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included. The tools
+    use the model of `llm` and its connection settings; its own `media_root` is not changed.
 
     Example:
         from langchain.agents import create_agent
@@ -41,17 +41,17 @@ class QwenOmniToolkit(BaseToolkit):
     """
 
     llm: ChatQwenOmni
-    """The model that is asked about the media."""
+    """The model that answers questions about the media."""
     media_root: str
     """The folder; everything below it may be read and sent to the service."""
     transcriber: str | None = None
-    """The model that transcribes; the cheapest that the region has, if not given."""
+    """The transcription model; the region's cheapest if not given."""
 
     _tools: MediaTools = PrivateAttr()
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def __init__(self, llm: ChatQwenOmni, *, media_root: str, **choices: Any) -> None:  # noqa: ANN401
-        """Raises `ConfigurationError` where there is no such folder, or no key anywhere."""
+        """Create the tools; raises `ConfigurationError` if there is no such folder, or no key anywhere."""
         super().__init__(llm=llm, media_root=str(media_root), **choices)  # type: ignore[call-arg]
         with as_langchain_errors():
             self._tools = MediaTools(
@@ -98,12 +98,12 @@ def _event(name: str, news: ToolProgress) -> dict[str, Any]:
 
 
 def _dispatched(name: str, news: ToolProgress) -> None:
-    with contextlib.suppress(RuntimeError):  # called outside of any run, so there is nobody to tell
+    with contextlib.suppress(RuntimeError):  # called outside of any run, so nothing receives the event
         dispatch_custom_event(TOOL_PROGRESS_EVENT, _event(name, news))
 
 
 class _AsyncDispatching:
-    """Dispatches progress in its order while a call runs; all of it before the call returns."""
+    """Dispatches progress events in order while a call runs; all of them before the call returns."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -111,7 +111,7 @@ class _AsyncDispatching:
         self._news: asyncio.Queue[ToolProgress | None] = asyncio.Queue()
 
     def take(self, news: ToolProgress) -> None:
-        """Take in one piece of news, from any thread."""
+        """Queue one progress event, from any thread."""
         self._loop.call_soon_threadsafe(self._news.put_nowait, news)
 
     async def _run(self) -> None:
@@ -127,11 +127,11 @@ class _AsyncDispatching:
         if kind is not None:
             self._task.cancel()
             return
-        self._loop.call_soon(self._news.put_nowait, None)  # behind what worker threads have called in
+        self._loop.call_soon(self._news.put_nowait, None)  # after everything that worker threads have queued
         await self._task
 
 
 def _explain(error: ValidationError | OldValidationError) -> str:
     if isinstance(error, OldValidationError):
-        return "Wrong arguments. Call again with them put right."
+        return "Wrong arguments. Correct the arguments and call again."
     return wrong_arguments(error).content

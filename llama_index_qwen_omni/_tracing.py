@@ -1,10 +1,10 @@
-"""What LlamaIndex's handlers learn about a call: its span, its events, its callbacks. Decides nothing about the call.
+"""Reports calls to LlamaIndex's handlers: spans, events, callbacks. Decides nothing about the call.
 
-LlamaIndex's own decorators (`dispatcher.span`, `llm_chat_callback`) hand every handler the arguments as they are, media
+LlamaIndex's own decorators (`dispatcher.span`, `llm_chat_callback`) pass every handler the unchanged arguments, media
 included, and build an event for every delta whether or not anything listens. This module reports the same things to the
 same handlers in the same order, but only if there are any, and with references instead of media: some handlers store,
-send or even download what they are given. A traced conversation holds its texts, reasoning and tool calls; of media it
-holds the kind and the path, the address without its query, or the number of bytes.
+send or even download what they receive. A traced conversation holds its texts, reasoning and tool calls; for media it
+holds the kind and the path, the URL without its query, or the number of bytes.
 """
 
 import inspect
@@ -54,7 +54,7 @@ _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 
 def shown_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return a conversation without its media; messages that have none are the same objects."""
+    """Return a conversation without its media; messages without media are the same objects."""
     return [shown_message(message) for message in messages]
 
 
@@ -68,7 +68,7 @@ def shown_message(message: ChatMessage) -> ChatMessage:
 
 
 def shown_block(block: BaseContentBlock) -> BaseContentBlock:
-    """Return a block, or the line that stands for a medium."""
+    """Return a block, or the line of text that replaces a media block."""
     match block:
         case ImageBlock() | AudioBlock() | VideoBlock() | DocumentBlock():
             return TextBlock(text=f"[{block.block_type}: {_where(block)}]")
@@ -101,7 +101,7 @@ def _held(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> bytes 
 
 
 def shown_response(response: Any) -> Any:  # noqa: ANN401  (a response, a stream of them, or what a program gives)
-    """Return a response without the sound in it; anything else is given back."""
+    """Return a response without its audio; anything else is returned unchanged."""
     if not isinstance(response, ChatResponse | CompletionResponse):
         return response
     more = response.additional_kwargs
@@ -117,7 +117,7 @@ def shown_response(response: Any) -> Any:  # noqa: ANN401  (a response, a stream
 
 
 def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
-    """Return a prompt template without the media in it."""
+    """Return a prompt template without its media."""
     if not isinstance(prompt, ChatPromptTemplate):
         return prompt
     copy = prompt.model_copy()
@@ -126,7 +126,7 @@ def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
 
 
 def shown_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a method without the media in them."""
+    """Return the arguments of a method without their media."""
     shown = dict(given)
     if "messages" in shown:
         shown["messages"] = shown_messages(shown["messages"])
@@ -136,18 +136,18 @@ def shown_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a call without those that may hold secrets."""
+    """Return the options of a call, except those that may hold secrets."""
     return {name: value for name, value in options.items() if name not in _SECRET}
 
 
-_EVENTS = get_dispatcher("llama_index.core.llms.callbacks")  # where the events of every LLM come from
+_EVENTS = get_dispatcher("llama_index.core.llms.callbacks")  # the source of the events of every LLM
 _R = TypeVar("_R", ChatResponse, CompletionResponse)
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def spans_itself(function: _F) -> _F:
-    """Mark a method that makes its own span, so that LlamaIndex puts none around it."""
+    """Mark a method that creates its own span, so that LlamaIndex does not add one."""
     setattr(function, DISPATCHER_SPAN_DECORATED_ATTR, True)
     return function
 
@@ -174,20 +174,20 @@ class Span:
         self.result: object = None
 
     def done(self, result: _T) -> _T:
-        """Keep what the method returns, to be told when it does, and give it back."""
+        """Store the return value of the method, to be reported when it ends, and return it."""
         self.result = result
         return result
 
 
 @contextmanager
 def span(instance: object, method: str, given: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Span]:
-    """Tell span handlers that a method runs, as `dispatcher.span` would.
+    """Report the run of a method to span handlers, as `dispatcher.span` would.
 
     Args:
-        instance: whose method it is.
-        method: its name.
+        instance: the object of the method.
+        method: name of the method.
         given: its arguments by name.
-        options: its further keywords.
+        options: its further keyword arguments.
     """
     opened = Span()
     dispatcher = get_dispatcher(type(instance).__module__)
@@ -215,7 +215,7 @@ def span(instance: object, method: str, given: Mapping[str, Any], options: Mappi
 
 
 class CallTrace(Generic[_R]):
-    """One call of an LLM, told to event handlers and callbacks: its beginning, each response, its end.
+    """Reports one call of an LLM to event handlers and callbacks: its start, each response, its end.
 
     Example:
         trace = CallTrace(llm, messages, options)
@@ -235,7 +235,7 @@ class CallTrace(Generic[_R]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Tell the beginning, and the end if the block raises."""
+        """Report the start, and the end if the block raises."""
         if not (self._events or self._callbacks):
             yield
             return
@@ -276,7 +276,7 @@ class CallTrace(Generic[_R]):
         return LLMChatStartEvent(messages=given, model_dict=payload, additional_kwargs=more, span_id=self._span_id)
 
     def progress(self, response: _R) -> None:
-        """Tell one response of a stream."""
+        """Report one response of a stream."""
         if not self._events:
             return
         shown = shown_response(response)
@@ -286,7 +286,7 @@ class CallTrace(Generic[_R]):
             _EVENTS.event(LLMChatInProgressEvent(messages=list(self._given), response=shown, span_id=self._span_id))
 
     def end(self, response: _R | None) -> None:
-        """Tell the end, with the last response."""
+        """Report the end, with the last response."""
         shown = shown_response(response)
         if self._callbacks:
             text = isinstance(self._given, str)
@@ -310,7 +310,7 @@ class CallTrace(Generic[_R]):
             _EVENTS.event(ExceptionEvent(exception=error, span_id=self._span_id))
 
     def watch(self, responses: Generator[_R, None, None]) -> Generator[_R, None, None]:
-        """Return a stream, and tell each response and its end."""
+        """Yield the responses of a stream, reporting each and its end."""
         last = None
         with closing(responses):
             try:

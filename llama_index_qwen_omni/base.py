@@ -1,7 +1,7 @@
-"""`QwenOmni`: Qwen-Omni as a LlamaIndex LLM, with the tool calling that its agents use.
+"""`QwenOmni`: Qwen-Omni as a LlamaIndex LLM, with tool calling for agents.
 
-This module holds the entry points. Fields are in `qwen_omni.integrations.model_fields`; what a call means is decided in
-`qwen_omni.integrations.request_builder`. Messages are read in `_convert_input`, answers written in `_convert_output`;
+This module has the entry points. Fields are in `qwen_omni.integrations.model_fields`; a call is planned in
+`qwen_omni.integrations.request_builder`. Messages are converted in `_convert_input`, answers in `_convert_output`;
 `_tracing` informs LlamaIndex's handlers, and `_structured` predicts objects.
 """
 
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 
 class ToolCalling(FunctionCallingLLM):
-    """Tools of LlamaIndex in the words of a call, and the calls of an answer in LlamaIndex's words.
+    """Converts LlamaIndex tools to options of a call, and tool calls of an answer to LlamaIndex's format.
 
-    The service can be told the name of one tool, or none. `tool_required` with one tool names it; with several, the
-    prompt asks for a call, an answer without one is asked for once more, and then `NoToolCallError` is raised. A
-    choice that forces a call switches thinking off, because the service cannot do both.
+    The service can be made to call one named tool only. `tool_required` with one tool names it; with several, the prompt
+    asks for a call, an answer without one is requested once more, and then `NoToolCallError` is raised. A choice that
+    forces a call turns thinking off, because the service cannot do both.
     """
 
-    @spans_itself  # it only decides; a span around it would hold the media of the conversation
+    @spans_itself  # it only plans; a span around it would hold the media of the conversation
     def _prepare_chat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -81,7 +81,7 @@ class ToolCalling(FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResponse:
-        """Keep one call, where only one was allowed."""
+        """Keep only the first call, if parallel calls are not allowed."""
         return response if allow_parallel_tool_calls else first_call_only(response)
 
     def get_tool_calls_from_response(
@@ -90,20 +90,20 @@ class ToolCalling(FunctionCallingLLM):
         error_on_no_tool_call: bool = True,
         **kwargs: Any,  # noqa: ARG002
     ) -> list[ToolSelection]:
-        """List the tools that a response calls; of an answer that still streams, with the arguments so far.
+        """Return the tool calls of a response; for a response that is still streaming, with the arguments so far.
 
         Raises:
-            NoToolCallError: there is none, and one is wanted.
+            NoToolCallError: there is none, and one is required.
             ToolArgumentsError: the arguments of a complete answer are not a JSON object.
         """
         selections = to_selections(response)
         if error_on_no_tool_call and not selections:
-            raise NoToolCallError("The model was to call a tool and answered in words. Ask again, or say tool_choice=.")
+            raise NoToolCallError("The model had to call a tool and answered in words. Ask again, or pass tool_choice=.")
         return selections
 
 
 def first_call_only(response: ChatResponse) -> ChatResponse:
-    """Return a response with the first of its tool calls alone."""
+    """Return a response with only the first of its tool calls."""
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) <= 1:
         return response
@@ -122,17 +122,17 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
     `DASHSCOPE_BASE_URL` or `region`; neither is kept in the object unless it was passed to it. Every request
-    streams, because most of these models refuse anything else: `chat` and `complete` fold the stream. Local files
-    must lie inside `media_root` (the current directory unless told otherwise), since messages may come from
-    strangers. Synchronous methods work inside a running event loop, as in a notebook.
+    streams, because most of these models accept nothing else: `chat` and `complete` collect the stream. Local files
+    must be inside `media_root` (the current directory by default), since messages may be untrusted. Synchronous methods
+    work inside a running event loop, as in a notebook.
 
-    What LlamaIndex's blocks have no room for stands in the message's `additional_kwargs`: `fps`, `start`, `end`,
+    Options without a field in LlamaIndex's blocks go into the message's `additional_kwargs`: `fps`, `start`, `end`,
     `budget`, `min_pixels`, `max_pixels`, `total_pixels` for its media, or `media=[{…}, {…}]` for each piece.
 
-    qwen3.8-omni-flash thinks before it answers, and bills that as output; `thinking=False` switches it off.
-    Thinking is off, too, for calls that must call a tool or answer in JSON, unless that call asks for it.
+    qwen3.8-omni-flash thinks before it answers, and reasoning tokens are billed as output; `thinking=False` turns it
+    off. Thinking is also off for calls that must call a tool or answer in JSON, unless that call turns it on.
 
-    Every field can also be given to one call: `llm.chat(messages, temperature=0)`.
+    Every field can also be passed to one call: `llm.chat(messages, temperature=0)`.
 
     Example:
         from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
@@ -151,7 +151,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Ask, and give the whole answer; raises `qwen_omni.errors`."""
+        """Send a conversation and return the whole answer; raises `qwen_omni.errors`."""
         trace = CallTrace[ChatResponse](self, messages, kwargs)
         with span(self, "chat", {"messages": messages}, kwargs) as opened, trace.running():
             plan = self._plan(messages, kwargs)
@@ -162,7 +162,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Ask, and give the answer as it comes; what is wrong with the question raises here."""
+        """Send a conversation and return the answer as a stream; errors in the request are raised here."""
         trace = CallTrace[ChatResponse](self, messages, kwargs)
         with span(self, "stream_chat", {"messages": messages}, kwargs) as opened, trace.running():
             plan = self._plan(messages, kwargs)
@@ -171,7 +171,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Do the same as `chat` in `asyncio`."""
+        """Send a conversation and return the whole answer, in `asyncio`."""
         trace = CallTrace[ChatResponse](self, messages, kwargs)
         with span(self, "achat", {"messages": messages}, kwargs) as opened, trace.running():
             plan = self._plan(messages, kwargs)
@@ -182,7 +182,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Do the same as `stream_chat` in `asyncio`."""
+        """Send a conversation and return the answer as a stream, in `asyncio`."""
         trace = CallTrace[ChatResponse](self, messages, kwargs)
         with span(self, "astream_chat", {"messages": messages}, kwargs) as opened, trace.running():
             plan = self._plan(messages, kwargs)
@@ -193,7 +193,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Complete a text, which is asked as a message of its own."""
+        """Complete a text, sent as a single user message."""
         trace = CallTrace[CompletionResponse](self, prompt, kwargs)
         with span(self, "complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
             plan = self._plan(self._asked(prompt, formatted), kwargs)
@@ -204,7 +204,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Complete a text, and give the answer as it comes."""
+        """Complete a text, and return the answer as a stream."""
         trace = CallTrace[CompletionResponse](self, prompt, kwargs)
         with (
             span(self, "stream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
@@ -216,7 +216,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Do the same as `complete` in `asyncio`."""
+        """Complete a text, in `asyncio`."""
         trace = CallTrace[CompletionResponse](self, prompt, kwargs)
         with span(self, "acomplete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
             plan = self._plan(self._asked(prompt, formatted), kwargs)
@@ -227,7 +227,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     @spans_itself
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """Do the same as `stream_complete` in `asyncio`."""
+        """Complete a text, and return the answer as a stream, in `asyncio`."""
         trace = CallTrace[CompletionResponse](self, prompt, kwargs)
         with (
             span(self, "astream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
@@ -237,7 +237,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
             await self._await()
             return opened.done(trace.awatch(_acompletions(self._astreamed(plan))))
 
-    # --- The road of a call: planned once, then sent ---
+    # --- A call: planned once, then sent ---
 
     def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> RequestPlan:
         return plan_call(self._chosen(), to_messages(messages), options, who="QwenOmni")
@@ -285,34 +285,34 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     def estimate(
         self, messages: str | Sequence[ChatMessage], *, answer_tokens: int | None = None, **kwargs: Any
     ) -> "Estimate":
-        """Tell what a call of these messages and options will use and cost. See `qwen_omni.estimate`.
+        """Estimate the usage and cost of a call with these messages and options. See `qwen_omni.estimate`.
 
         Raises:
-            QwenOmniError: a message that cannot be sent, or media that cannot be read or may not be.
+            QwenOmniError: a message that cannot be sent, or media that cannot or must not be read.
         """
         return estimate_plan(self._plan(_conversation(messages), kwargs), answer_tokens)
 
     def count_tokens(self, messages: str | Sequence[ChatMessage], tools: "Sequence[BaseTool]" = ()) -> int:
-        """Count a conversation's tokens, to trim a history: media by kind and length, as far as known unopened.
+        """Count the tokens of a conversation, to trim a history: media by kind and duration, without opening it.
 
-        Text is counted exactly with `qwen-omni[tokenizer]`, else nearly.
+        Text is counted exactly with `qwen-omni[tokenizer]`, else approximately.
 
         Raises:
-            UnsupportedContentError: a message that could not be sent either.
+            UnsupportedContentError: a message that cannot be sent.
         """
         plan = self._plan(_conversation(messages), {"tools": [tool.metadata.to_openai_tool() for tool in tools]})
         return count_call(plan.request.messages, plan.request.options.tools, self.model)
 
-    # --- What LlamaIndex asks about the model ---
+    # --- Model properties for LlamaIndex ---
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that LlamaIndex's stores know the class by."""
+        """Return the class name, as LlamaIndex's stores use it."""
         return "qwen_omni"
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What the model can do, by its profile."""
+        """The capabilities of the model, from its profile."""
         profile = profile_for(self.model)
         return LLMMetadata(
             context_window=profile.context,
@@ -323,7 +323,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
         )
 
     def to_payload(self) -> dict[str, Any]:
-        """Describe the model to traces: what shapes an answer, and no secret."""
+        """Describe the model for traces: the options of an answer, without secrets."""
         return {**super().to_payload(), **self._shown()}
 
 

@@ -1,7 +1,7 @@
-"""`CaptionOutputParser` for LlamaIndex: captions of a schema out of the text of any LLM.
+"""`CaptionOutputParser` for LlamaIndex: parses captions of a schema from the text of any LLM.
 
-Reading, and what a truncated answer is, is decided in `qwen_omni.structured.ask`; this module turns it into
-LlamaIndex's words.
+Parsing and the handling of truncated answers are decided in `qwen_omni.structured.ask`; this module adapts them to
+LlamaIndex.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from qwen_omni.structured.schema import SchemaLike, read_schema
 
 
 class CaptionOutputParser(BaseOutputParser):
-    """Reads a caption out of whatever text a model gives: fences, prose, comments and loose commas around it.
+    """Parses a caption from the text of any model, in spite of fences, prose, comments and trailing commas.
 
     Example:
         from llama_index.core.prompts import PromptTemplate
         from llama_index_qwen_omni import CaptionOutputParser, VideoCaption
 
         parser = CaptionOutputParser(VideoCaption)
-        question = parser.format("Describe the video.")   # the question, with the schema behind it
+        question = parser.format("Describe the video.")   # the question, followed by the schema
         caption = parser.parse(answer)                    # VideoCaption(scene_description=…)
     """
 
@@ -38,17 +38,17 @@ class CaptionOutputParser(BaseOutputParser):
         duration: float | None = None,
         allow_truncated: bool = False,
     ) -> None:
-        """Make a parser.
+        """Create a parser.
 
         Args:
             schema: a pydantic model, a `TypedDict` or a JSON schema.
-            language: of the texts that the answer is asked for in.
-            duration: seconds of the video, for `TimedCaptions`: times behind its end are cut.
-            allow_truncated: accept a caption that was cut, if it satisfies the schema, with a
+            language: language of the texts in the answer.
+            duration: duration of the video in seconds, for `TimedCaptions`: times after its end are clipped.
+            allow_truncated: accept a truncated caption that satisfies the schema, with a
                 `TruncatedAnswerWarning`.
 
         Raises:
-            ConfigurationError: the schema is none.
+            ConfigurationError: the schema is invalid.
         """
         self._schema = read_schema(schema)
         self._language = language
@@ -56,25 +56,25 @@ class CaptionOutputParser(BaseOutputParser):
         self._reading = ReadOptions(schema=self._schema, facts=facts, allow_truncated=allow_truncated)
 
     def parse(self, output: str | ChatResponse | CompletionResponse) -> Any:  # noqa: ANN401  (whatever the schema says)
-        """Read the whole answer.
+        """Parse a whole answer.
 
-        Pass the response itself where you have it: why an answer ended stands in no text.
+        Pass the response itself if you have it: its text does not show why the answer ended.
 
         Raises:
-            CaptionSyntaxError: no JSON, or JSON that breaks the schema.
-            TruncatedAnswerError: the answer was cut, or its text ends inside the JSON.
+            CaptionSyntaxError: no JSON, or JSON that violates the schema.
+            TruncatedAnswerError: the answer was truncated, or its text ends inside the JSON.
         """
         return warn_if_truncated(read_answer(_answer(output), self._reading))
 
     def format(self, query: str) -> str:
-        """Put what the answer must look like behind a question."""
+        """Append the description of the answer's format to a question."""
         rules = instructions(self._schema, language=self._language, format_only=True)
         return f"{query}\n\n{rules}" if query else rules
 
     def format_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """Do so in a conversation: in the system message if there is one, else in the last message.
+        """Append it to a conversation: to the system message if there is one, else to the last message.
 
-        The text goes behind the last text block; media stay where they are. The messages given stay as they are.
+        The text goes after the last text block; media stay where they are. The original messages are not modified.
         """
         copies = list(messages)
         if copies:
