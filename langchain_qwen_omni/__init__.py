@@ -50,10 +50,10 @@ _HOMES = {
     "save_speech": "langchain_qwen_omni._speech",
     "to_reference": "langchain_qwen_omni._references",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, so that no name is listed a third time)
+__all__ = sorted(_HOMES)  # noqa: PLE0605  (computed, to avoid a third list of names)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever is asked for)
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public object)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  (only at first use)

@@ -54,7 +54,7 @@ class UsageLedgerHandler(BaseCallbackHandler):
 
 
 def usage_of(message: BaseMessage) -> Usage | None:
-    """Return the usage of an answer; `None` if the model does not report it, or the answer is from LangChain's cache."""
+    """Return the usage of an answer; `None` if the model does not report it, or LangChain's cache gave the answer."""
     used = message.usage_metadata if isinstance(message, AIMessage) else None
     return parse_usage(used) if used is not None and _was_paid(used) else None
 

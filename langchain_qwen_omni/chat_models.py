@@ -523,7 +523,7 @@ class ChatQwenOmni(Cached):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools to the model.
 
-        A choice that forces a call (a tool's name, or "any" with one tool) turns thinking off for that call, because the
+        A choice that forces a call (a tool's name, or "any" with one tool) turns thinking off for that call, since the
         service cannot do both. The service does not support "any" with several tools: the prompt asks for a call,
         an answer without one is requested once more, and then `NoToolCallError` is raised.
 

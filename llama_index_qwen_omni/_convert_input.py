@@ -1,15 +1,15 @@
 """LlamaIndex messages and content blocks → the neutral conversation (`qwen_omni.messages`).
 
-Shape only: no file is opened and nothing is downloaded. One function per kind of block; a block that cannot be sent
-raises and names its place. Nothing is dropped silently, with two exceptions the service leaves no choice about: speech
-in earlier answers is sent as its text alone, and reasoning of earlier answers goes only to models that accept it.
+Only the structure is converted: no file is opened and nothing is downloaded. One function per kind of block; a block
+that cannot be sent raises an error that says where. Nothing is dropped silently, with two exceptions that the service
+dictates: speech in earlier answers is sent as text only, and their reasoning goes only to models that accept it.
 
-LlamaIndex's blocks have no room for most options of media, so they stand in the message's `additional_kwargs`:
+LlamaIndex's blocks have no fields for most options of media, so these go into the message's `additional_kwargs`:
 
 - `fps`, `min_pixels`, `max_pixels`, `total_pixels`, `start`, `end`, `budget`, `audio_track`: for every piece of media
-  of the message that has such an option;
-- `media`: a list with a dictionary of these (or `None`) for each piece of media, in order; one dictionary alone
-  where there is one piece;
+  of the message that supports the option;
+- `media`: a list with a dictionary of these (or `None`) for each piece of media, in order; a single dictionary is
+  enough for one piece;
 - `frames`: `True`, or a dictionary of options: the images of the message are the frames of one silent video.
 """
 
@@ -59,16 +59,16 @@ _SAYS_NOTHING = ("", "application/octet-stream")
 
 
 def to_parts(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
-    """Turn one block into parts: one, several for citable content, none for what has no effect on the service.
+    """Convert one block to parts: one, several for citable content, none for blocks that do not affect the request.
 
     Args:
-        block: what the message holds.
-        place: where, in words.
-        asked: what the message says about this piece of media.
+        block: a block of the message.
+        place: its position, in words.
+        asked: the message's options for this piece of media.
 
     Raises:
-        UnsupportedContentError: the block is of a kind, or has an option, that cannot be sent; names the place.
-        MediaError: the block's media is not what it says (base64 that cannot be decoded, an unknown scheme).
+        UnsupportedContentError: the block, or one of its options, cannot be sent; the error says where.
+        MediaError: the block's media is invalid (base64 that cannot be decoded, an unknown scheme).
     """
     try:
         return _by_kind(block, place, asked)
@@ -78,7 +78,7 @@ def to_parts(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part,
 
 
 def refuse(block: BaseContentBlock, place: str, reason: str) -> NoReturn:
-    """Say that a block cannot be sent.
+    """Raise the error for a block that cannot be sent.
 
     Raises:
         UnsupportedContentError: always.
@@ -87,13 +87,13 @@ def refuse(block: BaseContentBlock, place: str, reason: str) -> NoReturn:
 
 
 def kind_of(block: BaseContentBlock) -> str:
-    """Name the kind of a block for people."""
+    """Return a readable name of a block's kind."""
     kind = str(getattr(block, "block_type", type(block).__name__))
     return f"{kind} ({block.document_mimetype})" if isinstance(block, DocumentBlock) else kind
 
 
 def media_kind(block: BaseContentBlock) -> MediaKind | None:
-    """Tell which kind of media a block holds; `None` if it holds none that can be sent."""
+    """Return the kind of media in a block; `None` if it holds none that can be sent."""
     match block:
         case ImageBlock():
             return "image"
@@ -110,13 +110,13 @@ def media_kind(block: BaseContentBlock) -> MediaKind | None:
 
 
 def own_options(block: BaseContentBlock, place: str) -> Options:
-    """Return what a block itself says about its media.
+    """Return the media options of a block itself.
 
-    A video has its `fps`, a whole number in LlamaIndex; a local file's address may have a media fragment
-    (`file:///talk.mp4#t=60,90`), which is how documents of `QwenOmniVideoReader` name a passage.
+    A video has its `fps`, a whole number in LlamaIndex; the URL of a local file may have a media fragment
+    (`file:///talk.mp4#t=60,90`), which documents of `QwenOmniVideoReader` use to refer to a passage.
 
     Raises:
-        UnsupportedContentError: the address of a local file names its seconds in another way.
+        UnsupportedContentError: the URL of a local file has another fragment.
     """
     options: dict[str, Any] = {}
     if isinstance(block, ImageBlock | VideoBlock) and block.detail is not None:
@@ -129,7 +129,7 @@ def own_options(block: BaseContentBlock, place: str) -> Options:
 
 
 def source_of(block: BaseContentBlock, place: str) -> MediaSource:
-    """Find where a block's media is: in it, behind a path, behind a URL; in LlamaIndex's order."""
+    """Return the source of a block's media: inline data, a path or a URL; in LlamaIndex's order."""
     match block:
         case ImageBlock():
             return _source(block, block.image, block.image_mimetype, place)
@@ -141,7 +141,7 @@ def source_of(block: BaseContentBlock, place: str) -> MediaSource:
             mime = _document_type(block)
             return _source(block, block.data, None if mime in _SAYS_NOTHING else mime, place)
         case _:
-            refuse(block, place, "it is no media")
+            refuse(block, place, "it is not media")
 
 
 def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
@@ -155,9 +155,9 @@ def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part,
         case CitationBlock():
             return (TextPart(text=_cited(block, place)),)
         case CachePoint():
-            return ()  # `marked` has put it on the part before
+            return ()  # `marked` has put it on the previous part
         case ThinkingBlock() | ToolCallBlock():
-            refuse(block, place, "only an assistant's message holds it")
+            refuse(block, place, "only an assistant message may hold it")
         case _:
             refuse(block, place, "text, images, audio, video and lists of frames can be sent")
 
@@ -173,9 +173,9 @@ def _media(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock, place: s
 
 def _text_document(block: DocumentBlock, place: str) -> TextPart:
     if not _document_type(block).startswith("text/"):
-        refuse(block, place, "a document must be text, video, audio or an image, and say so by its type or name")
+        refuse(block, place, "a document must be text, video, audio or an image, identified by its type or name")
     if block.data is None:
-        refuse(block, place, "a text document must carry its text; files and links of text are not followed")
+        refuse(block, place, "a text document must include its text; files and links are not followed")
     try:
         return TextPart(text=_bytes(block.data).decode())
     except UnicodeDecodeError:
@@ -183,7 +183,7 @@ def _text_document(block: DocumentBlock, place: str) -> TextPart:
 
 
 def _document_type(block: DocumentBlock) -> str:
-    """Tell the type: as it is written, or by a name. LlamaIndex writes one itself, misled by signed addresses."""
+    """Return the type: the stated one, or by a name. LlamaIndex sets one itself, wrongly for signed URLs."""
     named = (block.path, urlsplit(block.url or "").path, block.title)
     candidates = [block.document_mimetype, *(mimetypes.guess_type(str(name))[0] for name in named if name)]
     found = [kind for kind in candidates if kind]
@@ -191,7 +191,7 @@ def _document_type(block: DocumentBlock) -> str:
 
 
 def _citable(block: CitableBlock, place: str) -> tuple[Part, ...]:
-    """Put the title and the source of what may be cited before it; the service has no citations of its own."""
+    """Put the title and source of citable content before it; the service has no citations of its own."""
     parts: list[Part] = [TextPart(text=f"{block.title} ({block.source}):")]
     for at, inner in enumerate(block.content):
         here = f"{place} content {at}"
@@ -221,7 +221,7 @@ def _source(
 
 
 def _bytes(held: bytes | IOBase) -> bytes:
-    """Return what a block holds. LlamaIndex keeps bytes as base64, and files as they are."""
+    """Return the bytes in a block. LlamaIndex holds bytes as base64, and files unchanged."""
     if isinstance(held, IOBase):
         if held.seekable():
             held.seek(0)
@@ -229,8 +229,8 @@ def _bytes(held: bytes | IOBase) -> bytes:
         return read if isinstance(read, bytes) else str(read).encode()
     data = _decoded(held)
     if data is None:
-        return held  # media as they are
-    twice = _decoded(data)  # LlamaIndex takes URL-safe base64 for media, and writes it in base64 again
+        return held  # raw media
+    twice = _decoded(data)  # LlamaIndex takes URL-safe base64 for raw media, and encodes it again
     return twice if twice is not None and sniffed_kind(twice) is not None else data
 
 
@@ -242,22 +242,22 @@ def _decoded(text: bytes) -> bytes | None:
 
 
 def marked(parts: list[Part], mark: object, place: str) -> None:
-    """Put the mark of a cache on the last of these parts that can bear it.
+    """Put a cache marker on the last of these parts that supports one.
 
     Raises:
-        UnsupportedContentError: there is none, or the mark is written in another way.
+        UnsupportedContentError: there is none, or the marker has another format.
     """
     cache = read_cache_mark(mark, place)
     at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)
     if cache is None:
         return
     if at is None:
-        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it behind a text.")
-    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has it
+        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it after a text.")
+    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has the field
 
 
 def mark_of(block: CachePoint) -> dict[str, Any]:
-    """Write a cache point as the mark that other libraries write."""
+    """Convert a cache point to the marker of other libraries."""
     return block.cache_control.model_dump(exclude_none=True)
 
 
@@ -269,41 +269,41 @@ def arguments_text(block: ToolCallBlock) -> str:
 
 _OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
 _KNOWN = (*sorted(_OPTIONS), "media", "frames", "name", "cache_control")
-# Where LlamaIndex itself puts something: old spellings of images and tools, which it turns into blocks.
+# Keys that LlamaIndex itself uses: old formats of images and tools, which it converts to blocks.
 _OF_LLAMA_INDEX = frozenset({"images", "tool_calls", "tool_call_id"})
 
 
 def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
-    """Turn the blocks of a user's, a system's or a tool's message into parts, with what is asked about them.
+    """Convert the blocks of a user, system or tool message to parts, with their options.
 
     Raises:
-        UnsupportedContentError: a block that cannot be sent, or a wish that fits no block.
-        MediaError: media that is not what it says.
+        UnsupportedContentError: a block that cannot be sent, or an option that applies to no block.
+        MediaError: invalid media.
     """
-    wishes = message.additional_kwargs
-    if wishes.get("frames") not in (None, False):
+    extra = message.additional_kwargs
+    if extra.get("frames") not in (None, False):
         return _with_frames(message, place)
-    asked = _per_block(message.blocks, wishes, place)
+    asked = _per_block(message.blocks, extra, place)
     parts: list[Part] = []
     for at, (block, options) in enumerate(zip(message.blocks, asked, strict=True)):
         here = f"{place} block {at}"
         parts += to_parts(block, here, options)
         if isinstance(block, CachePoint):
             marked(parts, mark_of(block), here)
-    marked(parts, wishes.get("cache_control"), place)
+    marked(parts, extra.get("cache_control"), place)
     return tuple(parts)
 
 
-def _per_block(blocks: Sequence[BaseContentBlock], wishes: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:
-    """List what is asked about each block, media or not."""
+def _per_block(blocks: Sequence[BaseContentBlock], extra: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:
+    """Return the options of each block, media or not."""
     kinds = [media_kind(block) for block in blocks]
     if any(kinds):
-        _refuse_unknown(wishes, place)
-    shared = {name: wishes[name] for name in _OPTIONS if wishes.get(name) is not None}
+        _refuse_unknown(extra, place)
+    shared = {name: extra[name] for name in _OPTIONS if extra.get(name) is not None}
     for name in shared:
         if not any(kind and name in known_options(kind) for kind in kinds):
-            raise UnsupportedContentError(f"{place}: no block of the message has an option {name!r}.")
-    each = _each(wishes.get("media"), sum(kind is not None for kind in kinds), place)
+            raise UnsupportedContentError(f"{place}: no block of the message supports the option {name!r}.")
+    each = _each(extra.get("media"), sum(kind is not None for kind in kinds), place)
     return [
         {} if kind is None else {**_fitting(shared, kind), **own_options(block, f"{place} block {at}"), **next(each)}
         for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True))
@@ -328,7 +328,7 @@ def _each(media: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
     if len(given) != count:
         raise UnsupportedContentError(
             f"{place}: media has {len(given)} entries and the message {count} pieces of media; write one for each, "
-            "None where there is nothing to say."
+            "None for a piece without options."
         )
     for entry in given:
         if entry is not None and not isinstance(entry, Mapping):
@@ -336,28 +336,28 @@ def _each(media: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
     return iter([entry if isinstance(entry, Mapping) else {} for entry in given])
 
 
-def _refuse_unknown(wishes: Mapping[str, Any], place: str) -> None:
-    unknown = next((name for name in wishes if name not in _KNOWN and name not in _OF_LLAMA_INDEX), None)
+def _refuse_unknown(extra: Mapping[str, Any], place: str) -> None:
+    unknown = next((name for name in extra if name not in _KNOWN and name not in _OF_LLAMA_INDEX), None)
     if unknown is not None:
         raise UnsupportedContentError(
-            f"{place}: nobody would obey {unknown!r} in additional_kwargs; known here: {', '.join(_KNOWN)}."
+            f"{place}: unknown option {unknown!r} in additional_kwargs; known here: {', '.join(_KNOWN)}."
         )
 
 
 def _frame(block: ImageBlock, place: str) -> tuple[MediaSource, ...]:
     if check_options("image", own_options(block, place), place):
-        raise UnsupportedContentError(f"{place}: a frame has no detail of its own; ask for max_pixels of all frames.")
+        raise UnsupportedContentError(f"{place}: detail cannot be set for one frame; set max_pixels for all frames.")
     return tuple(source for part in to_parts(block, place, {}) for source in media_of(part))
 
 
 def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
-    wishes = message.additional_kwargs
-    _refuse_unknown(wishes, place)
-    if wishes.get("media") is not None:
-        raise UnsupportedContentError(f"{place}: beside frames nobody would obey media; write frames={{…}} about them.")
-    wanted = wishes["frames"]
+    extra = message.additional_kwargs
+    _refuse_unknown(extra, place)
+    if extra.get("media") is not None:
+        raise UnsupportedContentError(f"{place}: media has no effect together with frames; pass frames={{…}} instead.")
+    wanted = extra["frames"]
     own = wanted if isinstance(wanted, Mapping) else {}
-    options = check_options("video", {**{name: wishes[name] for name in _OPTIONS & set(wishes)}, **own}, place)
+    options = check_options("video", {**{name: extra[name] for name in _OPTIONS & set(extra)}, **own}, place)
     frames = tuple(
         source
         for at, block in enumerate(message.blocks)
@@ -365,7 +365,7 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
         for source in _frame(block, f"{place} block {at}")
     )
     if not frames:
-        raise UnsupportedContentError(f"{place}: frames asks for a video of images, and the message has none.")
+        raise UnsupportedContentError(f"{place}: frames makes a video of images, and the message has none.")
     parts: list[Part] = []
     given = False
     for at, block in enumerate(message.blocks):
@@ -377,7 +377,7 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
         elif not given:
             parts.append(frames_part(frames, options, place))
             given = True
-    marked(parts, wishes.get("cache_control"), place)
+    marked(parts, extra.get("cache_control"), place)
     return tuple(parts)
 
 
@@ -394,14 +394,14 @@ _ROLES: dict[MessageRole, Role] = {
 
 
 def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """Turn a LlamaIndex conversation into ours.
+    """Convert a LlamaIndex conversation to neutral messages.
 
-    The service takes only text from tools; images, sound and video that a tool returned go into a user message
-    behind the tool results, in their order.
+    The service accepts only text from tools; images, audio and video that a tool returned go into a user message after
+    the tool results, in order.
 
     Raises:
-        UnsupportedContentError: a message or block that cannot be sent, with its place and kind.
-        MediaError: media that is not what it says.
+        UnsupportedContentError: a message or block that cannot be sent, with its position and kind.
+        MediaError: invalid media.
     """
     return join_turns(_turn(message, index) for index, message in enumerate(messages))
 
@@ -417,7 +417,7 @@ def _turn(message: ChatMessage, index: int) -> Turn:
         return Message(role=role, parts=parts, name=name), ()
     call = message.additional_kwargs.get("tool_call_id")
     if not call:
-        raise UnsupportedContentError(f"{place}: its additional_kwargs must say which tool_call_id it answers.")
+        raise UnsupportedContentError(f"{place}: its additional_kwargs must have the tool_call_id that it answers.")
     return tool_turn(parts, tool_call_id=str(call), name=name)
 
 
@@ -431,7 +431,7 @@ def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
         parts += _said(block, here)
         if isinstance(block, CachePoint):
             marked(parts, mark_of(block), here)
-    if not block_calls:  # an answer of another class, which keeps its calls beside the blocks
+    if not block_calls:  # an answer of another LLM class, which stores its calls next to the blocks
         for call in message.additional_kwargs.get("tool_calls") or ():
             parts.append(_foreign_call(call, place))
     return tuple(parts)
@@ -443,18 +443,18 @@ def _said(block: BaseContentBlock, place: str) -> tuple[Part, ...]:
     if isinstance(block, ToolCallBlock):
         return (ToolCallPart(id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block)),)
     if isinstance(block, AudioBlock | CachePoint):
-        return ()  # the words of speech stand beside it
+        return ()  # the transcript of speech comes with it
     if isinstance(block, ImageBlock | VideoBlock | DocumentBlock):
-        refuse(block, place, f"an earlier answer holds text, thinking and tool calls, no {kind_of(block)}")
+        refuse(block, place, f"an earlier answer may hold text, thinking and tool calls, not {kind_of(block)}")
     return to_parts(block, place, {})  # text and citations
 
 
 def _foreign_call(call: Any, place: str) -> ToolCallPart:  # noqa: ANN401  (whatever another class keeps)
-    """Read a tool call as OpenAI's classes keep it: an object or a dictionary with `id` and `function`."""
+    """Read a tool call in the format of OpenAI's classes: an object or a dictionary with `id` and `function`."""
     function = _field(call, "function")
     name, arguments = _field(function, "name"), _field(function, "arguments")
     if not isinstance(name, str):
-        raise UnsupportedContentError(f"{place}: a tool call in additional_kwargs is written in no known way.")
+        raise UnsupportedContentError(f"{place}: a tool call in additional_kwargs has an unknown format.")
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
     return ToolCallPart(id=str(_field(call, "id") or ""), name=name, arguments=text)
 

@@ -1,9 +1,9 @@
-"""Answers → LlamaIndex: `to_response` makes one of a whole `Response`, `StreamedAnswer` one for each delta.
+"""Answers → LlamaIndex responses: `to_response` converts a whole `Response`, `StreamedAnswer` each delta.
 
-A streamed response holds the answer so far, in blocks (thinking, text, tool calls), and what is new in `delta`
+A streamed response holds the answer so far, in blocks (thinking, text, tool calls), and the new content in `delta`
 (text), `additional_kwargs["thinking_delta"]` or `additional_kwargs["audio_delta"]` (an `AudioBlock` of 16 bit mono
-PCM; `sample_rate` stands beside it). The last one equals that of a whole answer: it tells why the model stopped and
-what was used, and holds the speech as one WAV.
+PCM, with `sample_rate` next to it). The last one equals that of a whole answer: it has the finish reason and the usage,
+and holds the speech as one WAV.
 """
 
 import base64
@@ -43,17 +43,17 @@ from qwen_omni.responses import (
     to_wav,
 )
 
-_END = "finish_reason"  # in `raw`, as LlamaIndex's other classes have it; only a complete answer has one
+_END = "finish_reason"  # in `raw`, as in LlamaIndex's other classes; only a complete answer has one
 
 
 def to_response(response: Response, *, model: str) -> ChatResponse:
-    """Make the response of a whole answer; speech in it is one playable WAV."""
+    """Convert a whole answer to a response; speech in it is one playable WAV."""
     message = ChatMessage(role=MessageRole.ASSISTANT, blocks=_blocks(response), additional_kwargs=_calls(response))
     return ChatResponse(message=message, raw=_raw(response, model), additional_kwargs=_counts(response.usage))
 
 
 def to_completion(response: ChatResponse) -> CompletionResponse:
-    """Return a response in the words of a completion; what is no text stays in `additional_kwargs`."""
+    """Convert a response to a completion; content other than text stays in `additional_kwargs`."""
     more = dict(response.additional_kwargs)
     speech = next((block for block in response.message.blocks if isinstance(block, AudioBlock)), None)
     if speech is not None:
@@ -64,7 +64,7 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
 
 
 def finish_of(response: ChatResponse | CompletionResponse) -> str | None:
-    """Find why a model stopped, in the words of whichever model it is; `None` where it does not say."""
+    """Return why a model stopped, in the terms of its provider; `None` if it does not say."""
     raw = mapping_of(response.raw)
     choices = raw.get("choices")
     first = mapping_of(choices[0]) if isinstance(choices, list | tuple) and choices else {}
@@ -73,7 +73,7 @@ def finish_of(response: ChatResponse | CompletionResponse) -> str | None:
 
 
 class StreamedAnswer:
-    """Makes the responses of one streamed answer: `take` each delta, then `last` when the answer is complete.
+    """Builds the responses of one streamed answer: `take` each delta, then `last` when the answer is complete.
 
     Example:
         >>> answer = StreamedAnswer(model="qwen3.8-omni-flash")
@@ -90,10 +90,10 @@ class StreamedAnswer:
         self._calls: dict[int, ToolCallBlock] = {}
         self._shown: list[ContentBlock] = []  # blocks before the text
         self.called = False
-        """Whether a tool call has come."""
+        """Whether a tool call has arrived."""
 
     def take(self, delta: Delta) -> ChatResponse | None:
-        """Return the response of one delta, or `None` if it shows nothing."""
+        """Return the response of one delta, or `None` if it has no content."""
         self._whole.add(delta)
         match delta:
             case TextDelta():
@@ -132,14 +132,14 @@ class StreamedAnswer:
         return ChatResponse(message=message, delta=text, raw=self._raw, additional_kwargs=more)
 
     def last(self) -> ChatResponse:
-        """Return the response that ends the answer."""
+        """Return the final response of the answer."""
         whole = to_response(self._whole.build(), model=self._model)
         whole.delta = ""
         return whole
 
 
 def to_selections(response: ChatResponse) -> list[ToolSelection]:
-    """List the tools that a response calls; of an answer that still streams, with the arguments so far.
+    """Return the tool calls of a response; for a response that is still streaming, with the arguments so far.
 
     Raises:
         ToolArgumentsError: the arguments of a complete answer are not a JSON object.
@@ -165,7 +165,7 @@ def _arguments(block: ToolCallBlock, *, partial: bool) -> dict[str, Any]:
     if isinstance(read, str):
         raise ToolArgumentsError(
             f"The model called {block.tool_name!r} with arguments that cannot be read. {read} "
-            "If the answer was cut, a larger max_tokens may help.",
+            "If the answer was truncated, increase max_tokens.",
             name=block.tool_name,
             arguments=block.tool_kwargs,
         )
@@ -173,7 +173,7 @@ def _arguments(block: ToolCallBlock, *, partial: bool) -> dict[str, Any]:
 
 
 def _begun(text: str) -> dict[str, Any]:
-    """Read as much of a JSON object as has come."""
+    """Parse the part of a JSON object that has arrived."""
     try:
         value = from_json(text, allow_partial=True)
     except ValueError:
@@ -196,12 +196,12 @@ def _blocks(response: Response) -> list[ContentBlock]:
 
 def _call_block(call: ToolCall) -> ToolCallBlock:
     read = read_arguments(call.arguments)
-    kept = read if isinstance(read, dict) else call.arguments  # what cannot be read is kept as it was written
+    kept = read if isinstance(read, dict) else call.arguments  # unreadable arguments are kept unchanged
     return ToolCallBlock(tool_call_id=call.id or None, tool_name=call.name, tool_kwargs=kept)
 
 
 def _calls(response: Response) -> dict[str, Any]:
-    """Repeat the calls beside the blocks, in OpenAI's words: parts of LlamaIndex look for them there."""
+    """Return the calls in OpenAI's format as well: parts of LlamaIndex look for them there."""
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in response.tool_calls

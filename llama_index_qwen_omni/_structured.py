@@ -1,9 +1,9 @@
-"""Answers of a schema: `StructuredPrediction`, the half of `QwenOmni` behind `structured_predict`.
+"""Answers that follow a schema: `StructuredPrediction`, the part of `QwenOmni` behind `structured_predict`.
 
-Two ways, chosen by `pydantic_program_mode`. By default, and for `LLM`, the schema goes into the prompt and JSON mode
-is used where the model has it; for `FUNCTION` the schema is a tool that must be called. `plan_structure` decides that.
-How an answer is read, when it is asked for again and when it is an error is decided in `qwen_omni.structured.ask`; the
-four methods only ask. `llm_kwargs={"allow_truncated": True}` accepts an object that was cut.
+There are two modes, chosen by `pydantic_program_mode`. By default, and for `LLM`, the schema goes into the prompt and
+JSON mode is used if the model has it; for `FUNCTION` the schema is a tool that must be called. `plan_structure` decides
+that. Parsing, retries and errors are decided in `qwen_omni.structured.ask`; the four methods only send requests.
+`llm_kwargs={"allow_truncated": True}` accepts a truncated object.
 """
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
 
@@ -46,21 +46,21 @@ if TYPE_CHECKING:
     from qwen_omni.responses import Usage
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_EVENTS = get_dispatcher("llama_index.core.llms.llm")  # where LlamaIndex's own come from
+_EVENTS = get_dispatcher("llama_index.core.llms.llm")  # the source of LlamaIndex's own events
 _Asking = Generator[list[ChatMessage], ChatResponse, BaseModel]
 _OURS = ("tools", "tool_choice", "response_format", "tool_required", "allow_parallel_tool_calls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """How a schema is asked for: the options of the call, and what the answer is read by."""
+    """How a schema is requested: the options of the call, and how to parse the answer."""
 
     reading: ReadOptions
     options: dict[str, Any]
     calls: bool
 
     def look(self, response: ChatResponse) -> AnswerText:
-        """Find what decides about an answer: the arguments of its call, or its words, and why it ended."""
+        """Return the arguments of an answer's tool call, or its text, and why it ended."""
         call = _call_of(response) if self.calls else None
         text = arguments_text(call) if call is not None else response.message.content or ""
         return AnswerText(text, finish_of(response), usage_of(response))
@@ -69,10 +69,10 @@ class Structure:
 def plan_structure(
     output_cls: type[BaseModel], mode: PydanticProgramMode, *, allow_truncated: bool = False
 ) -> Structure:
-    """Decide how to ask for answers of a schema.
+    """Decide how to request answers that follow a schema.
 
     Raises:
-        ConfigurationError: a mode that is another class' own.
+        ConfigurationError: a mode that belongs to another class.
     """
     reading = ReadOptions(schema=read_schema(output_cls), allow_truncated=allow_truncated)
     if mode == PydanticProgramMode.FUNCTION:
@@ -86,7 +86,7 @@ def plan_structure(
 
 
 class StructuredPrediction(FunctionCallingLLM):
-    """The four methods that answer with objects. Thinking is off for such calls, unless `llm_kwargs` ask for it."""
+    """The four methods that answer with objects. Thinking is off for such calls, unless `llm_kwargs` turn it on."""
 
     @spans_itself
     def structured_predict(
@@ -96,11 +96,11 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> _Model:
-        """Answer with an object; an answer that breaks the schema is asked for once more.
+        """Answer with an object; an answer that violates the schema is requested once more.
 
         Raises:
-            CaptionSyntaxError: the second answer breaks the schema, too.
-            TruncatedAnswerError: an answer was cut.
+            CaptionSyntaxError: the second answer violates the schema as well.
+            TruncatedAnswerError: an answer was truncated.
         """
         with self._predicting("structured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
@@ -129,11 +129,11 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        """Return the object while it comes: flexible copies of it, and the validated object last.
+        """Yield the growing object: partial copies with optional fields, and the validated object last.
 
         Raises:
-            CaptionSyntaxError: the answer breaks the schema; what was shown cannot be taken back.
-            TruncatedAnswerError: the answer was cut.
+            CaptionSyntaxError: the answer violates the schema; what was yielded cannot be retracted.
+            TruncatedAnswerError: the answer was truncated.
         """
         with self._predicting("stream_structured_predict", output_cls, prompt, prompt_args) as opened:
             structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
@@ -178,7 +178,7 @@ class StructuredPrediction(FunctionCallingLLM):
 
 
 def _asking(structure: Structure, messages: list[ChatMessage]) -> _Asking:
-    """Yield what to ask, be sent the answers, return the object."""
+    """Yield the requests, receive the answers, return the object."""
     asked = ObjectQuestion[list[ChatMessage], ChatResponse](
         question=messages, look=structure.look, again=_again, reading=structure.reading
     )
@@ -194,7 +194,7 @@ def _again(messages: list[ChatMessage], said: str, wrong: str) -> list[ChatMessa
 
 def _ended(value: object, output_cls: type[_Model]) -> _Model:
     if not isinstance(value, output_cls):
-        raise TypeError(f"the schema's check gave {type(value).__name__}, not {output_cls.__name__}")
+        raise TypeError(f"the schema's validation returned {type(value).__name__}, not {output_cls.__name__}")
     _EVENTS.event(LLMStructuredPredictEndEvent(output=value))
     return value
 
@@ -204,7 +204,7 @@ def _call_of(response: ChatResponse) -> ToolCallBlock | None:
 
 
 class _Reading:
-    """Turns streamed responses into objects, for both loops."""
+    """Converts streamed responses to objects, sync or async."""
 
     def __init__(self, structure: Structure, output_cls: type[BaseModel]) -> None:
         self._structure = structure
@@ -228,7 +228,7 @@ class _Reading:
             return "" if self._called else response.delta or ""
         if not self._called:
             self._called = True
-            self._stream = ObjectStream(self._structure.reading)  # words before the call do not count
+            self._stream = ObjectStream(self._structure.reading)  # text before the call does not count
         if isinstance(call.tool_kwargs, dict):
             return ""  # the last response: nothing new
         new, self._read = call.tool_kwargs[self._read :], len(call.tool_kwargs)

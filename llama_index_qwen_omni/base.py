@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 class ToolCalling(FunctionCallingLLM):
     """Converts LlamaIndex tools to options of a call, and tool calls of an answer to LlamaIndex's format.
 
-    The service can be made to call one named tool only. `tool_required` with one tool names it; with several, the prompt
-    asks for a call, an answer without one is requested once more, and then `NoToolCallError` is raised. A choice that
-    forces a call turns thinking off, because the service cannot do both.
+    The service can only be made to call one named tool. `tool_required` with one tool names it; with several, the
+    prompt asks for a call, an answer without one is requested once more, and then `NoToolCallError` is raised. A choice
+    that forces a call turns thinking off, because the service cannot do both.
     """
 
     @spans_itself  # it only plans; a span around it would hold the media of the conversation
@@ -98,7 +98,7 @@ class ToolCalling(FunctionCallingLLM):
         """
         selections = to_selections(response)
         if error_on_no_tool_call and not selections:
-            raise NoToolCallError("The model had to call a tool and answered in words. Ask again, or pass tool_choice=.")
+            raise NoToolCallError("The model had to call a tool and answered in words. Retry, or pass tool_choice=.")
         return selections
 
 

@@ -1,7 +1,7 @@
-"""`UsageLedgerHandler`: a LlamaIndex event handler that adds up what models used and cost.
+"""`UsageLedgerHandler`: a LlamaIndex event handler that adds up token usage and cost.
 
-It reads `raw["usage"]` of answers, as the service names its fields; the sums are kept by `qwen_omni.UsageLedger`,
-which several handlers, clients and frameworks may share.
+It reads `raw["usage"]` of answers, in the service's format; the sums are in `qwen_omni.UsageLedger`, which several
+handlers, clients and frameworks may share.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from qwen_omni.responses import Usage
 
 
 class UsageLedgerHandler(BaseEventHandler):
-    """Fills a `UsageLedger` with every call it hears of. Safe to share between threads.
+    """Adds every call to a `UsageLedger`. Safe to share between threads.
 
     A model whose own `ledger` is set counts its calls itself: use one of the two.
 
@@ -36,11 +36,11 @@ class UsageLedgerHandler(BaseEventHandler):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex asks."""
+        """Return the class name for LlamaIndex."""
         return "UsageLedgerHandler"
 
     def handle(self, event: BaseEvent, **_: Any) -> None:  # noqa: ANN401  (LlamaIndex's signature)
-        """Add what an answer says that it used."""
+        """Add the usage of an answer."""
         response = event.response if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent) else None
         raw = mapping_of(getattr(response, "raw", None))
         usage = mapping_of(raw.get("usage"))
@@ -50,12 +50,12 @@ class UsageLedgerHandler(BaseEventHandler):
 
 
 def usage_of(response: object) -> Usage | None:
-    """Read what an answer used; `None` where the model does not say."""
+    """Return the usage of an answer; `None` if the model does not report it."""
     return parse_usage(mapping_of(mapping_of(getattr(response, "raw", None)).get("usage")))
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
-    """Read a mapping, or an object of another provider's SDK that can become one."""
+    """Return a mapping, or convert an object of another provider's SDK to one."""
     if isinstance(value, Mapping):
         return value
     dump = getattr(value, "model_dump", None)

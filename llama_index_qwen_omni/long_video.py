@@ -1,7 +1,7 @@
-"""`LongVideoWorkflow`: a video of any length in, a `VideoSummary` (or an answer to a question) out, as a workflow.
+"""`LongVideoWorkflow`: a workflow that turns a video of any length into a `VideoSummary` or an answer to a question.
 
-A thin door to `qwen_omni.video`: the connection and the model are those of the LLM. Progress is written to the event
-stream of the run, so `handler.stream_events()` shows it.
+A thin layer over `qwen_omni.video`: the connection and the model are those of the LLM. Progress is written to the event
+stream of the run, so `handler.stream_events()` yields it.
 """
 # ruff: noqa: ANN401  (any field of SummaryOptions may be a keyword)
 
@@ -34,50 +34,49 @@ from qwen_omni.video.options import SummaryOptions, choices_of, heeded_media, to
 
 
 class LongVideoStart(StartEvent):
-    """What a run is about; `workflow.run(video=…, question=…)` makes one."""
+    """The input of a run; `workflow.run(video=…, question=…)` creates it."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     video: str | Path | VideoBlock | AudioBlock
-    """A path (chosen by the program, so it may lie anywhere), or a block (whose file must lie in `media_root`).
-    The seconds that a block names (`file:///talk.mp4#t=60,90`, `clip(node)`) are what is looked at."""
+    """A path (chosen by the program, so it may be anywhere), or a block (whose file must be inside `media_root`).
+    A time range in a block (`file:///talk.mp4#t=60,90`, `clip(node)`) limits the run to that range."""
     question: str | None = None
-    """Answer this in place of summarising."""
+    """Answer this question instead of summarising."""
 
     @field_validator("video")
     @classmethod
     def _names_a_file(cls, video: str | Path | VideoBlock | AudioBlock) -> str | Path | VideoBlock | AudioBlock:
-        """Refuse bytes: workflows write their events into traces."""
+        """Reject bytes: workflows write their events into traces."""
         held = video.video if isinstance(video, VideoBlock) else getattr(video, "audio", None)
         if held is not None:
-            raise UnsupportedContentError("The block holds the media itself; write it to a file and name that.")
+            raise UnsupportedContentError("The block holds the media itself; write it to a file and pass its path.")
         return video
 
 
 class LongVideoProgress(Event):
-    """How far a run has come."""
+    """The progress of a run."""
 
     progress: Progress
-    """What happened, how much is done, when it will end, as numbers and as a text for people."""
+    """The last step, the completed share and the estimated end, as numbers and as readable text."""
 
 
 class LongVideoWorkflow(Workflow):
-    """Summarises videos of any length, or answers a question about them; nothing is ever paid for twice.
+    """Summarises videos of any length, or answers a question about them; nothing is paid for twice.
 
-    The result of a run is a `VideoSummary`, or a `VideoAnswer` where something was asked. What is finished is kept in
-    a checkpoint: a run that was cancelled, timed out or died goes on where it was when it is started again.
+    The result of a run is a `VideoSummary`, or a `VideoAnswer` if there is a question. Finished work is stored in a
+    checkpoint: a run that was cancelled, timed out or crashed resumes where it stopped when it is started again.
 
     Cancelling the task that started a run or awaits it ends the run, as `await handler.cancel_run()` does; other
-    workflows of LlamaIndex would go on, and be paid for. What is finished by then is kept, what was reserved is given
-    back.
+    LlamaIndex workflows would go on, at your cost. Finished work is kept, and reserved budget is released.
 
     Args:
-        llm: its connection and model name are used.
-        text_model: joins the notes: a model of the service, or any other LLM of LlamaIndex.
-        question: answer this in place of summarising. A run's own question wins.
+        llm: the LLM; its connection and model name are used.
+        text_model: merges the notes: a model of the service, or any other LLM of LlamaIndex.
+        question: answer this instead of summarising. A run's own question wins.
         options: everything else, see `SummaryOptions`; further keywords are fields of it.
-        timeout: seconds that a run may take; as long as it needs if not given.
-        num_concurrent_runs: how many runs of this workflow may go on at once; any number if not given.
+        timeout: seconds that a run may take; unlimited if not given.
+        num_concurrent_runs: the most concurrent runs of this workflow; unlimited if not given.
 
     Example:
         from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
@@ -101,7 +100,7 @@ class LongVideoWorkflow(Workflow):
         num_concurrent_runs: int | None = None,
         **choices: Any,
     ) -> None:
-        """Raises `ConfigurationError` for a choice that has a wrong value, `TypeError` for one that does not exist."""
+        """Check the options; raises `ConfigurationError` for an invalid value, `TypeError` for an unknown option."""
         super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
         changes = {"model": llm.model, **choices}
         if text_model is not None:
@@ -116,14 +115,14 @@ class LongVideoWorkflow(Workflow):
         if not isinstance(handler, asyncio.Future) and type(handler) is WorkflowHandler:
             handler.__class__ = _Handler
         caller = asyncio.current_task()
-        for owner in (caller, handler):  # older versions' handlers are futures
+        for owner in (caller, handler):  # handlers of older versions are futures
             if isinstance(owner, asyncio.Future):
                 owner.add_done_callback(functools.partial(_end_with, handler))
         return cast("WorkflowHandler", handler)
 
     @step
     async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
-        """Work on the video until there is a result; raises what the core raises, see `qwen_omni.summarize`."""
+        """Process the video until there is a result; raises as the core does, see `qwen_omni.summarize`."""
         source, options = _wanted(ev.video, self.options)
         coming = astream_either(source, ev.question or self.question, client=self.llm.aclient(), options=options)
         async with contextlib.aclosing(coming):
@@ -135,7 +134,7 @@ class LongVideoWorkflow(Workflow):
 
 
 class _Handler(WorkflowHandler):
-    """Ends its run when whoever awaits it is cancelled; LlamaIndex's own leaves the run going on by itself."""
+    """Ends its run when the task that awaits it is cancelled; LlamaIndex's own handler lets the run go on."""
 
     async def stop_event_result(self) -> StopEvent:
         """Wait for the end of the run."""
@@ -164,18 +163,18 @@ _endings: set[asyncio.Task[None]] = set()
 
 
 def _end_with(handler: WorkflowHandler, done: "asyncio.Future[Any]") -> None:
-    """End a run whose owner was cancelled."""
+    """End a run whose owner task was cancelled."""
     if done.cancelled() and not done.get_loop().is_closed():
         ending = done.get_loop().create_task(handler.cancel_run())
-        _endings.add(ending)  # a loop holds its tasks weakly
+        _endings.add(ending)  # an event loop references its tasks weakly
         ending.add_done_callback(_endings.discard)
 
 
 def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions) -> tuple[Anything, SummaryOptions]:
-    """Find the media, and the options of the run: the seconds that a block names win over the workflow's own.
+    """Return the media and the options of the run; a block's time range overrides the workflow's own.
 
     Raises:
-        UnsupportedContentError: the block asks for something that a long video has another option for.
+        UnsupportedContentError: the block has an option for which long videos use a different one.
     """
     if isinstance(video, str | Path):
         return video, options
@@ -185,14 +184,14 @@ def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions
 
 
 class LLMTextModel:
-    """Any LLM of LlamaIndex, as what joins notes."""
+    """Any LLM of LlamaIndex, as the model that merges notes."""
 
     def __init__(self, llm: LLM) -> None:
         self._llm = llm
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """The model's name."""
         return str(self._llm.metadata.model_name or self._llm.class_name())
 
     def complete(self, request: ChatRequest, /) -> Response:

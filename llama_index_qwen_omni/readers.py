@@ -1,9 +1,9 @@
 """Videos and recordings → documents with times, for any index: `QwenOmniVideoReader` and `QwenOmniAudioReader`.
 
-What a passage says and where it stands is decided in `qwen_omni.retrieval`, for both frameworks, and every finished
-segment is kept in a checkpoint: reading a video again, or one that was summarised, costs nothing. A document refers to
-the video itself (`video_resource`, or `audio_resource`), so that a retrieved node can be asked about again. Files of an
-fsspec file system are chosen as local ones are, and each is a local copy for as long as it is read.
+The content of passages is decided in `qwen_omni.retrieval`, for both frameworks, and every finished segment is stored
+in a checkpoint: reading a video again, or one that was summarised, costs nothing. A document refers to the video itself
+(`video_resource`, or `audio_resource`), so that a retrieved node can be asked about again. Files on an fsspec file
+system are selected like local ones, and each is copied to a local file while it is read.
 """
 
 import asyncio
@@ -80,15 +80,15 @@ _PIECE = 1 << 20  # bytes copied at a time
 def find_files(
     sources: Sources, fs: AbstractFileSystem | None = None, suffixes: Sequence[str] = MEDIA_SUFFIXES
 ) -> list[str]:
-    """List every file that sources name, in order; folders are searched, patterns expanded.
+    """Return every file that the sources name, in order; folders are searched, patterns expanded.
 
     Args:
-        sources: a path, a folder, a pattern, or several of them; links where there is no `fs`.
-        fs: the file system that they are on; the local one if not given.
-        suffixes: what is taken for a video or recording in a folder.
+        sources: a path, a folder, a pattern, or several of them; without `fs`, also links.
+        fs: their file system; the local one if not given.
+        suffixes: file suffixes of videos and recordings in a folder.
 
     Raises:
-        ConfigurationError: a folder or a pattern names no media.
+        ConfigurationError: a folder or a pattern contains no media.
         UnreadableMediaError: a folder cannot be listed.
     """
     if fs is None:
@@ -103,7 +103,7 @@ def _found(name: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequen
         if _is_folder(name, fs):
             found = [str(one) for one in fs.find(name) if _is_media(PurePosixPath(one), suffixes)]
             if not found:
-                fs.ls(name)  # `find` skips a folder that cannot be listed without a word
+                fs.ls(name)  # `find` silently skips a folder that cannot be listed
         elif any(sign in name for sign in "*?["):
             found = [str(one) for one, about in fs.glob(name, detail=True).items() if about.get("type") == "file"]
         else:
@@ -112,13 +112,13 @@ def _found(name: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequen
         raise _not_read(name, error, "list") from None  # it may name a signed link
     if not found:
         raise ConfigurationError(
-            f"{redact(name)} holds no video or recording. Name a file, a folder that has some, or a pattern."
+            f"{redact(name)} holds no video or recording. Pass a file, a folder that contains some, or a pattern."
         )
     return sorted(found, key=PurePosixPath)
 
 
 def _is_folder(name: str, fs: AbstractFileSystem) -> bool:
-    """Whether it is a folder; one that may not be asked about is none, and opening it tells why."""
+    """Whether it is a folder; one without permission counts as a file, and opening it raises the reason."""
     with contextlib.suppress(OSError):
         return bool(fs.isdir(name))
     return False
@@ -130,11 +130,11 @@ def _is_media(path: PurePosixPath, suffixes: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], None, None]:
-    """Return a local copy of a file for as long as the `with` block runs, and the name that documents keep.
+    """Yield a local copy of a file for the duration of the `with` block, and the name stored in documents.
 
     Raises:
         UnreadableMediaError: there is no such file, or it cannot be read.
-        LocalResourceError: this machine has no room for the copy, or lacks something else.
+        LocalResourceError: this machine has no disk space for the copy, or lacks another resource.
     """
     with _folder(source) as folder:
         copy = Path(folder) / PurePath(urlsplit(source).path if is_link(source) else source).name
@@ -150,7 +150,7 @@ def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], N
 
 @contextlib.contextmanager
 def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[list[tuple[Path, str]], None, None]:
-    """Give copies of several files and their names, in order; raises as `copied` does."""
+    """Yield copies of several files and their names, in order; raises as `copied` does."""
     with contextlib.ExitStack() as held:
         yield [held.enter_context(copied(source, fs)) for source in sources]
 
@@ -180,19 +180,19 @@ def _not_read(source: str, error: OSError, task: str) -> QwenOmniError:
 
 
 _RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
-_FPS = Range(least=1, most=1000, whole=True)  # LlamaIndex's blocks hold whole numbers alone
+_FPS = Range(least=1, most=1000, whole=True)  # LlamaIndex's blocks hold whole numbers only
 
 
 class MediaDocument(Document):
-    """A document that can be written as JSON, with the medium it is about.
+    """A JSON-serialisable document that refers to its media.
 
-    LlamaIndex keeps the address of a medium as an object that `json` refuses, so stores could not be persisted. Here it
-    is written as text, which `Document.from_dict` and `from_json` read.
+    LlamaIndex holds the URL of media as an object that `json` cannot serialise, so stores could not be persisted. Here
+    it is written as text, which `Document.from_dict` and `from_json` read.
     """
 
     @model_serializer(mode="wrap")
     def custom_model_dump(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Write the fields; LlamaIndex's own serializer adds the class and the text."""
+        """Serialise the fields; LlamaIndex's own serializer adds the class and the text."""
         data = super().custom_model_dump(handler, info)
         for name in _RESOURCES:
             resource = data.get(name)
@@ -201,19 +201,19 @@ class MediaDocument(Document):
         return data
 
     def __eq__(self, other: object) -> bool:
-        """Whether another document, read back from JSON as a plain one perhaps, holds the same."""
+        """Whether another document has the same content, even if it was read from JSON as a plain `Document`."""
         return isinstance(other, Document) and self.model_dump(mode="json") == other.model_dump(mode="json")
 
-    __hash__ = None  # type: ignore[assignment]  # as every model that is compared by its fields
+    __hash__ = None  # type: ignore[assignment]  # like every model compared by its fields
 
 
 def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bool = True) -> Document:
-    """Make the document of a passage.
+    """Convert a passage to a document.
 
     Args:
-        passage: what is said about some seconds of a video.
-        extra: what the caller wants in the metadata of every document.
-        medium: the document gets the video or recording itself, by reference.
+        passage: the description of a time range of a video.
+        extra: metadata to add to every document.
+        medium: whether the document refers to the video or recording itself.
     """
     metadata = passage.metadata
     fields: dict[str, Any] = {
@@ -237,20 +237,20 @@ def _resource(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> VideoBlock | AudioBlock:
-    """Return the stretch of video or sound that a node is about, as a block to ask about again, closer.
+    """Return the time range of a node as a video or audio block, to ask about it again in more detail.
 
-    Of a file with several audio tracks, the one that the node is of is heard again.
-    Nothing is cut here: the model's range does it when it is asked. The path must lie inside the model's `media_root`.
-    It works for nodes that a splitter made of a document, too: the times are in the metadata.
+    For a file with several audio tracks, the block uses the node's track. Nothing is cut here; that happens when the
+    model is called. The path must be inside the model's `media_root`. It also works for nodes that a splitter made from
+    a document: the times are in the metadata.
 
     Args:
-        node: one that `QwenOmniVideoReader` made of a file, or a part of one.
-        fps: frames per second to look at; the model's own number if not given. Other than whole numbers stand in the
-            message's `additional_kwargs`.
-        margin: seconds before and after, since what one looks for may begin a little earlier.
+        node: a node from `QwenOmniVideoReader`, or a part of one.
+        fps: frames per second to sample; the model's default if not given. Pass fractions in the message's
+            `additional_kwargs`.
+        margin: seconds to add before and after, since an event may begin a little earlier.
 
     Raises:
-        ConfigurationError: the node does not name a stretch of a file.
+        ConfigurationError: the node does not name a time range of a file.
 
     Example:
         passage = clip(retriever.retrieve("tent")[0].node, fps=4)
@@ -267,7 +267,7 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
 
 
 def _read_options(given: object) -> SummaryOptions:
-    """Take options as they are, or as a dictionary has them that was made of a reader."""
+    """Return options unchanged, or read them from the dictionary of a serialised reader."""
     if isinstance(given, SummaryOptions):
         return given
     if not isinstance(given, Mapping):
@@ -285,7 +285,7 @@ def _read_llm(given: object) -> object:
 
 
 class _Options:
-    """How pydantic reads `SummaryOptions`, some of whose types it does not know."""
+    """Pydantic schema of `SummaryOptions`, some of whose types pydantic does not know."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
@@ -293,13 +293,13 @@ class _Options:
 
 
 class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
-    """Reads videos and recordings into documents, lazily and in order, while later segments are still worked on.
+    """Reads videos and recordings into documents, lazily and in order, while later segments are still being processed.
 
-    Each document tells where it stands (`start`, `end`, `url` with a media fragment) and holds the video by
-    reference (`video_resource`), so that a retrieved node can be asked again with `QwenOmni`; give that model a
-    `media_root` that holds the videos. Paths are taken from the program itself and need no root here.
+    Each document has its position (`start`, `end`, `url` with a media fragment) and a reference to the video
+    (`video_resource`), so that a retrieved node can be asked about again with `QwenOmni`, whose `media_root` must
+    contain the videos. Paths come from the program itself and need no root here.
 
-    It serves as `file_extractor` of `SimpleDirectoryReader`, and reads from any fsspec file system.
+    It can be a `file_extractor` of `SimpleDirectoryReader`, and reads from any fsspec file system.
 
     Example:
         from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
@@ -310,30 +310,30 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     """
 
     llm: Annotated[SerializeAsAny[QwenOmni], BeforeValidator(_read_llm)] = Field(default_factory=QwenOmni)
-    """Who looks: its model, key, address and delivery are used."""
+    """The LLM whose model, key, address and delivery are used."""
     mode: Mode = "segments"
-    """One document for each segment, for each single thing that happens, is said or shown ("captions"), or for the
-    whole file ("single")."""
+    """One document for each segment ("segments"), for each single event, utterance or text on screen ("captions"), or
+    for the whole file ("single")."""
     options: Annotated[SummaryOptions, _Options] = Field(default_factory=SummaryOptions)
-    """How closely the model looks, where it is cut, how much runs at once; the model's name is that of `llm`."""
+    """Level of detail, segment length, concurrency; the model's name is that of `llm`."""
     transcript: Wanted = False
-    """Whether what is said, word for word, is added to each document; `TranscriptionOptions` choose how. It is made
-    before the first document comes."""
+    """Whether to add a verbatim transcript to each document; `TranscriptionOptions` configure it. It is made before the
+    first document comes."""
     folder: str | None = None
-    """What is read where no file is named."""
+    """The folder to read if no file is passed."""
     suffixes: tuple[str, ...] = MEDIA_SUFFIXES
-    """The files in a folder that are read."""
+    """The suffixes of the files in a folder that are read."""
     on_error: OnError = "raise"
-    """"warn" leaves out sources that cannot be read and warns; what the service refuses always raises."""
+    """"warn" skips unreadable sources with a warning; errors of the service always raise."""
     on_progress: OnProgress | None = Field(default=None, exclude=True)
-    """Told after every step."""
+    """Called after every step."""
     is_remote: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that LlamaIndex's stores know the class by."""
+        """Return the class name, as LlamaIndex's stores use it."""
         return "QwenOmniVideoReader"
 
     def lazy_load_data(
@@ -342,18 +342,18 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         extra_info: Mapping[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> Generator[Document, None, None]:
-        """Return the documents one by one; close the generator to stop early. What is finished is kept.
+        """Yield the documents one by one; close the generator to stop early. Finished work is kept.
 
         Args:
-            input_file: a file, a folder, a pattern such as `talks/**/*.mp4`, an http link, or several of these; what is
-                in `folder` if not given. A link is downloaded, a piece at a time.
-            extra_info: further metadata of every document.
+            input_file: a file, a folder, a pattern such as `talks/**/*.mp4`, an http link, or several of these; the
+                content of `folder` if not given. A link is downloaded, a part at a time.
+            extra_info: metadata to add to every document.
             fs: the fsspec file system that the files, folders and patterns are on; the local one if not given.
 
         Raises:
-            ConfigurationError: a folder or pattern has no media in it.
+            ConfigurationError: a folder or pattern contains no media.
             MediaError: a source cannot be read, unless `on_error="warn"`.
-            QwenOmniError: see `qwen_omni.errors`; what is finished is kept for the next time.
+            QwenOmniError: see `qwen_omni.errors`; finished work is kept for the next run.
         """
         for source in self._sources(input_file, fs):
             try:
@@ -409,17 +409,17 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     # --- Resources ---
 
     def list_resources(self, *_: Any, fs: AbstractFileSystem | None = None, **__: Any) -> list[str]:
-        """List the files of `folder` that would be read, in order; on a file system if one is given.
+        """Return the files in `folder` that would be read, in order; on `fs` if given.
 
         Raises:
-            ConfigurationError: there is no `folder`, or no media in it.
+            ConfigurationError: there is no `folder`, or it contains no media.
         """
         if self.folder is None:
-            raise ConfigurationError("Name a file, or give the reader a folder=.")
+            raise ConfigurationError("Pass a file, or set folder= of the reader.")
         return find_files(self.folder, fs, self.suffixes)
 
     def get_resource_info(self, resource_id: str, *_: Any, **__: Any) -> dict[str, Any]:
-        """Look at a local file: its size and time, and what is in it. Asks nobody."""
+        """Return the size, modification time and media properties of a local file. Sends nothing."""
         status = Path(resource_id).stat()
         info = look(as_source(resource_id))
         facts = {} if info is None else {
@@ -442,9 +442,9 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
 def _opened(
     source: str, fs: AbstractFileSystem | None, settings: Settings
 ) -> contextlib.AbstractContextManager[tuple[Path, str]]:
-    """Return a local file for as long as it is read, and the name that documents keep.
+    """Yield a local file while it is read, and the name stored in documents.
 
-    The file is the one that is named, or a copy of one behind a link or on another file system.
+    The file is the named one, or a copy of one behind a link or on another file system.
     """
     return opened(source, settings) if fs is None else copied(source, fs)
 
@@ -453,17 +453,18 @@ def _opened(
 
 
 class QwenOmniAudioReader(BaseReader):
-    """Reads what is said in recordings and videos: passages with their seconds, speakers and language.
+    """Reads transcripts of recordings and videos as passages with their times, speakers and language.
 
-    Works by itself and as a `file_extractor`, and reads from any fsspec file system. A recording that was submitted
+    Works on its own and as a `file_extractor`, and reads from any fsspec file system. A recording that was submitted
     within a day is not paid again.
 
     Args:
-        llm: whose connection is used; the environment's if not given.
-        options: the transcribing model, the language, speakers.
-        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document a file.
-        seconds: the longest passage.
-        concurrency: recordings at a time; from another file system that many are copied and transcribed together.
+        llm: the LLM whose connection is used; the environment's if not given.
+        options: the transcription model, the language, speakers.
+        mode: `passages` joins sentences up to `seconds`, `sentences` joins none, `single` makes one document per file.
+        seconds: maximum length of a passage.
+        concurrency: number of recordings at a time; from another file system, that many are copied and transcribed
+            together.
 
     Example:
         from llama_index.core import SimpleDirectoryReader
@@ -481,7 +482,7 @@ class QwenOmniAudioReader(BaseReader):
         seconds: float = 60.0,
         concurrency: int = 4,
     ) -> None:
-        """Opens and sends nothing yet; raises `ConfigurationError` for less than one recording at a time."""
+        """Store the options, sending nothing; raises `ConfigurationError` if `concurrency` is less than 1."""
         checked("seconds", seconds, PASSAGE_SECONDS)
         checked("concurrency", concurrency, PARALLEL)
         self._llm, self._options = llm, options
@@ -490,16 +491,16 @@ class QwenOmniAudioReader(BaseReader):
     def lazy_load_data(  # type: ignore[override]
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> Generator[Document, None, None]:
-        """Return the documents one after another.
+        """Yield the documents one by one.
 
         Args:
-            file: a path, a folder (with all below), a pattern, a URL, or a list of them.
-            extra_info: added to the metadata of each document.
+            file: a path, a folder (recursively), a pattern, a URL, or a list of them.
+            extra_info: metadata to add to every document.
             fs: the fsspec file system that the files, folders and patterns are on; the local one if not given.
 
         Raises:
-            ConfigurationError: a folder or pattern has no media in it.
-            QwenOmniError: of the first recording that fails; see `qwen_omni.errors`.
+            ConfigurationError: a folder or pattern contains no media.
+            QwenOmniError: the error of the first recording that fails; see `qwen_omni.errors`.
         """
         with OmniClient(self._settings()) as client, contextlib.closing(self._said(file, fs, client)) as transcripts:
             for said in transcripts:
@@ -564,7 +565,7 @@ class QwenOmniAudioReader(BaseReader):
                     yield said.model_copy(update={"source": next(named)[1]})
 
     def _together(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Give as many at a time as are transcribed at a time: no more copies lie on the disk."""
+        """Yield batches of `concurrency` files, to limit the copies on disk."""
         return (names[at : at + self._concurrency] for at in range(0, len(names), self._concurrency))
 
     def _settings(self) -> Settings:

@@ -1,7 +1,7 @@
-"""`QwenOmniToolSpec`: what an agent may do with the media of one folder, as LlamaIndex tools.
+"""`QwenOmniToolSpec`: LlamaIndex tools for agents, about the media of one folder.
 
 The tools are defined in `qwen_omni.tools`; here each becomes a `FunctionTool`. Its text goes to the model; the whole
-outcome, with the artifact, is the tool's `raw_output`. Whatever goes wrong is text, too.
+outcome, with the artifact, is the tool's `raw_output`. Errors are returned as text as well.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class QwenOmniToolProgress(BaseEvent):
-    """How far a call of a tool has come, for event handlers of LlamaIndex's instrumentation.
+    """The progress of a tool call, for event handlers of LlamaIndex's instrumentation.
 
     Example:
         from llama_index.core.instrumentation import get_dispatcher
@@ -41,11 +41,11 @@ class QwenOmniToolProgress(BaseEvent):
     tool: str
     """Which tool."""
     done: float
-    """Steps that are finished, and a part of the one under way; grows with every event of a call."""
+    """Finished steps plus a fraction of the current one; grows with every event of a call."""
     total: float | None = None
-    """How many there will be, as far as that is known."""
+    """The total number of steps, as far as it is known."""
     text: str = ""
-    """What happened, for people."""
+    """A readable description of the step."""
 
     @classmethod
     def class_name(cls) -> str:
@@ -54,15 +54,15 @@ class QwenOmniToolProgress(BaseEvent):
 
 
 class QwenOmniToolSpec(BaseToolSpec):
-    """Tools about the videos, recordings and pictures of one folder, for agents.
+    """Tools about the videos, recordings and images of one folder, for agents.
 
-    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included. The
-    model of `llm` is asked, over its connection settings; its own `media_root` stays as it is.
+    Paths come from a model, so they are confined to `media_root`: nothing outside is opened, links included. The tools
+    use the model of `llm` and its connection settings; its own `media_root` is not changed.
 
     Args:
-        llm: the model that is asked about the media; the default one, of the environment, if not given.
+        llm: the model that answers questions about the media; by default, created from the environment.
         media_root: the folder; everything below it may be read and sent to the service.
-        transcriber: which model transcribes; the cheapest that the region has, if not given.
+        transcriber: the transcription model; the region's cheapest if not given.
 
     Example:
         from llama_index.core.agent.workflow import FunctionAgent
@@ -75,7 +75,7 @@ class QwenOmniToolSpec(BaseToolSpec):
     spec_functions = [one.name for one in DEFINITIONS]  # noqa: RUF012  (LlamaIndex's own form)
 
     def __init__(self, llm: QwenOmni | None = None, *, media_root: str | Path, transcriber: str | None = None) -> None:
-        """Raises `ConfigurationError` where there is no such folder, or `llm` finds no key anywhere."""
+        """Create the tools; raises `ConfigurationError` if there is no such folder, or `llm` finds no key anywhere."""
         model, settings = (DEFAULT_MODEL, None) if llm is None else (llm.model, llm.client().settings)
         self._tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber)
 
@@ -84,16 +84,16 @@ class QwenOmniToolSpec(BaseToolSpec):
         spec_functions: list[Any] | None = None,
         func_to_metadata_mapping: dict[str, ToolMetadata] | None = None,
     ) -> list[FunctionTool]:
-        """Return the tools, all or those named.
+        """Return all tools, or the named ones.
 
         Raises:
-            ConfigurationError: there is no tool of a name.
+            ConfigurationError: there is no tool with a given name.
         """
         known = {one.name: one for one in DEFINITIONS}
         wanted = [name if isinstance(name, str) else name[0] for name in spec_functions or self.spec_functions]
         missing = [name for name in wanted if name not in known]
         if missing:
-            raise ConfigurationError(f"There is no tool {', '.join(missing)}; there are {', '.join(known)}.")
+            raise ConfigurationError(f"There is no tool {', '.join(missing)}; available: {', '.join(known)}.")
         return [self._tool(known[name], (func_to_metadata_mapping or {}).get(name)) for name in wanted]
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Qwen-Omni: text, images, audio and video in one message, the answer as a stream. The core, free of any framework.
+"""Qwen-Omni: text, images, audio and video in one message, the answer as a stream. The framework-independent core.
 
-Names load on first use, so that `import qwen_omni` costs next to nothing.
+Names are imported on first use, so that `import qwen_omni` is fast.
 """
 
 import importlib
@@ -216,7 +216,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  (computed, so that no name is listed a third time)
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  (computed, to avoid a third list of names)
 
 _moved.install()
 

@@ -160,9 +160,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     tile: Tile = True,
     frame: Frame = None,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.")] = 4,
-    results: Annotated[Path, typer.Option(help="Where finished captions are stored and reused from.")] = Path(
-        _KEPT
-    ),
+    results: Annotated[Path, typer.Option(help="Where finished captions are stored and reused from.")] = Path(_KEPT),
     fresh: Annotated[bool, typer.Option("--fresh", help="Store nothing and caption every file again.")] = False,
     reuse_unverified: Annotated[
         bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")

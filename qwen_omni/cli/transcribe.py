@@ -56,9 +56,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
     language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; else detected.")] = None,
     audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
-    speakers: Annotated[
-        int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)
-    ] = None,
+    speakers: Annotated[int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)] = None,
     out: Annotated[
         Path,
         typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),

@@ -196,7 +196,7 @@ def _check_sampling(part: ImagePart | VideoPart | FramesPart, place: str, profil
     for asked, where in ((part.sampling, place), (budget, f"{place}: budget")):
         for name, allowed in ranges.items():
             value = getattr(asked, name, None)
-            if value is not None and not (asked is budget and name == "fps"):  # that of the file, not of the service
+            if value is not None and not (asked is budget and name == "fps"):  # the rate of the file, not of sampling
                 checked(f"{name} for {profile.name}", value, allowed, place=where, error=UnsupportedContentError)
 
 
