@@ -260,12 +260,12 @@ class CallTrace(Generic[_R]):
             _EVENTS.event(self._started(given, payload))
         if self._callbacks:
             key = EventPayload.PROMPT if isinstance(given, str) else EventPayload.MESSAGES
-            payload: dict[str, Any] = {
+            event: dict[str, Any] = {
                 key: given,
                 EventPayload.ADDITIONAL_KWARGS: shown_options(self._options),
                 EventPayload.SERIALIZED: payload,
             }
-            self._callback_id = self._llm.callback_manager.on_event_start(CBEventType.LLM, payload=payload)
+            self._callback_id = self._llm.callback_manager.on_event_start(CBEventType.LLM, payload=event)
 
     def _started(self, given: Any, payload: dict[str, Any]) -> LLMChatStartEvent | LLMCompletionStartEvent:  # noqa: ANN401
         more = shown_options(self._options)

@@ -427,8 +427,8 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
             "width": info.width, "height": info.height, "fps": None if info.fps is None else float(info.fps),
             "video_codec": info.video_codec, "audio_codec": info.audio_codec,
         }  # fmt: skip
-        info = {"file_path": resource_id, "file_size": status.st_size, "last_modified": status.st_mtime, **facts}
-        return {name: value for name, value in info.items() if value is not None}
+        found = {"file_path": resource_id, "file_size": status.st_size, "last_modified": status.st_mtime, **facts}
+        return {name: value for name, value in found.items() if value is not None}
 
     def load_resource(self, resource_id: str, *args: Any, **load_kwargs: Any) -> list[Document]:
         """Load the documents of one file; takes what `lazy_load_data` takes."""
