@@ -265,7 +265,7 @@ def test_media_become_a_mark(text):
     [
         "tokens: 1,234 in, 56 out; the token limit is 5",
         "No API key. Set the environment variable DASHSCOPE_API_KEY or pass api_key=.",
-        "Pass api_key= of a call as a SecretStr: options of a call are seen by traces.",
+        "Pass a call's api_key= as a SecretStr: options of a call appear in traces.",
         "a basic setup of task-force and risk-based parts",
         "https://host.example.com:8443/a/b.mp4 gives 404",
         "x-oss-request-id: 5F7E00112233445566778899",

@@ -210,7 +210,7 @@ def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) 
     told = json.loads(again.stdout)
     assert [entry["file"] for entry in told] == [f"{code}.mp4" for code in codes]
     assert all(code in entry["caption"]["scene_description"] for code, entry in zip(codes, told, strict=True))
-    assert "was finished before" in again.stderr
+    assert "cached" in again.stderr
 
 
 def test_every_option_reaches_the_request(
@@ -322,7 +322,7 @@ def test_a_folder_that_is_a_file_is_refused_before_anything_is_sent(
     (tmp_path / "taken").write_text("mine")
     status, out, err = command(videos[0].path, videos[1].path, "--srt", "--out", "taken")
     assert (status, out) == (1, "")
-    assert "taken is no folder" in err
+    assert "taken is not a folder" in err
     assert standin.requests == []
 
 

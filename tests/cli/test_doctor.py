@@ -90,8 +90,8 @@ def test_no_bucket(doctor: Said, account: Standin, monkeypatch: pytest.MonkeyPat
     [
         ("DASHSCOPE_API_KEY", "sk-wrong", "key", "401", "Keys belong to a region"),
         ("DASHSCOPE_BASE_URL", "http://127.0.0.1:9/compatible-mode/v1", "service", "connection", "Check the address"),
-        ("OSS_ACCESS_KEY_SECRET", "s3cr3t-w4", "bucket", "SignatureDoesNotMatch", "Grant the right"),
-        ("QWEN_OMNI_OSS_BUCKET", "nobodys", "bucket", "Could not write an object", "Grant the right"),
+        ("OSS_ACCESS_KEY_SECRET", "s3cr3t-w4", "bucket", "SignatureDoesNotMatch", "Grant the named permission"),
+        ("QWEN_OMNI_OSS_BUCKET", "nobodys", "bucket", "Could not write an object", "Grant the named permission"),
     ],
     ids=["key", "address", "secret", "bucket"],
 )
@@ -183,7 +183,7 @@ def test_a_link_whose_host_alone_is_wrong(doctor: Said, host: Callable[..., str]
         "range": "ok",
     }  # fmt: skip
     assert found["Content-Length"][1] == "1,000 bytes."
-    assert "public link, or give the file itself" in found["host"][2]
+    assert "public link, or pass the file itself" in found["host"][2]
 
 
 @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ def test_a_link_whose_host_alone_is_wrong(doctor: Said, host: Callable[..., str]
         ((403, {}), (403, {}), "answer", "bad", "GET 403.", "Sign the link again"),
         ((404, {}), (404, {}), "answer", "bad", "GET 404.", "Check the path."),
         ((403, {}), (206, PIECE), "answer", "ok", "HEAD 403, GET 206.", "Signed for GET alone?"),
-        ((200, {}), (200, {"Content-Type": "video/mp4"}), "Content-Length", "bad", "does not tell", "chunked answers"),
+        ((200, {}), (200, {"Content-Type": "video/mp4"}), "Content-Length", "bad", "does not report the size", "chunked responses"),
         ((200, GOOD), (206, {**PIECE, "Content-Type": "text/html"}), "Content-Type", "bad", "text/html", "own type"),
-        ((200, GOOD), (200, GOOD), "range", "odd", "Gives only the whole file.", "a store with ranges"),
-        ((302, {"Location": "?token=s3cr3t"}), (200, {}), "redirect", "bad", "More than 5", "Give the last address"),
+        ((200, GOOD), (200, GOOD), "range", "odd", "Range requests are not supported.", "a store that supports ranges"),
+        ((302, {"Location": "?token=s3cr3t"}), (200, {}), "redirect", "bad", "More than 5", "Use the final address"),
     ],
     ids=["403", "404", "get-alone", "no-length", "html", "no-range", "loop"],
 )
@@ -214,8 +214,8 @@ def test_a_bad_link(  # noqa: PLR0913, PLR0917  (a table)
 @pytest.mark.parametrize(
     ("url", "line", "says", "step"),
     [
-        ("ftp://127.0.0.1/a.mp4", "address", "ftp:// is no web address", "http(s) link"),
-        ("http://127.0.0.1:9/a.mp4?Expires=1700000000&Signature=s3cr3t", "expiry", "Ended at 2023-11-14", "Sign it again."),
+        ("ftp://127.0.0.1/a.mp4", "address", "ftp:// is not a web address", "http(s) link"),
+        ("http://127.0.0.1:9/a.mp4?Expires=1700000000&Signature=s3cr3t", "expiry", "Expired 2023-11-14", "Sign it again."),
         ("http://127.0.0.1:9/a.mp4", "connection", "connection to http://127.0.0.1:9/a.mp4 failed", "its firewall"),
     ],
     ids=["scheme", "ended", "down"],

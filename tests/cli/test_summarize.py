@@ -135,7 +135,7 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, servic
     assert (done.stdout, len(service.requests), sorted(tmp_path.iterdir())) == ("", sent, before)
 
 
-FAULTS = [(errno.ENOSPC, "No space left on device. Make room"), (errno.EACCES, "Permission denied. Choose a place")]
+FAULTS = [(errno.ENOSPC, "No space left on device. Free some space"), (errno.EACCES, "Permission denied. Choose a location")]
 
 
 @pytest.mark.parametrize(("number", "told"), FAULTS, ids=["disk", "permission"])
@@ -166,5 +166,5 @@ def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, mo
     sent = len(service.requests)
     done = run("--srt", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1
-    assert "cannot be written: No space left on device. Make room" in " ".join(done.stderr.split())
+    assert "cannot be written: No space left on device. Free some space" in " ".join(done.stderr.split())
     assert (len(service.requests), list(tmp_path.iterdir())) == (sent, [])

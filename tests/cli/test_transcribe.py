@@ -87,10 +87,10 @@ def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
 def test_subtitles_without_times_are_refused_before_anything_is_sent(
     command, calls: list[TruthMedia], standin: Standin, arguments: tuple[str, ...]
 ) -> None:
-    """A model that tells no times is not paid for subtitles; the error names one that can."""
+    """A model that returns no times is not paid for subtitles; the error names one that can."""
     status, out, err = command(*(call.path for call in calls), *arguments)
     assert (status, out) == (1, "")
-    assert "tells no times" in err
+    assert "returns no times" in err
     assert "paraformer-v2" in err
     assert not standin.requests
     assert not standin.tasks.calls
@@ -101,7 +101,7 @@ def test_subtitles_that_cannot_be_written(command, calls: list[TruthMedia], tmp_
     (tmp_path / "taken").write_text("mine")
     status, out, err = command(*(call.path for call in calls), "--srt", "--out", "taken")
     assert (status, out) == (1, "")
-    assert "taken is no folder" in err
+    assert "taken is not a folder" in err
     long = tmp_path / ("a" * 253)  # with an ending it is longer than names may be
     shutil.copyfile(calls[0].path, long)
     status, out, err = command(long, calls[1].path, "--srt")

@@ -107,13 +107,13 @@ def test_exceptions_are_read_as_curl_reads_them(environment, exceptions, url, ex
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"all_proxy": "socks://127.0.0.1:9"}, r"all_proxy names a proxy of the kind socks://.*socks5://"),
-        ({"ALL_PROXY": "socks4://h:9"}, "ALL_PROXY names a proxy of the kind socks4://"),
-        ({"HTTPS_PROXY": "ftp://h:9"}, "HTTPS_PROXY names a proxy of the kind ftp://"),
-        ({"HTTPS_PROXY": "http://h:port"}, "HTTPS_PROXY does not name a proxy that can be read"),
-        ({"HTTPS_PROXY": "http://"}, "HTTPS_PROXY does not name a proxy that can be read"),
-        ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY does not name a proxy that can be read"),
-        ({"HTTPS_PROXY": "http://h:99999"}, "HTTPS_PROXY does not name a proxy that can be read"),
+        ({"all_proxy": "socks://127.0.0.1:9"}, r"all_proxy names a socks:// proxy.*socks5://"),
+        ({"ALL_PROXY": "socks4://h:9"}, "ALL_PROXY names a socks4:// proxy"),
+        ({"HTTPS_PROXY": "ftp://h:9"}, "HTTPS_PROXY names a ftp:// proxy"),
+        ({"HTTPS_PROXY": "http://h:port"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": "http://"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": "http://h:99999"}, "HTTPS_PROXY does not hold a valid proxy address"),
         ({"HTTPS_PROXY": "http://p:1", "no_proxy": "ok,[::1"}, r"no_proxy holds '\[::1'"),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/99"}, "NO_PROXY holds '10.0.0.0/99'"),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "host:port"}, "NO_PROXY holds 'host:port'"),
@@ -196,7 +196,7 @@ async def test_nothing_of_loopback_meets_the_proxy(environment, tmp_path):
         assert run(ask(Request(method="GET", url=url)), settings).body == b"a"
         assert (await arun(ask(Request(method="GET", url=url)), settings)).body == b"a"
         found = {finding.name: finding.text for finding in examine(settings)}
-        assert found["proxy"] == "None is used for this address."
+        assert found["proxy"] == "No proxy is used for this address."
         assert proxy.requests == []
 
 

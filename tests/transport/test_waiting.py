@@ -106,7 +106,7 @@ def test_nobody_waits_for_more_than_a_minute(standin, waits, way, value, seconds
     """The error comes at once, with the number."""
     headers = [("Retry-After", value), ("Date", "Thu, 01 Jan 2026 00:00:00 GMT")]
     standin.script.raw(b"busy", status=status, content_type="text/plain", headers=headers)
-    with pytest.raises(errors.APIError, match=r"asks for a wait of [\de+,]+ s \(Retry-After\)") as caught:
+    with pytest.raises(errors.APIError, match=r"asks to wait [\de+,]+ s \(Retry-After\)") as caught:
         complete(standin, way)
     assert caught.value.retry_after == seconds
     assert (len(standin.requests), waits) == (1, [])

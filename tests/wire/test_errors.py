@@ -116,7 +116,7 @@ def test_envelopes(text):
     assert str(error).startswith("400 (c): m")
 
 
-@pytest.mark.parametrize(("body", "shown"), [("<html>bad gateway</html>", "bad gateway"), ("", "no further words")])
+@pytest.mark.parametrize(("body", "shown"), [("<html>bad gateway</html>", "bad gateway"), ("", "no details")])
 def test_what_cannot_be_parsed_is_shown(body, shown):
     """A proxy's page is not lost."""
     error = to_error(502, body)

@@ -90,7 +90,7 @@ REFUSED = {
     "speech on a text model": ({"modalities": ("text", "audio")}, "text only"),
     "speech with tools": (
         {"modalities": ("text", "audio"), "tools": (WEATHER,), "model": "qwen3.5-omni-flash"},
-        "do not go together",
+        "cannot be combined",
     ),
     "speech while thinking": (
         {"modalities": ("text", "audio"), "thinking": True, "model": "qwen3-omni-flash"},
@@ -113,11 +113,11 @@ REFUSED = {
     "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
     "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
     **{
-        f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "sees no image in high")
+        f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "has no high-resolution mode")
         for model in ("qwen3-omni-flash", "qwen-omni-turbo", "qwen2.5-omni-7b", "qwen-plus")
     },
     "JSON mode where there is none": ({"json_mode": True, "model": "qwen3.5-omni-flash"}, "no JSON mode"),
-    "a schema where none is taken": ({"json_schema": {"type": "object"}}, "takes no JSON schema"),
+    "a schema where none is taken": ({"json_schema": {"type": "object"}}, "does not support JSON schemas"),
     "not streaming": ({"extra_body": {"stream": False}}, "every request streams"),
     "no usage": ({"extra_body": {"stream_options": {}}}, "every request streams"),
 }

@@ -117,7 +117,7 @@ def test_what_a_server_has_of_its_own_goes_through_extra_body():
 @pytest.mark.parametrize("option", ["search", "high_resolution_images", "multichannel"])
 def test_what_only_dashscope_has_is_refused(option):
     """An option that the server would ignore is an error that names it."""
-    with pytest.raises(ConfigurationError, match=f"{option}= is something that only DashScope has"):
+    with pytest.raises(ConfigurationError, match=f"{option}= is available on DashScope only"):
         body(**{option: True})
 
 
