@@ -228,12 +228,12 @@ def test_names_of_the_connection() -> None:
     ("given", "words"),
     [
         ({"frequency_penalty": 0.1}, "presence_penalty"),
-        ({"n": 2}, "one answer to a call"),
+        ({"n": 2}, "one answer per call"),
         ({"logprobs": True}, "no probabilities"),
-        ({"model_kwargs": {"n": 2}}, "one answer to a call"),
+        ({"model_kwargs": {"n": 2}}, "one answer per call"),
         ({"model_kwargs": [1]}, "model_kwargs must be a dictionary"),
-        ({"max_tokens": 7, "max_completion_tokens": 8}, "max_tokens is given twice"),
-        ({"enable_thinking": False, "reasoning_effort": "low"}, "thinking is given twice"),
+        ({"max_tokens": 7, "max_completion_tokens": 8}, "max_tokens is set twice"),
+        ({"enable_thinking": False, "reasoning_effort": "low"}, "thinking is set twice"),
     ],
 )
 def test_names_that_mean_nothing_here_are_answered(given: dict[str, Any], words: str) -> None:

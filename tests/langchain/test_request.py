@@ -89,7 +89,7 @@ def test_stop_of_langchain_wins() -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"temprature": 1}, "no option 'temprature'; there are model, temperature"),
+        ({"temprature": 1}, "no option 'temprature'; known options: model, temperature"),
         ({"thinking": "hard"}, "thinking='hard': pass True, False or one of none, minimal"),
         ({"modalities": ["video"]}, "modalities"),
         ({"api_key": "sk-12345678"}, "SecretStr"),

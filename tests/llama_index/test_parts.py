@@ -182,7 +182,7 @@ PDF = DocumentBlock(data=b"%PDF-1.4 x", document_mimetype="application/pdf")
 VIDEO = VideoBlock(url=HOST + "a.mp4")
 REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("pdf", [TextBlock(text="x"), PDF], "user", {}, r"message 0 \(user\) block 1: 'document \(application/pdf\)'"),
-    ("text by link", [DocumentBlock(url=HOST + "a.txt")], "user", {}, "links of text are not followed"),
+    ("text by link", [DocumentBlock(url=HOST + "a.txt")], "user", {}, "links are not followed"),
     ("not utf-8", [DocumentBlock(data=b"\xff\xfe", document_mimetype="text/plain")], "user", {}, "not UTF-8"),
     ("nothing in it", [VideoBlock()], "user", {}, "block 0: 'video' is not supported; it has no data, path or url"),
     ("detail", [ImageBlock(url=HOST + "a.png", detail="huge")], "user", {}, "block 0: detail must be one of low"),
@@ -191,12 +191,12 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("thinking of a user", [ThinkingBlock(content="hm")], "user", {}, "block 0: 'thinking' is not supported"),
     ("call of a user", [ToolCallBlock(tool_name="f")], "user", {}, "block 0: 'tool_call' is not supported"),
     ("picture of an answer", [TextBlock(text="x"), ImageBlock(url=HOST + "a")], "assistant", {}, "block 1: 'image'"),
-    ("video of an answer", [VIDEO], "assistant", {}, "no video"),
+    ("video of an answer", [VIDEO], "assistant", {}, "not video"),
     ("cited picture", [CitationBlock(cited_content=ImageBlock(url=HOST + "a.png"), source="s", title="t",
                                      additional_location_info={})], "user", {}, "only cited text"),
     ("cited document", [CitableBlock(title="t", source="s", content=[PDF])], "user", {}, "block 0 content 0"),
     ("result of no call", [TextBlock(text="x")], "tool", {}, r"message 0 \(tool\): .* tool_call_id"),
-    ("unknown wish", [VIDEO], "user", {"fsp": 2}, "nobody would obey 'fsp'"),
+    ("unknown wish", [VIDEO], "user", {"fsp": 2}, "unknown option 'fsp'"),
     ("wish that fits nothing", [ImageBlock(url=HOST + "a.png")], "user", {"fps": 2}, "no block .* option 'fps'"),
     ("wish without media", [TextBlock(text="x")], "user", {"start": 2}, "no block .* option 'start'"),
     ("unknown option", [VIDEO], "user", {"media": {"speed": 2}}, "video has no option 'speed'"),
@@ -209,14 +209,14 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),
     ("no dictionary in the list", [VIDEO], "user", {"media": ["fps"]}, "media must be a dictionary or a list"),
     ("detail of a frame", [ImageBlock(url=HOST + "a.png", detail="low")], "user", {"frames": True},
-     "block 0: a frame has no detail of its own"),
+     "block 0: detail cannot be set for one frame"),
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
     ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
-     "beside frames nobody would obey media"),
+     "media has no effect together with frames"),
     ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {},
      "block 0: #t=1:30,2:00 names no seconds"),
     ("part of frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": {"start": 1}}, "no option 'start'"),
-    ("foreign call", [], "assistant", {"tool_calls": ["x"]}, "written in no known way"),
+    ("foreign call", [], "assistant", {"tool_calls": ["x"]}, "has an unknown format"),
 ]  # fmt: skip
 
 

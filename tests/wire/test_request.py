@@ -212,4 +212,4 @@ def test_a_mark_in_a_result_of_a_tool_is_told():
     tool = Message(role="tool", parts=(ToolResultPart(tool_call_id="c", text="x", cache="5m"),))
     call = Message(role="assistant", parts=(ToolCallPart(id="c", name="f", arguments="{}"),))
     request = ChatRequest(model="qwen-plus", messages=(user("?"), call, tool))
-    assert "tool's result" in notices(request, profile_for("qwen-plus"), link, "dashscope")[0]
+    assert "tool result" in notices(request, profile_for("qwen-plus"), link, "dashscope")[0]
