@@ -115,7 +115,7 @@ def test_a_segment_that_is_there_is_never_overwritten(command, film, tmp_path):
     there.write_bytes(b"mine")
     done = command("split", str(film.path), "--to", str(tmp_path), "--budget", "static")
     assert done.exit_code != 0
-    assert "already there" in done.stderr
+    assert "already exists" in done.stderr
     assert "--to" in done.stderr
     assert there.read_bytes() == b"mine"
 

@@ -246,10 +246,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "frames a second": ({**VIDEO, "extras": {"fps": 4}}, "detail="),
     "rules beside it": ([SystemMessage("Be brief."), HumanMessage([VIDEO])], r"2 \(system, user\).*wish="),
     "an answer": (AIMessage("I saw it."), r"1 \(assistant\)"),
-    "asked twice": ({"video": HumanMessage([VIDEO, "Who?"]), "question": "When?"}, "asks twice"),
+    "asked twice": ({"video": HumanMessage([VIDEO, "Who?"]), "question": "When?"}, "two questions"),
     "a prompt of words": (ChatPromptValue(messages=[HumanMessage("a.mp4")]), "no media"),
     "a list of numbers": ([1, 2], "a list of int"),
-    "a number": (7, "int is no video"),
+    "a number": (7, "int is not a video"),
 }
 
 

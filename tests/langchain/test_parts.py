@@ -340,12 +340,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "frame that is sound": ({"type": "video", "video": [{"type": "audio", "url": URL}]}, "frame 0"),
     **{
         f"{name} of a frame {where}": (
-            {"type": "video", "video": ["https://h/1.jpg", frame]}, f"frame 1: .* no {name} of its own; {advice}"
+            {"type": "video", "video": ["https://h/1.jpg", frame]}, f"frame 1: .*{name} cannot be set .*; {advice}"
         )
         for where, name, advice, frame in (
-            ("beside its path", "max_pixels", "say it .* beside", {"path": "1.jpg", "max_pixels": 9}),
-            ("in its extras", "min_pixels", "say it", {"type": "image", "url": URL, "extras": {"min_pixels": 9}}),
-            ("of OpenAI", "max_pixels", "say it", {"type": "image_url", "image_url": {"url": URL, "max_pixels": 9}}),
+            ("beside its path", "max_pixels", "set it .* next to", {"path": "1.jpg", "max_pixels": 9}),
+            ("in its extras", "min_pixels", "set it", {"type": "image", "url": URL, "extras": {"min_pixels": 9}}),
+            ("of OpenAI", "max_pixels", "set it", {"type": "image_url", "image_url": {"url": URL, "max_pixels": 9}}),
             ("that is a file", "budget", "leave it", {"type": "file", "url": "https://h/2.png", "budget": "static"}),
         )
     },
