@@ -135,7 +135,10 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, servic
     assert (done.stdout, len(service.requests), sorted(tmp_path.iterdir())) == ("", sent, before)
 
 
-FAULTS = [(errno.ENOSPC, "No space left on device. Free some space"), (errno.EACCES, "Permission denied. Choose a location")]
+FAULTS = [
+    (errno.ENOSPC, "No space left on device. Free some space"),
+    (errno.EACCES, "Permission denied. Choose a location"),
+]
 
 
 @pytest.mark.parametrize(("number", "told"), FAULTS, ids=["disk", "permission"])
