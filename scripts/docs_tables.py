@@ -35,7 +35,7 @@ def error_table() -> str:
         [f"{'&ensp;' * 2 * depth}`{kind.__name__}`", _first_line(kind), _repeats(kind), f"`{_theirs(kind)}`"]
         for depth, kind in _family(QwenOmniError)
     ]
-    return table(["error", "when", "sent again by itself", "in LangChain also"], rows)
+    return table(["error", "when", "retried automatically", "in LangChain also"], rows)
 
 
 def _family(kind: type[QwenOmniError], depth: int = 0) -> Iterator[tuple[int, type[QwenOmniError]]]:
