@@ -169,8 +169,8 @@ def _check_format(body: dict[str, Any], model: ModelLimits) -> None:
     if kind == "json_object":
         if not model.json_object:
             raise algo(f"{refusal.RESPONSE_FORMAT}: json_object")
-        told = [message for message in body["messages"] if message["role"] in ("system", "user")]
-        if not any("json" in text.lower() for message in told for text in texts_of(message)):
+        prompts = [message for message in body["messages"] if message["role"] in ("system", "user")]
+        if not any("json" in text.lower() for message in prompts for text in texts_of(message)):
             raise algo(refusal.JSON_WORD)
 
 

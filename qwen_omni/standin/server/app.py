@@ -53,14 +53,14 @@ def make_app(
 
 
 def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
-    told = tasks.respond(
+    reply = tasks.respond(
         TaskAsked(
             method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
             headers={name.lower(): value for name, value in request.headers.items()}, body=body,
             host=f"{request.url.scheme}://{request.url.netloc}",
         )
     )  # fmt: skip
-    return Reply(status=told.status, pieces=(told.body,), ending="drop" if told.cut else "complete")
+    return Reply(status=reply.status, pieces=(reply.body,), ending="drop" if reply.cut else "complete")
 
 
 class _Sending:

@@ -77,8 +77,8 @@ class Fault:
     @classmethod
     def server_error(cls, status: int = 500, message: str | None = None) -> Fault:
         """5xx."""
-        told = message or ("An internal error has occured, please try again later." if status < 503 else _OVERLOAD)  # noqa: PLR2004
-        return cls(kind="refuse", answer=Refusal(status, "internal_error", told, kind="internal_error"))
+        text = message or ("An internal error has occured, please try again later." if status < 503 else _OVERLOAD)  # noqa: PLR2004
+        return cls(kind="refuse", answer=Refusal(status, "internal_error", text, kind="internal_error"))
 
     @classmethod
     def refuse(cls, status: int, code: str, message: str) -> Fault:
@@ -93,14 +93,14 @@ class Fault:
     @classmethod
     def error_in_stream(cls, code: str = "internal_server_error", message: str = "", after_deltas: int = 3) -> Fault:
         """A stream starts well and then brings an error event."""
-        told = message or "<500> InternalError.Algo: An error occurred in model serving"
-        return cls(kind="in_stream", answer=Refusal(200, code, told, kind="server_error"), after_deltas=after_deltas)
+        text = message or "<500> InternalError.Algo: An error occurred in model serving"
+        return cls(kind="in_stream", answer=Refusal(200, code, text, kind="server_error"), after_deltas=after_deltas)
 
     @classmethod
     def error_event_only(cls, code: str = "invalid_parameter_error", message: str = "") -> Fault:
         """HTTP 200, then nothing but an error event."""
-        told = message or "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out"
-        return cls(kind="event_only", answer=Refusal(200, code, told))
+        text = message or "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out"
+        return cls(kind="event_only", answer=Refusal(200, code, text))
 
     @classmethod
     def framed_400(cls, code: str = "invalid_parameter_error", message: str = refusal.BAD_URL) -> Fault:

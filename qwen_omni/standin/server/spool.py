@@ -62,8 +62,8 @@ class Spool:
     @property
     def etag(self) -> str:
         """An opaque name of the content."""
-        told = digest_of(self.path) if self.crc is None else f"{self.size_bytes} {self.crc}"
-        return hashlib.sha256(told.encode()).hexdigest()[:32].upper()
+        identity = digest_of(self.path) if self.crc is None else f"{self.size_bytes} {self.crc}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:32].upper()
 
 
 def digest_of(*files: Path) -> str:

@@ -83,13 +83,13 @@ def body(answer: Answer) -> bytes:
             for index, call in enumerate(answer.tool_calls)
         ]
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
-    told = {
+    payload = {
         "id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model,
         "choices": [choice], "usage": answer.usage,
     }  # fmt: skip
     if not answer.new_envelope:
-        told["system_fingerprint"] = None
-    return json.dumps(told, ensure_ascii=False).encode()
+        payload["system_fingerprint"] = None
+    return json.dumps(payload, ensure_ascii=False).encode()
 
 
 def split_text(text: str) -> list[str]:

@@ -139,9 +139,9 @@ def _list(call: StoreCall, objects: Objects, now: float) -> StoreReply:
 
 def _complete(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     upload = _upload(call, objects)
-    told = call.body.path.read_bytes()
-    numbers = [int(number) for number in _PART.findall(told)]
-    tags = [tag.decode().upper() for tag in _ETAG.findall(told)]
+    document = call.body.path.read_bytes()
+    numbers = [int(number) for number in _PART.findall(document)]
+    tags = [tag.decode().upper() for tag in _ETAG.findall(document)]
     if not numbers or numbers != sorted(set(numbers)) or len(tags) != len(numbers):
         raise OssRefusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
     for number, tag in zip(numbers, tags, strict=True):
@@ -211,8 +211,8 @@ def _upload(call: StoreCall, objects: Objects) -> Upload:
     return found
 
 
-def _span(told: str | None, size: int) -> tuple[int, int] | None:
-    found = _RANGE.fullmatch(told or "")
+def _span(header: str | None, size: int) -> tuple[int, int] | None:
+    found = _RANGE.fullmatch(header or "")
     if found is None or found[0] == "bytes=-":
         return None
     if not found[1]:

@@ -68,11 +68,11 @@ def check_signature(asked: Signed, keys: Mapping[str, OssKey], region: str, now:
     Raises:
         OssRefusal: Nobody signed, an unknown key, a wrong signature, a wrong clock, or an end in the past.
     """
-    told = asked.headers.get("authorization", "")
-    if told.startswith(_V4):
-        return _check_v4_header(asked, told, keys, region, now)
-    if told.startswith("OSS "):
-        return _check_v1_header(asked, told, keys, now)
+    authorization = asked.headers.get("authorization", "")
+    if authorization.startswith(_V4):
+        return _check_v4_header(asked, authorization, keys, region, now)
+    if authorization.startswith("OSS "):
+        return _check_v1_header(asked, authorization, keys, now)
     if "x-oss-signature" in asked.query:
         return _check_v4_link(asked, keys, region, now)
     if "Signature" in asked.query:
@@ -93,8 +93,8 @@ def _key_of(name: str, keys: Mapping[str, OssKey], token: str | None, now: float
     return key
 
 
-def _check_v4_header(asked: Signed, told: str, keys: Mapping[str, OssKey], region: str, now: float) -> str:
-    fields = dict(part.strip().partition("=")[::2] for part in told.removeprefix(_V4).split(","))
+def _check_v4_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], region: str, now: float) -> str:
+    fields = dict(part.strip().partition("=")[::2] for part in authorization.removeprefix(_V4).split(","))
     credential = fields.get("Credential", "")
     name = credential.partition("/")[0]
     stamp = asked.headers.get("x-oss-date", "")
@@ -148,8 +148,8 @@ def _v4(asked: Signed, secret: str, credential: str, stamp: str, additional: str
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def _check_v1_header(asked: Signed, told: str, keys: Mapping[str, OssKey], now: float) -> str:
-    name, _, signature = told.removeprefix("OSS ").partition(":")
+def _check_v1_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], now: float) -> str:
+    name, _, signature = authorization.removeprefix("OSS ").partition(":")
     token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")  # the newer SDK's way
     key = _key_of(name, keys, token, now)
     date = asked.headers.get("x-oss-date") or asked.headers.get("date", "")
@@ -176,8 +176,8 @@ def _v1(asked: Signed, secret: str, date: str) -> str:
         f"{name}={value}" if value else name for name, value in sorted(asked.query.items()) if name in _SUBRESOURCES
     ]
     resource = asked.resource + ("?" + "&".join(fields) if fields else "")
-    told = (asked.method, asked.headers.get("content-md5", ""), asked.headers.get("content-type", ""), date)
-    text = "\n".join(told) + "\n" + headers + resource
+    lines = (asked.method, asked.headers.get("content-md5", ""), asked.headers.get("content-type", ""), date)
+    text = "\n".join(lines) + "\n" + headers + resource
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
 

@@ -216,8 +216,8 @@ def _faulty(fault: StoreFault, operation: str, request_id: str) -> StoreReply:
 
 
 def _json(status: int, value: dict[str, object]) -> StoreReply:
-    told = {"request_id": str(uuid.uuid4()), **value}
-    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(told).encode())
+    body = {"request_id": str(uuid.uuid4()), **value}
+    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
 
 
 def _hidden(key: str) -> str:

@@ -63,7 +63,7 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
         OssRefusal: The form breaks its policy, or is no form.
     """
     fields, (start, stop), content_type = _read_form(call)
-    told = _judge(fields, objects, now, stop - start)
+    decoded = _judge(fields, objects, now, stop - start)
     path = call.body.path.with_suffix(".file")
     copy_range(call.body.path, start, stop, path)
     call.body.drop()
@@ -74,7 +74,7 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     )  # fmt: skip
     objects.put(
         BUCKET, fields["key"],
-        replace(stored, model=told["standin-model"], account=told["standin-account"], until=now + LIFETIME),
+        replace(stored, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME),
     )  # fmt: skip
     return StoreReply(status=int(fields.get("success_action_status") or 204))
 
@@ -89,9 +89,9 @@ def find(objects: Objects, url: str, model: str, account: str, now: float) -> St
 
 def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -> dict[str, str]:
     """Hold a form against its policy; returns the policy's exact values."""
-    told = _checked_policy(fields, now)
+    decoded = _checked_policy(fields, now)
     exact: dict[str, str] = {}
-    for condition in told["conditions"]:
+    for condition in decoded["conditions"]:
         if isinstance(condition, dict):
             exact |= condition
         else:
@@ -112,11 +112,11 @@ def _checked_policy(fields: Mapping[str, str], now: float) -> dict[str, Any]:
         raise OssRefusal(_FORBIDDEN, "InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist.")
     if not hmac.compare_digest(_sign(policy), fields.get("Signature", "")):
         raise OssRefusal(_FORBIDDEN, "SignatureDoesNotMatch", "The request signature we calculated does not match.")
-    told: dict[str, Any] = json.loads(base64.b64decode(policy))
-    end = datetime.strptime(told["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
+    decoded: dict[str, Any] = json.loads(base64.b64decode(policy))
+    end = datetime.strptime(decoded["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
     if now > end:
         raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid according to Policy: Policy expired.")
-    return told
+    return decoded
 
 
 def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int) -> None:
