@@ -1,6 +1,6 @@
-"""Check OSS signatures, versions 1 and 4, in the header and in the query. Pure, and written from the vendor's pages.
+"""Check OSS signatures, versions 1 and 4, in the header and in the query. Pure, and written from the vendor's docs.
 
-Nothing of the client's library is used, so that a wrong signature there cannot pass here.
+It uses nothing from the client library, so a wrong signature there cannot pass here.
 Sources: OSS documentation, "Include a V1/V4 signature in the header/URL", read 2026-05.
 """
 
@@ -36,7 +36,7 @@ _SUBRESOURCES = frozenset((
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OssKey:
-    """A key to the buckets; one with a `token` is temporary and ends at `until` (seconds since 1970)."""
+    """A key to the buckets; one with a `token` is temporary and expires at `until` (seconds since 1970)."""
 
     secret: str
     token: str | None = None
@@ -45,7 +45,7 @@ class OssKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What a signature covers; header names are lower case, values are decoded."""
+    """The signed parts of a request; header names are lower case, values are decoded."""
 
     method: str
     resource: str
@@ -55,7 +55,7 @@ class Signed:
 
 @dataclass(slots=True)
 class OssRefusal(Exception):  # noqa: N818 - an answer, not a fault of this program
-    """A refusal in the words of OSS."""
+    """A refusal, with the original wording of OSS."""
 
     status: int
     code: str
@@ -63,10 +63,10 @@ class OssRefusal(Exception):  # noqa: N818 - an answer, not a fault of this prog
 
 
 def check_signature(asked: Signed, keys: Mapping[str, OssKey], region: str, now: float) -> str:
-    """Check who asks, and return the id of the key.
+    """Authenticate the caller, and return the id of the key.
 
     Raises:
-        OssRefusal: Nobody signed, an unknown key, a wrong signature, a wrong clock, or an end in the past.
+        OssRefusal: The signature is missing, wrong or expired, the key is unknown, or the clock is off.
     """
     authorization = asked.headers.get("authorization", "")
     if authorization.startswith(_V4):
@@ -150,7 +150,9 @@ def _v4(asked: Signed, secret: str, credential: str, stamp: str, additional: str
 
 def _check_v1_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], now: float) -> str:
     name, _, signature = authorization.removeprefix("OSS ").partition(":")
-    token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")  # the newer SDK's way
+    token = asked.headers.get("x-oss-security-token") or asked.headers.get(
+        "security-token"
+    )  # as the newer SDK sends it
     key = _key_of(name, keys, token, now)
     date = asked.headers.get("x-oss-date") or asked.headers.get("date", "")
     try:

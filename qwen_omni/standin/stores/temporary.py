@@ -1,7 +1,7 @@
-"""The stand-in's temporary store: gives leave to upload (getPolicy) and takes the form. Knows no socket.
+"""The stand-in's temporary store: issues upload policies (getPolicy) and accepts forms. Knows no sockets.
 
-What it keeps is found under `oss://` for 48 hours, by the same model and account alone. Source: Model Studio,
-"Temporary file URL", read 2026-05-30. The policy is a real one: base64 of JSON, signed, with an end and conditions.
+Files are available under `oss://` for 48 hours, to the same model and account only. Source: Model Studio,
+"Temporary file URL", read 2026-05-30. The policy is a real one: base64 of JSON, signed, with an expiry and conditions.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def make_policy(model: str, account: str, host: str, *, now: float, lifetime: fl
 
 
 def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
-    """Judge a form and keep its file.
+    """Check a form and store its file.
 
     Raises:
-        OssRefusal: The form breaks its policy, or is no form.
+        OssRefusal: The form violates its policy, or is not a form.
     """
     fields, (start, stop), content_type = _read_form(call)
     decoded = _judge(fields, objects, now, stop - start)
@@ -80,7 +80,7 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
 
 
 def find(objects: Objects, url: str, model: str, account: str, now: float) -> Stored | None:
-    """Return what an `oss://` address stands for, for those who may have it and as long as it is kept."""
+    """Return the object behind an `oss://` address, if the caller may read it and it has not expired."""
     held = objects.get(BUCKET, url.removeprefix("oss://"))
     if held is None or (held.model, held.account) != (model, account) or (held.until or 0) < now:
         return None
@@ -88,7 +88,7 @@ def find(objects: Objects, url: str, model: str, account: str, now: float) -> St
 
 
 def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -> dict[str, str]:
-    """Hold a form against its policy; returns the policy's exact values."""
+    """Check a form against its policy; return the policy's exact values."""
     decoded = _checked_policy(fields, now)
     exact: dict[str, str] = {}
     for condition in decoded["conditions"]:
@@ -127,7 +127,7 @@ def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int)
 
 
 def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
-    """Read the fields and find the file, which is the last of them, without reading it."""
+    """Read the fields and locate the file, the last field, without reading it."""
     mark = call.headers.get("content-type", "").partition("boundary=")[2].strip('"').encode()
     with call.body.path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
