@@ -71,7 +71,7 @@ def tokens_by_pixels() -> Series:
 def bytes_by_budget() -> Series:
     """Bytes to upload, by budget, as they were measured."""
     held = json.loads((PLOTS / "measured.json").read_text(encoding="utf-8"))
-    bars = {clip: [one["bytes"] / 1000 for one in told.values()] for clip, told in held["clips"].items()}
+    bars = {clip: [one["bytes"] / 1000 for one in results.values()] for clip, results in held["clips"].items()}
     names = list(next(iter(held["clips"].values())))
     return {"x": names, "bars": bars, "axes": [f"budget (measured {held['date']})", "kB to upload"]}
 
@@ -95,8 +95,8 @@ def measure() -> None:
     for name, path in clips.items():
         for budget in PRESETS:
             with prepare(path, budget=budget) as made:
-                told = {"bytes": made.info.size_bytes, "tokens": made.plan.tokens, "action": made.plan.action}
-                found.setdefault(name, {})[budget] = told
+                results = {"bytes": made.info.size_bytes, "tokens": made.plan.tokens, "action": made.plan.action}
+                found.setdefault(name, {})[budget] = results
     versions = {package: version(package) for package in ("av", "scikit-video")}
     kept = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "model": MODEL, "versions": versions, "clips": found}
     (PLOTS / "measured.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

@@ -150,9 +150,8 @@ def _v4(asked: Signed, secret: str, credential: str, stamp: str, additional: str
 
 def _check_v1_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], now: float) -> str:
     name, _, signature = authorization.removeprefix("OSS ").partition(":")
-    token = asked.headers.get("x-oss-security-token") or asked.headers.get(
-        "security-token"
-    )  # as the newer SDK sends it
+    # The newer SDK sends the second header.
+    token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")
     key = _key_of(name, keys, token, now)
     date = asked.headers.get("x-oss-date") or asked.headers.get("date", "")
     try:
