@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "audio", "video", "film", "folder"]  # "film" is a longer video; "folder" has several videos
 
-_NOTE = "Asking the stand-in, a local service that decodes what it is sent. It is not Qwen."
+_NOTE = "Using the stand-in, a local service that decodes the media it receives. It is not Qwen."
 
 
 @contextlib.contextmanager
@@ -38,11 +38,11 @@ def start(about: str | None, *kinds: Kind, bucket: bool = False) -> Iterator[tup
             describe(video)
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; made if not given")
-    parser.add_argument("--offline", action="store_true", help="ask the stand-in: no key, no network")
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; generated if not given")
+    parser.add_argument("--offline", action="store_true", help="use the stand-in: no key, no network")
     arguments = parser.parse_args()
     if len(arguments.files) > len(kinds):
-        parser.error(f"{len(arguments.files)} files are given and {len(kinds)} can be used")
+        parser.error(f"expected at most {len(kinds)} files, got {len(arguments.files)}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = (_made(kind, folder / f"{number}-{kind}") for number, kind in enumerate(kinds[len(arguments.files) :]))

@@ -61,21 +61,21 @@ PACKAGES = (
 
 
 KINDS = {
-    "small": ("each side needs at least 11", "smaller than 11 pixels a side, the service's minimum"),
+    "small": ("each side needs at least 11", "a side below 11 pixels, the service's minimum"),
     "short": ("at least 2 s", "shorter than 2 s, the service's minimum for videos"),
-    "huge": ("pixels; at most", "claims more pixels than are decoded (a decompression bomb)"),
+    "huge": ("pixels; at most", "more pixels than the decoding limit (a decompression bomb)"),
     "cut": (
         "damaged or cut",
-        "cut, empty or damaged on purpose: a sample of headers, or of what once crashed a parser",
+        "deliberately truncated, empty or damaged: a header sample, or a former parser crash",
     ),
-    "unread": ("is not media", "a kind that nothing here reads, or so damaged that it cannot be told"),
-    "empty": ("audio is empty|lasts 0", "hardly any audio"),
+    "unread": ("is not media", "an unsupported kind, or damaged beyond recognition"),
+    "empty": ("audio is empty|lasts 0", "almost no audio"),
     "off": (
         "^estimated",
-        "taken, but the estimate is a little off: its headers tell another length than decoders find",
+        "accepted, but the estimate is slightly off: its header states another length than it decodes to",
     ),
 }
-"""Why files are refused: a pattern of the error, and the words of the table."""
+"""Why files are refused: a pattern of the error, and the text for the table.""" 
 _TABLE = Path(__file__).with_name("real_refused.tsv")
 
 

@@ -47,7 +47,7 @@ class NearlyRight:
         """
         unknown = set(ways or ()) - set(WAYS)
         if unknown:
-            raise ValueError(f"There is no way {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}.")
+            raise ValueError(f"Unknown way {', '.join(sorted(unknown))}; choose from {', '.join(WAYS)}.")
         self.ways = tuple(WAYS) if ways is None else ways
         self.log: list[str] = []
         self._seed = seed
