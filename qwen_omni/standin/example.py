@@ -38,7 +38,7 @@ def start(about: str | None, *kinds: Kind, bucket: bool = False) -> Iterator[tup
             describe(video)
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; generated if not given")
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; default: generated")
     parser.add_argument("--offline", action="store_true", help="use the stand-in: no key, no network")
     arguments = parser.parse_args()
     if len(arguments.files) > len(kinds):

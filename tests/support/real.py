@@ -75,7 +75,7 @@ KINDS = {
         "accepted, but the estimate is slightly off: its header states another length than it decodes to",
     ),
 }
-"""Why files are refused: a pattern of the error, and the text for the table.""" 
+"""Why files are refused: a pattern of the error, and the text for the table."""
 _TABLE = Path(__file__).with_name("real_refused.tsv")
 
 
