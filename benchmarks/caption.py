@@ -1,13 +1,12 @@
-"""A 60 s 720p video, file to validated caption, split by stage.
+"""A 60 s 720p video, from the file to a validated caption, by stage.
 
     python benchmarks/caption.py          the stand-in, then a sink without think time, then one with a latency model
     python benchmarks/caption.py --live   the real service (DASHSCOPE_API_KEY), on a video of your own: --file promo.mp4
 
-The video is drawn, so it is light; a filmed minute is larger and takes longer to prepare or to send: --file shows it.
+The video is synthetic and therefore small; a recorded minute is larger and takes longer to prepare or send (--file).
 
-Our own work is `look` (what kind is it), `prepare` (plan, make it fit, check, deliver, write the request) and `parse`;
-`ask` is the connection and the service. The sink takes the request apart no further than HTTP, so that its `ask` holds
-our sending and reading and no decoding by anybody.
+Our own work is `look` (inspect the file), `prepare` (plan, fit, check, deliver, encode the request) and `parse`; `ask`
+is the connection and the service. The sink parses HTTP only, so its `ask` is our sending and reading, without decoding.
 """
 
 import argparse
@@ -28,8 +27,8 @@ from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, plan_caption
 
 REPEATS = 5
-USUAL = Encoding(options=(("preset", "medium"), ("crf", "23")))  # what x264 does when nobody says otherwise
-UPLINK = 20e6 / 8  # bytes a second
+USUAL = Encoding(options=(("preset", "medium"), ("crf", "23")))  # the defaults of x264
+UPLINK = 20e6 / 8  # bytes per second
 FIRST_TOKEN = 1.5
 TOKENS_PER_SECOND = 60
 LETTERS_PER_TOKEN = 4
@@ -45,7 +44,7 @@ CAPTION = json.dumps(
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Swallows a request and streams the caption, at once or by the latency model."""
+    """Discards a request and streams the caption, at once or with the latency model."""
 
     protocol_version = "HTTP/1.1"
     slow = False
@@ -98,7 +97,7 @@ class Sink(BaseHTTPRequestHandler):
 
 
 class Clocked(PreparedRequest):
-    """Tells how long it took to make a request: look, plan, prepare, deliver, write."""
+    """Measures how long it takes to build a request: inspect, plan, prepare, deliver, encode."""
 
     seconds = 0.0
 
@@ -112,7 +111,7 @@ qwen_omni.client.PreparedRequest = Clocked
 
 
 def staged(path: Path, client: OmniClient) -> dict[str, float]:
-    """Caption one file and give the seconds of each stage."""
+    """Caption one file and return the seconds of each stage."""
     marks = [time.perf_counter()]
     plan = plan_caption(path, VideoCaption, DEFAULT_OPTIONS)
     marks.append(time.perf_counter())
@@ -127,8 +126,8 @@ def staged(path: Path, client: OmniClient) -> dict[str, float]:
 
 def report(title: str, runs: list[dict[str, float]]) -> dict[str, float]:
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    told = "  ".join(f"{name} {seconds * 1e3:8.1f} ms" for name, seconds in medians.items())
-    print(f"{title:34} {told}  all {sum(medians.values()):.3f} s")
+    line = "  ".join(f"{name} {seconds * 1e3:8.1f} ms" for name, seconds in medians.items())
+    print(f"{title:34} {line}  all {sum(medians.values()):.3f} s")
     return medians
 
 
@@ -188,7 +187,7 @@ def main() -> None:
         if chosen.file is None:
             small = Path(folder) / "four_fps.mp4"
             make_video(small, seconds=60, size=(1280, 720), fps=4, encoding=USUAL)
-            print("\nthe same minute at 4 fps, as a preparing stage would send it (its own time is not in these lines)")
+            print("\nthe same minute at 4 fps, as a preparation stage would send it (its own time is not included)")
             local(small)
 
 

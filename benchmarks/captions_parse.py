@@ -1,8 +1,8 @@
-"""What it costs to read a caption while it streams: the curve over its length, beside starting anew at every delta.
+"""The cost of parsing a caption while it streams, by its length, compared with parsing from scratch at every delta.
 
-`us/KB` stays where it is, since cost is linear; `anew`, a parser that starts at the beginning with every delta, grows
-with the square of the length. `final` is correct JSON at once, `mended` the tolerant reader at once, `x mended` what
-streaming with all its partials costs over that (target for a list of 20,000 deltas: at most 2).
+`us/KB` is constant, since the cost is linear; `anew`, a parser that restarts with every delta, is quadratic in the
+length. `final` is correct JSON in one go, `mended` the tolerant reader in one go, `x mended` the cost of streaming with
+all partials relative to that (target for a list of 20,000 deltas: at most 2).
 """
 
 import json
@@ -72,7 +72,7 @@ def main() -> None:
             text = answer(kind, size)
             pieces = [text[at : at + DELTA] for at in range(0, len(text), DELTA)]
             runs, looses = [], []
-            for _ in range(REPEATS):  # in turns, since the machine may be busy with something else for a while
+            for _ in range(REPEATS):  # in turns, since the machine may be temporarily busy
                 runs.append(streamed(pieces))
                 looses.append(mended(text))
             took = statistics.median(run[0] for run in runs)

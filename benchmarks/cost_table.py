@@ -1,10 +1,10 @@
-"""What a clip and a film cost with each preset and each `detail`: the table of the README, from facts alone.
+"""The cost of a clip and a long video with each preset and each `detail`: the table in the README.
 
 python benchmarks/cost_table.py [MODEL] [REGION]
 
-Nothing is decoded or sent: the same planner and the same formulas as in a real call, on the facts of two files. Bytes
-of what would be made are the planner's prediction, with a bucket of one's own for what is large. A long video is
-asked in segments, so its text and the joining of the notes come on top; they are the same for each detail.
+Nothing is decoded or sent: the planner and the formulas of a real call are applied to the properties of two files. The
+bytes of files that would be encoded are the planner's prediction, with a bucket for large files. A long video is asked
+about in segments; the tokens of the prompts and of combining the notes come on top and are the same for each detail.
 """
 
 import sys
@@ -25,7 +25,7 @@ SEGMENT, OVERLAP = Fraction(90), Fraction(2)
 DETAILS = {"low": 0.5, "medium": 1.0, "high": 2.0}
 
 
-def film(seconds, megabits):
+def video(seconds, megabits):
     return MediaInfo(
         kind="video", container="mp4", media_type="video/mp4", size_bytes=int(seconds * megabits * 1e6 / 8),
         duration=Fraction(seconds), width=1920, height=1080, fps=Fraction(30), video_codec="h264", audio_codec="aac",
@@ -33,7 +33,7 @@ def film(seconds, megabits):
     )  # fmt: skip
 
 
-FILES = {"2-minute clip (1080p30, 8 Mbit/s)": film(120, 8), "2-hour film (1080p30, 2 Mbit/s)": film(7200, 2)}
+FILES = {"2-minute clip (1080p30, 8 Mbit/s)": video(120, 8), "2-hour video (1080p30, 2 Mbit/s)": video(7200, 2)}
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Row:
 def as_is(info, profile):
     tokens = media_tokens(info, profile)
     too_long = info.duration > profile.limits.video_seconds
-    return Row("untouched, the service's default", 1, tokens, info.size_bytes, "too long for it" if too_long else "")
+    return Row("original file, service default", 1, tokens, info.size_bytes, "too long for it" if too_long else "")
 
 
 def preset(name, info, profile):
@@ -84,9 +84,9 @@ def detail(name, info, profile):
 def cost_table(model=DEFAULT_MODEL, region="intl"):
     profile, pricing = profile_for(model), pricing_for(model, region)
     written = [
-        f"`{model}`, prices of `{region}` ({pricing.prices[0].source}), tokens in, without the answer:",
+        f"`{model}`, prices in `{region}` ({pricing.prices[0].source}), input only, without the answer:",
         "",
-        "| file | way | calls | tokens in | of default | CNY | USD | upload MB | |",
+        "| file | option | calls | input tokens | vs default | CNY | USD | upload MB | |",
         "|" + "---|" * 2 + "--:|" * 6 + "---|",
     ]
     for name, info in FILES.items():

@@ -1,9 +1,9 @@
-"""Uploads against `oss2.put_object_from_file`, second sends, and memory, on the stand-in in a process of its own.
+"""Uploads compared with `oss2.put_object_from_file`, second sends, and memory, with the stand-in in its own process.
 
 python benchmarks/delivery.py [MEGABYTES] [ROUNDS]
 
-Over loopback the stand-in, which is Python, is most of what is measured, and both cores are busy. The other rows go
-through a link of 100 Mbit/s, as uploads do: there counts what an upload does before, between and after its bytes.
+Over loopback most of the measured time is the stand-in, which is Python, and both cores are busy. The other rows go
+through a link of 100 Mbit/s, like real uploads: there the overhead before, between and after the bytes counts.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
 
 MODEL = "qwen3.8-omni-flash"
-UPLINK = 100e6 / 8  # bytes a second
-BURST = 0.1  # seconds that the link may catch up on, so that a late wake-up on a busy machine costs nobody speed
+UPLINK = 100e6 / 8  # bytes per second
+BURST = 0.1  # seconds that the link may catch up on, so that a late wake-up does not reduce its rate
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -42,7 +42,7 @@ def serve(pipe):
 
 
 def narrow(pipe, port):
-    """Pass bytes on to a port of this machine, those upwards at the speed of an uplink."""
+    """Forward bytes to a port of this machine, uploads at the speed of an uplink."""
 
     async def serve():
         free_at = 0.0
@@ -121,7 +121,7 @@ def measure(path, folder, place, rounds):
 
 
 def process(action, *arguments):
-    """Start a process that talks through a pipe; gives both."""
+    """Start a process that communicates through a pipe; return both."""
     ours, theirs = SPAWN.Pipe()
     started = SPAWN.Process(target=action, args=(theirs, *arguments))
     started.start()
@@ -129,7 +129,7 @@ def process(action, *arguments):
 
 
 def through(place, port):
-    """Give the same addresses by way of another port."""
+    """Return the same addresses with another port."""
     base_url, api_key, endpoint = place
     there, here = f":{urlsplit(base_url).port}", f":{port}"
     return base_url.replace(there, here), api_key, endpoint.replace(there, here)
@@ -138,10 +138,10 @@ def through(place, port):
 def main():
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    server, told = process(serve)
-    place = told.recv()
-    link, link_told = process(narrow, urlsplit(place[0]).port)
-    narrowed = through(place, link_told.recv())
+    server, pipe = process(serve)
+    place = pipe.recv()
+    link, link_pipe = process(narrow, urlsplit(place[0]).port)
+    narrowed = through(place, link_pipe.recv())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "film.mp4"
@@ -153,14 +153,14 @@ def main():
         found, warm = measure(path, folder / "slow", narrowed, min(rounds, 3))
         report(f"{megabytes} MiB at {UPLINK * 8 / 1e6:.0f} Mbit/s (target: ratio at most 1.15)", found)
         peak = peak_megabytes()
-        told.send("calls")
-        first = len(told.recv())
+        pipe.send("calls")
+        first = len(pipe.recv())
         warm.carry(ready(path), "oss", model=MODEL, name="file")
-        told.send("calls")
-        again = len(told.recv()) - first
-    link_told.send("stop")
+        pipe.send("calls")
+        again = len(pipe.recv()) - first
+    link_pipe.send("stop")
     link.join()
-    told.send("stop")
+    pipe.send("stop")
     server.join()
     print(f"requests for a second send: {again} (target 0)")
     print(f"peak memory of all uploads: +{peak - before:.0f} MB over idle (target 150)")

@@ -1,32 +1,31 @@
-"""Two hours of video, wall clock against the lower bound, with the latency that the service was seen to have.
+"""Two hours of video, wall-clock time against the lower bound, with a model of the service's observed latency.
 
     python benchmarks/long_video.py [--speed 20] [--hours 2] [--only slides]
     python benchmarks/long_video.py --real
 
-The first form runs our own engine (machine, drivers, limiter, checkpoint); preparing, uploading and asking take the
-time that a model of them says, shortened by `--speed`: preparing shares so many cores, the uplink is one pipe of
-20 Mbit/s that uploads share, an answer takes 1.5 s to its first token and 60 tokens a second. At the usual speed of 20
-an hour takes three minutes, and what Python itself needs for a step (a millisecond or two, which is not shortened)
-counts twentyfold and stays below two per cent; far above 50 one measures Python. `--real` does it all instead of
-modelling it: see `long_video_real`.
+The first form runs our own engine (machine, drivers, limiter, checkpoint); preparing, uploading and requests take
+modelled times, shortened by `--speed`: preparation shares the cores, uploads share an uplink of 20 Mbit/s, an answer
+takes 1.5 s to its first token and then streams 60 tokens per second. At the default speed of 20 an hour takes three
+minutes; Python's own time for a step (a millisecond or two, which is not shortened) counts twentyfold and stays below
+two per cent. Far above 50, Python itself dominates. `--real` runs the real steps instead: see `long_video_real`.
 
-Beside ours: every step for itself (sequential; preparing on all cores), and stages with a barrier between them (all
-prepared, then all uploaded, then all asked). The lower bound is the slowest of the resources, with the shortest fill
-before it and the shortest drain behind it:
+For comparison: all steps in sequence (preparing on all cores), and stages with a barrier between them (all prepared,
+then all uploaded, then all requested). The lower bound is the slowest resource, with the shortest fill before it and
+the shortest drain after it:
 
     cores       all preparing / cores, then one upload and one answer
     uplink      one preparing, then all uploads, then one answer
     questions   one preparing and one upload, then ceil(segments / concurrency) answers in a row
-    requests    a limit of r a minute lets the last of n requests out (n - 1) * 60 / r seconds after the first
-    tokens      a limit of t a minute is a bucket of t that refills in a minute: of n requests with k tokens each the
-                last goes out (n * k - t) * 60 / t seconds after the first; what the full bucket gives at the beginning
-                (three requests here) is not waited for, by us or by the bound
+    requests    with a limit of r per minute, the last of n requests is sent (n - 1) * 60 / r seconds after the first
+    tokens      a limit of t per minute is a bucket of t that refills in a minute: of n requests with k tokens each, the
+                last is sent (n * k - t) * 60 / t seconds after the first; neither we nor the bound wait for what the
+                full bucket allows at the beginning (three requests here)
 
-and the joining of the notes behind all that. The first requests go out 0.25 s apart and then ever closer (a rate that
-rises too quickly is refused): that costs a second in all, and is ours to pay, not part of the bound.
+followed by combining the notes. The first requests are sent 0.25 s apart and then at decreasing intervals (the service
+refuses a rate that rises too quickly): that costs a second in total, which is not part of the bound.
 
-Target: 1.05 of the bound; 1.12 where answers are long, since one preparing and one uploading must be beside the eight
-that are asked, and the window of concurrency + 4 segments is all that is held.
+Target: 1.05 of the bound; 1.12 for long answers, since one segment must be preparing and one uploading besides the 8
+in flight, and at most concurrency + 4 segments are held.
 """
 
 import argparse
@@ -49,10 +48,10 @@ from qwen_omni.video.engine.reduce import Joins
 from qwen_omni.video.engine.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
 from qwen_omni.video.schemas import Joined, SegmentNotes, notes_text
 
-UPLINK = 20e6 / 8  # bytes a second
+UPLINK = 20e6 / 8  # bytes per second
 FIRST_TOKEN, TOKENS_PER_SECOND = 1.5, 60
-LENGTH = 88  # seconds that a segment of 90 s with 2 s overlap moves on
-LONG_ANSWER = 900  # tokens, from which on the wider target holds
+LENGTH = 88  # seconds between the starts of segments of 90 s with 2 s overlap
+LONG_ANSWER = 900  # tokens from which the wider target applies
 HEAD = f"{'case':26} {'bound':>7} {'sequential':>16} {'staged':>14} {'ours':>14}  held"
 
 
@@ -96,9 +95,9 @@ CASES = [
 
 
 class Pipe:
-    """A link or a set of cores: so many at a time, each waiting for its turn.
+    """A link or a set of cores: a limited number of users at a time, in order.
 
-    Sleeping lasts a little longer than it should; a pipe that knows when it was due to be free does not add that up.
+    Sleeping takes slightly too long; tracking when the pipe was due to be free prevents this from accumulating.
     """
 
     def __init__(self, width, speed):
@@ -113,7 +112,7 @@ class Pipe:
 
 
 class Worker:
-    """Takes the time of every step, and keeps a checkpoint as the real one does."""
+    """Takes the modelled time for every step, and writes a checkpoint like the real one."""
 
     def __init__(self, case, count, speed, checkpoint):
         self.case, self.count, self.speed, self.checkpoint = case, count, speed, checkpoint
@@ -121,7 +120,7 @@ class Worker:
         self.next, self.paid, self.busy, self.most_busy, self.lock = 0, [], 0, 0, threading.Lock()
 
     def work(self, action):
-        yield from ()  # nothing is left to a client
+        yield from ()  # no step is left to a client
         match action:
             case Cut():
                 index = self.next
@@ -168,14 +167,14 @@ class Worker:
 
 
 def last(case):
-    """Joining the notes, in one step."""
+    """Return the seconds for combining the notes, in one step."""
     return FIRST_TOKEN + case.summary / TOKENS_PER_SECOND
 
 
 def pipelined(case, count, concurrency, speed):
-    """Our engine; gives seconds of the real scale, and the most segments between preparing and answer."""
+    """Run our engine; return unscaled seconds, and the largest number of segments between preparing and answer."""
     with tempfile.TemporaryDirectory() as folder, Checkpoint(Path(folder) / "run.sqlite3") as checkpoint:
-        with checkpoint._store._file.writing():  # noqa: SLF001 - the disk's time is not shortened with the rest
+        with checkpoint._store._file.writing():  # noqa: SLF001 - disk time is not scaled
             pass
         checkpoint._store._file._writer.base.execute("PRAGMA synchronous=OFF")  # noqa: SLF001
         machine = Machine(
@@ -195,7 +194,7 @@ def pipelined(case, count, concurrency, speed):
 
 
 def allowed(case, count):
-    """Seconds from the first request to the last, by the limits of a minute."""
+    """Return the seconds from the first request to the last, under the per-minute limits."""
     by_requests = (count - 1) * 60 / case.rpm if case.rpm else 0
     by_tokens = (count * case.tokens_in - case.tpm) * 60 / case.tpm if case.tpm else 0
     return max(by_requests, by_tokens)
@@ -213,24 +212,24 @@ def bound(case, count, concurrency):
 
 
 def sequential(case, count):
-    """One after the other, but for preparing on all cores."""
+    """Return the seconds for one step after another, except for preparing on all cores."""
     one = case.prepare / case.cores + case.upload + case.answer
     return max(count * one, one + allowed(case, count)) + last(case)
 
 
 def staged(case, count, concurrency):
-    """All prepared, then all uploaded, then all asked, so many at a time."""
+    """Return the seconds for stages: all prepared, then all uploaded, then all requested."""
     asked = max(math.ceil(count / concurrency) * case.answer, allowed(case, count) + case.answer)
     return count * (case.prepare / case.cores + case.upload) + asked + last(case)
 
 
 def row(name, least, others, held):
-    told = " ".join(f"{one:8.0f} ({one / least:4.2f}x)" for one in others)
-    return f"{name:26} {least:6.0f}s {told}  {held:4}"
+    cells = " ".join(f"{one:8.0f} ({one / least:4.2f}x)" for one in others)
+    return f"{name:26} {least:6.0f}s {cells}  {held:4}"
 
 
 def memory(count, concurrency):
-    """What Python holds at most in a run of so many segments, and how large its checkpoint becomes, in megabytes."""
+    """Return the peak Python memory of a run, and the size of its checkpoint, in megabytes."""
     tracemalloc.start()
     pipelined(CASES[1], count, concurrency, speed=5000)
     peak = tracemalloc.get_traced_memory()[1] / 1e6
@@ -263,10 +262,10 @@ def main() -> None:
         others = (sequential(case, count), staged(case, count, chosen.concurrency), took)
         print(row(case.name, least, others, held), flush=True)
         missed += [f"{case.name} {took / least:.2f}"] if took / least > case.target else []
-    print(f"target: 1.05, 1.12 where answers are long; {'missed: ' + ', '.join(missed) if missed else 'all within'}")
+    print(f"target: 1.05, 1.12 for long answers; {'missed: ' + ', '.join(missed) if missed else 'all within'}")
     if not chosen.only:
-        told = [f"{memory(hours * 3600 // LENGTH, chosen.concurrency):.1f} MB in {hours} h" for hours in (2, 8)]
-        print(f"held by Python, all notes included: {', '.join(told)}")
+        sizes = [f"{memory(hours * 3600 // LENGTH, chosen.concurrency):.1f} MB in {hours} h" for hours in (2, 8)]
+        print(f"held by Python, all notes included: {', '.join(sizes)}")
 
 
 if __name__ == "__main__":

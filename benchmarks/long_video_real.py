@@ -1,16 +1,15 @@
-"""The second form of `long_video`: nothing but the distance to the service is modelled.
+"""The second form of `long_video`: only the distance to the service is modelled.
 
     python benchmarks/long_video.py --real
 
-A film of ten minutes (grain, and a code every second) is made, really cut and prepared, really uploaded to the
-stand-in's temporary store, and the stand-in really looks at every segment; `summarize` does it all, checkpoint
-included. The distance stands between: an uplink of 20 Mbit/s that all connections share, and answers that are there
-1.5 s + 300 tokens / 60 after their question. The stand-in looks at the film meanwhile, on the same cores; where it
-needs longer than that, it is slower than the service, and the bound does not know.
+A ten-minute video (grain, and a code every second) is generated, cut, prepared and uploaded to the stand-in's temporary
+store, and the stand-in decodes every segment; `summarize` does it all, including checkpoints. The distance is an uplink
+of 20 Mbit/s shared by all connections, and answers that arrive 1.5 s + 300 tokens / 60 after a request. The stand-in
+decodes meanwhile, on the same cores; if it needs longer, it is slower than the service, which the bound ignores.
 
-The bound and the ways beside ours are those of `long_video`, from what is measured: preparing all segments on all
-cores, first with nothing beside it, then as it was in our run, where the stand-in (and whoever else is on the machine)
-takes its share of the cores. The second line is what the engine can be blamed for.
+The bound and the alternatives are those of `long_video`, computed from measurements: preparing all segments on all
+cores, first on an idle machine, then as in our run, where the stand-in (and other processes) take their share of the
+cores. The second line is the one that judges the engine.
 """
 
 import asyncio
@@ -44,7 +43,7 @@ OPTIONS = SummaryOptions(segment_seconds=30, overlap=2, single_call_seconds=0, r
 
 
 class Distance:
-    """What lies between the service and us: a link that all share, and the time until an answer is there."""
+    """The distance to the service: a shared link, and the time until an answer arrives."""
 
     def __init__(self, app):
         self.app, self.free = app, 0.0
@@ -69,7 +68,7 @@ class Distance:
 
 
 def make_film(path):
-    """Grain, which is hard to encode, with a code in a corner that is another every second."""
+    """Write a video of grain, which is hard to encode, with a code in a corner that changes every second."""
     codes = draw_codes(SECONDS)
     grain = [Image.effect_noise(SIZE, 48).convert("RGB") for _ in range(2 * FPS)]
     with av.open(str(path), "w") as output:
@@ -86,27 +85,27 @@ def make_film(path):
 
 
 def measured(path, client, cores):
-    """Do the steps for themselves; give what they take, and how many segments there are."""
-    footage, _ = over_source(path, client.settings, OPTIONS)
-    segments = list(footage.segments({}))
+    """Run the steps separately; return their times, and the number of segments."""
+    source, _ = over_source(path, client.settings, OPTIONS)
+    segments = list(source.segments({}))
     began = time.monotonic()
     with ThreadPoolExecutor(cores) as pool:
-        prepared = list(pool.map(footage.prepare, segments))
+        prepared = list(pool.map(source.prepare, segments))
     preparing = (time.monotonic() - began) * cores / len(segments)
     task = NotesTask(options=OPTIONS, duration=SECONDS)
-    sent, told = [], []
+    sent, waits = [], []
     for segment, ready in list(zip(segments, prepared, strict=True))[:TRIED]:
-        plan = task.ask(footage.part(ready), segment)
+        plan = task.ask(source.part(ready), segment)
         begun = time.monotonic()
         outgoing = client.deliver(plan.request)
         sent.append(time.monotonic() - begun)
         client.answer(outgoing)
-        told.append(time.monotonic() - begun - sent[-1])
+        waits.append(time.monotonic() - begun - sent[-1])
     size = statistics.mean(one.info.size_bytes for one in prepared)
     for ready in prepared:
         ready.close()
     print(
-        f"measured: preparing {preparing:.2f} s of a core, {size / 1e6:.2f} MB, answer {statistics.mean(told):.2f} s, "
+        f"measured: preparing {preparing:.2f} s of a core, {size / 1e6:.2f} MB, answer {statistics.mean(waits):.2f} s, "
         f"uploading {statistics.mean(sent):.2f} s (link alone {size / UPLINK:.2f} s)"
     )
     case = Case("10 min, real", preparing, size / 1e6, TOKENS, cores=cores, summary=TOKENS)
@@ -114,22 +113,22 @@ def measured(path, client, cores):
 
 
 def ours(path, client, concurrency):
-    """Summarise; give the seconds, what preparing a segment took, and what came of it."""
+    """Summarise; return the seconds, the mean time to prepare a segment, and the summary."""
     took, real = [], SourceVideo.prepare
 
-    def timed(footage, segment):
+    def timed(source, segment):
         begun = time.monotonic()
         try:
-            return real(footage, segment)
+            return real(source, segment)
         finally:
             took.append(time.monotonic() - begun)
 
     SourceVideo.prepare = timed
     began = time.monotonic()
-    for news in stream_summary(path, client=client, options=replace(OPTIONS, concurrency=concurrency)):
-        if isinstance(news, VideoSummary):
+    for item in stream_summary(path, client=client, options=replace(OPTIONS, concurrency=concurrency)):
+        if isinstance(item, VideoSummary):
             SourceVideo.prepare = real
-            return time.monotonic() - began, statistics.mean(took), news
+            return time.monotonic() - began, statistics.mean(took), item
     raise AssertionError
 
 
@@ -141,7 +140,7 @@ def main(concurrency):
         path = Path(folder) / "film.mp4"
         began = time.monotonic()
         codes = make_film(path)
-        print(f"a film of {path.stat().st_size / 1e6:.0f} MB, made in {time.monotonic() - began:.0f} s", flush=True)
+        print(f"a video of {path.stat().st_size / 1e6:.0f} MB, made in {time.monotonic() - began:.0f} s", flush=True)
         settings = Settings.load(
             api_key=service.api_key, base_url=service.base_url, delivery="temporary", cache_dir=Path(folder) / "one"
         )
@@ -156,4 +155,4 @@ def main(concurrency):
         least = bound(one, count, concurrency)
         others = (sequential(one, count), staged(one, count, concurrency), took)
         print(row(one.name, least, others, concurrency + 4))
-    print(f"{count} segments, {len(codes) - len(missing)} of {len(codes)} seconds told, {cores} cores")
+    print(f"{count} segments, {len(codes) - len(missing)} of {len(codes)} seconds found, {cores} cores")

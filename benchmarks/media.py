@@ -2,15 +2,15 @@
 
     python benchmarks/media.py [--rounds 5] [--long-rounds 2] [--clips film2,slides2] [--only prepare] [--bbb SDIST]
 
-Peers: the `ffmpeg` of the newest imageio-ffmpeg wheel (`pip install imageio-ffmpeg` into any environment, or name a
-binary with --ffmpeg) with the line a user would write, for segments two of them at once; `ffprobe`; and for a glance
-our own `static`. Clips are made once, in --folder, with that ffmpeg: `film` is Big Buck Bunny (CC BY 3.0, out of the
-moviepy 2.2.1 sdist: `pip download --no-deps --no-binary :all: moviepy==2.2.1`) brought to 1080p30 or 4K30 with grain;
-`grain`, `grain4k` and `slides` are drawn; `bbb` is the film itself. Whole processes are measured as the kernel counts
-them. Each round runs everything once, a peer and then ours, so a ratio compares neighbours in time. The table at the
-end names each target and whether it holds. What fits into one segment of 90 s is not cut.
+Peers: the `ffmpeg` of the newest imageio-ffmpeg wheel (`pip install imageio-ffmpeg` in any environment, or pass a
+binary with --ffmpeg) with the command a user would write, two at once for segments; `ffprobe`; and for `glance` our
+own `static`. Clips are made once, in --folder, with that ffmpeg: `film` is Big Buck Bunny (CC BY 3.0, from the
+moviepy 2.2.1 sdist: `pip download --no-deps --no-binary :all: moviepy==2.2.1`) converted to 1080p30 or 4K30 with grain;
+`grain`, `grain4k` and `slides` are synthetic; `bbb` is the film itself. Whole processes are measured, as counted by the
+kernel. Each round runs everything once, a peer and then ours, so that a ratio compares adjacent runs. The table at the
+end shows whether each target is met. Clips that fit into one segment of 90 s are not cut.
 
-On two quiet cores a round takes 70 s for `film2`, 60 s for `film4k`, 7 min for `film10`; five rounds of film2, film10,
+On two idle cores a round takes 70 s for `film2`, 60 s for `film4k`, 7 min for `film10`; five rounds of film2, film10,
 film4k, slides2, slides10 and bbb take an hour and a half. Making the clips takes half an hour, once.
 """
 
@@ -71,8 +71,8 @@ from fractions import Fraction
 from qwen_omni.media.probe.container import open_for_work, picture_stream
 from qwen_omni.media.inspect import look_at
 from qwen_omni.media.source import as_source
-from qwen_omni.media.encode.frames import Stretch, read_pictures
-from qwen_omni.media.files.deadline import Watch
+from qwen_omni.media.encode.frames import FrameRun, read_pictures
+from qwen_omni.media.files.deadline import Deadline
 
 def digest(frame):
     return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).digest()
@@ -80,8 +80,8 @@ def digest(frame):
 look = look_at(as_source(sys.argv[1]))
 source = look.reopenable
 with source.open() as file, open_for_work(file, source.size_bytes) as container:
-    stretch = Stretch(begin=look.info.origin, period=Fraction(1, 4), count=480)
-    shown = read_pictures(container, picture_stream(container), stretch, Watch())
+    wanted = FrameRun(begin=look.info.origin, period=Fraction(1, 4), count=480)
+    shown = read_pictures(container, picture_stream(container), wanted, Deadline())
     kept = {frame.pts: digest(frame) for frame, _, _ in shown}
 same = 0
 with source.open() as file, open_for_work(file, source.size_bytes) as container:
@@ -102,7 +102,7 @@ class Cost:
 
 
 def cost_of(command: list[str]) -> Cost:
-    """Run a process to its end and tell what it took."""
+    """Run a process to its end and return its cost."""
     before = os.times()
     with (
         tempfile.TemporaryFile() as said_file,
@@ -119,7 +119,7 @@ def cost_of(command: list[str]) -> Cost:
 
 
 def clips(ffmpeg: str, folder: Path, bbb: Path | None) -> dict[str, Callable[[Path], list[str]]]:
-    """Tell how each clip is made."""
+    """Return the commands that make each clip."""
 
     def drawn(source: str, seconds: int, *coding: str) -> Callable[[Path], list[str]]:
         return lambda out: [ffmpeg, "-v", "error", "-f", "lavfi", "-i", source, *TONE, "-t", str(seconds), *H264,
@@ -153,7 +153,7 @@ def clips(ffmpeg: str, folder: Path, bbb: Path | None) -> dict[str, Callable[[Pa
 
 
 def ensure(name: str, known: dict[str, Callable[[Path], list[str]]], folder: Path) -> Path:
-    """Make a clip and what it is made of, once."""
+    """Make a clip and its sources, once."""
     path = folder / f"{name}.mp4"
     if not path.exists():
         if name.endswith("10"):
@@ -175,18 +175,18 @@ TABLE: list[tuple[str, str, float]] = []  # clip, what, value
 
 
 def note(clip: str, what: str, value: float) -> None:
-    """Keep a figure for the table at the end."""
+    """Record a figure for the table at the end."""
     TABLE.append((clip, what, value))
 
 
 def run_rounds(commands: dict[str, list[list[str]]], rounds: int) -> list[dict[str, Cost]]:
-    """Run all commands once a round, one after the other, so that ratios of a round compare neighbours in time."""
+    """Run all commands once per round, one after another, so that the ratios of a round compare adjacent runs."""
     return [{name: cost_of_all(some) for name, some in commands.items()} for _ in range(rounds)]
 
 
 def compare(clip: str, what: str, costs: list[dict[str, Cost]], peer: str) -> None:
-    """Print and keep the medians of the ratios of each round."""
-    pairs = [(told[peer], told[what]) for told in costs]
+    """Print and record the medians of the ratios of each round."""
+    pairs = [(one[peer], one[what]) for one in costs]
     wall = [mine.wall / other.wall for other, mine in pairs]
     cpu = [mine.cpu / other.cpu for other, mine in pairs]
     middle = statistics.median
@@ -206,7 +206,7 @@ def compare(clip: str, what: str, costs: list[dict[str, Cost]], peer: str) -> No
 
 
 def cost_of_all(commands: list[list[str]]) -> Cost:
-    """Run commands at the same time and tell what they took together."""
+    """Run commands concurrently and return their combined cost."""
     if len(commands) == 1:
         return cost_of(commands[0])
     begin = time.perf_counter()
@@ -218,9 +218,9 @@ def cost_of_all(commands: list[list[str]]) -> Cost:
 
 def show_table() -> None:
     """Print one table of ratios and targets."""
-    told = {(clip, what): value for clip, what, value in TABLE}
+    values = {(clip, what): value for clip, what, value in TABLE}
     for short in ("grain", "slides", "film"):
-        both = [told.get((f"{short}{minutes}", "memory")) for minutes in (2, 10)]
+        both = [values.get((f"{short}{minutes}", "memory")) for minutes in (2, 10)]
         if both[0] and both[1]:
             note(short, "memory 10 / 2 min", both[1] / both[0])
     print(f"\n{'clip':<10} {'what':<20} {'value':>8} {'target':>8}   holds")
@@ -235,11 +235,11 @@ def show_table() -> None:
 def quality(ffmpeg: str, source: Path, made: Path) -> float:
     """Measure SSIM of a 720p 4 fps file against its source, scaled with Lanczos."""
     graph = "[1:v]fps=4:round=up,scale=-2:720:flags=lanczos[a];[0:v][a]ssim"
-    told = subprocess.run(
+    log = subprocess.run(
         [ffmpeg, "-v", "info", "-i", str(made), "-t", "60", "-i", str(source), "-lavfi", graph, "-f", "null", "-"],
         capture_output=True, text=True, check=True,
     ).stderr  # fmt: skip
-    return float(told.rpartition("All:")[2].split()[0])
+    return float(log.rpartition("All:")[2].split()[0])
 
 
 def main() -> None:
@@ -267,7 +267,7 @@ def main() -> None:
 
 
 def film_out_of(sdist: Path, folder: Path) -> Path:
-    """Take Big Buck Bunny out of the moviepy sdist, where it lies in a ZIP file in a tutorial."""
+    """Extract Big Buck Bunny from the moviepy sdist, where it is in the ZIP file of a tutorial."""
     film = folder / "sdist-bbb.mp4"
     if not film.exists():
         with tarfile.open(sdist) as archive:
@@ -283,7 +283,7 @@ def film_out_of(sdist: Path, folder: Path) -> Path:
 
 def newest_ffmpeg() -> str | None:
     with contextlib.suppress(ImportError):
-        import imageio_ffmpeg  # noqa: PLC0415 - a peer, not needed where --ffmpeg names one
+        import imageio_ffmpeg  # noqa: PLC0415 - a peer, not needed with --ffmpeg
 
         return imageio_ffmpeg.get_ffmpeg_exe()
     return shutil.which("ffmpeg")
@@ -305,8 +305,8 @@ def measure(name: str, path: Path, ffmpeg: str, options: argparse.Namespace) -> 
             print(f"{'':<28} SSIM {other} peer, {own} ours", flush=True)
             note(name, "ssim", round(own / other, 3))
     if "frames" in wanted:
-        told = subprocess.run([sys.executable, "-c", KEPT, str(path)], capture_output=True, text=True, check=True)
-        same, count = (int(number) for number in told.stdout.split())
+        done = subprocess.run([sys.executable, "-c", KEPT, str(path)], capture_output=True, text=True, check=True)
+        same, count = (int(number) for number in done.stdout.split())
         note(name, "kept frames", same / count)
     if "probe" in wanted and shutil.which("ffprobe"):
         probe(name, path, rounds)
@@ -315,7 +315,7 @@ def measure(name: str, path: Path, ffmpeg: str, options: argparse.Namespace) -> 
 def commands_for(
     path: Path, ffmpeg: str, folder: Path, wanted: Sequence[str]
 ) -> tuple[dict[str, list[list[str]]], dict[str, str]]:
-    """Give what a round runs by name, and which of them is compared with which."""
+    """Return the commands of a round by name, and which are compared with which."""
     mine = [sys.executable, "-c", OURS, str(path)]
     commands: dict[str, list[list[str]]] = {}
     peers: dict[str, str] = {}
@@ -328,7 +328,7 @@ def commands_for(
         commands["glance"] = [[*mine, "glance", str(folder / "glance.mp4")]]
         peers["glance"] = "prepare"
     seconds = seconds_of(path)
-    if "segments" in wanted and seconds > SEGMENT:  # what fits into one segment is not cut
+    if "segments" in wanted and seconds > SEGMENT:  # a single segment is not cut
         commands["ffmpeg segments"] = two_processes(ffmpeg, path, folder, seconds)
         commands["segments"] = [[*mine, "static", "split"]]
         peers["segments"] = "ffmpeg segments"
@@ -336,13 +336,13 @@ def commands_for(
 
 
 def seconds_of(path: Path) -> float:
-    """Tell how long a clip is."""
-    told = subprocess.run([sys.executable, "-c", LENGTH, str(path)], capture_output=True, text=True, check=True)
-    return float(told.stdout)
+    """Return the duration of a clip in seconds."""
+    done = subprocess.run([sys.executable, "-c", LENGTH, str(path)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def two_processes(ffmpeg: str, path: Path, folder: Path, seconds: float) -> list[list[str]]:
-    """Give ffmpeg's quickest way into 90 s segments: two processes, each seeking to its half of the segments."""
+    """Return ffmpeg's fastest commands for 90 s segments: two processes, each seeking to its half of the segments."""
     count = -(-seconds // SEGMENT)
     half = (count + 1) // 2 * SEGMENT
     cut = ["-f", "segment", "-segment_time", f"{SEGMENT}", "-force_key_frames", f"expr:gte(t,n_forced*{SEGMENT})"]

@@ -1,12 +1,11 @@
-"""Streaming against its peers: CPU per delta, connections, first delta, import, memory. One run, medians, ratios.
+"""Streaming compared with its peers: CPU per delta, connections, first delta, import, memory. One run, medians, ratios.
 
-    make bench-stream                     # makes .venv-peers (langchain-openai, langchain-qwq) and runs this
+    make bench-stream                     # creates .venv-peers (langchain-openai, langchain-qwq) and runs this
     python benchmarks/stream.py [--peers .venv-peers/bin/python] [--deltas 20000] [--audio 2000] [--rounds 5]
 
-A server in a process of its own sends the same bytes to everybody over loopback. Each client runs in a process of
-its own (`stream_client.py`), the peers in their own environment; rounds take turns, so that a busy moment of the
-machine hits all alike. CPU is what ratios are made of; wall time is shown. Without `--peers` only the bare SDK is
-compared.
+A server in its own process sends the same bytes to all clients over loopback. Each client runs in its own process
+(`stream_client.py`), the peers in their own environment; rounds alternate, so that load on the machine affects all
+equally. Ratios are of CPU time; wall time is also shown. Without `--peers` only the plain SDK is compared.
 """
 
 import argparse
@@ -29,7 +28,7 @@ WAYS = ("stream", "invoke", "astream", "ainvoke")
 
 
 class Client:
-    """A client in a process of its own, commanded line by line."""
+    """A client in its own process, controlled line by line."""
 
     def __init__(self, name: str, python: str) -> None:
         self.name = name
@@ -41,10 +40,10 @@ class Client:
         command = {"client": self.name, "way": way, "url": url, **more}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        told = self._process.stdout.readline()
-        if not told:
+        line = self._process.stdout.readline()
+        if not line:
             raise SystemExit(f"{self.name} {way} ended without an answer")
-        return json.loads(told)
+        return json.loads(line)
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -68,7 +67,7 @@ class Target:
 
 
 def cpu_table(clients: list[Client], url: str, deltas: int, rounds: int, title: str) -> dict[tuple[str, str], float]:
-    """Measure every way of every client in turns; gives microseconds of CPU per delta."""
+    """Measure every mode of every client in turns; return microseconds of CPU per delta."""
     for client in clients:
         for way in WAYS:
             client.ask(way, url)  # connections, imports
@@ -92,14 +91,14 @@ def cpu_table(clients: list[Client], url: str, deltas: int, rounds: int, title: 
 
 
 def connections(client: Client, url: str, accepted: object, way: str) -> int:
-    """Count the connections of ten calls of a client that has none open to this address."""
+    """Count the connections of ten calls by a client without open ones to this address."""
     before = accepted.value
     client.ask(way, url, times=10)
     return accepted.value - before
 
 
 def first_delta(client: Client, raw: Client, url: str) -> tuple[float, float]:
-    """Give the median milliseconds to the first delta beyond what raw httpx takes: on the wall, and of CPU."""
+    """Return the median milliseconds to the first delta in excess of raw httpx: wall and CPU."""
     for one in (client, raw):
         one.ask("stream", url, times=3)
     pairs = [(client.ask("stream", url)["firsts"][0], raw.ask("stream", url)["firsts"][0]) for _ in range(100)]
@@ -109,7 +108,7 @@ def first_delta(client: Client, raw: Client, url: str) -> tuple[float, float]:
 
 
 def import_cpu(python: str, statement: str) -> float:
-    """Give the CPU seconds of a process that imports and ends."""
+    """Return the CPU seconds of a process that only imports."""
     place = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}
     begun = os.times()
     subprocess.run([python, "-c", statement], check=True, env=place, timeout=120)
@@ -118,10 +117,10 @@ def import_cpu(python: str, statement: str) -> float:
 
 
 def import_ratio(peers: str, rounds: int) -> float:
-    """Give the CPU of our import as a share of `langchain_openai`'s, the two in turns, the first pair not counted.
+    """Return the CPU time of our import relative to `langchain_openai`'s, in turns, without the first pair.
 
-    Both in the peers' environment: pydantic looks through all that is installed, so a full one is slower by itself.
-    Both from bytecode, as an installed package has it; the pair that does not count writes ours.
+    Both run in the peers' environment: pydantic scans all installed packages, so a full one is slower in itself. Both
+    run from bytecode, like installed packages; the first pair writes ours.
     """
     pairs = [
         (import_cpu(peers, "from langchain_qwen_omni import ChatQwenOmni"),
@@ -133,18 +132,18 @@ def import_ratio(peers: str, rounds: int) -> float:
 
 
 def extra_memory(name: str, python: str, url: str, video: Path) -> float:
-    """Give the MB by which one request with a video inside raises the peak of a warm process."""
+    """Return the MB by which one request with an inline video raises the peak of a warm process."""
     client = Client(name, python)
     client.ask("invoke", url)
     small = video.with_name("small.mp4")
     client.ask("invoke", url, video=str(small))
-    told = client.ask("invoke", url, video=str(video))
+    result = client.ask("invoke", url, video=str(video))
     client.close()
-    return (told["peak_kb"] - told["before_kb"]) / 1024
+    return (result["peak_kb"] - result["before_kb"]) / 1024
 
 
 def write_video(path: Path, frames: int) -> None:
-    """Write a film of noise, which no encoder can make small."""
+    """Write a video of noise, which is incompressible."""
     numbers = np.random.default_rng(1)
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=10, width=640, height=360, pix_fmt="yuv420p")

@@ -1,8 +1,8 @@
-"""One measured client of `benchmarks/stream.py`, in a process and an environment of its own.
+"""One measured client of `benchmarks/stream.py`, in its own process and environment.
 
 Reads commands as JSON lines (`{"client": "ChatOpenAI", "way": "stream", "url": "…", "times": 1}`) and answers each
-with CPU seconds, wall seconds, seconds to the first delta, and the peak memory. Needs nothing of this project but
-for its own classes.
+with CPU seconds, wall seconds, seconds to the first delta, and the peak memory. Apart from its own
+classes it needs nothing from this project.
 """
 
 # ruff: noqa: PLC0415  (each client imports only what it is measured with)
@@ -37,7 +37,7 @@ def made(name, url):
 
 
 def asked(command):
-    """Give the prompt: a question, or the same with a video inside."""
+    """Return the prompt: a question, optionally with an inline video."""
     path = command.get("video")
     if not path:
         return QUESTION
@@ -94,7 +94,7 @@ def langchain(client, way, prompt):
 
 
 def raw(url):
-    """Read the first delta with nothing but httpx; gives the moment it was there."""
+    """Read the first delta with httpx alone; return the moment it arrived."""
     client = made.__dict__.setdefault("httpx", {})
     if "client" not in client:
         import httpx
@@ -110,18 +110,18 @@ def raw(url):
 
 
 def moment():
-    """Give the time on the wall and the CPU time of this process."""
+    """Return the wall time and the CPU time of this process."""
     return time.perf_counter(), time.process_time()
 
 
 def memory(name):
-    """Give a figure of this process's memory in kB, as Linux tells it."""
+    """Return a memory figure of this process in kB, as reported by Linux."""
     with open("/proc/self/status") as status:  # noqa: PTH123
         return next(int(line.split()[1]) for line in status if line.startswith(name))
 
 
 def cleared_peak():
-    """Forget the highest use of memory so far, and give the present one."""
+    """Reset the peak memory, and return the current use."""
     with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
         file.write("5")
     return memory("VmRSS")
@@ -148,9 +148,9 @@ def main():
                     first = loop.run_until_complete(first)
             seen = isinstance(first, tuple)
             firsts.append([there - start for there, start in zip(first, begun, strict=True)] if seen else None)
-        told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
+        result = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "firsts": firsts,
                 "before_kb": before, "peak_kb": memory("VmHWM")}  # fmt: skip
-        print(json.dumps(told), flush=True)
+        print(json.dumps(result), flush=True)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 

@@ -1,10 +1,10 @@
-"""CPU per streamed delta through LlamaIndex: `QwenOmni` against `llama-index-llms-openai-like`.
+"""CPU per streamed delta in LlamaIndex: `QwenOmni` compared with `llama-index-llms-openai-like`.
 
     python benchmarks/stream_llama_index.py --peer PYTHON [--deltas 5000] [--rounds 5]
 
 `PYTHON` is the interpreter of a virtual environment that has `llama-index-llms-openai-like` (it pins openai 2, so it
-lives in one of its own). Both sides read the same bytes from one server over loopback, in turn. Figures are medians
-of CPU time of the whole process; ratios compare what was measured in this one run.
+needs a separate one). Both sides read the same bytes from one server over loopback, in turn. Figures are medians of
+the CPU time of the whole process; ratios compare measurements of the same run.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def call(side: str, way: str, model: Any) -> Callable[[], Any]:
     asked = [ChatMessage(content="Go.")]
     if way == "chat" and side == "ours":
         return lambda: model.chat(asked)
-    # The peer cannot ask a model that only streams with `chat`; a program folds its stream, which gives the message.
+    # The peer's `chat` does not work with stream-only models; a program collects its stream to get the message.
     return lambda: [None for _ in model.stream_chat(asked)]
 
 
@@ -63,8 +63,8 @@ def measure(side: str, base_url: str, deltas: int, rounds: int) -> dict[str, flo
 
 def imported(python: str, side: str, rounds: int) -> float:
     code = f"import time; begun = time.process_time(); {_IMPORTS[side]}; print(time.process_time() - begun)"
-    told = [subprocess.run([python, "-c", code], capture_output=True, text=True, check=True) for _ in range(rounds)]
-    return statistics.median(float(one.stdout) for one in told)
+    runs = [subprocess.run([python, "-c", code], capture_output=True, text=True, check=True) for _ in range(rounds)]
+    return statistics.median(float(one.stdout) for one in runs)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""The loopback server that all clients of `benchmarks/stream.py` share: every POST gets the same bytes.
+"""The loopback server shared by all clients of `benchmarks/stream.py`: every POST gets the same bytes.
 
 `/text/v1/…` streams text deltas, `/audio/v1/…` speech; `/short/v1/…`, `/invoke/v1/…` and `/ainvoke/v1/…` three words.
-It answers connections in threads, keeps them open, and counts those it accepts.
+It serves connections in threads, keeps them open, and counts them.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""Summarise a video of several minutes with LongVideoChain, and check what comes back. `make demo` runs this.
+"""Summarise a video of several minutes with LongVideoChain, and check the result. `make demo` runs this.
 
-Every second of the video shows a QR code with random digits, so nobody can guess them. With DASHSCOPE_API_KEY set the
-questions go to the real service, else to the stand-in of this package, a local service that decodes what it is sent;
-its answers open with "[stand-in]" and are not Qwen's. Run it twice: the second run costs nothing.
+Every second of the video shows a QR code with random digits, which cannot be guessed. With DASHSCOPE_API_KEY set,
+requests go to the real service, otherwise to the stand-in, a local service in this package that decodes the media it
+receives; its answers start with "[stand-in]" and are not Qwen's. Run it twice: the second run costs nothing.
 
     python examples/demo.py [--seconds 300] [--seed 7]
 """
@@ -24,7 +24,7 @@ SHOWN_CHAPTERS = 8
 
 
 def main() -> None:
-    """Make, summarise, check."""
+    """Create a video, summarise it, and check the summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=None, help="the same digits every time")
@@ -50,17 +50,17 @@ def model(stack: ExitStack) -> ChatQwenOmni:
 
 
 def summarise(video: TruthMedia, llm: ChatQwenOmni) -> VideoSummary:
-    """Run the chain with a bar, and give what comes last."""
+    """Run the chain with a progress bar, and return the summary."""
     chain = LongVideoChain(llm, wish="which code each QR code shows", segment_seconds=60)
     with steps_bar("segments") as bar:
-        for news in chain.stream(video.path):
-            if not isinstance(news, Progress):
+        for item in chain.stream(video.path):
+            if not isinstance(item, Progress):
                 break
-            bar(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
-            if news.kind in ("planned", "notice", "gap"):
-                show_note(news.text)
+            bar(item.done, item.segments, f"{item.input_tokens + item.output_tokens:,} tokens")
+            if item.kind in ("planned", "notice", "gap"):
+                show_note(item.text)
     llm.close()
-    return news
+    return item
 
 
 def show(found: VideoSummary) -> None:
@@ -72,7 +72,7 @@ def show(found: VideoSummary) -> None:
 
 
 def save(found: VideoSummary, video: TruthMedia) -> None:
-    """Write the page and the subtitles beside the video."""
+    """Write the page and the subtitles next to the video."""
     page, subtitles = video.path.with_suffix(".html"), video.path.with_suffix(".srt")
     found.to_html(page)
     subtitles.write_text(found.to_srt(), encoding="utf-8")
@@ -80,14 +80,14 @@ def save(found: VideoSummary, video: TruthMedia) -> None:
 
 
 def check(found: VideoSummary, video: TruthMedia) -> None:
-    """Compare the events with what is truly in the video."""
+    """Compare the events with the codes in the video."""
     right = sum(
         any(code in note.text and abs(note.start - second) <= 1 for note in found.events)
         for second, code in enumerate(video.codes)
     )
-    print(f"The events name {right} of the {len(video.codes)} seconds that are truly in the video, each at its time.")
+    print(f"The events name {right} of the {len(video.codes)} seconds in the video, each at its time.")
     if not right:
-        raise SystemExit("They should have named some.")
+        raise SystemExit("Expected at least one.")
 
 
 if __name__ == "__main__":

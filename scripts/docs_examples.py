@@ -1,7 +1,7 @@
 """Show the examples of docstrings as code in the API reference.
 
-Our docstrings end in `Example:` and indented lines, which the reader of docstrings takes for prose. Lines at a
-prompt become its own section of examples; others become a fenced block.
+Our docstrings end in `Example:` and indented lines, which griffe treats as prose. Lines with a prompt become an
+`Examples` section; others become a fenced block.
 """
 
 import re
@@ -13,9 +13,9 @@ _EXAMPLE = re.compile(r"^Example:\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 
 
 class Examples(griffe.Extension):
-    """Rewrites each docstring as it is found."""
+    """Rewrites each docstring when griffe finds it."""
 
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401  (the reader's own signature)
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401  (griffe's signature)
         """Rewrite one docstring."""
         if obj.docstring is not None:
             obj.docstring.value = with_code(obj.docstring.value)

@@ -1,4 +1,4 @@
-"""What `qwen-omni --help` and each subcommand's `--help` print, as a page's text."""
+"""The output of `qwen-omni --help` and of each subcommand's `--help`, as Markdown."""
 
 import click
 import typer.main
@@ -10,7 +10,7 @@ WIDTH = "96"
 
 
 def help_texts() -> str:
-    """Print every help, each in a block of its own."""
+    """Return every help text, each in its own block."""
     group = typer.main.get_command(build_app())
     names = sorted(getattr(group, "commands", {}))
     return "\n\n".join([_block([]), *(f"## qwen-omni {name}\n\n{_block([name])}" for name in names)])

@@ -1,7 +1,7 @@
-"""What the documentation's build does before a page is rendered: it writes the names of the API reference.
+"""A hook of the documentation build: it writes the entries of the API reference.
 
-`<!-- api: qwen_omni -->` in a page becomes one entry for each public name of that package, grouped by the module
-that the name lives in. So a new public name is in the reference without anybody writing it there.
+`<!-- api: qwen_omni -->` in a page becomes one entry for each public name of that package, grouped by module. New
+public names appear in the reference automatically.
 """
 
 import importlib
@@ -12,27 +12,27 @@ from typing import Any
 
 _MARK = re.compile(r"<!-- api: ([\w.]+) -->")
 
-# Temperature needs no words; the fields of both are those of `qwen_omni.integrations.model_fields`.
+# The fields of both are those of `qwen_omni.integrations.model_fields`.
 _FIELDS = "\n    options:\n      show_if_no_docstring: true\n      inherited_members: true"
 _OPTIONS = {"ChatQwenOmni": _FIELDS, "QwenOmni": _FIELDS}
 
 
 def on_config(config: Any) -> Any:  # noqa: ANN401  (mkdocs' own type; it is not installed where this is checked)
-    """Let the packages of this checkout be found."""
+    """Make the packages of this checkout importable."""
     sys.path.insert(0, str(Path(config["config_file_path"]).parent))
     return config
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace the marks of one page."""
+    """Replace the placeholders of one page."""
     return _MARK.sub(lambda match: entries(match[1]), markdown)
 
 
 def on_post_build(config: Any) -> None:  # noqa: ANN401  (mkdocs' own type)
-    """Look whether every name got its entry.
+    """Check that every name has its entry.
 
     Raises:
-        RuntimeError: some did not; the reader of docstrings leaves out what it cannot find, without a word.
+        RuntimeError: Entries are missing; griffe silently omits what it cannot find.
     """
     lost = [name for page in Path(config["docs_dir"]).rglob("*.md") for name in lost_names(page, config)]
     if lost:
@@ -40,7 +40,7 @@ def on_post_build(config: Any) -> None:  # noqa: ANN401  (mkdocs' own type)
 
 
 def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' own type)
-    """Name what a page promises and its built form does not have."""
+    """Return the names that a page lists but its built form lacks."""
     packages = _MARK.findall(page.read_text(encoding="utf-8"))
     built = Path(config["site_dir"], page.relative_to(config["docs_dir"])).with_suffix(".html")
     text = built.read_text(encoding="utf-8") if packages else ""
@@ -54,7 +54,7 @@ def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' 
 
 
 def entries(package: str) -> str:
-    """List the public names of a package as entries of the reference."""
+    """Return the public names of a package as entries of the reference."""
     written: list[str] = []
     borrowed: list[str] = []
     for home, names in homes(package).items():
@@ -68,7 +68,7 @@ def entries(package: str) -> str:
 
 
 def homes(package: str) -> dict[str, list[str]]:
-    """Tell which public name of a package lives in which module; names in the order of the alphabet.
+    """Return the public names of a package by module, in alphabetical order.
 
     Example:
         >>> homes("llama_index_qwen_omni")["qwen_omni.structured.models"]
@@ -82,13 +82,13 @@ def homes(package: str) -> dict[str, list[str]]:
 
 
 def home_of(module: Any, name: str) -> str:  # noqa: ANN401  (a module)
-    """Tell where a public name lives; what loads on first use is not loaded for that."""
+    """Return the module of a public name, without loading lazy ones."""
     lazy = {key: home for home, names in _pairs(module) for key in names}
     return lazy.get(name) or str(getattr(module, name).__module__)
 
 
 def _pairs(module: Any) -> list[tuple[str, list[str]]]:  # noqa: ANN401  (a module)
-    """Read a package's table of lazy names, which goes from home to names or from name to home."""
+    """Read a package's table of lazy names, which maps modules to names or names to modules."""
     table: dict[str, str] = getattr(module, "_HOMES", {})
     by_home = any("." in key for key in table)
     return [(key, value.split()) if by_home else (value, [key]) for key, value in table.items()]

@@ -1,10 +1,10 @@
-"""Write the parts of the documentation that are made from the code, so that they cannot grow old.
+"""Write the generated parts of the documentation, so that they match the code.
 
     python scripts/docs_made.py           # write them
-    python scripts/docs_made.py --check   # say which are old, and end with status 1
+    python scripts/docs_made.py --check   # list outdated pages, and exit with status 1
 
-In a page such a part stands between `<!-- made: NAME -->` and `<!-- end -->`. `docs_tables` and `docs_help` make the
-texts; this script only finds the places. A test does the check, too.
+A generated part is between `<!-- made: NAME -->` and `<!-- end -->`. `docs_tables` and `docs_help` produce the texts;
+this script only inserts them. A test runs the check as well.
 """
 
 import re
@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # its table of costs is shown, too
-sys.path.append(str(Path(__file__).parents[1]))  # and the files that tests make with other programs
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # for its table of costs
+sys.path.append(str(Path(__file__).parents[1]))  # for the tables of files from other programs
 
 from cost_table import cost_table
 from docs_help import help_texts
@@ -43,11 +43,11 @@ _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")
 
 
 def main() -> None:
-    """Write, or check."""
+    """Write or check the generated parts."""
     old = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if stale_parts(page)]
     if "--check" in sys.argv[1:]:
         if old:
-            raise SystemExit(f"Old: {', '.join(page.name for page in old)}. Run `make docs-made`.")
+            raise SystemExit(f"Outdated: {', '.join(page.name for page in old)}. Run `make docs-made`.")
         return
     for page in old:
         page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def stale_parts(page: Path) -> list[str]:
-    """Name the parts of a page that do not say what the code says. How lines are broken does not count."""
+    """Return the names of the outdated parts of a page. Line breaks are ignored."""
     parts = _PART.findall(page.read_text(encoding="utf-8"))
     return [name for _, name, held, _ in parts if words(held) != words(MAKERS[name]())]
 
 
 def words(text: str) -> Counter[str]:
-    """Count the words of a text, without the frames that a version of the terminal library draws around them."""
+    """Count the words of a text, without the frames drawn around them, which depend on the version of rich."""
     return Counter(_WORD.findall(text))
 
 

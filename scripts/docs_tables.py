@@ -1,4 +1,4 @@
-"""Tables of the documentation, made from the values that the code itself uses."""
+"""Tables for the documentation, generated from the values that the code uses."""
 
 import itertools
 import re
@@ -30,12 +30,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def error_table() -> str:
-    """One row for each error: when it is raised, whether it is tried again, what LangChain calls it."""
+    """One row per error: when it is raised, whether it is retried, and its LangChain class."""
     rows = [
         [f"{'&ensp;' * 2 * depth}`{kind.__name__}`", _first_line(kind), _repeats(kind), f"`{_theirs(kind)}`"]
         for depth, kind in _family(QwenOmniError)
     ]
-    return table(["error", "when", "sent again by itself", "in LangChain also"], rows)
+    return table(["error", "when", "retried automatically", "in LangChain also"], rows)
 
 
 def _family(kind: type[QwenOmniError], depth: int = 0) -> Iterator[tuple[int, type[QwenOmniError]]]:
@@ -64,22 +64,22 @@ def _theirs(kind: type[QwenOmniError]) -> str:
 
 
 def code_table() -> str:
-    """One row for each error of the service: by which code, words or HTTP status it is known, and what to do."""
+    """One row per error of the service: the codes, words and HTTP statuses that identify it, and what to do."""
     kinds = dict.fromkeys([*(kind for _, kind in (*_BY_CODE, *_BY_WORDS)), *_BY_STATUS.values()])
     return table(["error", "code", "or words in the message", "or status", "what to do"], map(_code_row, kinds))
 
 
 def _code_row(kind: type[QwenOmniError]) -> list[str]:
     codes = [f"`{word}`" for pattern, one in _BY_CODE if one is kind for word in spelled(pattern.pattern)]
-    told = [f"“{word}”" for pattern, one in _BY_WORDS if one is kind for word in spelled(pattern.pattern)]
+    phrases = [f"“{word}”" for pattern, one in _BY_WORDS if one is kind for word in spelled(pattern.pattern)]
     status = [str(number) for number, one in _BY_STATUS.items() if one is kind]
     step = next((text for parent, text in _NEXT_STEP if issubclass(kind, parent)), "")
     server = ["500 and above"] if kind.__name__ == "ServerError" else []
-    return [f"`{kind.__name__}`", ", ".join(codes), ", ".join(told), ", ".join([*status, *server]), step]
+    return [f"`{kind.__name__}`", ", ".join(codes), ", ".join(phrases), ", ".join([*status, *server]), step]
 
 
 def spelled(pattern: str) -> list[str]:
-    """Spell a pattern out for people.
+    """Spell out the alternatives of a pattern for readers.
 
     Example:
         >>> spelled(r"^model_?not_?(found|supported)$"), spelled("free tier .{0,60}exhausted")
@@ -90,7 +90,7 @@ def spelled(pattern: str) -> list[str]:
 
 
 def _split(pattern: str) -> list[str]:
-    """Take alternatives apart that stand in no group."""
+    """Split at the alternatives outside of groups."""
     depth, parts = 0, [""]
     for sign in pattern:
         depth += (sign == "(") - (sign == ")")
@@ -112,7 +112,7 @@ def _expanded(part: str) -> list[str]:
 
 
 def tool_table() -> str:
-    """One row for each tool of an agent: its name, its arguments, and what the model is told about it."""
+    """One row per agent tool: its name, its arguments, and the description that the model reads."""
     return table(["tool", "arguments", "what it does"], [
         [f"`{one.name}`", ", ".join(_arguments(one.schema)), one.description] for one in DEFINITIONS
     ])  # fmt: skip
@@ -127,22 +127,22 @@ def _arguments(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def limit_table() -> str:
-    """One row for each model: what it takes in one request and what it can do."""
-    heads = ["model", "context", "video", "frames", "sound", "several kinds at once", "speaks", "thinks", "JSON mode"]
+    """One row per model: its limits for one request and its capabilities."""
+    heads = ["model", "context", "video", "frames", "audio", "mixed media", "speech", "reasoning", "JSON mode"]
     return table(heads, [_limit_row(profile) for profile in OMNI])
 
 
 def _limit_row(profile: Profile) -> list[str]:
     limits = profile.limits
-    thinks = "no" if profile.thinking == "none" else "yes, by itself" if profile.thinks_by_default else "if asked"
+    thinks = "no" if profile.thinking == "none" else "by default" if profile.thinks_by_default else "on request"
     return [
         f"`{profile.name}`",
         f"{profile.context:,}",
         f"{limits.min_video_seconds:g} s to {_long(limits.video_seconds)}, {limits.video_bytes / 2**20:,.0f} MiB",
         f"{limits.frames[0]} to {limits.frames[1]:,}",
         f"up to {_long(limits.audio_seconds)}",
-        "yes" if limits.mixed else "no: text and one other",
-        f"yes, {len(profile.voices)} voices known" if profile.speaks else "no",
+        "yes" if limits.mixed else "no: text and one other kind",
+        f"yes, {len(profile.voices)} known voices" if profile.speaks else "no",
         thinks,
         "yes" if profile.json_object else "no",
     ]
@@ -155,8 +155,8 @@ def _long(seconds: float) -> str:
 
 
 def price_table() -> str:
-    """One row for each model and region: what a million tokens costs, and where that was read."""
-    paid = ["text in", "image, video in", "sound in", "text out", "speech out"]
+    """One row per model and region: the price of a million tokens, and its source."""
+    paid = ["text in", "image, video in", "audio in", "text out", "speech out"]
     models = [profile_for(profile.name) for profile in OMNI]
     return table(["model", "region", "currency", *paid, "source"], [
         [f"`{profile.name}`", region, *_price_cells(price)]
@@ -171,7 +171,7 @@ def _price_cells(price: Prices) -> list[str]:
 
 
 def token_table() -> str:
-    """What one minute of a 720p video with sound bills, by preset and by sampling."""
+    """The tokens of one minute of 720p video with audio, by preset and by sampling."""
     profile = profile_for("qwen3.8-omni-flash")
     ways = {
         "the service's default": Sampling(),
@@ -179,8 +179,8 @@ def token_table() -> str:
         '`"fps": 0.5`': Sampling(fps=0.5),
         '`"fps": 0.5, "max_pixels": 230400`': Sampling(fps=0.5, max_pixels=230_400),
     }
-    sound = audio_tokens(profile, 60)
-    return table(["what is asked for", "frames looked at", "tokens of the picture", "of the sound", "together"], [
-        [name, str(frames_seen(profile, 60, _FPS, ways[name])), f"{picture:,}", str(sound), f"{picture + sound:,}"]
-        for name in ways for picture in [video_tokens(profile, _SIZE, 60, _FPS, ways[name])]
+    audio = audio_tokens(profile, 60)
+    return table(["option", "frames sampled", "video tokens", "audio tokens", "total"], [
+        [name, str(frames_seen(profile, 60, _FPS, ways[name])), f"{video:,}", str(audio), f"{video + audio:,}"]
+        for name in ways for video in [video_tokens(profile, _SIZE, 60, _FPS, ways[name])]
     ])  # fmt: skip

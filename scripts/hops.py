@@ -1,10 +1,10 @@
-"""Count the modules that a call passes through: one row for each of five flows, asked of the stand-in.
+"""Count the modules that a call passes through: one row for each of five flows, run against the stand-in.
 
     python scripts/hops.py
 
-"modules" are those of this project that a function was called in, "functions" the functions, and "changes" the calls
-that went from one module of the project into another. What a flow loads on first use was loaded before it is counted;
-work in other threads counts, other processes and the stand-in do not.
+"modules" are the modules of this project in which functions were called, "functions" those functions, and "changes" the
+calls from one module of the project into another. Lazy imports happen before counting; work in other threads counts,
+other processes and the stand-in do not.
 """
 
 import sys
@@ -32,7 +32,7 @@ _SETTLE_SECONDS = 0.2  # threads that a flow left behind
 
 @dataclass(slots=True)
 class Hops:
-    """What was passed through."""
+    """The counts of one flow."""
 
     modules: set[str] = field(default_factory=set)
     functions: set[CodeType] = field(default_factory=set)
@@ -59,7 +59,7 @@ def _module_of(frame: FrameType) -> str | None:
 
 @contextmanager
 def counted() -> Iterator[Hops]:
-    """Count for as long as the block runs, in this thread and in those that start meanwhile."""
+    """Count while the block runs, in this thread and in threads started meanwhile."""
     hops = Hops()
     threading.setprofile(hops.note)
     sys.setprofile(hops.note)
@@ -72,7 +72,7 @@ def counted() -> Iterator[Hops]:
 
 
 def flows(folder: Path) -> dict[str, Callable[[Path], Any]]:
-    """Return the flows by their names. Each is called with a file that no flow has seen before."""
+    """Return the flows by name. Each is called with a file that no flow has used before."""
     llm = ChatQwenOmni(media_root=folder)
 
     def ask(path: Path) -> object:

@@ -1,10 +1,10 @@
-"""Build the wheel and install it in clean environments, one extra at a time, and look whether it works there.
+"""Build the wheel, and test it in clean environments, one extra at a time.
 
     python scripts/wheels.py [--keep FOLDER]
 
-The wheel is built out of the source distribution, so both are complete. In each environment `wheels_inside` runs: it
-knows what must work there, and what must say which extra is missing. uv makes the environments; it takes packages
-from its cache, so a second run needs no network.
+The wheel is built from the source distribution, which shows that both are complete. `wheels_inside` runs in each
+environment: it checks what must work there, and what must name the missing extra. uv creates the environments; it takes
+packages from its cache, so a second run needs no network.
 """
 
 import argparse
@@ -21,21 +21,21 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
-KINDS = (".py", "/py.typed", ".j2")  # what a package may hold: modules, the mark of types, templates
+KINDS = (".py", "/py.typed", ".j2")  # what a package may contain: modules, type markers, templates
 EXTRAS = ("", "langchain", "llama-index", "cli", "standin", "mcp", "tokenizer")
 
 
 def main() -> None:
-    """Build, look inside, install and try."""
+    """Build, inspect, install and test."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--keep", type=Path, help="build into this folder, and leave everything there")
-    told = parser.parse_args()
+    options = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        folder = told.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         wheel = build(folder)
-        with ThreadPoolExecutor(max_workers=2) as pool:  # one installs while the other tries
+        with ThreadPoolExecutor(max_workers=2) as pool:  # one installs while the other tests
             tried = list(pool.map(lambda extra: try_out(wheel, extra, folder), EXTRAS))
         problems = [*look_inside(wheel), *(line for lines in tried for line in lines)]
     for problem in problems:
@@ -45,14 +45,14 @@ def main() -> None:
 
 
 def build(folder: Path) -> Path:
-    """Build the source distribution, and the wheel out of it."""
+    """Build the source distribution, and the wheel from it."""
     uv("build", "--quiet", "--out-dir", str(folder), str(ROOT))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def look_inside(wheel: Path) -> list[str]:
-    """List what is in the wheel and should not be, and what should be and is not."""
+    """List superfluous and missing files of the wheel."""
     names = zipfile.ZipFile(wheel).namelist()
     return look_at_names(names, modules={str(path.relative_to(ROOT)) for path in _modules()})
 
@@ -75,13 +75,13 @@ def _modules() -> list[Path]:
 
 
 def try_out(wheel: Path, extra: str, folder: Path) -> list[str]:
-    """Install the wheel with one extra in a new environment and run the checks there; gives what went wrong."""
+    """Install the wheel with one extra in a new environment and run the checks there; return the problems."""
     place = folder / f"with-{extra or 'nothing'}"
     uv("venv", "--quiet", "--python", sys.executable, str(place))
     python = place / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     uv("pip", "install", "--quiet", "--python", str(python), f"{wheel}[{extra}]" if extra else str(wheel))
     inside = ROOT / "scripts" / "wheels_inside.py"
-    done = subprocess.run(  # from a folder without packages of ours, so that nothing is found but what is installed
+    done = subprocess.run(  # in an empty folder, so that only the installed packages are found
         [str(python), "-I", str(inside), extra], cwd=place, capture_output=True, text=True, check=False, timeout=600
     )
     print(f"{extra or 'no extra'}: {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else 'nothing ran'}")

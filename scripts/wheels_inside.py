@@ -1,8 +1,8 @@
-"""Runs inside a clean environment that holds the installed wheel with one extra: what works, what says what it lacks.
+"""Checks that run in a clean environment with the installed wheel and one extra: what works, what names its extra.
 
     python -I wheels_inside.py EXTRA
 
-Uses nothing but the standard library and the wheel. `wheels.py` starts it.
+Uses only the standard library and the wheel. `wheels.py` starts it.
 """
 
 import asyncio
@@ -23,26 +23,26 @@ ADAPTERS = {"langchain": "langchain_qwen_omni", "llama-index": "llama_index_qwen
 
 
 def main(extra: str) -> None:
-    """Run every check that fits the extra, and tell each that fails."""
+    """Run every check for the extra, and report each failure."""
     checks = list(checks_for(extra))
-    wrong = [told for check in checks for told in [outcome(check)] if told]
-    for told in wrong:
-        print(f"wrong: {told}")
+    wrong = [problem for check in checks for problem in [problem_with(check)] if problem]
+    for problem in wrong:
+        print(f"wrong: {problem}")
     print(f"{len(checks) - len(wrong)} of {len(checks)} checks hold")
     raise SystemExit(1 if wrong else 0)
 
 
-def outcome(check: Callable[[], None]) -> str:
-    """Run one check; gives what was wrong, or nothing."""
+def problem_with(check: Callable[[], None]) -> str:
+    """Run one check; return its failure, or an empty string."""
     try:
         check()
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is reported)
+    except Exception as error:  # noqa: BLE001  (everything is reported)
         return f"{check.__name__}: {type(error).__name__}: {error}"
     return ""
 
 
 def checks_for(extra: str) -> Iterator[Callable[[], None]]:
-    """Choose the checks for one extra."""
+    """Return the checks for one extra."""
     yield from (the_core_works, the_core_is_typed, only_what_was_asked_for(extra))
     for name in ADAPTERS:
         yield adapter_works(name) if name == extra else missing_is_named(name)
@@ -57,25 +57,25 @@ def checks_for(extra: str) -> Iterator[Callable[[], None]]:
     yield bucket_names_its_extra
 
 
-def expect(holds: object, told: str) -> None:
-    """Raise if something does not hold."""
+def expect(holds: object, message: str) -> None:
+    """Raise `AssertionError` if a condition does not hold."""
     if not holds:
-        raise AssertionError(told)
+        raise AssertionError(message)
 
 
 def the_core_works() -> None:
-    """Every public name is there, a client can be made, and media can be looked at and made to fit."""
+    """Check that every public name exists, a client can be created, and media can be inspected and prepared."""
     core = importlib.import_module("qwen_omni")
     for name in core.__all__:
         getattr(core, name)
     core.OmniClient(core.Settings.load(api_key="sk-none")).close()
     with core.prepare(a_sound(), budget="static") as prepared:
-        expect(prepared.info.sample_rate == 16_000, f"sound of {prepared.info.sample_rate} Hz")  # noqa: PLR2004
+        expect(prepared.info.sample_rate == 16_000, f"audio of {prepared.info.sample_rate} Hz")  # noqa: PLR2004
     expect("site-packages" in str(core.__file__), f"not the wheel: {core.__file__}")
 
 
 def the_core_is_typed() -> None:
-    """Each package tells type checkers that it has types."""
+    """Check that each package is marked as typed."""
     for name in ("qwen_omni", *ADAPTERS.values()):
         spec = find_spec(name)
         places = list(spec.submodule_search_locations or ()) if spec else []
@@ -83,7 +83,7 @@ def the_core_is_typed() -> None:
 
 
 def only_what_was_asked_for(extra: str) -> Callable[[], None]:
-    """Make the check that no other framework came along."""
+    """Return the check that no other framework was installed."""
 
     def no_other_framework() -> None:
         found = [name for name, module in FRAMEWORKS.items() if name != extra and find_spec(module)]
@@ -93,7 +93,7 @@ def only_what_was_asked_for(extra: str) -> Callable[[], None]:
 
 
 def adapter_works(extra: str) -> Callable[[], None]:
-    """Make the check that an adapter's names are there."""
+    """Return the check that an adapter's names exist."""
 
     def adapter() -> None:
         package = importlib.import_module(ADAPTERS[extra])
@@ -106,12 +106,12 @@ def adapter_works(extra: str) -> Callable[[], None]:
 
 
 def missing_is_named(extra: str) -> Callable[[], None]:
-    """Make the check that an adapter without its framework says which extra it needs."""
+    """Return the check that an adapter without its framework names its extra."""
 
     def names_its_extra() -> None:
         package = importlib.import_module(ADAPTERS[extra])
         for name in package.__all__:
-            if package._HOMES[name].startswith(ADAPTERS[extra]):  # noqa: SLF001  (others live in the core, and work)
+            if package._HOMES[name].startswith(ADAPTERS[extra]):  # noqa: SLF001  (others are in the core, and work)
                 error = raised(lambda name=name: getattr(package, name))  # type: ignore[misc]
                 expect(isinstance(error, ImportError), f"{name}: {error!r}")
                 expect(f"pip install 'qwen-omni[{extra}]'" in str(error), f"{name}: {error}")
@@ -120,13 +120,13 @@ def missing_is_named(extra: str) -> Callable[[], None]:
 
 
 def stand_in_names_its_extra() -> None:
-    """Without its packages the stand-in says which extra it needs."""
+    """Check that the stand-in without its packages names its extra."""
     error = raised(lambda: importlib.import_module("qwen_omni.standin"))
     expect("pip install 'qwen-omni[standin]'" in str(error), f"{error!r}")
 
 
 def bucket_names_its_extra() -> None:
-    """A bucket without oss2 says which extra it needs."""
+    """Check that a bucket without oss2 names its extra."""
     core = importlib.import_module("qwen_omni")
     bucket = core.OssSettings(
         bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=core.OssCredentials.of("id", "secret")
@@ -146,9 +146,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def command_works() -> None:
-    """Help, a look at a file, and a word about what is missing."""
-    told = command("--help")
-    expect(told.returncode == 0 and "caption" in told.stdout, told.stderr)
+    """Check help, `probe`, and the errors about missing extras."""
+    done = command("--help")
+    expect(done.returncode == 0 and "caption" in done.stdout, done.stderr)
     seen = command("probe", str(a_sound()))
     expect(seen.returncode == 0 and "wav" in seen.stdout, seen.stderr)
     lacking = command("standin")
@@ -158,14 +158,14 @@ def command_works() -> None:
 
 
 def command_names_its_extra() -> None:
-    """Without its packages the command is there and says which extra it needs."""
-    told = command("--help")
-    expect(told.returncode == 2 and "pip install 'qwen-omni[cli]'" in told.stderr, told.stderr)  # noqa: PLR2004
-    expect("Traceback" not in told.stderr, told.stderr)
+    """Check that the command without its packages names its extra."""
+    done = command("--help")
+    expect(done.returncode == 2 and "pip install 'qwen-omni[cli]'" in done.stderr, done.stderr)  # noqa: PLR2004
+    expect("Traceback" not in done.stderr, done.stderr)
 
 
 def an_answer_comes() -> None:
-    """The stand-in starts, and the core gets an answer from it."""
+    """Check that the stand-in starts and answers the core."""
     core = importlib.import_module("qwen_omni")
     standin = importlib.import_module("qwen_omni.standin")
     with standin.Standin().environment(), core.OmniClient() as client:
@@ -174,7 +174,7 @@ def an_answer_comes() -> None:
 
 
 def tools_are_served() -> None:
-    """A server can be made that offers the tools of a folder; the SDK's own client lists them."""
+    """Check that an MCP server offers the tools of a folder, as listed by the SDK's own client."""
     core = importlib.import_module("qwen_omni")
     served = importlib.import_module("qwen_omni.tools.mcp_server")
     client = importlib.import_module("mcp").Client
@@ -188,29 +188,29 @@ def tools_are_served() -> None:
 
 
 def text_is_counted(*, exactly: bool) -> Callable[[], None]:
-    """Make the check that text is counted with the vocabulary where it is installed, and nearly where it is not."""
+    """Return the check that text tokens are exact if the vocabulary is installed, and estimated otherwise."""
 
     def counted() -> None:
         core = importlib.import_module("qwen_omni")
         request = core.ChatRequest(model="qwen3.5-omni-flash", messages=(core.user("What is sold here?"),))
-        told = core.estimate(request)
-        expect(told.text_exact is exactly, f"exact: {told.text_exact}")
-        expect(told.tokens.text > 0, "no tokens")
+        estimated = core.estimate(request)
+        expect(estimated.text_exact is exactly, f"exact: {estimated.text_exact}")
+        expect(estimated.tokens.text > 0, "no tokens")
 
     return counted
 
 
 def raised(action: Callable[[], object]) -> BaseException | None:
-    """Give what an action raises."""
+    """Return the exception that an action raises."""
     try:
         action()
-    except Exception as error:  # noqa: BLE001  (it is looked at)
+    except Exception as error:  # noqa: BLE001  (it is inspected)
         return error
     return None
 
 
 def a_sound() -> Path:
-    """Make a second of silence with nothing but the standard library."""
+    """Create a second of silence with the standard library."""
     path = Path(tempfile.mkdtemp()) / "silence.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)

@@ -1,4 +1,4 @@
-"""Ask about a video without any framework, and print the answer and what it cost in tokens.
+"""Ask about a video without a framework, and print the answer and the tokens used.
 
     python examples/core/ask.py [promo.mp4] [--offline]
 
@@ -11,9 +11,9 @@ from qwen_omni import ChatOptions, ChatRequest, MediaSource, OmniClient, VideoPa
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
+def main(path: Path) -> None:
     """Ask once."""
-    video = VideoPart(source=MediaSource.from_path(film, trusted=True))
+    video = VideoPart(source=MediaSource.from_path(path, trusted=True))
     request = ChatRequest(
         model="qwen3.8-omni-flash",
         messages=(user(video, "What happens in this video?"),),
@@ -28,5 +28,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,9 +1,9 @@
-"""Captions of many videos into a CSV file, several at a time, none paid twice.
+"""Caption many videos into a CSV file, several at a time, without paying for any of them twice.
 
     python examples/core/batch_captions.py [a.mp4 b.mp4] [--offline]
 
-Writes captions.csv and prints one line a file. Each caption is stored in captions.sqlite3 as it arrives: run it again
-after a crash, and only the missing ones are requested. In the shell `qwen-omni caption *.mp4 --csv` does the same.
+Writes captions.csv and prints one line per file. Each caption is stored in captions.sqlite3 as it arrives: run it again
+after a crash, and only the missing ones are requested. The shell command `qwen-omni caption *.mp4 --csv` does the same.
 """
 
 import csv
@@ -15,14 +15,14 @@ from qwen_omni.standin.example import start
 from qwen_omni.structured.batch import Results, caption_many, plain
 
 
-def main(films: Sequence[Path]) -> None:
-    """Ask about every film, and write what comes."""
+def main(paths: Sequence[Path]) -> None:
+    """Caption all videos and write the table."""
     columns = ["file", "error", *VideoCaption.model_fields]
     kept = Results(Path("captions.sqlite3"))
     with OmniClient() as client, Path("captions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns, restval="")
         table.writeheader()
-        names = [str(film) for film in films]
+        names = [str(path) for path in paths]
         for done in caption_many(names, VideoCaption, client=client, concurrency=4, results=kept):
             caption = plain(done.value) or {}
             caption |= {name: "; ".join(value) for name, value in caption.items() if isinstance(value, list)}
@@ -31,5 +31,5 @@ def main(films: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video", "video") as films:
-        main(films)
+    with start(__doc__, "video", "video") as paths:
+        main(paths)

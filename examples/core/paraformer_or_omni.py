@@ -1,13 +1,13 @@
-"""Paraformer or Qwen-Omni? The same recording through both.
+"""Paraformer or Qwen-Omni? Process the same recording with both.
 
     python examples/core/paraformer_or_omni.py [call.mp3] [--offline]
 
-A transcribing model (paraformer-v2, fun-asr) writes every word with its times and tells speakers apart, for hours of
-sound, at a price per second. It knows nothing but words. Qwen-Omni hears everything, music, noise and tone of voice,
-sees the picture too, and answers a question; it is billed by tokens, and its times are its own guess.
+A transcription model (paraformer-v2, fun-asr) returns every word with its times and distinguishes speakers, for hours
+of audio, at a price per second. It returns words only. Qwen-Omni also understands music, noise, tone of voice and the
+video itself, and answers questions; it is billed by tokens, and its times are approximate.
 
-Want every word, subtitles, who spoke when: transcribe. Want to know what it is about, how it sounds, what is seen:
-ask. Want both: transcribe first, and give the text with the question.
+For every word, subtitles, or who spoke when: transcribe. For what it is about, how it sounds, or what can be seen:
+ask. For both: transcribe first, and pass the text along with the question.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Write down what is said in a recording or a video, with the seconds, and save subtitles.
+"""Transcribe a recording or a video, with times, and save subtitles.
 
     python examples/core/transcribe.py [call.mp3] [--offline]
 
-Prints each sentence with its seconds and speaker; writes transcript.srt. In the shell: qwen-omni transcribe call.mp3
+Prints each sentence with its times and speaker; writes transcript.srt. In the shell: qwen-omni transcribe call.mp3
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""An agent that has a folder of videos and recordings, and a question.
+"""An agent with tools for a folder of videos and recordings.
 
     pip install langchain
     python examples/langchain/agent.py [videos/] [--offline]
 
 Prints each call with the beginning of its result, and the answer. Paths come from the model, so nothing outside of
-the folder is opened. The stand-in is no thinker: it calls the tools whose names the question holds.
+the folder is opened. The stand-in does not reason: it calls the tools named in the question.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ from qwen_omni.standin.example import start
 
 
 def main(folder: Path) -> None:
-    """Let it work."""
-    film = min(path.name for path in folder.glob("*.mp4"))
-    llm = ChatQwenOmni(thinking=False, spend_limit=SpendLimit(tokens=200_000))  # agents may go round in circles
+    """Run the agent once."""
+    name = min(path.name for path in folder.glob("*.mp4"))
+    llm = ChatQwenOmni(thinking=False, spend_limit=SpendLimit(tokens=200_000))  # agents may loop
     kit = QwenOmniToolkit(llm, media_root=str(folder))
     agent = create_agent(llm, kit.get_tools())
-    question = f"See with probe_media how long {film} is, then find with ask_video what can be read in {film}."
+    question = f"See with probe_media how long {name} is, then find with ask_video what can be read in {name}."
     for message in agent.invoke({"messages": [("user", question)]})["messages"]:
         for call in getattr(message, "tool_calls", None) or ():
             print(f"-> {call['name']} {call['args']}")

@@ -2,7 +2,7 @@
 
     python examples/langchain/ask.py [promo.mp4] [--offline]
 
-Prints the answer, and the tokens that the service counted.
+Prints the answer, and the tokens that the service billed.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
+def main(path: Path) -> None:
     """Ask once."""
-    llm = ChatQwenOmni(thinking=False, media_root=film.parent)
-    video = {"type": "video", "path": str(film), "extras": {"fps": 1}}
+    llm = ChatQwenOmni(thinking=False, media_root=path.parent)
+    video = {"type": "video", "path": str(path), "extras": {"fps": 1}}
     answer = llm.invoke([HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])])
     print(answer.text)
     print(answer.usage_metadata)
@@ -24,5 +24,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""Ask a question about a video of any length, and get the answer with the seconds that show it.
+"""Ask a question about a video of any length, and get the answer with the moments that support it.
 
     python examples/langchain/ask_long_video.py [match.mp4] [--offline]
 
-Prints the answer and its moments. Every segment is asked at few frames a second, the promising ones again at more.
+Prints the answer and its moments. Every segment is examined at a low frame rate, and promising ones at a higher one.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
+def main(path: Path) -> None:
     """Ask once."""
     llm = ChatQwenOmni()
-    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # usually 180 and 90: what is longer is cut into pieces
+    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # defaults: 180 and 90
     chain = LongVideoChain(llm, question="Which numbers can be read, and when?", **cut)
-    found = chain.invoke(film)
+    found = chain.invoke(path)
     print(found.answer)
     for moment in found.evidence[:10]:
         print(f"{moment.time:8.1f} s  {moment.text[:100]}")
@@ -26,5 +26,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "film") as (film,):
-        main(film)
+    with start(__doc__, "film") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""A folder kept in step with a vector store: what did not change is neither asked nor embedded again.
+"""Keep a vector store in sync with a folder: unchanged files are neither sent nor embedded again.
 
     python examples/langchain/index_folder.py [videos/] [--offline]
 
-Prints what was added and what was skipped, for two runs, then the passage that fits a question.
+Prints what was added and skipped in two runs, then the best match for a question.
 """
 
 from pathlib import Path
@@ -16,14 +16,14 @@ from qwen_omni.standin.example import start
 
 
 def main(folder: Path) -> None:
-    """Index twice. Real programs keep the store and the records on disk."""
+    """Index twice. In production, keep the store and the records on disk."""
     llm = ChatQwenOmni(thinking=False)
-    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=64))  # take a real embedding model in its place
+    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=64))  # use a real embedding model in production
     records = InMemoryRecordManager("videos")
     records.create_schema()
     for run in ("first", "again"):
         loader = QwenOmniVideoLoader(folder.resolve(), llm, mode="captions")
-        done = index(loader, records, store, cleanup="full", key_encoder="sha256")  # what is gone is taken out
+        done = index(loader, records, store, cleanup="full", key_encoder="sha256")  # removes documents of deleted files
         print(f"{run}: {done['num_added']} added, {done['num_skipped']} skipped, {done['num_deleted']} taken out")
     (best,) = store.similarity_search("Which numbers can be read?", k=1)
     print(f"{best.metadata['url']}: {best.page_content}")

@@ -3,8 +3,8 @@
     pip install '.[langchain,cli,standin]'
     python examples/langchain/long_video.py [lecture.mp4] [--offline]
 
-Prints what is done, the summary and the cost; writes summary.html. What is finished is kept: run it again, and
-nothing is asked or paid twice.
+Prints the progress, the summary and the cost; writes summary.html. Finished steps are stored: run it again, and
+nothing is sent or paid for twice.
 """
 
 from pathlib import Path
@@ -14,24 +14,24 @@ from qwen_omni import Progress, VideoSummary
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Show each step, then what came out."""
+def main(path: Path) -> None:
+    """Print each step, then the result."""
     llm = ChatQwenOmni()
-    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # usually 180 and 90: what is longer is cut into pieces
+    cut = {"single_call_seconds": 30, "segment_seconds": 20}  # defaults: 180 and 90
     chain = LongVideoChain(llm, detail="low", language="English", wish="numbers that can be read", **cut)
-    for news in chain.stream(film):
-        if isinstance(news, Progress):
-            print(f"{news.kind}: {news.done} of {news.segments} segments. {news.text}")
+    for item in chain.stream(path):
+        if isinstance(item, Progress):
+            print(f"{item.kind}: {item.done} of {item.segments} segments. {item.text}")
         else:
-            show(news)
+            show(item)
     llm.close()
 
 
 def show(found: VideoSummary) -> None:
-    """Print the short form, save the long one."""
+    """Print a short version, and save the full one."""
     print(f"\n{found.summary}\n\n{found.to_youtube_chapters()}")
     for gap in found.gaps:
-        print(f"nothing is known of {gap.start:g} to {gap.end:g} s: {gap.reason}")
+        print(f"missing: {gap.start:g} to {gap.end:g} s: {gap.reason}")
     bill = found.this_run
     print(f"{bill.requests} requests, {bill.input_tokens:,} tokens in, {bill.output_tokens:,} out, CNY {bill.cny:.4f}")
     found.to_html("summary.html")
@@ -39,5 +39,5 @@ def show(found: VideoSummary) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "film") as (film,):
-        main(film)
+    with start(__doc__, "film") as (path,):
+        main(path)

@@ -2,8 +2,8 @@
 
     python examples/langchain/mixed_media.py [photo.jpg call.wav promo.mp4] [--offline]
 
-Prints one answer about all three. Models that take only one kind of media at a time refuse it by name, before
-anything is sent.
+Prints one answer about all three. For models that accept only one kind of media per message, an error is raised
+before anything is sent.
 """
 
 from pathlib import Path
@@ -15,13 +15,13 @@ from qwen_omni import QwenOmniError
 from qwen_omni.standin.example import start
 
 
-def main(photo: Path, call: Path, film: Path) -> None:
-    """Ask about all three, then ask a model that cannot."""
-    llm = ChatQwenOmni(thinking=False, media_root="/")  # these paths are our own; messages of strangers need a root
+def main(photo: Path, call: Path, clip: Path) -> None:
+    """Ask about all three, then ask a model that does not support this."""
+    llm = ChatQwenOmni(thinking=False, media_root="/")  # trusted paths; messages from users need a root
     content = [
         {"type": "image", "path": str(photo.resolve())},
         {"type": "audio", "path": str(call.resolve())},
-        {"type": "video", "path": str(film.resolve()), "extras": {"start": 0, "end": 3}},
+        {"type": "video", "path": str(clip.resolve()), "extras": {"start": 0, "end": 3}},
         {"type": "text", "text": "Do these three belong together?"},
     ]
     print(llm.invoke([HumanMessage(content)]).text)
@@ -33,5 +33,5 @@ def main(photo: Path, call: Path, film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "image", "audio", "video") as (photo, call, film):
-        main(photo, call, film)
+    with start(__doc__, "image", "audio", "video") as (photo, call, clip):
+        main(photo, call, clip)

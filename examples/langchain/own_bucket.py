@@ -1,10 +1,10 @@
-"""Send a video through an OSS bucket of your own. It stays private: the service gets a signed link.
+"""Send a video through your own OSS bucket. It stays private: the service gets a signed link.
 
     export QWEN_OMNI_OSS_BUCKET=… QWEN_OMNI_OSS_ENDPOINT=… OSS_ACCESS_KEY_ID=… OSS_ACCESS_KEY_SECRET=…
     python examples/langchain/own_bucket.py [promo.mp4] [--offline]
 
-Prints two answers. The second question uploads nothing: the same bytes are in the bucket already. With --offline the
-stand-in plays the bucket, and checks every signature.
+Prints two answers. The second question uploads nothing: the bytes are already in the bucket. With --offline the
+stand-in emulates the bucket, and checks every signature.
 """
 
 from pathlib import Path
@@ -16,19 +16,19 @@ from qwen_omni.settings import from_environment
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Ask twice about one film."""
-    bucket = from_environment()  # or OssSettings(bucket=…, endpoint=…); None if no bucket is named
+def main(path: Path) -> None:
+    """Ask twice about one video."""
+    bucket = from_environment()  # or OssSettings(bucket=…, endpoint=…); None if no bucket is set
     if bucket is None:
-        raise SystemExit("Set QWEN_OMNI_OSS_BUCKET and its friends, or use --offline.")
+        raise SystemExit("Set QWEN_OMNI_OSS_BUCKET and the other variables, or use --offline.")
     print(f"through {bucket.bucket} at {bucket.endpoint}")
-    llm = ChatQwenOmni(thinking=False, media_root=film.parent, oss=bucket, delivery="oss")
+    llm = ChatQwenOmni(thinking=False, media_root=path.parent, oss=bucket, delivery="oss")
     for question in ("What happens in this video?", "What can be heard?"):
-        content = [{"type": "video", "path": str(film)}, {"type": "text", "text": question}]
+        content = [{"type": "video", "path": str(path)}, {"type": "text", "text": question}]
         print(llm.invoke([HumanMessage(content)]).text)
     llm.close()
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video", bucket=True) as (film,):
-        main(film)
+    with start(__doc__, "video", bucket=True) as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""Know the price before it is paid, set a limit, and see afterwards what it was.
+"""Estimate the price beforehand, set a limit, and see the actual cost afterwards.
 
     python examples/langchain/spend_limit.py [promo.mp4] [--offline]
 
-Prints the estimate, one answer, what the limit refuses, and the ledger. A refused call costs nothing.
+Prints the estimate, one answer, a call refused by the limit, and the ledger. A refused call costs nothing.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from qwen_omni import SpendLimit, SpendLimitError, UsageLedger
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Estimate, ask, be refused, look at the ledger."""
+def main(path: Path) -> None:
+    """Estimate, ask, exceed the limit, and print the ledger."""
     limit = SpendLimit(cny=1.0, per_call_cny=0.5)  # share one object between models to limit them together
     ledger = UsageLedger()
-    llm = ChatQwenOmni(thinking=False, media_root=film.parent, spend_limit=limit, ledger=ledger)
-    video = {"type": "video", "path": str(film)}
+    llm = ChatQwenOmni(thinking=False, media_root=path.parent, spend_limit=limit, ledger=ledger)
+    video = {"type": "video", "path": str(path)}
     question = [HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])]
     print("\n".join(llm.estimate(question).lines()))  # sends nothing
     print(llm.invoke(question).text)
@@ -33,5 +33,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

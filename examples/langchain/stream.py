@@ -1,8 +1,8 @@
-"""Show the answer word by word, and what the model thinks before it.
+"""Stream an answer, including the model's reasoning.
 
     python examples/langchain/stream.py [promo.mp4] [--offline]
 
-Prints the thinking between two lines of dashes, then the answer as it comes.
+Prints the reasoning between two lines of dashes, then the answer as it arrives.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Ask, and print every piece at once."""
-    llm = ChatQwenOmni(thinking="low", media_root=film.parent)
-    content = [{"type": "video", "path": str(film)}, {"type": "text", "text": "What happens, second by second?"}]
+def main(path: Path) -> None:
+    """Ask, and print every piece immediately."""
+    llm = ChatQwenOmni(thinking="low", media_root=path.parent)
+    content = [{"type": "video", "path": str(path)}, {"type": "text", "text": "What happens, second by second?"}]
     thinking = False
     for piece in llm.stream([HumanMessage(content)]):
         for block in piece.content_blocks:
@@ -30,5 +30,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

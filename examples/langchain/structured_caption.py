@@ -1,8 +1,8 @@
-"""A caption as an object: a schema of your own, validated, and growing while it comes.
+"""A caption as an object of your own schema, streamed and validated.
 
     python examples/langchain/structured_caption.py [promo.mp4] [--offline]
 
-Prints the fields as they fill up, and at last the validated object.
+Prints the fields as they arrive, and finally the validated object.
 """
 
 from pathlib import Path
@@ -21,17 +21,17 @@ class Advertisement(BaseModel):
     mood: str = Field(description="The mood of the film in one word.")
 
 
-def main(film: Path) -> None:
-    """Describe the film while it comes, then once more as a whole."""
-    llm = ChatQwenOmni(media_root=film.parent)
+def main(path: Path) -> None:
+    """Stream a description, then request one as a whole."""
+    llm = ChatQwenOmni(media_root=path.parent)
     chain = caption_chain(llm, Advertisement, prompt="Describe this advertisement.", language="English")
-    for partial in chain.stream(str(film)):
+    for partial in chain.stream(str(path)):
         if isinstance(partial, dict):
             print(f"so far: {', '.join(partial)}")
-    print(repr(chain.invoke(str(film))))
+    print(repr(chain.invoke(str(path))))
     llm.close()
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""Recordings as documents: what is said, with the seconds and the speaker, ready for a vector store.
+"""Recordings as documents: transcripts with times and speakers, ready for a vector store.
 
     python examples/langchain/transcribe.py [call.mp3] [--offline]
 
-Prints each passage with its source and seconds. A recording that was submitted within a day is not paid again.
+Prints each passage with its source and times. A recording submitted within the last day is not paid for again.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from qwen_omni.standin.example import start
 
 
 def main(recording: Path) -> None:
-    """Load one recording; a folder, a pattern or a list does as well."""
-    llm = ChatQwenOmni()  # its connection is used; transcribing models are others
+    """Load one recording; a folder, a glob pattern or a list works as well."""
+    llm = ChatQwenOmni()  # only its connection is used; transcription has its own models
     options = TranscriptionOptions(speakers=True)
     for document in QwenOmniAudioLoader(recording, llm, options=options, mode="sentences").lazy_load():
-        told = document.metadata
-        print(f"{told['source']} {told['start']:.2f} to {told['end']:.2f} s by {told['model']}:")
+        metadata = document.metadata
+        print(f"{metadata['source']} {metadata['start']:.2f} to {metadata['end']:.2f} s by {metadata['model']}:")
         print(f"  {document.page_content}")
     llm.close()
 

@@ -1,8 +1,8 @@
-"""Index a folder of videos, find the passage that answers a question, and ask that passage again, closer.
+"""Index a folder of videos, find the passage that answers a question, and take a closer look at it.
 
     python examples/langchain/video_rag.py [videos/] [--offline]
 
-Prints the best passages with their seconds, and the closer answer. Index again, and nothing is asked or paid twice.
+Prints the best passages with their times, and the closer answer. Indexing again sends nothing and costs nothing.
 """
 
 import math
@@ -19,10 +19,10 @@ from qwen_omni.standin.example import start
 
 
 class Words(Embeddings):
-    """Counts words into 1024 boxes: runs anywhere, knows no synonyms. For real use take a model's embeddings."""
+    """Hashes words into 1,024 buckets: runs anywhere, knows no synonyms. Use a real embedding model in production."""
 
     def embed_query(self, text: str) -> list[float]:
-        """Count, and make the length one."""
+        """Return normalized word counts."""
         vector = [0.0] * 1024
         for word in re.findall(r"\w+", text.lower()):
             vector[zlib.crc32(word.encode()) % 1024] += 1.0
@@ -30,12 +30,12 @@ class Words(Embeddings):
         return [count / length for count in vector]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do so for each text."""
+        """Return the embeddings of several texts."""
         return [self.embed_query(text) for text in texts]
 
 
 def main(folder: Path) -> None:
-    """Load, search, look again."""
+    """Load, search, and take a closer look."""
     llm = ChatQwenOmni(thinking=False, media_root=folder)
     store = InMemoryVectorStore(Words())
     store.add_documents(list(QwenOmniVideoLoader(folder.resolve(), llm).lazy_load()))

@@ -1,8 +1,8 @@
-"""An agent that may look into the videos of one folder.
+"""An agent with tools for the videos in one folder.
 
     python examples/llama_index/agent.py [promo.mp4] [--offline]
 
-Prints each tool call with what came of it, then the answer. The agent may read the folder of the file and nothing else.
+Prints each tool call with its result, then the answer. The agent can read the folder of the file and nothing else.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
 from qwen_omni.standin.example import start
 
 
-async def main(film: Path) -> None:
+async def main(path: Path) -> None:
     """Ask the agent once."""
     llm = QwenOmni(thinking=False)
-    question = f"Look into {film.name} with ask_video: what is shown, and when?"
-    tools = QwenOmniToolSpec(llm, media_root=film.parent)
+    question = f"Look into {path.name} with ask_video: what is shown, and when?"
+    tools = QwenOmniToolSpec(llm, media_root=path.parent)
     running = FunctionAgent(llm=llm, tools=tools.to_tool_list()).run(user_msg=question)
     async for event in running.stream_events():
         if isinstance(event, ToolCallResult):
@@ -30,5 +30,5 @@ async def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        asyncio.run(main(film))
+    with start(__doc__, "video") as (path,):
+        asyncio.run(main(path))

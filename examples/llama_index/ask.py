@@ -2,7 +2,7 @@
 
     python examples/llama_index/ask.py [promo.mp4] [--offline]
 
-Prints what the call will use, the answer, and the tokens that the service counted.
+Prints the estimate for the call, the answer, and the tokens that the service billed.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from llama_index_qwen_omni import QwenOmni
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
+def main(path: Path) -> None:
     """Ask once."""
-    llm = QwenOmni(thinking=False, media_root=film.parent)
-    blocks = [VideoBlock(path=film), TextBlock(text="What happens in this video?")]
+    llm = QwenOmni(thinking=False, media_root=path.parent)
+    blocks = [VideoBlock(path=path), TextBlock(text="What happens in this video?")]
     messages = [ChatMessage(blocks=blocks, additional_kwargs={"fps": 1})]
     print(llm.estimate(messages))
     answer = llm.chat(messages)
@@ -26,5 +26,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""Ask a question about a video of any length, and get the answer with the seconds that show it.
+"""Ask a question about a video of any length, and get the answer with the moments that support it.
 
     python examples/llama_index/ask_long_video.py [match.mp4] [--offline]
 
-Prints how far it is, the answer and its moments. Every segment is looked at, the promising ones a second time, closer.
+Prints the progress, the answer and its moments. Every segment is examined, and promising ones again in more detail.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
 from qwen_omni import SummaryOptions
 from qwen_omni.standin.example import start
 
-# Usually 180 and 90: what is longer is cut into such pieces. Small here, for a small film.
+# The defaults are 180 and 90 seconds. Smaller here, for a short video.
 CUT = SummaryOptions(single_call_seconds=30, segment_seconds=20)
 
 
-async def main(film: Path) -> None:
+async def main(path: Path) -> None:
     """Ask once."""
     llm = QwenOmni()
-    running = LongVideoWorkflow(llm, options=CUT).run(video=film, question="Which numbers can be read, and when?")
+    running = LongVideoWorkflow(llm, options=CUT).run(video=path, question="Which numbers can be read, and when?")
     async for event in running.stream_events():
         if isinstance(event, LongVideoProgress) and event.progress.kind == "segment":
             print(f"{event.progress.done} of {event.progress.segments} segments")
@@ -32,5 +32,5 @@ async def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "film") as (film,):
-        asyncio.run(main(film))
+    with start(__doc__, "film") as (path,):
+        asyncio.run(main(path))

@@ -1,8 +1,8 @@
-"""A query engine that looks again: it finds passages by their words, and asks about their pictures, closer.
+"""A query engine that takes a closer look: it finds passages by their text, and asks about their frames.
 
     python examples/llama_index/ask_passages.py [talk.mp4] [--offline]
 
-Prints the answer, and which seconds it is from.
+Prints the answer, and the time ranges that it is from.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from qwen_omni.standin.example import start
 
 
 class ByWords(BaseRetriever):
-    """The passages that share most words with a question. Any retriever of an index may take its place."""
+    """Finds the passages that share most words with a question. Any retriever can replace it."""
 
     def __init__(self, passages: list[Document]) -> None:
         super().__init__()
@@ -31,28 +31,28 @@ class ByWords(BaseRetriever):
 
 
 class LookingAgain(CustomQueryEngine):
-    """Asks about the stretches of video that were found, and about nothing else."""
+    """Asks about the time ranges that were found, and nothing else."""
 
     retriever: BaseRetriever
     llm: QwenOmni
 
     def custom_query(self, query_str: str) -> Response:
-        """Find, cut out, ask."""
+        """Retrieve passages, cut out their clips, and ask about them."""
         found = self.retriever.retrieve(query_str)
-        stretches = {str(block.url): block for block in (clip(one.node, fps=4, margin=1) for one in found)}
-        answer = self.llm.chat([ChatMessage(blocks=[*stretches.values(), TextBlock(text=query_str)])])
-        return Response(response=f"{answer.message.content}\n{', '.join(stretches)}", source_nodes=found)
+        clips = {str(block.url): block for block in (clip(one.node, fps=4, margin=1) for one in found)}
+        answer = self.llm.chat([ChatMessage(blocks=[*clips.values(), TextBlock(text=query_str)])])
+        return Response(response=f"{answer.message.content}\n{', '.join(clips)}", source_nodes=found)
 
 
-def main(film: Path) -> None:
-    """Read the film, and ask about what it begins with."""
-    llm = QwenOmni(thinking=False, media_root=film.parent)
-    documents = QwenOmniVideoReader(llm=llm, mode="captions").load_data(film)
+def main(path: Path) -> None:
+    """Read the video, and ask about its first passage."""
+    llm = QwenOmni(thinking=False, media_root=path.parent)
+    documents = QwenOmniVideoReader(llm=llm, mode="captions").load_data(path)
     engine = LookingAgain(retriever=ByWords(documents), llm=llm)
     print(engine.query(f"What is seen around this: {documents[0].text}"))
     llm.close()
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

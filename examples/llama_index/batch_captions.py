@@ -1,8 +1,8 @@
-"""Captions of many videos into a CSV file, several at a time, with what failed beside what did not.
+"""Caption many videos into a CSV file, several at a time, with errors in their own column.
 
     python examples/llama_index/batch_captions.py [a.mp4 b.mp4] [--offline]
 
-Writes captions.csv and prints one line a file. Nothing is kept between runs here; examples/core/batch_captions.py does.
+Writes captions.csv and prints one line per file. To resume after a crash, see examples/core/batch_captions.py.
 """
 
 import asyncio
@@ -18,28 +18,28 @@ from qwen_omni import QwenOmniError
 from qwen_omni.standin.example import start
 
 
-async def describe(llm: QwenOmni, film: Path) -> dict[str, str]:
-    """Give a row of the table: a caption, or why there is none."""
-    question = ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="Describe this video.")])
+async def describe(llm: QwenOmni, path: Path) -> dict[str, str]:
+    """Return a row of the table: a caption or an error."""
+    question = ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="Describe this video.")])
     try:
         caption = (await llm.as_structured_llm(VideoCaption).achat([question])).raw
     except QwenOmniError as error:
-        return {"file": str(film), "error": str(error)}
-    told = {name: "; ".join(value) if isinstance(value, list) else value for name, value in caption}
-    return {"file": str(film), **told}
+        return {"file": str(path), "error": str(error)}
+    values = {name: "; ".join(value) if isinstance(value, list) else value for name, value in caption}
+    return {"file": str(path), **values}
 
 
-async def rows_of(films: Sequence[Path]) -> list[dict[str, str]]:
-    """Ask about every film, four at a time."""
-    llm = QwenOmni(media_root="/")  # these paths are our own; messages of strangers need a root
-    rows = await run_jobs([describe(llm, film) for film in films], workers=4)
+async def rows_of(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Caption all videos, four at a time."""
+    llm = QwenOmni(media_root="/")  # trusted paths; messages from users need a root
+    rows = await run_jobs([describe(llm, path) for path in paths], workers=4)
     await llm.aclose()
     return rows
 
 
-def main(films: Sequence[Path]) -> None:
-    """Write what comes."""
-    rows = asyncio.run(rows_of([film.resolve() for film in films]))
+def main(paths: Sequence[Path]) -> None:
+    """Write the table."""
+    rows = asyncio.run(rows_of([path.resolve() for path in paths]))
     with Path("captions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, ["file", "error", *VideoCaption.model_fields], restval="")
         table.writeheader()
@@ -49,5 +49,5 @@ def main(films: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video", "video") as films:
-        main(films)
+    with start(__doc__, "video", "video") as paths:
+        main(paths)

@@ -1,8 +1,8 @@
-"""Find the passage of a video that a question is about: documents with times in a vector index.
+"""Find the passage of a video that answers a question: documents with times in a vector index.
 
     python examples/llama_index/index.py [talk.mp4] [--offline]
 
-Prints the passages that fit best, with their seconds and a link that players open there.
+Prints the best matches, with their times and a link that opens a player there.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from qwen_omni.standin.example import start
 
 
 class Words(BaseEmbedding):
-    """Which words a text has: no model to download. Take a real embedding model in its place."""
+    """Hashed word counts, without a model to download. Use a real embedding model in production."""
 
     def _get_text_embedding(self, text: str) -> list[float]:
         vector = [0.0] * 512
@@ -31,17 +31,17 @@ class Words(BaseEmbedding):
         return self._get_text_embedding(query)
 
 
-def main(film: Path) -> None:
-    """Read the film, index what happens in it, and look for its first words."""
+def main(path: Path) -> None:
+    """Read the video, index its events, and search for the first one."""
     llm = QwenOmni()
-    documents = QwenOmniVideoReader(llm=llm, mode="captions").load_data(film)
+    documents = QwenOmniVideoReader(llm=llm, mode="captions").load_data(path)
     index = VectorStoreIndex(nodes=documents, embed_model=Words())
     for found in index.as_retriever(similarity_top_k=2).retrieve(documents[0].text):
-        told = found.node.metadata
-        print(f"{told['start']:g} to {told['end']:g} s: {found.node.text}\n  {told['url']}")
+        metadata = found.node.metadata
+        print(f"{metadata['start']:g} to {metadata['end']:g} s: {found.node.text}\n  {metadata['url']}")
     llm.close()
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""A summary of a video of any length, with chapters, and progress while it is made.
+"""Summarise a video of any length, with chapters and progress.
 
     python examples/llama_index/long_video.py [lecture.mp4] [--offline]
 
-Prints every step, then summary, chapters and cost. End it at any time: run again, it goes on where it was.
+Prints every step, then the summary, chapters and cost. Interrupt it at any time: the next run resumes where it stopped.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
 from qwen_omni.standin.example import start
 
 
-async def main(film: Path) -> None:
-    """Summarise the film."""
+async def main(path: Path) -> None:
+    """Summarise the video."""
     llm = QwenOmni()
-    running = LongVideoWorkflow(llm, detail="low").run(video=film)
+    running = LongVideoWorkflow(llm, detail="low").run(video=path)
     async for event in running.stream_events():
         if isinstance(event, LongVideoProgress):
-            news = event.progress
-            print(f"{news.kind}: {news.done} of {news.segments} segments {news.text}")
+            progress = event.progress
+            print(f"{progress.kind}: {progress.done} of {progress.segments} segments {progress.text}")
     found = await running
     print(found.summary)
     for chapter in found.chapters:
@@ -31,5 +31,5 @@ async def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        asyncio.run(main(film))
+    with start(__doc__, "video") as (path,):
+        asyncio.run(main(path))

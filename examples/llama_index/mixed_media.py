@@ -2,8 +2,9 @@
 
     python examples/llama_index/mixed_media.py [photo.jpg call.wav promo.mp4] [--offline]
 
-Prints one answer about all three. What blocks have no room for, such as a piece of a video, stands in the message's
-`additional_kwargs`, one entry a medium. Models that take only one kind at a time refuse by name, and nothing is sent.
+Prints one answer about all three. Options without a field in blocks, such as a time range, go into the message's
+`additional_kwargs`, one entry per media block. For models that accept only one kind of media per message, an error is
+raised before anything is sent.
 """
 
 from pathlib import Path
@@ -15,10 +16,10 @@ from qwen_omni import QwenOmniError
 from qwen_omni.standin.example import start
 
 
-def main(photo: Path, call: Path, film: Path) -> None:
-    """Ask about all three, then ask a model that cannot."""
-    llm = QwenOmni(thinking=False, media_root="/")  # these paths are our own; messages of strangers need a root
-    media = [ImageBlock(path=photo.resolve()), AudioBlock(path=call.resolve()), VideoBlock(path=film.resolve())]
+def main(photo: Path, call: Path, clip: Path) -> None:
+    """Ask about all three, then ask a model that does not support this."""
+    llm = QwenOmni(thinking=False, media_root="/")  # trusted paths; messages from users need a root
+    media = [ImageBlock(path=photo.resolve()), AudioBlock(path=call.resolve()), VideoBlock(path=clip.resolve())]
     question = ChatMessage(
         blocks=[*media, TextBlock(text="Do these three belong together?")],
         additional_kwargs={"media": [{}, {}, {"start": 0, "end": 3}]},
@@ -32,5 +33,5 @@ def main(photo: Path, call: Path, film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "image", "audio", "video") as (photo, call, film):
-        main(photo, call, film)
+    with start(__doc__, "image", "audio", "video") as (photo, call, clip):
+        main(photo, call, clip)

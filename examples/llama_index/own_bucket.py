@@ -1,10 +1,10 @@
-"""Send a video through an OSS bucket of your own. It stays private: the service gets a signed link.
+"""Send a video through your own OSS bucket. It stays private: the service gets a signed link.
 
     export QWEN_OMNI_OSS_BUCKET=… QWEN_OMNI_OSS_ENDPOINT=… OSS_ACCESS_KEY_ID=… OSS_ACCESS_KEY_SECRET=…
     python examples/llama_index/own_bucket.py [promo.mp4] [--offline]
 
-Prints two answers of one conversation. Its second turn uploads nothing: the same bytes are in the bucket already.
-With --offline the stand-in plays the bucket, and checks every signature.
+Prints two answers of one conversation. The second turn uploads nothing: the bytes are already in the bucket.
+With --offline the stand-in emulates the bucket, and checks every signature.
 """
 
 from pathlib import Path
@@ -16,14 +16,14 @@ from qwen_omni.settings import from_environment
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Ask, and ask on."""
-    bucket = from_environment()  # or OssSettings(bucket=…, endpoint=…); None if no bucket is named
+def main(path: Path) -> None:
+    """Ask, and ask a follow-up question."""
+    bucket = from_environment()  # or OssSettings(bucket=…, endpoint=…); None if no bucket is set
     if bucket is None:
-        raise SystemExit("Set QWEN_OMNI_OSS_BUCKET and its friends, or use --offline.")
+        raise SystemExit("Set QWEN_OMNI_OSS_BUCKET and the other variables, or use --offline.")
     print(f"through {bucket.bucket} at {bucket.endpoint}")
-    llm = QwenOmni(thinking=False, media_root=film.parent, oss=bucket, delivery="oss")
-    history = [ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="What happens in this video?")])]
+    llm = QwenOmni(thinking=False, media_root=path.parent, oss=bucket, delivery="oss")
+    history = [ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="What happens in this video?")])]
     history.append(llm.chat(history).message)
     history.append(ChatMessage("And what can be heard?"))
     history.append(llm.chat(history).message)
@@ -32,5 +32,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video", bucket=True) as (film,):
-        main(film)
+    with start(__doc__, "video", bucket=True) as (path,):
+        main(path)

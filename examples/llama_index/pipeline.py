@@ -1,8 +1,8 @@
-"""A folder of videos and texts through an ingestion pipeline; what did not change is neither asked nor worked on again.
+"""Ingest a folder of videos and texts with a pipeline; unchanged files are neither sent nor processed again.
 
     python examples/llama_index/pipeline.py [talk.mp4] [--offline]
 
-Prints the nodes with their files and seconds, and what a second run gives. Takes the folder that the file is in.
+Prints the nodes with their files and times, and the result of a second run. Uses the folder of the file.
 """
 
 from pathlib import Path
@@ -27,13 +27,13 @@ def main(folder: Path) -> None:
     pipeline = IngestionPipeline(transformations=[SentenceSplitter(chunk_size=512)], cache=IngestionCache())
     nodes = pipeline.run(documents=reader.load_data())
     for node in nodes:
-        told = node.metadata
-        print(f"{told['file_name']} from {told.get('start', 0):g} s: {node.text}")
+        metadata = node.metadata
+        print(f"{metadata['file_name']} from {metadata.get('start', 0):g} s: {node.text}")
     again = pipeline.run(documents=reader.load_data())
     print("the same again:", [one.node_id for one in again] == [one.node_id for one in nodes])
     llm.close()
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film.parent)
+    with start(__doc__, "video") as (path,):
+        main(path.parent)

@@ -1,11 +1,12 @@
-"""Ask a server of your own that runs vLLM.
+"""Ask your own vLLM server.
 
     vllm serve Qwen/Qwen3-Omni-30B-A3B-Instruct --port 8091 --served-model-name qwen3-omni-flash
     export DASHSCOPE_BASE_URL=http://localhost:8091/v1 DASHSCOPE_API_KEY=none
     python examples/llama_index/self_hosted.py [promo.mp4] [--offline]
 
-Prints the answer as it comes. vLLM has other words than DashScope for sampling, thinking and the sound of a video;
-dialect="vllm" uses them, and private hosts get them unasked. The stand-in takes such requests, but plays DashScope.
+Prints the answer as it arrives. vLLM uses different fields than DashScope for sampling, thinking and the audio of a
+video; dialect="vllm" selects them, and is the default for private hosts. The stand-in accepts such requests, but
+emulates DashScope.
 """
 
 from pathlib import Path
@@ -16,11 +17,11 @@ from llama_index_qwen_omni import QwenOmni
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Ask once, in vLLM's words."""
-    llm = QwenOmni(model="qwen3-omni-flash", dialect="vllm", media_root=film.parent)
+def main(path: Path) -> None:
+    """Ask once, with vLLM's fields."""
+    llm = QwenOmni(model="qwen3-omni-flash", dialect="vllm", media_root=path.parent)
     question = ChatMessage(
-        blocks=[VideoBlock(path=film), TextBlock(text="What happens in this video?")],
+        blocks=[VideoBlock(path=path), TextBlock(text="What happens in this video?")],
         additional_kwargs={"fps": 1, "max_pixels": 230_400},
     )
     for piece in llm.stream_chat([question]):
@@ -30,5 +31,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

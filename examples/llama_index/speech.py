@@ -1,8 +1,8 @@
-"""Let the model answer by voice, and keep it as a WAV file.
+"""Get a spoken answer, and save it as a WAV file.
 
     python examples/llama_index/speech.py [question.wav] [--offline]
 
-Writes answer.wav and prints what was said and how long it is. (The stand-in answers with tones.)
+Writes answer.wav and prints its text and duration. (The stand-in answers with tones.)
 """
 
 import wave
@@ -15,7 +15,7 @@ from qwen_omni.standin.example import start
 
 
 def main(question: Path) -> None:
-    """Ask by voice, be answered by voice."""
+    """Ask a spoken question and save the spoken answer."""
     llm = QwenOmni(model="qwen3.5-omni-flash", modalities=["text", "audio"], voice="Tina", media_root=question.parent)
     asked = ChatMessage(blocks=[AudioBlock(path=question), TextBlock(text="Answer this, please.")])
     answer = llm.chat([asked]).message

@@ -1,9 +1,9 @@
-"""Know the price before it is paid, set a limit, and see afterwards what everything cost.
+"""Estimate the price beforehand, set a limit, and see the actual cost afterwards.
 
     python examples/llama_index/spend_limit.py [promo.mp4] [--offline]
 
-Prints the estimate, one answer, what the limit refuses, and the ledger. A refused call costs nothing. The ledger
-listens to LlamaIndex's events, so it counts the calls of engines and agents, too, and of every model that tells usage.
+Prints the estimate, one answer, a call refused by the limit, and the ledger. A refused call costs nothing. The ledger
+listens to LlamaIndex's events, so it also counts calls of engines and agents, and of every model that reports usage.
 """
 
 from pathlib import Path
@@ -16,14 +16,14 @@ from qwen_omni import SpendLimit, SpendLimitError
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Estimate, ask, be refused, look at the ledger."""
+def main(path: Path) -> None:
+    """Estimate, ask, exceed the limit, and print the ledger."""
     handler = UsageLedgerHandler()
     events = instrument.get_dispatcher()
     events.add_event_handler(handler)
     limit = SpendLimit(cny=1.0, per_call_cny=0.5)  # share one object between models to limit them together
-    llm = QwenOmni(thinking=False, media_root=film.parent, spend_limit=limit)
-    question = [ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="What happens in this video?")])]
+    llm = QwenOmni(thinking=False, media_root=path.parent, spend_limit=limit)
+    question = [ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="What happens in this video?")])]
     print(*llm.estimate(question).lines(), sep="\n")  # sends nothing
     print(llm.chat(question).message.content)
     try:
@@ -37,5 +37,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

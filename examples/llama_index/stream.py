@@ -1,8 +1,8 @@
-"""Show the answer word by word, and what the model thinks before it.
+"""Stream an answer, including the model's reasoning.
 
     python examples/llama_index/stream.py [promo.mp4] [--offline]
 
-Prints the thinking, a line of dashes, then the answer as it comes.
+Prints the reasoning, a line of dashes, then the answer as it arrives.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from llama_index_qwen_omni import QwenOmni
 from qwen_omni.standin.example import start
 
 
-def main(film: Path) -> None:
-    """Ask, and print every piece at once."""
-    llm = QwenOmni(thinking="low", media_root=film.parent)
-    question = ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="What happens, second by second?")])
+def main(path: Path) -> None:
+    """Ask, and print every piece immediately."""
+    llm = QwenOmni(thinking="low", media_root=path.parent)
+    question = ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="What happens, second by second?")])
     thinking = False
     for piece in llm.stream_chat([question]):
         thought = piece.additional_kwargs.get("thinking_delta", "")
@@ -29,5 +29,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

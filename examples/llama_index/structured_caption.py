@@ -1,8 +1,8 @@
-"""A caption as an object: a schema of your own, validated, and growing while it comes.
+"""A caption as an object of your own schema, streamed and validated.
 
     python examples/llama_index/structured_caption.py [promo.mp4] [--offline]
 
-Prints the fields as they fill up, and at last the validated object.
+Prints the fields as they arrive, and finally the validated object.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ class Advertisement(BaseModel):
     mood: str = Field(description="The mood of the film in one word.")
 
 
-def main(film: Path) -> None:
-    """Describe the film while it comes, then once more as a whole."""
-    llm = QwenOmni(media_root=film.parent)
-    question = ChatMessage(blocks=[VideoBlock(path=film), TextBlock(text="Describe this advertisement.")])
+def main(path: Path) -> None:
+    """Stream a description, then request one as a whole."""
+    llm = QwenOmni(media_root=path.parent)
+    question = ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="Describe this advertisement.")])
     structured = llm.as_structured_llm(Advertisement)
     for piece in structured.stream_chat([question]):
         print(f"so far: {piece.raw!r}")
@@ -34,5 +34,5 @@ def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        main(film)
+    with start(__doc__, "video") as (path,):
+        main(path)

@@ -1,8 +1,8 @@
-"""Recordings as documents: what is said, with the seconds and the speaker, ready for an index.
+"""Recordings as documents: transcripts with times and speakers, ready for an index.
 
     python examples/llama_index/transcribe.py [call.mp3] [--offline]
 
-Prints each passage with its source and seconds. A recording that was submitted within a day is not paid again.
+Prints each passage with its source and times. A recording submitted within the last day is not paid for again.
 """
 
 from pathlib import Path
@@ -15,15 +15,15 @@ from qwen_omni.standin.example import start
 
 
 def main(recording: Path) -> None:
-    """Read one recording; give SimpleDirectoryReader a folder to read many, texts and tables among them."""
-    llm = QwenOmni()  # its connection is used; transcribing models are others
+    """Read one recording; pass SimpleDirectoryReader a folder to read many, along with texts and tables."""
+    llm = QwenOmni()  # only its connection is used; transcription has its own models
     spoken = QwenOmniAudioReader(llm, options=TranscriptionOptions(speakers=True), mode="sentences")
     folder = SimpleDirectoryReader(
         input_files=[recording], file_extractor={recording.suffix: spoken}, raise_on_error=True
     )
     for node in folder.load_data():
-        told = node.metadata
-        print(f"{told['file_name']} {told['start']:.2f} to {told['end']:.2f} s by {told['model']}: {node.text}")
+        found = node.metadata
+        print(f"{found['file_name']} {found['start']:.2f} to {found['end']:.2f} s by {found['model']}: {node.text}")
     llm.close()
 
 

@@ -1,8 +1,8 @@
-"""Two agents that share a task: one looks into the videos, the other writes.
+"""Two agents that share a task: one examines the videos, the other writes.
 
     python examples/llama_index/two_agents.py [promo.mp4] [--offline]
 
-Prints who did what, then the answer. Only the first agent has tools, and they read the folder of the file alone.
+Prints each agent's steps, then the answer. Only the first agent has tools, which can only read the folder of the file.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
 from qwen_omni.standin.example import start
 
 
-async def main(film: Path) -> None:
-    """Have one film described."""
+async def main(path: Path) -> None:
+    """Let the agents describe one video."""
     llm = QwenOmni(thinking=False)
-    spec = QwenOmniToolSpec(llm, media_root=film.parent)
+    spec = QwenOmniToolSpec(llm, media_root=path.parent)
     looker = FunctionAgent(
         name="looker",
         description="Looks into videos.",
@@ -28,7 +28,7 @@ async def main(film: Path) -> None:
     )
     writer = FunctionAgent(name="writer", description="Writes.", system_prompt="Write two sentences.", llm=llm)
     workflow = AgentWorkflow(agents=[looker, writer], root_agent="looker")
-    running = workflow.run(user_msg=f"Use ask_video on {film.name}, and tell what is shown, and when.")
+    running = workflow.run(user_msg=f"Use ask_video on {path.name}, and tell what is shown, and when.")
     async for event in running.stream_events():
         if isinstance(event, ToolCallResult):
             print(f"{event.tool_name} {event.tool_kwargs}: {event.tool_output.content}")
@@ -41,5 +41,5 @@ async def main(film: Path) -> None:
 
 
 if __name__ == "__main__":
-    with start(__doc__, "video") as (film,):
-        asyncio.run(main(film))
+    with start(__doc__, "video") as (path,):
+        asyncio.run(main(path))

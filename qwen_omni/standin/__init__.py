@@ -1,8 +1,8 @@
 """A local double of the chat service, for tests, examples and demonstrations. It is not Qwen.
 
-It receives nothing but HTTP, judges every request by the documented rules, really decodes the media it is
-sent and answers from what it saw and heard. It imports nothing from the rest of the product, so that it
-can judge it. `standin.marked_media` makes media whose every second proves itself.
+It receives HTTP only, validates every request against the documented rules, actually decodes the media it receives,
+and answers from their content. It imports nothing from the rest of the product, so that it is an independent check.
+`standin.marked_media` generates media in which every second can be verified.
 """
 
 try:
@@ -16,8 +16,8 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("numpy", "starlette", "uvicorn", "zxingcpp"):
         raise
-    told = f"The stand-in needs {error.name}: pip install 'qwen-omni[standin]'"
-    raise ModuleNotFoundError(told, name=error.name) from None
+    message = f"The stand-in needs {error.name}: pip install 'qwen-omni[standin]'"
+    raise ModuleNotFoundError(message, name=error.name) from None
 
 __all__ = [
     "ColourSpan",

@@ -1,7 +1,7 @@
-"""What short programs share: `[FILE ...] [--offline]` on the command line, media of their own, and the stand-in.
+"""Shared by the examples: `[FILE ...] [--offline]` on the command line, generated media, and the stand-in.
 
-With `--offline` the program talks to a stand-in that lives as long as it does. Files that are not given are made:
-each second of them shows and sounds its own code, so an answer can be checked by eye.
+With `--offline` the program talks to a stand-in that runs for as long as it does. Missing files are generated: each
+second shows and plays its own code, so an answer can be checked by eye.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from qwen_omni.standin.server.server import Standin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["image", "audio", "video", "film", "folder"]  # a film is longer; a folder has videos
+Kind = Literal["image", "audio", "video", "film", "folder"]  # "film" is a longer video; "folder" has several videos
 
-_NOTE = "Asking the stand-in, a local service that decodes what it is sent. It is not Qwen."
+_NOTE = "Using the stand-in, a local service that decodes the media it receives. It is not Qwen."
 
 
 @contextlib.contextmanager
 def start(about: str | None, *kinds: Kind, bucket: bool = False) -> Iterator[tuple[Path, ...]]:
-    """Read the command line, and give one file for each of `kinds` for as long as the block runs.
+    """Parse the command line, and yield one file for each of `kinds` while the block runs.
 
     Args:
         about: the program's docstring; its first line is the help.
-        kinds: the kind of each file; files of the command line are taken in order, the rest is made.
-        bucket: with `--offline`, set the variables of the stand-in's bucket, too.
+        kinds: the kind of each file; files from the command line are used in order, the rest are generated.
+        bucket: with `--offline`, also set the variables of the stand-in's bucket.
 
     Example:
-        with start(__doc__, "video") as (film,):
-            describe(film)
+        with start(__doc__, "video") as (video,):
+            describe(video)
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; made if not given")
-    parser.add_argument("--offline", action="store_true", help="ask the stand-in: no key, no network")
-    told = parser.parse_args()
-    if len(told.files) > len(kinds):
-        parser.error(f"{len(told.files)} files are given and {len(kinds)} can be used")
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=f"{', '.join(kinds)}; default: generated")
+    parser.add_argument("--offline", action="store_true", help="use the stand-in: no key, no network")
+    arguments = parser.parse_args()
+    if len(arguments.files) > len(kinds):
+        parser.error(f"expected at most {len(kinds)} files, got {len(arguments.files)}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        made = (_made(kind, folder / f"{number}-{kind}") for number, kind in enumerate(kinds[len(told.files) :]))
-        files = (*told.files, *made)
-        if told.offline:
+        made = (_made(kind, folder / f"{number}-{kind}") for number, kind in enumerate(kinds[len(arguments.files) :]))
+        files = (*arguments.files, *made)
+        if arguments.offline:
             sys.stderr.write(f"{_NOTE}\n")
             stack.enter_context(Standin().environment(bucket=bucket))
         yield files

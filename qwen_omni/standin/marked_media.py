@@ -1,8 +1,8 @@
-"""Generate media that proves what reached the service: every second carries its own random code.
+"""Generate media that prove what reached the service: every second carries its own random code.
 
-Second k shows a QR code of `codes[k]` on a background colour of its own, and sounds the same digits as tone pairs from
-exactly second k on. Codes are drawn when the media is made, so that no answer can be guessed. This is the writing half;
-`standin.media.video_decode` and `standin.media.audio_decode` read, and share with it only the table of tones.
+Second k shows a QR code of `codes[k]` on its own background colour, and plays the same digits as tone pairs starting
+exactly at second k. Codes are drawn at generation time, so answers cannot be guessed. This module writes;
+`standin.media.video_decode` and `standin.media.audio_decode` read, and share only the table of tones with it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _RATES = ("8000", "11025", "12000", "16000", "22050", "24000", "32000", "44100", "48000", "96000")
 _MOST_TAKEN = sum(len(rate) - 3 for rate in _RATES)  # codes of four digits inside them
 _CODE_DIGITS = 4
-_QUIET_SHARE = 0.78  # of the picture's shorter side, taken by the QR code and its white border
+_QUIET_SHARE = 0.78  # of the frame's shorter side, covered by the QR code and its white border
 _COLOURS = ((196, 48, 48), (48, 150, 60), (52, 78, 200), (214, 196, 40), (176, 60, 180), (40, 176, 186), (236, 132, 32))
 _AUDIO_CODECS = {"mp3": "libmp3lame", "aac": "aac", "wav": "pcm_s16le", "m4a": "aac", "mp4": "aac", "flac": "flac"}
 _STEP = 8192
@@ -41,7 +41,7 @@ _STEP = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthMedia:
-    """A generated file and the codes its seconds carry."""
+    """A generated file and the codes of its seconds."""
 
     path: Path
     codes: tuple[str, ...]
@@ -52,7 +52,7 @@ class TruthMedia:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How a truth video is written; the default is quick and easy to read."""
+    """How a marked video is encoded; the default is fast and easy to read."""
 
     container: str | None = None
     codec: str = "libx264"
@@ -71,7 +71,7 @@ DEFAULT_ENCODING = Encoding()
 def draw_codes(seconds: int, seed: int | None = None) -> tuple[str, ...]:
     """Draw one code per second, all different; `seed` makes the draw repeatable.
 
-    None is a part of a usual sample rate, which a report of the media names: "6000" would be found in "16000 Hz".
+    No code is part of a common sample rate, since reports name the rate: "6000" would be found in "16000 Hz".
     """
     digits = max(_CODE_DIGITS, len(str(seconds)) + 1)
     numbers: random.Random = secrets.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - not a secret
@@ -79,7 +79,7 @@ def draw_codes(seconds: int, seed: int | None = None) -> tuple[str, ...]:
     return tuple(code for code in map(str, drawn) if not any(code in rate for rate in _RATES))[:seconds]
 
 
-def make_video(  # noqa: PLR0913 - one keyword per property of the film
+def make_video(  # noqa: PLR0913 - one keyword per property of the video
     path: str | Path,
     *,
     codes: Sequence[str] | None = None,
@@ -90,27 +90,27 @@ def make_video(  # noqa: PLR0913 - one keyword per property of the film
     seed: int | None = None,
     encoding: Encoding = DEFAULT_ENCODING,
 ) -> TruthMedia:
-    """Write a video whose second k shows and sounds `codes[k]`.
+    """Write a video whose second k shows and plays `codes[k]`.
 
     Args:
-        path: Where to write; the ending names the container unless `encoding` does.
-        codes: One string of digits per second; drawn at random when absent.
-        seconds: How many to draw.
+        path: The file to write; its extension selects the container unless `encoding` does.
+        codes: One string of digits per second; random by default.
+        seconds: Number of codes to draw.
         size: Width and height in pixels, both even.
-        fps: Frames a second; 23.976 and its like become exact fractions.
-        sound: Whether the file has a sound track.
+        fps: Frames per second; 23.976 and similar rates become exact fractions.
+        sound: Whether the file has an audio track.
         seed: Makes the drawn codes repeatable.
         encoding: Codecs, container and sample rate.
     """
     path = Path(path)
-    told = tuple(codes) if codes is not None else draw_codes(seconds, seed)
+    drawn = tuple(codes) if codes is not None else draw_codes(seconds, seed)
     rate = exact_rate(fps)
     with av.open(str(path), "w", format=encoding.container) as output:
         picture = _video_stream(output, rate, size, encoding)
         track = _audio_stream(output, encoding) if sound else None
-        samples = _track(told, encoding) if track else None
+        samples = _track(drawn, encoding) if track else None
         done = 0
-        for frame in _frames(told, rate, size, encoding.pixel_format):
+        for frame in _frames(drawn, rate, size, encoding.pixel_format):
             output.mux(picture.encode(frame))
             if track is not None and samples is not None:
                 upto = int(Fraction((frame.pts or 0) + 1) / rate * encoding.sample_rate)
@@ -119,7 +119,7 @@ def make_video(  # noqa: PLR0913 - one keyword per property of the film
         if track is not None and samples is not None:
             _encode_sound(output, track, samples, done, None)
             output.mux(track.encode(None))
-    return TruthMedia(path=path, codes=told, duration=float(len(told)), fps=rate, size=size)
+    return TruthMedia(path=path, codes=drawn, duration=float(len(drawn)), fps=rate, size=size)
 
 
 def make_audio(  # noqa: PLR0913 - one keyword per property of the recording
@@ -132,9 +132,9 @@ def make_audio(  # noqa: PLR0913 - one keyword per property of the recording
     bitrate: int = 64_000,
     seed: int | None = None,
 ) -> TruthMedia:
-    """Write an audio file whose second k sounds `codes[k]`; the ending of `path` names the format."""
+    """Write an audio file whose second k plays `codes[k]`; the extension of `path` selects the format."""
     path = Path(path)
-    told = tuple(codes) if codes is not None else draw_codes(seconds, seed)
+    drawn = tuple(codes) if codes is not None else draw_codes(seconds, seed)
     encoding = Encoding(
         sound_codec=_AUDIO_CODECS[path.suffix.lstrip(".").lower()],
         sample_rate=sample_rate,
@@ -144,13 +144,13 @@ def make_audio(  # noqa: PLR0913 - one keyword per property of the recording
     container = "adts" if path.suffix.lower() == ".aac" else None
     with av.open(str(path), "w", format=container) as output:
         track = _audio_stream(output, encoding)
-        _encode_sound(output, track, _track(told, encoding), 0, None)
+        _encode_sound(output, track, _track(drawn, encoding), 0, None)
         output.mux(track.encode(None))
-    return TruthMedia(path=path, codes=told, duration=float(len(told)))
+    return TruthMedia(path=path, codes=drawn, duration=float(len(drawn)))
 
 
 def make_image(code: str, size: tuple[int, int] = (640, 360), image_format: str = "PNG") -> bytes:
-    """Return a picture showing `code`, as the bytes of an image file."""
+    """Return an image showing `code`, as the bytes of an image file."""
     held = io.BytesIO()
     Image.fromarray(draw_picture(code, 0, size)).save(held, image_format)
     return held.getvalue()
@@ -162,7 +162,7 @@ def make_frames(codes: Sequence[str], size: tuple[int, int] = (640, 360)) -> lis
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:
-    """Turn a frame rate into the fraction it stands for: 23.976 is 24000/1001."""
+    """Return the fraction that a frame rate stands for: 23.976 is 24000/1001."""
     if isinstance(fps, Fraction):
         return fps
     ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
@@ -170,7 +170,7 @@ def exact_rate(fps: float | Fraction) -> Fraction:
 
 
 def draw_picture(code: str, second: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw the RGB picture of one second: its colour, and its code in the middle."""
+    """Draw the RGB frame of one second: its colour, with its code in the middle."""
     width, height = size
     colour = np.array(_COLOURS[second % len(_COLOURS)], np.uint8)
     picture = np.tile(colour, (height, width, 1))
@@ -185,7 +185,7 @@ def draw_picture(code: str, second: int, size: tuple[int, int]) -> NDArray[np.ui
 
 
 def _frames(codes: Sequence[str], rate: Fraction, size: tuple[int, int], pixel_format: str) -> Iterator[av.VideoFrame]:
-    """Yield every frame of the film; one drawing serves all frames of its second, but for a moving bar."""
+    """Yield every frame of the video; the frames of a second share one drawing, except for a moving bar."""
     shown, second = 0, -1
     planes: NDArray[np.uint8] = np.zeros(0, np.uint8)
     while shown < len(codes) * rate:
@@ -202,7 +202,7 @@ def _frames(codes: Sequence[str], rate: Fraction, size: tuple[int, int], pixel_f
 
 
 def _with_bar(planes: NDArray[np.uint8], size: tuple[int, int], shown: int) -> NDArray[np.uint8]:
-    """Draw a small bar at the lower edge that walks with every frame, so that no two are alike."""
+    """Draw a small bar at the lower edge that moves with every frame, so that no two are alike."""
     width, height = size
     thick, long = max(2, height // 60), max(4, width // 24)
     left = shown * max(2, width // 160) % (width - long)
@@ -221,7 +221,7 @@ def _video_stream(output: OutputContainer, rate: Fraction, size: tuple[int, int]
 
 def _audio_stream(output: OutputContainer, encoding: Encoding) -> AudioStream:
     layout: Any = "stereo" if encoding.channels == 2 else "mono"  # noqa: PLR2004 - two channels are stereo
-    # FFmpeg's thorough AAC search takes longer than all pictures together; two clean tones do not need it.
+    # FFmpeg's thorough AAC search takes longer than encoding all frames; two clean tones do not need it.
     options = {"aac_coder": "fast"} if encoding.sound_codec == "aac" else {}
     stream = cast(
         "AudioStream",
@@ -233,7 +233,7 @@ def _audio_stream(output: OutputContainer, encoding: Encoding) -> AudioStream:
 
 
 def _track(codes: Sequence[str], encoding: Encoding) -> NDArray[np.int16]:
-    """Render the whole sound: the digits of `codes[k]` start at sample k times rate, plus the delay asked for."""
+    """Render the whole audio track: the digits of `codes[k]` start at sample k times rate, plus the requested delay."""
     rate = encoding.sample_rate
     samples = np.zeros(len(codes) * rate, np.float32)
     digits = max((len(code) for code in codes), default=1) or 1  # a silent second has none
@@ -248,7 +248,7 @@ def _track(codes: Sequence[str], encoding: Encoding) -> NDArray[np.int16]:
 def _encode_sound(
     output: OutputContainer, track: AudioStream, samples: NDArray[np.int16], done: int, upto: int | None
 ) -> int:
-    """Encode whole blocks of the samples between `done` and `upto`; return how far it came."""
+    """Encode complete blocks of the samples between `done` and `upto`; return the next sample."""
     end = len(samples) if upto is None else min(upto, len(samples))
     while done < end and (upto is None or done + _STEP <= end):
         piece = samples[done : min(done + _STEP, end)]

@@ -1,4 +1,4 @@
-"""Pytest fixtures for tests that need the service: name this module in `pytest_plugins`.
+"""Pytest fixtures for tests that need the service: list this module in `pytest_plugins`.
 
 pytest_plugins = ["qwen_omni.standin.pytest_plugin"]
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def standin_server() -> Iterator[Standin]:
-    """One running stand-in for the whole session; it remembers what it decoded."""
+    """One running stand-in for the whole session; it caches what it decoded."""
     with Standin() as running:
         yield running
 
@@ -37,6 +37,6 @@ def standin(standin_server: Standin) -> Standin:
 
 @pytest.fixture(params=range(8))
 def nearly_right(request: pytest.FixtureRequest, standin: Standin) -> Standin:
-    """The stand-in, answering nearly right: a test that takes it runs eight times, with other mistakes each time."""
+    """The stand-in, answering nearly right: a test that uses it runs eight times, with different mistakes each time."""
     standin.nearly_right = request.param
     return standin

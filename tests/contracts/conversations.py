@@ -1,6 +1,6 @@
-"""The shared table: conversations in neutral parts, and the JSON that each must become.
+"""Conversations in neutral parts, and the JSON that each adapter must encode them to.
 
-Media are links, so that a row shows the whole request. Every adapter must reach the same JSON.
+Media are links, so that a row shows the whole request. All adapters must produce the same JSON.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from qwen_omni import (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One conversation. `body` holds what the JSON has beside `model`, `stream` and `stream_options`."""
+    """One conversation. `body` is the JSON without `model`, `stream` and `stream_options`."""
 
     name: str
     messages: tuple[Message, ...]
@@ -40,12 +40,12 @@ SIGNED = HOST + "a.mp4?Expires=4102444800&Signature=aB%2Bc"
 
 
 def at(name: str) -> MediaSource:
-    """Name a file of the example host."""
+    """Return a file on the example host."""
     return MediaSource.from_url(HOST + name)
 
 
 def says(*content: Any) -> list[dict[str, Any]]:
-    """The JSON of a conversation with one user message."""
+    """Return the JSON of a conversation with one user message."""
     return [{"role": "user", "content": content[0] if isinstance(content[0], str) else list(content)}]
 
 

@@ -1,7 +1,7 @@
-"""The contract of both adapters, and of the core, towards answers that are nearly right.
+"""How both adapters, and the core, must handle answers that are nearly right.
 
-Each door asks a good stand-in first, and then one that spoils its answers (`Standin.nearly_right`). What comes is the
-right value, or an error of ours: never a wrong value, a bare error of Python's, or nothing.
+Each entry point first asks a good stand-in, and then one that corrupts its answers (`Standin.nearly_right`). The result
+is the right value, or an error of this package: never a wrong value, a built-in Python exception, or nothing.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from qwen_omni.structured.timed import TimedCaptions
 
 SEEDS = range(3)
 LOSSLESS = ("draft", "loose", "list content", "other names")
-"""Ways that change how an answer is written, not what it says: the value is the right one, or there is an error."""
+"""Ways that change the form of an answer, not its content: the value is right, or there is an error."""
 
 
 class Clip(BaseModel):
@@ -46,7 +46,7 @@ Door = Callable[[], Awaitable[Any]]
 
 
 async def check_door(door: Door, standin: Standin, way: str) -> None:
-    """Ask once well and several times nearly right, in one way; what comes is right, or an error of ours."""
+    """Ask once well and several times nearly right, in one way; each result is right, or an error of this package."""
     standin.nearly_right = None
     right = await door()
     for seed in SEEDS:
@@ -59,14 +59,14 @@ async def check_door(door: Door, standin: Standin, way: str) -> None:
         finally:
             standin.nearly_right = None
         assert type(found) is type(right)
-        # A number in a caller's own schema has no unit that could be known; those of timed captions do.
-        told = way in LOSSLESS or (way == "other units" and isinstance(right, TimedCaptions))
-        if told or set(spoiling.log) == {"whole"}:
+        # The unit of a number in a caller's own schema is unknown; those of timed captions are known.
+        preserved = way in LOSSLESS or (way == "other units" and isinstance(right, TimedCaptions))
+        if preserved or set(spoiling.log) == {"whole"}:
             assert found == right, (way, seed)
 
 
 def check_error(error: QwenOmniError, way: str) -> None:
-    """What is told is about the answer; only a cut one may be called cut."""
+    """Check that the error is about the answer; only a truncated one may be called truncated."""
     assert isinstance(error, CaptionSyntaxError | TruncatedAnswerError | NoToolCallError), error
     if isinstance(error, TruncatedAnswerError):
         assert way == "cut", error

@@ -263,4 +263,4 @@ def test_too_many_files_are_wrong_use(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended, start("Do.", "video"):
         pass
     assert ended.value.code == 2
-    assert "2 files are given and 1 can be used" in capsys.readouterr().err
+    assert "expected at most 1 files, got 2" in capsys.readouterr().err

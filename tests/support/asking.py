@@ -1,4 +1,4 @@
-"""The eight ways to ask `QwenOmni`, told alike: each gives the last response as a `ChatResponse`."""
+"""The eight ways to call `QwenOmni` behind one interface: each returns the last response as a `ChatResponse`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

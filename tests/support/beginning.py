@@ -1,10 +1,10 @@
-"""Whether one JSON value is the beginning of another: what a partial must be of the next."""
+"""Whether one JSON value is the beginning of another, as each partial must be of the next."""
 
 from typing import Any
 
 
 def begins(part: Any, whole: Any) -> bool:
-    """Tell whether `whole` continues `part`: texts grow at their end, lists and dictionaries at theirs."""
+    """Whether `whole` continues `part`: texts, lists and dictionaries grow at their end."""
     if isinstance(part, str) and isinstance(whole, str):
         return whole.startswith(part)
     if isinstance(part, list) and isinstance(whole, list):

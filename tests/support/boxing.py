@@ -1,4 +1,4 @@
-"""Build the boxes of an MP4 byte by byte, honest or not."""
+"""Build the boxes of an MP4 byte by byte, valid or not."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""A small check of a value against a JSON schema, enough for the schemas these tests draw."""
+"""A minimal JSON schema validator, sufficient for the schemas that these tests draw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS = {
 
 
 def problems(value, schema, root=None, at="$"):
-    """Return what is wrong with `value`; empty when it fits."""
+    """Return the problems with `value`; empty if it is valid."""
     root = schema if root is None else root
     if "$ref" in schema:
         return problems(value, root["$defs"][schema["$ref"].rsplit("/", 1)[1]], root, at)

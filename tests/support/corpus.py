@@ -1,7 +1,7 @@
-"""Malformed answers, each with the value that must come out of it, or the error.
+"""Malformed answers, each with the value or the error that it must lead to.
 
-One schema for all: `Tent`. `GOOD` is what most of them mean. A case whose expectation is a `Fails` must raise
-`CaptionSyntaxError` with those words.
+All share one schema, `Tent`. Most of them mean `GOOD`. A case whose expectation is a `Fails` must raise
+`CaptionSyntaxError` with that text.
 """
 
 import json
@@ -23,7 +23,7 @@ class Tent(BaseModel):
 
 @dataclass(frozen=True)
 class Fails:
-    """What the error must say."""
+    """The text that the error must contain."""
 
     words: str
 
@@ -47,7 +47,7 @@ NO_JSON = "holds no JSON"
 
 
 def tent(**changes: Any) -> dict[str, Any]:
-    """Give GOOD with changes."""
+    """Return GOOD with changes."""
     return {**GOOD, **changes}
 
 

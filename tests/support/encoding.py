@@ -1,4 +1,4 @@
-"""A whole request as JSON fields, with its media as they are: what a call makes of it where nothing has to fit."""
+"""A complete request as JSON fields, with its media unchanged, as a call encodes it if nothing has to be fitted."""
 
 from typing import Any
 

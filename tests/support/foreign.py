@@ -1,8 +1,8 @@
-"""Odd sound and video files made by other programs than our encoder, and what must come of each.
+"""Unusual audio and video files written by other programs, and the expected result for each.
 
 A recipe is a shell command in a folder with `a.mp4` (marked video of eight seconds, one key frame), `a.wav` and `b.wav`
-(marked recordings of four seconds). It writes the row's file. `NEW` stands for the newest ffmpeg of a wheel; programs
-that a machine lacks are skipped by name. The table in docs/formats.md is made of these rows.
+(marked recordings of four seconds). It writes the row's file. `NEW` is the newest ffmpeg from a wheel; missing programs
+are skipped by name. The table in docs/formats.md is generated from these rows.
 """
 
 # ruff: noqa: E501 - one line per file reads as a table
@@ -19,18 +19,18 @@ NEW = "$NEW_FFMPEG -v error -y"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One file: what it is, how it is made, and what must come of it.
+    """One file: what it is, how it is made, and the expected result.
 
     Attributes:
-        what: it, in words.
+        what: its description.
         file: its name.
         recipe: the shell command that writes it.
-        picture: the seconds of `a.mp4` that it shows, in order; `None` for sound alone.
-        sound: the seconds heard, `a0` for the first one of `a.wav` (or of `a.mp4`, beside a picture), `b0` of `b.wav`.
-        refused: a pattern of the error, where it is one.
-        seconds: how long it plays, if not as long as its pictures or sound.
-        slack: seconds by which that may differ.
-        track: the audio track that is asked for.
+        picture: the seconds of `a.mp4` that it shows, in order; `None` for audio only.
+        sound: the seconds heard, `a0` for the first one of `a.wav` (or of `a.mp4`, in a video), `b0` of `b.wav`.
+        refused: a pattern of the expected error, if any.
+        seconds: its duration, if different from that of its frames or audio.
+        slack: the tolerance of the duration, in seconds.
+        track: the audio track to select.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def programs(self) -> set[str]:
-        """The programs that make it."""
+        """The programs that create it."""
         return set(re.findall(r"(?:^|(?<=[|;&])|(?<=[|;&] ))(\$NEW_FFMPEG|[a-z]+)(?= -| \w)", self.recipe)) - {
             "cat",
             "head",
@@ -68,7 +68,7 @@ def film(
     silent: bool = False,
     **more: object,
 ) -> Row:
-    """A video that shows and sounds a range of the seconds of `a.mp4`."""
+    """Return a video that shows and plays a range of the seconds of `a.mp4`."""
     seen = tuple(range(first, last))
     return Row(
         what=what, file=file, recipe=recipe, picture=seen, sound=() if silent else tuple(f"a{n}" for n in seen), **more
@@ -76,19 +76,19 @@ def film(
 
 
 def joined(what: str, file: str, recipe: str, *parts: range, **more: object) -> Row:
-    """A video of several ranges, one behind the other."""
+    """Return a video of several consecutive ranges."""
     seen = tuple(second for part in parts for second in part)
     return Row(what=what, file=file, recipe=recipe, picture=seen, sound=tuple(f"a{n}" for n in seen), **more)  # type: ignore[arg-type]
 
 
 def voice(what: str, file: str, recipe: str, *sounds: str, **more: object) -> Row:
-    """A recording of `a.wav`, or of `a.wav` and `b.wav`."""
+    """Return a recording of `a.wav`, or of `a.wav` and `b.wav`."""
     heard = tuple(f"{name}{n}" for name in sounds or ("a",) for n in range(AUDIO_SECONDS))
     return Row(what=what, file=file, recipe=recipe, sound=heard, **more)  # type: ignore[arg-type]
 
 
 def broken(what: str, file: str, recipe: str, refused: str) -> Row:
-    """A file that is refused."""
+    """Return a file that must be refused."""
     return Row(what=what, file=file, recipe=recipe, refused=refused)
 
 
@@ -99,7 +99,7 @@ SHARED = {
     "2.ts": f"{FF} -i a.mp4 {_CUT.format('4')} {TS} 2.ts",
     **{f"q{n}.ts": f"{FF} -i a.mp4 {_CUT.format(f'{n}:{n + 2}')} {TS} q{n}.ts" for n in (0, 2, 4, 6)},
 }
-"""What several rows begin with, made once: halves and quarters of `a.mp4`."""
+"""Inputs shared by several rows: halves and quarters of `a.mp4`."""
 _H = (range(4), range(4, 8))
 
 _PIECES = f"{FF} -i a.mp4 {X264} -g 20 -c:a copy -f hls -hls_time 2 -hls_segment_type fmp4 -hls_segment_filename 'fs%d.m4s' l.m3u8; "
@@ -319,7 +319,7 @@ ROWS = (*VIDEO, *AUDIO)
 
 
 def table() -> str:
-    """Return the rows as a table in Markdown: the file, the programs that make it, what comes of it."""
+    """Return the rows as a Markdown table: the file, the programs that create it, the result."""
     lines = ["| File | Made with | Result |", "|---|---|---|"]
     for row in ROWS:
         programs = ", ".join(
@@ -339,13 +339,13 @@ def _result(row: Row) -> str:
     if row.refused == _TWO:
         return "refused: two files in one, with both lengths"
     if row.refused.startswith("its clock"):
-        return "refused, with the second and the command that repairs it"
+        return "refused, with the position in seconds and the command that repairs it"
     if row.refused:
-        return "refused, with what is missing or too much"
+        return "refused, with what is missing or superfluous"
     return (
-        "read whole"
+        "complete"
         if row.picture is None
-        else "every second seen and heard, exact parts"
+        else "video and audio complete, time ranges exact"
         if row.sound
-        else "every second seen, exact parts"
+        else "video complete, time ranges exact"
     )

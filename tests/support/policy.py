@@ -1,4 +1,4 @@
-"""An agent's head for the stand-in: it knows a question and tools, no file, and decides from what the tools say."""
+"""A scripted agent for the stand-in: it knows a question and tools, but no files, and decides from tool results."""
 
 import json
 import re
@@ -11,23 +11,23 @@ QUESTION = "In which file is the code {code} shown, and at which second? Use the
 
 
 class Detective(Script):
-    """Lists the folder, looks into one film after another, and tells where and when the code of the question is.
+    """Lists the folder, examines one video after another, and reports where and when the code of the question appears.
 
-    Requests without tools are not the agent's but a tool's own: the stand-in answers them from the media.
+    Requests without tools come from a tool, not from the agent: the stand-in answers them from the media.
     """
 
     def next_reply(self, request: LoggedRequest) -> Turn | None:
-        """Say what the agent does next."""
+        """Return the agent's next step."""
         if not request.body.get("tools"):
             return super().next_reply(request)
         messages = request.body["messages"]
         code = next(found[0] for one in messages if one["role"] == "user" for found in [_CODE.search(_text(one))])
-        told = [_text(one) for one in messages if one["role"] == "tool"]
-        if not told:
+        results = [_text(one) for one in messages if one["role"] == "tool"]
+        if not results:
             return _call("probe_media", path=".")
-        films = re.findall(r"^(\S+\.mp4) ", told[0], re.MULTILINE)
+        films = re.findall(r"^(\S+\.mp4) ", results[0], re.MULTILINE)
         asked = [_arguments(one) for message in messages for one in message.get("tool_calls") or ()][1:]
-        for arguments, answer in zip(asked, told[1:], strict=True):
+        for arguments, answer in zip(asked, results[1:], strict=True):
             found = re.search(rf"{code}@(\d+(?:\.\d+)?)", answer)
             if found is not None:
                 return Turn(text=f"{code} is in {arguments['path']} at second {float(found[1]):g}.")

@@ -1,4 +1,4 @@
-"""A server of raw bytes on loopback, for answers that no well-behaved server gives: endless, lying, redirecting."""
+"""A server of raw bytes on loopback, for answers of badly behaved servers: endless, lying, redirecting."""
 
 import socket
 import threading
@@ -7,11 +7,11 @@ from typing import Self
 
 
 class RawServer:
-    """Answers every request by the bytes that `answer` yields, and counts what went out.
+    """Answers every request with the bytes that `answer` yields, and counts the bytes sent.
 
     Attributes:
-        requests: the head of each request that came.
-        sent: bytes that the client took.
+        requests: the head of each request received.
+        sent: the number of bytes that the client accepted.
     """
 
     def __init__(self, answer: Callable[[], Iterable[bytes]]) -> None:
@@ -39,7 +39,7 @@ class RawServer:
                 for piece in self._answer():
                     plug.sendall(piece)
                     self.sent += len(piece)
-            except OSError:  # the client has had enough
+            except OSError:  # the client closed the connection
                 return
 
     def _read(self, plug: socket.socket) -> None:

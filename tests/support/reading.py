@@ -1,4 +1,4 @@
-"""Reads the stand-in's prose: what it says it saw and heard, piece by piece."""
+"""Parse the stand-in's prose: the codes that it reports for each media part."""
 
 import re
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ _MARK = re.compile(r"(\d{4})@(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was said about one piece of media."""
+    """The report about one media part."""
 
     kind: str
     words: str
 
     @property
     def seen(self) -> list[tuple[str, float]]:
-        """Codes seen, each with its second."""
+        """The codes in the video, each with its second."""
         return self._marks("Picture marks")
 
     @property
     def heard(self) -> list[tuple[str, float]]:
-        """Codes heard, each with its second."""
+        """The codes in the audio, each with its second."""
         return self._marks("Sound marks")
 
     def _marks(self, title: str) -> list[tuple[str, float]]:
@@ -30,14 +30,14 @@ class Report:
 
 
 def read(answer: str) -> list[Report]:
-    """Cut an answer into what it says about each piece, in order."""
+    """Split an answer into its reports about each part, in order."""
     assert answer.startswith("[stand-in]"), answer[:80]
     pieces = _PIECE.split(answer)[1:]
     return [Report(kind.lower(), words) for kind, words in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
 def only(answer: str) -> Report:
-    """Read an answer that must be about exactly one piece of media."""
+    """Read an answer that must be about exactly one media part."""
     reports = read(answer)
     assert len(reports) == 1, f"{len(reports)} pieces reached the service, not 1: {answer[:200]}"
     return reports[0]

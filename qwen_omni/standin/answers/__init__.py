@@ -1,1 +1,1 @@
-"""How the stand-in answers: from what it decoded, as text, JSON, tool calls or speech."""
+"""The stand-in's answers: derived from what it decoded, as text, JSON, tool calls or speech."""

@@ -1,6 +1,6 @@
 """Compose the stand-in's own answer: prose, JSON or tool calls, with its usage.
 
-The other half of `service`: that judges, this speaks. Everything said comes from `evidence`.
+The counterpart of `service`: that validates, this answers. All content comes from `evidence`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ def compose(
 
 
 def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
-    told = [text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)]
-    return gather(media, last_user_text(body), "\n".join(told), material=longest_user_text(body))
+    texts = [
+        text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
+    ]
+    return gather(media, last_user_text(body), "\n".join(texts), material=longest_user_text(body))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
@@ -74,7 +76,7 @@ def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> T
     if wanted is not None:
         value = schema.fill(wanted, evidence) if wanted else schema.default_object(evidence)
         written_json = json.dumps(value, ensure_ascii=False)
-        # Without JSON mode real models like to put a fence around JSON; so does this one.
+        # Without JSON mode, real models often put a code fence around JSON; so does this one.
         fenced = body.get("response_format") is None or (model.media is not None and not model.json_object)
         return Turn(text=f"```json\n{written_json}\n```" if fenced else written_json)
     if results:
@@ -84,7 +86,7 @@ def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> T
 
 
 def _json_wanted(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the schema to fill, an empty one for "any JSON", or None where prose is wanted."""
+    """Return the schema to fill, an empty one for "any JSON", or None if prose was requested."""
     asked = body.get("response_format") or {}
     if asked.get("type") == "json_schema":
         return dict(asked["json_schema"]["schema"])
@@ -105,7 +107,7 @@ def _thoughts(evidence: Evidence) -> str:
 
 
 def _limited(text: str, body: dict[str, Any]) -> tuple[str, str]:
-    """Apply `stop` and `max_tokens`; return the text and why it ended."""
+    """Apply `stop` and `max_tokens`; return the text and the finish reason."""
     stops = body.get("stop") or []
     for stop in filter(None, [stops] if isinstance(stops, str) else stops):
         text = text.split(stop, 1)[0]
@@ -124,7 +126,7 @@ def _speech_tokens(model: ModelLimits, pcm: bytes) -> int:
 def _usage(
     media: Sequence[MediaFacts], text_in: int, said: tuple[str, str | None, Turn], speech: int
 ) -> dict[str, Any]:
-    """Count what came in by kind and what went out."""
+    """Count input tokens by kind, and output tokens."""
     text, reasoning, turn = said
     images = sum(one.picture_tokens for one in media if one.kind == "image")
     films = sum(one.picture_tokens for one in media if one.kind in ("video", "frames"))
@@ -132,12 +134,12 @@ def _usage(
     prompt = {"text_tokens": text_in, "image_tokens": images, "video_tokens": films, "audio_tokens": sounds}
     spoken = text_tokens(text) + sum(text_tokens(written(call)) + text_tokens(call.name) for call in turn.tool_calls)
     thought = text_tokens(reasoning or "")
-    told = {"text_tokens": spoken, "reasoning_tokens": thought, "audio_tokens": speech}
+    details = {"text_tokens": spoken, "reasoning_tokens": thought, "audio_tokens": speech}
     inward, outward = sum(prompt.values()), spoken + thought + speech
     return {
         "prompt_tokens": inward,
         "completion_tokens": outward,
         "total_tokens": inward + outward,
         "prompt_tokens_details": {name: count for name, count in prompt.items() if count},
-        "completion_tokens_details": {name: count for name, count in told.items() if count},
+        "completion_tokens_details": {name: count for name, count in details.items() if count},
     }

@@ -1,6 +1,6 @@
-"""What can be truly said about a request: facts in words, moments, and answers to plain questions.
+"""What can truthfully be said about a request: facts in words, moments, and answers to simple questions.
 
-Nothing here is canned: every sentence holds numbers measured in the media, or words of the request.
+Nothing is canned: every sentence contains numbers measured in the media, or words of the request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORD = re.compile(r"[\w'-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A stretch of time that something can be said about."""
+    """A time range that something can be said about."""
 
     start: float
     end: float
@@ -40,7 +40,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything an answer may draw on."""
+    """All the facts that an answer can use."""
 
     media: tuple[MediaFacts, ...]
     question: str
@@ -50,42 +50,44 @@ class Evidence:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """All codes, in order of time."""
+        """All codes, in chronological order."""
         return tuple(moment.code for moment in self.moments if moment.code)
 
 
 def gather(media: Sequence[MediaFacts], question: str, text: str, material: str = "") -> Evidence:
-    """Collect the evidence of a request: of its media, or of its text where it has none.
+    """Collect the evidence for a request, from its media, or from its text if it has none.
 
-    `material` is the longest text of the newest user message: what a task is about is longer than the task.
+    `material` is the longest text of the latest user message: the material of a task is longer than the task itself.
     """
     facts = tuple(media)
     moments = tuple(moment for one in facts for moment in _moments(one)) or _moments_in_text(material or text)
     sentences = tuple(sentence for one in facts for sentence in _sentences(one))
     if not facts:
-        told = [
+        phrases = [
             match.group().strip()
             for match in _SENTENCE.finditer(material or text)
             if not _looks_like_code(match.group())
         ]
-        sentences = tuple(told[:_MOST_TIMES]) or (f"{len(_WORD.findall(text))} words were read.",)
+        sentences = tuple(phrases[:_MOST_TIMES]) or (f"{len(_WORD.findall(text))} words were read.",)
     timed = [one.duration for one in facts if one.kind != "image"]
     duration = max(timed, default=max((moment.end for moment in moments), default=0.0))
     return Evidence(media=facts, question=question, sentences=sentences, moments=moments, duration=duration)
 
 
 def prose(evidence: Evidence) -> str:
-    """Answer in words."""
-    told = _direct_answers(evidence)
-    told += [describe(facts, number + 1) for number, facts in enumerate(evidence.media)]
+    """Return the answer as prose."""
+    sentences = _direct_answers(evidence)
+    sentences += [describe(facts, number + 1) for number, facts in enumerate(evidence.media)]
     words = len(_WORD.findall(evidence.question))
     if not evidence.media:
-        told.append(f'There is no media here; I read {words} words. The question was: "{_short(evidence.question)}"')
-    return " ".join([SIGN, *told])
+        sentences.append(
+            f'There is no media here; I read {words} words. The question was: "{_short(evidence.question)}"'
+        )
+    return " ".join([SIGN, *sentences])
 
 
 def describe(facts: MediaFacts, number: int) -> str:
-    """Tell everything known about one media part."""
+    """Describe everything known about one media part."""
     return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *_sentences(facts)])
 
 
@@ -102,20 +104,20 @@ def _shape(facts: MediaFacts) -> str:
 
 
 def _sentences(facts: MediaFacts) -> list[str]:
-    told = []
+    sentences = []
     if facts.kind != "audio":
-        told.append(_listed("Picture marks", facts.picture_marks) if facts.picture_marks else "No picture marks.")
+        sentences.append(_listed("Picture marks", facts.picture_marks) if facts.picture_marks else "No picture marks.")
     if facts.sound:
-        told.append(_listed("Sound marks", facts.sound_marks) if facts.sound_marks else "No sound marks.")
-        told.append("The sound is silent." if facts.loudness is None else f"Loudness {facts.loudness:.1f} dBFS.")
+        sentences.append(_listed("Sound marks", facts.sound_marks) if facts.sound_marks else "No sound marks.")
+        sentences.append("The sound is silent." if facts.loudness is None else f"Loudness {facts.loudness:.1f} dBFS.")
     if facts.kind == "video":
         times = " ".join(f"{cut:.2f}" for cut in facts.cuts[:_MOST_TIMES])
-        told.append(f"{len(facts.cuts)} cuts{' at ' + times if times else ''}.")
+        sentences.append(f"{len(facts.cuts)} cuts{' at ' + times if times else ''}.")
     if facts.colours:
-        told.append(
+        sentences.append(
             "Colours: " + ", ".join(f"{span.name} {span.start:.2f}" for span in facts.colours[:_MOST_TIMES]) + "."
         )
-    return told
+    return sentences
 
 
 def _listed(title: str, marks: Sequence[Mark]) -> str:
@@ -124,16 +126,16 @@ def _listed(title: str, marks: Sequence[Mark]) -> str:
 
 
 def _direct_answers(evidence: Evidence) -> list[str]:
-    """Answer for codes and seconds that the question names."""
-    told = []
+    """Answer questions about the codes and seconds that they mention."""
+    answers = []
     for code in dict.fromkeys(_NUMBER.findall(evidence.question)):
         for facts in evidence.media:
-            told += [f"{code} is shown at {mark.start:.2f} s." for mark in facts.picture_marks if mark.code == code]
-            told += [f"{code} sounds at {mark.start:.2f} s." for mark in facts.sound_marks if mark.code == code]
+            answers += [f"{code} is shown at {mark.start:.2f} s." for mark in facts.picture_marks if mark.code == code]
+            answers += [f"{code} sounds at {mark.start:.2f} s." for mark in facts.sound_marks if mark.code == code]
     for match in _SECOND.finditer(evidence.question):
         second = float(next(group for group in match.groups() if group))
-        told += [f"At {second:g} s: {words}." for facts in evidence.media for words in _at(facts, second)]
-    return told
+        answers += [f"At {second:g} s: {words}." for facts in evidence.media for words in _at(facts, second)]
+    return answers
 
 
 def _at(facts: MediaFacts, second: float) -> list[str]:
@@ -147,7 +149,7 @@ def _at(facts: MediaFacts, second: float) -> list[str]:
 
 
 def _moments(facts: MediaFacts) -> list[Moment]:
-    """One moment per mark; where there are none, one per cut or colour; where there are none, the whole."""
+    """Return one moment per mark; without marks, one per cut or colour; without those, the whole."""
     if facts.kind == "image":
         return []
     marks = facts.picture_marks or facts.sound_marks
@@ -168,7 +170,7 @@ def _colour_at(facts: MediaFacts, time: float) -> str:
 
 
 def _moments_in_text(text: str) -> tuple[Moment, ...]:
-    """Read times that a text names, so that notes can be summarised without media."""
+    """Read the times mentioned in a text, so that notes can be summarised without media."""
     found: dict[float, str] = {}
     for match in _TIMED.finditer(text):
         plain, hours, minutes, seconds = match.groups()

@@ -1,7 +1,7 @@
-"""Answers that are *nearly right*, as those of real models are: one knob of the stand-in, seeded, for any test.
+"""Answers that are *nearly right*, like those of real models: a seeded option of the stand-in, for any test.
 
-`NearlyRight` takes a good answer and spoils it in one of the ways below. Every spoiled answer must end, in whatever
-reads it, in the right value or in an error that says so: never in a wrong value, and never in an error of Python's own.
+`NearlyRight` corrupts a good answer in one of the ways below. Whatever reads a corrupted answer must end with the right
+value or with an error that says so: never with a wrong value, and never with a built-in Python exception.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ _ENDINGS = ("length", "content_filter", "stop")
 
 
 class NearlyRight:
-    """Spoils good answers, each in one way, drawn by a seed and the number of the answer.
+    """Corrupts good answers, each in one way, chosen by a seed and the number of the answer.
 
     Attributes:
-        ways: names of the ways that are drawn from.
-        log: the way of each answer so far; "whole" for one that was left as it is.
+        ways: names of the ways to choose from.
+        log: the way of each answer so far; "whole" for an unchanged one.
     """
 
     def __init__(self, seed: int = 0, ways: tuple[str, ...] | None = None) -> None:
-        """Draw from all ways, or from these.
+        """Choose from all ways, or from these.
 
         Raises:
-            ValueError: a way that is not known.
+            ValueError: an unknown way.
         """
         unknown = set(ways or ()) - set(WAYS)
         if unknown:
-            raise ValueError(f"There is no way {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}.")
+            raise ValueError(f"Unknown way {', '.join(sorted(unknown))}; choose from {', '.join(WAYS)}.")
         self.ways = tuple(WAYS) if ways is None else ways
         self.log: list[str] = []
         self._seed = seed
         self._lock = threading.Lock()
 
     def spoil(self, answer: Answer) -> Answer:
-        """Return the answer, spoiled in the next way that fits it."""
+        """Return the answer, corrupted in the next way that applies to it."""
         with self._lock:
-            draw = random.Random(f"{self._seed}:{len(self.log)}")  # noqa: S311 - tests are to be repeatable
+            draw = random.Random(f"{self._seed}:{len(self.log)}")  # noqa: S311 - tests must be repeatable
             way = draw.choice(self.ways)
             spoiled = WAYS[way](answer, draw)
             self.log.append("whole" if spoiled is None else way)
@@ -64,7 +64,7 @@ class NearlyRight:
 
 
 def _object_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the object that an answer is, in its words or in its first call; None if it is prose."""
+    """Return the object in an answer's text or in its first call; None if the answer is prose."""
     text = written(answer.tool_calls[0]) if answer.tool_calls else _bare(answer.text)
     try:
         value = json.loads(text)
@@ -78,7 +78,7 @@ def _bare(text: str) -> str:
 
 
 def _said(answer: Answer, text: str) -> Answer:
-    """Return the answer with another object, which may be written in any way."""
+    """Return the answer with its object replaced by a text, which need not be valid JSON."""
     if not answer.tool_calls:
         return replace(answer, text=text)
     first, *others = answer.tool_calls
@@ -164,24 +164,24 @@ def _clock(seconds: float) -> str:
 
 
 def _draft(answer: Answer, draw: random.Random) -> Answer | None:
-    """Put an example, a draft or thoughts before the answer."""
+    """Put an example, a draft or reasoning before the answer."""
     value = _object_of(answer)
     if value is None or answer.tool_calls:
         return None
     text = json.dumps(value, ensure_ascii=False)
     sketch = json.dumps({key: "..." if isinstance(one, str) else one for key, one in value.items()})
-    told = (
+    drafts = (
         f"The format is {sketch}. Answer:\n```json\n{text}\n```\nI hope this helps {{a lot}}!",
         f"First: {sketch}\nFinal answer: {text}",
         f"maybe {sketch} no\n</think>\n{text}",
         f"let me see {{\n</think>\n\n```json\n{text}\n```",
         f"\ufeff```json\n{sketch}\n```\nBetter:\n```json\n{text}\n```",
     )
-    return replace(answer, text=draw.choice(told))
+    return replace(answer, text=draw.choice(drafts))
 
 
 def _cut(answer: Answer, draw: random.Random) -> Answer | None:
-    """End inside the object."""
+    """Truncate the answer inside the object."""
     value = _object_of(answer)
     if value is None:
         return None
@@ -191,23 +191,23 @@ def _cut(answer: Answer, draw: random.Random) -> Answer | None:
 
 
 def _loose(answer: Answer, draw: random.Random) -> Answer | None:
-    """Write the object with mistakes that leave its meaning."""
+    """Write the object with mistakes that do not change its meaning."""
     value = _object_of(answer)
     if value is None:
         return None
     text = json.dumps(value, ensure_ascii=False, indent=1)
-    told = (
+    variants = (
         text[:-1].rstrip() + ",\n}",
         text.replace("{\n", "{ // an object\n", 1),
         json.dumps(text),
         f"```json\n{text}",
         "{" + text[1:].replace('":', '"\uff1a', 1),
     )
-    return _said(answer, draw.choice(told))
+    return _said(answer, draw.choice(variants))
 
 
 def _twice(answer: Answer, draw: random.Random) -> Answer | None:
-    """Say one thing twice, differently."""
+    """Write one key twice, with different values."""
     value = _object_of(answer)
     if value is None:
         return None
@@ -216,7 +216,7 @@ def _twice(answer: Answer, draw: random.Random) -> Answer | None:
 
 
 def _halves(answer: Answer, draw: random.Random) -> Answer | None:
-    """Divide the object between two."""
+    """Split the object in two."""
     value = _object_of(answer)
     if value is None or len(value) < 2:  # noqa: PLR2004
         return None
@@ -250,4 +250,4 @@ WAYS: dict[str, Callable[[Answer, random.Random], Answer | None]] = {
     "list content": _list_content,
     "merged calls": _merged_calls,
 }
-"""How an answer can be nearly right. A way returns None where an answer does not lend itself to it."""
+"""The ways in which an answer can be nearly right. A way returns None if it does not apply to an answer."""

@@ -1,6 +1,6 @@
-"""Fill any JSON schema from evidence: the caller's schema, not one we know.
+"""Fill any JSON schema from evidence: the caller's schema, not a predefined one.
 
-Values follow the field's type first, then what its name and description ask for: times get times of
+Values follow the field's type first, then what its name and description suggest: times get times of
 moments, codes get codes, lists of timed objects get one entry per moment.
 """
 
@@ -33,12 +33,12 @@ _MOST = 2000
 
 
 class BadSchemaError(Exception):
-    """What was given as a JSON schema is none."""
+    """The value is not a JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """Where in the answer a value goes: its name in words, its moment, and how deep it lies."""
+    """The place of a value in the answer: its name in words, its moment, and its depth."""
 
     name: str = ""
     moment: Moment | None = None
@@ -47,7 +47,7 @@ class _Spot:
 
 
 def find_schema(texts: list[str]) -> Schema | None:
-    """Return the last JSON schema printed in the newest text that has one; examples come before the real one."""
+    """Return the last JSON schema in the latest text that has one; examples precede the real one."""
     for text in reversed(texts):
         found = [value for value in _objects(text) if _is_schema(value)]
         if found:
@@ -56,10 +56,10 @@ def find_schema(texts: list[str]) -> Schema | None:
 
 
 def fill(schema: Schema, evidence: Evidence) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value that satisfies `schema`, made of evidence.
+    """Return a value that satisfies `schema`, built from evidence.
 
     Raises:
-        BadSchemaError: It is no JSON schema.
+        BadSchemaError: It is not a JSON schema.
     """
     try:
         return _Filler(schema, evidence).value(schema, _Spot())
@@ -68,7 +68,7 @@ def fill(schema: Schema, evidence: Evidence) -> Any:  # noqa: ANN401 - any JSON 
 
 
 def default_object(evidence: Evidence) -> Schema:
-    """Return what an answer holds when JSON is wanted and no schema is given."""
+    """Return the object to answer with if JSON is requested without a schema."""
     return {
         "stand_in": True,
         "question": evidence.question,
@@ -103,7 +103,7 @@ def _is_schema(value: Schema) -> bool:
 
 
 class _Filler:
-    """Walks a schema; holds its definitions and the evidence."""
+    """Walks a schema, with its definitions and the evidence."""
 
     def __init__(self, root: Schema, evidence: Evidence) -> None:
         self._root = root
@@ -175,8 +175,8 @@ class _Filler:
         return {**shared, **chosen}
 
     def _chosen(self, options: list[Any]) -> Any:  # noqa: ANN401 - any JSON value
-        told = " ".join([self._evidence.question, *self._evidence.sentences]).lower()
-        return next((one for one in options if isinstance(one, str) and one and one.lower() in told), options[0])
+        known = " ".join([self._evidence.question, *self._evidence.sentences]).lower()
+        return next((one for one in options if isinstance(one, str) and one and one.lower() in known), options[0])
 
     def _object(self, schema: Schema, spot: _Spot) -> Schema:
         properties = schema.get("properties") or {}
@@ -206,14 +206,14 @@ class _Filler:
         values = list(leading)
         count = max(least, min(most, wanted))
         for index in range(len(leading), count):
-            # Where there are more moments than entries, the entries are spread over all of them.
+            # If there are more moments than entries, the entries are spread over all of them.
             at = index * len(moments) // count if count < len(moments) else min(index, len(moments) - 1)
             moment = moments[at] if timed and moments else spot.moment
             values.append(self.value(part, replace(deeper, moment=moment, index=index)))
         return distinct(values, least) if schema.get("uniqueItems") else values[:most]
 
     def _is_timed(self, part: Any, spot: _Spot) -> bool:  # noqa: ANN401 - any JSON schema
-        """Tell whether the entries of a list are about moments: objects with times or codes, or lists of them."""
+        """Whether the entries of a list are about moments: objects with times or codes, or lists of them."""
         if not isinstance(part, dict):
             return False
         part = self._resolved(part)
@@ -266,26 +266,26 @@ class _Filler:
             return FORMATS[schema["format"]]
         first_words = " ".join(spot.name.split()[:_USUAL])
         pattern = schema.get("pattern")
-        told = self._sentence(spot)
+        text = self._sentence(spot)
         if _CODE.search(first_words) and self._code(spot):
-            told = self._code(spot)
+            text = self._code(spot)
         elif _CLOCK.search(spot.name) or (_TIME.search(first_words) and not _PROSE.search(first_words)):
-            told = clock(self._time(spot))
-        elif _PROSE.search(first_words) and len(SIGN) + len(told) < most:
-            told = f"{SIGN} {told}"
-        if pattern and not re.search(pattern, told):
-            told = self._matching(pattern, spot) or told
-        return told[:most].ljust(least, ".")
+            text = clock(self._time(spot))
+        elif _PROSE.search(first_words) and len(SIGN) + len(text) < most:
+            text = f"{SIGN} {text}"
+        if pattern and not re.search(pattern, text):
+            text = self._matching(pattern, spot) or text
+        return text[:most].ljust(least, ".")
 
     def _matching(self, pattern: str, spot: _Spot) -> str | None:
-        """Return something true that fits a pattern: a code, or a time in one of its usual spellings."""
+        """Return something true that matches a pattern: a code, or a time in one of its usual formats."""
         time = self._time(spot)
-        told = clock(time)
+        spelled = clock(time)
         tries = [
             self._code(spot),
-            told,
-            f"00:{told}",
-            f"00:{told}.000",
+            spelled,
+            f"00:{spelled}",
+            f"00:{spelled}.000",
             f"{time:.2f}",
             f"{int(time)}",
             "a",

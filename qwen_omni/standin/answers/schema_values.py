@@ -1,6 +1,6 @@
-"""Small questions about schemas and small repairs of values: types, bounds, spellings, distinctness.
+"""Inspect schemas and adjust values: types, bounds, formats, uniqueness.
 
-Pure arithmetic under `schema`, which decides what a value says.
+Pure arithmetic below `schema`, which decides on the content of a value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FORMATS = {
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """Return the type a schema asks for, told or implied."""
+    """Return the type that a schema requires, stated or implied."""
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = next((one for one in kind if one != "null"), "null")
@@ -32,7 +32,7 @@ def type_of(schema: dict[str, Any]) -> str:
 
 
 def weight(schema: dict[str, Any]) -> int:
-    """Prefer flat alternatives over ones that may nest again."""
+    """Rank alternatives: flat ones before ones that may nest again."""
     return {"object": 2, "array": 1}.get(type_of(schema), 3 if "$ref" in schema else 0)
 
 
@@ -42,7 +42,7 @@ def words(name: str) -> str:
 
 
 def bounded(number: float, schema: dict[str, Any], *, whole: bool) -> float | int:
-    """Move a number into its bounds and onto its grid."""
+    """Move a number into its bounds and to a multiple of its step."""
     grid = float(schema.get("multipleOf", 1 if whole else 0))
     nudge = grid or 1e-3
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
@@ -61,12 +61,12 @@ def bounded(number: float, schema: dict[str, Any], *, whole: bool) -> float | in
 
 
 def clock(time: float) -> str:
-    """Spell seconds as mm:ss."""
+    """Format seconds as mm:ss."""
     return f"{int(time) // 60:02d}:{int(time) % 60:02d}"
 
 
 def distinct(values: list[Any], least: int) -> list[Any]:
-    """Drop repeats; where too few are left, tell text and numbers apart by counting on."""
+    """Drop duplicates; if too few values are left, make texts and numbers unique by counting up."""
     kept: list[Any] = []
     for value in values:
         if value not in kept:

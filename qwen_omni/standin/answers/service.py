@@ -1,7 +1,7 @@
-"""The stand-in itself: a request goes in, a reply comes out.
+"""The stand-in itself: takes a request and returns a reply.
 
-`respond` is the one door: it judges the request as the documented service would, looks at its media, and
-answers from what it saw, or as the script says. It knows no socket; `standin.server.server` carries its bytes.
+`respond` is the only entry point: it validates the request as the documented service would, decodes its media, and
+answers from their content, or as scripted. It knows no sockets; `standin.server.server` transports its bytes.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One HTTP answer and the manner of its sending.
+    """One HTTP answer and how it is sent.
 
-    `ending` tells how the body ends: properly, by closing too early, by a reset, or before it began.
+    `ending` is how the body ends: properly, by closing too early, by a reset, or before it begins.
     """
 
     status: int = 200
@@ -70,7 +70,7 @@ class Reply:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """What lives between requests."""
+    """The state kept between requests."""
 
     keys: tuple[str, ...]
     intake: Intake = field(default_factory=Intake)
@@ -108,7 +108,7 @@ def respond(request: Request, state: State) -> Reply:
 def _reply(
     body: dict[str, Any], model: ModelLimits | None, logged: LoggedRequest, problem: Refusal | None, state: State
 ) -> Reply:
-    """Let a scripted fault come first, then refusals, then the script, then the stand-in's own answer."""
+    """Apply a scripted fault first, then refusals, then the script, then the stand-in's own answer."""
     streams = body.get("stream") is True
     fault = None if problem is not None and problem.gateway else state.script.next_fault(logged)
     broken = _broken(fault, streams=streams)
@@ -132,7 +132,7 @@ def _reply(
 
 
 def prompt_text_tokens(body: dict[str, Any]) -> int:
-    """Count the text of a request: its words and a little around every message."""
+    """Count the text tokens of a request: its text plus an overhead for every message."""
     return text_tokens(all_text(body)) + _OVERHEAD * len(body["messages"])
 
 
@@ -202,17 +202,17 @@ def _refused(problem: Refusal, *, streams: bool) -> Reply:
 
 
 def _broken(fault: Fault | None, *, streams: bool) -> Reply | None:
-    """Return the answer of a fault that leaves no room for another."""
+    """Return the answer of a fault that replaces the whole reply."""
     if fault is None:
         return None
     if fault.kind == "empty":
         return Reply(content_type=STREAM_TYPE, headers=_ids())
     if fault.kind == "cut" and fault.after_bytes is None:
         return Reply(ending="drop")
-    return _told(fault.kind, fault.answer, streams=streams) if fault.answer is not None else None
+    return _error_reply(fault.kind, fault.answer, streams=streams) if fault.answer is not None else None
 
 
-def _told(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
+def _error_reply(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
     if kind == "refuse":
         return _refused(problem, streams=streams)
     if kind == "event_only":
@@ -224,7 +224,7 @@ def _told(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
 
 
 def _impaired(reply: Reply, fault: Fault | None) -> Reply:
-    """Return a good answer with a fault in its sending."""
+    """Return a good answer with a transmission fault."""
     if fault is None:
         return reply
     if fault.kind == "slow":

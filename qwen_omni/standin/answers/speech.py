@@ -1,8 +1,7 @@
-"""Make the stand-in audible: an answer's words as tones, raw PCM in base64 pieces.
+"""Make the stand-in audible: the words of an answer as tones, raw PCM in base64 pieces.
 
-It does not speak and does not pretend to: every word sounds as one digit drawn from its letters, so that
-different answers sound different. Pieces end where they like, inside a sample or a base64 group, as the
-service's do.
+It does not synthesise speech: every word is played as one digit derived from its letters, so that different answers
+sound different. Pieces end anywhere, even inside a sample or a base64 group, as they do in the service.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ if TYPE_CHECKING:
 RATE = 24_000
 _TONE_SECONDS = 0.06
 _MOST_WORDS = 40
-_PIECE_BYTES = 4_801  # odd on purpose: a sample is torn apart at every second piece
-_PIECE_CHARACTERS = 6_401  # not a multiple of four on purpose
+_PIECE_BYTES = 4_801  # deliberately odd: every second piece ends inside a sample
+_PIECE_CHARACTERS = 6_401  # deliberately not a multiple of four
 _DIGITS = 10
 
 
 def spoken_digits(text: str) -> str:
-    """Return the digits that stand for the words of a text, one per word."""
+    """Return the digits that represent the words of a text, one per word."""
     words = text.split()[:_MOST_WORDS]
     return "".join(str(zlib.crc32(word.encode()) % _DIGITS) for word in words)
 
 
 def speak(text: str) -> bytes:
-    """Return the sound of a text: signed 16 bit, little-endian, mono, 24 kHz, no header."""
+    """Return the audio of a text: signed 16-bit, little-endian, mono, 24 kHz, without a header."""
     samples = sound_code(spoken_digits(text), RATE, tone_seconds=_TONE_SECONDS)
     return (samples * 32767).astype("<i2").tobytes()
 
 
 def seconds_of(pcm: bytes) -> float:
-    """Return how long a sound lasts."""
+    """Return the duration of PCM audio in seconds."""
     return len(pcm) / np.dtype("<i2").itemsize / RATE
 
 
 def pieces_of(pcm: bytes, *, one_string: bool) -> Iterator[str]:
-    """Yield the sound in base64: one string torn at any place, or pieces that are each padded by themselves."""
+    """Yield audio as base64: one string split at arbitrary places, or pieces that are padded individually."""
     if one_string:
         text = base64.b64encode(pcm).decode()
         yield from (text[at : at + _PIECE_CHARACTERS] for at in range(0, len(text), _PIECE_CHARACTERS))

@@ -1,6 +1,6 @@
 """Decide whether to call a tool, which one, and with what arguments.
 
-The rule is general: a named choice is obeyed; otherwise the tool whose words best match the last user
+The rule is general: a named choice is followed; otherwise the tool whose words best match the last user
 text is called, once. Arguments come from numbers, quoted strings and evidence, by name and type.
 """
 
@@ -62,7 +62,7 @@ _EMPTY = frozenset(
 
 
 def choose_calls(body: dict[str, Any], evidence: Evidence) -> tuple[ToolCall, ...]:
-    """Return the calls of this turn; none where the model should talk."""
+    """Return the calls of this turn; none if the model should answer in text."""
     tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or ()}
     choice = body.get("tool_choice", "auto")
     if not tools or choice == "none":
@@ -78,12 +78,12 @@ def choose_calls(body: dict[str, Any], evidence: Evidence) -> tuple[ToolCall, ..
 
 
 def tool_results(body: dict[str, Any]) -> list[str]:
-    """Return the results that the newest turn brings, oldest first."""
+    """Return the tool results in the latest turn, oldest first."""
     return _results(body)
 
 
 def _since_user(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the messages after the newest user message."""
+    """Return the messages after the latest user message."""
     tail: list[dict[str, Any]] = []
     for message in reversed(body["messages"]):
         if message["role"] == "user":
@@ -101,7 +101,7 @@ def _results(body: dict[str, Any]) -> list[str]:
 
 
 def _wanted(tools: dict[str, dict[str, Any]], text: str, called: set[str]) -> list[str]:
-    """Return tools in the order of their claim: those named in the text; else, in a first turn, the best match."""
+    """Return tools by priority: those named in the text; otherwise, in a first turn, the best match."""
     lowered = text.lower()
     named = [name for name in tools if re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", lowered)]
     if named:
@@ -127,7 +127,7 @@ def _score(function: dict[str, Any], words: set[str]) -> int:
 
 
 def _arguments(function: dict[str, Any], text: str, evidence: Evidence) -> dict[str, Any]:
-    """Fill a call: what the text says goes first, evidence fills the rest."""
+    """Fill in the arguments of a call: from the text first, then from evidence."""
     parameters = function.get("parameters") or {}
     properties = parameters.get("properties") or {}
     required = parameters.get("required") or []
@@ -136,7 +136,7 @@ def _arguments(function: dict[str, Any], text: str, evidence: Evidence) -> dict[
     quoted = [next(piece for piece in match.groups() if piece) for match in _QUOTED.finditer(text)]
     arguments: dict[str, Any] = {}
     for name, part in properties.items():
-        said = _said(name, _told_of(part), text, numbers, quoted)
+        said = _stated(name, _value_schema(part), text, numbers, quoted)
         if said is not None:
             arguments[name] = said
         elif name in required:
@@ -144,16 +144,16 @@ def _arguments(function: dict[str, Any], text: str, evidence: Evidence) -> dict[
     return arguments
 
 
-def _told_of(part: object) -> dict[str, Any]:
-    """Give what a parameter may be; of one that may also be null, what else it may be."""
+def _value_schema(part: object) -> dict[str, Any]:
+    """Return the schema of a parameter; for a nullable one, its other alternative."""
     if not isinstance(part, dict):
         return {}
     others = [one for one in part.get("anyOf") or () if isinstance(one, dict) and one.get("type") != "null"]
     return {**part, **others[0]} if others and "type" not in part else part
 
 
-def _said(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted: list[str]) -> Any:  # noqa: ANN401 - JSON
-    """Return the value that the text gives for a parameter; numbers and quotations are used up in order."""
+def _stated(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted: list[str]) -> Any:  # noqa: ANN401 - JSON
+    """Return the value that the text states for a parameter; numbers and quotations are consumed in order."""
     kind = part.get("type", "string")
     if part.get("enum"):
         return next((one for one in part["enum"] if str(one).lower() in text.lower()), None)
@@ -169,7 +169,7 @@ def _said(name: str, part: dict[str, Any], text: str, numbers: list[str], quoted
 
 
 def _after_preposition(text: str) -> str | None:
-    """Return the words behind "in", "of", "for" or "about": what a question is mostly after."""
+    """Return the words after "in", "of", "for" or "about": usually the subject of a question."""
     match = re.search(r"\b(?:in|of|for|about)\s+([A-Z][\w-]*(?:\s+[A-Z][\w-]*)*)", text)
     return match.group(1) if match else None
 

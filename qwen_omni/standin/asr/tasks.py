@@ -1,6 +1,6 @@
-"""The stand-in's transcription tasks: submission, state, result behind a signed link. Knows no socket.
+"""The stand-in's transcription tasks: submission, status, result behind a signed link. Knows no sockets.
 
-It judges as documented (header, form of the input, key), fetches what the link names, and writes down what it hears.
+It validates as documented (header, form of the input, key), fetches the linked media, and transcribes the marks in it.
 Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read 2026-05-30.
 """
 
@@ -28,7 +28,7 @@ Operation = Literal["submit", "poll", "result"]
 
 @dataclass(slots=True, kw_only=True)
 class HttpFault:
-    """A request that is answered badly; status 0 cuts the connection, `after` does so when the work is done."""
+    """A faulty answer to a request; status 0 cuts the connection, and `after` does so once the work is done."""
 
     operation: Operation
     status: int = 500
@@ -42,8 +42,8 @@ class HttpFault:
 class Outcome:
     """How the next task ends.
 
-    `subtask` fails inside a task that says SUCCEEDED; `task` fails whole; `lost` is not known any more; `odd` is in
-    a state that no document names. `polls` more looks find it at work.
+    `subtask` fails inside a task that reports SUCCEEDED; `task` fails as a whole; `lost` is unknown; `odd` is in
+    an undocumented state. It is reported as running for `polls` more polls.
     """
 
     kind: Literal["good", "subtask", "task", "lost", "odd"] = "good"
@@ -53,13 +53,13 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """The word for a task that is lost or odd."""
+        """The status of a task that is lost or odd."""
         return "UNKNOWN" if self.kind == "lost" else "RESTING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedTaskCall:
-    """One request as it arrived and how it was answered; `status` 0 means that the connection was cut."""
+    """One request and how it was answered; `status` 0 means that the connection was cut."""
 
     operation: str
     path: str
@@ -92,7 +92,7 @@ class TaskAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReply:
-    """One answer; `cut` ends the connection instead, whatever was done by then."""
+    """One answer; `cut` closes the connection instead, whatever was done by then."""
 
     status: int = _OK
     body: bytes = b"{}"
@@ -113,7 +113,7 @@ class _Task:
 
 @dataclass(slots=True)
 class Tasks:
-    """All tasks of one stand-in. Safe to use from several threads."""
+    """All tasks of one stand-in. Thread-safe."""
 
     intake: Intake
     keys: tuple[str, ...]
@@ -127,17 +127,17 @@ class Tasks:
 
     @property
     def submitted(self) -> int:
-        """How many tasks were accepted, and would be billed."""
+        """The number of tasks that were accepted, and would be billed."""
         return len(self._held)
 
     def clear(self) -> None:
-        """Forget all tasks, the log, and faults that nobody met."""
+        """Remove all tasks, the log, and unused faults."""
         with self._lock:
             for kept in (self.calls, self._held, self._faults, self._outcomes):
                 kept.clear()
 
     def fail(self, what: HttpFault | Outcome) -> None:
-        """Let the next requests of a kind, or the next task, go wrong."""
+        """Make the next requests of a kind, or the next task, fail."""
         with self._lock:
             if isinstance(what, Outcome):
                 self._outcomes.append(what)
@@ -145,7 +145,7 @@ class Tasks:
                 self._faults.append(what)
 
     def owns(self, path: str) -> bool:
-        """Tell whether a path is one of the tasks'."""
+        """Whether a path belongs to the tasks' routes."""
         return path == SUBMIT_PATH or path.startswith((TASK_PATH, RESULT_PATH))
 
     def respond(self, asked: TaskAsked) -> TaskReply:
@@ -199,10 +199,10 @@ class Tasks:
         )  # fmt: skip
         with self._lock:
             self._held[task.id] = task
-        return _told({"output": {"task_status": "PENDING", "task_id": task.id}})
+        return _json_reply({"output": {"task_status": "PENDING", "task_id": task.id}})
 
     def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> Dictation | str:
-        """Listen to what a link names, or tell the code of what is wrong with it."""
+        """Transcribe the linked media, or return the error code for it."""
         if link.startswith("data:"):
             return model.download_code
         try:
@@ -220,36 +220,46 @@ class Tasks:
         with self._lock:
             task = self._held.get(asked.path.removeprefix(TASK_PATH))
             if asked.method != "GET" or task is None or task.account != account:
-                return _told({"output": {"task_id": asked.path.removeprefix(TASK_PATH), "task_status": "UNKNOWN"}})
+                return _json_reply(
+                    {"output": {"task_id": asked.path.removeprefix(TASK_PATH), "task_status": "UNKNOWN"}}
+                )
             task.polls += 1
             late = task.polls <= self.polls_until_done + task.outcome.polls
         old = self.now() > task.begun + LIFETIME
         if old or task.outcome.kind in ("lost", "odd"):
-            return _told({"output": {"task_id": task.id, "task_status": "UNKNOWN" if old else task.outcome.status}})
+            return _json_reply(
+                {"output": {"task_id": task.id, "task_status": "UNKNOWN" if old else task.outcome.status}}
+            )
         if late:
-            return _told({"output": {"task_id": task.id, "task_status": "PENDING" if task.polls == 1 else "RUNNING"}})
-        return _told(self._ended(task, asked.host))
+            return _json_reply(
+                {"output": {"task_id": task.id, "task_status": "PENDING" if task.polls == 1 else "RUNNING"}}
+            )
+        return _json_reply(self._ended(task, asked.host))
 
     def _ended(self, task: _Task, host: str) -> dict[str, Any]:
-        told = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
-        failed = [one for one in told if one["subtask_status"] == "FAILED"]
+        subtasks = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
+        failed = [one for one in subtasks if one["subtask_status"] == "FAILED"]
         seconds = sum(round(heard.duration) for _, heard in task.subtasks if isinstance(heard, Dictation))
         times = {"submit_time": "2026-05-30 10:00:00.123", "end_time": "2026-05-30 10:00:09.123"}  # local, no zone
         output: dict[str, Any] = {"task_id": task.id, "task_status": "SUCCEEDED", **times}
         if task.outcome.kind == "task" or (failed and not task.model.many):
             output |= {"task_status": "FAILED", "code": failed[0]["code"], "message": failed[0]["message"]}
         elif task.model.many:
-            output["results"] = told
-            output["task_metrics"] = {"TOTAL": len(told), "SUCCEEDED": len(told) - len(failed), "FAILED": len(failed)}
+            output["results"] = subtasks
+            output["task_metrics"] = {
+                "TOTAL": len(subtasks),
+                "SUCCEEDED": len(subtasks) - len(failed),
+                "FAILED": len(failed),
+            }
         else:
-            output["result"] = {"transcription_url": told[0]["transcription_url"]}
+            output["result"] = {"transcription_url": subtasks[0]["transcription_url"]}
         return {"output": output, "usage": {task.model.usage_key: seconds}}
 
     def _subtask(self, task: _Task, place: int, host: str) -> dict[str, Any]:
         link, heard = task.subtasks[place]
         code = task.outcome.code if task.outcome.kind in ("subtask", "task") else heard
         if isinstance(code, str):
-            message = task.outcome.message or code  # the real service, too, often says the code twice
+            message = task.outcome.message or code  # the real service, too, often repeats the code as the message
             return {"file_url": link, "code": code, "message": message, "subtask_status": "FAILED"}
         path = f"{RESULT_PATH}{task.id}/{place}.json"
         end = str(int(self.now() + LIFETIME))
@@ -274,13 +284,13 @@ class Tasks:
 
 def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
     qwen = not task.model.many
-    told = sentences(
+    spoken = sentences(
         heard.marks, first_id=0 if qwen else 1, qwen=qwen,
         words=not qwen or task.parameters.get("enable_words") is True,
         speakers=task.parameters.get("diarization_enabled") is True,
     )  # fmt: skip
-    text = " ".join(str(one["text"]) for one in told)
-    track: dict[str, Any] = {"channel_id": 0, "text": text, "sentences": told}
+    text = " ".join(str(one["text"]) for one in spoken)
+    track: dict[str, Any] = {"channel_id": 0, "text": text, "sentences": spoken}
     if qwen:
         about = {"audio_info": {"format": heard.container, "sample_rate": heard.sample_rate}}
         return {"file_url": link, **about, "transcripts": [track]}
@@ -324,11 +334,11 @@ def _faulty(fault: HttpFault) -> TaskReply:
 
 
 def _flat(status: int, code: str, message: str) -> TaskReply:
-    told = {"code": code, "message": message, "request_id": str(uuid.uuid4())}
-    return TaskReply(status=status, body=json.dumps(told).encode())
+    error = {"code": code, "message": message, "request_id": str(uuid.uuid4())}
+    return TaskReply(status=status, body=json.dumps(error).encode())
 
 
-def _told(value: dict[str, Any]) -> TaskReply:
+def _json_reply(value: dict[str, Any]) -> TaskReply:
     return TaskReply(body=json.dumps({"request_id": str(uuid.uuid4()), **value}).encode())
 
 

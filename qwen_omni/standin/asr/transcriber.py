@@ -1,7 +1,7 @@
-"""What the stand-in writes down of a recording: each tone code is a word, with the seconds at which it sounds.
+"""The stand-in's transcript of a recording: each tone code is a word, with its start and end time.
 
-Nothing is known but what was decoded. Words close together make a sentence; a speaker is told by the voice that this
-world has: codes that begin with an even digit are one speaker's, the others another's.
+It knows only what was decoded. Words close together form a sentence; speakers are distinguished by their codes: those
+that begin with an even digit belong to one speaker, the others to another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dictation:
-    """What was heard in one file."""
+    """The transcript of one file."""
 
     duration: float
     sample_rate: int
@@ -37,10 +37,10 @@ class Dictation:
 
 
 def take_down(data: bytes) -> Dictation:
-    """Decode the sound of a file.
+    """Decode the audio of a file.
 
     Raises:
-        UnreadableMediaError: It is no media, or has no sound.
+        UnreadableMediaError: It is not media, or has no audio.
     """
     with open_media(data, _ALL_CONTAINERS) as container:
         heard = listen(container)
@@ -54,13 +54,13 @@ def take_down(data: bytes) -> Dictation:
 
 
 def speaker_of(code: str) -> int:
-    """Tell who speaks a code."""
+    """Return the speaker of a code."""
     return int(code[0], 16) % 2 if code[0] in "0123456789ABCD" else 0
 
 
 def sentences(marks: Sequence[Mark], *, first_id: int, words: bool, speakers: bool, qwen: bool) -> list[dict[str, Any]]:
     """Return the sentences of a result file, in the older or the newer family's form."""
-    told = []
+    result = []
     for number, group in enumerate(_groups(marks, by_speaker=speakers), start=first_id):
         one: dict[str, Any] = {
             "sentence_id": number, "begin_time": _ms(group[0].start), "end_time": _ms(group[-1].end),
@@ -72,8 +72,8 @@ def sentences(marks: Sequence[Mark], *, first_id: int, words: bool, speakers: bo
             one |= {"language": "en", "emotion": "neutral"}
         if words:
             one["words"] = [_word(mark, last=mark is group[-1]) for mark in group]
-        told.append(one)
-    return told
+        result.append(one)
+    return result
 
 
 def _groups(marks: Sequence[Mark], *, by_speaker: bool) -> list[list[Mark]]:

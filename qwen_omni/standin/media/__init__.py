@@ -1,1 +1,1 @@
-"""What the stand-in sees and hears in media, decoded by its own code."""
+"""The stand-in's own decoding of video, images and audio."""

@@ -1,8 +1,8 @@
-"""Listen to sound: how long, how loud, and which tone codes start when.
+"""Decode audio: its duration, its loudness, and the start times of its tone codes.
 
-A digit is a pair of tones; its onset is where its strength passes half of its plateau, which a window
-of 40 ms, moved by 5 ms, places within a few milliseconds. Times are those of the container, so sound
-that was shifted against the picture shows as shifted.
+A digit is a pair of tones; its onset is where its strength exceeds half of its plateau, which a window of
+40 ms in steps of 5 ms locates to within a few milliseconds. Times are those of the container, so audio
+that is out of sync with the video is reported as such.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ RATE = 8000
 _WINDOW = 320  # samples, 40 ms
 _HOP = 40  # samples, 5 ms
 _BLOCK = 60 * RATE
-_QUIET = 0.004  # strength of a tone below which nothing is heard
+_QUIET = 0.004  # strength below which a tone counts as silence
 _PURE = 0.55  # share of the window's energy that the two tones must hold
 _SHORTEST = 0.05  # seconds a digit must last
 _CODE_REST = 0.15  # a longer rest starts a new code
-_JUMP = 0.02  # a longer hole between two frames is silence, not rounding
-_CANCELLED = 0.1  # of the loudest channel's power; a mix with less has lost what was said
+_JUMP = 0.02  # a longer gap between two frames is silence, not rounding
+_CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelled the signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What the sound of a file held."""
+    """The content of a file's audio."""
 
     codec: str
     sample_rate: int
@@ -57,10 +57,10 @@ class _Tone:
 
 
 def listen(container: InputContainer) -> Heard | None:
-    """Decode the sound of an opened file; None where there is none.
+    """Decode the audio of an opened file; None if it has none.
 
     Raises:
-        UnreadableMediaError: There is a sound stream and nothing of it can be decoded.
+        UnreadableMediaError: There is an audio stream, but none of it can be decoded.
     """
     if not container.streams.audio:
         return None
@@ -91,7 +91,7 @@ def loudness(samples: NDArray[np.float32]) -> float | None:
 
 
 def find_codes(samples: NDArray[np.float32]) -> tuple[Mark, ...]:
-    """Return the tone codes in mono sound of 8,000 samples a second, in order."""
+    """Return the tone codes in mono audio of 8,000 samples per second, in order."""
     marks: list[Mark] = []
     for tone in _tones(samples):
         last = marks[-1] if marks else None
@@ -103,7 +103,7 @@ def find_codes(samples: NDArray[np.float32]) -> tuple[Mark, ...]:
 
 
 def _runs(container: InputContainer, stream: AudioStream) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Yield stretches of sound without a hole and of one format, each with its start, as mono samples at RATE."""
+    """Yield runs of audio without gaps and of one format, each with its start, as mono samples at RATE."""
     pieces: list[NDArray[np.float32]] = []
     resampler: av.AudioResampler | None = None
     shape: tuple[str, int, int] | None = None
@@ -125,7 +125,7 @@ def _runs(container: InputContainer, stream: AudioStream) -> Iterator[tuple[floa
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """Yield decoded frames; broken packets are passed over, as there are some where files are joined."""
+    """Yield decoded frames; broken packets are skipped, since they occur where files were joined."""
     try:
         for packet in container.demux(stream):
             try:
@@ -142,7 +142,7 @@ def _joined(pieces: list[NDArray[np.float32]], resampler: av.AudioResampler) -> 
 
 
 def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Return the mean of all channels, or the loudest one where they cancel each other."""
+    """Return the mean of all channels, or the loudest one if they cancel out."""
     channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.float32, copy=False)
     mixed: NDArray[np.float32] = channels.mean(axis=1)
     power = np.square(channels, dtype=np.float64).mean(axis=0) if len(channels) else np.zeros(1)
@@ -152,7 +152,7 @@ def _samples(frame: av.AudioFrame) -> NDArray[np.float32]:
 
 
 def _place(timeline: NDArray[np.float32], samples: NDArray[np.float32], at: int) -> None:
-    """Lay samples on the timeline; what lies before its zero is not shown by any player."""
+    """Place samples on the timeline; players do not play what lies before zero."""
     if at < 0:
         samples, at = samples[-at:], 0
     room = len(timeline) - at
@@ -160,7 +160,7 @@ def _place(timeline: NDArray[np.float32], samples: NDArray[np.float32], at: int)
 
 
 def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
-    """Yield every digit: a run of windows in which the same pair of tones rules."""
+    """Yield every digit: a run of windows dominated by the same pair of tones."""
     keys, strength = _spectrum(samples)
     edges = np.flatnonzero(np.diff(keys)) + 1
     for first, last in zip(np.r_[0, edges], np.r_[edges, len(keys)], strict=True):
@@ -172,7 +172,7 @@ def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
 
 
 def _edge(strength: NDArray[np.float64], at: int, half: float, step: int) -> float:
-    """Return the second at which the strength passes `half`, walking outwards from `at` (inwards if need be)."""
+    """Return the second at which the strength crosses `half`, searching outwards from `at` (inwards if necessary)."""
     while 0 < at < len(strength) - 1 and strength[at] < half:
         at -= step
     while 0 <= at + step < len(strength) and strength[at + step] >= half:
@@ -183,7 +183,7 @@ def _edge(strength: NDArray[np.float64], at: int, half: float, step: int) -> flo
 
 
 def _spectrum(samples: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return, for every 5 ms, the key that sounds (or -1) and its strength; window n is centred on n times 5 ms."""
+    """Return, for every 5 ms, the key that is played (or -1) and its strength; window n is centred on n times 5 ms."""
     padded = np.concatenate([np.zeros(_WINDOW // 2, np.float32), samples, np.zeros(_WINDOW, np.float32)])
     count = len(samples) // _HOP + 1
     window = np.hanning(_WINDOW)

@@ -1,6 +1,6 @@
-"""Digits as pairs of tones: how a code is made to sound, and how long it takes.
+"""Digits as pairs of tones: synthesis and timing of codes.
 
-One table serves the generator (`standin.marked_media`), the listener (`audio_decode`) and the spoken answers
+One table serves the generator (`standin.marked_media`), the decoder (`audio_decode`) and the spoken answers
 (`standin.answers.speech`). Arithmetic only: no file is opened here.
 """
 
@@ -25,7 +25,7 @@ _AMPLITUDE = 0.3
 
 @lru_cache(maxsize=256)
 def tone(key: str, rate: int, seconds: float = TONE_SECONDS) -> NDArray[np.float32]:
-    """Sound one key at `rate` samples a second, with soft edges that do not click."""
+    """Return the tone of one key at `rate` samples per second, with soft edges to avoid clicks."""
     place = KEYS.index(key)
     time = np.arange(round(seconds * rate)) / rate
     wave = np.sin(2 * np.pi * LOW[place // 4] * time) + np.sin(2 * np.pi * HIGH[place % 4] * time)
@@ -37,7 +37,7 @@ def tone(key: str, rate: int, seconds: float = TONE_SECONDS) -> NDArray[np.float
 
 
 def sound_code(code: str, rate: int, *, tone_seconds: float = TONE_SECONDS) -> NDArray[np.float32]:
-    """Sound all keys of `code`, each followed by a rest."""
+    """Return the tones of all keys of `code`, each followed by a rest."""
     rest = np.zeros(round(REST_SECONDS * rate), np.float32)
     pieces = [piece for key in code for piece in (tone(key, rate, tone_seconds), rest)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)

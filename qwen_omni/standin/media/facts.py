@@ -1,6 +1,6 @@
-"""What was seen and heard in a piece of media: plain values, no decoding.
+"""The measured facts of a media part: plain values, no decoding.
 
-`video_decode` and `audio_decode` make these; `standin.answers.evidence`, `tokens` and the request log read them. Times
+`video_decode` and `audio_decode` create them; `standin.answers.evidence`, `tokens` and the request log read them. Times
 are seconds on the media's own timeline.
 """
 
@@ -14,7 +14,7 @@ Kind = Literal["image", "audio", "video", "frames"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A code that was read in the picture or heard in the sound, and how long it lasted."""
+    """A code found in the video or in the audio, and how long it lasted."""
 
     code: str
     start: float
@@ -23,7 +23,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourSpan:
-    """A stretch of time whose picture has one dominant colour."""
+    """A time range in which the video has one dominant colour."""
 
     name: str
     start: float
@@ -33,8 +33,8 @@ class ColourSpan:
 class MediaFacts:
     """Everything the stand-in knows about one media part, from its decoded bytes alone.
 
-    `frames` counts decoded pictures, `duration` is measured from them (or from the samples of an audio
-    file), `tokens` holds the picture and the sound of the part together, by the documented formulas.
+    `frames` counts decoded frames, `duration` is measured from them (or from the samples of an audio
+    file), `tokens` is the sum for the video and the audio of the part, by the documented formulas.
     """
 
     kind: Kind
@@ -62,15 +62,15 @@ class MediaFacts:
 
     @property
     def tokens(self) -> int:
-        """All tokens of the part, picture and sound together."""
+        """All tokens of the part, video and audio together."""
         return self.picture_tokens + self.sound_tokens
 
     @property
     def picture_codes(self) -> tuple[str, ...]:
-        """The codes seen, in the order they were shown."""
+        """The codes in the video, in the order in which they were shown."""
         return tuple(mark.code for mark in self.picture_marks)
 
     @property
     def sound_codes(self) -> tuple[str, ...]:
-        """The codes heard, in the order they were sounded."""
+        """The codes in the audio, in the order in which they were played."""
         return tuple(mark.code for mark in self.sound_marks)

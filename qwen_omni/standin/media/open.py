@@ -1,7 +1,7 @@
-"""Open foreign bytes as one plain media file, and nothing else.
+"""Open untrusted bytes as a single plain media file, and nothing else.
 
-Files come from strangers. Only the containers that the service documents are tried, and no file,
-playlist entry or address named inside one is ever followed. One of the three modules that know PyAV.
+Only the containers that the service documents are tried, and no file, playlist entry or address named
+inside one is ever followed. One of the three modules that use PyAV.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _NO_PROTOCOL = "none"
 
 
 class UnreadableMediaError(Exception):
-    """The bytes are no media of the expected kind."""
+    """The bytes are not media of the expected kind."""
 
 
 def open_media(data: bytes, containers: str) -> InputContainer:
     """Open `data` as one of `containers`.
 
     Raises:
-        UnreadableMediaError: The bytes are something else, or broken from the start.
+        UnreadableMediaError: The bytes are something else, or damaged at the beginning.
     """
     limits = {"format_whitelist": containers, "protocol_whitelist": _NO_PROTOCOL}
     try:
@@ -38,5 +38,5 @@ def open_media(data: bytes, containers: str) -> InputContainer:
 
 
 def origin(container: InputContainer) -> float:
-    """Return the second at which the container's timeline begins; every time is told relative to it."""
+    """Return the second at which the container's timeline begins; all times are relative to it."""
     return float(container.start_time or 0) / av.time_base

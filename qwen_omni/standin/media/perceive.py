@@ -1,7 +1,7 @@
-"""Turn media parts into facts: fetch, decode, measure, count tokens, and keep the model's limits.
+"""Turn media parts into facts: fetch, decode, measure, count tokens, and enforce the model's limits.
 
-The decoding is done by `video_decode`, `audio_decode` and `stills` and remembered by content, so that the same media in
-the next turn of a conversation costs nothing.
+Decoding is done by `video_decode`, `audio_decode` and `stills` and cached by content, so that the same media in the
+next turn of a conversation costs nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from qwen_omni.standin.stores.intake import Fetched, Intake, Visitor
 
 _FRAME_LIST_FPS = 2.0
-_PADDING = 0.1  # seconds a codec may add to a clip that was cut at a limit
+_PADDING = 0.1  # seconds that a codec may add to a clip cut at a limit
 
 
 @dataclass(slots=True)
 class Memory:
-    """Facts by content, shared by all requests of one stand-in."""
+    """A cache of facts by content, shared by all requests of one stand-in."""
 
     _known: dict[tuple[str, str], MediaFacts] = field(default_factory=dict)
     _locks: defaultdict[tuple[str, str], threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
@@ -45,7 +45,7 @@ class Memory:
             UnreadableMediaError: It cannot be decoded as media of this kind.
         """
         digest = hashlib.sha256(data).hexdigest()
-        with self._locks[kind, digest]:  # the same file is decoded once, others beside it
+        with self._locks[kind, digest]:  # each file is decoded once, different files concurrently
             known = self._known.get((kind, digest))
             if known is None:
                 known = _DECODERS[kind](data, digest)
@@ -55,7 +55,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perception:
-    """Everything needed to judge the media of one request."""
+    """Everything needed to check the media of one request."""
 
     intake: Intake
     memory: Memory
@@ -66,7 +66,7 @@ class Perception:
         """Return the facts of all parts, in order.
 
         Raises:
-            Refusal: The model does not take this media.
+            Refusal: The model does not accept this media.
         """
         _check_mixture(self.limits, parts)
         _check_counts(self.limits, parts)
@@ -101,7 +101,7 @@ class Perception:
 
 
 def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
-    """Join the pictures of a frame list into one part: frame n is shown at n / fps."""
+    """Join the images of a frame list into one part: frame n is shown at n / fps."""
     log, colours = MarkLog(), list[ColourSpan]()
     for index, picture in enumerate(pictures):
         log.read(picture.picture_codes, index / fps)
@@ -203,7 +203,7 @@ _DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_vi
 
 
 def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFacts:
-    """Add the tokens of a part, as this model counts them."""
+    """Add the tokens of a part, as counted for this model."""
     size = (facts.width, facts.height)
     picture = 0
     if facts.kind == "image":
@@ -216,7 +216,7 @@ def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFac
 
 
 def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Older models take text and one other kind per message, and of sound and film a single one."""
+    """Check that older models get text and one other kind per message, and at most one audio or video."""
     if limits.mixed:
         return
     for message in {part.message for part in parts}:
@@ -227,12 +227,12 @@ def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:
 
 
 def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Keep the number of parts per request; base64 parts have a limit of their own."""
+    """Check the number of parts per request; base64 parts have a separate limit."""
     allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
     urls: Counter[str] = Counter(part.kind for part in parts)
     inline: Counter[str] = Counter(part.kind for part in parts if part.urls and part.urls[0].startswith("data:"))
     if not limits.mixed:
-        return  # one per message, checked above; earlier turns may hold others
+        return  # one per message, checked above; earlier turns may have others
     for kind, (by_url, as_base64) in allowed.items():
         if urls[kind] > by_url:
             raise algo(f"The number of {kind} inputs exceeds the limit of {by_url}.")
@@ -253,7 +253,7 @@ def _unreadable(kind: Kind, fetched: Fetched) -> str:
 
 
 def _check_facts(limits: MediaLimits, facts: MediaFacts) -> None:
-    """Keep what only decoding can tell: lengths, sides and shapes."""
+    """Check the limits that require decoding: duration, dimensions and aspect ratio."""
     if facts.kind == "image":
         sides = (facts.width, facts.height)
         if min(sides) < SMALLEST_SIDE:

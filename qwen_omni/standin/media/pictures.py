@@ -1,4 +1,4 @@
-"""Look at one picture: the codes in it, its colour, and how far it differs from another.
+"""Analyse one image: its codes, its colour, and its difference from another.
 
 Arithmetic and zxing-cpp on arrays of pixels; files and streams are opened by `video_decode`.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _QR = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
-_READ_LINES = 720  # a code that fills a fair part of the picture survives thinning to this height
+_READ_LINES = 720  # a reasonably large code survives downsampling to this height
 _NAMED = {
     "black": (16, 16, 16),
     "white": (240, 240, 240),
@@ -34,7 +34,7 @@ _VALUES = np.array([_NAMED[name] for name in _NAMES], np.int32)
 
 
 def read_codes(grey: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Return the texts of all QR codes in a grey picture, sorted."""
+    """Return the texts of all QR codes in a greyscale image, sorted."""
     step = max(1, min(grey.shape) // _READ_LINES)
     thin = np.ascontiguousarray(grey[::step, ::step])
     found = zxingcpp.read_barcodes(thin, formats=_QR)
@@ -42,14 +42,14 @@ def read_codes(grey: NDArray[np.uint8]) -> tuple[str, ...]:
 
 
 def colour_name(rgb: NDArray[np.uint8]) -> str:
-    """Name the colour that most pixels of a small RGB picture are nearest to; black and white yield to a real one."""
+    """Return the colour that most pixels of a small RGB image are closest to; other colours outrank black and white."""
     pixels = rgb.reshape(-1, 3).astype(np.int32)
     nearest = np.argmin(((pixels[:, None, :] - _VALUES[None, :, :]) ** 2).sum(axis=2), axis=1)
     counts = np.bincount(nearest, minlength=len(_NAMES))
-    counts[:2] //= 2  # codes, subtitles and letterboxes are black and white: not what a picture is "mostly"
+    counts[:2] //= 2  # black and white are often codes, subtitles and letterboxes
     return _NAMES[int(np.argmax(counts))]
 
 
 def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Return the mean absolute difference of two small pictures of one size, in grey levels."""
+    """Return the mean absolute difference of two small images of the same size, in grey levels."""
     return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean())

@@ -1,4 +1,4 @@
-"""Look at still pictures: one image, or the frames of a frame list."""
+"""Decode images: a single one, or the frames of a frame list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
 _THUMB = (32, 18)
 
 
-with contextlib.suppress(ImportError):  # the service takes HEIC; here that depends on what is installed
+with contextlib.suppress(ImportError):  # the service accepts HEIC; here that depends on the installed packages
     import pillow_heif
 
     pillow_heif.register_heif_opener()
@@ -26,7 +26,7 @@ with contextlib.suppress(ImportError):  # the service takes HEIC; here that depe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
-    """What one picture held."""
+    """The content of one image."""
 
     image_format: str
     width: int
@@ -39,7 +39,7 @@ def look(data: bytes) -> Still:
     """Decode one image.
 
     Raises:
-        UnreadableMediaError: The bytes are no image of a known kind, or a broken one.
+        UnreadableMediaError: The bytes are not an image of a known kind, or a damaged one.
     """
     try:
         with warnings.catch_warnings():

@@ -1,8 +1,8 @@
-"""Look at a video: count its frames, measure them, and read what they show.
+"""Decode a video: count its frames, measure them, and read the codes in them.
 
-Every frame is decoded and timed. Codes are read where the picture changed and several times a second
-in between, so that a dropped, doubled or shuffled second shows with the exact time of its frame.
-Sound is the business of `audio_decode`, still pictures of `stills`.
+Every frame is decoded and timed. Codes are read where the image changes and several times a second
+in between, so that a dropped, doubled or reordered second is found with the exact time of its frame.
+Audio is handled by `audio_decode`, images by `stills`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHANGED = 1.5  # grey levels: less is coding noise
-_CUT = 24.0  # levels of a small RGB picture: more is another scene
+_CUT = 24.0  # levels of a small RGB image: more is a new scene
 _USUAL_FPS = 25
 _LOOK_EVERY = 0.25  # seconds
-_MERGE_GAP = 0.5  # a code unreadable for so long, and back again, was there all the time
+_MERGE_GAP = 0.5  # a code that is unreadable for at most this long counts as shown throughout
 _THUMB = (32, 18)
 _COARSE = 48  # grid points per side for the quick comparison
 _PLANAR_GREY = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
@@ -34,7 +34,7 @@ _PLANAR_GREY = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj44
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the picture of a video held."""
+    """The content of a video's frames."""
 
     codec: str
     width: int
@@ -49,20 +49,20 @@ class Seen:
 
 @dataclass(slots=True)
 class MarkLog:
-    """Collects which codes are shown when; feed it readings in order of time."""
+    """Collects which codes are shown when; readings must be in chronological order."""
 
     _open: dict[str, float] = field(default_factory=dict)
     _done: list[Mark] = field(default_factory=list)
 
     def read(self, codes: tuple[str, ...], time: float) -> None:
-        """Note that exactly `codes` are shown from `time` on."""
+        """Record that exactly `codes` are shown from `time` on."""
         for gone in [code for code in self._open if code not in codes]:
             self._done.append(Mark(code=gone, start=self._open.pop(gone), end=time))
         for code in codes:
             self._open.setdefault(code, time)
 
     def close(self, time: float) -> tuple[Mark, ...]:
-        """End all marks at `time` and return them in order; short unreadable gaps are healed."""
+        """End all marks at `time` and return them in order; short unreadable gaps are closed."""
         self.read((), time)
         healed: list[Mark] = []
         for mark in sorted(self._done, key=lambda one: one.start):
@@ -75,10 +75,10 @@ class MarkLog:
 
 
 def watch(container: InputContainer) -> Seen:
-    """Decode the picture of an opened video from its first to its last frame.
+    """Decode the frames of an opened video, from first to last.
 
     Raises:
-        UnreadableMediaError: There is no picture, or none of it can be decoded.
+        UnreadableMediaError: There is no video stream, or none of it can be decoded.
     """
     if not container.streams.video:
         raise UnreadableMediaError("no video stream")
@@ -122,7 +122,7 @@ class _Viewer:
         same_grid = self._grid is not None and self._grid.shape == grid.shape
         moved = difference(grid, self._grid) if same_grid and self._grid is not None else 255.0
         due = time - self._last_look >= _LOOK_EVERY
-        # Ordinary footage moves in every frame and holds no code: there four looks a second are enough.
+        # Ordinary video moves in every frame and has no codes: four readings per second are enough.
         if due or (moved > _CHANGED and (self._fruitless < 8 or moved > _CUT / 2)):  # noqa: PLR2004
             self._read(grey, frame, time)
             self._grid = grid.copy()
@@ -131,7 +131,7 @@ class _Viewer:
         codes = read_codes(grey)
         self.marks.read(codes, time)
         self._fruitless = 0 if codes else self._fruitless + 1
-        # A code that just vanished may only be blurred: look again at the very next frame.
+        # A code that just vanished may only be blurred: read the next frame as well.
         self._last_look = time - _LOOK_EVERY if self._had_code and not codes else time
         self._had_code = bool(codes)
         thumb = (
@@ -149,7 +149,7 @@ class _Viewer:
         span = times[-1] - times[0]
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         fps = (len(times) - 1) / span if span > 0 else (rate or 1.0)
-        if rate and abs(rate - fps) / rate < 0.02:  # noqa: PLR2004 - the same rate, told exactly
+        if rate and abs(rate - fps) / rate < 0.02:  # noqa: PLR2004 - the same rate, but exact
             fps = rate
         end = times[-1] + 1 / fps
         return Seen(
@@ -166,7 +166,7 @@ class _Viewer:
 
 
 def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return the brightness of a frame, without a copy where its format already keeps it apart."""
+    """Return the brightness of a frame, without copying if its format stores it separately."""
     if frame.format.name not in _PLANAR_GREY:
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]

@@ -1,1 +1,1 @@
-"""What the service accepts, as documented: limits, shapes, messages, tokens and refusals."""
+"""The documented rules of the service: limits, shapes, messages, tokens and refusals."""

@@ -1,7 +1,7 @@
-"""What each model takes and gives, as the service documents it: the stand-in's own table.
+"""The documented inputs and outputs of each model: the stand-in's own table.
 
-Facts only, no decisions. It is kept apart from the product's own profiles on purpose: the two must
-agree because both follow the documentation, not because one reads the other.
+Facts only, no decisions. It is deliberately separate from the product's profiles: the two must agree
+because both follow the documentation, not because one reads the other.
 Source: Model Studio documentation, 2026-09-18 (models, limits, voices, structured output).
 """
 
@@ -30,7 +30,7 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
-    """How much media one request may hold. Pairs are (by URL, as base64)."""
+    """The limits on media in one request. Pairs are (by URL, as base64)."""
 
     videos: tuple[int, int]
     video_bytes: int
@@ -47,7 +47,7 @@ class MediaLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """One model: what it can do and where it ends."""
+    """One model: its capabilities and limits."""
 
     name: str
     stream_only: bool = False
@@ -224,7 +224,7 @@ _MODELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskModel:
-    """A model that transcribes as a task: the form of its input, what it calls a failed download, its usage."""
+    """A model that transcribes as a task: the form of its input, its code for a failed download, its usage."""
 
     name: str
     many: bool = True
@@ -249,7 +249,7 @@ _SNAPSHOT = re.compile(r"-(latest|\d{4}-\d{2}-\d{2})$")
 
 
 def find_model(name: str) -> ModelLimits | None:
-    """Return the limits of a model, or None; text models have dated snapshots, omni models are listed one by one."""
+    """Return the limits of a model, or None; text models have dated snapshots, omni models are listed individually."""
     known = MODELS.get(name)
     if known is None:
         text = MODELS.get(_SNAPSHOT.sub("", name))

@@ -1,6 +1,6 @@
 """Read the messages of a request: their roles, their texts, and where their media parts are.
 
-Decides about shapes only. What a part points at is fetched by `standin.stores.intake` and judged by
+Checks shapes only. The media that a part refers to are fetched by `standin.stores.intake` and checked by
 `standin.media.perceive`.
 """
 
@@ -27,7 +27,7 @@ _SAMPLING_KEYS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPart:
-    """One media part as it was written: its place, its kind and what it points at."""
+    """One media part as written: its place, its kind and its addresses."""
 
     message: int
     part: int
@@ -40,7 +40,7 @@ def read_messages(body: dict[str, Any]) -> list[MediaPart]:
     """Check all messages and return their media parts in order.
 
     Raises:
-        Refusal: A message that the service does not take.
+        Refusal: The service does not accept a message.
     """
     messages = body.get("messages")
     if not messages:
@@ -81,7 +81,7 @@ def texts_of(message: dict[str, Any]) -> list[str]:
 
 
 def last_user_text(body: dict[str, Any]) -> str:
-    """Return the text of the newest user message."""
+    """Return the text of the latest user message."""
     for message in reversed(body["messages"]):
         if message["role"] == "user":
             return "\n".join(texts_of(message))
@@ -89,7 +89,7 @@ def last_user_text(body: dict[str, Any]) -> str:
 
 
 def longest_user_text(body: dict[str, Any]) -> str:
-    """Return the longest text part of the newest user message."""
+    """Return the longest text part of the latest user message."""
     newest: dict[str, Any] = next((message for message in reversed(body["messages"]) if message["role"] == "user"), {})
     return max(texts_of(newest), key=len, default="")
 
@@ -115,7 +115,7 @@ def _parts_of(index: int, message: dict[str, Any], *, high_resolution: bool) -> 
 
 
 def _reader(part: dict[str, Any], role: str) -> Callable[[dict[str, Any], str], tuple[Kind, tuple[str, ...]]]:
-    """Return the reader of a media part, for a role that may hold one."""
+    """Return the reader for a media part, if the role may have one."""
     kind = part.get("type")
     read = _READERS.get(kind or "")
     if read is None:
@@ -175,7 +175,7 @@ def _sampling(part: dict[str, Any], *, high_resolution: bool) -> Sampling:
 
 
 def _check_tool_turns(messages: list[dict[str, Any]]) -> None:
-    """Every tool result answers a call made just before it, and every call gets its result."""
+    """Check that every tool result answers a call just before it, and that every call has its result."""
     waiting: set[str] = set()
     for message in messages:
         if message["role"] == "tool":

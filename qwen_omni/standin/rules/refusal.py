@@ -1,7 +1,7 @@
-"""How the service says no: its status codes, error bodies and literal messages.
+"""The service's refusals: status codes, error bodies and original messages.
 
 Values and text only. Messages are those of Model Studio's error page (2026) and of public reports; where
-no literal wording is known, the message is ours and says the number.
+the original wording is unknown, the message is ours and states the number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HELP = " For details, see: https://help.aliyun.com/zh/model-studio/error-code"
 
 @dataclass(slots=True)
 class Refusal(Exception):  # noqa: N818 - an answer of the service, not a fault of this program
-    """A request that the service does not serve.
+    """A request that the service refuses.
 
-    `gateway` errors carry no `id`. `late` ones are noticed behind the gateway: a stream has its 200 by
-    then, and the error comes as its only event.
+    `gateway` errors carry no `id`. `late` ones are detected behind the gateway: a stream has already
+    sent its 200, and the error is its only event.
     """
 
     status: int
@@ -40,7 +40,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a fault 
         return {"error": error, "id": f"chatcmpl-{request_id}", "request_id": request_id}
 
     def event(self) -> bytes:
-        """Return the error as an event of a stream, which names its request in `id` alone."""
+        """Return the error as an event of a stream, which identifies its request only in `id`."""
         body = self.body()
         body.pop("request_id", None)
         return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
@@ -52,17 +52,17 @@ def invalid(message: str) -> Refusal:
 
 
 def algo(message: str, *, late: bool = False) -> Refusal:
-    """Build a 400 of the inference side, with the prefix it puts before its words."""
+    """Build a 400 of the inference backend, with the prefix of its messages."""
     return Refusal(400, _INVALID, _ALGO + message, late=late)
 
 
 def wrong_key() -> Refusal:
-    """Build the 401; it also means a key of another region."""
+    """Build the 401, which is also sent for a key of another region."""
     return Refusal(401, "invalid_api_key", "Incorrect API key provided." + HELP, gateway=True)
 
 
 def unknown_model(name: str) -> Refusal:
-    """Build the 404 of a model name."""
+    """Build the 404 for an unknown model name."""
     message = f"The model `{name}` does not exist or you do not have access to it."
     return Refusal(404, "model_not_found", message, gateway=True)
 

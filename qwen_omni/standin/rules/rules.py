@@ -1,7 +1,7 @@
-"""Judge the fields of a request against the model it names.
+"""Check the fields of a request against the model it names.
 
-Each check is one function of the body and the model's limits; `check_fields` runs them in order and the
-first that objects wins. Messages and media are judged elsewhere.
+Each check is one function of the body and the model's limits; `check_fields` runs them in order, and the
+first refusal wins. Messages and media are checked elsewhere.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PENALTY = (-2.0, 2.0)
 
 
 def is_thinking(body: dict[str, Any], model: ModelLimits) -> bool:
-    """Tell whether the model will think before it answers."""
+    """Whether the model will reason before it answers."""
     if model.thinking == "none":
         return False
     if body.get("reasoning_effort") is not None:
@@ -72,15 +72,15 @@ def is_thinking(body: dict[str, Any], model: ModelLimits) -> bool:
 
 
 def wants_speech(body: dict[str, Any]) -> bool:
-    """Tell whether sound was asked for."""
+    """Whether audio output was requested."""
     return "audio" in (body.get("modalities") or ())
 
 
 def check_dictation(body: dict[str, Any]) -> None:
-    """A transcribing model takes one piece of sound and not a word beside it.
+    """Check that a transcription model gets one audio part and no text.
 
     Raises:
-        Refusal: Anything else is in the request.
+        Refusal: The request has anything else.
     """
     users = [message["content"] for message in body["messages"] if message["role"] == "user"]
     kinds = [part.get("type") for content in users if isinstance(content, list) for part in content]
@@ -92,7 +92,7 @@ def check_fields(body: dict[str, Any], model: ModelLimits) -> None:
     """Run all checks.
 
     Raises:
-        Refusal: The first rule that is broken.
+        Refusal: The first rule that is violated.
     """
     for check in _CHECKS:
         check(body, model)
@@ -169,8 +169,8 @@ def _check_format(body: dict[str, Any], model: ModelLimits) -> None:
     if kind == "json_object":
         if not model.json_object:
             raise algo(f"{refusal.RESPONSE_FORMAT}: json_object")
-        told = [message for message in body["messages"] if message["role"] in ("system", "user")]
-        if not any("json" in text.lower() for message in told for text in texts_of(message)):
+        prompts = [message for message in body["messages"] if message["role"] in ("system", "user")]
+        if not any("json" in text.lower() for message in prompts for text in texts_of(message)):
             raise algo(refusal.JSON_WORD)
 
 

@@ -1,7 +1,7 @@
-"""Check the types of a request's fields, before any rule looks at their values.
+"""Check the types of a request's fields, before any rule checks their values.
 
-One table and one walk; the words are those of the service's own validation. What a field means is the
-business of `rules` and `messages`.
+One table and one walk; the messages are those of the service's own validation. The meaning of a field is
+handled by `rules` and `messages`.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ _NAMES = {str: "string", list: "list", dict: "object", bool: "boolean", int: "in
 
 
 def check_shapes(body: dict[str, Any]) -> None:
-    """Compare every known field with its type; null counts as absent, but not as an entry of a list.
+    """Check every known field against its type; null counts as absent, except as an entry of a list.
 
     Raises:
-        Refusal: The first field of another type.
+        Refusal: The first field of a wrong type.
     """
     for path, value in _walk(body, ""):
         wanted = _SHAPES.get(path)
@@ -92,7 +92,7 @@ def check_shapes(body: dict[str, Any]) -> None:
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON value
-    """Yield fields and entries from the outside in, no deeper than the table goes."""
+    """Yield fields and entries from the outside in, no deeper than the table."""
     if path and path not in _SHAPES:
         return
     if path:

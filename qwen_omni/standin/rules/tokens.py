@@ -1,4 +1,4 @@
-"""Count tokens by the documented formulas, from what was measured in the decoded media.
+"""Count tokens by the documented formulas, from measurements of the decoded media.
 
 Arithmetic only. Formulas and constants: Model Studio documentation, Qwen-Omni page, 2026-09-18; the
 division of frames by pairs was confirmed by public measurements of 2026-09-14.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CJK_PER_TOKEN = 1.5
 _LETTERS_PER_TOKEN = 4.0
-_MARKERS = 2  # a start and an end token around each picture or film
+_MARKERS = 2  # a start and an end token around each image or video
 _PAIR = 2  # frames are merged two by two
 
 
@@ -63,7 +63,7 @@ HIGH_RESOLUTION_TOKENS = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What a request asks for beside a media part; None leaves the model's default."""
+    """The sampling requested for a media part; None means the model's default."""
 
     fps: float | None = None
     min_pixels: int | None = None
@@ -73,13 +73,13 @@ class Sampling:
 
 
 def text_tokens(text: str) -> int:
-    """Approximate: 1.5 Chinese characters or 4 others make a token (the documentation's rule of thumb)."""
+    """Estimate text tokens: 1.5 Chinese characters or 4 others per token (the documentation's rule of thumb)."""
     wide = len(_CJK.findall(text))
     return math.ceil(wide / _CJK_PER_TOKEN + (len(text) - wide) / _LETTERS_PER_TOKEN)
 
 
 def audio_tokens(rule: TokenRule, seconds: float) -> int:
-    """Count tokens of sound; less than a second counts as one."""
+    """Count tokens of audio; less than a second counts as one."""
     return math.floor(max(1.0, seconds) * rule.audio_in + 0.5) if seconds > 0 else 0
 
 
@@ -98,7 +98,7 @@ def image_tokens(rule: TokenRule, width: int, height: int, sampling: Sampling | 
 def video_tokens(
     rule: TokenRule, size: tuple[int, int], seconds: float, fps: float, sampling: Sampling | None = None
 ) -> int:
-    """Count tokens of a film's picture from its measured length and frame rate; sound comes on top."""
+    """Count tokens of a video's frames from its measured duration and frame rate; audio is counted separately."""
     asked = sampling or Sampling()
     wanted = asked.fps if rule.obeys_sampling and asked.fps else rule.sampling_fps
     total = math.ceil(seconds * fps) if seconds % 1 > 0.5 else math.ceil(int(seconds) * fps)  # noqa: PLR2004
@@ -120,7 +120,7 @@ def frame_tokens(rule: TokenRule, size: tuple[int, int], count: int, sampling: S
 
 
 def fit(factor: int, width: int, height: int, least: float, most: float) -> tuple[int, int]:
-    """Round a picture to whole tokens between two areas; return height and width."""
+    """Round an image to whole tokens between two areas; return height and width."""
     high = max(factor, round(height / factor) * factor)
     wide = max(factor, round(width / factor) * factor)
     if high * wide > most:

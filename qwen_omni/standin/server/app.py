@@ -1,6 +1,6 @@
-"""The ASGI door: hands requests to `standin.answers.service` and sends its replies, each piece as soon as it is due.
+"""The ASGI app: passes requests to `standin.answers.service` and sends its replies, each piece as soon as it is due.
 
-Decides nothing. `listener` runs this app on a socket, `server` is the public face of both.
+Makes no decisions. `listener` runs this app on a socket, `server` is the public interface of both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 def make_app(
     state: State, transport_of: Callable[[tuple[str, int] | None], asyncio.Transport | None] = lambda _: None
 ) -> Starlette:
-    """Build the ASGI app; `transport_of` finds a client's connection where a reply shall break it."""
+    """Build the ASGI app; `transport_of` finds the client's connection for replies that break it."""
 
     async def endpoint(request: HTTPRequest) -> _Sending | StoreSending:
         client = (request.client.host, request.client.port) if request.client else None
@@ -53,18 +53,18 @@ def make_app(
 
 
 def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
-    told = tasks.respond(
+    reply = tasks.respond(
         TaskAsked(
             method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
             headers={name.lower(): value for name, value in request.headers.items()}, body=body,
             host=f"{request.url.scheme}://{request.url.netloc}",
         )
     )  # fmt: skip
-    return Reply(status=told.status, pieces=(told.body,), ending="drop" if told.cut else "complete")
+    return Reply(status=reply.status, pieces=(reply.body,), ending="drop" if reply.cut else "complete")
 
 
 class _Sending:
-    """An ASGI answer that sends a reply piece by piece, and breaks off where the reply says so."""
+    """An ASGI answer that sends a reply piece by piece, and breaks off where the reply requires it."""
 
     def __init__(self, reply: Reply, transport: asyncio.Transport | None) -> None:
         self._reply = reply
@@ -89,7 +89,7 @@ class _Sending:
         if reply.ending == "complete":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         elif reply.ending == "reset":
-            await asyncio.sleep(_STEP_SECONDS)  # what was sent shall arrive; a reset throws away the rest
+            await asyncio.sleep(_STEP_SECONDS)  # let the bytes sent so far arrive; a reset discards the rest
             self._abort(reset=True)
         elif self._transport is not None:
             self._transport.close()
@@ -104,7 +104,7 @@ class _Sending:
 
 
 def _timed(reply: Reply) -> Iterator[tuple[bytes, float]]:
-    """Yield pieces, each with the seconds to wait before it."""
+    """Yield pieces, each with the seconds to wait before sending it."""
     if reply.bytes_per_second is None:
         yield from ((piece, reply.pause) for piece in reply.pieces)
         return

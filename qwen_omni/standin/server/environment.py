@@ -1,4 +1,4 @@
-"""Environment variables for as long as a block runs. The names are those that clients of the service read."""
+"""Environment variables set while a block runs. The names are those that clients of the service read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY_ID, KEY_SECRET, TOKEN = "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_S
 
 @contextlib.contextmanager
 def changed(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables, or unset those that are `None`; put all back at the end."""
+    """Set variables, or unset those that are `None`; restore all of them at the end."""
     before = {name: os.environ.get(name) for name in variables}
     _apply(variables)
     try:

@@ -1,6 +1,6 @@
-"""The loopback door: one event loop in one thread, listening on one socket, through uvicorn's HTTP protocol.
+"""The loopback listener: one event loop in one thread, on one socket, with uvicorn's HTTP protocol.
 
-It starts and ends in milliseconds and leaves no thread and no socket behind. Decides nothing.
+It starts and stops in milliseconds and leaves no thread and no socket behind. Makes no decisions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TURNS = 10
 _LOGGER = logging.getLogger("qwen_omni.standin")
-_LOGGER.setLevel(logging.CRITICAL)  # uvicorn complains of broken answers, which are made on purpose here
+_LOGGER.setLevel(logging.CRITICAL)  # uvicorn reports broken answers, which are deliberate here
 
 
 class Listener:
@@ -39,12 +39,12 @@ class Listener:
         self._ending: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Run the thread; returns when connections are accepted."""
+        """Run the thread; return once connections are accepted."""
         self._thread.start()
         self._ready.wait()
 
     def stop(self) -> None:
-        """End the thread, its connections and its socket; a second call does nothing."""
+        """Stop the thread and close its connections and socket; a second call does nothing."""
         if self._loop is not None and self._ending is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join()
@@ -66,7 +66,7 @@ class Listener:
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
 
     async def _turn_out(self) -> None:
-        """End all connections and requests; each takes some turns of the loop to appear and to go."""
+        """End all connections and requests; each takes several iterations of the loop to appear and to disappear."""
         for _ in range(_TURNS):
             await asyncio.sleep(0)
             for transport in list(self.transports.values()):
@@ -79,7 +79,7 @@ class Listener:
 
 
 class _Protocol(H11Protocol):
-    """Uvicorn's own, which also counts connections and lets a reply find the one it goes out on."""
+    """Uvicorn's protocol, which also counts connections and lets a reply find its own."""
 
     def __init__(self, listener: Listener, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})

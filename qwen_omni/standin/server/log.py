@@ -1,4 +1,4 @@
-"""The request log: what a client sent, with its media as facts and without its key."""
+"""The request log: what a client sent, with facts in place of media and without its key."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SECRET_HEADERS = ("authorization", "cookie", "x-api-key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRequest:
-    """One request as it arrived.
+    """One request as received.
 
-    `media` holds the facts of every media part in order of appearance; it is empty where a request was
-    refused before its media was looked at. `unknown` names top-level fields that no document knows: the
-    real service ignores them, a client should not send them. `refused` is the message of a refusal.
+    `media` has the facts of every media part in order of appearance; it is empty if the request was
+    refused before its media was decoded. `unknown` lists undocumented top-level fields: the real
+    service ignores them, a client should not send them. `refused` is the message of a refusal.
     """
 
     method: str
@@ -33,12 +33,12 @@ class LoggedRequest:
 
 
 def without_secrets(headers: dict[str, str]) -> dict[str, str]:
-    """Drop the headers that carry keys."""
+    """Remove the headers that contain keys."""
     return {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}
 
 
 def without_media(value: Any) -> Any:  # noqa: ANN401 - any JSON goes in, the same shape comes out
-    """Replace every media payload in a body by a few words about it."""
+    """Replace every media payload in a body with a short description."""
     if isinstance(value, dict):
         return {key: without_media(held) for key, held in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""What a test wants the stand-in to say or to suffer: scripted replies, verbatim bytes and faults.
+"""The script that a test sets for the stand-in: replies, verbatim bytes and faults.
 
-A `Script` only remembers and hands out; `standin.answers.service` carries the steps out. Requests are judged by the
-rules whether or not a reply is scripted: a script changes answers, never what is accepted.
+A `Script` only stores the steps; `standin.answers.service` performs them. Requests are validated whether or not a reply
+is scripted: a script changes answers, never the rules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FaultKind = Literal["refuse", "in_stream", "cut", "slow", "event_only", "framed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A call the scripted model makes; `arguments` may be text, to play a model that writes bad JSON."""
+    """A call that the scripted model makes; `arguments` may be text, to emulate a model that writes bad JSON."""
 
     name: str
     arguments: dict[str, Any] | str = field(default_factory=dict)
@@ -35,7 +35,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What the model says in one turn. Usage is still counted from what was really sent and said."""
+    """The model's output in one turn. Usage is still counted from what was actually sent and answered."""
 
     text: str = ""
     reasoning: str | None = None
@@ -45,7 +45,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawAnswer:
-    """Bytes to send as they are, piece by piece."""
+    """Bytes to send verbatim, piece by piece."""
 
     pieces: tuple[bytes, ...]
     status: int = 200
@@ -58,7 +58,7 @@ class RawAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that goes wrong. Make one with the class methods below."""
+    """A fault. Create one with the class methods below."""
 
     kind: FaultKind
     answer: Refusal | None = None
@@ -70,61 +70,61 @@ class Fault:
 
     @classmethod
     def rate_limit(cls, code: str = "limit_requests") -> Fault:
-        """429. `code` is one of the documented kinds; `insufficient_quota` is the passing per-minute limit."""
+        """Return a 429. `code` is one of the documented kinds; `insufficient_quota` is the per-minute limit."""
         message = _RATE_MESSAGES.get(code, "You exceeded your current requests list.")
         return cls(kind="refuse", answer=Refusal(429, code, message + refusal.HELP, kind=code, gateway=True))
 
     @classmethod
     def server_error(cls, status: int = 500, message: str | None = None) -> Fault:
-        """5xx."""
-        told = message or ("An internal error has occured, please try again later." if status < 503 else _OVERLOAD)  # noqa: PLR2004
-        return cls(kind="refuse", answer=Refusal(status, "internal_error", told, kind="internal_error"))
+        """Return a 5xx."""
+        text = message or ("An internal error has occured, please try again later." if status < 503 else _OVERLOAD)  # noqa: PLR2004
+        return cls(kind="refuse", answer=Refusal(status, "internal_error", text, kind="internal_error"))
 
     @classmethod
     def refuse(cls, status: int, code: str, message: str) -> Fault:
-        """Any refusal of the catalogue: Arrearage, AllocationQuota.FreeTierOnly, data_inspection_failed."""
+        """Return any documented refusal: Arrearage, AllocationQuota.FreeTierOnly, data_inspection_failed."""
         return cls(kind="refuse", answer=Refusal(status, code, message, kind=code, gateway=True))
 
     @classmethod
     def refuse_media(cls, message: str = refusal.NO_DOWNLOAD) -> Fault:
-        """400 about the media, as after a failed or slow download; a stream gets it as its only event."""
+        """Return a 400 about the media, as after a failed or slow download; a stream gets it as its only event."""
         return cls(kind="refuse", answer=refusal.algo(message, late=True))
 
     @classmethod
     def error_in_stream(cls, code: str = "internal_server_error", message: str = "", after_deltas: int = 3) -> Fault:
-        """A stream starts well and then brings an error event."""
-        told = message or "<500> InternalError.Algo: An error occurred in model serving"
-        return cls(kind="in_stream", answer=Refusal(200, code, told, kind="server_error"), after_deltas=after_deltas)
+        """Send a stream that starts normally and then has an error event."""
+        text = message or "<500> InternalError.Algo: An error occurred in model serving"
+        return cls(kind="in_stream", answer=Refusal(200, code, text, kind="server_error"), after_deltas=after_deltas)
 
     @classmethod
     def error_event_only(cls, code: str = "invalid_parameter_error", message: str = "") -> Fault:
-        """HTTP 200, then nothing but an error event."""
-        told = message or "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out"
-        return cls(kind="event_only", answer=Refusal(200, code, told))
+        """Send HTTP 200, followed only by an error event."""
+        text = message or "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out"
+        return cls(kind="event_only", answer=Refusal(200, code, text))
 
     @classmethod
     def framed_400(cls, code: str = "invalid_parameter_error", message: str = refusal.BAD_URL) -> Fault:
-        """HTTP 400 whose body is framed as an event."""
+        """Send HTTP 400 with a body framed as an event."""
         return cls(kind="framed", answer=Refusal(400, code, message))
 
     @classmethod
     def cut(cls, after_bytes: int | None = 200, *, reset: bool = False) -> Fault:
-        """The connection ends after so many bytes of the body; None ends it before any answer, `reset` with a RST."""
+        """End the connection after this many bytes of the body; None ends it before any answer, `reset` with a RST."""
         return cls(kind="cut", after_bytes=after_bytes, reset=reset)
 
     @classmethod
     def slow(cls, bytes_per_second: float | None = None, first_byte_delay: float = 0.0) -> Fault:
-        """The answer trickles, or begins late."""
+        """Send the answer slowly, or with a delayed start."""
         return cls(kind="slow", bytes_per_second=bytes_per_second, first_byte_delay=first_byte_delay)
 
     @classmethod
     def empty_stream(cls) -> Fault:
-        """HTTP 200 and a stream without a single event."""
+        """Send HTTP 200 and a stream without events."""
         return cls(kind="empty")
 
     @classmethod
     def plain_json(cls) -> Fault:
-        """A plain JSON answer although a stream was asked for."""
+        """Send a plain JSON answer although a stream was requested."""
         return cls(kind="plain_json")
 
 
@@ -136,10 +136,10 @@ class _Entry(Generic[T]):
 
 
 class Script:
-    """Steps that wait for requests. Safe to change while the server runs.
+    """Steps waiting for requests. Safe to change while the server runs.
 
-    Of several waiting steps the oldest that fits is taken. Without `when` a step serves once, with `when`
-    every request it fits; `times` says otherwise.
+    Of several waiting steps, the oldest that matches is used. A step without `when` is used once, one with `when`
+    for every matching request; `times` overrides this.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class Script:
         self._lock = threading.Lock()
 
     def reply(self, what: str | Turn, *, when: When | None = None, times: int | None = None) -> Script:
-        """Let the model say this."""
+        """Make the model answer with this."""
         turn = Turn(text=what) if isinstance(what, str) else what
         return self._add(self._replies, turn, when, times)
 
@@ -165,7 +165,7 @@ class Script:
         when: When | None = None,
         times: int | None = None,
     ) -> Script:
-        """Send these bytes; `pause` seconds between pieces, and no end of the body after `cut_after` bytes."""
+        """Send these bytes, with `pause` seconds between pieces; cut the connection after `cut_after` bytes."""
         held = (pieces,) if isinstance(pieces, bytes) else tuple(pieces)
         answer = RawAnswer(
             pieces=held, status=status, content_type=content_type, headers=tuple(headers), pause=pause,
@@ -174,11 +174,11 @@ class Script:
         return self._add(self._replies, answer, when, times)
 
     def fault(self, fault: Fault, *, times: int | None = None, when: When | None = None) -> Script:
-        """Let this go wrong."""
+        """Add a fault."""
         return self._add(self._faults, fault, when, times)
 
     def clear(self) -> None:
-        """Forget all waiting steps."""
+        """Remove all waiting steps."""
         with self._lock:
             self._replies.clear()
             self._faults.clear()
@@ -188,7 +188,7 @@ class Script:
         return self._take(self._replies, request)
 
     def next_fault(self, request: LoggedRequest) -> Fault | None:
-        """Take the fault this request shall meet, if one is scripted."""
+        """Take the fault for this request, if one is scripted."""
         return self._take(self._faults, request)
 
     def _add(self, entries: list[_Entry[T]], what: T, when: When | None, times: int | None) -> Script:

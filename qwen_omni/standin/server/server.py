@@ -1,6 +1,6 @@
-"""The stand-in as its users meet it: a context manager, and a call that runs it until interrupted.
+"""The public interface of the stand-in: a context manager, and a function that runs it until interrupted.
 
-Puts `service`, `app` and `listener` together. Decides nothing.
+Combines `service`, `app` and `listener`. Makes no decisions.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from qwen_omni.standin.server.log import LoggedRequest
 
 _LOOPBACK = "127.0.0.1"
-_OSS_KEYS = {"standin-id": OssKey(secret="standin-secret")}  # noqa: S106 - opens nothing but a folder of this machine
+_OSS_KEYS = {"standin-id": OssKey(secret="standin-secret")}  # noqa: S106 - only gives access to a local folder
 
 
 class Standin:
-    """A local service that judges requests and answers from decoded media. It is not Qwen.
+    """A local service that validates requests and answers from decoded media. It is not Qwen.
 
     Use it as a context manager, plain or async; inside, `base_url` and `api_key` are what a client needs.
 
@@ -42,16 +42,16 @@ class Standin:
 
     Args:
         media_map: Media behind http(s) and `oss://` addresses; entries may be added while running. Nothing outside
-            loopback is ever fetched.
+            loopback is ever downloaded.
         script: Scripted replies and faults; may be changed while running.
         keys: Accepted API keys.
         buckets: Names of the buckets of the OSS endpoint.
-        oss_keys: Keys to them, by their id.
-        oss_region: The endpoint's region, which V4 signatures name.
+        oss_keys: Keys to the buckets, by id.
+        oss_region: The endpoint's region, used in V4 signatures.
         host: A loopback address.
-        port: 0 takes a free one.
-        nearly_right: Spoil every answer that is not scripted, as real models do: a seed, or a `NearlyRight` that draws
-            from chosen ways.
+        port: 0 selects a free port.
+        nearly_right: Corrupt every answer that is not scripted, as real models do: a seed, or a `NearlyRight` with
+            selected ways.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -93,7 +93,7 @@ class Standin:
 
     @property
     def api_key(self) -> str:
-        """A key that is accepted."""
+        """An accepted API key."""
         return self._state.keys[0]
 
     @property
@@ -103,7 +103,7 @@ class Standin:
 
     @property
     def connections(self) -> int:
-        """How many TCP connections were accepted so far."""
+        """The number of TCP connections accepted so far."""
         return self._running.accepted
 
     @property
@@ -117,7 +117,7 @@ class Standin:
 
     @property
     def nearly_right(self) -> NearlyRight | None:
-        """What spoils the answers; may be set to a seed, or to None, while running."""
+        """What corrupts the answers; may be set to a seed, or to None, while running."""
         return self._state.nearly
 
     @nearly_right.setter
@@ -125,24 +125,24 @@ class Standin:
         self._state.nearly = NearlyRight(chosen) if isinstance(chosen, int) else chosen
 
     def clear(self) -> None:
-        """Forget the logged requests."""
+        """Clear the logged requests."""
         self._state.requests.clear()
 
     def start(self) -> Self:
-        """Listen; returns when connections are accepted."""
+        """Start listening; return once connections are accepted."""
         self._listener = Listener(self.app, self._host, self._port)
         self._listener.start()
         return self
 
     def stop(self) -> None:
-        """Close all connections and end the thread."""
+        """Close all connections and stop the thread."""
         if self._listener is not None:
             self._listener.stop()
         self.stores.close()
 
     @contextlib.contextmanager
     def environment(self, *, bucket: bool = False) -> Iterator[Self]:
-        """Let programs that read the environment find this service, for as long as the block runs.
+        """Point programs that read the environment to this service while the block runs.
 
         Sets `DASHSCOPE_API_KEY` and `DASHSCOPE_BASE_URL`, and with `bucket` the variables of its bucket, which are
         unset otherwise, so that no real bucket is written to. Starts the service if it does not run yet.
@@ -201,7 +201,7 @@ def serve(
     keys: tuple[str, ...] = ("sk-standin",),
     on_ready: Callable[[Standin], None] | None = None,
 ) -> None:
-    """Run until interrupted; `on_ready` is told when connections are accepted."""
+    """Run until interrupted; `on_ready` is called once connections are accepted."""
     with (
         contextlib.suppress(KeyboardInterrupt),
         Standin(media_map=media_map, keys=keys, host=host, port=port) as standin,

@@ -1,4 +1,4 @@
-"""A request's body on its way to disk: never whole in memory, its checksum computed while it comes."""
+"""A request body written to disk: never whole in memory, its checksum computed on the fly."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _BLOCK = 1 << 20
 
 
 def crc64() -> Any:  # noqa: ANN401 - crcmod has no types
-    """Return a fresh CRC-64 (ECMA-182) or None where `crcmod`, which comes with oss2, is not installed."""
+    """Return a new CRC-64 (ECMA-182), or None if `crcmod`, a dependency of oss2, is not installed."""
     with contextlib.suppress(ImportError):
-        import crcmod  # noqa: PLC0415 - an extra of another extra
+        import crcmod  # noqa: PLC0415 - belongs to another extra
 
         return crcmod.Crc(_POLYNOMIAL, initCrc=0, rev=True, xorOut=_ONES)
     return None
 
 
 class Spool:
-    """A file that grows by pieces."""
+    """A file written piece by piece."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / uuid.uuid4().hex
@@ -45,7 +45,7 @@ class Spool:
         self.size_bytes += len(piece)
 
     def close(self) -> Self:
-        """End the file; it may be read from now on."""
+        """Finish the file; it can be read from now on."""
         self._file.close()
         return self
 
@@ -56,18 +56,18 @@ class Spool:
 
     @property
     def crc(self) -> int | None:
-        """The CRC-64; None where it cannot be computed."""
+        """The CRC-64; None if it cannot be computed."""
         return None if self._crc is None else int(self._crc.crcValue)
 
     @property
     def etag(self) -> str:
-        """An opaque name of the content."""
-        told = digest_of(self.path) if self.crc is None else f"{self.size_bytes} {self.crc}"
-        return hashlib.sha256(told.encode()).hexdigest()[:32].upper()
+        """An opaque identifier of the content."""
+        identity = digest_of(self.path) if self.crc is None else f"{self.size_bytes} {self.crc}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:32].upper()
 
 
 def digest_of(*files: Path) -> str:
-    """Return the SHA-256 of files one after another, in hexadecimal."""
+    """Return the SHA-256 of concatenated files, in hexadecimal."""
     found = hashlib.sha256()
     for block in blocks(files, 0, sum(file.stat().st_size for file in files)):
         found.update(block)
@@ -75,7 +75,7 @@ def digest_of(*files: Path) -> str:
 
 
 def blocks(files: tuple[Path, ...], start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop` of files that stand for one, block by block."""
+    """Yield the bytes from `start` to `stop` of concatenated files, block by block."""
     for path in files:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -92,7 +92,7 @@ def copy_range(source: Path, start: int, stop: int, target: Path) -> None:
     """Copy the bytes of a file from `start` to `stop` into another."""
     with source.open("rb") as file, target.open("wb") as out:
         at = start
-        with contextlib.suppress(AttributeError, OSError):  # a system or a file system without it copies by hand
+        with contextlib.suppress(AttributeError, OSError):  # systems and file systems without it copy in blocks
             while at < stop and (done := os.copy_file_range(file.fileno(), out.fileno(), stop - at, at)):
                 at += done
         out.seek(at - start)
@@ -106,7 +106,7 @@ def combine_crc(first: int, second: int, second_length: int) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _zero_bytes(count: int) -> list[int]:
-    """Return what appending `count` zero bytes does to a CRC, column by column; parts mostly have one length.
+    """Return the effect of appending `count` zero bytes to a CRC, column by column; cached: most parts have one length.
 
     Appending a zero bit is a linear map of the CRC; the map of n bytes is its power, by repeated squaring.
     """

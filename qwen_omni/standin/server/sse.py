@@ -1,7 +1,7 @@
-"""Write an answer as the service does: as events of a stream, or as one JSON body.
+"""Format an answer as the service does: as events of a stream, or as one JSON body.
 
-Pure: an `Answer` goes in, bytes come out. The two envelopes of the service, the empty ids of later tool
-deltas, the text in some finishing chunks and the usage chunk without choices are all as recorded from it.
+Pure: takes an `Answer` and returns bytes. The two envelopes, the empty ids of later tool deltas, the text in some
+finishing chunks and the usage chunk without choices are all as recorded from the service.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ DONE = b"data: [DONE]\n\n"
 _PIECES = re.compile(r"\s*\S+(?:\s+\S+)?\s*?|\s+")
 _LONG_PIECE = 40
 _ARGUMENT_PIECE = 12
-_FULL_LAST_CHUNK = 8  # of the recorded streams, one in eight puts its last text into the finishing chunk
+_FULL_LAST_CHUNK = 8  # one in eight recorded streams has its last text in the finishing chunk
 _AUDIO_LIFETIME = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """All that one turn says, ready to be written.
+    """The complete content of one turn.
 
-    Text may come as a list of parts, and all tool calls under one index, as from other services of the kind.
+    Text may be a list of parts, and all tool calls may share one index, as in similar services.
     """
 
     model: str
@@ -83,17 +83,17 @@ def body(answer: Answer) -> bytes:
             for index, call in enumerate(answer.tool_calls)
         ]
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
-    told = {
+    payload = {
         "id": answer.id, "object": "chat.completion", "created": answer.created, "model": answer.model,
         "choices": [choice], "usage": answer.usage,
     }  # fmt: skip
     if not answer.new_envelope:
-        told["system_fingerprint"] = None
-    return json.dumps(told, ensure_ascii=False).encode()
+        payload["system_fingerprint"] = None
+    return json.dumps(payload, ensure_ascii=False).encode()
 
 
 def split_text(text: str) -> list[str]:
-    """Cut a text into pieces of a word or two, which join to the text again; unspaced text is cut by length."""
+    """Split a text into pieces of a word or two; their concatenation is the text. Unspaced text is split by length."""
     pieces = []
     for match in _PIECES.finditer(text):
         word = match.group()
@@ -113,7 +113,7 @@ def _chunk(answer: Answer, delta: dict[str, Any], finish: str | None = None) -> 
 
 
 def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
-    """Yield deltas in the service's order: role, reasoning, text, tool calls, sound."""
+    """Yield deltas in the service's order: role, reasoning, text, tool calls, audio."""
     none = "" if answer.new_envelope else None
     thinks = answer.reasoning is not None
     first: dict[str, Any] = {"role": "assistant", "content": none if thinks else ""}
@@ -136,7 +136,7 @@ def _content(answer: Answer, text: str) -> str | list[dict[str, str]]:
 
 
 def _call_deltas(index: int, call: ToolCall, *, with_nulls: bool) -> Iterator[dict[str, Any]]:
-    """Yield a call: its head, then its arguments under an empty id; a second call opens with some of its arguments."""
+    """Yield a call: its head, then its arguments under an empty id; a second call starts with some arguments."""
     shared = {"content": None, "reasoning_content": None} if with_nulls else {}
     arguments = written(call)
     opening = arguments[:_ARGUMENT_PIECE] if index else ""

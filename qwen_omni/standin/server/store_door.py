@@ -1,4 +1,4 @@
-"""The ASGI door of the stores: bodies go to disk piece by piece, files come from disk the same way. Decides nothing."""
+"""The ASGI app of the stores: streams bodies to disk and files from disk. Makes no decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def serve_store(
     request: HTTPRequest, stores: Stores, keys: tuple[str, ...], transport: asyncio.Transport | None
 ) -> StoreSending:
-    """Take one request to a store and return its answer; breaks the connection where a fault says so."""
+    """Handle one request to a store and return its answer; break the connection if a fault requires it."""
     asked = StoreAsked(
         method=request.method, path=request.scope["raw_path"].decode("ascii"),
         query=request.scope["query_string"].decode("ascii"),
@@ -43,13 +43,13 @@ async def serve_store(
             reply = await asyncio.to_thread(stores.respond, asked, operation, body, met, keys)
             return StoreSending(None if unanswered else reply, transport)
     except ClientDisconnect:
-        pass  # the client gave up, as it should when its file changes
+        pass  # the client aborted, as it should if its file changes
     stores.cut(asked, operation, body)
     return StoreSending(None, transport)
 
 
 class StoreSending:
-    """An ASGI answer of a store; None ends the connection instead."""
+    """An ASGI answer of a store; None closes the connection instead."""
 
     def __init__(self, reply: StoreReply | None, transport: asyncio.Transport | None) -> None:
         self._reply = reply

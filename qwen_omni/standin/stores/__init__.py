@@ -1,1 +1,1 @@
-"""The stand-in's stores: an OSS bucket, the temporary store, and the media fetched from links."""
+"""The stand-in's stores: an OSS endpoint, the temporary store, and the media behind links."""

@@ -1,6 +1,6 @@
-"""Fetch what a media part points at: a data URI, the local map, or a loopback address. Nothing else.
+"""Fetch what a media part refers to: a data URI, an entry of the local map, or a loopback address. Nothing else.
 
-Any other address gets the service's own words for a failed download, and no connection is tried.
+Any other address gets the service's error message for a failed download, without a connection attempt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The bytes of one address and how they came."""
+    """The bytes behind one address, and how they were sent."""
 
     data: bytes
     inline: bool
@@ -38,7 +38,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who asks for media, and whether `oss://` addresses shall be resolved."""
+    """The client that requests media, and whether `oss://` addresses are resolved."""
 
     model: str
     account: str
@@ -47,7 +47,7 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """Where media may come from."""
+    """The sources that media may come from."""
 
     media_map: Mapping[str, bytes | Path] = field(default_factory=dict)
     stores: Stores | None = None
@@ -75,7 +75,7 @@ class Intake:
 
 
 def describe_url(url: str) -> str:
-    """Say in a few characters what an address was, for logs that must not hold media or signatures."""
+    """Return a short description of an address, for logs that must not contain media or signatures."""
     if not url.startswith("data:"):
         return url.split("?", 1)[0]
     head, _, payload = url.partition(",")
@@ -114,7 +114,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _download(parts: SplitResult) -> bytes:
-    """Get one file from this machine; redirects are not followed, for they might lead off it."""
+    """Get one file from this machine; redirects are not followed, since they might lead elsewhere."""
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT)
     try:
         connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")

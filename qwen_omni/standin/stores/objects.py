@@ -1,4 +1,4 @@
-"""What the stores hold: objects and unfinished uploads, on disk in a folder of their own. Knows no HTTP."""
+"""The content of the stores: objects and unfinished uploads, on disk in their own folder. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stored:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """A multipart upload that was begun."""
+    """A multipart upload in progress."""
 
     bucket: str
     key: str
@@ -48,7 +48,7 @@ class Upload:
 
 
 class Objects:
-    """Buckets full of objects. Safe to share between threads."""
+    """The objects of all buckets. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,16 +57,16 @@ class Objects:
         self._lock = threading.Lock()
 
     def put(self, bucket: str, key: str, stored: Stored) -> None:
-        """Keep an object, in place of an older one of its name."""
+        """Store an object, replacing an older one of the same name."""
         with self._lock:
             self._held[bucket, key] = stored
 
     def get(self, bucket: str, key: str) -> Stored | None:
-        """Return an object, if it is there."""
+        """Return an object, or None if it does not exist."""
         return self._held.get((bucket, key))
 
     def delete(self, bucket: str, key: str) -> None:
-        """Drop an object."""
+        """Delete an object."""
         with self._lock:
             self._held.pop((bucket, key), None)
 
@@ -76,24 +76,24 @@ class Objects:
             return sorted(name for held, name in self._held if held == bucket)
 
     def begin(self, upload: Upload) -> str:
-        """Begin a multipart upload and return its id."""
+        """Start a multipart upload and return its id."""
         name = uuid.uuid4().hex.upper()
         with self._lock:
             self._uploads[name] = upload
         return name
 
     def upload(self, name: str, bucket: str, key: str) -> Upload | None:
-        """Return an upload that was begun for this object."""
+        """Return an upload in progress for this object."""
         found = self._uploads.get(name)
         return found if found is not None and (found.bucket, found.key) == (bucket, key) else None
 
     def end(self, name: str) -> None:
-        """Forget an upload."""
+        """Remove an upload."""
         with self._lock:
             self._uploads.pop(name, None)
 
     def join(self, upload: Upload, numbers: list[int]) -> tuple[tuple[Path, ...], int, int | None]:
-        """Join the parts of an upload in this order; returns the files, their size and the CRC-64 of the whole."""
+        """Join the parts of an upload in this order; return the files, their size and the CRC-64 of the whole."""
         parts = [upload.parts[number] for number in numbers]
         crc = parts[0].crc
         for part in parts[1:]:

@@ -1,7 +1,7 @@
-"""The stand-in's OSS endpoint: objects, multipart uploads, ranges, all behind signatures that are really checked.
+"""The stand-in's OSS endpoint: objects, multipart uploads and ranges; all signatures are actually checked.
 
-A call goes in, an answer comes out; bodies are files. `signing` decides who asks, `objects` keeps what came.
-Source: OSS API reference, read 2026-05. Buckets are private, whatever an object says about itself.
+Takes a call and returns an answer; bodies are files. `signing` authenticates the caller, `objects` stores the content.
+Source: OSS API reference, read 2026-05. Buckets are private, whatever ACL an object has.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StoreCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReply:
-    """An answer of a store: a small body, or a piece of a file."""
+    """An answer of a store: a small body, or a range of a file."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class StoreReply:
 
 
 def operation_of(method: str, key: str, query: Mapping[str, str]) -> str:
-    """Name what a request to a bucket wants."""
+    """Return the name of the operation that a request to a bucket asks for."""
     if not key:
         return "acl" if "acl" in query and method == "GET" else "bucket"
     if "uploads" in query:
@@ -66,10 +66,10 @@ def operation_of(method: str, key: str, query: Mapping[str, str]) -> str:
 
 
 def respond_oss(call: StoreCall, objects: Objects, now: float) -> StoreReply:
-    """Carry out one operation.
+    """Perform one operation.
 
     Raises:
-        OssRefusal: It cannot be done.
+        OssRefusal: The operation failed.
     """
     action = _ACTIONS.get(call.operation)
     if action is None:
@@ -78,7 +78,7 @@ def respond_oss(call: StoreCall, objects: Objects, now: float) -> StoreReply:
 
 
 def refuse(error: OssRefusal, request_id: str) -> StoreReply:
-    """Write a refusal as OSS does."""
+    """Return a refusal in the format of OSS."""
     body = (
         f"{_HEAD}<Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
         f"<RequestId>{request_id}</RequestId><HostId>standin</HostId></Error>"
@@ -139,9 +139,9 @@ def _list(call: StoreCall, objects: Objects, now: float) -> StoreReply:
 
 def _complete(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     upload = _upload(call, objects)
-    told = call.body.path.read_bytes()
-    numbers = [int(number) for number in _PART.findall(told)]
-    tags = [tag.decode().upper() for tag in _ETAG.findall(told)]
+    document = call.body.path.read_bytes()
+    numbers = [int(number) for number in _PART.findall(document)]
+    tags = [tag.decode().upper() for tag in _ETAG.findall(document)]
     if not numbers or numbers != sorted(set(numbers)) or len(tags) != len(numbers):
         raise OssRefusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
     for number, tag in zip(numbers, tags, strict=True):
@@ -211,8 +211,8 @@ def _upload(call: StoreCall, objects: Objects) -> Upload:
     return found
 
 
-def _span(told: str | None, size: int) -> tuple[int, int] | None:
-    found = _RANGE.fullmatch(told or "")
+def _span(header: str | None, size: int) -> tuple[int, int] | None:
+    found = _RANGE.fullmatch(header or "")
     if found is None or found[0] == "bytes=-":
         return None
     if not found[1]:

@@ -1,6 +1,6 @@
-"""Check OSS signatures, versions 1 and 4, in the header and in the query. Pure, and written from the vendor's pages.
+"""Check OSS signatures, versions 1 and 4, in the header and in the query. Pure, and written from the vendor's docs.
 
-Nothing of the client's library is used, so that a wrong signature there cannot pass here.
+It uses nothing from the client library, so a wrong signature there cannot pass here.
 Sources: OSS documentation, "Include a V1/V4 signature in the header/URL", read 2026-05.
 """
 
@@ -36,7 +36,7 @@ _SUBRESOURCES = frozenset((
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OssKey:
-    """A key to the buckets; one with a `token` is temporary and ends at `until` (seconds since 1970)."""
+    """A key to the buckets; one with a `token` is temporary and expires at `until` (seconds since 1970)."""
 
     secret: str
     token: str | None = None
@@ -45,7 +45,7 @@ class OssKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What a signature covers; header names are lower case, values are decoded."""
+    """The signed parts of a request; header names are lower case, values are decoded."""
 
     method: str
     resource: str
@@ -55,7 +55,7 @@ class Signed:
 
 @dataclass(slots=True)
 class OssRefusal(Exception):  # noqa: N818 - an answer, not a fault of this program
-    """A refusal in the words of OSS."""
+    """A refusal, with the original wording of OSS."""
 
     status: int
     code: str
@@ -63,16 +63,16 @@ class OssRefusal(Exception):  # noqa: N818 - an answer, not a fault of this prog
 
 
 def check_signature(asked: Signed, keys: Mapping[str, OssKey], region: str, now: float) -> str:
-    """Check who asks, and return the id of the key.
+    """Authenticate the caller, and return the id of the key.
 
     Raises:
-        OssRefusal: Nobody signed, an unknown key, a wrong signature, a wrong clock, or an end in the past.
+        OssRefusal: The signature is missing, wrong or expired, the key is unknown, or the clock is off.
     """
-    told = asked.headers.get("authorization", "")
-    if told.startswith(_V4):
-        return _check_v4_header(asked, told, keys, region, now)
-    if told.startswith("OSS "):
-        return _check_v1_header(asked, told, keys, now)
+    authorization = asked.headers.get("authorization", "")
+    if authorization.startswith(_V4):
+        return _check_v4_header(asked, authorization, keys, region, now)
+    if authorization.startswith("OSS "):
+        return _check_v1_header(asked, authorization, keys, now)
     if "x-oss-signature" in asked.query:
         return _check_v4_link(asked, keys, region, now)
     if "Signature" in asked.query:
@@ -93,8 +93,8 @@ def _key_of(name: str, keys: Mapping[str, OssKey], token: str | None, now: float
     return key
 
 
-def _check_v4_header(asked: Signed, told: str, keys: Mapping[str, OssKey], region: str, now: float) -> str:
-    fields = dict(part.strip().partition("=")[::2] for part in told.removeprefix(_V4).split(","))
+def _check_v4_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], region: str, now: float) -> str:
+    fields = dict(part.strip().partition("=")[::2] for part in authorization.removeprefix(_V4).split(","))
     credential = fields.get("Credential", "")
     name = credential.partition("/")[0]
     stamp = asked.headers.get("x-oss-date", "")
@@ -148,9 +148,10 @@ def _v4(asked: Signed, secret: str, credential: str, stamp: str, additional: str
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def _check_v1_header(asked: Signed, told: str, keys: Mapping[str, OssKey], now: float) -> str:
-    name, _, signature = told.removeprefix("OSS ").partition(":")
-    token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")  # the newer SDK's way
+def _check_v1_header(asked: Signed, authorization: str, keys: Mapping[str, OssKey], now: float) -> str:
+    name, _, signature = authorization.removeprefix("OSS ").partition(":")
+    # The newer SDK sends the second header.
+    token = asked.headers.get("x-oss-security-token") or asked.headers.get("security-token")
     key = _key_of(name, keys, token, now)
     date = asked.headers.get("x-oss-date") or asked.headers.get("date", "")
     try:
@@ -176,8 +177,8 @@ def _v1(asked: Signed, secret: str, date: str) -> str:
         f"{name}={value}" if value else name for name, value in sorted(asked.query.items()) if name in _SUBRESOURCES
     ]
     resource = asked.resource + ("?" + "&".join(fields) if fields else "")
-    told = (asked.method, asked.headers.get("content-md5", ""), asked.headers.get("content-type", ""), date)
-    text = "\n".join(told) + "\n" + headers + resource
+    lines = (asked.method, asked.headers.get("content-md5", ""), asked.headers.get("content-type", ""), date)
+    text = "\n".join(lines) + "\n" + headers + resource
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
 

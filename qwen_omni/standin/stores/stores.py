@@ -1,6 +1,6 @@
-"""The stand-in's stores behind one door: which requests are theirs, faults on demand, a log, a clock that can be set.
+"""The entry point to the stand-in's stores: routing, faults on demand, a log, and an adjustable clock.
 
-`oss` and `temporary` do the work. Everything is on loopback and in a folder that goes away with the stand-in.
+`oss` and `temporary` do the work. Everything is on loopback and in a folder that is deleted with the stand-in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POLICY_PATH = "/api/v1/uploads"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedStoreCall:
-    """One request to a store as it arrived and how it ended; `status` 0 means that the connection was cut."""
+    """One request to a store and how it ended; `status` 0 means that the connection was cut."""
 
     operation: str
     bucket: str
@@ -45,10 +45,10 @@ class LoggedStoreCall:
 
 @dataclass(slots=True, kw_only=True)
 class StoreFault:
-    """Something that goes wrong at a store.
+    """A fault at a store.
 
-    `cut_after` bytes of the body the connection ends; `unanswered`: all is done, and the connection ends instead of
-    the answer.
+    The connection ends after `cut_after` bytes of the body; `unanswered`: the work is done, but the connection ends
+    instead of an answer.
     """
 
     operation: str | None
@@ -62,7 +62,7 @@ class StoreFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAsked:
-    """The head of a request; header names are lower case. `path` and `query` are as they were sent."""
+    """The head of a request; header names are lower case. `path` and `query` are as sent."""
 
     method: str
     path: str
@@ -90,7 +90,7 @@ class Stores:
 
     @property
     def objects(self) -> Objects:
-        """What the stores hold; their folder is made when something is first looked for or stored."""
+        """The content of the stores; their folder is created on first access."""
         with self._making:
             if self._objects is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="standin-", ignore_cleanup_errors=True)
@@ -98,20 +98,20 @@ class Stores:
             return self._objects
 
     def now(self) -> float:
-        """Return the stores' time, in seconds since 1970."""
+        """Return the time of the stores' clock, in seconds since 1970."""
         return time.time() + self.clock_offset
 
     def fail(self, operation: str | None = None, **fault: object) -> None:
-        """Let requests go wrong; the fields are those of `StoreFault`."""
+        """Make requests fail; the fields are those of `StoreFault`."""
         with self._lock:
             self._faults.append(StoreFault(operation=operation, **fault))  # type: ignore[arg-type]
 
     def owns(self, path: str) -> bool:
-        """Tell whether a path belongs to a store."""
+        """Whether a path belongs to a store."""
         return path == POLICY_PATH or unquote(path).strip("/").partition("/")[0] in self._buckets
 
     def operation(self, asked: StoreAsked) -> str:
-        """Name what a request wants."""
+        """Return the name of the operation that a request asks for."""
         if asked.path == POLICY_PATH:
             return "get_policy"
         bucket, key = _split(asked.path)
@@ -120,7 +120,7 @@ class Stores:
         return operation_of(asked.method, key, _fields(asked.query))
 
     def next_fault(self, operation: str) -> StoreFault | None:
-        """Take the fault that this request shall meet."""
+        """Take the next fault for this request."""
         with self._lock:
             for fault in self._faults:
                 if fault.times > 0 and fault.operation in (None, operation):
@@ -129,7 +129,7 @@ class Stores:
         return None
 
     def spool(self) -> Spool:
-        """Return a file for a body."""
+        """Return a new file for a body."""
         return Spool(self.objects.folder)
 
     def cut(self, asked: StoreAsked, operation: str, body: Spool) -> None:
@@ -140,7 +140,7 @@ class Stores:
     def respond(
         self, asked: StoreAsked, operation: str, body: Spool, fault: StoreFault | None, chat_keys: tuple[str, ...]
     ) -> StoreReply:
-        """Answer one request, whose body has come whole."""
+        """Answer one request, whose body is complete."""
         request_id, code = uuid.uuid4().hex.upper(), ""
         try:
             if fault is not None:
@@ -162,7 +162,7 @@ class Stores:
         )
 
     def find(self, url: str, model: str, account: str) -> Stored | None:
-        """Return what an `oss://` address of the temporary store stands for; `account` is the chat key."""
+        """Return the object behind an `oss://` address of the temporary store; `account` is the chat key."""
         return temporary.find(self.objects, url, model, _hidden(account), self.now())
 
     def close(self) -> None:
@@ -216,8 +216,8 @@ def _faulty(fault: StoreFault, operation: str, request_id: str) -> StoreReply:
 
 
 def _json(status: int, value: dict[str, object]) -> StoreReply:
-    told = {"request_id": str(uuid.uuid4()), **value}
-    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(told).encode())
+    body = {"request_id": str(uuid.uuid4()), **value}
+    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
 
 
 def _hidden(key: str) -> str:

@@ -1,7 +1,7 @@
-"""The stand-in's temporary store: gives leave to upload (getPolicy) and takes the form. Knows no socket.
+"""The stand-in's temporary store: issues upload policies (getPolicy) and accepts forms. Knows no sockets.
 
-What it keeps is found under `oss://` for 48 hours, by the same model and account alone. Source: Model Studio,
-"Temporary file URL", read 2026-05-30. The policy is a real one: base64 of JSON, signed, with an end and conditions.
+Files are available under `oss://` for 48 hours, to the same model and account only. Source: Model Studio,
+"Temporary file URL", read 2026-05-30. The policy is a real one: base64 of JSON, signed, with an expiry and conditions.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def make_policy(model: str, account: str, host: str, *, now: float, lifetime: fl
 
 
 def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
-    """Judge a form and keep its file.
+    """Check a form and store its file.
 
     Raises:
-        OssRefusal: The form breaks its policy, or is no form.
+        OssRefusal: The form violates its policy, or is not a form.
     """
     fields, (start, stop), content_type = _read_form(call)
-    told = _judge(fields, objects, now, stop - start)
+    decoded = _judge(fields, objects, now, stop - start)
     path = call.body.path.with_suffix(".file")
     copy_range(call.body.path, start, stop, path)
     call.body.drop()
@@ -74,13 +74,13 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     )  # fmt: skip
     objects.put(
         BUCKET, fields["key"],
-        replace(stored, model=told["standin-model"], account=told["standin-account"], until=now + LIFETIME),
+        replace(stored, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME),
     )  # fmt: skip
     return StoreReply(status=int(fields.get("success_action_status") or 204))
 
 
 def find(objects: Objects, url: str, model: str, account: str, now: float) -> Stored | None:
-    """Return what an `oss://` address stands for, for those who may have it and as long as it is kept."""
+    """Return the object behind an `oss://` address, if the caller may read it and it has not expired."""
     held = objects.get(BUCKET, url.removeprefix("oss://"))
     if held is None or (held.model, held.account) != (model, account) or (held.until or 0) < now:
         return None
@@ -88,10 +88,10 @@ def find(objects: Objects, url: str, model: str, account: str, now: float) -> St
 
 
 def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -> dict[str, str]:
-    """Hold a form against its policy; returns the policy's exact values."""
-    told = _checked_policy(fields, now)
+    """Check a form against its policy; return the policy's exact values."""
+    decoded = _checked_policy(fields, now)
     exact: dict[str, str] = {}
-    for condition in told["conditions"]:
+    for condition in decoded["conditions"]:
         if isinstance(condition, dict):
             exact |= condition
         else:
@@ -112,11 +112,11 @@ def _checked_policy(fields: Mapping[str, str], now: float) -> dict[str, Any]:
         raise OssRefusal(_FORBIDDEN, "InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist.")
     if not hmac.compare_digest(_sign(policy), fields.get("Signature", "")):
         raise OssRefusal(_FORBIDDEN, "SignatureDoesNotMatch", "The request signature we calculated does not match.")
-    told: dict[str, Any] = json.loads(base64.b64decode(policy))
-    end = datetime.strptime(told["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
+    decoded: dict[str, Any] = json.loads(base64.b64decode(policy))
+    end = datetime.strptime(decoded["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
     if now > end:
         raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid according to Policy: Policy expired.")
-    return told
+    return decoded
 
 
 def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int) -> None:
@@ -127,7 +127,7 @@ def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int)
 
 
 def _read_form(call: StoreCall) -> tuple[dict[str, str], tuple[int, int], str]:
-    """Read the fields and find the file, which is the last of them, without reading it."""
+    """Read the fields and locate the file, the last field, without reading it."""
     mark = call.headers.get("content-type", "").partition("boundary=")[2].strip('"').encode()
     with call.body.path.open("rb") as file:
         head = file.read(_HEAD_BYTES)

@@ -1,6 +1,6 @@
-"""What the service does on a bad day, as raw bytes, and what must come of it.
+"""Quirks of the service, as raw bytes, and the expected result of each.
 
-How rows are written; the rows are in `streams` and `answers`.
+This module builds the rows; the rows are in `streams` and `answers`.
 """
 
 import base64
@@ -15,7 +15,7 @@ STREAM_TYPE = "text/event-stream;charset=UTF-8"
 
 @dataclass(frozen=True, kw_only=True)
 class Quirk:
-    """Bytes that the service sends, and the answer or error that they must become."""
+    """Bytes that the service sends, and the expected answer or error."""
 
     name: str
     body: bytes
@@ -27,7 +27,7 @@ class Quirk:
 
 
 def events(*values: object, done: bool = True, space: str = " ") -> bytes:
-    """Frame values as an event stream; a string is sent as it is."""
+    """Frame values as an event stream; strings are sent verbatim."""
     texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
     return "".join(f"data:{space}{text}\n\n" for text in [*texts, *(["[DONE]"] if done else [])]).encode()
 
