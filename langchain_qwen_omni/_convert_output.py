@@ -190,6 +190,28 @@ def _unreadable_end(arguments: str) -> str:
     return next((end for end in _MISMATCHES if not _is_completed(arguments + end)), "")
 
 
+def without_mismatch(arguments: str) -> str:
+    """Return truncated arguments as they arrived, without the suffix that a stream added at its end.
+
+    Example:
+        >>> without_mismatch('{"title": "Cats", "places": ["a ki"}'), without_mismatch('{"title": "Cats"}')
+        ('{"title": "Cats", "places": ["a ki', '{"title": "Cats"}')
+    """
+    for end in filter(None, _MISMATCHES):
+        arrived = arguments.removesuffix(end)
+        if arrived != arguments and _unreadable_end(arrived) == end:
+            return arrived
+    return arguments
+
+
+def is_mismatch(chunk: AIMessageChunk) -> bool:
+    """Whether the tool call chunks of a stream's last chunk are suffixes that its end added."""
+    ours = chunk.response_metadata.get("model_provider") == PROVIDER
+    return (
+        ours and chunk.chunk_position == "last" and all(call["args"] in _MISMATCHES for call in chunk.tool_call_chunks)
+    )
+
+
 def _is_completed(arguments: str) -> bool:
     try:
         return isinstance(parse_partial_json(arguments), dict)

@@ -25,6 +25,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict, Field
 
+from langchain_qwen_omni._convert_output import is_mismatch, without_mismatch
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import ConfigurationError
@@ -198,7 +199,7 @@ class ArgumentPieces(Pieces):
     def take(self, chunk: BaseMessage) -> str:
         """Return what a chunk adds."""
         self.restarted = False
-        calls = chunk.tool_call_chunks if isinstance(chunk, AIMessageChunk) else []
+        calls = chunk.tool_call_chunks if isinstance(chunk, AIMessageChunk) and not is_mismatch(chunk) else []
         found = ""
         for call in calls:
             if not self._called and call.get("name") == self._tool:
@@ -214,7 +215,8 @@ def _arguments_of(message: BaseMessage, tool: str) -> str | None:
     called = next((call["args"] for call in message.tool_calls if call["name"] == tool), None)
     if called is not None:
         return json.dumps(called)
-    return next((call["args"] or "" for call in message.invalid_tool_calls if call["name"] == tool), None)
+    broken = next((call["args"] or "" for call in message.invalid_tool_calls if call["name"] == tool), None)
+    return without_mismatch(broken) if broken and isinstance(message, AIMessageChunk) else broken
 
 
 def finish_of(message: BaseMessage) -> str | None:

@@ -57,7 +57,7 @@ OPTIONS = (
 )  # fmt: skip
 FOUND_OUT = {
     "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "MediaEstimate", "MediaInfo",
-    "Plan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still", "TokenCounts", "ToolCallDelta",
+    "MediaPlan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still", "TokenCounts", "ToolCallDelta",
     "Usage", "UsageDelta",
 }  # fmt: skip
 """Public values with numbers that this package finds out itself; nobody passes them in."""

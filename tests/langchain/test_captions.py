@@ -114,7 +114,7 @@ def test_timed_captions_know_the_duration() -> None:
 
 def test_schema_that_is_none() -> None:
     """What is no schema is refused when it is first needed."""
-    with pytest.raises(ConfigurationError, match="no schema"):
+    with pytest.raises(ConfigurationError, match="is not a schema"):
         CaptionOutputParser(schema=int).get_format_instructions()
 
 

@@ -22,6 +22,7 @@ from qwen_omni.errors import (
     RateLimitError,
     SpendLimitError,
     TooManyGapsError,
+    TruncatedAnswerError,
 )
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.transport.rate_limit import Limiter
@@ -264,9 +265,12 @@ class Machine(Generic[T]):
     def _may_pass(step: "_Place | Node", error: QwenOmniError) -> bool:
         """Whether a retry may end differently: an error that repeats word for word is permanent.
 
-        A rate limit always has the same text, yet passes with time.
+        A rate limit always has the same text, yet passes with time. An answer that breaks off although no limit was
+        reached is a slip of the model.
         """
-        return error.retryable and (isinstance(error, RateLimitError) or _in_words(error) != step.last_error)
+        slip = isinstance(error, TruncatedAnswerError) and error.reason == "incomplete"
+        passing = isinstance(error, RateLimitError) or _in_words(error) != step.last_error
+        return (error.retryable or slip) and passing
 
     def _try_the_short(self) -> None:
         """Retry the steps held back by the spend limit: the actual cost of others is known now."""
