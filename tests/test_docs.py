@@ -69,6 +69,7 @@ def folder(media, tmp_path, monkeypatch, standin):
 WITH_PYTHON = [page for page in PAGES if any(not title for title, _, _ in blocks(page, "python"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
 def test_the_lines_of_a_page_run(page, folder, standin, capsys):
     """The python blocks of a page run one after the other, as a reader would; an output that is shown is true."""

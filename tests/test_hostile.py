@@ -161,6 +161,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "kind", "words"), BROKEN.values(), ids=BROKEN)
 def test_broken_media(llm, standin, root, make, kind, words):
     """What cannot travel inside the request, where it must, is told before anything is sent or stored."""
@@ -169,6 +170,7 @@ def test_broken_media(llm, standin, root, make, kind, words):
     assert (standin.requests, standin.stores.calls) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_large_recording_is_made_to_fit(llm, standin):
     """Five minutes of silence, 12 MB as base64: what can be made to fit is, and arrives whole."""
     out = io.BytesIO()

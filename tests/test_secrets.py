@@ -385,6 +385,7 @@ def test_headers_do_not_travel_in_silence():
         assert copy.deepcopy(headed).extra_headers == {"X-Token": "hidden-1"}
 
 
+@pytest.mark.slow
 def test_a_limit_and_a_ledger_go_to_another_process(service):
     """Spawned processes get what was spent and reserved, and refuse what breaks it."""
     limit, ledger = SpendLimit(tokens=1_000), UsageLedger()

@@ -89,6 +89,7 @@ def made_once(kept, monkeypatch):
     monkeypatch.setattr(example, "_made", copy)
 
 
+@pytest.mark.slow
 @old_names
 @pytest.mark.parametrize("path", RUNNING, ids=IDS)
 def test_it_runs_offline(path, run, tmp_path, made_once):
@@ -243,6 +244,7 @@ def test_the_limit_refuses_and_the_ledger_counts(path, run, files):
     assert "1 calls" in done.out
 
 
+@pytest.mark.slow
 def test_a_page_is_written_and_paid_once(run, tmp_path):
     """The page holds every second's number; the second run of a long video costs nothing."""
     film = make_video(tmp_path / "film.mp4", seconds=36, size=(160, 90), fps=5)

@@ -44,6 +44,7 @@ def llm(standin: Standin, film: TruthMedia) -> Iterator[ChatQwenOmni]:
     model.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True], ids=["invoke", "stream"])
 def test_agent_answers_about_a_film_by_two_calls(
     llm: ChatQwenOmni, standin: Standin, film: TruthMedia, streamed: bool

@@ -50,6 +50,7 @@ def llm(echo: Standin) -> ChatQwenOmni:
     return ChatQwenOmni(api_key=SecretStr(echo.api_key), base_url=echo.base_url, max_retries=0)
 
 
+@pytest.mark.slow
 async def test_tasks(llm: ChatQwenOmni, echo: Standin) -> None:
     """200 calls at once: each gets its own answer; afterwards there are as many handles as before."""
     await llm.ainvoke("question 0.")

@@ -60,6 +60,7 @@ def check(marks, codes, slack):
         assert abs(mark.start - second) <= slack, (second, mark)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", RATES)
 def test_every_picture_shows_the_second_it_claims(fps, tmp_path):
     """At any frame rate, pictures are right to one output period and sound to a twentieth of a second."""

@@ -258,6 +258,7 @@ def test_a_temporary_file_lives_as_long_as_its_delivery(root):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_sound_too_large_for_a_request_is_made_smaller(root):
     """Twelve megabytes of base64 become a small MP3 of the same length."""
     data = making.wav(seconds=9 * 2**20 / 32_000)

@@ -192,6 +192,7 @@ _TREE = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(schema=st.recursive(_LEAVES, _deeper, max_leaves=8), seen=st.booleans())
 def test_any_schema_is_satisfied(schema, seen):

@@ -55,6 +55,7 @@ def test_the_body_is_good():
     assert ask(BODY).status == 200
 
 
+@pytest.mark.slow
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(place=st.sampled_from(list(places(BODY))), value=_VALUES)
 def test_any_value_anywhere(place, value):

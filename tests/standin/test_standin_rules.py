@@ -275,6 +275,7 @@ def test_smallest_image(ask):
     assert ask(chat(image_part(make_png((10, 10))), "x")).status == 200
 
 
+@pytest.mark.slow
 def test_lengths(ask, tmp_path):
     """A film has at least 2 s and at most what its model takes; so has a recording."""
     short = make_video(tmp_path / "a.mp4", seconds=1, size=(160, 90)).path.read_bytes()

@@ -178,6 +178,7 @@ def test_pictures():
     assert codes == [("11",), ("22",)]
 
 
+@pytest.mark.slow
 def test_a_minute_is_judged_in_time(tmp_path):
     """60 seconds of 640x360 are looked at in well under their length."""
     import time  # noqa: PLC0415

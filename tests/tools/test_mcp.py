@@ -244,6 +244,7 @@ TOLD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "told"), TOLD, ids=["default", "both", "none"])
 def test_the_limit_is_printed_at_the_start(options, told, place: Place, standin: Standin, settings: Settings) -> None:
     """On standard error: standard output is the protocol's."""
@@ -268,6 +269,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "variables", "told"), WRONG, ids=lambda one: str(one)[:30])
 def test_a_limit_that_is_none_is_refused(options, variables, told, place: Place, standin: Standin, settings) -> None:
     """Before the server starts."""

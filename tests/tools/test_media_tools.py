@@ -91,6 +91,7 @@ def test_find_moment(tools: MediaTools, place: Place) -> None:
     assert "no moments" in both(tools, "find_moment", path="still.png", query="x").content
 
 
+@pytest.mark.slow
 def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """Three minutes and more are asked about in pieces; each moment is told once, at its own second, and paid once."""
     call = make_audio(tmp_path / "long.wav", seconds=200)
@@ -109,6 +110,7 @@ def test_find_moment_in_a_long_file(tmp_path: Path, settings: Settings, standin:
     assert len(standin.requests) == 4
 
 
+@pytest.mark.slow
 def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """A long file is told with its chapters, in seconds; the same again sends nothing, another focus is asked anew."""
     call = make_audio(tmp_path / "long.wav", seconds=200)
@@ -127,6 +129,7 @@ def test_summarize_video(tmp_path: Path, settings: Settings, standin: Standin) -
     assert "each code" in str(standin.requests[-1].body)
 
 
+@pytest.mark.slow
 def test_a_part_that_failed_is_told(tmp_path: Path, settings: Settings, standin: Standin) -> None:
     """A piece that the service refuses is no error of the tool, and the model learns which seconds are missing."""
     make_audio(tmp_path / "long.wav", seconds=200)

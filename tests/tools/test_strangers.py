@@ -108,6 +108,7 @@ def test_values_are_bounded_like_texts(value):
     assert type(kept) is type(value)
 
 
+@pytest.mark.slow
 async def test_a_folder_of_a_thousand_files_is_bounded_both_ways(tmp_path, standin, settings):
     mcp = pytest.importorskip("mcp")
     for number in range(1_000):

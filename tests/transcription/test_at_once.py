@@ -62,6 +62,7 @@ async def test_waiting_for_another_submission_holds_no_thread(
     assert standin.tasks.submitted == len({one.task_id for one in said}) == (6 if fresh else 1)
 
 
+@pytest.mark.slow
 def test_a_failure_ends_the_program_while_others_wait(
     recording: TruthMedia, standin: Standin, settings: Settings, tmp_path: Path
 ) -> None:

@@ -339,6 +339,7 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
         Checkpoint(tmp_path / "a.sqlite3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     ['{"index": 0}', '{"index": 1, "start": 0, "end": 12}', '{"index": 0, "start": 3, "end": 12}', "[]", "{"],

@@ -248,6 +248,7 @@ def stripe(number: int) -> tuple[int, int, int]:
     return (number * 53 % 256, number * 97 % 256, number * 193 % 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1080, 12_000), (6000, 1080), (1500, 6000), (20, 5000)])
 @pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen-omni-turbo"])
 def test_a_tall_picture_is_tiled(size, model):

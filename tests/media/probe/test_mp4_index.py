@@ -105,12 +105,14 @@ def check_same(data: bytes, windows=((0, 5), (30, 31), (44, 52), (80, LENGTH))) 
             assert entries <= all_entries / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", CODINGS)
 def test_what_is_wanted_is_read_as_from_the_whole(coding):
     """Pictures, sound, their times and where a group of pictures begins; from half of the index at most."""
     check_same(film(CODINGS[coding]), windows=((0, 5), (50, 51), (84, LENGTH)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_wherever_and_however_an_index_tells_it(layout):
     check_same(film(CODINGS["pictures that wait for later ones"], LAYOUTS[layout]))
@@ -140,6 +142,7 @@ def test_how_much_is_kept_does_not_grow_with_the_film(usual):
         assert read(usual, only, wanted, 40, 45)[2] <= most
 
 
+@pytest.mark.slow
 def test_segments_are_the_same(usual, monkeypatch):
     """Bit for bit, with the index of each segment as with the whole."""
     made = []
