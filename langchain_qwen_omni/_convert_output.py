@@ -191,11 +191,11 @@ def _unreadable_end(arguments: str) -> str:
 
 
 def without_mismatch(arguments: str) -> str:
-    """Return truncated arguments as they arrived, without the suffix that a stream added at its end.
+    """Return truncated arguments without the suffix that a stream added at its end; a quote that may be theirs stays.
 
     Example:
-        >>> without_mismatch('{"title": "Cats", "places": ["a ki"}'), without_mismatch('{"title": "Cats"}')
-        ('{"title": "Cats", "places": ["a ki', '{"title": "Cats"}')
+        >>> without_mismatch('{"places": ["Rome", "Oslo"}'), without_mismatch('{"places": ["Rome"]}')
+        ('{"places": ["Rome", "Oslo"', '{"places": ["Rome"]}')
     """
     for end in filter(None, _MISMATCHES):
         arrived = arguments.removesuffix(end)

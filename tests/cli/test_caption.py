@@ -344,7 +344,7 @@ def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--schema", "nothing"], "module:Class"), (["--schema", "no_such_module:X"], "No module"), (["--schema", "json:nope"], "nope"),
-        (["--schema", "json:dumps"], "no schema"), (["--schema", "gone.json"], "gone.json"), (["--json", "--csv"], "exclude each other"),
+        (["--schema", "json:dumps"], "is not a schema"), (["--schema", "gone.json"], "gone.json"), (["--json", "--csv"], "exclude each other"),
         (["--timed", "--schema", "x:Y"], "exclude each other"), (["--thinking", "much"], "--thinking"), (["--results", "/proc/no/such"], "--results"),
     ],
 )  # fmt: skip

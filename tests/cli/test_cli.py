@@ -87,7 +87,7 @@ WRONG = {
     "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 1, "choose one of"),
     "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 1, "fps"),
     "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
-    "no route": (["ask", "https://example.com/watch", "What?"], 1, "say which"),
+    "no route": (["ask", "https://example.com/watch", "What?"], 1, "state which"),
 }
 
 

@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[list[Part], str]] = {
     "the name of a budget": ([video(budget="static")], "asks for budget, .* budget=MediaBudget"),
     "a budget": ([video(budget=MediaBudget(fps=1))], "asks for budget, .* budget=MediaBudget"),
     "a budget beside seconds": ([video(budget="glance", start=1, end=2)], "asks for budget, "),
-    "an image": ([ImagePart(source=FILE)], "holds an image; a long video is one video or recording"),
+    "an image": ([ImagePart(source=FILE)], "holds an image; pass exactly one video or recording"),
     "a list of frames": ([FramesPart(frames=(FILE,))], "holds a list of frames; "),
     "two": ([VIDEO, TEXT, VIDEO], "holds a video, a video; "),
     "sound beside it": ([VIDEO, AudioPart(source=FILE)], "holds a video, a recording; "),
