@@ -8,6 +8,8 @@ A `Flow` is an exchange with a server: it yields a `Request` and is sent the `Re
 """
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -138,10 +140,17 @@ async def adrive(
                 outcome = error
     finally:
         outcome = None
-        if blocking:
-            await asyncio.shield(_end(work, going, pool))
-        else:
+        if not blocking:
             work.close()
+        elif asyncio._get_running_loop() is None:  # noqa: SLF001  # dropped with its loop: nothing can be awaited
+            threading.Thread(target=_close, args=(work,)).start()
+        else:
+            await asyncio.shield(_end(work, going, pool))
+
+
+def _close(work: Generator[Any, Any, Any]) -> None:
+    with contextlib.suppress(ValueError):  # it is running: its thread ends it
+        work.close()
 
 
 async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
