@@ -45,13 +45,11 @@ test: $(VENV)/.test  ## run the fast suite
 	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
 # The lowest openai SDK allowed is version 2, which LlamaIndex's own OpenAI packages require. So the adapters, which pass
-# its errors on, and the tests for leaked secrets run along with the core. Of the media engine only images run: PyAV's
-# lowest version is the one that the fast suite has on Python 3.11. `make test-lowest LOWEST=tests` runs everything.
-LOWEST := tests/cli tests/integrations tests/langchain tests/llama_index tests/media/encode/test_images.py \
-  tests/media/encode/test_unpack.py tests/media/probe/test_probe.py tests/media/probe/test_scans.py tests/pricing \
-  tests/profiles tests/retrieval tests/structured tests/tools tests/transport tests/upload tests/wire tests/work_store \
-  tests/test_addresses.py tests/test_client.py tests/test_diagnostics.py tests/test_hostile.py tests/test_quirks.py \
-  tests/test_ranges.py tests/test_redact.py tests/test_secrets.py tests/test_values.py
+# its errors on, and the tests for leaked secrets run along with the core.
+LOWEST := tests/cli tests/integrations tests/langchain tests/llama_index tests/media tests/pricing tests/profiles \
+  tests/request tests/retrieval tests/structured tests/tools tests/transcription tests/transport tests/upload \
+  tests/video tests/wire tests/work_store tests/test_addresses.py tests/test_client.py tests/test_diagnostics.py \
+  tests/test_hostile.py tests/test_quirks.py tests/test_ranges.py tests/test_redact.py tests/test_secrets.py tests/test_values.py
 
 test-newest: $(VENV)/.check  ## run the fast suite on the newest Python installed, with the newest version of every dependency
 	$(BIN)/python scripts/versions.py newest $(SPREAD) -m 'not slow'

@@ -96,12 +96,15 @@ def test_each_frame_is_another_picture(command, files, standin: Standin) -> None
     assert len(set(sent)) == len(sent) == 3
 
 
+# Numbers that the parser of the command line refuses, in its own words: these of its newest version, or of its lowest.
+BELOW_ZERO = ("Input should be greater than or equal to 0", "-1 is not in the range x>=0")
+NOT_WHOLE = ("unable to parse string as an integer", "'1.5' is not a valid integer")
 REFUSED = [
     ("moves.gif", ("--frame", "3"), "has 3 frames; there is no frame=3. Choose one from 0 to 2."),
     ("pages.tif", ("--frame", "9"), "has 3 frames; there is no frame=9. Choose one from 0 to 2."),
     ("tall.png", ("--frame", "1"), "has 1 frame; there is no frame=1"),
-    ("moves.gif", ("--frame", "-1"), "'--frame'"),
-    ("moves.gif", ("--frame", "1.5"), "'--frame'"),
+    ("moves.gif", ("--frame", "-1"), BELOW_ZERO),
+    ("moves.gif", ("--frame", "1.5"), NOT_WHOLE),
     ("tall.png", ("--audio-track", "1"), "is an image; audio_track= is for local video and audio."),
     ("moves.gif", ("--frame", "0", "--audio-track", "1"), "is an image; audio_track= is for local video and audio."),
     ("moves.gif", ("--audio-track", "1"), "has no audio track 1; its audio tracks: none"),
@@ -118,7 +121,8 @@ def test_refusals_have_numbers(command, files, standin: Standin, write, row) -> 
     code, _, err = command(*write(files[name], *options))
 
     assert code != 0
-    assert told in " ".join(err.replace("│", " ").split())
+    shown = " ".join(err.replace("│", " ").split())
+    assert any(text in shown for text in ((told,) if isinstance(told, str) else told))
     assert "Traceback" not in err
     assert not standin.requests
 
