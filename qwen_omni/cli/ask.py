@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from qwen_omni.cli.output import (
-    AUDIO_TRACK_HELP,
     EFFORTS,
     REGIONS,
     WAYS,
+    AudioTrack,
     Frame,
+    ServiceRegion,
+    ServiceUrl,
     Tile,
     choose,
     end_thinking,
@@ -37,15 +39,15 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
     thinking: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; default: the model's own.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    region: ServiceRegion = None,
+    base_url: ServiceUrl = None,
     delivery: Annotated[
         str, typer.Option(help=f"Delivery of local files: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} to use a bucket.")
     ] = "auto",

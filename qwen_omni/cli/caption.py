@@ -13,10 +13,13 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 
 from qwen_omni.cli.output import (
-    AUDIO_TRACK_HELP,
     EFFORTS,
     REGIONS,
+    AudioTrack,
     Frame,
+    ServiceRegion,
+    ServiceUrl,
+    Thinking,
     Tile,
     check_targets,
     choose,
@@ -131,6 +134,9 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
 
 _FAILED = 1
 _KEPT = "qwen-omni-captions.sqlite3"
+_ReuseUnverified = Annotated[
+    bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
+]
 
 
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
@@ -153,20 +159,18 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the captions, as free text.")] = None,
-    thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
+    thinking: Thinking = "off",
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.")] = 4,
     results: Annotated[Path, typer.Option(help="Where finished captions are stored and reused from.")] = Path(_KEPT),
     fresh: Annotated[bool, typer.Option("--fresh", help="Store nothing and caption every file again.")] = False,
-    reuse_unverified: Annotated[
-        bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
-    ] = False,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    reuse_unverified: _ReuseUnverified = False,
+    region: ServiceRegion = None,
+    base_url: ServiceUrl = None,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
     """Describe files as values of a schema, each in one request, several at a time.
@@ -179,29 +183,29 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else None
     check_targets((paths or {}).values())
     options = CaptionOptions(
-        model=model,
-        prompt=prompt,
-        language=language,
-        thinking=choose("thinking", thinking, EFFORTS) or False,
-        sampling=Sampling(fps=fps, max_pixels=max_pixels),
-        audio_track=read_audio_track(audio_track),
-        tile=tile,
-        frame=frame,
-    )
-    kept = None if fresh else Results(results, reuse_unverified=reuse_unverified)
+        model=model, prompt=prompt, language=language, thinking=choose("thinking", thinking, EFFORTS) or False,
+        sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track),
+        tile=tile, frame=frame,
+    )  # fmt: skip
+    stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
-    with OmniClient(settings) as client, contextlib.closing(kept) if kept is not None else contextlib.nullcontext():
+    with OmniClient(settings) as client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         coming = caption_many(
-            media, wanted, client=client, options=options, concurrency=concurrency, results=kept, on_notice=show_note
+            media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
         )
         finished = sorted(with_progress(_reported(coming), len(media)), key=lambda one: media.index(one.media))
+    _show(finished, form, wanted, paths)
+    if usage:
+        show_usage(_sum(finished))
+    _end(finished)
+
+
+def _show(finished: list[FileCaption], form: Form, wanted: SchemaLike, paths: dict[str, Path] | None) -> None:
+    """Print the captions, or write them as subtitles."""
     if form in ("srt", "vtt"):
         write_subtitles(finished, form, paths)
     else:
         print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()))
-    if usage:
-        show_usage(_sum(finished))
-    _end(finished)
 
 
 def _form(asked: dict[str, bool]) -> Form:

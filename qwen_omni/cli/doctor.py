@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qwen_omni.addresses import is_private_url
-from qwen_omni.cli.output import REGIONS, choose, show_finding
+from qwen_omni.cli.output import REGIONS, ServiceRegion, choose, show_finding
 from qwen_omni.diagnostics import examine, examine_link
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
@@ -21,7 +21,7 @@ def doctor(
     ] = None,
     *,
     model: Annotated[str, typer.Option("--model", "-m", help="The model to try.")] = DEFAULT_MODEL,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
+    region: ServiceRegion = None,
     base_url: Annotated[str | None, typer.Option(help="URL of another service.")] = None,
 ) -> None:
     """Check key, region, model and stores, or fetch a link as the service would; show what to do about each fault."""

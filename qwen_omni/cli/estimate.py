@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from qwen_omni.cli.output import (
-    AUDIO_TRACK_HELP,
     REGIONS,
     WAYS,
+    AudioTrack,
     Frame,
     Tile,
     choose,
@@ -38,7 +38,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     question: Annotated[str, typer.Option("--question", "-q", help="The question.")] = "What is shown here?",
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model; separate several with commas.")] = None,
     budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; separate several with commas.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
     answer: Annotated[int | None, typer.Option(help="Expected tokens of the answer.")] = None,

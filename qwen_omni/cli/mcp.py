@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.output import REGIONS, WAYS, choose, show_note
+from qwen_omni.cli.output import REGIONS, WAYS, ServiceRegion, ServiceUrl, choose, show_note
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
@@ -24,8 +24,8 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     root: Annotated[Path, typer.Option("--root", help="The only folder whose media may be read and sent.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     transcriber: Annotated[str | None, typer.Option(help="The transcription model; default: the cheapest.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    region: ServiceRegion = None,
+    base_url: ServiceUrl = None,
     delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
     max_cny: Annotated[
         float | None, typer.Option("--max-cny", envvar=MAX_CNY_VARIABLE, help="Yuan that all calls may cost together.")

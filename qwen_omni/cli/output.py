@@ -258,8 +258,13 @@ EFFORTS: dict[str, bool | Effort] = {
 WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
 REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
 
-
-AUDIO_TRACK_HELP = "The audio track: auto, mix, or its number from 0. auto skips a silent default track."
+# Options that several commands share; a command whose option means something of its own declares that itself.
+AudioTrack = Annotated[
+    str, typer.Option(help="The audio track: auto, mix, or its number from 0. auto skips a silent default track.")
+]
+ServiceRegion = Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")]
+ServiceUrl = Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")]
+Thinking = Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")]
 
 
 def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:

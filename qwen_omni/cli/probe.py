@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.output import AUDIO_TRACK_HELP, show_table, write_json
+from qwen_omni.cli.output import AudioTrack, show_table, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
 from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.plan import MediaPlan
@@ -18,7 +18,7 @@ def probe(
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local image, recording or video.")],
     *,
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     model: Annotated[str, typer.Option("--model", "-m", help="The model that would receive it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

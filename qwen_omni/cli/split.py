@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.output import AUDIO_TRACK_HELP, check_targets, progress, show_note, show_table, write_json, writing
+from qwen_omni.cli.output import AudioTrack, check_targets, progress, show_note, show_table, write_json, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
@@ -27,7 +27,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
     start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
     end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     model: Annotated[str, typer.Option("--model", "-m", help="The model that will receive it.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per segment.")] = False,
 ) -> None:

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from qwen_omni.cli.output import (
-    AUDIO_TRACK_HELP,
     EFFORTS,
     REGIONS,
     WAYS,
+    AudioTrack,
+    ServiceRegion,
+    ServiceUrl,
+    Thinking,
     check_targets,
     choose,
     one_line,
@@ -44,6 +47,9 @@ Form = Literal["text", "json", "youtube"]
 _OUT_HELP = "Folder for files; default: next to the video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
+_ReuseUnverified = Annotated[
+    bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
+]
 
 
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
@@ -68,17 +74,15 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
     start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
     end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
-    thinking: Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")] = "off",
+    audio_track: AudioTrack = "auto",
+    thinking: Thinking = "off",
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of requests at a time.")] = 8,
     max_gaps: Annotated[int | None, typer.Option(help="Number of segments that may fail permanently.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ignore the checkpoint and request everything again.")] = False,
-    reuse_unverified: Annotated[
-        bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
-    ] = False,
+    reuse_unverified: _ReuseUnverified = False,
     delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    region: ServiceRegion = None,
+    base_url: ServiceUrl = None,
 ) -> None:
     """Summarise a video of any length, or answer a question about it.
 
@@ -100,10 +104,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
         needs_key=not dry_run,
     )  # fmt: skip
-    targets = _targets(media, out, [ending for ending, on in files.items() if on])
-    check_targets(targets.values())
-    if html and find_spec("jinja2") is None:
-        raise ConfigurationError("--html needs one more package: pip install 'qwen-omni[cli]'")
+    targets = _checked_targets(media, out, [ending for ending, on in files.items() if on])
     if dry_run:
         _show_foresight(media, settings, options)
     elif question is not None:
@@ -169,6 +170,19 @@ def _targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
     video = Path(media)
     folder = video.parent if out is None else out
     return {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
+
+
+def _checked_targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
+    """Return where the files go, once each of them can be written.
+
+    Raises:
+        ConfigurationError: a folder is missing or not writable, or a page needs a package that is not installed.
+    """
+    targets = _targets(media, out, forms)
+    check_targets(targets.values())
+    if "html" in forms and find_spec("jinja2") is None:
+        raise ConfigurationError("--html needs one more package: pip install 'qwen-omni[cli]'")
+    return targets
 
 
 def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:

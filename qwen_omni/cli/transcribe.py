@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import typer
 
 from qwen_omni.cli.output import (
-    AUDIO_TRACK_HELP,
     REGIONS,
     WAYS,
+    AudioTrack,
+    ServiceRegion,
+    ServiceUrl,
     check_targets,
     choose,
     one_line,
@@ -55,7 +57,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     vtt: Annotated[bool, typer.Option("--vtt", help="WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
     language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; else detected.")] = None,
-    audio_track: Annotated[str, typer.Option(help=AUDIO_TRACK_HELP)] = "auto",
+    audio_track: AudioTrack = "auto",
     speakers: Annotated[int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)] = None,
     out: Annotated[
         Path,
@@ -64,8 +66,8 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     wait: Annotated[float, typer.Option(help="Seconds to wait; a later run finds an unfinished task.")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.", min=1)] = 4,
-    region: Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")] = None,
+    region: ServiceRegion = None,
+    base_url: ServiceUrl = None,
     delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
 ) -> None:
     """Transcribe speech, with times and speakers if the model provides them.
