@@ -157,3 +157,27 @@ async def test_work_that_is_cancelled_while_it_blocks_is_still_closed():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert closed.is_set()
+
+
+def test_work_that_blocks_is_closed_in_a_thread_when_its_loop_is_gone():
+    """A loop that is closed drops its tasks: nothing can be awaited any more, and no warning is left behind."""
+    work = Work()
+    loop = asyncio.new_event_loop()
+
+    async def perform(_):
+        await asyncio.Event().wait()
+
+    driven = adrive(work.flow(), perform, blocking=True)
+    task = loop.create_task(driven)
+    loop.call_later(0.2, loop.stop)
+    loop.run_forever()
+    task._log_destroy_pending = False  # what asyncio reports about the task is the test's doing
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    del task, loop
+    gc.collect()
+    driven.close()
+    for thread in [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]:
+        thread.join(1)
+    assert work.closed_in is not None
+    assert work.closed_in is not threading.current_thread()

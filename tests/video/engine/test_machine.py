@@ -15,6 +15,7 @@ from qwen_omni.errors import (
     SpendLimitError,
     StoreUnavailableError,
     TooManyGapsError,
+    TruncatedAnswerError,
 )
 from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.video.engine.machine import Machine
@@ -90,6 +91,17 @@ def test_a_rate_limit_that_repeats_passes_all_the_same():
     ).run()
     assert run.asked.count(1) == 3
     assert sorted(run.machine.answers) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("reason", "tries"), [("incomplete", 2), ("length", 1), ("content_filter", 1)])
+def test_only_an_answer_that_broke_off_by_itself_is_asked_again(reason, tries):
+    """What a limit or content inspection cut would be cut, and billed, again."""
+    error = TruncatedAnswerError("cut", partial={}, text="{", reason=reason)
+    run = Simulation(
+        machine(max_gaps=1), 3, fault=lambda action, n: error if is_ask(action, 1) and n < 2 else None
+    ).run()
+    assert run.asked.count(1) == tries
+    assert list(run.machine.gaps) == ([] if tries == 2 else [1])
 
 
 def test_what_fails_for_good_becomes_a_gap():
