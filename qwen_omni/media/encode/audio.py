@@ -18,7 +18,7 @@ from qwen_omni.media.encode.pool import trim_heap
 from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
-from qwen_omni.media.probe.audio_tracks import decoded, mixed, one_channel_at_a_time
+from qwen_omni.media.probe.audio_tracks import decoded, mixed, new_resampler, one_channel_at_a_time
 from qwen_omni.media.probe.container import INDEXED, UNTIMED, open_for_work, sound_streams
 from qwen_omni.media.probe.mp4_index import Wanted
 from qwen_omni.media.probe.timeline import read_from
@@ -235,7 +235,7 @@ class _Line:
                 yield from self._write(piece)
 
     def _new_resampler(self) -> "av.AudioResampler":
-        return av.AudioResampler(format=_FORMAT, layout="mono", rate=self._span.rate)
+        return new_resampler(_FORMAT, "mono", self._span.rate)
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._span.begin if self._expected is None else self._expected

@@ -382,6 +382,7 @@ _TURNS = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}
 
 def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
     graph = av.filter.Graph()
+    graph.threads = 1  # in a forked child the garbage collector would wait for the parent's threads
     last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     for step in chain.split(","):
         name, _, arguments = step.partition("=")

@@ -26,6 +26,7 @@ from qwen_omni.redact import clean
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.layout import AudioLayout
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -128,9 +129,30 @@ def _packed(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
             yield frame
             continue
         if packer is None:
-            kind: Any = frame.format.packed.name
-            packer = av.AudioResampler(format=kind, layout=frame.layout, rate=frame.sample_rate)
+            packer = new_resampler(frame.format.packed.name, frame.layout, frame.sample_rate)
         yield from packer.resample(frame)
+
+
+def new_resampler(sample_format: str, layout: "str | AudioLayout", rate: int) -> "av.AudioResampler":
+    """Return a resampler without threads of its own.
+
+    PyAV 19's filter graphs are reference cycles, so that the garbage collector frees them. In a forked child it would
+    wait forever for threads that exist only in the parent.
+    """
+    options: dict[str, Any] = {"format": sample_format, "layout": layout, "rate": rate, **_UNTHREADED}
+    return av.AudioResampler(**options)
+
+
+def _unthreaded() -> dict[str, Any]:
+    options: dict[str, Any] = {"threads": 1}
+    try:
+        av.AudioResampler(**options)
+    except TypeError:  # before PyAV 19, whose graphs are freed with their last reference
+        return {}
+    return options
+
+
+_UNTHREADED = _unthreaded()
 
 
 def _samples(frame: "AudioFrame", channel: int, stride: int) -> list[float]:
@@ -309,6 +331,7 @@ def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFr
 
 def _adder(count: int, rate: int) -> tuple["av.filter.Graph", list[Any], Any]:
     graph = av.filter.Graph()
+    graph.threads = 1  # see new_resampler
     sources = [
         graph.add_abuffer(format="s16", sample_rate=rate, layout="mono", time_base=Fraction(1, rate))
         for _ in range(count)

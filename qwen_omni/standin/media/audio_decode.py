@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -21,6 +21,7 @@ from qwen_omni.standin.media.open import UnreadableMediaError, origin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from av.audio.layout import AudioLayout
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def _runs(container: InputContainer, stream: AudioStream) -> Iterator[tuple[floa
             yield start, _joined(pieces, resampler)
             resampler = None
         if resampler is None:
-            resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=RATE)
+            resampler = _new_resampler(frame.layout)
             start, pieces, shape = time, [np.zeros(0, np.float32)], found
         expected = time + frame.samples / frame.sample_rate
         frame.pts = None
@@ -134,6 +135,16 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
                 continue
     except (av.FFmpegError, ValueError, EOFError):
         return
+
+
+def _new_resampler(layout: AudioLayout) -> av.AudioResampler:
+    """Return one without threads: PyAV 19 leaves it to the garbage collector, which would wait for them in a fork."""
+    options: dict[str, Any] = {"format": "flt", "layout": layout, "rate": RATE}
+    unthreaded = {**options, "threads": 1}
+    try:
+        return av.AudioResampler(**unthreaded)
+    except TypeError:  # before PyAV 19
+        return av.AudioResampler(**options)
 
 
 def _joined(pieces: list[NDArray[np.float32]], resampler: av.AudioResampler) -> NDArray[np.float32]:

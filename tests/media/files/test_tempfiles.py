@@ -1,6 +1,8 @@
 """A machine that lacks something is named as what it is: never the user's file, and nothing half is left behind."""
 
 import errno
+import faulthandler
+import gc
 import io
 import json
 import os
@@ -229,16 +231,22 @@ def test_temporary_files_without_a_place(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_removes_nothing(folder):
-    """Whether it closes, forgets or exits: the file is its parent's."""
-    prepared = prepare(folder / "talk.wav", budget="static")
+@pytest.mark.parametrize("name", ["talk.wav", "film.mp4"])
+def test_a_forked_child_removes_nothing(folder, name):
+    """Whether it closes, forgets, collects garbage or exits: the file is its parent's."""
+    gc.collect()  # what the tests before left behind
+    gc.disable()
+    prepared = prepare(folder / name, budget="static")
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(30, exit=True)
         prepared.close()
         prepared.__exit__()
         del prepared
+        gc.collect()
         temporary.scratch.remove()
         os._exit(0)
+    gc.enable()
     assert os.waitpid(child, 0)[1] == 0
     assert len(prepared.read()) == prepared.info.size_bytes
     prepared.close()
