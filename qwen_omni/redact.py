@@ -73,6 +73,11 @@ _REVERSED = re.compile(
     rf"(?i)(?P<start>{_QUOTE}val(?:ue)?{_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE})(?P<value>[^\s\"'<>]{{1,4096}}+)"
     rf"(?={_QUOTE}\s{{0,4}},\s{{0,4}}{_QUOTE}(?:name|key){_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE}(?:{_LABEL}){_QUOTE})"
 )
+# Short labels that are words of ordinary texts, too: only values that mix letters and digits count.
+_SHORT = re.compile(
+    rf"(?i)(?P<start>{_WORD}(?:ak|sk|pass|secret|session[_-]?id){_QUOTE}{{0,3}}\s{{0,4}}(?:[:=]|{_ENCODED}3[ad])\s{{0,4}}{_QUOTE}{{0,3}})"
+    r"(?P<value>[a-z0-9+/=_.~-]{8,}+)"
+)
 # A key that was broken into lines, or written as adjacent string literals.
 _CONTINUED = re.compile(
     r"(?i)<key>(?:[\"']{0,1}(?:\s{0,4}\+\s{0,4}|\s{1,8}|\\n)[bfru]?[\"']|\s{0,4}(?:\n|\\n)[ \t]{0,8})"
@@ -157,6 +162,7 @@ def _redacted(text: str) -> str:
     text = _PAIR.sub(r"\g<start><key>", text)
     text = _REVERSED.sub(r"\g<start><key>", text)
     text = _SPELLED.sub(_without_spelled, text)
+    text = _SHORT.sub(_without_short, text)
     text = _ELEMENT.sub(r"\1<key>", text)
     text = _OPTION.sub(_without_option, text)
     text = _USER_OPTION.sub(r"\1\2<user>", text)
@@ -236,6 +242,12 @@ def _without_spelled(found: re.Match[str]) -> str:
     ):
         return found[0]
     return f"{found['start']}<key>"
+
+
+def _without_short(found: re.Match[str]) -> str:
+    value = found["value"]
+    mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return f"{found['start']}<key>" if mixed else found[0]
 
 
 def _without_header(found: re.Match[str]) -> str:
