@@ -22,7 +22,7 @@ from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.request import accounting
 from qwen_omni.responses import Response, SentMedia, Usage, read_arguments
 from qwen_omni.structured.ask import json_mode
-from qwen_omni.wire.stream import dump_usage, parse_usage
+from qwen_omni.wire.values import dump_usage, parse_usage
 
 if TYPE_CHECKING:
     from qwen_omni.request.estimate import Estimate
