@@ -283,8 +283,8 @@ class EstimatedCall:
         options = self.request.options
         answer = answer_of(self.profile, options, answer_tokens)
         text = TokenCounts(text=self._words())
-        known = _sum(text, *(piece.tokens for piece in media))
-        most = _sum(text, *(piece.most for piece in media))
+        known = TokenCounts.sum((text, *(piece.tokens for piece in media)))
+        most = TokenCounts.sum((text, *(piece.most for piece in media)))
         as_is = _untouched(text, media)
         return Estimate(
             model=self.request.model,
@@ -345,13 +345,9 @@ class EstimatedCall:
         return (*notes, *self.pricing.notes)
 
 
-def _sum(*counts: TokenCounts) -> TokenCounts:
-    return sum(counts, TokenCounts())
-
-
 def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCounts | None:
     untouched = [piece.as_is for piece in media if piece.as_is is not None]
-    return _sum(text, *untouched) if len(untouched) == len(media) else None
+    return TokenCounts.sum((text, *untouched)) if len(untouched) == len(media) else None
 
 
 def _with_budget(message: Message, budget: MediaBudget | BudgetName) -> Message:

@@ -8,10 +8,8 @@ A link is not opened: what is unknown is reported as unknown, with its upper bou
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from fractions import Fraction
 
-from qwen_omni.addresses import is_private_url
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
@@ -349,9 +347,8 @@ class MediaEstimator:
     def _link_problem(self, source: MediaSource, place: str) -> str:
         if source in self.routes:
             return ""
-        private = is_private_url(self.settings.base_url)
         try:
-            is_link(source, name=f"{place}: {source.label}", now=datetime.now(UTC), allow_private=private)
+            is_link(source, name=f"{place}: {source.label}", base_url=self.settings.base_url)
         except _BREAKS as error:
             return str(error)
         return ""

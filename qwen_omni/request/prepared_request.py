@@ -15,10 +15,9 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Self
 
-from qwen_omni.addresses import is_private_url, names_seconds
+from qwen_omni.addresses import names_seconds
 from qwen_omni.errors import (
     ConfigurationError,
     ContentFilterError,
@@ -337,8 +336,7 @@ def fit_media(request: ChatRequest, found: _Found, profile: Profile, settings: S
     fitting = _Fitting(
         fitter=Fitter.of(request, profile, settings),
         ways=ways_of(settings, profile),
-        allow_private=is_private_url(settings.base_url),
-        now=datetime.now(UTC),
+        base_url=settings.base_url,
     )
     parts: dict[MediaPart, tuple[MediaPart, ...]] = {}
     for place, part in found:
@@ -395,8 +393,7 @@ class _Fitting:
 
     fitter: Fitter
     ways: AvailableRoutes
-    allow_private: bool
-    now: datetime
+    base_url: str
     media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
     inside: list[tuple[str, MediaPart]] = field(default_factory=list)
     sent: list[SentMedia] = field(default_factory=list)
@@ -420,7 +417,7 @@ class _Fitting:
         linked = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
-            if is_link(source, name=name, now=self.now, allow_private=self.allow_private):
+            if is_link(source, name=name, base_url=self.base_url):
                 _check_whole(part, source, name)
                 self.media[source] = ReadyMedia(ready=_linked(source), route="link", name=name)
                 linked = self.fitter.asked(linked)

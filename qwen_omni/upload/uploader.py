@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qwen_omni.addresses import STANDIN, check_link, native_url
+from qwen_omni.addresses import STANDIN, check_link, is_private_url, native_url
 from qwen_omni.errors import (
     APIConnectionError,
     ConfigurationError,
@@ -113,14 +113,13 @@ def room_of(settings: Settings, profile: Profile) -> int:
     return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
 
 
-def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: bool = False) -> bool:
+def is_link(source: MediaSource, *, name: str, base_url: str) -> bool:
     """Whether a source is a link; also check it as far as that needs no network.
 
     Args:
         source: the media to send.
         name: place and label, for errors.
-        now: the current time, with its time zone.
-        allow_private: the service is on a private network itself, so links to private hosts may work.
+        base_url: the service; on a private network itself, it may reach links to private hosts.
 
     Raises:
         UnsupportedMediaError: not a link that can be sent.
@@ -128,7 +127,7 @@ def is_link(source: MediaSource, *, name: str, now: datetime, allow_private: boo
     """
     if source.url is None:
         return False
-    check_link(source.url, name=name, now=now, allow_private=allow_private)
+    check_link(source.url, name=name, now=datetime.now(UTC), allow_private=is_private_url(base_url))
     return True
 
 

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from qwen_omni.errors import APIError, QwenOmniError, StreamInterruptedError
 from qwen_omni.responses import (
     MAX_ANSWER_BYTES,
@@ -251,8 +253,9 @@ class StreamState:
         return deltas
 
     def _event(self, event: Event) -> list[Delta]:
+        has_halves = b"\\ud" in event.data or b"\\uD" in event.data
         try:
-            value = decode_json(event.data)
+            value = decode_json(event.data) if has_halves else from_json(event.data)
         except ValueError as error:
             if event.name == "error":
                 raise to_error(event.status or _OK, event.data).with_partial(self.response) from None
@@ -267,7 +270,7 @@ class StreamState:
             deltas = self.chunk(value)
         except MalformedValueError as error:
             raise self._refused(str(error)) from None
-        if self._halves.held or b"\\ud" in event.data or b"\\uD" in event.data:
+        if self._halves.held or has_halves:
             return self._joined(deltas)
         return deltas
 

@@ -13,8 +13,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Message, media_parts
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
-from qwen_omni.request.fit import FittedMedia
-from qwen_omni.request.prepared_request import check_media, fit_media, upload_media
+from qwen_omni.request.prepared_request import FittedMedia, check_media, fit_media, upload_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
