@@ -1,8 +1,8 @@
 """`ChatQwenOmni`: Qwen-Omni as a LangChain chat model.
 
 This module has the entry points of LangChain: invoking, streaming, profile, token counts, dumping and caching. Fields
-are in `qwen_omni.integrations.model_fields`; a call is planned in `qwen_omni.integrations.request_builder` and sent in
-`qwen_omni.integrations.required_tool_call`. Messages are converted in `_convert_input`, answers in `_convert_output`.
+are in `qwen_omni.integrations.model_fields`; a call is planned and sent in `qwen_omni.integrations.request_builder`.
+Messages are converted in `_convert_input`, answers in `_convert_output`.
 
 LangChain builds the key of a cached answer from the whole text of the messages: a base64 video would be part of the
 key, and a video passed by path would be identified by its name only. Here the cache sees light copies of the messages
@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._convert_output import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
-from qwen_omni.integrations import request_builder, required_tool_call
+from qwen_omni.integrations import request_builder
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import (
     SECRET_NAMES,
@@ -407,8 +407,8 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.sync(plan.connection)
             if run_manager is None or not wants_tokens(run_manager.handlers):
-                return _result(required_tool_call.complete(client, plan), plan)
-            return _result(collect(with_token_callbacks(required_tool_call.stream(client, plan), run_manager)), plan)
+                return _result(plan.complete(client), plan)
+            return _result(collect(with_token_callbacks(plan.stream(client), run_manager)), plan)
 
     async def _agenerate(
         self,
@@ -421,10 +421,8 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             client = self._clients.asynchronous(plan.connection)
             if run_manager is None or not wants_tokens(run_manager.handlers):
-                return _result(await required_tool_call.acomplete(client, plan), plan)
-            return _result(
-                await acollect(awith_token_callbacks(required_tool_call.astream(client, plan), run_manager)), plan
-            )
+                return _result(await plan.acomplete(client), plan)
+            return _result(await acollect(awith_token_callbacks(plan.astream(client), run_manager)), plan)
 
     def _stream(
         self,
@@ -436,7 +434,7 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            for delta in required_tool_call.stream(self._clients.sync(plan.connection), plan):
+            for delta in plan.stream(self._clients.sync(plan.connection)):
                 chunk = chunks.take(delta)
                 if chunk is not None:
                     if run_manager is not None:
@@ -455,7 +453,7 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
             client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(required_tool_call.astream(client, plan)) as deltas:
+            async with contextlib.aclosing(plan.astream(client)) as deltas:
                 async for delta in deltas:
                     chunk = chunks.take(delta)
                     if chunk is not None:
@@ -475,9 +473,7 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
-            for delta in with_token_callbacks(
-                required_tool_call.stream(self._clients.sync(plan.connection), plan), run_manager
-            ):
+            for delta in with_token_callbacks(plan.stream(self._clients.sync(plan.connection)), run_manager):
                 yield from events.take(delta)
             yield from events.last(plan.notes)
 
@@ -493,9 +489,7 @@ class ChatQwenOmni(Cached):
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
             client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(
-                awith_token_callbacks(required_tool_call.astream(client, plan), run_manager)
-            ) as deltas:
+            async with contextlib.aclosing(awith_token_callbacks(plan.astream(client), run_manager)) as deltas:
                 async for delta in deltas:
                     for event in events.take(delta):
                         yield event

@@ -50,7 +50,7 @@ from qwen_omni.integrations.media_options import (
     seconds_of,
     sniffed_kind,
 )
-from qwen_omni.integrations.tool_messages import Turn, join_turns, tool_turn
+from qwen_omni.integrations.request_builder import Turn, join_turns, tool_turn
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, media_of
 

@@ -31,7 +31,6 @@ from llama_index_qwen_omni._convert_output import StreamedAnswer, to_completion,
 from llama_index_qwen_omni._structured import StructuredPrediction
 from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
 from qwen_omni.errors import NoToolCallError
-from qwen_omni.integrations import required_tool_call
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
 from qwen_omni.profiles import profile_for
@@ -255,16 +254,16 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
             await self.rate_limiter.async_acquire()
 
     def _answer(self, plan: RequestPlan) -> ChatResponse:
-        response = required_tool_call.complete(self._clients.sync(plan.connection), plan)
+        response = plan.complete(self._clients.sync(plan.connection))
         return to_response(response, model=plan.request.model)
 
     async def _aanswer(self, plan: RequestPlan) -> ChatResponse:
-        response = await required_tool_call.acomplete(self._clients.asynchronous(plan.connection), plan)
+        response = await plan.acomplete(self._clients.asynchronous(plan.connection))
         return to_response(response, model=plan.request.model)
 
     def _streamed(self, plan: RequestPlan) -> ChatResponseGen:
         answer = StreamedAnswer(model=plan.request.model)
-        with closing(required_tool_call.stream(self._clients.sync(plan.connection), plan)) as deltas:
+        with closing(plan.stream(self._clients.sync(plan.connection))) as deltas:
             for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:
@@ -273,7 +272,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     async def _astreamed(self, plan: RequestPlan) -> ChatResponseAsyncGen:
         answer = StreamedAnswer(model=plan.request.model)
-        async with aclosing(required_tool_call.astream(self._clients.asynchronous(plan.connection), plan)) as deltas:
+        async with aclosing(plan.astream(self._clients.asynchronous(plan.connection))) as deltas:
             async for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:

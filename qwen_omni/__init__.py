@@ -94,8 +94,8 @@ if TYPE_CHECKING:
         known_models as known_models,
         profile_for as profile_for,
     )
-    from qwen_omni.request.estimate import Estimate as Estimate, MediaEstimate as MediaEstimate
-    from qwen_omni.request.estimator import estimate as estimate
+    from qwen_omni.request.estimate import Estimate as Estimate, estimate as estimate
+    from qwen_omni.request.media_estimate import MediaEstimate as MediaEstimate
     from qwen_omni.responses import (
         AudioDelta as AudioDelta,
         Delta as Delta,
@@ -187,8 +187,8 @@ _HOMES = {
     "qwen_omni.pricing.ledger": "UsageLedger",
     "qwen_omni.pricing.limit": "Reservation SpendLimit",
     "qwen_omni.profiles": "ExchangeRate Prices Profile known_models profile_for",
-    "qwen_omni.request.estimate": "Estimate MediaEstimate",
-    "qwen_omni.request.estimator": "estimate",
+    "qwen_omni.request.estimate": "Estimate estimate",
+    "qwen_omni.request.media_estimate": "MediaEstimate",
     "qwen_omni.responses": """
         AudioDelta Delta FinishDelta Response ResponseBuilder SentMedia StartDelta TextDelta ThinkingDelta
         ToolCall ToolCallDelta Usage UsageDelta acollect collect

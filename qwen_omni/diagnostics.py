@@ -28,10 +28,9 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transport.api import run
+from qwen_omni.transport.api import Resolve, resolve_host, run
 from qwen_omni.transport.flow import Flow, Reply, Request, ask
 from qwen_omni.transport.proxies import proxy_for
-from qwen_omni.transport.public import Resolve, resolve_host
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.temporary import RateLimiter, ask_policy
 

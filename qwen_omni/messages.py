@@ -5,12 +5,13 @@ media stays where it is (`MediaSource` is a reference) until the client prepares
 `MediaPayload`: the media as it stands in a request.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling
-from qwen_omni.media.info import AudioTrackChoice, read_audio_track
+from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
 from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.ranges import COUNT, END, START, check_numbers, check_span
 from qwen_omni.redact import redact
@@ -48,6 +49,7 @@ class ImagePart:
             here: it is a video.
     """
 
+    modality: ClassVar[MediaKind] = "image"
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
     budget: MediaBudget | BudgetName = "auto"
@@ -69,6 +71,7 @@ def _check_recording(part: "AudioPart | VideoPart") -> None:
 class AudioPart:
     """An audio recording; for a local one, the seconds from `start` to `end` of `audio_track`."""
 
+    modality: ClassVar[MediaKind] = "audio"
     source: MediaSource
     start: float | None = None
     end: float | None = None
@@ -87,6 +90,7 @@ class VideoPart:
     is not silent if the default is; a number counts the tracks from 0; `"mix"` mixes all of them.
     """
 
+    modality: ClassVar[MediaKind] = "video"
     source: MediaSource
     sampling: Sampling = DEFAULT_SAMPLING
     start: float | None = None
@@ -106,6 +110,7 @@ class FramesPart:
     Local frames are resized to fit `budget`, each like an image, before they are sent.
     """
 
+    modality: ClassVar[MediaKind] = "video"
     frames: tuple[MediaSource, ...]
     sampling: Sampling = DEFAULT_SAMPLING
     budget: MediaBudget | BudgetName = "auto"
@@ -177,6 +182,18 @@ def media_of(part: Part) -> tuple[MediaSource, ...]:
 
 
 Store = Literal["oss", "temporary"]
+
+
+def media_parts(messages: Sequence[Message]) -> list[tuple[str, MediaPart]]:
+    """List every part that holds media with its place, in the order of the conversation."""
+    return [
+        (f"message {index} part {at}", part)
+        for index, message in enumerate(messages)
+        for at, part in enumerate(message.parts)
+        if isinstance(part, ImagePart | AudioPart | VideoPart | FramesPart)
+    ]
+
+
 Route = Literal["link", "inline", "oss", "temporary"]
 """How a piece of media was delivered."""
 

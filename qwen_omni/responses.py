@@ -259,10 +259,6 @@ class ResponseBuilder:
             case UsageDelta():
                 self._facts["usage"] = delta.usage
 
-    def annotate(self, notes: Mapping[str, str]) -> None:
-        """Add metadata that came with the text; later values replace earlier ones."""
-        self._facts["annotations"] = {**self._facts.get("annotations", {}), **notes}
-
     def _add_call(self, delta: ToolCallDelta) -> None:
         call = self._calls.setdefault(delta.index, {"id": "", "name": "", "arguments": []})
         call["id"] = delta.id or call["id"]

@@ -1,16 +1,19 @@
 """Count the modules that a call passes through: one row for each of five flows, run against the stand-in.
 
-    python scripts/hops.py
+    python scripts/hops.py                    # the table
+    python scripts/hops.py --pairs text       # which modules call which, and how often, in the flows whose names hold "text"
 
 "modules" are the modules of this project in which functions were called, "functions" those functions, and "changes" the
 calls from one module of the project into another. Lazy imports happen before counting; work in other threads counts,
 other processes and the stand-in do not.
 """
 
+import argparse
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +39,13 @@ class Hops:
 
     modules: set[str] = field(default_factory=set)
     functions: set[CodeType] = field(default_factory=set)
-    changes: int = 0
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)  # caller, module entered
+    entries: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # caller, module entered, its function
+
+    @property
+    def changes(self) -> int:
+        """Calls from one module of the project into another."""
+        return self.pairs.total()
 
     def note(self, frame: FrameType, event: str, _: object) -> None:
         """Count one call; the signature is that of `sys.setprofile`."""
@@ -48,7 +57,18 @@ class Hops:
             caller = caller.f_back
         self.modules.add(entered)
         self.functions.add(frame.f_code)
-        self.changes += caller is not None and _module_of(caller) != entered
+        before = _module_of(caller) if caller is not None else None
+        if before is not None and before != entered:
+            self.pairs[before, entered] += 1
+            self.entries[before, entered, frame.f_code.co_qualname] += 1
+
+    def table(self) -> str:
+        """Return the pairs of modules, those with the most calls first, each with the functions entered."""
+        lines = []
+        for (caller, entered), calls in self.pairs.most_common():
+            names = sorted((-n, name) for (a, b, name), n in self.entries.items() if (a, b) == (caller, entered))
+            lines.append(f"{calls:6}  {caller} -> {entered}: {', '.join(f'{name} {-n}' for n, name in names)}\n")
+        return "".join(lines)
 
 
 def _module_of(frame: FrameType) -> str | None:
@@ -90,6 +110,9 @@ def flows(folder: Path) -> dict[str, Callable[[Path], Any]]:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description="Count the modules that a call passes through.")
+    parser.add_argument("--pairs", metavar="FLOW", help="also print who calls whom in the flows whose names hold FLOW")
+    wanted = parser.parse_args().pairs
     with tempfile.TemporaryDirectory() as folder, Standin().environment():
         root = Path(folder).resolve()
         rows = []
@@ -99,8 +122,8 @@ def main() -> None:
             with counted() as hops:
                 flow(second)
             rows.append((name, len(hops.modules), len(hops.functions), hops.changes))
-            if "-v" in sys.argv[1:]:
-                sys.stdout.write(f"{name}: {' '.join(sorted(hops.modules))}\n")
+            if wanted is not None and wanted in name:
+                sys.stdout.write(f"{name}: {' '.join(sorted(hops.modules))}\n{hops.table()}\n")
     sys.stdout.write(f"{'flow':20}{'modules':>9}{'functions':>11}{'changes':>9}\n")
     for name, modules, functions, changes in rows:
         sys.stdout.write(f"{name:20}{modules:>9}{functions:>11}{changes:>9}\n")

@@ -24,8 +24,8 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.pricing.costs import Cost, TokenCounts
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.catalog import OMNI
-from qwen_omni.request.estimate import Estimate
-from qwen_omni.request.estimator import estimate as reckon, message_of
+from qwen_omni.request.estimate import Estimate, estimate as reckon
+from qwen_omni.request.question import message_of
 from qwen_omni.settings import Settings
 
 _COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "CNY", "USD", "upload MB", "seconds",

@@ -1,13 +1,20 @@
-"""The arguments of a framework's call → a `ChatRequest`, its estimate, or its token count. Pure, except for estimates.
+"""The arguments of a framework's call → a `ChatRequest`, its answer, its estimate, or its token count.
 
 The adapters convert messages and tools to neutral values first; every decision about the call is made here, once. It
 depends on the model's fields, overridden by the call's options, on the messages, and on the model's profile: if the
 model does not support an answer format, the prompt asks for it instead.
+
+If only a tool call counts as an answer, nothing is yielded before a tool is called; an answer that calls none is
+requested once more, and then `NoToolCallError` is raised. The usage of both answers is added up.
+
+The service accepts only text from tools. Images, audio and video that a tool returned go into a user message after the
+tool results, in order.
 """
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import SecretStr
@@ -15,16 +22,25 @@ from pydantic import SecretStr
 from qwen_omni.addresses import HiddenHeaders
 from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
 from qwen_omni.integrations.client_pool import CallKey, ConnectionOptions
-from qwen_omni.messages import Message, TextPart
+from qwen_omni.messages import Message, Part, TextPart, ToolResultPart, media_of
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
 from qwen_omni.pricing import text_tokens
 from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.request import accounting
-from qwen_omni.responses import Response, SentMedia, Usage, read_arguments
+from qwen_omni.responses import (
+    Delta,
+    Response,
+    ResponseBuilder,
+    SentMedia,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+    read_arguments,
+)
 from qwen_omni.structured.ask import json_mode
-from qwen_omni.wire.stream import dump_usage, parse_usage
+from qwen_omni.wire.values import dump_usage, parse_usage
 
 if TYPE_CHECKING:
+    from qwen_omni.client import AsyncOmniClient, OmniClient
     from qwen_omni.request.estimate import Estimate
 
 __all__ = [
@@ -132,6 +148,117 @@ class RequestPlan:
                 partial=response,
             )
         return response
+
+    def stream(self, client: "OmniClient") -> Generator[Delta, None, None]:
+        """Yield the deltas of the answer; raises as the client does, and `NoToolCallError`."""
+        if not self.must_call:
+            yield from client.stream(self.request)
+            return
+        buffer, refused = RequiredToolCallBuffer(), Response()
+        for _ in range(_TRIES):
+            for delta in client.stream(self.request):
+                yield from buffer.take(delta)
+            if buffer.called:
+                self.check(buffer.answer)
+                return
+            refused = buffer.again()
+        self.check(refused)
+
+    async def astream(self, client: "AsyncOmniClient") -> AsyncGenerator[Delta, None]:
+        """Yield the deltas of the answer; see `stream`."""
+        buffer, refused = RequiredToolCallBuffer(), Response()
+        for _ in range(_TRIES):
+            async with contextlib.aclosing(client.stream(self.request)) as deltas:
+                async for delta in deltas:
+                    if not self.must_call:
+                        yield delta
+                        continue
+                    for shown in buffer.take(delta):
+                        yield shown
+            if not self.must_call:
+                return
+            if buffer.called:
+                self.check(buffer.answer)
+                return
+            refused = buffer.again()
+        self.check(refused)
+
+    def complete(self, client: "OmniClient") -> Response:
+        """Return the whole answer; raises as `stream` does."""
+        response = client.complete(self.request)
+        if self.must_call and not response.tool_calls:
+            again = client.complete(self.request)
+            response = replace(again, usage=add_usage(response.usage, again.usage))
+        return self.check(response)
+
+    async def acomplete(self, client: "AsyncOmniClient") -> Response:
+        """Return the whole answer; see `complete`."""
+        response = await client.complete(self.request)
+        if self.must_call and not response.tool_calls:
+            again = await client.complete(self.request)
+            response = replace(again, usage=add_usage(response.usage, again.usage))
+        return self.check(response)
+
+
+_TRIES = 2
+
+
+class RequiredToolCallBuffer:
+    """Holds an answer back until it calls a tool. Pure.
+
+    Example:
+        >>> from qwen_omni.responses import TextDelta, ToolCallDelta
+        >>> buffer = RequiredToolCallBuffer()
+        >>> buffer.take(TextDelta("Let me look.")), len(buffer.take(ToolCallDelta(index=0, name="find")))
+        ([], 2)
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Delta] = []
+        self._before: Usage | None = None
+        self._answer = ResponseBuilder()
+        self.called = False
+        """Whether a tool call has arrived."""
+
+    def take(self, delta: Delta) -> list[Delta]:
+        """Add one delta, and return those that may be shown."""
+        if isinstance(delta, UsageDelta) and self._before is not None:
+            delta = UsageDelta(add_usage(self._before, delta.usage))
+        self._answer.add(delta)
+        if self.called:
+            return [delta]
+        self._held.append(delta)
+        if not isinstance(delta, ToolCallDelta):
+            return []
+        self.called = True
+        return self._held
+
+    @property
+    def answer(self) -> Response:
+        """The answer as far as it has arrived."""
+        return self._answer.build()
+
+    def again(self) -> Response:
+        """Discard an answer without a tool call, keep its usage, and return it."""
+        answer, self._answer, self._held = self.answer, ResponseBuilder(), []
+        self._before = answer.usage or self._before
+        return answer
+
+
+def add_usage(first: Usage | None, second: Usage | None) -> Usage:
+    """Add the usage of two answers."""
+    one, two = first or Usage(), second or Usage()
+    details = [
+        {name: mine.get(name, 0) + theirs.get(name, 0) for name in (*mine, *theirs)}
+        for mine, theirs in ((one.input_details, two.input_details), (one.output_details, two.output_details))
+    ]
+    return Usage(
+        input_tokens=one.input_tokens + two.input_tokens,
+        output_tokens=one.output_tokens + two.output_tokens,
+        total_tokens=one.total_tokens + two.total_tokens,
+        input_details=details[0],
+        output_details=details[1],
+    )
 
 
 def _check_arguments(response: Response) -> None:
@@ -440,7 +567,7 @@ MEDIA = "media"
 
 def estimate_plan(plan: RequestPlan, answer_tokens: int | None = None) -> "Estimate":
     """Estimate what a planned call will use and cost. Needs no key, since nothing is sent."""
-    from qwen_omni.request.estimator import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
+    from qwen_omni.request.estimate import estimate  # noqa: PLC0415 - brings the media modules; loads on first use
 
     return estimate(plan.request, settings=plan.connection.load(needs_key=False), answer_tokens=answer_tokens)
 
@@ -467,4 +594,44 @@ def count_text(text: str, model: str) -> int:
 def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
     """Count the tokens of a conversation for a model, without opening media."""
     rules = profile_for(model).tokens
-    return accounting.count_messages(messages, rules) + accounting.count_tools(tools, rules)
+    return text_tokens.count_messages(messages, rules) + text_tokens.count_tools(tools, rules)
+
+
+# --- Turns: media returned by tools follow after their texts ---
+
+Turn = tuple[Message, Sequence[Part]]
+"""A message, and the media that its tool returned."""
+
+_MEDIA_FOLLOWS = "(What the tool returned follows in the next message.)"
+
+
+def tool_turn(parts: Sequence[Part], *, tool_call_id: str, name: str | None = None) -> Turn:
+    """Build the turn of a tool: its texts are its result, its media follow."""
+    media = [part for part in parts if media_of(part)]
+    text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    if media:
+        text = f"{text}\n{_MEDIA_FOLLOWS}".lstrip()
+    cache = next((part.cache for part in parts if isinstance(part, TextPart) and part.cache), None)
+    result = ToolResultPart(tool_call_id=tool_call_id, text=text, name=name, cache=cache)
+    return Message(role="tool", parts=(result,)), media
+
+
+def join_turns(turns: Iterable[Turn]) -> tuple[Message, ...]:
+    """Join turns in order, with the media of adjacent tool results after all of those results.
+
+    Example:
+        >>> from qwen_omni.messages import user
+        >>> [message.role for message in join_turns([(user("Hi"), []), tool_turn([], tool_call_id="c1")])]
+        ['user', 'tool']
+    """
+    joined: list[Message] = []
+    shown: list[Part] = []
+    for message, media in turns:
+        if shown and message.role != "tool":
+            joined.append(Message(role="user", parts=tuple(shown)))
+            shown = []
+        joined.append(message)
+        shown += media
+    if shown:
+        joined.append(Message(role="user", parts=tuple(shown)))
+    return tuple(joined)

@@ -7,7 +7,7 @@ is converted at one dated rate, `Cost.rate`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -71,6 +71,11 @@ class TokenCounts:
 
     def __add__(self, other: "TokenCounts") -> "TokenCounts":
         return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+
+    @classmethod
+    def sum(cls, counts: Iterable["TokenCounts"]) -> "TokenCounts":
+        """Return all of these together."""
+        return sum(counts, cls())
 
     @classmethod
     def of(cls, usage: Usage) -> Self:

@@ -1,38 +1,20 @@
-"""What a request reserves, what it finally cost, and the tokens of a conversation for trimming its history.
+"""What a request reserves, and what it finally cost.
 
 `prepared_request` opens an account before anything is sent and reports how each attempt ended. An attempt is billed as
 the service reports. Without a report, an interrupted answer counts as billed at the estimate, with what had arrived;
 a request refused before any answer counts as free.
-
-Counting opens no media: an image counts as the maximum for an image, a list of frames by its length, and a
-recording as `ASSUMED_SECONDS`. For what a call is billed, use `estimate`, which inspects the media, and the usage that
-the service reports.
 """
 
 import asyncio
-import json
 import math
 import weakref
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qwen_omni.errors import APIError, QwenOmniError, SpendLimitError, StreamInterruptedError
-from qwen_omni.messages import (
-    AudioPart,
-    FramesPart,
-    ImagePart,
-    Message,
-    Part,
-    TextPart,
-    ThinkingPart,
-    ToolCallPart,
-    ToolResultPart,
-    VideoPart,
-)
-from qwen_omni.options import Tool
 from qwen_omni.pricing.costs import Cost, TokenCounts, audio_cost
-from qwen_omni.pricing.text_tokens import count_text, nearly
-from qwen_omni.profiles import Region, TokenRules, Vocabulary
+from qwen_omni.pricing.text_tokens import nearly
+from qwen_omni.profiles import Region, TokenRules
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.request.estimate import Estimate
 from qwen_omni.responses import Response
@@ -40,64 +22,6 @@ from qwen_omni.settings import Settings
 
 if TYPE_CHECKING:
     from qwen_omni.pricing.limit import Reservation
-
-TextCounter = Callable[[str, Vocabulary], int]
-ASSUMED_SECONDS = 60
-# Around a message: its start, its role, a line end, its end, a line end. Chat template of the open Qwen models, 2025.
-PER_MESSAGE = 5
-PER_ANSWER = 3  # the same template opens the answer
-_FRAMES_PER_STEP = 2  # two frames of a video become one temporal step of the model
-
-
-def count_messages(messages: Sequence[Message], rules: TokenRules) -> int:
-    """Estimate the tokens of a conversation for a model with these token rules."""
-    parts = sum(count_part(part, rules) for message in messages for part in message.parts)
-    return PER_MESSAGE * len(messages) + PER_ANSWER + parts
-
-
-def count_tools(tools: Sequence[Tool], rules: TokenRules, count: TextCounter = count_text) -> int:
-    """Estimate the tokens of the tool definitions."""
-    texts = (json.dumps([tool.name, tool.description, dict(tool.parameters)], ensure_ascii=False) for tool in tools)
-    return sum(count(text, rules.vocabulary) for text in texts)
-
-
-def count_words(messages: Sequence[Message], rules: TokenRules, count: TextCounter = count_text) -> int:
-    """Estimate the tokens of a conversation's text only, including the markers around its messages."""
-    said = (text for message in messages for part in message.parts for text in _texts(part))
-    return PER_MESSAGE * len(messages) + PER_ANSWER + sum(count(text, rules.vocabulary) for text in said)
-
-
-def count_part(part: Part, rules: TokenRules) -> int:
-    """Estimate the tokens of one part."""
-    match part:
-        case TextPart() | ThinkingPart() | ToolResultPart() | ToolCallPart():
-            return sum(count_text(text, rules.vocabulary) for text in _texts(part))
-        case ImagePart():
-            return rules.image_tokens[1]
-        case AudioPart():
-            return int(ASSUMED_SECONDS * rules.audio_in)
-        case FramesPart():
-            return _picture(len(part.frames), rules)
-        case VideoPart():
-            frames = int(ASSUMED_SECONDS * (part.sampling.fps or rules.fps))
-            return _picture(frames, rules) + int(ASSUMED_SECONDS * rules.audio_in)
-        case _:
-            assert_never(part)
-
-
-def _texts(part: Part) -> tuple[str, ...]:
-    match part:
-        case TextPart() | ThinkingPart() | ToolResultPart():
-            return (part.text,)
-        case ToolCallPart():
-            return part.name, part.arguments
-        case _:
-            return ()
-
-
-def _picture(frames: int, rules: TokenRules) -> int:
-    looked_at = min(frames, rules.frames[1])
-    return min(looked_at * rules.frame_tokens[1], rules.video_tokens) // _FRAMES_PER_STEP
 
 
 class Account:

@@ -1,55 +1,37 @@
-"""A request's estimate before it is sent, and the length its answer is assumed to have. `estimator` creates them."""
+"""`estimate`: what a call will use and cost, before any of it is sent. Only opens and inspects local files.
 
-from dataclasses import asdict, dataclass, field, fields
+`media_estimate` covers each piece of media; this module adds text, the length that the answer is assumed to have, the
+price and what would be refused.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from qwen_omni.messages import Route
-from qwen_omni.options import ChatOptions
-from qwen_omni.pricing.costs import Cost, TokenCounts
-from qwen_omni.profiles import Profile, Region
+from qwen_omni.errors import (
+    ConfigurationError,
+    MediaDoesNotFitError,
+    SpendLimitError,
+    UnsupportedContentError,
+    UnsupportedMediaError,
+)
+from qwen_omni.media.budget import BudgetName, MediaBudget
+from qwen_omni.messages import ImagePart, Message, VideoPart
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, pricing_for
+from qwen_omni.pricing.text_tokens import TEXT_ERROR, count_text, count_tools, count_words, is_exact, nearly
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
+from qwen_omni.ranges import TOKENS, checked
+from qwen_omni.request.fit import check_conversation
+from qwen_omni.request.media_estimate import MediaEstimate, MediaEstimator
+from qwen_omni.request.question import Askable, messages_of
+from qwen_omni.settings import Settings, region_of
+from qwen_omni.wire.request import check_ranges
 
 # Our own assumption for an answer that nothing limits: a page of text; twice as much reasoning; speech at
 # 0.3 s per token of text.
 USUAL_ANSWER, USUAL_THINKING, SPOKEN_SECONDS = 500, 1_000, 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaEstimate:
-    """One piece of media.
-
-    Attributes:
-        place: its place in the request, e.g. "message 0 part 1".
-        label: its path, its link without the query, or its size.
-        kind: image, audio or video; a list of frames is a video.
-        doing: what is done with it before it is sent, and why.
-        tokens: what it is billed, by kind; for a link, the lower bound.
-        most: the upper bound; more than `tokens` only if something is not known.
-        as_is: what the untouched original would be billed with the service's own sampling; `None` if unknown.
-        seconds: its duration; `None` for images, links, and files that do not state it.
-        size_bytes: size of the file that is sent.
-        upload_bytes: what it adds to the request or to an upload: base64 is a third longer than the file.
-        original_bytes: size of the untouched file.
-        route: how it is sent; `None` if no route is available.
-        exact: it has been prepared, so nothing about it is predicted.
-        problem: the limit that it exceeds, in words; empty if none.
-        unknown: what is not known about it, in words; empty if everything is known.
-    """
-
-    place: str
-    label: str
-    kind: str
-    doing: str
-    tokens: TokenCounts
-    most: TokenCounts
-    as_is: TokenCounts | None = None
-    seconds: float | None = None
-    size_bytes: int = 0
-    upload_bytes: int = 0
-    original_bytes: int = 0
-    route: Route | None = None
-    exact: bool = False
-    problem: str = ""
-    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,3 +209,149 @@ def thinks(profile: Profile, options: ChatOptions) -> bool:
             return wanted and profile.thinking != "none"
         case effort:
             return effort != "none" and profile.thinking != "none"
+
+
+# --- Estimating ---
+
+_USUAL = ChatOptions()
+
+
+def estimate(
+    what: ChatRequest | Askable | Sequence[Askable],
+    *,
+    model: str = DEFAULT_MODEL,
+    budget: MediaBudget | BudgetName | None = None,
+    options: ChatOptions = _USUAL,
+    settings: Settings | None = None,
+    answer_tokens: int | None = None,
+) -> Estimate:
+    """Estimate what a call will use and cost. Uploads nothing, sends no request and needs no key.
+
+    Local files are inspected and planned for, as in the call itself; media that is already prepared is exact. Links are
+    not opened: what they are billed is reported as a range, and `cost` uses its upper end.
+
+    Args:
+        what: the conversation, a request, or media: a path chosen by the program, a URL, bytes, `Prepared`, a part;
+            or several of them, in one message.
+        model: the model; the model of a request takes precedence.
+        budget: how local images and videos are prepared, instead of what their parts say.
+        options: of the call; those of a request take precedence.
+        settings: how the service is reached; decides the region of the prices, the delivery, own prices, the
+            spend limit that is checked, and `media_root`, which paths in messages and `file://` URLs must lie in.
+            Read from the environment by default.
+        answer_tokens: expected length of the answer; without it, `Estimate.notes` says what is assumed.
+
+    Raises:
+        MediaError: a file is missing, damaged, not media, or outside `media_root` and not chosen by the program.
+
+    Example:
+        print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
+    """
+    if answer_tokens is not None:
+        answer_tokens = checked("answer_tokens", answer_tokens, TOKENS)
+    settings = settings or Settings.load(needs_key=False)
+    messages, held = messages_of(() if isinstance(what, ChatRequest) else what, settings.media_root)
+    request = what if isinstance(what, ChatRequest) else ChatRequest(model=model, messages=messages, options=options)
+    if budget is not None:
+        request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
+    call = EstimatedCall(request=request, settings=settings)
+    estimator = MediaEstimator(request=request, profile=call.profile, settings=settings, ready=held)
+    made = call.estimate(estimator.estimate_all(), answer_tokens)
+    return replace(made, problems=call.problems(made))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedCall:
+    """One call, with everything that decides its price. Pure: its media have already been inspected."""
+
+    request: ChatRequest
+    settings: Settings
+    exact_text: bool = field(default_factory=is_exact)
+    profile: Profile = field(init=False)
+    pricing: Pricing = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        pricing = pricing_for(
+            self.request.model, region_of(settings.base_url), prices=settings.prices, rate=settings.exchange_rate
+        )
+        object.__setattr__(self, "profile", profile_for(self.request.model))
+        object.__setattr__(self, "pricing", pricing)
+
+    def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
+        """Combine the parts into one estimate."""
+        options = self.request.options
+        answer = answer_of(self.profile, options, answer_tokens)
+        text = TokenCounts(text=self._words())
+        known = TokenCounts.sum((text, *(piece.tokens for piece in media)))
+        most = TokenCounts.sum((text, *(piece.most for piece in media)))
+        as_is = _untouched(text, media)
+        return Estimate(
+            model=self.request.model,
+            region=region_of(self.settings.base_url),
+            tokens=known + answer.assumed,
+            most=most + answer.most,
+            cost_low=self.pricing.cost(known),
+            cost=self.pricing.cost(most + answer.assumed),
+            cost_high=self.pricing.cost(most + answer.most),
+            as_is=as_is,
+            cost_as_is=None if as_is is None else self.pricing.cost(as_is + answer.assumed),
+            media=media,
+            text_exact=self.exact_text,
+            notes=self._notes(answer),
+        )
+
+    def _words(self) -> int:
+        options, rules = self.request.options, self.profile.tokens
+        count = count_text if self.exact_text else nearly
+        schema = json.dumps(dict(options.json_schema), ensure_ascii=False) if options.json_schema else ""
+        text = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
+        return text + count(schema, rules.vocabulary)
+
+    def problems(self, made: Estimate) -> tuple[str, ...]:
+        """Return the limits that the call exceeds, in words."""
+        most_in = made.most.input
+        found = [piece.problem for piece in made.media if piece.problem]
+        try:
+            check_ranges(self.request, self.profile, self.settings.dialect_used)
+            check_conversation(self.request.messages, self.profile)
+        except (ConfigurationError, MediaDoesNotFitError, UnsupportedContentError, UnsupportedMediaError) as error:
+            found.append(str(error))
+        room = self.profile.max_input
+        if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:
+            room = self.profile.max_input_thinking
+        if made.input_tokens > room:
+            found.append(f"{made.input_tokens:,} tokens go in; {self.request.model} takes {room:,}. Send less of it.")
+        elif most_in > room:
+            found.append(f"up to {most_in:,} tokens may go in; {self.request.model} takes {room:,}.")
+        if self.settings.spend_limit is not None:
+            try:
+                self.settings.spend_limit.check(made)
+            except (SpendLimitError, ConfigurationError) as error:
+                found.append(str(error))
+        return tuple(found)
+
+    def _notes(self, answer: AnswerLength) -> tuple[str, ...]:
+        notes = [answer.note]
+        if not self.exact_text:
+            notes.append(
+                f"text is counted without its vocabulary, to within {TEXT_ERROR:.0%}; install qwen-omni[tokenizer]"
+            )
+        if region_of(self.settings.base_url) is None:
+            notes.append("the address belongs to no known region; the mainland's prices are used")
+        if self.pricing.prices:
+            rate = self.pricing.rate
+            notes.append(f"{rate.cny_per_usd:g} yuan to the dollar, {rate.source}")
+        return (*notes, *self.pricing.notes)
+
+
+def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCounts | None:
+    untouched = [piece.as_is for piece in media if piece.as_is is not None]
+    return TokenCounts.sum((text, *untouched)) if len(untouched) == len(media) else None
+
+
+def _with_budget(message: Message, budget: MediaBudget | BudgetName) -> Message:
+    parts = tuple(
+        replace(part, budget=budget) if isinstance(part, VideoPart | ImagePart) else part for part in message.parts
+    )
+    return replace(message, parts=parts)

@@ -8,10 +8,8 @@ A link is not opened: what is unknown is reported as unknown, with its upper bou
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from fractions import Fraction
 
-from qwen_omni.addresses import is_private_url
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
@@ -19,16 +17,23 @@ from qwen_omni.media.inspect import MediaLook
 from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, Route, VideoPart
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    MediaPart,
+    MediaPayload,
+    Route,
+    VideoPart,
+    media_parts,
+)
 from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.profiles import Profile
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_tokens, image_tokens, video_tokens
-from qwen_omni.request.estimate import MediaEstimate
-from qwen_omni.request.fit import Fitter
-from qwen_omni.request.limits import check_part, media_parts, modality_of
+from qwen_omni.request.fit import Fitter, check_part
 from qwen_omni.settings import Settings
-from qwen_omni.upload.routing import choose_route, is_link, ways_of
+from qwen_omni.upload.uploader import choose_route, is_link, ways_of
 
 _PAIR = 2  # frames are merged in pairs
 _MARKERS = 2  # a start and an end token
@@ -174,6 +179,45 @@ _ENDLESS = "the file does not state its duration"
 _FEW = "the number of key frames is only known when it is prepared, so this is the maximum"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaEstimate:
+    """One piece of media.
+
+    Attributes:
+        place: its place in the request, e.g. "message 0 part 1".
+        label: its path, its link without the query, or its size.
+        kind: image, audio or video; a list of frames is a video.
+        doing: what is done with it before it is sent, and why.
+        tokens: what it is billed, by kind; for a link, the lower bound.
+        most: the upper bound; more than `tokens` only if something is not known.
+        as_is: what the untouched original would be billed with the service's own sampling; `None` if unknown.
+        seconds: its duration; `None` for images, links, and files that do not state it.
+        size_bytes: size of the file that is sent.
+        upload_bytes: what it adds to the request or to an upload: base64 is a third longer than the file.
+        original_bytes: size of the untouched file.
+        route: how it is sent; `None` if no route is available.
+        exact: it has been prepared, so nothing about it is predicted.
+        problem: the limit that it exceeds, in words; empty if none.
+        unknown: what is not known about it, in words; empty if everything is known.
+    """
+
+    place: str
+    label: str
+    kind: str
+    doing: str
+    tokens: TokenCounts
+    most: TokenCounts
+    as_is: TokenCounts | None = None
+    seconds: float | None = None
+    size_bytes: int = 0
+    upload_bytes: int = 0
+    original_bytes: int = 0
+    route: Route | None = None
+    exact: bool = False
+    problem: str = ""
+    unknown: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class MediaEstimator:
     """Estimates what the media of one conversation will use, with one model.
@@ -267,7 +311,7 @@ class MediaEstimator:
             tokens = TokenCounts(image=plan.tokens or 0)
         if tokens is not None and plan.action == "frames" and info.frame_count:
             tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
-        kind = modality_of(part)
+        kind = part.modality
         seconds = None if info.duration is None else float(info.duration)
         route, problem = self._route(part.source, info, seconds, place)
         return MediaEstimate(
@@ -287,7 +331,7 @@ class MediaEstimator:
 
     def _link(self, part: MediaPart, source: MediaSource, place: str) -> MediaEstimate:
         asked = Asked(sampling=_sampling(self._fitter.asked(part)), high_resolution=self.high_resolution)
-        kind = modality_of(part)
+        kind = part.modality
         return MediaEstimate(
             place=place,
             label=source.label,
@@ -303,9 +347,8 @@ class MediaEstimator:
     def _link_problem(self, source: MediaSource, place: str) -> str:
         if source in self.routes:
             return ""
-        private = is_private_url(self.settings.base_url)
         try:
-            is_link(source, name=f"{place}: {source.label}", now=datetime.now(UTC), allow_private=private)
+            is_link(source, name=f"{place}: {source.label}", base_url=self.settings.base_url)
         except _BREAKS as error:
             return str(error)
         return ""

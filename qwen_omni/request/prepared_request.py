@@ -5,34 +5,69 @@ Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_t
 """
 
 import asyncio
+import base64
 import contextlib
+import json
 import re
+import secrets
 import threading
 import warnings
 import weakref
-from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-from qwen_omni.errors import ContentFilterError, MediaDownloadTimeoutError, MediaRefusedError, QwenOmniError
+from qwen_omni.addresses import names_seconds
+from qwen_omni.errors import (
+    ConfigurationError,
+    ContentFilterError,
+    MediaDownloadTimeoutError,
+    MediaRefusedError,
+    QwenOmniError,
+    UnsupportedContentError,
+    UnsupportedMediaError,
+)
 from qwen_omni.media.files.deadline import Deadline
+from qwen_omni.media.files.safe_open import resolve_local
+from qwen_omni.media.formats import linked_format
+from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    MediaPart,
+    MediaPayload,
+    Message,
+    Part,
+    Route,
+    VideoPart,
+    encoded_size,
+    media_of,
+    media_parts,
+)
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import profile_for
+from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.request.accounting import Account
-from qwen_omni.request.body import RequestBody
-from qwen_omni.request.estimator import estimate_fitted
-from qwen_omni.request.prepare import check_media, fit_media, upload_media
+from qwen_omni.request.estimate import Estimate, EstimatedCall
+from qwen_omni.request.fit import (
+    Fitted,
+    Fitter,
+    audio_track_of,
+    check_conversation,
+    check_inline,
+    is_whole,
+    sent_as,
+)
+from qwen_omni.request.media_estimate import MediaEstimator
+from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.retry import Attempts, RetryPolicy
-from qwen_omni.upload.hints import hint_for
-from qwen_omni.upload.uploader import Uploader
+from qwen_omni.upload.reader import read_blocks
+from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, ways_of
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
-
-if TYPE_CHECKING:
-    from qwen_omni.media.source import MediaSource
-    from qwen_omni.messages import MediaPayload
 
 # How the service reports that it found nothing at a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
@@ -56,18 +91,18 @@ class PreparedRequest:
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
         self._settings, self._uploader, self._request = settings, uploader, request
-        self._profile = profile_for(request.model)
+        self._profile, self._dialect = profile_for(request.model), settings.dialect_used
         self._account = Account(settings, self._profile.tokens)
         # An event loop that is closed drops its generators without running their `finally`.
         self._dropped = weakref.finalize(self, Account.abandon, self._account)
         self._dropped.atexit = False
-        self._state = self._new_state()
-        self._attempts = Attempts(RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait))
+        self._retry = uploader.retry
+        self._attempts: Attempts | None = None
         self._repaired = False
         self._delivered: dict[MediaSource, MediaPayload] = {}
         try:
             self._prepare(request)
-            for notice in notices(self._request, self._profile, self._delivered.__getitem__, settings.dialect_used):
+            for notice in notices(self._request, self._profile, self._delivered.__getitem__, self._dialect):
                 warnings.warn(notice, UserWarning, stacklevel=2)
         except BaseException:
             self._account.close()
@@ -77,19 +112,15 @@ class PreparedRequest:
     def _prepare(self, request: ChatRequest) -> None:
         """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
         profile, settings = self._profile, self._settings
-        self._draft = draft_request(request, profile, settings.dialect_used)
-        check_media(request, profile, settings)
-        fitted = fit_media(request, profile, settings)
+        self._draft = draft_request(request, profile, self._dialect)
+        found = media_parts(request.messages)
+        check_media(request, found, profile, settings)
+        fitted = fit_media(request, found, profile, settings)
         self._account.open(estimate_fitted(request, fitted, settings))
         self._delivered = upload_media(fitted, self._uploader, request.model)
         self._request = replace(request, messages=fitted.messages)
         self._parts, self._sent = fitted.parts, fitted.sent
         self.call = self._encoded()
-
-    def _new_state(self) -> StreamState:
-        settings = self._settings
-        unopened = unopened_tags(self._request) if settings.dialect_used == "vllm" else "text"
-        return StreamState(max_answer_bytes=settings.max_answer_bytes, unopened_thinking=unopened)
 
     @property
     def stored(self) -> bool:
@@ -98,7 +129,7 @@ class PreparedRequest:
 
     def once(self) -> Self:
         """Disable retries: the caller retries by itself."""
-        self._attempts = Attempts(RetryPolicy(max_retries=0))
+        self._retry = RetryPolicy(max_retries=0)
         return self
 
     def freshen(self) -> None:
@@ -111,12 +142,11 @@ class PreparedRequest:
         Raises:
             SpendLimitError: an earlier attempt used up what was reserved, and nothing is left for another.
         """
-        state = self._new_state()
+        unopened = unopened_tags(self._request) if self._dialect == "vllm" else "text"
+        state = StreamState(max_answer_bytes=self._settings.max_answer_bytes, unopened_thinking=unopened)
         self._account.begin(lambda: state.response)
-        self._state = state
-        self._state.estimated_input = self._account.estimated_input
-        self._state.media = self._sent
-        return self._state
+        state.estimated_input, state.media = self._account.estimated_input, self._sent
+        return state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
         """Return the seconds to wait before the next attempt, with working links; raise the error if it is final.
@@ -131,6 +161,7 @@ class PreparedRequest:
         if _is_about_media(error):
             hint = hint_for(tuple(self._delivered.values()))
             error = error.with_hint(hint) if hint else error
+        self._attempts = self._attempts or Attempts(self._retry)
         wait = self._attempts.failed(error, shown=shown)
         self._renew(gone=False)
         return wait
@@ -238,3 +269,257 @@ class RequestPreparation:
         if unwanted:
             made.done()
         return made
+
+
+# --- The media of a request: check, fit, upload ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyMedia:
+    """Media that passed every check, with its route; `name` is its place and label."""
+
+    ready: MediaPayload
+    route: Route
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedMedia:
+    """A conversation whose media fit and are checked. None of it has left this machine.
+
+    Attributes:
+        messages: as they are sent.
+        parts: what each media part is sent as.
+        media: the media of these parts.
+        sent: what each piece of media became, in order.
+    """
+
+    messages: tuple[Message, ...]
+    parts: dict[MediaPart, tuple[MediaPart, ...]]
+    media: dict[MediaSource, ReadyMedia]
+    sent: tuple[SentMedia, ...]
+
+
+_Found = Sequence[tuple[str, MediaPart]]
+"""The media of a conversation, each with its place."""
+
+
+def check_media(request: ChatRequest, found: _Found, profile: Profile, settings: Settings) -> None:
+    """Check what needs no open file: where the paths lead, which media the model takes, and how many.
+
+    Raises:
+        MediaOutsideRootError: a path leads out of `media_root`.
+        UnsupportedMediaError: the model does not take this kind, or this mixture.
+        MediaDoesNotFitError: too many of a kind.
+    """
+    for place, part in found:
+        for source in media_of(part):
+            if source.kind == "path":
+                resolve_local(source, settings.media_root, name=f"{place}: {source.label}")
+    if found:
+        check_conversation(request.messages, profile, stores=ways_of(settings, profile).stores)
+
+
+def fit_media(request: ChatRequest, found: _Found, profile: Profile, settings: Settings) -> FittedMedia:
+    """Make every piece of media fit its budget, check it against the model, and choose its route. Sends nothing.
+
+    Blocks while files are read and encoded; asynchronous callers use `asyncio.to_thread`.
+
+    Raises:
+        UnreadableMediaError: a file is missing, empty, damaged or not media.
+        UnsupportedMediaError: the model or the service does not take this kind.
+        MediaDoesNotFitError: too many, too large, too long.
+        DeliveryError: a link that the service cannot fetch.
+    """
+    if not found:
+        return FittedMedia(messages=request.messages, parts={}, media={}, sent=())
+    fitting = _Fitting(
+        fitter=Fitter.of(request, profile, settings),
+        ways=ways_of(settings, profile),
+        base_url=settings.base_url,
+    )
+    parts: dict[MediaPart, tuple[MediaPart, ...]] = {}
+    for place, part in found:
+        parts[part] = fitting.fit(part, place)
+    check_inline(fitting.inside, profile)
+    messages = tuple(_with(message, parts) for message in request.messages)
+    check_conversation(messages, profile, stores=True)  # tiles and pages count as images, too
+    return FittedMedia(messages=messages, parts=parts, media=fitting.media, sent=tuple(fitting.sent))
+
+
+def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Settings) -> Estimate:
+    """Return what a call whose media are checked, fitted and about to be sent will use and cost.
+
+    Its text is counted approximately, even if a vocabulary is installed: no call waits for one to load.
+    """
+    sent = replace(request, messages=fitted.messages)
+    call = EstimatedCall(request=sent, settings=settings, exact_text=False)
+    if not fitted.media:
+        return call.estimate((), None)
+    ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
+    routes = {source: one.route for source, one in fitted.media.items()}
+    estimator = MediaEstimator(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
+    return call.estimate(estimator.estimate_all(), None)
+
+
+def upload_media(fitted: FittedMedia, uploader: Uploader, model: str) -> dict[MediaSource, MediaPayload]:
+    """Upload all media where the service can read them; if one fails, what was uploaded for this request is deleted.
+
+    Raises:
+        UnreadableMediaError: a file is gone, or changed since it was inspected.
+        DeliveryError: a store refused, or could not be reached.
+    """
+    media: dict[MediaSource, MediaPayload] = {}
+    try:
+        for source, one in fitted.media.items():
+            media[source] = uploader.carry(one.ready, one.route, model=model, name=one.name)
+    except BaseException:
+        for delivered in media.values():
+            with contextlib.suppress(QwenOmniError):
+                uploader.release(delivered)
+        raise
+    return media
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fitting:
+    """Prepares one part after another.
+
+    Attributes:
+        media: the media of each part, with its route.
+        inside: the parts that are sent inside the request, with their places.
+        sent: what each part became.
+    """
+
+    fitter: Fitter
+    ways: AvailableRoutes
+    base_url: str
+    media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
+    inside: list[tuple[str, MediaPart]] = field(default_factory=list)
+    sent: list[SentMedia] = field(default_factory=list)
+
+    def fit(self, part: MediaPart, place: str) -> tuple[MediaPart, ...]:
+        """Return a part as it is sent: several images if an image is cut into tiles or has pages."""
+        if isinstance(part, FramesPart) or part.source.url is not None:
+            self.sent.append(SentMedia(place=place, kind=part.modality, link=not isinstance(part, FramesPart)))
+            return (self._linked_or_frames(part, place),)
+        name = f"{place}: {part.source.label}"
+        made = self.fitter.fit(part, place)
+        for one in made:
+            if isinstance(one.ready.held, Prepared):
+                self.sent.append(sent_as(one.ready.held, place))
+            self.media[one.source] = _ready(one, self.ways, name)
+            if self.media[one.source].route == "inline":
+                self.inside.append((place, part))
+        return tuple(one.part for one in made)
+
+    def _linked_or_frames(self, part: MediaPart, place: str) -> MediaPart:
+        linked = part
+        for source in media_of(part):
+            name = f"{place}: {source.label}"
+            if is_link(source, name=name, base_url=self.base_url):
+                _check_whole(part, source, name)
+                self.media[source] = ReadyMedia(ready=_linked(source), route="link", name=name)
+                linked = self.fitter.asked(linked)
+                continue
+            assert isinstance(linked, FramesPart)
+            made = self.fitter.fit_frame(linked, source, place)
+            linked = made.part
+            self.media[made.source] = _ready(made, self.ways, name)
+        if any(self.media[source].route == "inline" for source in media_of(linked)):
+            self.inside.append((place, part))
+        return linked
+
+
+def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
+    if not is_whole(part):
+        raise UnsupportedMediaError(
+            f"{name} is a link, and start= and end= are for local media: links are not downloaded here. "
+            "Download it, or omit them and name the seconds in the question."
+        )
+    if audio_track_of(part) != "auto":
+        raise UnsupportedMediaError(
+            f"{name} is a link, and audio_track= is for local media: the service takes a link as it is. "
+            "Download it first."
+        )
+    if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):
+        # No error: documents made from links cite passages this way, which query engines put unchanged into messages.
+        warnings.warn(
+            f"{name} is a link, and the service takes it as a whole: the seconds in its address (#t=...) have no "
+            "effect. Download it, or name the seconds in the question.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _linked(source: MediaSource) -> MediaPayload:
+    return MediaPayload(url=source.url, format=linked_format(source.url or "", source.media_type))
+
+
+def _ready(made: Fitted, ways: AvailableRoutes, name: str) -> ReadyMedia:
+    route = choose_route(made.ready, ways, seconds=made.seconds, name=name)
+    return ReadyMedia(ready=made.ready, route=route, name=name)
+
+
+def _with(message: Message, fitted: dict[MediaPart, tuple[MediaPart, ...]]) -> Message:
+    parts: list[Part] = []
+    for part in message.parts:
+        parts += fitted[part] if isinstance(part, MediaPart) else (part,)
+    return replace(message, parts=tuple(parts))
+
+
+# --- The body of a request ---
+
+_BLOCK = 3 * 65_536  # a multiple of three, so that base64 of blocks is base64 of the whole
+
+
+class RequestBody:
+    """The JSON of one request. Iterate over it for its bytes; `length` is their number.
+
+    Example:
+        >>> body = RequestBody({"a": MediaPayload(data=b"abc", size_bytes=3)})
+        >>> b"".join(body), body.length
+        (b'{"a":"data:;base64,YWJj"}', 25)
+    """
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        # A random marker for every body: user text can never be mistaken for it.
+        mark = secrets.token_hex(16)
+        media: list[MediaPayload] = []
+
+        def place(value: object) -> str:
+            if not isinstance(value, MediaPayload):
+                raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+            if value.url is not None:
+                return value.url
+            media.append(value)
+            return f"{value.prefix}{mark}"
+
+        self._around = _encode(fields, place).split(mark.encode())
+        self._media = media
+        self.length = sum(map(len, self._around)) + sum(encoded_size(item.size_bytes) for item in media)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._around[0]
+        for item, after in zip(self._media, self._around[1:], strict=True):
+            for block in read_blocks(item, _BLOCK):
+                yield base64.b64encode(block)
+            yield after
+
+    def __repr__(self) -> str:
+        return f"RequestBody({self.length:,} bytes, {len(self._media)} inline media)"
+
+
+def _encode(fields: dict[str, Any], place: Callable[[object], str]) -> bytes:
+    try:
+        text = json.dumps(fields, default=place, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise ConfigurationError(f"The request cannot be written as JSON: {error}. Use finite numbers.") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        surrogate = f"U+{ord(text[error.start]):04X}"
+        raise UnsupportedContentError(
+            f"A text holds a lone surrogate ({surrogate}), which JSON in UTF-8 cannot represent; it was cut "
+            "inside a character or decoded with errors='surrogateescape'. Decode it again with errors='replace'."
+        ) from None

@@ -1,9 +1,11 @@
-"""One question about one piece of media, as a message: what the command line and tools ask.
+"""Media named by the program's user → messages: what estimates, the command line and tools ask about.
 
 Inspects the media only to learn its kind; the client inspects all of it when it sends the message.
 """
 
 import mimetypes
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -12,9 +14,13 @@ from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
+from qwen_omni.media.prepared import Prepared
 from qwen_omni.media.probe.probe import probe
-from qwen_omni.media.source import MediaSource, as_source, check_page
-from qwen_omni.messages import AudioPart, ImagePart, MediaPart, Message, VideoPart, user
+from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart, user
+
+Askable = Anything | Prepared | Part | Message
+"""A path or URL, bytes, media prepared or not, a part or a whole message."""
 
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 
@@ -85,12 +91,7 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     return kind
 
 
-def refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
-    """Refuse to choose an audio track where there is none to choose from.
-
-    Raises:
-        UnsupportedMediaError: always.
-    """
+def _refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
     what = "an image" if kind == "image" else "a link, which the service reads unchanged"
     raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
 
@@ -106,7 +107,7 @@ def as_part(
 ) -> MediaPart:
     """Build the part that shows a source; `tile` and `frame` are for images."""
     if audio_track != "auto" and (kind == "image" or source.url is not None):
-        refuse_track(source, kind)
+        _refuse_track(source, kind)
     match kind:
         case "image":
             if sampling.fps is not None:
@@ -118,3 +119,82 @@ def as_part(
             if sampling != DEFAULT_SAMPLING:
                 raise UnsupportedMediaError(f"{source.label} is audio; fps and pixels are for images and video.")
             return AudioPart(source=source, audio_track=audio_track)
+
+
+def messages_of(
+    what: Askable | Sequence[Askable], media_root: Path
+) -> tuple[tuple[Message, ...], dict[MediaSource, Prepared]]:
+    """Build a conversation from whatever was passed, and return it with the prepared media in it.
+
+    Messages stay messages, everything else becomes parts of one.
+    """
+    held: dict[MediaSource, Prepared] = {}
+    many = list(what) if isinstance(what, Sequence) and not isinstance(what, str | bytes) else [what]
+    messages: list[Message] = []
+    loose: list[Part] = []
+    for one in many:
+        if isinstance(one, Message):
+            messages.append(one)
+        else:
+            loose.append(_part(one, held, media_root))
+    if loose:
+        messages.append(Message(role="user", parts=tuple(loose)))
+    return tuple(messages), held
+
+
+def message_of(
+    media: Sequence[Anything],
+    media_root: Path = Path(),
+    *,
+    audio_track: AudioTrackChoice = "auto",
+    tile: bool = True,
+    frame: int | None = None,
+) -> Message:
+    """Build one message from media named by the program's user; local files are inspected to learn their kind.
+
+    Args:
+        media: paths (they may lie anywhere), URLs, bytes or sources.
+        media_root: the folder that `file://` URLs, and sources from messages, must lie in.
+        audio_track: which audio track of videos and recordings is used.
+        tile: whether tall or wide images may be sent as several images.
+        frame: which frame of an animation, or page of a file, to send as an image, from 0.
+
+    Raises:
+        MediaError: a file is missing, damaged or not media, or a link does not show its kind.
+    """
+    if frame is None:
+        parts: tuple[Part, ...] = tuple(_part(one, {}, media_root) for one in media)
+    else:
+        parts = tuple(ImagePart(source=as_source(one), tile=tile, frame=frame) for one in media)
+    pictures = [part for part in parts if isinstance(part, ImagePart)]
+    if audio_track != "auto" and pictures and len(pictures) == len(parts):
+        _refuse_track(pictures[0].source, "image")
+    return Message(role="user", parts=tuple(_chosen(part, audio_track, tile=tile) for part in parts))
+
+
+def _chosen(part: Part, audio_track: AudioTrackChoice, *, tile: bool) -> Part:
+    match part:
+        case VideoPart() | AudioPart():
+            return replace(part, audio_track=audio_track)
+        case ImagePart():
+            return replace(part, tile=tile)
+        case _:
+            return part
+
+
+def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], media_root: Path) -> Part:
+    if isinstance(one, Prepared):
+        source = _source_of(one)
+        held[source] = one
+        part = as_part(source, one.info.kind)
+        return part if isinstance(part, AudioPart | FramesPart) else replace(part, sampling=one.plan.sampling)
+    if isinstance(one, Part):
+        return one
+    source = as_source(one)
+    return as_part(source, kind_of(source, media_root))
+
+
+def _source_of(made: Prepared) -> MediaSource:
+    if made.path is not None:
+        return MediaSource.from_path(made.path, media_type=made.info.media_type, trusted=True)
+    return MediaSource.from_bytes(made.data or b"".join(still.data for still in made.stills))

@@ -19,7 +19,7 @@ from mcp.server.stdio import stdio_server
 from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.results import ToolOutcome, bounded_value
-from qwen_omni.transport.api import package_version
+from qwen_omni.transport.chat import package_version
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 HEARTBEAT = 10.0

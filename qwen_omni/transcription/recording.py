@@ -25,7 +25,7 @@ from qwen_omni.request.fit import Fitted, Fitter
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
-from qwen_omni.upload.digest import digest_of
+from qwen_omni.upload.reader import digest_of
 from qwen_omni.upload.uploader import Uploader
 
 _PLACE = "transcription"

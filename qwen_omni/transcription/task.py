@@ -46,7 +46,7 @@ from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, ask, repeating
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import TASKS, Claim, Held, UploadCache
-from qwen_omni.upload.hints import hint_for
+from qwen_omni.upload.uploader import hint_for
 from qwen_omni.wire.errors import to_error
 from qwen_omni.work_store.owners import LoopPulse
 from qwen_omni.work_store.store import Alive

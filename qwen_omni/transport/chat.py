@@ -1,4 +1,4 @@
-"""The connection for chat requests.
+"""The chat connection, and what all HTTP clients share: certificates, limits in bytes and seconds, event loops.
 
 The SDK provides connections, authentication and timeouts. Its typed chunks are not used (ten times the CPU), nor is
 its stream (it drops the connection after every call): the raw bytes are read to the end, so one connection serves
@@ -10,24 +10,310 @@ import contextlib
 import functools
 import os
 import socket
+import ssl
 import threading
+import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, QwenOmniError
+from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, DeadlineExceededError, QwenOmniError
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.settings import Settings
-from qwen_omni.transport.api import package_version
-from qwen_omni.transport.clients import ERROR_BYTES, Deadline, PerLoop, aread_up_to, read_up_to, tls, with_deadlines
+from qwen_omni.transport.flow import Content
 from qwen_omni.transport.proxies import network_fault, proxy_for, through_proxy
 from qwen_omni.wire.errors import to_error
 
 if TYPE_CHECKING:  # takes a second to import, which only the first request needs
     import openai
+
+ERROR_BYTES = 2**20
+"""The most bytes of an error response that are read, after decoding."""
+
+
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """Load the system's certificates once: it takes longer than everything else in building a client."""
+    return httpx2.create_ssl_context()
+
+
+# --- Answers ---
+
+
+def read_up_to(pieces: Iterable[bytes], limit: int) -> bytes:
+    """Read at most `limit` bytes, and decode no further than the piece that they end in."""
+    kept = bytearray()
+    for piece in pieces:
+        kept += piece[: limit - len(kept)]
+        if len(kept) >= limit:
+            break
+    return bytes(kept)
+
+
+async def aread_up_to(pieces: AsyncIterable[bytes], limit: int) -> bytes:
+    """Read at most `limit` bytes; see `read_up_to`."""
+    kept = bytearray()
+    async for piece in pieces:
+        kept += piece[: limit - len(kept)]
+        if len(kept) >= limit:
+            break
+    return bytes(kept)
+
+
+# --- The total deadline ---
+
+_Transport = TypeVar("_Transport")
+
+
+class Deadline:
+    """The total time that a server may take for one answer; the read timeout limits the silence between two bytes.
+
+    Only time spent waiting for the server counts, inside `with deadline:`; neither sending nor what the reader of a
+    stream does between its pieces counts.
+    """
+
+    def __init__(self, seconds: float, where: str) -> None:
+        self._seconds, self._where = seconds, where
+        self._waited = self._since = 0.0
+        self._token: Token[Deadline | None] | None = None
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+        self._token = _running.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        _running.reset(self._token)
+        self._waited += time.monotonic() - self._since
+
+    @property
+    def left(self) -> float:
+        """The remaining seconds, while it runs."""
+        return self._seconds - self._waited - (time.monotonic() - self._since)
+
+    def sent(self, seconds: float) -> None:
+        """Exclude the seconds that were spent sending."""
+        self._waited -= seconds
+
+    def wait(self, timeout: float | None) -> float:
+        """Return the timeout of the next read, in seconds.
+
+        Raises:
+            DeadlineExceededError: no time is left.
+        """
+        left = self.left
+        if left <= 0:
+            raise self.error()
+        return left if timeout is None or left < timeout else timeout
+
+    def error(self) -> DeadlineExceededError:
+        """Return the error for an answer that is not complete in time."""
+        return DeadlineExceededError(
+            f"No complete answer of {self._where} within {self._seconds:g} s (total_timeout). Request less: a shorter "
+            "clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts after "
+            "3,600 s; total_timeout= sets another limit."
+        )
+
+
+_EARLY = 0.05  # seconds that a timer may fire early
+_running: ContextVar[Deadline | None] = ContextVar("qwen_omni_deadline", default=None)
+
+
+def with_deadlines(transport: _Transport) -> _Transport:
+    """Make the connections of an httpx or httpx2 transport respect the running `Deadline` in every read.
+
+    The libraries limit single reads only, so a server that sends byte by byte could hold a request forever; there is no
+    public access to the sockets before the headers of a response have arrived.
+    """
+    pool: Any = getattr(transport, "_pool", None)
+    if hasattr(pool, "_network_backend"):
+        pool._network_backend = _TimedBackend(pool._network_backend)  # noqa: SLF001
+    return transport
+
+
+class _TimedBackend:
+    """A network backend of httpcore, for threads or `asyncio`, whose streams respect the running deadline."""
+
+    def __init__(self, backend: Any) -> None:  # noqa: ANN401  (of httpcore or httpcore2)
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._backend, name)
+
+    def connect_tcp(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
+        """Connect; a coroutine if the backend is asynchronous."""
+        return _timed(self._backend.connect_tcp(*arguments, **others))
+
+
+class _Stream:
+    """A connected socket, wrapped for httpcore."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._stream, name)
+
+    def start_tls(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
+        """Encrypt the connection; a coroutine if the stream is asynchronous."""
+        return _timed(self._stream.start_tls(*arguments, **others))
+
+
+class _TimedStream(_Stream):
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what has come, waiting no longer than the deadline lets."""
+        deadline = _running.get()
+        if deadline is None:
+            return self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
+        seconds = deadline.wait(timeout)
+        try:
+            return self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
+            raise _in_time(error, deadline) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send; the deadline waits meanwhile."""
+        begun = time.monotonic()
+        try:
+            self._stream.write(buffer, timeout)
+        finally:
+            _sent_since(begun)
+
+
+class _AsyncTimedStream(_Stream):
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  (as httpcore calls it)
+        """Read what has come, waiting no longer than the deadline lets."""
+        deadline = _running.get()
+        if deadline is None:
+            return await self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
+        seconds = deadline.wait(timeout)
+        try:
+            return await self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
+            raise _in_time(error, deadline) from None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Send; the deadline waits meanwhile."""
+        begun = time.monotonic()
+        try:
+            await self._stream.write(buffer, timeout)
+        finally:
+            _sent_since(begun)
+
+
+def _timed(stream: Any) -> Any:  # noqa: ANN401
+    if not asyncio.iscoroutine(stream):
+        return _TimedStream(stream)
+
+    async def timed() -> _AsyncTimedStream:
+        return _AsyncTimedStream(await stream)
+
+    return timed()
+
+
+def _in_time(error: Exception, deadline: Deadline) -> Exception:
+    """Return the error of a failed read: a timeout in httpcore may be the deadline's."""
+    return deadline.error() if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY else error
+
+
+def _sent_since(begun: float) -> None:
+    deadline = _running.get()
+    if deadline is not None:
+        deadline.sent(time.monotonic() - begun)
+
+
+# --- Event loops ---
+
+_Closing = Callable[[], Awaitable[None]]
+_OWNED = "_qwen_omni_closing"
+
+
+class PerLoop:
+    """Holds one value per event loop, and closes it when that loop is closed.
+
+    The loop owns the value: this object references it weakly, so the sockets of a dropped loop go with it. A value
+    whose loop outlives this object is closed in its loop.
+    """
+
+    def __init__(self) -> None:
+        self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Any]]
+        self._values = weakref.WeakKeyDictionary()
+        weakref.finalize(self, _close_all, self._values).atexit = False
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> Any:  # noqa: ANN401  (whatever was put)
+        """Return the value of a loop, or `None`."""
+        kept = self._values.get(loop)
+        return None if kept is None else kept()
+
+    def put(self, loop: asyncio.AbstractEventLoop, value: Any, closing: _Closing) -> None:  # noqa: ANN401
+        """Store a value for a loop; `closing` runs in the loop before it is closed."""
+        _owned(loop)[value] = closing
+        self._values[loop] = weakref.ref(value)
+
+    async def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the value of the running loop."""
+        value = self.get(loop)
+        self._values.pop(loop, None)
+        closing = _owned(loop).pop(value, None)
+        if closing is not None:
+            await closing()
+
+
+def _owned(loop: asyncio.AbstractEventLoop) -> dict[object, _Closing]:
+    """Return the values that a loop owns; `asyncio` has no hook for closing a loop, so its `close` is wrapped, once."""
+    owned: dict[object, _Closing] | None = getattr(loop, _OWNED, None)
+    if owned is not None:
+        return owned
+    owned, close = {}, loop.close
+
+    def closing() -> None:
+        while owned and not (loop.is_running() or loop.is_closed()):
+            with contextlib.suppress(Exception):  # the sockets are closed anyway
+                loop.run_until_complete(owned.popitem()[1]())
+        close()
+
+    setattr(loop, _OWNED, owned)
+    setattr(loop, "close", closing)  # noqa: B010  (mypy allows no assignment to a method)
+    return owned
+
+
+def _close_all(values: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Any]]") -> None:
+    for loop, kept in list(values.items()):
+        value = kept()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed its values
+            if value is not None:
+                loop.call_soon_threadsafe(_close_soon, loop, value)
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, value: object) -> None:
+    owned = _owned(loop)
+    closing = owned.get(value)
+    if closing is None:
+        return
+
+    def closed(done: "asyncio.Future[None]") -> None:
+        if not done.cancelled():  # else the loop is closing, and closes what it still owns
+            done.exception()
+            owned.pop(value, None)
+
+    asyncio.ensure_future(closing(), loop=loop).add_done_callback(closed)
+
+
+# --- The chat route ---
 
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK return the response unread; never sent
 _CHAT = "/chat/completions"
@@ -37,20 +323,10 @@ _Plug = TypeVar("_Plug", bound=Any)
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body after [DONE]
 
 
-class RequestBody(Protocol):
-    """The bytes of a request, of known length; they can be read again, so that a retry sends all of them."""
-
-    @property
-    def length(self) -> int:
-        """The length in bytes."""
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-
 class AsyncRequestBody:
     """The same body for an asynchronous connection, which accepts only asynchronous iterators."""
 
-    def __init__(self, body: RequestBody) -> None:
+    def __init__(self, body: Content) -> None:
         self._body = body
         self.length = body.length
 
@@ -64,8 +340,16 @@ class AsyncRequestBody:
 class HttpCall:
     """One request, ready to be sent."""
 
-    body: RequestBody
+    body: Content
     headers: Mapping[str, str] = field(repr=False)  # may hold secrets, and tracebacks may show locals
+
+
+def package_version() -> str:
+    """Return the installed version of this package."""
+    try:
+        return version("qwen-omni")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 @functools.cache
@@ -168,10 +452,6 @@ def _with_deadlines(plug: _Plug) -> _Plug:
     return plug
 
 
-def _deadline_of(settings: Settings) -> Deadline:
-    return Deadline(settings.answer_seconds, settings.base_url)
-
-
 def _client_arguments(settings: Settings) -> dict[str, Any]:
     import openai  # noqa: PLC0415
 
@@ -204,7 +484,7 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         _caught()  # import eagerly: the SDK fails if another thread is importing its modules
-        self._settings = settings
+        self._settings, self._seconds = settings, settings.answer_seconds
         self._kept = self._connect()
         self._process = os.getpid()
 
@@ -233,7 +513,7 @@ class Connection:
             APIConnectionError: it could not be reached.
         """
         failure: QwenOmniError
-        deadline = _deadline_of(self._settings)
+        deadline = Deadline(self._seconds, self._settings.base_url)
         try:
             with deadline:
                 raw: Any = self._client.post(_CHAT, content=call.body, **_request_arguments(call))
@@ -299,7 +579,7 @@ class AsyncConnection:
 
     def __init__(self, settings: Settings) -> None:
         _caught()  # as in `Connection`
-        self._settings = settings
+        self._settings, self._seconds = settings, settings.answer_seconds
         self._start()
 
     def _start(self) -> None:
@@ -311,7 +591,7 @@ class AsyncConnection:
     async def post(self, call: HttpCall) -> AsyncIterator["AsyncAnswer"]:
         """Send a chat request and yield its answer as bytes; raises as `Connection.post` does."""
         failure: QwenOmniError
-        deadline = _deadline_of(self._settings)
+        deadline = Deadline(self._seconds, self._settings.base_url)
         try:
             body: Any = AsyncRequestBody(call.body)
             import openai  # noqa: PLC0415

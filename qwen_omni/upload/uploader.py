@@ -1,7 +1,10 @@
-"""Upload prepared local media to a store, once, and return the link. Blocks; `request.prepare` calls it for each piece.
+"""The route of local media to the service, and their upload to a store, once. Blocks while it uploads.
 
-Combines what other modules decide and do: `routing` the route, `cache` what is already uploaded, `oss` and
-`temporary` the upload itself. Nothing is created before the first piece of media needs it.
+`cache` decides what is already uploaded, `oss` and `temporary` do the upload itself. Nothing is created before the
+first piece of media needs it.
+
+Sizes are those of the encoded string, since that is what the service limits. Length counts because the service reads a
+long clip more reliably from a link than from inside a request.
 """
 
 import functools
@@ -9,19 +12,29 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qwen_omni.addresses import STANDIN, native_url
-from qwen_omni.errors import APIConnectionError, LocalNetworkError, QwenOmniError, StoreUnavailableError
+from qwen_omni.addresses import STANDIN, check_link, is_private_url, native_url
+from qwen_omni.errors import (
+    APIConnectionError,
+    ConfigurationError,
+    LocalNetworkError,
+    MediaDoesNotFitError,
+    QwenOmniError,
+    StoreUnavailableError,
+)
+from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Route, Store, Upload
-from qwen_omni.options import UploadProgress
+from qwen_omni.options import Delivery, UploadProgress
+from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.upload.digest import Digests
+from qwen_omni.upload.reader import Digests
 from qwen_omni.upload.temporary import (
     LIFETIME_SECONDS,
     Policy,
@@ -35,6 +48,171 @@ from qwen_omni.upload.temporary import (
 if TYPE_CHECKING:  # oss2 is imported when a bucket is first used
     from qwen_omni.upload.oss import OssStore
 
+# --- The route of a piece of media. Pure ---
+
+INLINE_SECONDS = 30  # our own threshold: a longer clip is sent as a link if there is a bucket
+TEMPORARY_LIMIT = 1024 * 2**20  # measured for qwen3.5-omni-flash, read 2026-08-15; the policy has the actual limit
+_LONGEST_PREFIX = 64  # characters of a data URI before its base64
+_STEPS = (
+    "Set oss=OssSettings(...) to use a bucket of your own, put it behind an http(s) URL that the service can reach, "
+    "or make it smaller (720p at 4 frames per second is enough for most questions)."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvailableRoutes:
+    """The routes that are available.
+
+    Attributes:
+        delivery: the caller's choice.
+        inline_limit: maximum characters of a data URI; `None` where the service sets no limit.
+        bucket: the caller has a bucket of their own.
+        temporary: the service has a temporary store.
+    """
+
+    delivery: Delivery = "auto"
+    inline_limit: int | None
+    bucket: bool = False
+    temporary: bool = False
+
+    @property
+    def stores(self) -> bool:
+        """Whether local media may be sent through a store."""
+        return self.delivery != "inline" and (self.bucket or self.temporary)
+
+
+def ways_of(settings: Settings, profile: Profile) -> AvailableRoutes:
+    """Return the routes available for a model."""
+    dashscope = settings.dialect_used == "dashscope"
+    return AvailableRoutes(
+        delivery=settings.delivery,
+        inline_limit=profile.limits.inline_bytes if dashscope else None,
+        bucket=settings.oss is not None,
+        temporary=dashscope,
+    )
+
+
+def room_inline(profile: Profile) -> int:
+    """Return the size in bytes of the largest file whose data URI may be sent inside a request.
+
+    Example:
+        >>> from qwen_omni.profiles import profile_for
+        >>> room_inline(profile_for("qwen3.8-omni-flash"))
+        7864272
+    """
+    return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
+
+
+def room_of(settings: Settings, profile: Profile) -> int:
+    """Return the size in bytes of the largest file that can be sent to the service."""
+    inline = room_inline(profile)
+    if settings.delivery == "inline":
+        return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
+    if settings.oss is not None or settings.dialect_used != "dashscope":
+        return profile.limits.video_bytes
+    return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
+
+
+def is_link(source: MediaSource, *, name: str, base_url: str) -> bool:
+    """Whether a source is a link; also check it as far as that needs no network.
+
+    Args:
+        source: the media to send.
+        name: place and label, for errors.
+        base_url: the service; on a private network itself, it may reach links to private hosts.
+
+    Raises:
+        UnsupportedMediaError: not a link that can be sent.
+        DeliveryError: a link that the service cannot fetch.
+    """
+    if source.url is None:
+        return False
+    check_link(source.url, name=name, now=datetime.now(UTC), allow_private=is_private_url(base_url))
+    return True
+
+
+def choose_route(ready: MediaPayload, routes: AvailableRoutes, *, seconds: float | None, name: str) -> Route:
+    """Choose the route of local media.
+
+    Args:
+        ready: the media as it would be sent inside the request.
+        routes: the available routes.
+        seconds: its duration; `None` for images.
+        name: place and label, for errors.
+
+    Raises:
+        ConfigurationError: the requested route is not available.
+        MediaDoesNotFitError: too large for every available route.
+    """
+    fits = routes.inline_limit is None or ready.encoded_bytes <= routes.inline_limit
+    match routes.delivery:
+        case "inline":
+            return "inline" if fits else _too_large(ready, routes, name)
+        case "oss":
+            return "oss" if routes.bucket else _missing(name, "oss", "no bucket is set; pass oss=OssSettings(...)")
+        case "temporary":
+            return "temporary" if routes.temporary else _missing(name, "temporary", "only DashScope has that store")
+        case "auto":
+            return _automatic(ready, routes, seconds, name, fits=fits)
+
+
+def _automatic(ready: MediaPayload, routes: AvailableRoutes, seconds: float | None, name: str, *, fits: bool) -> Route:
+    short = seconds is None or seconds <= INLINE_SECONDS
+    if fits and (short or not routes.bucket):
+        return "inline"
+    if routes.bucket:
+        return "oss"
+    if routes.temporary and ready.size_bytes <= TEMPORARY_LIMIT:
+        return "temporary"
+    return _too_large(ready, routes, name)
+
+
+def _too_large(ready: MediaPayload, routes: AvailableRoutes, name: str) -> Route:
+    limit = routes.inline_limit or 0
+    larger = ""
+    if routes.delivery == "inline":
+        larger = " delivery='auto' may use a store."
+    elif routes.temporary:
+        larger = f" DashScope's temporary store takes {TEMPORARY_LIMIT // 2**20:,} MiB."
+    raise MediaDoesNotFitError(
+        f"{name} is {ready.encoded_bytes / 2**20:.1f} MiB as base64; media inside a request may have "
+        f"{limit / 2**20:.0f} MiB.{larger} {_STEPS}",
+        limit=limit,
+        actual=ready.encoded_bytes,
+    )
+
+
+def _missing(name: str, delivery: str, why: str) -> Route:
+    raise ConfigurationError(f"{name}: delivery={delivery!r} is not possible: {why}, or use delivery='auto'.")
+
+
+_MOST = 3
+_SENT: dict[Route, str] = {
+    "inline": "inside the request (inline), so no link was involved: check the file itself",
+    "oss": "through your bucket (oss) as a signed link; `qwen-omni doctor` tries the bucket",
+    "temporary": "through the service's temporary store (temporary), which has it for 48 h for one model and account",
+    "link": "as a link; `qwen-omni doctor URL` fetches it and lists what may stop the service",
+}
+
+
+def hint_for(media: Sequence[MediaPayload]) -> str:
+    """Name the routes of a request's media and the next step.
+
+    Example:
+        >>> hint_for([MediaPayload(url="https://host/a.mp4?sign=x")])[:40]
+        'The media was sent as a link; `qwen-omni'
+    """
+    routes = list(dict.fromkeys(one.route for one in media))
+    sent = "; and ".join(_SENT[route] for route in routes)
+    if not sent:
+        return ""
+    links = [one.url.partition("?")[0] for one in media if one.route == "link" and one.url]
+    named = f" Links: {', '.join(links[:_MOST])}{' …' if len(links) > _MOST else ''}." if links else ""
+    return f"The media was sent {sent}.{named}"
+
+
+# --- Uploading ---
+
 _MARGIN = 3600.0  # seconds; an upload this close to its expiry is not used for a new request
 _LINK_MARGIN = 600.0  # seconds; a link this close to its expiry is signed again before a retry
 _POLL_SECONDS = 0.05
@@ -46,7 +224,7 @@ class Uploader:
     def __init__(self, settings: Settings, run: Runner) -> None:
         self._settings = settings
         self._run = run
-        self._retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+        self.retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
         self._cache = UploadCache(settings.cache_dir)
         self._digests = Digests()
         self._policies: dict[str, Policy] = {}
@@ -100,7 +278,7 @@ class Uploader:
 
         if self._settings.oss is None:
             raise TypeError("no bucket is set")
-        return OssStore(self._settings.oss, retry=self._retry, timeout=max(self._settings.connect_timeout, 60.0))
+        return OssStore(self._settings.oss, retry=self.retry, timeout=max(self._settings.connect_timeout, 60.0))
 
     def _to_bucket(self, ready: MediaPayload, name: str) -> Upload:
         oss = self._settings.oss
@@ -194,7 +372,7 @@ class Uploader:
         )
 
     def _wait(self, error: Exception, failed: int) -> float | None:
-        return self._retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
+        return self.retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
 
     def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:
         """Upload unless it has been done, and wait while another upload runs."""

@@ -4,13 +4,16 @@ Everything except the media is checked and encoded once, in a `RequestDraft`, be
 completed with the media. One function per kind of part. Whatever cannot be encoded raises an error that says where.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
+
+from pydantic_core import from_json
 
 from qwen_omni.addresses import check_headers
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.media.budget import budget_named
+from qwen_omni.media.budget import Sampling, budget_named
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,
@@ -25,12 +28,24 @@ from qwen_omni.messages import (
     ToolResultPart,
     VideoPart,
 )
-from qwen_omni.options import ChatOptions, ChatRequest, Dialect
+from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
 from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
 from qwen_omni.ranges import Range, checked
-from qwen_omni.wire.media import Look, check_media_part, encode_media
-from qwen_omni.wire.tools import encode_format, encode_tools, forced_tool, replayable
-from qwen_omni.wire.vllm import encode_vllm, encode_vllm_media, lost_sound, served_profile
+from qwen_omni.wire.vllm import (
+    Look,
+    encode_vllm,
+    encode_vllm_media,
+    encode_vllm_part,
+    lost_sound,
+    no_frames,
+    served_profile,
+)
+
+MALFORMED_ARGUMENTS = "malformed_arguments"
+"""The key for arguments that are not a JSON object, when they are sent back."""
+_NOT_RUN = "Not run: the arguments were not a JSON object."
+_UNNAMED = "unnamed_tool"
+_RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
 
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
@@ -54,6 +69,7 @@ _KINDS = {
     "frames": "a list of frames",
 }
 _MOST_MARKS = 4  # Model Studio, Context Cache page, 2026-10-11
+_SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
@@ -108,7 +124,8 @@ def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "da
     """
     options = request.options
     check_ranges(request, profile, dialect)
-    check_headers(options.extra_headers, "extra_headers=")  # here, before anything is opened
+    if options.extra_headers:
+        check_headers(options.extra_headers, "extra_headers=")  # here, before anything is opened
     profile = served_profile(profile) if dialect == "vllm" else profile
     fields: dict[str, Any] = {
         "model": request.model,
@@ -135,10 +152,37 @@ def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encod
     filled: list[dict[str, Any]] = []
     for one in content:
         if isinstance(one, _Slot):
-            filled += [_marked(encode_media(part, one.place, look, how.dialect), part, how) for part in parts[one.part]]
+            filled += [_marked(encode_media(part, one.place, look, how), part, how) for part in parts[one.part]]
         else:
             filled.append(one)
     return {**message, "content": filled}
+
+
+def encode_media(part: MediaPart, place: str, look: Look, how: _Encoding) -> dict[str, Any]:
+    """Encode one media part. DashScope takes audio as data URIs, and the sampling of a video next to the part.
+
+    Raises:
+        UnsupportedContentError: this kind of server does not support such a part.
+    """
+    if how.dialect == "vllm":
+        return encode_vllm_part(part, place, look)
+    match part:
+        case ImagePart():
+            return {"type": "image_url", "image_url": {"url": look(part.source)}, **_sampling(part.sampling)}
+        case AudioPart():
+            delivered = look(part.source)
+            return {"type": "input_audio", "input_audio": {"data": delivered, "format": delivered.format or "wav"}}
+        case VideoPart():
+            return {"type": "video_url", "video_url": {"url": look(part.source)}, **_sampling(part.sampling)}
+        case FramesPart():
+            return {"type": "video", "video": [look(frame) for frame in part.frames], **_sampling(part.sampling)}
+        case _:
+            assert_never(part)
+
+
+def _sampling(sampling: Sampling) -> dict[str, float]:
+    values = {name: getattr(sampling, name) for name in _SAMPLING_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
@@ -173,7 +217,7 @@ def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "das
     if dialect != "dashscope":
         return
     ranges = dict(ANSWER_RANGES)
-    if has_profile(request.model):
+    if request.options.max_tokens is not None and has_profile(request.model):
         ranges["max_tokens"] = Range(least=1, most=profile.max_output, whole=True)
     for name, allowed in ranges.items():
         value = getattr(request.options, name)
@@ -288,7 +332,8 @@ def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any] | _Slot:
         case TextPart():
             return _text(part, how)
         case ImagePart() | AudioPart() | VideoPart() | FramesPart():
-            check_media_part(part, place, how.dialect)
+            if how.dialect == "vllm" and isinstance(part, FramesPart):
+                raise no_frames(place)
             return _Slot(part, place)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
             raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
@@ -394,3 +439,159 @@ def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 def _kind(part: object) -> str:
     kind = type(part).__name__.removesuffix("Part").lower()
     return _KINDS.get(kind, f"a {kind}")
+
+
+# --- Tools and answer formats ---
+
+
+def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    """Return the request fields for tools; empty without tools.
+
+    Raises:
+        ConfigurationError: the model does not support tools, or is to speak as well, or the choice names no tool.
+    """
+    if not options.tools:
+        if options.tool_choice not in (None, "auto", "none"):
+            raise ConfigurationError(f"tool_choice={options.tool_choice!r} needs tools; none were given.")
+        return {}
+    if not profile.tools:
+        raise ConfigurationError(f"{profile.name} cannot call tools; use qwen3.8-omni-flash.")
+    if options.speaks:
+        raise ConfigurationError(
+            "Speech and tools cannot be combined: the voice may read tool calls aloud. "
+            "Request speech in a separate call."
+        )
+    if options.search and not profile.tools_with_search:
+        raise ConfigurationError(f"{profile.name} cannot search the web and call tools in one request; drop one.")
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in options.tools]}
+    choice = _choice(options)
+    if choice is not None:
+        fields["tool_choice"] = choice
+    if options.parallel_tool_calls is not None:
+        fields["parallel_tool_calls"] = options.parallel_tool_calls
+    return fields
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    if tool.name == _RESERVED:
+        raise ConfigurationError(f"The service does not allow a tool to be named {_RESERVED!r}; choose another name.")
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def forced_tool(options: ChatOptions) -> str | None:
+    """Return the tool that must be called; `None` if the model is free to choose."""
+    names = [tool.name for tool in options.tools]
+    if options.tool_choice in (None, "auto", "none"):
+        return None
+    if options.tool_choice == "required":
+        return names[0] if len(names) == 1 else None
+    return options.tool_choice
+
+
+def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
+    names = [tool.name for tool in options.tools]
+    if options.tool_choice in (None, "auto", "none"):
+        return options.tool_choice
+    name = forced_tool(options)
+    if name is None:
+        raise ConfigurationError(
+            f"The service cannot be made to call any one of {len(names)} tools; name one of {', '.join(names)}."
+        )
+    if name not in names:
+        raise ConfigurationError(f"tool_choice={name!r} names no tool; there are {', '.join(names)}.")
+    return {"type": "function", "function": {"name": name}}
+
+
+def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
+    """Return the request field for JSON answers; empty if none is wanted.
+
+    Raises:
+        ConfigurationError: the model does not support it.
+    """
+    if options.json_schema is not None:
+        if not profile.json_schema:
+            raise ConfigurationError(
+                f"{profile.name} does not support JSON schemas; use json_mode=True with the schema in the prompt."
+            )
+        name = str(options.json_schema.get("title") or "answer")
+        schema = {"name": name, "strict": True, "schema": dict(options.json_schema)}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    if not options.json_mode:
+        return {}
+    if not profile.json_object:
+        raise ConfigurationError(f"{profile.name} has no JSON mode; put the schema in the prompt and parse the text.")
+    return {"response_format": {"type": "json_object"}}
+
+
+# --- Tool calls of earlier answers ---
+
+
+def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
+    """Make a conversation acceptable to the service, whatever a model wrote into it.
+
+    Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a
+    call with such arguments that has no result gets one. Each message comes with its index in the conversation.
+
+    Example:
+        >>> from qwen_omni.messages import user
+        >>> broken = Message(role="assistant", parts=(ToolCallPart(id="c1", name="look", arguments='{"path'),))
+        >>> [message.role for _, message in replayable([broken, user("Again, please.")])]
+        ['assistant', 'tool', 'user']
+    """
+    at = 0
+    while at < len(messages):
+        message, first = messages[at], at
+        at += 1
+        if message.role != "assistant" or not any(isinstance(part, ToolCallPart) for part in message.parts):
+            yield first, message
+            continue
+        parts = tuple(_sendable(part, first, place) for place, part in enumerate(message.parts))
+        yield first, replace(message, parts=parts)
+        calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
+        broken = [
+            sent.id
+            for part, sent in zip(message.parts, parts, strict=True)
+            if isinstance(sent, ToolCallPart) and _is_broken(part, sent)
+        ]
+        while at < len(messages) and messages[at].role == "tool":
+            results = tuple(_answered(part, calls) for part in messages[at].parts)
+            yield at, replace(messages[at], parts=results)
+            at += 1
+        left = tuple(ToolResultPart(tool_call_id=one, text=_NOT_RUN) for one in broken if one in calls)
+        if left:
+            yield at - 1, Message(role="tool", parts=left)
+
+
+def _sendable(part: Part, message: int, place: int) -> Part:
+    if not isinstance(part, ToolCallPart):
+        return part
+    arguments = part.arguments if part.arguments.strip() else "{}"
+    if not _is_object(arguments):
+        arguments = json.dumps({MALFORMED_ARGUMENTS: arguments})
+    return replace(part, id=part.id or f"call_{message}_{place}", name=part.name or _UNNAMED, arguments=arguments)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(from_json(text, allow_inf_nan=False), dict)
+    except ValueError:
+        return False
+
+
+def _is_broken(part: Part, sent: ToolCallPart) -> bool:
+    return isinstance(part, ToolCallPart) and (
+        part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
+    )
+
+
+def _answered(part: Part, calls: list[str]) -> Part:
+    """Remove the call that a result answers from the list; a result without an id answers the first remaining one."""
+    if not isinstance(part, ToolResultPart):
+        return part
+    name = part.tool_call_id or next(iter(calls), "")
+    if name in calls:
+        calls.remove(name)
+    return replace(part, tool_call_id=name)

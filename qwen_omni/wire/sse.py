@@ -5,7 +5,6 @@ comment of the native one. A line that is neither blank, nor a comment, nor a st
 part of an answer may be lost. Source: WHATWG HTML, "Server-sent events", read 2026-11.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 32 * 2**20
@@ -36,7 +35,7 @@ class EventParser:
 
     Example:
         >>> parser = EventParser()
-        >>> list(parser.feed(b'data: {"a"')), list(parser.feed(b': 1}\n\n'))
+        >>> parser.feed(b'data: {"a"'), parser.feed(b': 1}\n\n')
         ([], [Event(data=b'{"a": 1}', name=None, status=None)])
     """
 
@@ -47,19 +46,36 @@ class EventParser:
         self._data: list[bytes] = []
         self._name: str | None = None
         self._status: int | None = None
+        self._broken: DamagedStreamError | EventTooLongError | None = None
 
     @property
     def tail(self) -> bytes:
         """The incomplete last line."""
         return b"".join(self._rest)
 
-    def feed(self, piece: bytes) -> Iterator[Event]:
-        """Yield the events that the next bytes complete; reads no further than the caller iterates.
+    def feed(self, piece: bytes) -> list[Event]:
+        """Return the events that the next bytes complete; if damage follows an event, the next call raises.
 
         Raises:
             DamagedStreamError: a line of an unknown kind.
             EventTooLongError: an event of more than `max_event_bytes`.
         """
+        if self._broken is not None:
+            raise self._broken
+        events: list[Event] = []
+        try:
+            self._split(piece, events)
+        except (DamagedStreamError, EventTooLongError) as error:
+            if not events:
+                raise
+            self._broken = error
+        return events
+
+    def close(self) -> list[Event]:
+        """Return what is left at the end of the bytes; the last event often has no blank line after it."""
+        return self.feed(b"\n\n") if self._rest or self._data or self._broken else []
+
+    def _split(self, piece: bytes, events: list[Event]) -> None:
         lines = piece.split(b"\n")
         last = lines.pop()
         if lines and self._rest:
@@ -70,17 +86,12 @@ class EventParser:
         for line in lines:
             event = self._line(line.removesuffix(b"\r"))
             if event is not None:
-                yield event
+                events.append(event)
         if last:
             self._rest.append(last)
             self._held += len(last)
         if self._held > self._limit:
-            raise self._too_long()
-
-    def close(self) -> Iterator[Event]:
-        """Yield what is left at the end of the bytes; the last event often has no blank line after it."""
-        if self._rest or self._data:
-            yield from self.feed(b"\n\n")
+            raise EventTooLongError(f"an event has more than {self._limit / 2**20:g} MB")
 
     def _line(self, line: bytes) -> Event | None:
         if line.startswith(b"data:"):
@@ -117,6 +128,3 @@ class EventParser:
         event = Event(data, self._name, self._status)
         self._data, self._name, self._status = [], None, None
         return event
-
-    def _too_long(self) -> EventTooLongError:
-        return EventTooLongError(f"an event has more than {self._limit / 2**20:g} MB")

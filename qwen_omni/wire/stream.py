@@ -4,12 +4,19 @@ It accepts what the service really sends: chunks without choices, errors inside 
 missing keys, empty ids, text next to or inside the speech, a plain JSON answer. Unreadable data is an error, never
 skipped: an answer is complete, or a `StreamInterruptedError` (the bytes were cut or damaged) or an `APIError` (they
 are not an answer) is raised, each with the text so far in `partial`.
+
+Some servers write reasoning into the text, between `<think>` and `</think>`. An opening tag counts only at the very
+beginning, so an answer about the tag is left unchanged. Chat templates of reasoning models put the opening tag into the
+prompt, so without a reasoning parser a vLLM server's answer holds only the closing one (`Unopened`). A tag in quotes or
+backticks is text.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
+
+from pydantic_core import from_json
 
 from qwen_omni.errors import APIError, QwenOmniError, StreamInterruptedError
 from qwen_omni.responses import (
@@ -18,33 +25,30 @@ from qwen_omni.responses import (
     Delta,
     FinishDelta,
     Response,
-    ResponseBuilder,
     SentMedia,
     StartDelta,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
-    Usage,
     UsageDelta,
+    collect,
 )
 from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
 from qwen_omni.wire.sse import DamagedStreamError, Event, EventParser, EventTooLongError
 from qwen_omni.wire.tools import ToolCallReader
 from qwen_omni.wire.values import (
-    HalfCharacters,
     MalformedValueError,
     as_count,
     as_name,
-    as_number,
     as_object,
     as_objects,
     as_text,
     as_words,
     decode_json,
+    parse_usage,
     whole_characters,
 )
-from qwen_omni.wire.vllm import ThinkTags, Unopened
 
 _DONE = b"[DONE]"
 _OK = 200
@@ -53,6 +57,16 @@ _BOM = b"\xef\xbb\xbf"
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _PAGE_BYTES = 4096  # of a web page that are read, to quote it
 _TAG = re.compile(r"<[^<>]*>")
+_HIGH_HALF = re.compile("[\ud800-\udbff]\\Z")
+
+
+Unopened = Literal["text", "split", "hold"]
+"""How to read the text before a `</think>` that was never opened.
+
+- `text`: it is text, and so is the tag.
+- `split`: it is reasoning in a whole answer; a stream, which cannot retract what it yielded, passes it on as text.
+- `hold`: it is reasoning, in streams too: text is held back until the tag comes, or the answer ends.
+"""
 
 
 class _UndecodableError(ValueError):
@@ -72,14 +86,15 @@ class StreamState:
 
     def __init__(self, *, max_answer_bytes: int = MAX_ANSWER_BYTES, unopened_thinking: Unopened = "text") -> None:
         self._parser = EventParser()
-        self._builder = ResponseBuilder()
+        self._kept: list[Delta] = []
+        self._annotations: dict[str, str] = {}
         self._head: bytes | None = b""
         self._plain: list[bytes] | None = None
         self._is_page = False
         self._left, self._limit = max_answer_bytes, max_answer_bytes
-        self._speech = PcmDecoder()
+        self._speech: PcmDecoder | None = None
         self._tags = ThinkTags(unopened=unopened_thinking)
-        self._calls = ToolCallReader()
+        self._calls: ToolCallReader | None = None
         self._halves = HalfCharacters()
         self._text_from: str | None = None
         self._choice: int | None = None
@@ -132,7 +147,7 @@ class StreamState:
             deltas = self._last_events(broken)
         deltas += self._keep(self._lone_halves())
         try:
-            rest = self._speech.close()
+            rest = self._speech.close() if self._speech is not None else b""
         except ValueError as error:
             raise self._interrupted(str(error)) from None
         if rest:
@@ -160,13 +175,15 @@ class StreamState:
             if not self._is_complete:
                 raise self._interrupted(broken or "the stream ended inside a line") from None
             return []
+        except EventTooLongError as error:
+            raise self._refused(str(error)) from None
 
     @property
     def response(self) -> Response:
         """The answer as far as it has arrived; the whole one after `end`."""
-        built = self._builder.build()
+        built = collect(self._kept)
         thinking, text = self._tags.split(built.text + self._tags.held_text)
-        return built if text == built.text else replace(built, thinking=built.thinking + thinking, text=text)
+        return replace(built, thinking=built.thinking + thinking, text=text, annotations=self._annotations)
 
     def _sniff(self, piece: bytes, head: bytes) -> bytes:
         # A plain JSON answer starts with a brace, a web page with an angle bracket; an event stream with neither.
@@ -215,8 +232,7 @@ class StreamState:
         )
 
     def _keep(self, deltas: list[Delta]) -> list[Delta]:
-        for delta in deltas:
-            self._builder.add(delta)
+        self._kept += deltas
         return deltas
 
     def _take(self, piece: bytes) -> list[Delta]:
@@ -237,8 +253,9 @@ class StreamState:
         return deltas
 
     def _event(self, event: Event) -> list[Delta]:
+        has_halves = b"\\ud" in event.data or b"\\uD" in event.data
         try:
-            value = decode_json(event.data)
+            value = decode_json(event.data) if has_halves else from_json(event.data)
         except ValueError as error:
             if event.name == "error":
                 raise to_error(event.status or _OK, event.data).with_partial(self.response) from None
@@ -253,7 +270,7 @@ class StreamState:
             deltas = self.chunk(value)
         except MalformedValueError as error:
             raise self._refused(str(error)) from None
-        if self._halves.waiting or b"\\ud" in event.data or b"\\uD" in event.data:
+        if self._halves.held or has_halves:
             return self._joined(deltas)
         return deltas
 
@@ -300,16 +317,11 @@ class StreamState:
         deltas: list[Delta] = []
         if self._start is None:
             self._start = StartDelta(id=as_name(value.get("id")), model=as_name(value.get("model")), media=self.media)
-        for choice in as_objects(value.get("choices"), "choices"):
-            if choice.get("index", self._choice) != self._choice:
-                self._check_choice(choice["index"])
-            reason = choice.get("finish_reason")
-            if reason == "error_finish":
-                raise self._error_finish(choice)
-            delta = as_object(choice.get("delta") or choice.get("message"), "delta")
-            deltas += self._payload(delta, speech=_is_speech(value, choice, delta))
-            if reason and reason != "null":
-                deltas += self._finish(reason)
+        choices = value.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:  # not the usual form
+            choices = as_objects(choices, "choices")
+        for choice in choices:
+            deltas += self._answered(choice, value)
         usage = value.get("usage")
         if usage:
             counts = parse_usage(usage, estimated_input=self.estimated_input)
@@ -319,6 +331,20 @@ class StreamState:
         if deltas and not self._started:  # held back until something follows, so that a retry stays invisible
             self._started = True
             deltas.insert(0, self._start)
+        return deltas
+
+    def _answered(self, choice: Mapping[str, Any], chunk: Mapping[str, Any]) -> list[Delta]:
+        if choice.get("index", self._choice) != self._choice:
+            self._check_choice(choice["index"])
+        reason = choice.get("finish_reason")
+        if reason == "error_finish":
+            raise self._error_finish(choice)
+        delta = choice.get("delta") or choice.get("message")
+        if type(delta) is not dict:
+            delta = as_object(delta, "delta")
+        deltas = self._payload(delta, speech=_is_speech(chunk, choice, delta))
+        if reason and reason != "null":
+            deltas += self._finish(reason)
         return deltas
 
     def _check_choice(self, index: object) -> None:
@@ -331,7 +357,7 @@ class StreamState:
     def _finish(self, reason: object) -> list[Delta]:
         if not isinstance(reason, str):
             raise MalformedValueError("finish_reason is not text")
-        ends = self._calls.close()
+        ends = self._calls.close() if self._calls is not None else []
         self._finished = True
         return [*self._tags.close(), *ends, FinishDelta(whole_characters(reason))]
 
@@ -361,6 +387,7 @@ class StreamState:
                 self._annotate(annotations)
             calls = delta.get("tool_calls") or _former_call(delta)
             if calls:
+                self._calls = self._calls or ToolCallReader()
                 deltas += self._calls.read(calls)
         if deltas:
             self._has_content = True
@@ -372,7 +399,7 @@ class StreamState:
             if isinstance(note, dict):
                 self._has_content = True
                 texts = {key: note[key] for key in _NOTES if isinstance(note.get(key), str)}
-                self._builder.annotate({key: whole_characters(text) for key, text in texts.items()})
+                self._annotations |= {key: whole_characters(text) for key, text in texts.items()}
 
     def _spoken(self, encoded: str) -> list[Delta]:
         # vLLM-Omni: each piece is a separate file, in base64, in place of the text.
@@ -395,6 +422,7 @@ class StreamState:
         deltas: list[Delta] = self._text("transcript", transcript) if transcript else []
         if data:
             try:
+                self._speech = self._speech or PcmDecoder()
                 pcm = self._speech.feed(data)
             except ValueError as error:
                 raise self._interrupted(str(error)) from None
@@ -442,45 +470,130 @@ def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any], delta: Mappi
     return "audio_metadata" in delta or "audio_metadata" in choice or "audio_metadata" in chunk
 
 
-def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage | None:
-    """Parse the service's token counts; details may be missing, empty or have unknown names.
-
-    Returns `None` if a total is not a count (negative, infinite, text), or if nothing was counted.
-    """
-    if not isinstance(usage, Mapping):
-        return None
-    totals = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    counts = [as_count(total) for total in totals]
-    if any(count is None and total is not None for count, total in zip(counts, totals, strict=True)):
-        return None
-    seconds = as_number(usage.get("seconds"))
-    if seconds is None and all(total is None for total in totals):
-        return None
-    sent, came = counts[0] or 0, counts[1] or 0
-    return Usage(
-        input_tokens=sent,
-        output_tokens=came,
-        total_tokens=counts[2] or sent + came,
-        input_details=_details(usage.get("prompt_tokens_details")),
-        output_details=_details(usage.get("completion_tokens_details")),
-        estimated_input=estimated_input,
-        seconds=seconds if seconds is not None and seconds >= 0 else None,
-    )
+# --- Pieces of text ---
 
 
-def dump_usage(usage: Usage) -> dict[str, Any]:
-    """Return token counts in the format of the service and OpenAI, with details by kind; `parse_usage` reads them."""
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {f"{name}_tokens": count for name, count in usage.input_details.items()},
-        "completion_tokens_details": {f"{name}_tokens": count for name, count in usage.output_details.items()},
-    }
+class HalfCharacters:
+    r"""Joins a character whose surrogates came in two pieces: `"\ud83d"` at the end of one, `"\ude00"` in the next."""
+
+    def __init__(self) -> None:
+        self.held: dict[object, str] = {}
+        """The first half of a character, by its text, until the second has arrived."""
+
+    def join(self, source: object, piece: str) -> str:
+        """Return the next piece of a text as whole characters; half a character at its end is held for the next."""
+        if not piece:
+            return ""
+        piece = self.held.pop(source, "") + piece
+        if _HIGH_HALF.search(piece):
+            self.held[source], piece = piece[-1], piece[:-1]
+        return whole_characters(piece)
+
+    def close(self) -> list[object]:
+        """Return the sources whose text ended in half a character."""
+        sources = list(self.held)
+        self.held.clear()
+        return sources
 
 
-def _details(details: object) -> dict[str, int]:
-    if not isinstance(details, Mapping):
-        return {}
-    counts = {str(name).removesuffix("_tokens"): as_count(count) for name, count in details.items()}
-    return {name: count for name, count in counts.items() if count is not None}
+_OPEN = "<think>"
+_CLOSE = "</think>"
+_UNOPENED = re.compile(rf"(?<![`'\"]){_CLOSE}(?![`'\"])\n*")
+
+
+class ThinkTags:
+    """Splits text pieces into text and thinking deltas; holds back only what may begin a tag, or be reasoning."""
+
+    def __init__(self, *, unopened: Unopened = "text") -> None:
+        self._held: list[str] = []
+        self._inside: bool | None = None
+        self._unopened = unopened
+        self._trims = False  # line breaks after a closing tag
+        self._waits = False  # for a tag that was never opened
+        self._tail = ""
+
+    def feed(self, text: str) -> list[TextDelta | ThinkingDelta]:
+        """Take the next piece of text."""
+        if self._inside is False:
+            return self._behind(text)
+        if self._waits:
+            return self._wait(text)
+        text = self.held + text
+        self._held = []
+        if self._inside is None:
+            return self._begin(text)
+        return self._within(text)
+
+    @property
+    def held(self) -> str:
+        """The text held back."""
+        return "".join(self._held)
+
+    @property
+    def held_text(self) -> str:
+        """The text held back, as plain text, which it is if nothing follows."""
+        return "" if self._inside else self.held
+
+    def is_separate(self) -> None:
+        """Record that the server sends reasoning in a separate field, so that all text is text."""
+        self._unopened = "text"
+
+    def close(self) -> list[TextDelta | ThinkingDelta]:
+        """Return what was held back, at the end of the text."""
+        held, self._held, self._waits = self.held, [], False
+        if not held:
+            return []
+        return [ThinkingDelta(held) if self._inside else TextDelta(held)]
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Split the whole text of an answer into reasoning and text."""
+        if self._unopened == "text" or self._inside:
+            return "", text
+        found = _UNOPENED.search(text)
+        if found is None or _OPEN in text[: found.start()]:
+            return "", text
+        return text[: found.start()], text[found.end() :]
+
+    def _behind(self, text: str) -> list[TextDelta | ThinkingDelta]:
+        if self._trims:
+            text = text.lstrip("\n")
+            self._trims = not text
+        return [TextDelta(text)] if text else []
+
+    def _begin(self, text: str) -> list[TextDelta | ThinkingDelta]:
+        start = text.lstrip()
+        if start.startswith(_OPEN):
+            self._inside, self._unopened = True, "text"
+            return self._within(start[len(_OPEN) :])
+        if _OPEN.startswith(start):
+            self._held = [text]
+            return []
+        if self._unopened == "hold":
+            self._waits = True
+            return self._wait(text)
+        self._inside = False
+        return [TextDelta(text)]
+
+    def _wait(self, text: str) -> list[TextDelta | ThinkingDelta]:
+        """Hold text back until the closing tag comes."""
+        if self._unopened != "hold":
+            self._inside = False
+            return [*self.close(), TextDelta(text)]
+        self._held.append(text)
+        seen, self._tail = self._tail + text, (self._tail + text)[-len(_CLOSE) :]
+        if _CLOSE not in seen:
+            return []
+        thinking, rest = self.split(self.held)
+        if not thinking and rest == self.held:
+            return []
+        self._held, self._waits, self._inside, self._unopened, self._trims = [], False, False, "text", True
+        return [*([ThinkingDelta(thinking)] if thinking else []), *self._behind(rest)]
+
+    def _within(self, text: str) -> list[TextDelta | ThinkingDelta]:
+        before, found, after = text.partition(_CLOSE)
+        if found:
+            self._inside, self._trims = False, True
+            return [*([ThinkingDelta(before)] if before else []), *self._behind(after)]
+        keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if text.endswith(_CLOSE[:n])), 0)
+        shown, self._held = text[: len(text) - keep], [text[len(text) - keep :]]
+        return [ThinkingDelta(shown)] if shown else []

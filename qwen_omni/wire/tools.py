@@ -1,17 +1,12 @@
-"""Tools, tool calls and answer formats in the service's JSON. Pure."""
+"""The tool calls of an answer, from their pieces. Pure."""
 
-import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
 
-from qwen_omni.errors import ConfigurationError
-from qwen_omni.messages import Message, Part, ToolCallPart, ToolResultPart
-from qwen_omni.options import ChatOptions, Tool
-from qwen_omni.profiles import Profile
 from qwen_omni.responses import ToolCallDelta
 from qwen_omni.wire.values import (
     EscapedHalves,
@@ -22,97 +17,6 @@ from qwen_omni.wire.values import (
     as_object,
     as_objects,
 )
-
-MALFORMED_ARGUMENTS = "malformed_arguments"
-"""The key for arguments that are not a JSON object, when they are sent back."""
-_NOT_RUN = "Not run: the arguments were not a JSON object."
-_UNNAMED = "unnamed_tool"
-_RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to be [search]
-
-
-def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Return the request fields for tools; empty without tools.
-
-    Raises:
-        ConfigurationError: the model does not support tools, or is to speak as well, or the choice names no tool.
-    """
-    if not options.tools:
-        if options.tool_choice not in (None, "auto", "none"):
-            raise ConfigurationError(f"tool_choice={options.tool_choice!r} needs tools; none were given.")
-        return {}
-    if not profile.tools:
-        raise ConfigurationError(f"{profile.name} cannot call tools; use qwen3.8-omni-flash.")
-    if options.speaks:
-        raise ConfigurationError(
-            "Speech and tools cannot be combined: the voice may read tool calls aloud. "
-            "Request speech in a separate call."
-        )
-    if options.search and not profile.tools_with_search:
-        raise ConfigurationError(f"{profile.name} cannot search the web and call tools in one request; drop one.")
-    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in options.tools]}
-    choice = _choice(options)
-    if choice is not None:
-        fields["tool_choice"] = choice
-    if options.parallel_tool_calls is not None:
-        fields["parallel_tool_calls"] = options.parallel_tool_calls
-    return fields
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    if tool.name == _RESERVED:
-        raise ConfigurationError(f"The service does not allow a tool to be named {_RESERVED!r}; choose another name.")
-    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
-
-
-def forced_tool(options: ChatOptions) -> str | None:
-    """Return the tool that must be called; `None` if the model is free to choose."""
-    names = [tool.name for tool in options.tools]
-    if options.tool_choice in (None, "auto", "none"):
-        return None
-    if options.tool_choice == "required":
-        return names[0] if len(names) == 1 else None
-    return options.tool_choice
-
-
-def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
-    names = [tool.name for tool in options.tools]
-    if options.tool_choice in (None, "auto", "none"):
-        return options.tool_choice
-    name = forced_tool(options)
-    if name is None:
-        raise ConfigurationError(
-            f"The service cannot be made to call any one of {len(names)} tools; name one of {', '.join(names)}."
-        )
-    if name not in names:
-        raise ConfigurationError(f"tool_choice={name!r} names no tool; there are {', '.join(names)}.")
-    return {"type": "function", "function": {"name": name}}
-
-
-def encode_format(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    """Return the request field for JSON answers; empty if none is wanted.
-
-    Raises:
-        ConfigurationError: the model does not support it.
-    """
-    if options.json_schema is not None:
-        if not profile.json_schema:
-            raise ConfigurationError(
-                f"{profile.name} does not support JSON schemas; use json_mode=True with the schema in the prompt."
-            )
-        name = str(options.json_schema.get("title") or "answer")
-        schema = {"name": name, "strict": True, "schema": dict(options.json_schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
-    if not options.json_mode:
-        return {}
-    if not profile.json_object:
-        raise ConfigurationError(f"{profile.name} has no JSON mode; put the schema in the prompt and parse the text.")
-    return {"response_format": {"type": "json_object"}}
-
-
-# --- Tool calls ---
 
 _MOST_CALLS = 10_000  # more, or a higher index, counts as corrupt
 _DEEPEST = 200  # levels of nesting in arguments; JSON parsers give up soon after
@@ -278,71 +182,3 @@ def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: 
         if name != call.name:
             return True
     return arguments.lstrip().startswith("{") and call.is_whole
-
-
-def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
-    """Make a conversation acceptable to the service, whatever a model wrote into it.
-
-    Arguments that are not a JSON object become one that quotes them; a call without an id or a name gets one; and a
-    call with such arguments that has no result gets one. Each message comes with its index in the conversation.
-
-    Example:
-        >>> from qwen_omni.messages import user
-        >>> broken = Message(role="assistant", parts=(ToolCallPart(id="c1", name="look", arguments='{"path'),))
-        >>> [message.role for _, message in replayable([broken, user("Again, please.")])]
-        ['assistant', 'tool', 'user']
-    """
-    at = 0
-    while at < len(messages):
-        message, first = messages[at], at
-        at += 1
-        if message.role != "assistant" or not any(isinstance(part, ToolCallPart) for part in message.parts):
-            yield first, message
-            continue
-        parts = tuple(_sendable(part, first, place) for place, part in enumerate(message.parts))
-        yield first, replace(message, parts=parts)
-        calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
-        broken = [
-            sent.id
-            for part, sent in zip(message.parts, parts, strict=True)
-            if isinstance(sent, ToolCallPart) and _is_broken(part, sent)
-        ]
-        while at < len(messages) and messages[at].role == "tool":
-            results = tuple(_answered(part, calls) for part in messages[at].parts)
-            yield at, replace(messages[at], parts=results)
-            at += 1
-        left = tuple(ToolResultPart(tool_call_id=one, text=_NOT_RUN) for one in broken if one in calls)
-        if left:
-            yield at - 1, Message(role="tool", parts=left)
-
-
-def _sendable(part: Part, message: int, place: int) -> Part:
-    if not isinstance(part, ToolCallPart):
-        return part
-    arguments = part.arguments if part.arguments.strip() else "{}"
-    if not _is_object(arguments):
-        arguments = json.dumps({MALFORMED_ARGUMENTS: arguments})
-    return replace(part, id=part.id or f"call_{message}_{place}", name=part.name or _UNNAMED, arguments=arguments)
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(from_json(text, allow_inf_nan=False), dict)
-    except ValueError:
-        return False
-
-
-def _is_broken(part: Part, sent: ToolCallPart) -> bool:
-    return isinstance(part, ToolCallPart) and (
-        part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
-    )
-
-
-def _answered(part: Part, calls: list[str]) -> Part:
-    """Remove the call that a result answers from the list; a result without an id answers the first remaining one."""
-    if not isinstance(part, ToolResultPart):
-        return part
-    name = part.tool_call_id or next(iter(calls), "")
-    if name in calls:
-        calls.remove(name)
-    return replace(part, tool_call_id=name)

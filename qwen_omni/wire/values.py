@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from qwen_omni.responses import Usage
+
 MAX_COUNT = 10**9
 """No request has more tokens than this, so a larger count is corrupt."""
-_HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(
     r"(?P<whole>\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})"
     r"|(?P<open>(?:\\u[dD][89abAB][\da-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][\da-fA-F]?)?)?)?)?"
@@ -22,8 +23,8 @@ _ESCAPE = re.compile(
     r"|(?P<half>\\u[dD][89a-fA-F][\da-fA-F]{2})|\\.",
     re.DOTALL,
 )  # in JSON text: a pair of halves, an escape that may go on, half a character, any other escape
+_HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HALF = re.compile("[\ud800-\udfff]")
-_HIGH_HALF = re.compile("[\ud800-\udbff]\\Z")
 _NOTHING: Mapping[str, Any] = {}
 _TEXT_TYPES = (None, "text", "output_text")
 
@@ -123,33 +124,6 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-class HalfCharacters:
-    r"""Joins a character whose surrogates came in two pieces: `"\ud83d"` at the end of one, `"\ude00"` in the next."""
-
-    def __init__(self) -> None:
-        self._held: dict[object, str] = {}
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the first half of a character has arrived and the second has not."""
-        return bool(self._held)
-
-    def join(self, source: object, piece: str) -> str:
-        """Return the next piece of a text as whole characters; half a character at its end is held for the next."""
-        if not piece:
-            return ""
-        piece = self._held.pop(source, "") + piece
-        if _HIGH_HALF.search(piece):
-            self._held[source], piece = piece[-1], piece[:-1]
-        return whole_characters(piece)
-
-    def close(self) -> list[object]:
-        """Return the sources whose text ended in half a character."""
-        sources = list(self._held)
-        self._held.clear()
-        return sources
-
-
 class EscapedHalves:
     r"""Replaces `\ud83d` in JSON text by `\ufffd` if its second half does not follow, since tools cannot handle it."""
 
@@ -173,6 +147,53 @@ class EscapedHalves:
             self._held = found[0]
             return ""
         return r"\ufffd" if found["half"] else found[0]
+
+
+# --- Usage ---
+
+
+def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage | None:
+    """Parse the service's token counts; details may be missing, empty or have unknown names.
+
+    Returns `None` if a total is not a count (negative, infinite, text), or if nothing was counted.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    totals = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    counts = [as_count(total) for total in totals]
+    if any(count is None and total is not None for count, total in zip(counts, totals, strict=True)):
+        return None
+    seconds = as_number(usage.get("seconds"))
+    if seconds is None and all(total is None for total in totals):
+        return None
+    sent, came = counts[0] or 0, counts[1] or 0
+    return Usage(
+        input_tokens=sent,
+        output_tokens=came,
+        total_tokens=counts[2] or sent + came,
+        input_details=_details(usage.get("prompt_tokens_details")),
+        output_details=_details(usage.get("completion_tokens_details")),
+        estimated_input=estimated_input,
+        seconds=seconds if seconds is not None and seconds >= 0 else None,
+    )
+
+
+def dump_usage(usage: Usage) -> dict[str, Any]:
+    """Return token counts in the format of the service and OpenAI, with details by kind; `parse_usage` reads them."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {f"{name}_tokens": count for name, count in usage.input_details.items()},
+        "completion_tokens_details": {f"{name}_tokens": count for name, count in usage.output_details.items()},
+    }
+
+
+def _details(details: object) -> dict[str, int]:
+    if not isinstance(details, Mapping):
+        return {}
+    counts = {str(name).removesuffix("_tokens"): as_count(count) for name, count in details.items()}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _text_part(value: object, place: str) -> str:

@@ -2,136 +2,22 @@
 
 DashScope-only options are rejected here, since such a server would silently ignore them. Sources: vLLM and vLLM-Omni
 documentation (stable, read 2026-09); QwenLM/Qwen-MM-Plugins issue 8.
-
-Some servers write reasoning into the text, between `<think>` and `</think>`. An opening tag counts only at the very
-beginning, so an answer about the tag is left unchanged. Chat templates of reasoning models put the opening tag into the
-prompt, so without a reasoning parser a vLLM server's answer holds only the closing one (`Unopened`). A tag in quotes or
-backticks is text.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, assert_never
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling
-from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import Profile
-from qwen_omni.responses import TextDelta, ThinkingDelta
-from qwen_omni.wire.media import Look
+from qwen_omni.wire.stream import Unopened
 
-Unopened = Literal["text", "split", "hold"]
-"""How to read the text before a `</think>` that was never opened.
-
-- `text`: it is text, and so is the tag.
-- `split`: it is reasoning in a whole answer; a stream, which cannot retract what it yielded, passes it on as text.
-- `hold`: it is reasoning, in streams too: text is held back until the tag comes, or the answer ends.
-"""
-
-_OPEN = "<think>"
-_CLOSE = "</think>"
-_UNOPENED = re.compile(rf"(?<![`'\"]){_CLOSE}(?![`'\"])\n*")
-
-
-class ThinkTags:
-    """Splits text pieces into text and thinking deltas; holds back only what may begin a tag, or be reasoning."""
-
-    def __init__(self, *, unopened: Unopened = "text") -> None:
-        self._held: list[str] = []
-        self._inside: bool | None = None
-        self._unopened = unopened
-        self._trims = False  # line breaks after a closing tag
-        self._waits = False  # for a tag that was never opened
-        self._tail = ""
-
-    def feed(self, text: str) -> list[TextDelta | ThinkingDelta]:
-        """Take the next piece of text."""
-        if self._inside is False:
-            return self._behind(text)
-        if self._waits:
-            return self._wait(text)
-        text = self.held + text
-        self._held = []
-        if self._inside is None:
-            return self._begin(text)
-        return self._within(text)
-
-    @property
-    def held(self) -> str:
-        """The text held back."""
-        return "".join(self._held)
-
-    @property
-    def held_text(self) -> str:
-        """The text held back, as plain text, which it is if nothing follows."""
-        return "" if self._inside else self.held
-
-    def is_separate(self) -> None:
-        """Record that the server sends reasoning in a separate field, so that all text is text."""
-        self._unopened = "text"
-
-    def close(self) -> list[TextDelta | ThinkingDelta]:
-        """Return what was held back, at the end of the text."""
-        held, self._held, self._waits = self.held, [], False
-        if not held:
-            return []
-        return [ThinkingDelta(held) if self._inside else TextDelta(held)]
-
-    def split(self, text: str) -> tuple[str, str]:
-        """Split the whole text of an answer into reasoning and text."""
-        if self._unopened == "text" or self._inside:
-            return "", text
-        found = _UNOPENED.search(text)
-        if found is None or _OPEN in text[: found.start()]:
-            return "", text
-        return text[: found.start()], text[found.end() :]
-
-    def _behind(self, text: str) -> list[TextDelta | ThinkingDelta]:
-        if self._trims:
-            text = text.lstrip("\n")
-            self._trims = not text
-        return [TextDelta(text)] if text else []
-
-    def _begin(self, text: str) -> list[TextDelta | ThinkingDelta]:
-        start = text.lstrip()
-        if start.startswith(_OPEN):
-            self._inside, self._unopened = True, "text"
-            return self._within(start[len(_OPEN) :])
-        if _OPEN.startswith(start):
-            self._held = [text]
-            return []
-        if self._unopened == "hold":
-            self._waits = True
-            return self._wait(text)
-        self._inside = False
-        return [TextDelta(text)]
-
-    def _wait(self, text: str) -> list[TextDelta | ThinkingDelta]:
-        """Hold text back until the closing tag comes."""
-        if self._unopened != "hold":
-            self._inside = False
-            return [*self.close(), TextDelta(text)]
-        self._held.append(text)
-        seen, self._tail = self._tail + text, (self._tail + text)[-len(_CLOSE) :]
-        if _CLOSE not in seen:
-            return []
-        thinking, rest = self.split(self.held)
-        if not thinking and rest == self.held:
-            return []
-        self._held, self._waits, self._inside, self._unopened, self._trims = [], False, False, "text", True
-        return [*([ThinkingDelta(thinking)] if thinking else []), *self._behind(rest)]
-
-    def _within(self, text: str) -> list[TextDelta | ThinkingDelta]:
-        before, found, after = text.partition(_CLOSE)
-        if found:
-            self._inside, self._trims = False, True
-            return [*([ThinkingDelta(before)] if before else []), *self._behind(after)]
-        keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if text.endswith(_CLOSE[:n])), 0)
-        shown, self._held = text[: len(text) - keep], [text[len(text) - keep :]]
-        return [ThinkingDelta(shown)] if shown else []
-
+Look = Callable[[MediaSource], MediaPayload]
+"""Returns how a piece of media was delivered."""
 
 _ONLY_DASHSCOPE = {
     "search": "search=",
@@ -171,6 +57,37 @@ def encode_vllm_media(parts: Sequence[MediaPart], look: Look) -> dict[str, Any]:
     """
     kwargs = {**_sampling(parts), **_sound(parts, look)}
     return {"mm_processor_kwargs": kwargs} if kwargs else {}
+
+
+def encode_vllm_part(part: MediaPart, place: str, look: Look) -> dict[str, Any]:
+    """Encode one media part.
+
+    Raises:
+        UnsupportedContentError: a list of frames.
+    """
+    match part:
+        case ImagePart():
+            return {"type": "image_url", "image_url": {"url": look(part.source)}}
+        case AudioPart():
+            delivered = look(part.source)
+            if delivered.url is not None:
+                return {"type": "audio_url", "audio_url": {"url": delivered}}
+            bare = replace(delivered, bare=True)  # a data URI fails there: "Incorrect padding"
+            return {"type": "input_audio", "input_audio": {"data": bare, "format": delivered.format or "wav"}}
+        case VideoPart():
+            delivered = look(part.source)
+            return {"type": "video_url", "video_url": {"url": replace(delivered, media_type=delivered.content_type)}}
+        case FramesPart():
+            raise no_frames(place)
+        case _:
+            assert_never(part)
+
+
+def no_frames(place: str) -> UnsupportedContentError:
+    """Return the error for a list of frames."""
+    return UnsupportedContentError(
+        f"{place}: a list of frames is accepted by DashScope only; send a video file, or the frames as images."
+    )
 
 
 def _thinking(options: ChatOptions) -> dict[str, Any]:

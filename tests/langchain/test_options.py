@@ -12,8 +12,7 @@ from typing_extensions import TypedDict
 
 from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.integrations.request_builder import CALL_FIELDS
-from qwen_omni.integrations.required_tool_call import RequiredToolCallBuffer, add_usage
+from qwen_omni.integrations.request_builder import CALL_FIELDS, RequiredToolCallBuffer, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
 from qwen_omni.standin import Standin, ToolCall, Turn
 

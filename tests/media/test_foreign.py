@@ -20,7 +20,7 @@ from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.messages import VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.request.estimator import message_of
+from qwen_omni.request.question import message_of
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import Encoding, make_audio, make_video
 from qwen_omni.standin.media.perceive import Memory

@@ -9,7 +9,7 @@ import pytest
 from qwen_omni import ChatOptions, ChatRequest, OmniClient, Settings, estimate, prepare, user
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.request.estimator import message_of
+from qwen_omni.request.question import message_of
 from qwen_omni.standin import Standin
 from tests.support.real import PACKAGES, Package, chosen, fetched, kind_of, refused
 

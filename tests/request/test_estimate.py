@@ -20,11 +20,11 @@ from qwen_omni import (
     user,
 )
 from qwen_omni.errors import MediaOutsideRootError, UnreadableMediaError
+from qwen_omni.messages import media_parts
 from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import ExchangeRate, Prices, profile_for
-from qwen_omni.request.estimator import estimate_fitted
-from qwen_omni.request.prepare import fit_media
+from qwen_omni.request.prepared_request import estimate_fitted, fit_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 from tests.support import making
@@ -226,7 +226,7 @@ def test_frames_are_planned_as_they_are_sent(settings):
     part = FramesPart(frames=frames, sampling=Sampling(fps=1), budget=small)
     request = ChatRequest(model=FLASH, messages=(user(part, "What?"),), options=OFF)
     made = estimate(request, settings=settings)
-    fitted = fit_media(request, profile_for(FLASH), settings)
+    fitted = fit_media(request, media_parts(request.messages), profile_for(FLASH), settings)
     exact = estimate_fitted(request, fitted, settings)
     with OmniClient(settings) as client:
         billed = client.complete(request).usage.input_details["video"]
@@ -252,6 +252,6 @@ def test_the_line_is_weighed_as_the_call_weighs_it(usual, uplink_mbps, as_it_is)
 
 
 def _parts(path):
-    from qwen_omni.request.estimator import message_of  # noqa: PLC0415
+    from qwen_omni.request.question import message_of  # noqa: PLC0415
 
     return message_of([path]).parts

@@ -9,7 +9,7 @@ import pytest
 from qwen_omni import ChatOptions, ChatRequest, OmniClient, Settings, estimate, user
 from qwen_omni.errors import InvalidRequestError, MediaError
 from qwen_omni.profiles.catalog import OMNI
-from qwen_omni.request.estimator import message_of
+from qwen_omni.request.question import message_of
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
 from tests.support.odd import ODD

@@ -1,4 +1,4 @@
-"""`request.limits` refuses what the model does not take, by its documented limits, and says where and what next."""
+"""`request.fit` refuses what the model does not take, by its documented limits, and says where and what next."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -8,9 +8,19 @@ import pytest
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, TextPart, VideoPart, user
-from qwen_omni.profiles import profile_for
-from qwen_omni.request.limits import check_conversation, check_parts
+from qwen_omni.messages import (
+    AudioPart,
+    FramesPart,
+    ImagePart,
+    Message,
+    TextPart,
+    VideoPart,
+    media_of,
+    media_parts,
+    user,
+)
+from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.request.fit import check_conversation, check_part
 
 NEW, PLUS, OLD, TURBO = (
     profile_for(name) for name in ("qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3-omni-flash", "qwen-omni-turbo")
@@ -39,6 +49,15 @@ def video(source: MediaSource = FILE) -> VideoPart:
 
 def frames(count: int, source: MediaSource = FILE) -> FramesPart:
     return FramesPart(frames=(source,) * count)
+
+
+def check_parts(messages: list[Message], profile: Profile, infos: dict[MediaSource, MediaInfo]) -> None:
+    """Check a conversation, and each piece of media with known facts."""
+    check_conversation(messages, profile)
+    for place, part in media_parts(messages):
+        for source in media_of(part):
+            if source in infos:
+                check_part(part, source, infos[source], profile, place)
 
 
 @pytest.mark.parametrize(

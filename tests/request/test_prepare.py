@@ -24,7 +24,7 @@ from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPayload, Message, VideoPart, user
 from qwen_omni.profiles import profile_for
-from qwen_omni.request.body import RequestBody
+from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.settings import Settings
 from tests.support import making
 from tests.support.watching import listener, opened_by_python, watched
@@ -315,7 +315,7 @@ def test_a_large_file_stays_out_of_memory(root):
 
 def test_media_libraries_load_on_first_use():
     """Importing `request.prepare` loads neither PyAV nor Pillow."""
-    code = "import sys, qwen_omni.request.prepare; sys.exit(bool({'av', 'PIL'} & set(sys.modules)))"
+    code = "import sys, qwen_omni.request.prepared_request; sys.exit(bool({'av', 'PIL'} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from qwen_omni.messages import media_parts
 from qwen_omni.options import ChatRequest, Dialect
 from qwen_omni.profiles import Profile
-from qwen_omni.request.limits import media_parts
-from qwen_omni.wire.media import Look
 from qwen_omni.wire.request import draft_request
+from qwen_omni.wire.vllm import Look
 
 
 def encode_request(

@@ -19,7 +19,7 @@ from qwen_omni.messages import FramesPart, MediaPayload, TextPart
 from qwen_omni.pricing import limit
 from qwen_omni.request import media_estimate, prepared_request
 from qwen_omni.video import checkpoint, overlap, source_video, tasks
-from qwen_omni.wire import media, request
+from qwen_omni.wire import request
 
 Patch = pytest.MonkeyPatch
 Frames = list[tuple[float, av.VideoFrame]]
@@ -199,21 +199,21 @@ def part_lost(patch: Patch) -> None:
 @mutant
 def frames_reversed(patch: Patch) -> None:
     """A list of frames is sent in the wrong order."""
-    real = media._for_dashscope
+    real = request.encode_media
 
-    def reversed_frames(part: object, look: object) -> dict:
+    def reversed_frames(part: object, *others: object) -> dict:
         if isinstance(part, FramesPart):
             part = dataclasses.replace(part, frames=part.frames[::-1])
-        return real(part, look)
+        return real(part, *others)
 
-    patch.setattr(media, "_for_dashscope", reversed_frames)
+    patch.setattr(request, "encode_media", reversed_frames)
 
 
 @mutant
 def sampling_lost(patch: Patch) -> None:
     """The caller's frames per second and pixels are ignored."""
-    real = media._sampling
-    patch.setattr(media, "_sampling", lambda _: real(Sampling()))
+    real = request._sampling
+    patch.setattr(request, "_sampling", lambda _: real(Sampling()))
 
 
 @mutant

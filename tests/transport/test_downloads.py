@@ -17,7 +17,7 @@ import pytest
 from qwen_omni.errors import APIConnectionError, DeliveryError, StoreUnavailableError, UnsupportedMediaError
 from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.settings import Settings
-from qwen_omni.transport import api, downloads, public
+from qwen_omni.transport import api, downloads
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.downloads import downloaded, shown
 from qwen_omni.transport.flow import Request, ask
@@ -225,8 +225,8 @@ class Names:
 
 def taken_for_public(monkeypatch, *addresses: str) -> None:
     """Let addresses of this machine stand for public ones."""
-    real = public.is_private_host
-    monkeypatch.setattr(public, "is_private_host", lambda host: host not in addresses and real(host))
+    real = api.is_private_host
+    monkeypatch.setattr(api, "is_private_host", lambda host: host not in addresses and real(host))
 
 
 def fetched(url: str, settings: Settings, asynchronous: bool) -> object:

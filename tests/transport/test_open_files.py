@@ -18,11 +18,10 @@ from qwen_omni.media.files.find import find_media
 from qwen_omni.messages import user
 from qwen_omni.structured.batch import Results
 from qwen_omni.tools.folder import MediaFolder
-from qwen_omni.transport.api import arun
-from qwen_omni.transport.clients import tls
+from qwen_omni.transport.api import arun, resolve_host
+from qwen_omni.transport.chat import tls
 from qwen_omni.transport.downloads import downloaded
 from qwen_omni.transport.flow import Request, ask
-from qwen_omni.transport.public import resolve_host
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
 

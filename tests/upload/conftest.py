@@ -10,10 +10,10 @@ import pytest
 
 from qwen_omni.client import make_carrier
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import MediaPayload, Message
+from qwen_omni.messages import MediaPayload, Message, media_parts
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
-from qwen_omni.request.prepare import FittedMedia, check_media, fit_media, upload_media
+from qwen_omni.request.prepared_request import FittedMedia, check_media, fit_media, upload_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
@@ -55,8 +55,9 @@ def delivered(
 ) -> tuple[FittedMedia, dict[MediaSource, MediaPayload]]:
     """Check, fit and upload the media of a conversation, as a call does."""
     request = ChatRequest(model=profile.name, messages=messages)
-    check_media(request, profile, settings)
-    fitted = fit_media(request, profile, settings)
+    found = media_parts(request.messages)
+    check_media(request, found, profile, settings)
+    fitted = fit_media(request, found, profile, settings)
     return fitted, upload_media(fitted, make_carrier(settings), request.model)
 
 

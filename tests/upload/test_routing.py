@@ -4,7 +4,7 @@ import pytest
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.messages import MediaPayload
-from qwen_omni.upload.routing import AvailableRoutes, choose_route
+from qwen_omni.upload.uploader import AvailableRoutes, choose_route
 
 LIMIT = 10_485_760
 SMALL, LARGE = MediaPayload(size_bytes=7_000_000), MediaPayload(size_bytes=8_000_000)

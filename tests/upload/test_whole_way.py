@@ -31,7 +31,7 @@ from qwen_omni.profiles import profile_for
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
-from qwen_omni.upload.hints import hint_for
+from qwen_omni.upload.uploader import hint_for
 from tests.upload.conftest import BUCKET, MODEL, bucket, credentials, delivered, operations, settings_for
 
 LINK = "https://93.184.216.34/a.mp4?Signature=s3cr3t&Expires=4000000000"

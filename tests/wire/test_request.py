@@ -24,7 +24,7 @@ from qwen_omni import (
     user,
 )
 from qwen_omni.messages import MediaPayload
-from qwen_omni.request.body import RequestBody
+from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.wire.request import encode_headers, notices
 from tests.contracts.conversations import CONVERSATIONS, WEATHER, Row, at
 from tests.support.encoding import encode_request

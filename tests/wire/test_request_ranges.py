@@ -16,7 +16,7 @@ from qwen_omni import (
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.profiles import profile_for
-from qwen_omni.request.estimator import estimate
+from qwen_omni.request.estimate import estimate
 from qwen_omni.wire.request import check_ranges
 
 GONE = MediaSource.from_path("nowhere.mp4", trusted=True)

@@ -16,7 +16,8 @@ from qwen_omni.responses import (
     UsageDelta,
     collect,
 )
-from qwen_omni.wire.stream import StreamState, parse_usage
+from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.values import parse_usage
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}}
 

@@ -8,9 +8,8 @@ from qwen_omni import errors
 from qwen_omni.messages import Message, TextPart, ToolCallPart, ToolResultPart, user
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Response, ToolCall, ToolCallDelta
-from qwen_omni.wire.request import encode_messages
+from qwen_omni.wire.request import MALFORMED_ARGUMENTS, encode_messages
 from qwen_omni.wire.stream import StreamState
-from qwen_omni.wire.tools import MALFORMED_ARGUMENTS
 from tests.support.quirks.frames import CALLED, ROLE, USAGE, chunk, events
 
 

@@ -9,7 +9,8 @@ import pytest
 from qwen_omni import ChatRequest, OmniClient, Settings, SpendLimit, errors, user
 from qwen_omni.responses import Response, Usage
 from qwen_omni.standin import Standin
-from qwen_omni.wire.stream import StreamState, parse_usage
+from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.values import parse_usage
 from tests.support.quirks.frames import COUNTS, ROLE, STOP, USAGE, chunk, events, text
 
 

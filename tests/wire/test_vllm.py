@@ -13,7 +13,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPayload, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
-from qwen_omni.request.body import RequestBody
+from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import AudioDelta, TextDelta
 from qwen_omni.settings import Settings, dialect_of
 from qwen_omni.wire.request import notices

@@ -12,7 +12,7 @@ from qwen_omni.media.source import Anything
 from qwen_omni.profiles import profile_for
 from qwen_omni.settings import Settings
 from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.upload.routing import room_of
+from qwen_omni.upload.uploader import room_of
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.engine.machine import Machine
 from qwen_omni.video.engine.reduce import Joins

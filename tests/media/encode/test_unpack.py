@@ -16,7 +16,7 @@ from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, ImagePart, VideoPart
 from qwen_omni.profiles import profile_for
-from qwen_omni.request.limits import check_part
+from qwen_omni.request.fit import check_part
 
 KINDS = ("GIF", "WEBP", "PNG", "AVIF")
 COLOURS = ((220, 40, 40), (40, 180, 60), (50, 60, 220), (230, 220, 60))
