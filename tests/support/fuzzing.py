@@ -25,7 +25,7 @@ from qwen_omni.errors import MediaError
 from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare, split
-from qwen_omni.media.probe import mp4_index
+from qwen_omni.media.probe import mp4
 from tests.support.watching import opened_by_python
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ LONGEST = 120.0  # seconds of a file until it counts as hung; the work is given 
 
 _STEP = re.compile(r"\d{6}\.\w+")
 """The name of a temporary file, if it is opened relative to the folder's descriptor."""
-_LEAST_SAMPLES = mp4_index.LEAST_SAMPLES  # as it is for users
+_LEAST_SAMPLES = mp4.LEAST_SAMPLES  # as it is for users
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def try_one(data: bytes, seed: int) -> bool:
 
     For every fifth one, an index of any length is narrowed to the requested range.
     """
-    mp4_index.LEAST_SAMPLES = 1 if seed % 5 == 0 else _LEAST_SAMPLES
+    mp4.LEAST_SAMPLES = 1 if seed % 5 == 0 else _LEAST_SAMPLES
     choices = PrepareOptions(workers=1 + seed % 2, limit_seconds=5)
     try:
         if seed % 7 == 0:

@@ -16,7 +16,7 @@ from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.segments import CutPlace
 from qwen_omni.media.probe.container import open_for_work, picture_stream
-from qwen_omni.media.probe.mp4_index import Wanted
+from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.probe.timeline import read_from
 
 if TYPE_CHECKING:

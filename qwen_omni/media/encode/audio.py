@@ -20,7 +20,7 @@ from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.probe.audio_tracks import decoded, mixed, new_resampler, one_channel_at_a_time
 from qwen_omni.media.probe.container import INDEXED, UNTIMED, open_for_work, sound_streams
-from qwen_omni.media.probe.mp4_index import Wanted
+from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.probe.timeline import read_from
 
 if TYPE_CHECKING:

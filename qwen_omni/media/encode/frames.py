@@ -26,7 +26,7 @@ from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.container import MOST_PIXELS, open_for_work, picture_stream
-from qwen_omni.media.probe.mp4_index import Wanted
+from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.probe.timeline import read_from
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.plan.keyframe_sampling import key_frames_within, picture_length, sparse_pictures
 from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.probe.container import INDEXED, open_for_work, packets_of, picture_stream
-from qwen_omni.media.probe.mp4_index import Wanted
+from qwen_omni.media.probe.mp4 import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -32,7 +32,6 @@ from qwen_omni.media.probe.container import (
     sound_streams,
 )
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright
-from qwen_omni.media.probe.mp4_index import progressive_size
 from qwen_omni.media.probe.timeline import Walk, walk
 from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_stated, refuse_second
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -81,6 +81,9 @@ _STATISTICS = "_STATISTICS_"  # tags of mkvmerge
 _MOST_COUNTED = 100_000  # entries of an index checked one by one; a longer one, if it begins or ends with such an entry
 _MOST_TRIES = 500  # packets within which the first frame or audio must be decoded
 _RUN_UP = Fraction(1, 10)  # seconds of audio before the first frame
+# The first bytes of a key frame of H.264, of one field if there are fields; parsers read the headers that it refers to.
+_SLICE = bytes.fromhex("6588ffffffffffff")
+_PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 _MOST_SECONDS = 60.0  # for one inspection; usually it takes some hundredths
 
 
@@ -417,6 +420,31 @@ def _stated_size(stream: "VideoStream") -> tuple[int, int] | None:
     if size is not None:
         _check_pixels(*size)  # the container may claim less
     return size
+
+
+def progressive_size(configuration: bytes) -> tuple[int, int] | None:
+    """Read width and height in pixels from the headers of H.264, as decoded; FFmpeg's parser reads them.
+
+    The box around the stream states a size too, but it may be the display size, or wrong.
+
+    Args:
+        configuration: content of an `avcC` box (ISO/IEC 14496-15, 5.3.3.1); FFmpeg calls it extradata.
+
+    Returns:
+        `None` if it is not certain: several headers, possibly interlaced frames, damage, another kind of stream.
+    """
+    if len(configuration) < 8 or configuration[0] != 1 or configuration[5] & 0x1F != 1:  # noqa: PLR2004 - of the box
+        return None
+    context = cast("VideoCodecContext", av.CodecContext.create("h264", "r"))
+    context.extradata = configuration
+    length_bytes = (configuration[4] & 3) + 1
+    try:
+        for data in (len(_SLICE).to_bytes(length_bytes, "big") + _SLICE, b""):
+            context.parse(data)
+    except (av.FFmpegError, ValueError, EOFError):
+        return None
+    size = (context.width, context.height)
+    return size if min(size) > 0 and context.field_order == _PROGRESSIVE else None
 
 
 def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:

@@ -14,8 +14,7 @@ from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.probe.mp4 import tracks_of
-from qwen_omni.media.probe.mp4_index import MaskedFile, Wanted, narrowed
+from qwen_omni.media.probe.mp4 import MaskedFile, Wanted, narrowed, tracks_of
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.probe.mp4_index import progressive_size
+from qwen_omni.media.probe.av import progressive_size
 from qwen_omni.media.probe.probe import probe
 from tests.support.odd import ODD
 

@@ -13,8 +13,7 @@ from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe.container import open_for_work
-from qwen_omni.media.probe.mp4 import MOST_SAMPLES, check_boxes, is_upright, tracks_of
-from qwen_omni.media.probe.mp4_index import hide_boxes
+from qwen_omni.media.probe.mp4 import MOST_SAMPLES, check_boxes, hide_boxes, is_upright, tracks_of
 from tests.support import making
 from tests.support.boxing import box, fragment, numbers, track
 from tests.support.odd import ODD

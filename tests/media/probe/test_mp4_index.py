@@ -20,9 +20,9 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import MediaError
 from qwen_omni.media.inspect import PrepareOptions
 from qwen_omni.media.prepare import split
-from qwen_omni.media.probe import mp4_index
+from qwen_omni.media.probe import mp4
 from qwen_omni.media.probe.container import open_for_work, picture_stream, sound_streams
-from qwen_omni.media.probe.mp4_index import Samples, Wanted, narrowed
+from qwen_omni.media.probe.mp4 import Samples, Wanted, narrowed
 from tests.support.boxing import box
 
 LENGTH = 90  # seconds
@@ -70,7 +70,7 @@ def film(coding=(), layout=(), *, late=0.0, container="mp4") -> bytes:
 @pytest.fixture(autouse=True)
 def short_ones_too(monkeypatch):
     """Narrow the index of a film of any length."""
-    monkeypatch.setattr(mp4_index, "LEAST_SAMPLES", 1)
+    monkeypatch.setattr(mp4, "LEAST_SAMPLES", 1)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_segments_are_the_same(usual, monkeypatch):
     """Bit for bit, with the index of each segment as with the whole."""
     made = []
     for least in (1, 10**9):
-        monkeypatch.setattr(mp4_index, "LEAST_SAMPLES", least)
+        monkeypatch.setattr(mp4, "LEAST_SAMPLES", least)
         segments = split(usual, seconds=20, overlap=2, budget="static", choices=PrepareOptions(workers=2))
         made.append([(segment.start, segment.end, segment.read()) for segment in segments])
     assert made[0] == made[1]
@@ -289,7 +289,7 @@ def test_each_sample_that_is_kept_is_told_as_before(track, begin, length):
     begin = min(begin, sum(durations) - 1)
     try:
         samples.keep(Fraction(begin), Fraction(begin + length), skipped=0)
-    except mp4_index.UnusualIndexError:
+    except mp4.UnusualIndexError:
         return
     lasting = expanded(unpacked(samples.table(b"stts")))
     delays = expanded(unpacked(samples.table(b"ctts")))
