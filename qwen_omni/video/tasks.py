@@ -21,7 +21,7 @@ from qwen_omni.structured.ask import CaptionPlan, CaptionResult, json_mode
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, decide_unit, spread
 from qwen_omni.video import prompts
-from qwen_omni.video.engine.steps import Part, Reduce
+from qwen_omni.video.engine.machine import Part, Reduce
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Bill, FailedSegment
 from qwen_omni.video.schemas import (
