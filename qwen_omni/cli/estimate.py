@@ -6,12 +6,10 @@ from typing import Annotated
 import typer
 
 from qwen_omni.cli.output import (
-    REGIONS,
-    WAYS,
     AudioTrack,
     Frame,
     Tile,
-    choose,
+    settings_for,
     show_note,
     show_table,
     write_json,
@@ -26,7 +24,6 @@ from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.request.estimate import Estimate
 from qwen_omni.request.estimator import estimate as reckon, message_of
-from qwen_omni.settings import Settings
 
 _COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "CNY", "USD", "upload MB", "seconds",
             "route", "refused because")  # fmt: skip
@@ -49,9 +46,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Estimate the tokens and cost of a question about files. Inspects the files; sends nothing and needs no key."""
-    settings = Settings.load(
-        needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
-    )
+    settings = settings_for(region, None, delivery, needs_key=False)
     asked = message_of(media, settings.media_root, audio_track=read_audio_track(audio_track), tile=tile, frame=frame)
     message = Message(role="user", parts=(*asked.parts, *user(question).parts))
     models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
+from pydantic import AliasChoices, Field
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import UnsupportedMediaError
@@ -26,7 +26,7 @@ from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_reques
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.prompt import TASK
 from qwen_omni.structured.schema import read_schema
-from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, decide_unit
+from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, TimedAnswer
 from qwen_omni.tools.definitions import AskVideo, CaptionVideo, FindMoment, ProbeMedia, SummarizeVideo, TranscribeAudio
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.results import ToolOutcome, bounded, line, without_places
@@ -279,7 +279,7 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     if info.kind == "image":
         raise UnsupportedMediaError("That is an image. Use ask_video or caption_video.")
     options = SummaryOptions(
-        model=context.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
+        model=context.model, start=asked.start, end=asked.end, focus=asked.focus, audio_track=asked.audio_track
     )
     found: VideoSummary = yield Work(
         sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
@@ -335,16 +335,10 @@ class Moment(Timed):
     )
 
 
-class Moments(BaseModel):
+class Moments(TimedAnswer):
     """All moments that were found."""
 
     moments: list[Moment] = Field(description="In order of time; empty if there is none.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: object, info: ValidationInfo) -> object:
-        decide_unit(data, info.context)
-        return data
 
 
 def find_moment(context: ToolContext, asked: FindMoment) -> Steps:

@@ -384,7 +384,7 @@ def _speech(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 
 def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    if not options.search:
+    if not options.enable_search:
         return {}
     if not profile.web_search:
         raise ConfigurationError(f"{profile.name} cannot search the web; use qwen3.8-omni-flash.")

@@ -134,7 +134,7 @@ class ThinkTags:
 
 
 _ONLY_DASHSCOPE = {
-    "search": "search=",
+    "enable_search": "enable_search=",
     "high_resolution_images": "high_resolution_images=",
     "multichannel": "multichannel=",
 }
