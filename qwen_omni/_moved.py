@@ -29,6 +29,9 @@ MOVED_NAMES = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee":
 MOVED_OPTIONS = {"search": "enable_search", "wish": "focus"}
 """Old keyword to new keyword."""
 
+MOVED_TOOLS = {"ask_video": "ask_about_clip"}
+"""Old name of a tool to new name."""
+
 
 class MovedModules(MetaPathFinder, Loader):
     """Import a module by its old path."""
@@ -87,6 +90,13 @@ def old_option(old: str) -> property:
         return getattr(value, MOVED_OPTIONS[old])
 
     return property(read)
+
+
+def tool_name(name: str) -> str:
+    """Return the present name of a tool."""
+    if name in MOVED_TOOLS:
+        warn(f"The tool {name}", MOVED_TOOLS[name])
+    return MOVED_TOOLS.get(name, name)
 
 
 def install() -> None:

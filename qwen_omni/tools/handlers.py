@@ -27,7 +27,14 @@ from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.prompt import TASK
 from qwen_omni.structured.schema import read_schema
 from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, TimedAnswer
-from qwen_omni.tools.definitions import AskVideo, CaptionVideo, FindMoment, ProbeMedia, SummarizeVideo, TranscribeAudio
+from qwen_omni.tools.definitions import (
+    AskAboutClip,
+    CaptionVideo,
+    FindMoment,
+    ProbeMedia,
+    SummarizeVideo,
+    TranscribeAudio,
+)
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.results import ToolOutcome, bounded, line, without_places
 from qwen_omni.transcription.options import TranscriptionOptions
@@ -170,7 +177,7 @@ def probe_media(context: ToolContext, asked: ProbeMedia) -> Steps:
     return ToolOutcome(content=f"{name}: {_described(info)}", artifact={"path": name, **_facts(info)})
 
 
-def ask_about_clip(context: ToolContext, asked: AskVideo) -> Steps:
+def ask_about_clip(context: ToolContext, asked: AskAboutClip) -> Steps:
     """Ask the model a question about a video, a recording or an image."""
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
@@ -218,7 +225,7 @@ def transcribe_audio(context: ToolContext, asked: TranscribeAudio) -> Steps:
     return ToolOutcome(content=bounded(lines, _PART_ADVICE), artifact=said.model_dump(mode="json"))
 
 
-def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
+def _part(source: MediaSource, info: MediaInfo, asked: AskAboutClip) -> MediaPart:
     sampling = Sampling(fps=asked.fps if info.kind == "video" else None)
     part = as_part(source, info.kind, sampling, asked.audio_track)
     match part:
@@ -277,7 +284,7 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is an image. Use ask_video or caption_video.")
+        raise UnsupportedMediaError("That is an image. Use ask_about_clip or caption_video.")
     options = SummaryOptions(
         model=context.model, start=asked.start, end=asked.end, focus=asked.focus, audio_track=asked.audio_track
     )
@@ -346,7 +353,7 @@ def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is an image; it has no moments. Use ask_video.")
+        raise UnsupportedMediaError("That is an image; it has no moments. Use ask_about_clip.")
     seconds = None if info.duration is None else float(info.duration)
     gaps: tuple[FailedSegment, ...] = ()
     if seconds is None or seconds <= _whole_seconds(context, info):

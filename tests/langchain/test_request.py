@@ -48,7 +48,8 @@ def keep(note: str) -> str:
 VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ("x",), "presence_penalty": 0.1,
     "repetition_penalty": 1.1, "thinking": "low", "modalities": ("text", "audio"), "voice": "Tina",
-    "enable_search": True, "high_resolution_images": True, "multichannel": True, "extra_body": {"a": 1}, "extra_headers": {"b": "2"},
+    "enable_search": True, "high_resolution_images": True, "multichannel": True, "extra_body": {"a": 1},
+    "extra_headers": {"b": "2"},
 }  # fmt: skip
 
 
