@@ -72,8 +72,8 @@ def detail(name, info, profile):
     for segment in plan_segments(
         info.duration, seconds=longest, overlap=OVERLAP, shortest=shortest, places=lambda _, __: ()
     ):
-        wish = PlanInputs(budget=budget, profile=profile, start=segment.start, end=segment.end, lively=False)
-        plan = plan_media(info, wish, label="it")
+        inputs = PlanInputs(budget=budget, profile=profile, start=segment.start, end=segment.end, lively=False)
+        plan = plan_media(info, inputs, label="it")
         made = predicted_info(within(info, Fraction(0), None), plan)
         tokens += media_tokens(made, profile, Asked(sampling=plan.sampling))
         upload += made.size_bytes

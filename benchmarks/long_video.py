@@ -42,10 +42,8 @@ from qwen_omni.media.plan.segments import Segment
 from qwen_omni.responses import Usage
 from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.video.checkpoint import Checkpoint
-from qwen_omni.video.engine import drivers
-from qwen_omni.video.engine.machine import Machine
-from qwen_omni.video.engine.reduce import Joins
-from qwen_omni.video.engine.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.run import drive_run
 from qwen_omni.video.schemas import Joined, SegmentNotes, notes_text
 
 UPLINK = 20e6 / 8  # bytes per second
@@ -185,7 +183,7 @@ def pipelined(case, count, concurrency, speed):
         )
         worker = Worker(case, count, speed, checkpoint)
         began = time.monotonic()
-        for _ in drivers.drive_run(machine, worker, None, None, speed=speed):
+        for _ in drive_run(machine, worker, None, None, speed=speed):
             pass
         seconds = (time.monotonic() - began) * speed
     assert len(machine.answers) == count

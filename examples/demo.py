@@ -51,7 +51,7 @@ def model(stack: ExitStack) -> ChatQwenOmni:
 
 def summarise(video: TruthMedia, llm: ChatQwenOmni) -> VideoSummary:
     """Run the chain with a progress bar, and return the summary."""
-    chain = LongVideoChain(llm, wish="which code each QR code shows", segment_seconds=60)
+    chain = LongVideoChain(llm, focus="which code each QR code shows", segment_seconds=60)
     with steps_bar("segments") as bar:
         for item in chain.stream(video.path):
             if not isinstance(item, Progress):

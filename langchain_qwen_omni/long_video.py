@@ -83,7 +83,7 @@ def _parts(given: Any) -> Sequence[Part]:
         roles = ", ".join(message.role for message in messages)
         raise UnsupportedContentError(
             f"A long video must be in one user message, and the input holds {len(messages)} ({roles}). "
-            "Pass only that message; use wish= to describe what to focus on."
+            "Pass only that message; use focus= to describe what to focus on."
         )
     return messages[0].parts
 

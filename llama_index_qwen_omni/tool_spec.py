@@ -13,6 +13,7 @@ from llama_index.core.tools.tool_spec.base import BaseToolSpec
 from llama_index_instrumentation import get_dispatcher
 
 from llama_index_qwen_omni.base import QwenOmni
+from qwen_omni._moved import tool_name
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.tools.handlers import ToolProgress
@@ -90,7 +91,9 @@ class QwenOmniToolSpec(BaseToolSpec):
             ConfigurationError: there is no tool with a given name.
         """
         known = {one.name: one for one in DEFINITIONS}
-        wanted = [name if isinstance(name, str) else name[0] for name in spec_functions or self.spec_functions]
+        wanted = [
+            tool_name(name if isinstance(name, str) else name[0]) for name in spec_functions or self.spec_functions
+        ]
         missing = [name for name in wanted if name not in known]
         if missing:
             raise ConfigurationError(f"There is no tool {', '.join(missing)}; available: {', '.join(known)}.")

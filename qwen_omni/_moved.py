@@ -1,5 +1,6 @@
 """Old import paths of documented modules. Each works for one more release, and warns with the new path."""
 
+import functools
 import importlib
 import sys
 import warnings
@@ -7,6 +8,9 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MOVED = {
     "qwen_omni.captions": "qwen_omni.structured",
@@ -21,6 +25,12 @@ MOVED = {
 
 MOVED_NAMES = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee": "forecast"}
 """Old public name of `qwen_omni` to new name."""
+
+MOVED_OPTIONS = {"search": "enable_search", "wish": "focus"}
+"""Old keyword to new keyword."""
+
+MOVED_TOOLS = {"ask_video": "ask_about_clip"}
+"""Old name of a tool to new name."""
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -40,11 +50,53 @@ class MovedModules(MetaPathFinder, Loader):
         sys.modules[old] = importlib.import_module(MOVED[old])
 
 
-def warn(old: str, new: str) -> None:
+def warn(old: str, new: str, stacklevel: int = 2) -> None:
     """Warn that a path or a name has moved."""
     warnings.warn(
-        f"{old} has moved to {new}; the old name goes with the next release.", DeprecationWarning, stacklevel=2
+        f"{old} has moved to {new}; the old name goes with the next release.",
+        DeprecationWarning,
+        stacklevel=stacklevel + 1,
     )
+
+
+def with_old_options(*names: str) -> Any:  # noqa: ANN401  (a class decorator; mypy reads the dataclass below it)
+    """Let a class be made, and read, with these new options under their old keywords, too."""
+
+    def add(kind: type[T]) -> type[T]:
+        made = kind.__init__
+
+        @functools.wraps(made)
+        def init(self: T, *args: Any, **options: Any) -> None:  # noqa: ANN401
+            for old, new in MOVED_OPTIONS.items():
+                if new in names and old in options:
+                    warn(f"{kind.__name__}({old}=)", f"{new}=")
+                    options[new] = options.pop(old)
+            made(self, *args, **options)
+
+        kind.__init__ = init  # type: ignore[method-assign]
+        for old, new in MOVED_OPTIONS.items():
+            if new in names:
+                setattr(kind, old, old_option(old))
+        return kind
+
+    return add
+
+
+def old_option(old: str) -> property:
+    """Return a property that reads an option under its old name."""
+
+    def read(value: object) -> object:
+        warn(f"{type(value).__name__}.{old}", MOVED_OPTIONS[old])
+        return getattr(value, MOVED_OPTIONS[old])
+
+    return property(read)
+
+
+def tool_name(name: str) -> str:
+    """Return the present name of a tool."""
+    if name in MOVED_TOOLS:
+        warn(f"The tool {name}", MOVED_TOOLS[name])
+    return MOVED_TOOLS.get(name, name)
 
 
 def install() -> None:

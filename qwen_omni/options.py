@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.messages import Message, Store
 from qwen_omni.ranges import Range, check_numbers
 
@@ -38,6 +39,7 @@ class Tool:
     strict: bool | None = None
 
 
+@with_old_options("enable_search")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
     """Options of one call. `None` leaves the service's default.
@@ -50,7 +52,7 @@ class ChatOptions:
         tool_choice: `"auto"`, `"none"`, `"required"` or the name of a tool that must be called.
         json_mode: the answer is one JSON object. A message must contain the word "json".
         json_schema: the answer follows this schema; only for models whose profile supports it.
-        search: the model may search the web.
+        enable_search: the model may search the web.
         high_resolution_images: use up to 16,384 tokens per image; supported by qwen3.8 and qwen3.5 omni models.
         multichannel: process the channels of stereo or ambisonic audio separately.
         extra_body: additional fields of the request, under the service's names.
@@ -73,7 +75,7 @@ class ChatOptions:
     parallel_tool_calls: bool | None = None
     json_mode: bool = False
     json_schema: Mapping[str, Any] | None = None
-    search: bool | None = None
+    enable_search: bool | None = None
     high_resolution_images: bool | None = None
     multichannel: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)

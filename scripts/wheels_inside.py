@@ -184,7 +184,7 @@ def tools_are_served() -> None:
             return [tool.name for tool in (await asking.list_tools()).tools]
 
     names = asyncio.run(listed())
-    expect("ask_video" in names, str(names))
+    expect("ask_about_clip" in names, str(names))
 
 
 def text_is_counted(*, exactly: bool) -> Callable[[], None]:

@@ -186,10 +186,12 @@ def test_the_core(film, standin: Standin, settings: Settings, track) -> None:
             assert {word.text.strip(".") for one in said.sentences for word in one.words} == film[1][track]
 
 
-@pytest.mark.parametrize("name", ["ask_video", "caption_video", "find_moment", "summarize_video", "transcribe_audio"])
+@pytest.mark.parametrize(
+    "name", ["ask_about_clip", "caption_video", "find_moment", "summarize_video", "transcribe_audio"]
+)
 def test_tools_of_agents(film, standin: Standin, settings: Settings, name: str) -> None:
     """Every tool that listens takes the option, also as models write it; the probe lists the tracks."""
-    more = {"ask_video": {"question": QUESTION}, "find_moment": {"query": "codes"}}.get(name, {})
+    more = {"ask_about_clip": {"question": QUESTION}, "find_moment": {"query": "codes"}}.get(name, {})
     tools = MediaTools(film[0].parent, settings=settings)
     for written in (1, "1"):
         outcome = tools.call(name, {"path": "two.mkv", "audio_track": written, **more})

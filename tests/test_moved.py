@@ -1,12 +1,16 @@
 """Paths and names that moved: the old ones lead to the same objects for one more release, and say so."""
 
+import dataclasses
 import importlib
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 import qwen_omni
+from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
+from qwen_omni import ChatOptions, SummaryOptions
 from qwen_omni._moved import MOVED, MOVED_NAMES
 
 
@@ -32,3 +36,31 @@ def test_an_old_path_serves_from_imports():
 def test_what_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("qwen_omni.captions.nothing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "value"),
+    [(SummaryOptions, "wish", "focus", "dogs"), (ChatOptions, "search", "enable_search", True)],
+)
+def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
+    """When a value is made, copied and read; the new keyword warns of nothing."""
+    wanted = kind(**{new: value})
+    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}\\({old}=\\) has moved to {new}="):
+        assert kind(**{old: value}) == wanted
+    with pytest.warns(DeprecationWarning, match=old):
+        assert dataclasses.replace(kind(), **{old: value}) == wanted
+    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} has moved"):
+        assert getattr(wanted, old) == value
+    assert pickle.loads(pickle.dumps(wanted)) == dataclasses.replace(wanted) == wanted
+    with pytest.raises(TypeError):
+        kind(**{f"{old}es": value})
+
+
+def test_old_keywords_of_the_adapters():
+    with pytest.warns(DeprecationWarning, match="search= has moved to enable_search="):
+        model = ChatQwenOmni(api_key="sk-x", search=True)
+    assert model.enable_search is True
+    with pytest.warns(DeprecationWarning, match="search has moved"):
+        assert model.search is True
+    with pytest.warns(DeprecationWarning, match="wish"):
+        assert LongVideoChain(model, wish="dogs").options.focus == "dogs"

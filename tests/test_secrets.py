@@ -312,7 +312,7 @@ def used(held):
         case Settings():
             held.with_key()
         case MediaTools():
-            error = held.call("ask_video", {"path": "README.md", "question": "?"}).error
+            error = held.call("ask_about_clip", {"path": "README.md", "question": "?"}).error
             held._client().close()
             assert error is not None
         case OssSettings():

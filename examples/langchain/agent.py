@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     llm = ChatQwenOmni(thinking=False, spend_limit=SpendLimit(tokens=200_000))  # agents may loop
     kit = QwenOmniToolkit(llm, media_root=str(folder))
     agent = create_agent(llm, kit.get_tools())
-    question = f"See with probe_media how long {name} is, then find with ask_video what can be read in {name}."
+    question = f"See with probe_media how long {name} is, then find with ask_about_clip what can be read in {name}."
     for message in agent.invoke({"messages": [("user", question)]})["messages"]:
         for call in getattr(message, "tool_calls", None) or ():
             print(f"-> {call['name']} {call['args']}")

@@ -18,7 +18,7 @@ def main(path: Path) -> None:
     """Print each step, then the result."""
     llm = ChatQwenOmni()
     cut = {"single_call_seconds": 30, "segment_seconds": 20}  # defaults: 180 and 90
-    chain = LongVideoChain(llm, detail="low", language="English", wish="numbers that can be read", **cut)
+    chain = LongVideoChain(llm, detail="low", language="English", focus="numbers that can be read", **cut)
     for item in chain.stream(path):
         if isinstance(item, Progress):
             print(f"{item.kind}: {item.done} of {item.segments} segments. {item.text}")

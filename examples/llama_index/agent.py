@@ -17,7 +17,7 @@ from qwen_omni.standin.example import start
 async def main(path: Path) -> None:
     """Ask the agent once."""
     llm = QwenOmni(thinking=False)
-    question = f"Look into {path.name} with ask_video: what is shown, and when?"
+    question = f"Look into {path.name} with ask_about_clip: what is shown, and when?"
     tools = QwenOmniToolSpec(llm, media_root=path.parent)
     running = FunctionAgent(llm=llm, tools=tools.to_tool_list()).run(user_msg=question)
     async for event in running.stream_events():

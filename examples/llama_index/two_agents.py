@@ -23,12 +23,12 @@ async def main(path: Path) -> None:
         description="Looks into videos.",
         system_prompt="Look into videos with your tools. Hand what you saw to the writer.",
         llm=llm,
-        tools=spec.to_tool_list(["probe_media", "ask_video"]),
+        tools=spec.to_tool_list(["probe_media", "ask_about_clip"]),
         can_handoff_to=["writer"],
     )
     writer = FunctionAgent(name="writer", description="Writes.", system_prompt="Write two sentences.", llm=llm)
     workflow = AgentWorkflow(agents=[looker, writer], root_agent="looker")
-    running = workflow.run(user_msg=f"Use ask_video on {path.name}, and tell what is shown, and when.")
+    running = workflow.run(user_msg=f"Use ask_about_clip on {path.name}, and tell what is shown, and when.")
     async for event in running.stream_events():
         if isinstance(event, ToolCallResult):
             print(f"{event.tool_name} {event.tool_kwargs}: {event.tool_output.content}")

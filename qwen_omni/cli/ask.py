@@ -7,7 +7,6 @@ import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
-    REGIONS,
     WAYS,
     AudioTrack,
     Frame,
@@ -16,6 +15,7 @@ from qwen_omni.cli.output import (
     Tile,
     choose,
     end_thinking,
+    settings_for,
     show_note,
     show_thinking,
     show_usage,
@@ -29,7 +29,7 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.request.question import question
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
-from qwen_omni.settings import BUCKET_VARIABLE, Settings
+from qwen_omni.settings import BUCKET_VARIABLE
 
 
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
@@ -60,11 +60,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 
     The key is read from DASHSCOPE_API_KEY.
     """
-    settings = Settings.load(
-        base_url=base_url,
-        region=choose("region", region, REGIONS),
-        delivery=choose("delivery", delivery, WAYS),
-    )
+    settings = settings_for(region, base_url, delivery)
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
     about = question(
         media,

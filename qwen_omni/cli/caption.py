@@ -2,36 +2,39 @@
 
 import contextlib
 import csv
-import dataclasses
 import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
-    REGIONS,
     AudioTrack,
     Frame,
     ServiceRegion,
     ServiceUrl,
+    SubtitleFolder,
     Thinking,
     Tile,
     check_targets,
     choose,
+    failed_entry,
+    one_form,
     one_line,
+    settings_for,
     show_error,
     show_note,
     show_table,
     show_usage,
+    subtitle_paths,
     with_progress,
+    write_file,
     write_json,
     write_text,
-    writing,
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -40,7 +43,6 @@ from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
-from qwen_omni.settings import Settings
 from qwen_omni.structured.batch import FileCaption, Results, caption_many, plain
 from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.structured.models import VideoCaption
@@ -49,7 +51,6 @@ from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaptions
 
 Form = Literal["json", "csv", "table", "srt", "vtt"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence[str]) -> None:
@@ -80,7 +81,7 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
 
 def _entry(one: FileCaption) -> dict[str, Any]:
     if one.error is not None:
-        return {"file": one.media, "error": str(one.error), "kind": type(one.error).__name__}
+        return failed_entry(one.media, one.error)
     entry = {"file": one.media, "caption": plain(one.value)}
     return {**entry, "truncated": True} if one.truncated else entry
 
@@ -97,21 +98,6 @@ def _cell(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def subtitle_paths(media: Sequence[str], folder: Path, form: Form) -> dict[str, Path]:
-    """Choose the subtitle file of each media file: its name in `folder`, with the suffix of the format.
-
-    Raises:
-        ConfigurationError: two files would get the same name.
-    """
-    paths = {item: folder / f"{Path(item.partition('?')[0]).stem}.{form}" for item in media}
-    taken: dict[Path, str] = {}
-    for item, path in paths.items():
-        other = taken.setdefault(path, item)
-        if other != item:
-            raise ConfigurationError(f"{other} and {item} would both become {path}; caption them separately.")
-    return paths
-
-
 def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[str, Path] | None) -> None:
     """Write subtitles to their files, or those of a single file to standard output; report corrections.
 
@@ -125,8 +111,7 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         if paths is None:
             write_text(text)
         else:
-            with writing(paths[one.media]) as file:
-                file.write_text(text, encoding="utf-8")
+            write_file(paths[one.media], text)
             show_note(f"wrote {one_line(str(paths[one.media]))}")
         for note in one.value.notes:
             show_note(f"{one_line(one.media)}: caption {note.index + 1} {note.text}")
@@ -152,10 +137,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     timed: Annotated[bool, typer.Option("--timed", help="Captions with times, instead of a schema.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Write SubRip subtitles. Implies --timed.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write WebVTT subtitles. Implies --timed.")] = False,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),
-    ] = Path(),
+    out: SubtitleFolder = Path(),
     model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the captions, as free text.")] = None,
@@ -178,7 +160,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
     Exits with status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
     """
-    form = _form({"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt})
+    asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
+    form = one_form(asked, "table")
     wanted = _schema(schema, timed=timed or form in ("srt", "vtt"))
     paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else None
     check_targets((paths or {}).values())
@@ -188,15 +171,22 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         tile=tile, frame=frame,
     )  # fmt: skip
     stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
-    settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
-    with OmniClient(settings) as client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
+    with (
+        OmniClient(settings_for(region, base_url)) as client,
+        contextlib.closing(stored) if stored is not None else contextlib.nullcontext(),
+    ):
         coming = caption_many(
             media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
         )
         finished = sorted(with_progress(_reported(coming), len(media)), key=lambda one: media.index(one.media))
     _show(finished, form, wanted, paths)
     if usage:
-        show_usage(_sum(finished))
+        used = [one for captioned in finished for one in captioned.usages]
+        show_usage(
+            Usage(
+                input_tokens=sum(one.input_tokens for one in used), output_tokens=sum(one.output_tokens for one in used)
+            )
+        )
     _end(finished)
 
 
@@ -206,14 +196,6 @@ def _show(finished: list[FileCaption], form: Form, wanted: SchemaLike, paths: di
         write_subtitles(finished, form, paths)
     else:
         print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()))
-
-
-def _form(asked: dict[str, bool]) -> Form:
-    forms: dict[str, Form] = {"json": "json", "csv": "csv", "table": "table", "srt": "srt", "vtt": "vtt"}
-    chosen = [name for name, on in asked.items() if on]
-    if len(chosen) > 1:
-        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
-    return forms[chosen[0]] if chosen else "table"
 
 
 def _schema(name: str | None, *, timed: bool) -> SchemaLike:
@@ -267,18 +249,6 @@ def _reported(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]
         else:
             how = f"done in {one.seconds:.1f} s{', but the answer was truncated' if one.truncated else ''}"
         yield f"{one.media}: {how}", one
-
-
-def _sum(finished: list[FileCaption]) -> Usage:
-    total = Usage()
-    for usage in (usage for one in finished for usage in one.usages):
-        total = dataclasses.replace(
-            total,
-            input_tokens=total.input_tokens + usage.input_tokens,
-            output_tokens=total.output_tokens + usage.output_tokens,
-            total_tokens=total.total_tokens + usage.total_tokens,
-        )
-    return total
 
 
 def _end(finished: list[FileCaption]) -> None:

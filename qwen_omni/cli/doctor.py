@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from qwen_omni.addresses import is_private_url
-from qwen_omni.cli.output import REGIONS, ServiceRegion, choose, show_finding
+from qwen_omni.cli.output import ServiceRegion, settings_for, show_finding
 from qwen_omni.diagnostics import examine, examine_link
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.settings import Settings
 from qwen_omni.transport.api import run
 
 _NO_KEY = "not-needed"  # fetching a link needs none, and none is sent
@@ -26,13 +25,11 @@ def doctor(
 ) -> None:
     """Check key, region, model and stores, or fetch a link as the service would; show what to do about each fault."""
     if url is not None:
-        settings = Settings.load(
-            api_key=_NO_KEY, base_url=base_url, region=choose("region", region, REGIONS), read_timeout=30.0
-        )
+        settings = settings_for(region, base_url, api_key=_NO_KEY, read_timeout=30.0)
         allowed = settings.private_links or is_private_url(settings.base_url)
         findings = iter(run(examine_link(url, now=datetime.now(UTC), allow_private=allowed), settings))
     else:
-        settings = Settings.load(base_url=base_url, region=choose("region", region, REGIONS))
+        settings = settings_for(region, base_url)
         findings = examine(settings, model)
     bad = 0
     for finding in findings:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.output import REGIONS, WAYS, ServiceRegion, ServiceUrl, choose, show_note
+from qwen_omni.cli.output import WAYS, ServiceRegion, ServiceUrl, settings_for, show_note
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
+from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE
 from qwen_omni.tools.media_tools import MediaTools
 
 DEFAULT_TOKENS = 5_000_000
@@ -48,10 +48,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
-    settings = Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
-        spend_limit=limit,
-    )  # fmt: skip
+    settings = settings_for(region, base_url, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))
     asyncio.run(serve_stdio(MediaTools(root, settings=settings, model=model, transcriber=transcriber)))
 

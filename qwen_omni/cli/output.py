@@ -29,6 +29,7 @@ from qwen_omni.options import Delivery, Effort
 from qwen_omni.profiles import Region
 from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
+from qwen_omni.settings import Settings
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
@@ -244,12 +245,18 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 _Choice = TypeVar("_Choice")
+_Form = TypeVar("_Form", bound=str)
 
 Tile = Annotated[
     bool, typer.Option("--tile/--no-tile", help="Send a tall or wide image as several overlapping images.")
 ]
 Frame = Annotated[
     int | None, typer.Option(min=0, help="Send one frame of an animation, or page of a file, as an image; from 0.")
+]
+
+SubtitleFolder = Annotated[
+    Path,
+    typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),
 ]
 
 EFFORTS: dict[str, bool | Effort] = {
@@ -276,3 +283,52 @@ def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Cho
     if given is not None and given not in choices:
         raise ConfigurationError(f"--{name} {given!r} is not known; choose one of {', '.join(choices)}.")
     return None if given is None else choices[given]
+
+
+def settings_for(region: str | None, base_url: str | None, delivery: str | None = None, **more: Any) -> Settings:  # noqa: ANN401  (fields of `Settings`)
+    """Return the settings that the options of a command name; the rest is read from the environment.
+
+    Raises:
+        ConfigurationError: an unknown region or delivery, or no key.
+    """
+    return Settings.load(
+        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS), **more
+    )
+
+
+def one_form(asked: Mapping[_Form, bool], usual: _Form) -> _Form:
+    """Return the one form of output that was asked for, or the usual one.
+
+    Raises:
+        ConfigurationError: several were.
+    """
+    chosen = [name for name, on in asked.items() if on]
+    if len(chosen) > 1:
+        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
+    return chosen[0] if chosen else usual
+
+
+def subtitle_paths(media: Iterable[str], folder: Path, form: str) -> dict[str, Path]:
+    """Choose the subtitle file of each media file: its name in `folder`, with the suffix of the format.
+
+    Raises:
+        ConfigurationError: two files would get the same name.
+    """
+    paths = {item: folder / f"{Path(item.partition('?')[0]).stem}.{form}" for item in media}
+    taken: dict[Path, str] = {}
+    for item, path in paths.items():
+        other = taken.setdefault(path, item)
+        if other != item:
+            raise ConfigurationError(f"{other} and {item} would both become {path}; run them separately.")
+    return paths
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text to a file, as `writing` does."""
+    with writing(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def failed_entry(media: str, error: Exception) -> dict[str, Any]:
+    """Return what the JSON output holds about a file that failed."""
+    return {"file": media, "error": str(error), "kind": type(error).__name__}

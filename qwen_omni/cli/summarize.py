@@ -1,16 +1,14 @@
 """`qwen-omni summarize`: summary, subtitles, chapters and a page of a video of any length; or an answer about it."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
-    REGIONS,
     WAYS,
     AudioTrack,
     ServiceRegion,
@@ -18,11 +16,14 @@ from qwen_omni.cli.output import (
     Thinking,
     check_targets,
     choose,
+    one_form,
     one_line,
+    settings_for,
     show_note,
     show_table,
     show_text,
     steps_bar,
+    write_file,
     write_json,
     write_text,
     writing,
@@ -32,14 +33,13 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
-from qwen_omni.video.ask import stream_answer
-from qwen_omni.video.engine.run import Progress
+from qwen_omni.video.ask import stream_either
+from qwen_omni.video.engine.run import Progress, last_of
 from qwen_omni.video.export.markdown import bill_text, bill_texts
 from qwen_omni.video.forecast import forecast
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
-from qwen_omni.video.summarize import stream_summary
 from qwen_omni.video.tasks import VideoAnswer
 
 T = TypeVar("T")
@@ -67,7 +67,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     model: Annotated[str, typer.Option("--model", "-m", help="The model for the segments.")] = DEFAULT_MODEL,
     text_model: Annotated[str, typer.Option(help="The model that merges the notes.")] = DEFAULT_TEXT_MODEL,
     language: Annotated[str | None, typer.Option(help="Language of the texts, as free text.")] = None,
-    wish: Annotated[str | None, typer.Option(help="What to focus on.")] = None,
+    focus: Annotated[str | None, typer.Option(help="What to focus on.")] = None,
+    wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
     detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames per second.")] = _DETAIL,
     strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
     seconds: Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")] = 90,
@@ -93,42 +94,24 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     if question is not None:
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
         _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
-    form = _form(as_json=as_json, youtube=youtube)
+    printed: dict[Form, bool] = {"json": as_json, "youtube": youtube}
+    form = one_form(printed, "text")
     options = SummaryOptions(
-        model=model, text_model=text_model, language=language, wish=wish, detail=detail,  # type: ignore[arg-type]
+        model=model, text_model=text_model, language=language, focus=focus or wish, detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
     )  # fmt: skip
-    settings = Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS),
-        needs_key=not dry_run,
-    )  # fmt: skip
+    settings = settings_for(region, base_url, delivery, needs_key=not dry_run)
     targets = _checked_targets(media, out, [ending for ending, on in files.items() if on])
     if dry_run:
-        _show_foresight(media, settings, options)
-    elif question is not None:
-        _answer(media, question, settings, options, form)
-    else:
-        _sum_up(media, settings, options, form, targets)
-
-
-def _form(*, as_json: bool, youtube: bool) -> Form:
-    """Choose what is printed; raises `ConfigurationError` if two forms are requested."""
-    if as_json and youtube:
-        raise ConfigurationError("--json and --youtube exclude each other; choose one.")
-    return "json" if as_json else "youtube" if youtube else "text"
-
-
-def _answer(media: str, question: str, settings: Settings, options: SummaryOptions, form: Form) -> None:
+        _show_forecast(media, settings, options)
+        return
     with OmniClient(settings) as client:
-        found, noted = _watched(stream_answer(media, question, client=client, options=options), VideoAnswer)
-    _show_answer(found, form, noted)
-
-
-def _sum_up(media: str, settings: Settings, options: SummaryOptions, form: Form, targets: dict[str, Path]) -> None:
-    with OmniClient(settings) as client:
-        found, noted = _watched(stream_summary(media, client=client, options=options), VideoSummary)
+        found, noted = _followed(stream_either(media, question, client=client, options=options))
+    if isinstance(found, VideoAnswer):
+        _show_answer(found, form, noted)
+        return
     try:
         _show_summary(found, form, noted)
     finally:  # even if the reader of the output has exited
@@ -149,36 +132,29 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
         )
 
 
-def _watched(coming: Iterator[Any], kind: type[T]) -> tuple[T, set[str]]:
+def _followed(coming: Generator[Progress | T, None, None]) -> tuple[T, set[str]]:
     """Show the progress of a run; return its result, and the notes shown meanwhile."""
     noted: set[str] = set()
-    with contextlib.ExitStack() as closing:
-        show = closing.enter_context(steps_bar("segments"))
-        for news in coming:
-            if isinstance(news, kind):
-                return news, noted
-            assert isinstance(news, Progress)
-            if news.kind in ("planned", "notice") or (news.kind == "gap"):
+    with steps_bar("segments") as show:
+
+        def on_progress(news: Progress) -> None:
+            if news.kind in ("planned", "notice", "gap"):
                 show_note(news.text)
                 noted.add(news.text)
             show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
-    raise AssertionError("a run ends with its result or an error")
 
-
-def _targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
-    """Choose where the files go: next to the video, or into a folder."""
-    video = Path(media)
-    folder = video.parent if out is None else out
-    return {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
+        return last_of(coming, on_progress), noted
 
 
 def _checked_targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
-    """Return where the files go, once each of them can be written.
+    """Return where the files go (next to the video, or into a folder), once each of them can be written.
 
     Raises:
         ConfigurationError: a folder is missing or not writable, or a page needs a package that is not installed.
     """
-    targets = _targets(media, out, forms)
+    video = Path(media)
+    folder = video.parent if out is None else out
+    targets = {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
     check_targets(targets.values())
     if "html" in forms and find_spec("jinja2") is None:
         raise ConfigurationError("--html needs one more package: pip install 'qwen-omni[cli]'")
@@ -191,17 +167,13 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
     Raises:
         ConfigurationError: one of them cannot be written.
     """
+    texts = {"srt": found.to_srt, "vtt": found.to_vtt, "markdown": found.to_markdown}
     for form, path in targets.items():
-        with writing(path) as file:
-            match form:
-                case "srt":
-                    file.write_text(found.to_srt(), encoding="utf-8")
-                case "vtt":
-                    file.write_text(found.to_vtt(), encoding="utf-8")
-                case "markdown":
-                    file.write_text(found.to_markdown(), encoding="utf-8")
-                case _:
-                    found.to_html(file)
+        if form in texts:
+            write_file(path, texts[form]())
+        else:
+            with writing(path) as file:
+                found.to_html(file)
         show_note(f"wrote {one_line(str(path))}")
 
 
@@ -237,7 +209,7 @@ def _show_answer(found: VideoAnswer, form: Form, noted: set[str]) -> None:
     show_note(f"this run: {bill_text(found.this_run)}")
 
 
-def _show_foresight(media: str, settings: Settings, options: SummaryOptions) -> None:
+def _show_forecast(media: str, settings: Settings, options: SummaryOptions) -> None:
     rows = []
     for one in forecast(media, settings, options):
         bill = one.bill

@@ -10,26 +10,29 @@ from typing import Annotated, Literal
 import typer
 
 from qwen_omni.cli.output import (
-    REGIONS,
     WAYS,
     AudioTrack,
     ServiceRegion,
     ServiceUrl,
+    SubtitleFolder,
     check_targets,
-    choose,
+    failed_entry,
+    one_form,
     one_line,
+    settings_for,
     show_error,
+    subtitle_paths,
     with_progress,
+    write_file,
     write_json,
     write_text,
-    writing,
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
@@ -59,10 +62,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; else detected.")] = None,
     audio_track: AudioTrack = "auto",
     speakers: Annotated[int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)] = None,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the subtitles of several files, replacing older ones; one file's are printed."),
-    ] = Path(),
+    out: SubtitleFolder = Path(),
     wait: Annotated[float, typer.Option(help="Seconds to wait; a later run finds an unfinished task.")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.", min=1)] = 4,
@@ -75,20 +75,19 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     A recording that was submitted within a day is not paid again, even after a crash: its task is found. Exits with
     status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
     """
-    form = _form({"srt": srt, "vtt": vtt, "json": as_json})
+    asked: dict[Form, bool] = {"srt": srt, "vtt": vtt, "json": as_json}
+    form = one_form(asked, "text")
     wanted_speakers = False if speakers is None else (speakers or True)
     options = TranscriptionOptions(
         model=model, language=language, speakers=wanted_speakers, wait_seconds=wait, fresh=fresh,
         audio_track=read_audio_track(audio_track),
     )  # fmt: skip
-    settings = Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
-    )
+    settings = settings_for(region, base_url, delivery)
     _check(options, region_of(settings.base_url), form)
-    paths = _paths(media, out, form)
+    paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else {}
     check_targets(paths.values())
-    with OmniClient(settings) as client, ThreadPool(concurrency) as crew:
-        coming = [crew.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
+    with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
+        coming = [pool.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
         heard = {one.media: one for one in with_progress(_reported(coming), len(coming))}
     finished = [heard[name] for name in dict.fromkeys(media)]
     errors = [*_show(finished, form, paths)]
@@ -96,13 +95,6 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         show_error(line)
     if errors:
         raise typer.Exit(_FAILED)
-
-
-def _form(asked: dict[Form, bool]) -> Form:
-    chosen = [name for name, on in asked.items() if on]
-    if len(chosen) > 1:
-        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
-    return chosen[0] if chosen else "text"
 
 
 def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> None:
@@ -117,20 +109,6 @@ def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> 
         raise ConfigurationError(
             f"{profile.name} returns no times, so it cannot make subtitles; choose {' or '.join(others)} with --model."
         )
-
-
-def _paths(media: list[str], out: Path, form: Form) -> dict[str, Path]:
-    """Choose the subtitle file of each recording; each must be different.
-
-    Raises:
-        ConfigurationError: two recordings would write to one file.
-    """
-    if form not in ("srt", "vtt") or len(media) == 1:
-        return {}
-    paths = {name: out / f"{Path(name.partition('?')[0]).stem}.{form}" for name in media}
-    if len(set(paths.values())) < len(paths):
-        raise ConfigurationError("Two files have the same name, so their subtitles would too; run them separately.")
-    return paths
 
 
 def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard:
@@ -165,8 +143,7 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
     text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
     if path is not None:
-        with writing(path) as file:
-            file.write_text(text, encoding="utf-8")
+        write_file(path, text)
         write_text(f"{one_line(str(path))}\n")
         return
     head = f"== {one_line(media)}\n" if titled else ""
@@ -174,8 +151,9 @@ def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, ti
 
 
 def _entry(one: _Heard) -> dict[str, object]:
-    if one.said is None:
-        return {"file": one.media, "error": str(one.error), "kind": type(one.error).__name__}
+    if one.error is not None:
+        return failed_entry(one.media, one.error)
+    assert one.said is not None
     return {"file": one.media, **one.said.model_dump(mode="json")}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
+from qwen_omni._moved import old_option
 from qwen_omni.addresses import warn_of_headers
 from qwen_omni.integrations.client_pool import CONNECTION_RANGES, Clients, ConnectionOptions
 from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS, SECRET_NAMES, with_our_names
@@ -79,7 +80,7 @@ class ModelFields(BaseModel):
     modalities: list[OutputModality] | None = None
     """`["text", "audio"]` makes the model speak, if it can; `voice` chooses the voice."""
     voice: str | None = None
-    search: bool | None = None
+    enable_search: bool | None = None
     """Whether the model may search the web."""
     high_resolution_images: bool | None = None
     multichannel: bool | None = None
@@ -94,6 +95,8 @@ class ModelFields(BaseModel):
     def _given(cls, given: Any) -> Any:  # noqa: ANN401  (whatever a model is made of)
         """Translate alternative names, and check the numbers before pydantic converts a string or `True` to one."""
         return check_given(with_our_names(given, cls.model_fields), NUMBERS) if isinstance(given, Mapping) else given
+
+    search = old_option("search")
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 

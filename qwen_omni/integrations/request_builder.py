@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import SecretStr
 
+from qwen_omni._moved import MOVED_OPTIONS, warn
 from qwen_omni.addresses import HiddenHeaders
 from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
 from qwen_omni.integrations.client_pool import CallKey, ConnectionOptions
@@ -69,7 +70,7 @@ __all__ = [
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
-    "modalities", "voice", "search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
+    "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
 )  # fmt: skip
 """Fields of one answer."""
 
@@ -78,7 +79,7 @@ CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 
 OTHER_NAMES = {
     "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
-    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "enable_search": "search",
+    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "search": "enable_search",
     "vl_high_resolution_images": "high_resolution_images", "use_multichannel": "multichannel",
     "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
     "dashscope_api_key": "api_key", "default_headers": "extra_headers",
@@ -369,6 +370,8 @@ def _name(named: dict[str, Any], name: str, value: object, known: Collection[str
     ours = name if name in known else OTHER_NAMES.get(name, name)
     if name not in known and name in _ANSWERED and value is not None:
         raise ConfigurationError(f"There is no option {name!r}: {_ANSWERED[name]}.")
+    if name != ours and MOVED_OPTIONS.get(name) == ours:
+        warn(f"{name}=", f"{ours}=")
     before = named.get(ours)
     if before is None or value is None or before == value:
         named[ours] = before if value is None and before is not None else value
@@ -479,7 +482,7 @@ def to_tool(definition: Mapping[str, Any]) -> Tool:
     if not isinstance(function, Mapping):
         raise ConfigurationError(
             f"The tool {str(definition.get('type', definition))[:60]!r} is not a function; "
-            "only functions can be called (web search is search=True)."
+            "only functions can be called (web search is enable_search=True)."
         )
     return Tool(
         name=function["name"],

@@ -4,8 +4,10 @@ Where sources disagree, the newest page wins: the Qwen-Omni guide (September 202
 over older copies. The profile's `source` names the least certain facts.
 """
 
+from dataclasses import replace
+
 from qwen_omni.profiles import voices
-from qwen_omni.profiles.profile import MediaLimits, Modality, Profile, TokenRules
+from qwen_omni.profiles.profile import MediaLimits, Profile, TokenRules
 
 _MIB = 2**20
 _GUIDE = "Model Studio, Qwen-Omni guide, read 2026-09-18"
@@ -20,17 +22,7 @@ _TOKENS_3 = TokenRules(
     audio_in=12.5,
     vocabulary="qwen2",
 )
-_TOKENS_TURBO = TokenRules(
-    factor=28,
-    image_tokens=(4, 1280),
-    image_tokens_high=None,
-    frames=(4, 80),
-    frame_tokens=(64, 768),
-    video_tokens=16_384,
-    audio_in=25,
-    audio_out=25,
-    vocabulary="qwen2",
-)
+_TOKENS_TURBO = replace(_TOKENS_3, factor=28, frames=(4, 80), audio_in=25, audio_out=25)
 _LIMITS_3 = MediaLimits(
     mixed=False,
     image_bytes=10 * _MIB,
@@ -44,20 +36,47 @@ _LIMITS_3 = MediaLimits(
     video_seconds=150,
     frames=(2, 128),
 )
-_LIMITS_TURBO = MediaLimits(
-    mixed=False,
-    image_bytes=10 * _MIB,
-    audios=1,
-    audios_inline=1,
+_LIMITS_TURBO = replace(
+    _LIMITS_3,
     audio_bytes=10 * _MIB,
     audio_seconds=3 * 60,
-    videos=1,
-    videos_inline=1,
     video_bytes=150 * _MIB,
     video_seconds=40,
     frames=(4, 80),
 )
 
+_FLASH_35 = Profile(
+    name="qwen3.5-omni-flash",
+    snapshots=("qwen3.5-omni-flash-2026-03-15",),
+    context=262_144,
+    max_input=196_608,
+    max_output=65_536,
+    speaks=True,
+    tools=True,
+    tools_with_search=False,
+    web_search=True,
+    sampling_fields=True,
+    voices=voices.QWEN35,
+    default_voice="Tina",
+    source=_GUIDE + "; older model pages deny tools",
+    rpm=_RPM,
+    tpm=_TPM,
+)
+_TURBO = Profile(
+    name="qwen-omni-turbo",
+    snapshots=("qwen-omni-turbo-latest", "qwen-omni-turbo-2025-03-26", "qwen-omni-turbo-2025-01-19"),
+    context=32_768,
+    max_input=30_720,
+    max_output=2_048,
+    speaks=True,
+    voices=voices.TURBO,
+    default_voice="Ethan",
+    limits=_LIMITS_TURBO,
+    tokens=_TOKENS_TURBO,
+    source=_GUIDE + "; qwen-omni-turbo page of 2025-08-14. No longer updated by its makers",
+    rpm=_RPM,
+    tpm=_TPM,
+)
 OMNI = (
     Profile(
         name="qwen3.8-omni-flash",
@@ -65,7 +84,6 @@ OMNI = (
         max_input=991_808,
         max_input_thinking=983_616,
         max_output=131_072,
-        must_stream=False,
         thinking="effort",
         thinks_by_default=True,
         tools=True,
@@ -82,43 +100,14 @@ OMNI = (
         tokens=TokenRules(audio_out=None),
         source=_GUIDE + "; model page, September 2026. That it runs without streaming is known from clients only",
     ),
-    Profile(
+    replace(
+        _FLASH_35,
         name="qwen3.5-omni-plus",
         snapshots=("qwen3.5-omni-plus-2026-03-15",),
-        context=262_144,
-        max_input=196_608,
-        max_output=65_536,
-        speaks=True,
-        tools=True,
-        tool_regions=frozenset({"cn"}),
-        tools_with_search=False,
-        web_search=True,
         json_object=True,
-        sampling_fields=True,
-        voices=voices.QWEN35,
-        default_voice="Tina",
         source=_GUIDE + "; older model pages deny tools or JSON mode",
-        rpm=_RPM,
-        tpm=_TPM,
     ),
-    Profile(
-        name="qwen3.5-omni-flash",
-        snapshots=("qwen3.5-omni-flash-2026-03-15",),
-        context=262_144,
-        max_input=196_608,
-        max_output=65_536,
-        speaks=True,
-        tools=True,
-        tool_regions=frozenset({"cn"}),
-        tools_with_search=False,
-        web_search=True,
-        sampling_fields=True,
-        voices=voices.QWEN35,
-        default_voice="Tina",
-        source=_GUIDE + "; older model pages deny tools",
-        rpm=_RPM,
-        tpm=_TPM,
-    ),
+    _FLASH_35,
     Profile(
         name="qwen3-omni-flash",
         snapshots=("qwen3-omni-flash-2025-12-01", "qwen3-omni-flash-2025-09-15"),
@@ -137,123 +126,67 @@ OMNI = (
         rpm=_RPM,
         tpm=_TPM,
     ),
-    Profile(
-        name="qwen-omni-turbo",
-        snapshots=("qwen-omni-turbo-latest", "qwen-omni-turbo-2025-03-26", "qwen-omni-turbo-2025-01-19"),
-        context=32_768,
-        max_input=30_720,
-        max_output=2_048,
-        speaks=True,
-        voices=voices.TURBO,
-        default_voice="Ethan",
-        limits=_LIMITS_TURBO,
-        tokens=_TOKENS_TURBO,
-        source=_GUIDE + "; qwen-omni-turbo page of 2025-08-14. No longer updated by its makers",
-        rpm=_RPM,
-        tpm=_TPM,
-    ),
-    Profile(
+    _TURBO,
+    replace(
+        _TURBO,
         name="qwen2.5-omni-7b",
-        context=32_768,
-        max_input=30_720,
-        max_output=2_048,
-        speaks=True,
+        snapshots=(),
         voices=voices.OPEN_WEIGHTS,
-        default_voice="Ethan",
-        limits=_LIMITS_TURBO,
-        tokens=_TOKENS_TURBO,
         source="Model Studio, Model pricing, read 2026-05-30; limits taken from qwen-omni-turbo",
-        rpm=_RPM,
-        tpm=_TPM,
     ),
 )
 
-_TEXT: frozenset[Modality] = frozenset({"text"})
 _CARDS = "Model Studio, model cards of 2026-05-27"
 _SCHEMA_PAGE = "Model Studio, Structured output, September 2026"
-
+_PLUS_36 = Profile(
+    name="qwen3.6-plus",
+    context=1_000_000,
+    max_input=991_808,
+    max_output=65_536,
+    inputs=frozenset({"text"}),
+    thinking="switch",
+    thinks_by_default=True,
+    tools=True,
+    json_object=True,
+    source=_CARDS,
+)
 # Explicit caching: Model Studio, Context Cache page, 2026-10-11 (five minutes; a lifetime of an hour belongs to Qwen4:
 # Explicit Cache (Qwen4) page, 2026-11-16). The page of qwen3.8-omni-flash names implicit caching alone.
+_PLUS = replace(
+    _PLUS_36,
+    name="qwen-plus",
+    snapshots=("qwen-plus-latest",),
+    max_input=997_952,
+    max_output=32_768,
+    thinks_by_default=False,
+    web_search=True,
+    explicit_cache=True,
+)
 SUMMARISERS = (
-    Profile(
-        name="qwen-plus",
-        snapshots=("qwen-plus-latest",),
-        context=1_000_000,
-        max_input=997_952,
-        max_output=32_768,
-        inputs=_TEXT,
-        must_stream=False,
-        thinking="switch",
-        tools=True,
-        web_search=True,
-        json_object=True,
-        explicit_cache=True,
-        source=_CARDS,
-    ),
-    Profile(
-        name="qwen3.6-plus",
-        context=1_000_000,
-        max_input=991_808,
-        max_output=65_536,
-        inputs=_TEXT,
-        must_stream=False,
-        thinking="switch",
-        thinks_by_default=True,
-        tools=True,
-        json_object=True,
-        source=_CARDS,
-    ),
-    Profile(
-        name="qwen3.6-flash",
-        context=1_000_000,
-        max_input=991_808,
-        max_output=65_536,
-        inputs=_TEXT,
-        must_stream=False,
-        thinking="switch",
-        thinks_by_default=True,
-        tools=True,
-        json_object=True,
-        source=_CARDS,
-    ),
-    Profile(
+    _PLUS,
+    _PLUS_36,
+    replace(_PLUS_36, name="qwen3.6-flash"),
+    replace(
+        _PLUS_36,
         name="qwen3.7-plus",
-        context=1_000_000,
-        max_input=991_808,
-        max_output=65_536,
-        inputs=_TEXT,
-        must_stream=False,
-        thinking="switch",
-        tools=True,
-        json_object=True,
+        thinks_by_default=False,
         json_schema=True,
         source=_SCHEMA_PAGE + "; largest input taken from qwen3.6-plus",
     ),
-    Profile(
+    replace(
+        _PLUS_36,
         name="qwen3.8-flash",
-        context=1_000_000,
         max_input=991_000,
         max_output=131_072,
-        inputs=_TEXT,
-        must_stream=False,
         thinking="effort",
-        thinks_by_default=True,
-        tools=True,
-        json_object=True,
         json_schema=True,
         source=_SCHEMA_PAGE + "; sizes from gateways",
     ),
-    Profile(
+    replace(
+        _PLUS,
         name="qwen-flash",
-        context=1_000_000,
-        max_input=997_952,
-        max_output=32_768,
-        inputs=_TEXT,
-        must_stream=False,
-        thinking="switch",
-        tools=True,
-        json_object=True,
-        explicit_cache=True,
+        snapshots=(),
+        web_search=False,
         source="sizes taken from qwen-plus; not checked",
     ),
 )
@@ -265,7 +198,6 @@ TRANSCRIBERS = (
         max_input=30_720,
         max_output=8_192,
         inputs=frozenset({"audio"}),
-        must_stream=False,
         limits=MediaLimits(audios=1, audios_inline=1, audio_bytes=10 * 2**20, audio_seconds=300),
         tokens=TokenRules(audio_in=25, audio_out=None),
         source="Model Studio, speech recognition pages, read 2026-05-30; sizes of the context are a guess",

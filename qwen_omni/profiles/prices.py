@@ -13,6 +13,21 @@ _CARDS = "Model Studio, model cards of 2026-05-27"
 _ASR = "Model Studio, speech recognition pages, CNY 0.00022 / 0.00026 a second; November 2026"
 _K = 1_000
 
+
+def _by_kind(
+    inputs: tuple[float, float, float], outputs: tuple[float, float, float], batch: float | None = None
+) -> tuple[Prices, ...]:
+    """Return a row in CNY: text, audio and images or video in; text after text, text after media and audio out."""
+    text_in, audio_in, seen_in = inputs
+    text_out, text_out_media, audio_out = outputs
+    return (
+        Prices(
+            currency="CNY", text_in=text_in, audio_in=audio_in, image_in=seen_in, video_in=seen_in, text_out=text_out,
+            text_out_media=text_out_media, audio_out=audio_out, batch=batch, source=_LIST,
+        ),
+    )  # fmt: skip
+
+
 PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
     "qwen3.8-omni-flash": {
         "cn": (Prices(currency="CNY", text_in=0.8, text_out=2.7, source=_ONE_PROJECT),),
@@ -29,46 +44,16 @@ PRICES: dict[str, dict[str, tuple[Prices, ...]]] = {
         "intl": (Prices(currency="CNY", text_in=3, audio_in=22.48, text_out=16.49, audio_out=89.18, source=_LIST),),
     },
     "qwen3-omni-flash": {
-        "cn": (
-            Prices(
-                currency="CNY", text_in=1.8, audio_in=15.8, image_in=3.3, video_in=3.3,
-                text_out=6.9, text_out_media=12.7, audio_out=62.6, source=_LIST,
-            ),
-        ),
-        "intl": (
-            Prices(
-                currency="CNY", text_in=3.156, audio_in=27.962, image_in=5.725, video_in=5.725,
-                text_out=12.183, text_out_media=22.458, audio_out=110.896, source=_LIST,
-            ),
-        ),
+        "cn": _by_kind((1.8, 15.8, 3.3), (6.9, 12.7, 62.6)),
+        "intl": _by_kind((3.156, 27.962, 5.725), (12.183, 22.458, 110.896)),
     },
     "qwen-omni-turbo": {
-        "cn": (
-            Prices(
-                currency="CNY", text_in=0.4, audio_in=25, image_in=1.5, video_in=1.5,
-                text_out=1.6, text_out_media=4.5, audio_out=50, batch=0.5, source=_LIST,
-            ),
-        ),
-        "intl": (
-            Prices(
-                currency="CNY", text_in=0.514, audio_in=32.586, image_in=1.541, video_in=1.541,
-                text_out=1.982, text_out_media=4.624, audio_out=65.246, source=_LIST,
-            ),
-        ),
+        "cn": _by_kind((0.4, 25, 1.5), (1.6, 4.5, 50), batch=0.5),
+        "intl": _by_kind((0.514, 32.586, 1.541), (1.982, 4.624, 65.246)),
     },
     "qwen2.5-omni-7b": {
-        "cn": (
-            Prices(
-                currency="CNY", text_in=0.6, audio_in=38, image_in=2, video_in=2,
-                text_out=2.4, text_out_media=6, audio_out=76, source=_LIST,
-            ),
-        ),
-        "intl": (
-            Prices(
-                currency="CNY", text_in=0.734, audio_in=49.613, image_in=2.055, video_in=2.055,
-                text_out=2.936, text_out_media=6.165, audio_out=99.153, source=_LIST,
-            ),
-        ),
+        "cn": _by_kind((0.6, 38, 2), (2.4, 6, 76)),
+        "intl": _by_kind((0.734, 49.613, 2.055), (2.936, 6.165, 99.153)),
     },
     "qwen-plus": {
         "cn": (

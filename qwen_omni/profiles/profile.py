@@ -127,10 +127,8 @@ class Profile:
 
     Attributes:
         name: the model's name; `snapshots` are other names for the same facts.
-        must_stream: the service refuses calls that do not stream. (We always stream.)
         thinking: which switch turns thinking on and off; `thinks_by_default` is what happens without it.
         json_object: JSON mode by `response_format`; `json_schema`: the same with a schema.
-        tool_regions: regions in which tools work; `None` for all.
         voices: names known to work. The list grows, so it is a suggestion, never a reason to refuse.
         explicit_cache: `cache_control` marks what is cached for five minutes. (Implicit caching needs no mark.)
         rpm: requests per minute; tpm: tokens per minute. `None` if nothing is published.
@@ -145,11 +143,9 @@ class Profile:
     max_input_thinking: int | None = None
     inputs: frozenset[Modality] = frozenset({"text", "image", "audio", "video"})
     speaks: bool = False
-    must_stream: bool = True
     thinking: ThinkingSwitch = "none"
     thinks_by_default: bool = False
     tools: bool = False
-    tool_regions: frozenset[Region] | None = None
     tools_with_search: bool = True
     web_search: bool = False
     json_object: bool = False

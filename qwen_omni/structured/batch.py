@@ -35,7 +35,7 @@ from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.migrations import read_lines
 from qwen_omni.work_store.sqlite import SqliteStore, is_open
-from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken
 
 _AT_ONCE = 1 << 20
 _RUN = "captions"
@@ -45,7 +45,7 @@ _HEADER = b"SQLite format 3\x00"
 _WAY_OUT = "Name another file with --results, remove that file, or use --fresh."
 
 
-class Results:
+class Results(RunStore):
     """The finished captions. Thread-safe; several processes may use one file at once.
 
     Attributes:
@@ -73,19 +73,18 @@ class Results:
                 anything is paid for.
             LocalResourceError: it cannot be created, read or written.
         """
-        self.path, old = _places(path)
-        self._reuse = reuse_unverified
-        self._unreadable = ""
-        self._origins: set[str] = set()
+        path, old = _places(path)
         lines = None if old is None else _read_old(old)
-        use = StoreUse(name="results file", way_out=_WAY_OUT)
-        self._store = SqliteStore(self.path, use, lease_seconds=lease_seconds)
+        use = StoreUse(name="results file", way_out=_WAY_OUT, holds="captions")
+        store = SqliteStore(path, use, lease_seconds=lease_seconds)
+        super().__init__(store, use, _RUN, path=path, reuse_unverified=reuse_unverified)
+        self._unreadable = ""
         if old is not None and lines is not None:
-            self._take_over(old, *lines)
+            self._take_over(store, old, *lines)
 
-    def _take_over(self, old: Path, entries: Mapping[str, Any], unreadable: int) -> None:
+    def _take_over(self, store: SqliteStore, old: Path, entries: Mapping[str, Any], unreadable: int) -> None:
         found = old.stat()
-        self._store.take_over(_RUN, entries, mark=f"lines {old.name} {found.st_size} {found.st_mtime_ns}")
+        store.take_over(_RUN, entries, mark=f"lines {old.name} {found.st_size} {found.st_mtime_ns}")
         if unreadable:
             self._unreadable = f"Lines of {old} that could not be read: {unreadable}. Their captions are asked again."
 
@@ -126,47 +125,10 @@ class Results:
         self._store.discard(StepKey(_RUN, key, found.origin), found.value, damaged=True)
         return None
 
-    @property
-    def trouble(self) -> str:
-        """Why the last caption could not be written; empty if it was."""
-        return self._store.trouble
-
-    @property
-    def unkept(self) -> str:
-        """A notice with the number of captions not written to disk, and the file; empty if all are."""
-        count = sum(self._store.unkept(origin) for origin in self._origins)
-        if not count:
-            return ""
-        return (
-            f"Captions that could not be written to the results file {self.path}: {count} ({self.trouble}). They are "
-            "part of this result; a later run would ask for them, and pay for them, again."
-        )
-
     def notices(self) -> list[str]:
         """Return the notices about the file, each once."""
-        found = self._store.notices()
-        if self._unreadable:
-            found.append(self._unreadable)
-            self._unreadable = ""
-        return found
-
-    def unverified(self) -> str:
-        """A notice with the number of captions of unknown origin from an older version; empty if there are none."""
-        count = 0 if self._reuse else self._store.unverified(_RUN)
-        if not count:
-            return ""
-        return (
-            f"Captions in {self.path} that an older version stored without recording who gave them: {count}. They are "
-            "kept and not used; reuse_unverified=True (--reuse-unverified) uses them."
-        )
-
-    def write_rest(self) -> None:
-        """Retry the writes that failed."""
-        self._store.write_rest()
-
-    def close(self) -> None:
-        """Write what is pending and close the file; the next use opens it again."""
-        self._store.close()
+        unreadable, self._unreadable = self._unreadable, ""
+        return [*super().notices(), *filter(None, (unreadable,))]
 
 
 def _places(path: Path) -> tuple[Path, Path | None]:
@@ -289,23 +251,25 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     """
     concurrency = checked("concurrency", concurrency, PARALLEL)
     wanted = read_schema(schema)
-    job = _Job(schema=schema, read=wanted, client=client, options=options, results=results)
-    notices = _Notices(results, on_notice or _warn)
-    notices.at_first()
+    job = _Job(
+        schema=schema, read=wanted, client=client, options=options, results=results, on_notice=on_notice or _warn
+    )
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
+    if results is not None:
+        results.write_rest()
+    job.report()
     try:
-        yield from _finished(pool, job, media, notices)
+        yield from _finished(pool, job, media)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        notices.at_last()
+        job.report(last=True)
 
 
-def _finished(
-    pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str], notices: "_Notices"
-) -> Iterator[FileCaption]:
+def _finished(pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str]) -> Iterator[FileCaption]:
     """Yield each caption as it is finished; those another process asks for move to the end of the queue."""
     running: set[Future[FileCaption | _Busy]] = {pool.submit(job.one, item) for item in media}
     later: list[_Busy] = []
+    noticed: set[str] = set()  # other processes that this one waits for
     while running or later:
         if running:
             done, running = wait(running, timeout=_AGAIN_SECONDS if later else None, return_when=FIRST_COMPLETED)
@@ -318,9 +282,15 @@ def _finished(
             one = future.result()
             if isinstance(one, _Busy):
                 later.append(one)
-                notices.waiting(one)
+                waited = time.monotonic() - one.since >= _NOTICE_SECONDS
+                if waited and not one.ours and one.holder not in noticed:
+                    noticed.add(one.holder)
+                    job.on_notice(
+                        f"Waiting for {one.holder}, which asks for the caption of {one.media}; its answer is used here "
+                        "too."
+                    )
                 continue
-            notices.between()
+            job.report()
             yield one
 
 
@@ -338,54 +308,6 @@ class _Busy:
     ours: bool
 
 
-@dataclass(slots=True)
-class _Notices:
-    """Reports notices about the results file, each once."""
-
-    results: Results | None
-    report: OnNotice
-    _told: set[str] = field(default_factory=set)
-
-    def _once(self, name: str, text: str) -> None:
-        if text and name not in self._told:
-            self._told.add(name)
-            self.report(text)
-
-    def at_first(self) -> None:
-        if self.results is not None:
-            self.results.write_rest()
-            self._once("unverified", self.results.unverified())
-            self.between()
-
-    def waiting(self, busy: _Busy) -> None:
-        if not busy.ours and time.monotonic() - busy.since >= _NOTICE_SECONDS:
-            text = (
-                f"Waiting for {busy.holder}, which asks for the caption of {busy.media}; its answer is used here too."
-            )
-            self._once(f"waiting {busy.holder}", text)
-
-    def between(self) -> None:
-        if self.results is None:
-            return
-        for text in self.results.notices():
-            self.report(text)
-        if self.results.trouble:
-            self._once("trouble", _unwritten_text(self.results))
-
-    def at_last(self) -> None:
-        if self.results is not None:
-            self.results.write_rest()
-            self.between()
-            self._once("unkept", self.results.unkept)
-
-
-def _unwritten_text(results: Results) -> str:
-    return (
-        f"The results file {results.path} cannot be written ({results.trouble}); captions are kept in memory and "
-        "written as soon as that is possible. Free up space before this run ends."
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """What is asked about every file."""
@@ -395,8 +317,15 @@ class _Job:
     client: OmniClient
     options: CaptionOptions
     results: Results | None
+    on_notice: OnNotice
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
+
+    def report(self, *, last: bool = False) -> None:
+        """Report the notices about the results file."""
+        if self.results is not None:
+            for text in self.results.last_news() if last else self.results.news():
+                self.on_notice(text)
 
     def one(self, media: str, since: float | None = None) -> FileCaption | _Busy:
         """Describe one file; errors of this package become part of the result."""

@@ -10,7 +10,13 @@ def first_paragraph(schema: dict[str, Any]) -> None:
     schema["description"] = schema.get("description", "").partition("\n\n")[0]
 
 
-class VideoCaption(BaseModel):
+class Frozen(BaseModel):
+    """A value that cannot be changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class VideoCaption(Frozen):
     """What a product video shows, for the people who will market it.
 
     Example:
@@ -21,7 +27,7 @@ class VideoCaption(BaseModel):
         ['opens in one move']
     """
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=first_paragraph)
+    model_config = ConfigDict(json_schema_extra=first_paragraph)
 
     scene_description: str = Field(
         min_length=1, description="What is seen and heard, from beginning to end, in two to five sentences."

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -28,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen_omni.structured.models import first_paragraph
+from qwen_omni.structured.models import Frozen, first_paragraph
 
 _UNITS: dict[str, Fraction] = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),
@@ -359,14 +358,32 @@ def _bare_times(data: object) -> Iterator[object]:
             waiting += [entry] if isinstance(entry, Mapping) else []
 
 
-class Timed(BaseModel):
+class TimedAnswer(Frozen):
+    """An answer with times in it, whose bare numbers all have one unit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object, info: ValidationInfo) -> object:
+        decide_unit(data, info.context)
+        return data
+
+
+class Spread(Frozen):
+    """An entry whose times may come in one field."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: object) -> object:
+        return spread(data)
+
+
+class Timed(Frozen):
     """Something between two moments, in seconds from the beginning.
 
     Attributes:
         may_lack_end: one that has no end is taken for one without length.
     """
 
-    model_config = ConfigDict(frozen=True)
     may_lack_end: ClassVar[bool] = False
 
     start: float = Field(
@@ -408,7 +425,7 @@ class TimedCaption(Timed):
     )  # fmt: skip
 
 
-class TimedCaptions(BaseModel):
+class TimedCaptions(Frozen):
     """The captions of a video in order of time.
 
     Validation corrects what it can (see `notes`). Pass the duration of the video to detect times past its end:
@@ -422,7 +439,7 @@ class TimedCaptions(BaseModel):
         ([(0.0, 9.0), (9.0, 11.0)], ['clamped', 'moved'])
     """
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=first_paragraph)
+    model_config = ConfigDict(json_schema_extra=first_paragraph)
     takes_list: ClassVar[bool] = True
     """A bare list of captions is an answer, too."""
 

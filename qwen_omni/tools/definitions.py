@@ -62,8 +62,8 @@ class ProbeMedia(Arguments):
     path: Annotated[str, Field(max_length=_MOST_TEXT, description="A file or a folder; '.' is the media folder.")] = "."
 
 
-class AskVideo(Arguments):
-    """What `ask_video` takes."""
+class AskAboutClip(Arguments):
+    """What `ask_about_clip` takes."""
 
     path: Path
     question: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to find out.")]

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
+from pydantic import AliasChoices, Field
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import UnsupportedMediaError
@@ -26,8 +26,15 @@ from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_reques
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.prompt import TASK
 from qwen_omni.structured.schema import read_schema
-from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, decide_unit
-from qwen_omni.tools.definitions import AskVideo, CaptionVideo, FindMoment, ProbeMedia, SummarizeVideo, TranscribeAudio
+from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, TimedAnswer
+from qwen_omni.tools.definitions import (
+    AskAboutClip,
+    CaptionVideo,
+    FindMoment,
+    ProbeMedia,
+    SummarizeVideo,
+    TranscribeAudio,
+)
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.results import ToolOutcome, bounded, line, without_places
 from qwen_omni.transcription.options import TranscriptionOptions
@@ -170,7 +177,7 @@ def probe_media(context: ToolContext, asked: ProbeMedia) -> Steps:
     return ToolOutcome(content=f"{name}: {_described(info)}", artifact={"path": name, **_facts(info)})
 
 
-def ask_about_clip(context: ToolContext, asked: AskVideo) -> Steps:
+def ask_about_clip(context: ToolContext, asked: AskAboutClip) -> Steps:
     """Ask the model a question about a video, a recording or an image."""
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
@@ -218,7 +225,7 @@ def transcribe_audio(context: ToolContext, asked: TranscribeAudio) -> Steps:
     return ToolOutcome(content=bounded(lines, _PART_ADVICE), artifact=said.model_dump(mode="json"))
 
 
-def _part(source: MediaSource, info: MediaInfo, asked: AskVideo) -> MediaPart:
+def _part(source: MediaSource, info: MediaInfo, asked: AskAboutClip) -> MediaPart:
     sampling = Sampling(fps=asked.fps if info.kind == "video" else None)
     part = as_part(source, info.kind, sampling, asked.audio_track)
     match part:
@@ -277,9 +284,9 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is an image. Use ask_video or caption_video.")
+        raise UnsupportedMediaError("That is an image. Use ask_about_clip or caption_video.")
     options = SummaryOptions(
-        model=context.model, start=asked.start, end=asked.end, wish=asked.focus, audio_track=asked.audio_track
+        model=context.model, start=asked.start, end=asked.end, focus=asked.focus, audio_track=asked.audio_track
     )
     found: VideoSummary = yield Work(
         sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
@@ -335,16 +342,10 @@ class Moment(Timed):
     )
 
 
-class Moments(BaseModel):
+class Moments(TimedAnswer):
     """All moments that were found."""
 
     moments: list[Moment] = Field(description="In order of time; empty if there is none.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: object, info: ValidationInfo) -> object:
-        decide_unit(data, info.context)
-        return data
 
 
 def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
@@ -352,7 +353,7 @@ def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
     source = context.folder.source(asked.path)
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     if info.kind == "image":
-        raise UnsupportedMediaError("That is an image; it has no moments. Use ask_video.")
+        raise UnsupportedMediaError("That is an image; it has no moments. Use ask_about_clip.")
     seconds = None if info.duration is None else float(info.duration)
     gaps: tuple[FailedSegment, ...] = ()
     if seconds is None or seconds <= _whole_seconds(context, info):

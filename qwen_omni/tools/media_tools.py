@@ -10,33 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qwen_omni._moved import tool_name
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.settings import Settings
-from qwen_omni.tools import handlers
-from qwen_omni.tools.definitions import (
-    Arguments,
-    AskVideo,
-    CaptionVideo,
-    FindMoment,
-    ProbeMedia,
-    SummarizeVideo,
-    TranscribeAudio,
-)
+from qwen_omni.tools import definitions, handlers
 from qwen_omni.tools.folder import MediaFolder
-from qwen_omni.tools.handlers import (
-    Local,
-    Meter,
-    OnToolProgress,
-    Step,
-    Steps,
-    ToolContext,
-    Work,
-    find_moment,
-    summarize_video,
-)
+from qwen_omni.tools.handlers import Local, Meter, OnToolProgress, Step, Steps, ToolContext, Work
 from qwen_omni.tools.results import ToolOutcome, failed, wrong_arguments
 from qwen_omni.transport.flow import adrive, drive
 
@@ -58,7 +40,7 @@ class ToolDefinition:
 
     name: str
     description: str
-    arguments: type[Arguments]
+    arguments: type[definitions.Arguments]
     steps: Callable[[ToolContext, Any], Steps]
 
     @property
@@ -72,41 +54,41 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
         name="probe_media",
         description="List the files of the media folder, or tell what one file is: kind, seconds, size, sound. Free; "
         "nothing is sent anywhere. Begin here if you do not know the files' names.",
-        arguments=ProbeMedia,
+        arguments=definitions.ProbeMedia,
         steps=handlers.probe_media,
     ),
     ToolDefinition(
-        name="ask_video",
+        name="ask_about_clip",
         description="Ask a question about what is seen and heard in one video, recording or picture. Name start and "
         "end in seconds to look at a piece only, and a higher fps to look closely at something quick.",
-        arguments=AskVideo,
+        arguments=definitions.AskAboutClip,
         steps=handlers.ask_about_clip,
     ),
     ToolDefinition(
         name="caption_video",
         description="Describe one video or picture as JSON: the scene, what a product shows, whom it is for, music.",
-        arguments=CaptionVideo,
+        arguments=definitions.CaptionVideo,
         steps=handlers.caption_video,
     ),
     ToolDefinition(
         name="transcribe_audio",
         description="Write down every word that is spoken in a recording or video, with the seconds of each sentence.",
-        arguments=TranscribeAudio,
+        arguments=definitions.TranscribeAudio,
         steps=handlers.transcribe_audio,
     ),
     ToolDefinition(
         name="find_moment",
         description="Find the seconds at which something is seen or heard in one video or recording, however long. "
         "Every minute and a half of a long one is a request, so ask once and well; the same query again is free.",
-        arguments=FindMoment,
-        steps=find_moment,
+        arguments=definitions.FindMoment,
+        steps=handlers.find_moment,
     ),
     ToolDefinition(
         name="summarize_video",
         description="Summarise one video or recording, however long, with chapters and their seconds. Every minute and "
         "a half of a long one is a request; the same summary again is free.",
-        arguments=SummarizeVideo,
-        steps=summarize_video,
+        arguments=definitions.SummarizeVideo,
+        steps=handlers.summarize_video,
     ),
 )
 
@@ -128,7 +110,7 @@ class MediaTools:
 
         tools = MediaTools("videos")
         print(tools.call("probe_media", {"path": "."}))
-        print(tools.call("ask_video", {"path": "promo.mp4", "question": "What is sold here?"}))
+        print(tools.call("ask_about_clip", {"path": "promo.mp4", "question": "What is sold here?"}))
     """
 
     def __init__(
@@ -174,7 +156,7 @@ class MediaTools:
         try:
             return drive(self._begin(name, arguments), functools.partial(self._do, meter=meter))
         except Exception as error:  # noqa: BLE001  (errors become part of the outcome)
-            return self._told(error)
+            return self._failed(error)
 
     async def acall(
         self, name: str, arguments: Mapping[str, Any], *, on_progress: OnToolProgress | None = None
@@ -184,7 +166,7 @@ class MediaTools:
         try:
             return await adrive(self._begin(name, arguments), functools.partial(self._ado, meter=meter))
         except Exception as error:  # noqa: BLE001
-            return self._told(error)
+            return self._failed(error)
 
     def close(self) -> None:
         """Close the connection of `call`; the next call opens another."""
@@ -199,7 +181,8 @@ class MediaTools:
             await self._async.aclose()
 
     def _begin(self, name: str, arguments: Mapping[str, Any]) -> Steps:
-        definition = next((one for one in DEFINITIONS if one.name == name), None)
+        wanted = tool_name(name)
+        definition = next((one for one in DEFINITIONS if one.name == wanted), None)
         if definition is None:
             raise UnsupportedContentError(
                 f"There is no tool {name!r}; there are {', '.join(one.name for one in DEFINITIONS)}."
@@ -238,7 +221,7 @@ class MediaTools:
                 meter.step(_ANSWERED)
                 return answer
 
-    def _told(self, error: Exception) -> ToolOutcome:
+    def _failed(self, error: Exception) -> ToolOutcome:
         return wrong_arguments(error) if isinstance(error, ValidationError) else failed(error, self.media_root)
 
     def _settings(self) -> Settings:

@@ -83,8 +83,8 @@ def submit_headers(link: str) -> dict[str, str]:
 def encode_task(profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> bytes:
     """Build the body of a submission."""
     where: dict[str, Any] = {"file_urls": [link]} if profile.many else {"file_url": link}
-    wishes = _listed(options) if profile.many else _single(options)
-    parameters = {name: value for name, value in wishes.items() if value is not None}
+    chosen = _listed(options) if profile.many else _single(options)
+    parameters = {name: value for name, value in chosen.items() if value is not None}
     return json.dumps({"model": profile.name, "input": where, "parameters": parameters}, ensure_ascii=False).encode()
 
 

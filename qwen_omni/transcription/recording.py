@@ -167,13 +167,8 @@ def _extracted(
     """Encode the audio of a video as a small file."""
     sound = sound_of(look.info)
     first, last = exact_range(options.start, options.end)
-    wish = PlanInputs(
-        budget=PRESETS["auto"],
-        profile=_limits(profile),
-        start=first,
-        end=last,
-    )
-    plan = replace(plan_media(sound, wish, label=look.label), action="audio", sound=True, reason="its sound alone")
+    inputs = PlanInputs(budget=PRESETS["auto"], profile=_limits(profile), start=first, end=last)
+    plan = replace(plan_media(sound, inputs, label=look.label), action="audio", sound=True, reason="its sound alone")
     return carry_out(replace(look, info=sound), plan, choices=PrepareOptions(media_root=settings.media_root))
 
 

@@ -6,9 +6,10 @@ Subtitles are written by `structured.subtitles`; only where a long sentence is s
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.structured.models import Frozen
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
 
@@ -16,20 +17,16 @@ _CUE_LETTERS = 84  # two lines of 42, the usual limit for subtitles
 _CUE_SECONDS = 7.0
 
 
-class Word(BaseModel):
+class Word(Frozen):
     """One word with its punctuation."""
-
-    model_config = ConfigDict(frozen=True)
 
     start: float = Field(description="Seconds from the beginning.")
     end: float = Field(description="Seconds from the beginning.")
     text: str
 
 
-class Sentence(BaseModel):
+class Sentence(Frozen):
     """One sentence, as the service segmented the speech."""
-
-    model_config = ConfigDict(frozen=True)
 
     start: float = Field(description="Seconds from the beginning.")
     end: float = Field(description="Seconds from the beginning.")
@@ -41,7 +38,7 @@ class Sentence(BaseModel):
     words: tuple[Word, ...] = ()
 
 
-class Transcript(BaseModel):
+class Transcript(Frozen):
     """The speech of one recording. Times are seconds of the original file.
 
     Example:
@@ -52,8 +49,6 @@ class Transcript(BaseModel):
         Good morning.
         <BLANKLINE>
     """
-
-    model_config = ConfigDict(frozen=True)
 
     text: str = Field(description="Everything that was said; empty if nobody spoke.")
     sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.responses import Usage
 from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Alive, Found, Spent, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Alive, Found, RunStore, Spent, StepKey, StoreUse, Taken
 
 _EXACT = re.compile(r"\d{1,18}(?:/[1-9]\d{0,17})?")
 _MOST_TOKENS = 10**12  # of one answer; a larger number is damage
@@ -27,7 +27,7 @@ StepState = str | Taken | None
 """The state of a step: its answer, the claim of another process, or `None` if it has to be done."""
 
 
-class Checkpoint:
+class Checkpoint(RunStore):
     """The finished steps of one run. Thread-safe; several processes may open the same file.
 
     Example:
@@ -60,13 +60,12 @@ class Checkpoint:
             ConfigurationError: the file is damaged, from a newer version, or holds something else.
             LocalResourceError: it cannot be created, read or written.
         """
-        self.path = path
+        use = StoreUse(name="checkpoint", way_out=_WAY_OUT, holds="answers", private_folder=private_folder)
+        store = SqliteStore(path, use, lease_seconds=lease_seconds)
+        super().__init__(store, use, "" if path is None else path.stem, path=path, reuse_unverified=reuse_unverified)
         self._lease = lease_seconds
         self._origin = origin
-        self._reuse = reuse_unverified
-        self._run = "" if path is None else path.stem
-        use = StoreUse(name="checkpoint", way_out=_WAY_OUT, private_folder=private_folder)
-        self._store = SqliteStore(path, use, lease_seconds=lease_seconds)
+        self._origins.add(origin)
 
     def _key(self, step: str) -> StepKey:
         return StepKey(self._run, step, self._origin)
@@ -151,55 +150,9 @@ class Checkpoint:
         read = [_read_usage(value) for value in self._store.spent(self._run, *origins)]
         return [one for one in read if one is not None]
 
-    # --- Reports ---
-
-    @property
-    def trouble(self) -> str:
-        """Why the last write failed; empty if it succeeded."""
-        return self._store.trouble
-
-    @property
-    def unkept(self) -> str:
-        """A notice with the number of answers not written to disk, and the file; empty if all are."""
-        count = self._store.unkept(self._origin)
-        if not count:
-            return ""
-        return (
-            f"Answers that could not be written to the checkpoint {self.path}: {count} ({self._store.trouble}). They "
-            "are part of this result; a later run would ask for them, and pay for them, again."
-        )
-
-    def write_rest(self) -> None:
-        """Retry the writes that failed."""
-        self._store.write_rest()
-
-    def notices(self) -> list[str]:
-        """Return the notices about the file, each once."""
-        return self._store.notices()
-
-    def unverified(self) -> str:
-        """A notice with the number of answers of unknown origin from an older version; empty if there are none."""
-        count = 0 if self._reuse else self._store.unverified(self._run)
-        if not count:
-            return ""
-        return (
-            f"Answers in the checkpoint {self.path} that an older version stored without recording who gave them: "
-            f"{count}. They are kept and not used; reuse_unverified=True (--reuse-unverified) uses them."
-        )
-
     def again(self) -> "Checkpoint":
         """Open the same file again, for another part of the same run."""
         return Checkpoint(self.path, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease)
-
-    def close(self) -> None:
-        """Write what is pending, release every claim and close the file."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class CachedStep:

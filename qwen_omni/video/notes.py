@@ -4,15 +4,16 @@ Readers and loaders use this. It shares its checkpoint with `summarize`: with th
 cost the other nothing.
 """
 
-import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from dataclasses import dataclass
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.source import Anything
-from qwen_omni.video.engine import drivers
-from qwen_omni.video.engine.run import OnProgress, Run, notes_run, with_advice
+from qwen_omni.settings import Settings
+from qwen_omni.video.engine.machine import Action
+from qwen_omni.video.engine.run import Job, OnProgress, Progress, Run, astream, notes_run, stream
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.schemas import SegmentNotes
 
@@ -44,18 +45,14 @@ def iter_notes(
         for notes in iter_notes("lecture.mp4"):
             print(notes.start, notes.summary)
     """
-    with contextlib.ExitStack() as closing:
-        asker = client if client is not None else closing.enter_context(OmniClient())
-        run = notes_run(source, asker.settings, options, joins=False)
-        closing.callback(run.close)
-        steps = closing.enter_context(contextlib.closing(drivers.drive_run(run.machine, run.worker, asker, asker)))
-        order = InOrder(run)
-        for action in steps:
-            report(run, action, on_progress)
-            yield from order.ready()
-        report_unkept(run, on_progress)
-        if run.machine.error is not None:
-            raise with_advice(run.machine.error)
+    with contextlib.closing(stream(_Notes(source, options, on_progress), "", client)) as coming:
+        for one in coming:
+            if isinstance(one, SegmentNotes):
+                yield one
+            elif on_progress is not None:
+                on_progress(one)
+            else:
+                warnings.warn(one.text, UserWarning, stacklevel=2)
 
 
 async def aiter_notes(
@@ -66,61 +63,51 @@ async def aiter_notes(
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[SegmentNotes, None]:
     """The asynchronous `iter_notes`. Use `contextlib.aclosing` to stop early without delay."""
-    async with contextlib.AsyncExitStack() as closing:
-        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
-        run = await asyncio.to_thread(notes_run, source, asker.settings, options, joins=False)
-        closing.push_async_callback(asyncio.to_thread, run.close)
-        steps = await closing.enter_async_context(
-            contextlib.aclosing(drivers.adrive_run(run.machine, run.worker, asker, asker))
-        )
-        order = InOrder(run)
-        async for action in steps:
-            report(run, action, on_progress)
-            for notes in order.ready():
-                yield notes
-        report_unkept(run, on_progress)
-        if run.machine.error is not None:
-            raise with_advice(run.machine.error)
+    async with contextlib.aclosing(astream(_Notes(source, options, on_progress), "", client)) as coming:
+        async for one in coming:
+            if isinstance(one, SegmentNotes):
+                yield one
+            elif on_progress is not None:
+                on_progress(one)
+            else:
+                warnings.warn(one.text, UserWarning, stacklevel=2)
 
 
-class InOrder:
-    """Puts the notes of a run in order, each yielded once."""
+@dataclass(slots=True)
+class _Notes(Job[SegmentNotes]):
+    """One run, whose notes are put in order. Without a callback only notices about the checkpoint are of interest."""
 
-    def __init__(self, run: Run[SegmentNotes]) -> None:
-        self._machine = run.machine
-        self._facts = run.video.facts
-        self._next = 0
+    source: Anything
+    options: SummaryOptions
+    on_progress: OnProgress | None
+    _next: int = 0
 
-    def ready(self) -> Generator[SegmentNotes, None, None]:
+    def runs(self, settings: Settings) -> Iterator[Run[SegmentNotes]]:
+        yield notes_run(self.source, settings, self.options, joins=False)
+
+    def news(self, run: Run[SegmentNotes], action: Action) -> Iterator[Progress | SegmentNotes]:
+        for one in run.news(action):
+            if self.on_progress is not None or one.text in run.noticed:
+                yield one
+        yield from self._ready(run)
+
+    def ended(self, run: Run[SegmentNotes]) -> Iterator[Progress]:
+        before = list(run.noticed)
+        for text in run.reports():
+            if text not in before:
+                yield run.tracker.notice(text)
+        run.check()
+
+    def _ready(self, run: Run[SegmentNotes]) -> Iterator[SegmentNotes]:
         """Yield the notes that have become ready."""
-        machine = self._machine
+        machine = run.machine
         while True:
             notes, gap = machine.answers.get(self._next), machine.gaps.get(self._next)
             if notes is None and gap is not None:
-                notes = SegmentNotes(index=gap.index, start=gap.start, end=gap.end, gap=gap.reason, video=self._facts)
+                facts = run.video.facts
+                notes = SegmentNotes(index=gap.index, start=gap.start, end=gap.end, gap=gap.reason, video=facts)
             if notes is None:
                 return
             self._next += 1
             segments = machine.count if machine.cut_all else max(notes.segments, machine.count)
             yield notes.model_copy(update={"segments": segments})
-
-
-def report(run: Run[SegmentNotes], action: object, on_progress: OnProgress | None) -> None:
-    """Report the result of a step; notices about the checkpoint become warnings if there is no callback."""
-    for news in run.news(action):
-        if on_progress is not None:
-            on_progress(news)
-        elif news.text in run.noticed:
-            warnings.warn(news.text, UserWarning, stacklevel=3)
-
-
-def report_unkept(run: Run[SegmentNotes], on_progress: OnProgress | None) -> None:
-    """Report, at the end, the answers that could not be stored."""
-    before = list(run.noticed)
-    for text in run.reports():
-        if text in before:
-            continue
-        if on_progress is not None:
-            on_progress(run.tracker.notice(text))
-        else:
-            warnings.warn(text, UserWarning, stacklevel=3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
@@ -59,6 +60,7 @@ class TextModel(Protocol):
         """Answer a conversation; the asynchronous `complete`."""
 
 
+@with_old_options("focus")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryOptions:
     """Options for the summary of a long video.
@@ -67,7 +69,7 @@ class SummaryOptions:
         model: the model that sees the segments of the video.
         text_model: joins the notes: the name of a model of the service, or any `TextModel`.
         language: of the texts in the answer, as you would write it ("French", "中文"); `None` leaves it to the model.
-        wish: what to focus on, in words; added to the prompts.
+        focus: what to focus on, in words; added to the prompts.
         detail: how closely the model looks: 0.5, 1 or 2 frames per second.
         strategy: "map_reduce" cuts videos longer than `single_call_seconds`; "single" sends the whole in one call, and
             raises an error if that exceeds the model's limits; "auto" makes one call if the model then sees as many
@@ -99,7 +101,7 @@ class SummaryOptions:
     model: str = DEFAULT_MODEL
     text_model: str | TextModel = DEFAULT_TEXT_MODEL
     language: str | None = None
-    wish: str | None = None
+    focus: str | None = None
     detail: Detail = "medium"
     strategy: Strategy = "map_reduce"
     single_call_seconds: float = 180
@@ -204,12 +206,12 @@ def _check_closeness(video: VideoPart) -> None:
             f"The video asks for fps={video.sampling.fps:g}, but a long video is looked at with one frame rate "
             f"for all of it: leave it out and pass one of {rates}."
         )
-    wishes = {name: getattr(video.sampling, name) for name in _PIXELS}
-    wishes["budget"] = None if video.budget == "auto" else video.budget
-    wish = next((name for name, value in wishes.items() if value is not None), None)
-    if wish is not None:
+    chosen = {name: getattr(video.sampling, name) for name in _PIXELS}
+    chosen["budget"] = None if video.budget == "auto" else video.budget
+    option = next((name for name, value in chosen.items() if value is not None), None)
+    if option is not None:
         raise UnsupportedContentError(
-            f"The video asks for {wish}, but the segments of a long video are all made in one way: "
+            f"The video asks for {option}, but the segments of a long video are all made in one way: "
             "leave it out and pass budget=MediaBudget(...)."
         )
 

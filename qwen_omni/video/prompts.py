@@ -25,7 +25,7 @@ class Words:
     ask_segment: str
     ask_part: str
     ask_whole: str
-    wish: str
+    focus: str
     same_language: str
 
 
@@ -67,7 +67,7 @@ _ENGLISH = Words(
         "video. Answer the question from it alone: {question}\n"
         "If it is not answered there, say so."
     ),
-    wish="Above all, note this: {wish}",
+    focus="Above all, note this: {focus}",
     same_language="Write in the language that is spoken in the video; in English if nobody speaks.",
 )
 _CHINESE_WORDS = Words(
@@ -101,7 +101,7 @@ _CHINESE_WORDS = Words(
         "下面是在一段长 {seconds} 秒的视频的各片段中找到的内容，所有时间都是整段视频中的秒数。"
         "请只根据这些内容回答问题：{question}\n如果其中没有答案，请如实说明。"
     ),
-    wish="请特别注意：{wish}",
+    focus="请特别注意：{focus}",
     same_language="请用视频中所说的语言书写；如果没有人说话，请用中文。",
 )
 
@@ -110,7 +110,7 @@ def words_for(language: str | None) -> Words:
     """Return the prompts in a language; English if it is not available.
 
     Example:
-        >>> words_for("zh-CN").wish[:4]
+        >>> words_for("zh-CN").focus[:4]
         '请特别注'
     """
     wanted = (language or "").strip().lower()
@@ -123,9 +123,9 @@ def system_text(schema: CaptionSchema, *, language: str | None) -> str:
     return text if language else f"{text}\n{words_for(language).same_language}"
 
 
-def task_text(task: str, *, wish: str | None, language: str | None) -> str:
+def task_text(task: str, *, focus: str | None, language: str | None) -> str:
     """Return the task with the caller's focus, if there is one."""
-    return task if not wish else f"{task}\n{words_for(language).wish.format(wish=wish)}"
+    return task if not focus else f"{task}\n{words_for(language).focus.format(focus=focus)}"
 
 
 def seconds_text(seconds: float) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from qwen_omni.errors import Gap
 from qwen_omni.pricing.costs import Pricing, own_pricing, pricing_for
 from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
+from qwen_omni.structured.models import Frozen
 from qwen_omni.video.export import markdown
 from qwen_omni.video.options import Strategy
 from qwen_omni.video.overlap import to_timeline
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
     from qwen_omni.video.export.html import PageChoices
 
 
-class Chapter(BaseModel):
+class Chapter(Frozen):
     """A time range of the video with one subject, in seconds."""
-
-    model_config = ConfigDict(frozen=True)
 
     start: float
     end: float
@@ -31,10 +28,8 @@ class Chapter(BaseModel):
     summary: str = ""
 
 
-class FailedSegment(BaseModel):
+class FailedSegment(Frozen):
     """A time range of the video without notes, and why."""
-
-    model_config = ConfigDict(frozen=True)
 
     segment: int
     start: float
@@ -42,7 +37,7 @@ class FailedSegment(BaseModel):
     reason: str
 
 
-class Bill(BaseModel):
+class Bill(Frozen):
     """Usage and cost of requests.
 
     Attributes:
@@ -54,8 +49,6 @@ class Bill(BaseModel):
         notes: assumptions about prices.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -64,7 +57,7 @@ class Bill(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-class VideoSummary(BaseModel):
+class VideoSummary(Frozen):
     """The summary of a long video. Times are seconds of the video.
 
     Attributes:
@@ -90,8 +83,6 @@ class VideoSummary(BaseModel):
         found = summarize("lecture.mp4")
         print(found.summary, found.to_youtube_chapters(), found.this_run.cny)
     """
-
-    model_config = ConfigDict(frozen=True)
 
     video: VideoFacts
     summary: str

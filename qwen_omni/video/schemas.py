@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,7 +21,8 @@ from pydantic import (
 )
 
 from qwen_omni.responses import Usage
-from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, TimedCaption, decide_unit, seconds_of, spread
+from qwen_omni.structured.models import Frozen
+from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Spread, TimedCaption, decide_unit, seconds_of
 
 MOST_CHAPTERS = 40
 
@@ -43,10 +43,8 @@ ChapterTime = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema({"typ
 """Seconds that models read and write as a clock."""
 
 
-class ChapterAnswer(BaseModel):
+class ChapterAnswer(Spread):
     """A stretch of the video with one subject."""
-
-    model_config = ConfigDict(frozen=True)
 
     start: ChapterTime = Field(
         description="When it begins, as a clock h:mm:ss or mm:ss, taken from the notes.",
@@ -56,11 +54,6 @@ class ChapterAnswer(BaseModel):
         min_length=1, description="A title of a few words."
     )
     summary: str = Field(default="", description="What it is about, in one or two sentences.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spread(cls, data: object) -> object:
-        return spread(data)
 
 
 def few_chapters(schema: dict[str, Any]) -> None:
@@ -89,10 +82,8 @@ class Moment(TimedCaption):
     text: str = Field(min_length=1, description="What it is, in one sentence.", validation_alias=AliasChoices(*TEXTS))
 
 
-class SegmentAnswer(BaseModel):
+class SegmentAnswer(Frozen):
     """What is seen and heard in one clip of a longer video."""
-
-    model_config = ConfigDict(frozen=True)
 
     summary: str = Field(
         min_length=1, description="What this clip is about and what happens, in two or three sentences."
@@ -143,7 +134,7 @@ def _says_nothing(entry: object) -> bool:
 class WholeAnswer(SegmentAnswer):
     """What is seen and heard in a video, and its chapters."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=few_chapters)
+    model_config = ConfigDict(json_schema_extra=few_chapters)
 
     summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
     chapters: tuple[ChapterAnswer, ...] = Field(
@@ -151,24 +142,20 @@ class WholeAnswer(SegmentAnswer):
     )
 
 
-class TimedNote(BaseModel):
+class TimedNote(Frozen):
     """Something that happens, is shown or is said between two moments, in seconds of the whole video."""
-
-    model_config = ConfigDict(frozen=True)
 
     start: float
     end: float
     text: str
 
 
-class VideoFacts(BaseModel):
+class VideoFacts(Frozen):
     """Facts about the video of some notes.
 
     `source` is its path as given, `duration` is in seconds; `audio_track` is the one that was used, if the file has
     several.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     source: str
     kind: str = "video"
@@ -181,7 +168,7 @@ class VideoFacts(BaseModel):
     audio_track: int | Literal["mix"] | None = None
 
 
-class SegmentNotes(BaseModel):
+class SegmentNotes(Frozen):
     """The notes of one segment. Times are seconds of the whole video.
 
     Attributes:
@@ -204,7 +191,6 @@ class SegmentNotes(BaseModel):
         reused: they came from the checkpoint, and nothing was asked.
     """
 
-    model_config = ConfigDict(frozen=True)
     kind: ClassVar[str] = "notes"
 
     index: int
@@ -263,10 +249,10 @@ def _placed(entry: Moment, start: float, length: float) -> TimedNote:
     return TimedNote(start=round(start + first, 3), end=round(start + last, 3), text=entry.text.strip())
 
 
-class JoinAnswer(BaseModel):
+class JoinAnswer(Frozen):
     """What a video, or a part of it, is about."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=few_chapters)
+    model_config = ConfigDict(json_schema_extra=few_chapters)
 
     summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
     chapters: tuple[ChapterAnswer, ...] = Field(
@@ -282,10 +268,8 @@ class JoinAnswer(BaseModel):
         return data
 
 
-class Joined(BaseModel):
+class Joined(Frozen):
     """Joined notes, as stored in the checkpoint."""
-
-    model_config = ConfigDict(frozen=True)
 
     summary: str
     chapters: tuple[ChapterAnswer, ...] = ()

@@ -7,10 +7,10 @@ promising ones at a higher one; the findings are joined, in a tree when they are
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Protocol, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.messages import MediaPart, Message, TextPart, user
@@ -18,10 +18,11 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, json_mode
-from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
-from qwen_omni.structured.timed import STARTS, TEXTS, decide_unit, spread
+from qwen_omni.structured.models import Frozen
+from qwen_omni.structured.schema import SchemaLike, read_schema
+from qwen_omni.structured.timed import STARTS, TEXTS, Spread, TimedAnswer
 from qwen_omni.video import prompts
-from qwen_omni.video.engine.steps import Part, Reduce
+from qwen_omni.video.engine.machine import Reduce
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Bill, FailedSegment
 from qwen_omni.video.schemas import (
@@ -69,62 +70,31 @@ class Task(Protocol[T]):
         """Return a value as text for the model that joins."""
 
 
-class KeptPart(Part, Protocol):
-    """The result of a join as a checkpoint stores it: a pydantic model with the field `reused`."""
-
-    def model_dump_json(self) -> str:
-        """Serialise it."""
-
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Return a copy with changed fields."""
-
-    @classmethod
-    def model_validate_json(cls, json_data: str, /) -> Self:
-        """Parse it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """How answers are joined.
-
-    Attributes:
-        plan: builds the request to the model that joins.
-        keep: turns its answer and its name into the value to store.
-        kind: type of that value.
-    """
-
-    plan: Callable[[Reduce], CaptionPlan]
-    keep: Callable[[CaptionResult[Any], str], KeptPart]
-    kind: type[KeptPart]
-
-
 def plan_asking(
     schema: SchemaLike,
     task: str,
     options: SummaryOptions,
     *,
-    part: MediaPart | None = None,
-    duration: float | None = None,
+    about: MediaPart | str,
+    duration: float,
 ) -> CaptionPlan:
-    """Build a request: about a part of a video, or (without one) to the model that joins."""
+    """Build a request about a part of a video, or to the model that joins texts."""
     wanted = read_schema(schema)
-    text = prompts.task_text(task, wish=options.wish, language=options.language)
-    question = user(text) if part is None else user(part, text)
+    text = prompts.task_text(task, focus=options.focus, language=options.language)
+    joins = isinstance(about, str)
+    question = user(text, about) if isinstance(about, str) else user(about, text)
     system = Message(role="system", parts=(TextPart(text=prompts.system_text(wanted, language=options.language)),))
-    model = options.model if part is not None else options.text_model_name
+    model = options.text_model_name if joins else options.model
+    if joins and not isinstance(options.text_model, str):
+        chat = ChatOptions()  # the caller's own model; everything is in the prompt
+    else:
+        chat = ChatOptions(thinking=options.thinking, json_mode=json_mode(profile_for(model), wanted))
     return CaptionPlan(
-        request=ChatRequest(model=model, messages=(system, question), options=_options(options, wanted, part)),
+        request=ChatRequest(model=model, messages=(system, question), options=chat),
         schema=wanted,
         allow_truncated=options.allow_truncated,
-        facts={} if duration is None else {"duration": duration},
+        facts={"duration": duration},
     )
-
-
-def _options(options: SummaryOptions, schema: CaptionSchema, part: MediaPart | None) -> ChatOptions:
-    if part is None and not isinstance(options.text_model, str):
-        return ChatOptions()  # the caller's own model; everything is in the prompt
-    profile = profile_for(options.model if part is not None else options.text_model_name)
-    return ChatOptions(thinking=options.thinking, json_mode=json_mode(profile, schema))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +116,7 @@ class NotesTask:
         """Everything that is asked about a segment."""
         return {
             "task": "notes", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
-            "thinking": self.options.thinking, "words": self._task, "wish": self.options.wish,
+            "thinking": self.options.thinking, "words": self._task, "wish": self.options.focus,
             "system": prompts.system_text(read_schema(self._schema), language=self.options.language),
         }  # fmt: skip
 
@@ -162,7 +132,7 @@ class NotesTask:
         """Build the request for notes."""
         seconds = float(segment.duration)
         task = self._task.format(seconds=prompts.seconds_text(seconds))
-        return plan_asking(self._schema, task, self.options, part=part, duration=seconds)
+        return plan_asking(self._schema, task, self.options, about=part, duration=seconds)
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> SegmentNotes:
         """Build the notes, with times of the whole video."""
@@ -190,29 +160,12 @@ class NotesTask:
         """Build the request for a summary with chapters."""
         words = self.words.combine if step.last else self.words.combine_parts
         task = words.format(seconds=prompts.seconds_text(self.duration))
-        plan = plan_asking(JoinAnswer, task, self.options, duration=self.duration)
-        return with_material(plan, step.text)
+        return plan_asking(JoinAnswer, task, self.options, about=step.text, duration=self.duration)
 
     @property
-    def joining(self) -> Joining:
+    def joining(self) -> "Joining":
         """How notes are joined."""
-        return Joining(self.join, to_joined, Joined)
-
-
-def with_material(plan: CaptionPlan, text: str) -> CaptionPlan:
-    """Append the material to join to a plan's prompt."""
-    *before, question = plan.request.messages
-    asked = user(*(part for part in question.parts), text)
-    return replace(plan, request=replace(plan.request, messages=(*before, asked)))
-
-
-def to_joined(captioned: CaptionResult[Any], model: str) -> Joined:
-    """Build the value to store from the answer of a join."""
-    answer: JoinAnswer = captioned.value
-    return Joined(
-        summary=answer.summary, chapters=answer.chapters, model=model, usages=captioned.usages,
-        truncated=captioned.truncated,
-    )  # fmt: skip
+        return Joining(self.join, Joined)
 
 
 MOST_LOOKED_AT_AGAIN = 8
@@ -228,10 +181,8 @@ def _relevance(value: object) -> float:
     return min(1.0, max(0.0, number / 100 if number > 1 else number))
 
 
-class FindingsAnswer(BaseModel):
+class FindingsSchema(TimedAnswer):
     """What one clip holds for the question."""
-
-    model_config = ConfigDict(frozen=True)
 
     relevance: Annotated[float, BeforeValidator(_relevance)] = Field(
         description="Score from 0 to 1 of how much this clip helps to answer; 0 if it holds nothing."
@@ -239,17 +190,9 @@ class FindingsAnswer(BaseModel):
     found: str = Field(default="", description="What it holds for the answer, in one or two sentences; else empty.")
     evidence: tuple[Moment, ...] = Field(default=(), description="What shows it, with when it is seen or heard.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: object, info: ValidationInfo) -> object:
-        decide_unit(data, info.context)
-        return data
 
-
-class Findings(BaseModel):
+class Findings(Frozen):
     """What one segment holds for the question; times are seconds of the whole."""
-
-    model_config = ConfigDict(frozen=True)
 
     index: int
     start: float
@@ -261,10 +204,8 @@ class Findings(BaseModel):
     truncated: bool = False
 
 
-class Evidence(BaseModel):
+class Evidence(Spread):
     """A moment that shows the answer."""
-
-    model_config = ConfigDict(frozen=True)
 
     time: ChapterTime = Field(
         description="When, as a clock h:mm:ss or mm:ss, taken from the findings.",
@@ -272,31 +213,16 @@ class Evidence(BaseModel):
     )
     text: str = Field(min_length=1, description="What shows it.", validation_alias=AliasChoices(*TEXTS))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _spread(cls, data: object) -> object:
-        return spread(data)
 
-
-class AnswerAnswer(BaseModel):
+class AnswerSchema(TimedAnswer):
     """The answer to the question."""
-
-    model_config = ConfigDict(frozen=True)
 
     answer: str = Field(min_length=1, description="The answer, in a few sentences.")
     evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, data: object, info: ValidationInfo) -> object:
-        decide_unit(data, info.context)
-        return data
 
-
-class Answered(BaseModel):
+class Answered(Frozen):
     """An answer, or what part of the findings contributes to it, as stored in the checkpoint."""
-
-    model_config = ConfigDict(frozen=True)
 
     answer: str
     evidence: tuple[Evidence, ...] = ()
@@ -313,7 +239,25 @@ class Answered(BaseModel):
         )
 
 
-class VideoAnswer(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How answers are joined.
+
+    Attributes:
+        plan: builds the request to the model that joins.
+        kind: type of the value to store.
+    """
+
+    plan: Callable[[Reduce], CaptionPlan]
+    kind: type[Joined] | type[Answered]
+
+    def keep(self, captioned: CaptionResult[Any], model: str) -> Joined | Answered:
+        """Build the value to store from the answer of the model that joins."""
+        how: dict[str, Any] = {"model": model, "usages": captioned.usages, "truncated": captioned.truncated}
+        return self.kind(**dict(captioned.value), **how)
+
+
+class VideoAnswer(Frozen):
     """The answer to a question about a video.
 
     Attributes:
@@ -329,8 +273,6 @@ class VideoAnswer(BaseModel):
         this_run: usage and cost of this run.
         notices: what you should know: answers that could not be stored, entries that could not be read.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     video: VideoFacts
     question: str
@@ -354,13 +296,13 @@ class QuestionTask:
 
     @property
     def key_fields(self) -> Mapping[str, Any]:
-        """Everything that is asked about a segment; without a wish, the key is that of versions that had none."""
+        """Everything that is asked about a segment; without a focus, the key is that of versions that had none."""
         words = prompts.words_for(self.options.language)
-        wish = {"wish": self.options.wish} if self.options.wish else {}
+        focus = {"wish": self.options.focus} if self.options.focus else {}
         return {
             "task": "question", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words.ask_segment, "question": self.question,
-            "system": prompts.system_text(read_schema(FindingsAnswer), language=self.options.language), **wish,
+            "system": prompts.system_text(read_schema(FindingsSchema), language=self.options.language), **focus,
         }  # fmt: skip
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
@@ -368,11 +310,11 @@ class QuestionTask:
         seconds = float(segment.duration)
         words = prompts.words_for(self.options.language).ask_segment
         task = words.format(question=self.question, seconds=prompts.seconds_text(seconds))
-        return plan_asking(FindingsAnswer, task, self.options, part=part, duration=seconds)
+        return plan_asking(FindingsSchema, task, self.options, about=part, duration=seconds)
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> Findings:
         """Build the findings, with times of the whole video."""
-        answer: FindingsAnswer = captioned.value
+        answer: FindingsSchema = captioned.value
         start, length = float(segment.start), float(segment.duration)
         evidence = [
             TimedNote(start=start + min(one.start, length), end=start + min(one.end, length), text=one.text)
@@ -401,22 +343,13 @@ class QuestionTask:
         words = prompts.words_for(self.options.language)
         seconds = prompts.seconds_text(self.duration)
         task = (words.ask_whole if step.last else words.ask_part).format(question=self.question, seconds=seconds)
-        plan = plan_asking(AnswerAnswer, task, self.options, duration=self.duration)
-        return with_material(plan, step.text or "Nothing was found.")
+        found = step.text or "Nothing was found."
+        return plan_asking(AnswerSchema, task, self.options, about=found, duration=self.duration)
 
     @property
-    def joining(self) -> Joining:
+    def joining(self) -> "Joining":
         """How findings are joined."""
-        return Joining(self.join, to_answered, Answered)
-
-
-def to_answered(captioned: CaptionResult[Any], model: str) -> Answered:
-    """Build the value to store from an answer."""
-    answer: AnswerAnswer = captioned.value
-    return Answered(
-        answer=answer.answer, evidence=answer.evidence, model=model, usages=captioned.usages,
-        truncated=captioned.truncated,
-    )  # fmt: skip
+        return Joining(self.join, Answered)
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:

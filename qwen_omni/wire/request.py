@@ -429,7 +429,7 @@ def _speech(options: ChatOptions, profile: Profile) -> dict[str, Any]:
 
 
 def _search(options: ChatOptions, profile: Profile) -> dict[str, Any]:
-    if not options.search:
+    if not options.enable_search:
         return {}
     if not profile.web_search:
         raise ConfigurationError(f"{profile.name} cannot search the web; use qwen3.8-omni-flash.")
@@ -461,7 +461,7 @@ def encode_tools(options: ChatOptions, profile: Profile) -> dict[str, Any]:
             "Speech and tools cannot be combined: the voice may read tool calls aloud. "
             "Request speech in a separate call."
         )
-    if options.search and not profile.tools_with_search:
+    if options.enable_search and not profile.tools_with_search:
         raise ConfigurationError(f"{profile.name} cannot search the web and call tools in one request; drop one.")
     fields: dict[str, Any] = {"tools": [_tool(tool) for tool in options.tools]}
     choice = _choice(options)

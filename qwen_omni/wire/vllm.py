@@ -20,7 +20,7 @@ Look = Callable[[MediaSource], MediaPayload]
 """Returns how a piece of media was delivered."""
 
 _ONLY_DASHSCOPE = {
-    "search": "search=",
+    "enable_search": "enable_search=",
     "high_resolution_images": "high_resolution_images=",
     "multichannel": "multichannel=",
 }

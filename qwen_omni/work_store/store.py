@@ -6,7 +6,8 @@ videos, captions or uploads; it stores JSON, and callers convert that to their o
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 LOCAL = "local"
 """Origin of what this machine decided itself, such as where a video is cut."""
@@ -78,12 +79,14 @@ class StoreUse:
     Attributes:
         name: name of the file: "checkpoint".
         way_out: what to do if it cannot be used.
+        holds: what its finished steps are, in the plural.
         legacy_run: the run for entries of the older schema; the file's name if empty.
         private_folder: whether the folder is for this user only, so that its mode is set to 0700.
     """
 
     name: str
     way_out: str
+    holds: str = "entries"
     legacy_run: str = ""
     private_folder: bool = False
 
@@ -162,3 +165,82 @@ class WorkStore(Protocol):
 
     def close(self) -> None:
         """Write what is pending, release all claims, close every connection."""
+
+
+class RunStore:
+    """One run in a store file, and what its user should know about that file.
+
+    Attributes:
+        path: the file; `None` if everything is in memory.
+    """
+
+    def __init__(self, store: WorkStore, use: StoreUse, run: str, *, path: Path | None, reuse_unverified: bool) -> None:
+        """Take a store; `reuse_unverified` is whether answers of unknown origin are used."""
+        self.path = path
+        self._store, self._use, self._run, self._reuse = store, use, run, reuse_unverified
+        self._origins: set[str] = set()  # of what this run stores
+        self._reported: set[str] = set()
+
+    @property
+    def trouble(self) -> str:
+        """Why the last write failed; empty if it succeeded."""
+        return self._store.trouble
+
+    @property
+    def unkept(self) -> str:
+        """A notice with the number of answers not written to disk, and the file; empty if all are."""
+        count = sum(self._store.unkept(origin) for origin in self._origins)
+        if not count:
+            return ""
+        return (
+            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.path}: {count} "
+            f"({self.trouble}). They are part of this result; a later run would ask for them, and pay for them, again."
+        )
+
+    def unverified(self) -> str:
+        """A notice with the number of answers of unknown origin from an older version; empty if there are none."""
+        count = 0 if self._reuse else self._store.unverified(self._run)
+        if not count:
+            return ""
+        return (
+            f"{self._use.holds.capitalize()} in the {self._use.name} {self.path} that an older version stored without "
+            f"recording who gave them: {count}. They are kept and not used; reuse_unverified=True "
+            "(--reuse-unverified) uses them."
+        )
+
+    def notices(self) -> list[str]:
+        """Return the notices about the file, each once."""
+        return self._store.notices()
+
+    def write_rest(self) -> None:
+        """Retry the writes that failed."""
+        self._store.write_rest()
+
+    def news(self) -> list[str]:
+        """Return what was not reported yet: damage, answers of unknown origin, and a file that cannot be written."""
+        found = self.notices()
+        if not self._reported:
+            self._reported.add("")
+            found += filter(None, (self.unverified(),))
+        if self.trouble and self.trouble not in self._reported:
+            self._reported.add(self.trouble)
+            found.append(
+                f"The {self._use.name} {self.path} cannot be written ({self.trouble}); {self._use.holds} are kept in "
+                "memory and written as soon as that is possible. Free up space before this run ends."
+            )
+        return found
+
+    def last_news(self) -> list[str]:
+        """Retry the writes that failed; return what is to be reported at the end of a run."""
+        self.write_rest()
+        return [*self.news(), *filter(None, (self.unkept,))]
+
+    def close(self) -> None:
+        """Write what is pending, release every claim and close the file; the next use opens it again."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

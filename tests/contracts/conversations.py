@@ -347,7 +347,7 @@ CONVERSATIONS = [
     Row(
         name="web search",
         messages=(user("What?"),),
-        options=ChatOptions(search=True),
+        options=ChatOptions(enable_search=True),
         body={
             "messages": says("What?"),
             "enable_search": True,

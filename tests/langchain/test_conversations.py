@@ -74,7 +74,7 @@ SPELLINGS: dict[str, Spelling] = {
     "thinking by effort": (says("What?"), {"thinking": "low"}),
     "thinking by switch": (says("What?"), {"thinking": "high"}),
     "no switch where there is none": (says("What?"), {"thinking": False}),
-    "web search": (says("What?"), {"search": True}),
+    "web search": (says("What?"), {"enable_search": True}),
     "a signed address keeps its query": (says({**VIDEO, "url": SIGNED}, WHAT), {}),
     "the same medium twice, and an empty text": (says("hello", IMAGE, "", IMAGE), {}),
     "what a tool showed follows its result": (

@@ -244,7 +244,7 @@ def test_the_text_of_a_message_is_the_question(llm, film):
 VIDEO = {"type": "video", "path": "a.mp4"}
 REFUSED: dict[str, tuple[Any, str]] = {
     "frames a second": ({**VIDEO, "extras": {"fps": 4}}, "detail="),
-    "rules beside it": ([SystemMessage("Be brief."), HumanMessage([VIDEO])], r"2 \(system, user\).*wish="),
+    "rules beside it": ([SystemMessage("Be brief."), HumanMessage([VIDEO])], r"2 \(system, user\).*focus="),
     "an answer": (AIMessage("I saw it."), r"1 \(assistant\)"),
     "asked twice": ({"video": HumanMessage([VIDEO, "Who?"]), "question": "When?"}, "two questions"),
     "a prompt of words": (ChatPromptValue(messages=[HumanMessage("a.mp4")]), "no media"),

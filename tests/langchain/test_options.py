@@ -18,7 +18,7 @@ from qwen_omni.standin import Standin, ToolCall, Turn
 
 VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ["x"], "presence_penalty": 0.1,
-    "repetition_penalty": 1.1, "thinking": "low", "search": True, "extra_body": {"a_field_of_tomorrow": 1},
+    "repetition_penalty": 1.1, "thinking": "low", "enable_search": True, "extra_body": {"a_field_of_tomorrow": 1},
     "high_resolution_images": True, "multichannel": True, "extra_headers": {"X-Team": "film"},
     "modalities": ["text", "audio"], "voice": "Tina",
 }  # fmt: skip
@@ -187,7 +187,7 @@ OTHER_SPELLINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"reasoning_effort": "none"}, {"thinking": "none"}),
     ({"max_completion_tokens": 7}, {"max_tokens": 7}),
     ({"stop_sequences": ["x"]}, {"stop": ["x"]}),
-    ({"enable_search": True}, {"search": True}),
+    ({"search": True}, {"enable_search": True}),
     ({"vl_high_resolution_images": True}, {"high_resolution_images": True}),
     ({"model_name": "qwen3.5-omni-flash"}, {"model": "qwen3.5-omni-flash"}),
     ({"model_kwargs": {"thinking_budget": 9, "seed": 1}}, {"extra_body": {"thinking_budget": 9}, "seed": 1}),

@@ -47,8 +47,9 @@ def keep(note: str) -> str:
 
 VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ("x",), "presence_penalty": 0.1,
-    "repetition_penalty": 1.1, "thinking": "low", "modalities": ("text", "audio"), "voice": "Tina", "search": True,
-    "high_resolution_images": True, "multichannel": True, "extra_body": {"a": 1}, "extra_headers": {"b": "2"},
+    "repetition_penalty": 1.1, "thinking": "low", "modalities": ("text", "audio"), "voice": "Tina",
+    "enable_search": True, "high_resolution_images": True, "multichannel": True, "extra_body": {"a": 1},
+    "extra_headers": {"b": "2"},
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_stop_of_langchain_wins() -> None:
         ({"modalities": ["video"]}, "modalities"),
         ({"api_key": "sk-12345678"}, "SecretStr"),
         ({"response_format": "json"}, "response_format"),
-        ({"tools": [{"type": "web_search_preview"}]}, "search=True"),
+        ({"tools": [{"type": "web_search_preview"}]}, "enable_search=True"),
         ({"tools": [find], "tool_choice": "keep"}, "tool_choice='keep' names no tool; there are find"),
         ({"tool_choice": "any"}, "needs tools"),
         ({"tools": [find], "tool_choice": 3}, "tool_choice=3"),

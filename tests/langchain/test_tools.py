@@ -44,7 +44,7 @@ def test_text_for_the_model_artifact_for_the_program(llm: ChatQwenOmni, place: P
     assert isinstance(message, ToolMessage)
     assert message.text.startswith("talks/monday.mp4: video, 4.0 s")
     assert message.artifact["duration"] == 4
-    assert tools["ask_video"].args_schema.model_json_schema()["required"] == ["path", "question"]
+    assert tools["ask_about_clip"].args_schema.model_json_schema()["required"] == ["path", "question"]
     kit.close()
 
 
@@ -52,7 +52,7 @@ async def test_the_async_road(llm: ChatQwenOmni, place: Place) -> None:
     """`ainvoke` asks over the asynchronous client."""
     kit = QwenOmniToolkit(llm, media_root=str(place.root))
     tools = {tool.name: tool for tool in kit.get_tools()}
-    said = await tools["ask_video"].ainvoke({"path": "talks/monday.mp4", "question": "What is shown?"})
+    said = await tools["ask_about_clip"].ainvoke({"path": "talks/monday.mp4", "question": "What is shown?"})
     assert place.film.codes[0] in said
     await kit.aclose()
 
@@ -62,9 +62,9 @@ def test_refusals_are_words(llm: ChatQwenOmni, place: Place) -> None:
     tools = {tool.name: tool for tool in QwenOmniToolkit(llm, media_root=str(place.root)).get_tools()}
     with watched(*place.secrets) as seen:
         for path in ("../outside/secret.mp4", "link.mp4", "out/secret.mp4"):
-            assert "nothing was opened" in tools["ask_video"].invoke({"path": path, "question": "What?"})
+            assert "nothing was opened" in tools["ask_about_clip"].invoke({"path": path, "question": "What?"})
     assert seen == []
-    assert "question: Field required" in tools["ask_video"].invoke({"path": "x"})
+    assert "question: Field required" in tools["ask_about_clip"].invoke({"path": "x"})
 
 
 def test_no_arguments_raise(llm: ChatQwenOmni, place: Place) -> None:
@@ -102,6 +102,6 @@ def test_an_agent_finds_the_moment(llm: ChatQwenOmni, films: list[TruthMedia], s
     answer = agent.invoke({"messages": [("user", QUESTION.format(code=code))]})
     assert answer["messages"][-1].text == f"{code} is in b.mp4 at second 4."
     assert [message.name for message in answer["messages"] if message.type == "tool"] == [
-        "probe_media", "ask_video", "ask_video",
+        "probe_media", "ask_about_clip", "ask_about_clip",
     ]  # fmt: skip
     kit.close()

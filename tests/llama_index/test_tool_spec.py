@@ -50,13 +50,13 @@ async def test_tools(spec: QwenOmniToolSpec, place: Place) -> None:
     """Each tool has its schema, gives text for the model, and keeps the whole outcome; async says the same."""
     tools = {tool.metadata.name: tool for tool in spec.to_tool_list()}
     assert list(tools) == QwenOmniToolSpec.spec_functions
-    assert tools["ask_video"].metadata.get_parameters_dict()["required"] == ["path", "question"]
+    assert tools["ask_about_clip"].metadata.get_parameters_dict()["required"] == ["path", "question"]
     asked = {"path": "talks/monday.mp4", "question": "What is shown?"}
-    told = tools["ask_video"].call(**asked)
+    told = tools["ask_about_clip"].call(**asked)
     assert place.film.codes[0] in told.content
     assert isinstance(told.raw_output, ToolOutcome)
     json.dumps(told.raw_output.artifact)
-    assert (await tools["ask_video"].acall(**asked)).content == told.content
+    assert (await tools["ask_about_clip"].acall(**asked)).content == told.content
 
 
 def test_refusals_are_words(spec: QwenOmniToolSpec, place: Place) -> None:
@@ -166,7 +166,7 @@ async def test_an_agent_finds_the_moment(llm: QwenOmni, standin: Standin, tmp_pa
     code = films[1].codes[4]
     answer = await FunctionAgent(llm=llm, tools=spec.to_tool_list()).run(user_msg=QUESTION.format(code=code))
     assert str(answer) == f"{code} is in b.mp4 at second 4."
-    assert [call.tool_name for call in answer.tool_calls] == ["probe_media", "ask_video", "ask_video"]
+    assert [call.tool_name for call in answer.tool_calls] == ["probe_media", "ask_about_clip", "ask_about_clip"]
     await spec.aclose()
 
 
@@ -176,13 +176,13 @@ def test_without_a_model_the_environment_is_asked(
     """A spec of a folder alone needs no key before its first call, and asks the default model; a given one is asked."""
     spec = QwenOmniToolSpec(media_root=place.root)
     asked = {"path": "talks/monday.mp4", "question": "What is shown?"}
-    (tool,) = spec.to_tool_list(["ask_video"])
+    (tool,) = spec.to_tool_list(["ask_about_clip"])
     assert "DASHSCOPE_API_KEY" in tool.call(**asked).content
     monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
     monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
     assert place.film.codes[0] in tool.call(**asked).content
     spec.close()
     other = QwenOmniToolSpec(llm.model_copy(update={"model": "qwen3.5-omni-flash"}), media_root=place.root)
-    assert place.film.codes[0] in other.to_tool_list(["ask_video"])[0].call(**asked).content
+    assert place.film.codes[0] in other.to_tool_list(["ask_about_clip"])[0].call(**asked).content
     other.close()
     assert [request.body["model"] for request in standin.requests] == [QwenOmni().model, "qwen3.5-omni-flash"]

@@ -17,9 +17,17 @@ from qwen_omni.messages import (
     user,
 )
 from qwen_omni.options import Tool
-from qwen_omni.pricing.text_tokens import count_text
+from qwen_omni.pricing.text_tokens import (
+    ASSUMED_SECONDS,
+    PER_ANSWER,
+    PER_MESSAGE,
+    count_messages,
+    count_part,
+    count_text,
+    count_tools,
+    count_words,
+)
 from qwen_omni.profiles import profile_for
-from qwen_omni.pricing.text_tokens import ASSUMED_SECONDS, PER_ANSWER, PER_MESSAGE, count_messages, count_part, count_tools, count_words
 
 RULES = profile_for("qwen3.8-omni-flash").tokens
 SOURCE = MediaSource.from_path("nowhere.mp4")

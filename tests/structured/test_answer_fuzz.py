@@ -16,7 +16,7 @@ from qwen_omni.structured.schema import read_schema
 from qwen_omni.structured.timed import TimedCaptions
 from qwen_omni.tools.handlers import Moments
 from qwen_omni.video.schemas import JoinAnswer, SegmentAnswer, WholeAnswer, to_notes
-from qwen_omni.video.tasks import AnswerAnswer, FindingsAnswer
+from qwen_omni.video.tasks import AnswerSchema, FindingsSchema
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +54,8 @@ SCHEMAS: dict[str, tuple[Any, dict[str, Any]]] = {
     "segment": (SegmentAnswer, {**SAID, "on_screen_text": []}),
     "whole": (WholeAnswer, {**SAID, "chapters": [CHAPTER]}),
     "join": (JoinAnswer, {"summary": "s", "chapters": [CHAPTER, CHAPTER]}),
-    "findings": (FindingsAnswer, {"relevance": 0.5, "found": "x", "evidence": [ENTRY]}),
-    "answer": (AnswerAnswer, {"answer": "x", "evidence": [{"time": "1:05", "text": "y"}]}),
+    "findings": (FindingsSchema, {"relevance": 0.5, "found": "x", "evidence": [ENTRY]}),
+    "answer": (AnswerSchema, {"answer": "x", "evidence": [{"time": "1:05", "text": "y"}]}),
     "moments": (Moments, {"moments": [{"start": 1, "end": 2, "what": "a dog"}]}),
     "json schema": (
         {

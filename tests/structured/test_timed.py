@@ -24,7 +24,7 @@ from qwen_omni.structured.timed import (
 )
 from qwen_omni.tools.handlers import Moments
 from qwen_omni.video.schemas import SegmentAnswer
-from qwen_omni.video.tasks import FindingsAnswer
+from qwen_omni.video.tasks import FindingsSchema
 
 SPELLINGS = [
     (83.5, 83.5), (7, 7), ("83.5", 83.5), ("12,5", 12.5), (" 12 ", 12), ("12s", 12), ("12.5 seconds", 12.5), ("90 sec", 90),
@@ -146,7 +146,7 @@ def test_times_are_read_alike_everywhere(kind: str, times: dict[str, object]) ->
     whole: dict[str, tuple[type[BaseModel], dict[str, object]]] = {
         "captions": (TimedCaptions, {"captions": [one]}),
         "notes": (SegmentAnswer, {"summary": "s", "events": [one], "speech": [one]}),
-        "findings": (FindingsAnswer, {"relevance": 1, "evidence": [one]}),
+        "findings": (FindingsSchema, {"relevance": 1, "evidence": [one]}),
         "moments": (Moments, {"moments": [one]}),
     }
     schema, data = whole[kind]

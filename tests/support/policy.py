@@ -33,7 +33,7 @@ class Detective(Script):
                 return Turn(text=f"{code} is in {arguments['path']} at second {float(found[1]):g}.")
         if len(asked) == len(films):
             return Turn(text=f"{code} is nowhere.")
-        return _call("ask_video", path=films[len(asked)], question="Which marks are shown, and when?")
+        return _call("ask_about_clip", path=films[len(asked)], question="Which marks are shown, and when?")
 
 
 def _call(name: str, **arguments: Any) -> Turn:

@@ -8,8 +8,7 @@ from fractions import Fraction
 
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.plan.segments import Segment
-from qwen_omni.video.engine.machine import Machine
-from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
+from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce
 from qwen_omni.video.schemas import Joined, SegmentNotes
 
 LENGTH = 43  # seconds of a segment

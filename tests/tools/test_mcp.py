@@ -55,23 +55,28 @@ async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings
     """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
     async with mcp.Client(server(place.root, standin, settings)) as client:
         listed = (await client.list_tools()).tools
-        assert {"probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment", "summarize_video"} == {
-            tool.name for tool in listed
-        }
+        assert {
+            "probe_media",
+            "ask_about_clip",
+            "caption_video",
+            "transcribe_audio",
+            "find_moment",
+            "summarize_video",
+        } == {tool.name for tool in listed}
         assert listed[1].input_schema["required"] == ["path", "question"]
         found = await client.call_tool("probe_media", {"path": "talks/monday.mp4"})
         assert found.content[0].text.startswith("talks/monday.mp4: video, 4.0 s")
         assert found.structured_content["result"]["duration"] == 4
         assert not found.is_error
-        said = await client.call_tool("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+        said = await client.call_tool("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})
         assert place.film.codes[0] in said.content[0].text
         with watched(*place.secrets) as seen:
             for path in ("../outside/secret.mp4", "link.mp4", "out/inner/deep.mp4", str(place.outside / "secret.mp4")):
-                refused = await client.call_tool("ask_video", {"path": path, "question": "What?"})
+                refused = await client.call_tool("ask_about_clip", {"path": path, "question": "What?"})
                 assert refused.is_error
                 assert "nothing was opened" in refused.content[0].text
         assert seen == []
-        wrong = await client.call_tool("ask_video", {"path": 3, "fps": "x"})
+        wrong = await client.call_tool("ask_about_clip", {"path": 3, "fps": "x"})
         assert wrong.is_error
         assert "question" in wrong.content[0].text
         unknown = await client.call_tool("drop_table", {})
@@ -124,7 +129,10 @@ def long(tmp_path: Path) -> Path:
 STEPS = {
     "summarize_video": ({}, ("segment 3 of 3", "joined the notes", "done")),
     "find_moment": ({"query": "a number"}, ("looked at the file", "segment 3 of 3", "joined")),
-    "ask_video": ({"question": "What is shown?", "end": 5}, ("looked at the file", "prepared", "the answer is there")),
+    "ask_about_clip": (
+        {"question": "What is shown?", "end": 5},
+        ("looked at the file", "prepared", "the answer is there"),
+    ),
     "caption_video": ({}, ("looked at the file", "prepared", "the answer is there")),
 }
 
@@ -175,7 +183,9 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
         told.append((progress, message))
 
     tools = MediaTools(long, settings=settings)
-    asked = types.CallToolRequestParams(name="ask_video", arguments={"path": "a.mp4", "question": "What?", "end": 5})
+    asked = types.CallToolRequestParams(
+        name="ask_about_clip", arguments={"path": "a.mp4", "question": "What?", "end": 5}
+    )
     outcome = await mcp_server._carried_out(tools, asked, report)
     await tools.aclose()
     assert outcome.error is None
@@ -183,7 +193,7 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
     assert all(first[0] < second[0] for first, second in pairwise(told))
 
 
-@pytest.mark.parametrize("tool", ["summarize_video", "ask_video", "find_moment"])
+@pytest.mark.parametrize("tool", ["summarize_video", "ask_about_clip", "find_moment"])
 async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Whatever cancels, and however often: nothing more is asked, and nothing stays set aside."""
     from qwen_omni.tools import mcp_server  # noqa: PLC0415
@@ -226,7 +236,7 @@ async def test_a_limit_is_kept(limit, place: Place, standin: Standin, settings: 
     parameters.args.extend(options)
     parameters.env.update(variables)
     async with mcp.Client(parameters) as client:
-        result = await client.call_tool("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+        result = await client.call_tool("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})
         free = await client.call_tool("probe_media", {"path": "."})
     assert not free.is_error
     assert result.is_error
@@ -305,9 +315,9 @@ class Spoken:
         return json.loads(self.process.stdout.readline())
 
     def asks(self, number: int) -> None:
-        """Call `ask_video`."""
+        """Call `ask_about_clip`."""
         arguments = {"path": "a.mp4", "question": "What is shown?", "end": 5}
-        self.tell("tools/call", {"name": "ask_video", "arguments": arguments}, id=number)
+        self.tell("tools/call", {"name": "ask_about_clip", "arguments": arguments}, id=number)
 
     def __enter__(self):
         try:
@@ -367,7 +377,7 @@ def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["ask_video", "summarize_video", "find_moment"])
+@pytest.mark.parametrize("tool", ["ask_about_clip", "summarize_video", "find_moment"])
 def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""
     standin.script.fault(Fault.slow(first_byte_delay=600), times=9)

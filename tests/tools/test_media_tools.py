@@ -51,23 +51,31 @@ def test_probe_media_needs_no_key(place: Place) -> None:
     """What sends nothing works without a key; what needs one says so."""
     tools = MediaTools(place.root)
     assert tools.call("probe_media", {}).error is None
-    asked = tools.call("ask_video", {"path": "call.mp3", "question": "What?"})
+    asked = tools.call("ask_about_clip", {"path": "call.mp3", "question": "What?"})
     assert "DASHSCOPE_API_KEY" in asked.content
     assert "tell the user" in asked.content
 
 
-def test_ask_video(tools: MediaTools, place: Place, standin: Standin) -> None:
+def test_the_old_name_of_a_tool_still_works(tools: MediaTools) -> None:
+    with pytest.warns(DeprecationWarning, match="The tool ask_video has moved to ask_about_clip"):
+        told = tools.call("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
+    assert told.error is None
+    assert told == tools.call("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})
+    assert "ask_video" not in [one.name for one in tools.definitions]
+
+
+def test_ask_about_clip(tools: MediaTools, place: Place, standin: Standin) -> None:
     """The whole file or a piece of it is asked about, and the answer says from where its times count."""
-    whole = both(tools, "ask_video", path="talks/monday.mp4", question="What is shown?")
+    whole = both(tools, "ask_about_clip", path="talks/monday.mp4", question="What is shown?")
     assert all(code in whole.content for code in place.film.codes)
-    piece = both(tools, "ask_video", path="talks/monday.mp4", question="What is shown?", start=1, end=3, fps=4)
+    piece = both(tools, "ask_about_clip", path="talks/monday.mp4", question="What is shown?", start=1, end=3, fps=4)
     assert place.film.codes[0] not in piece.content
     assert place.film.codes[1] in piece.content
     assert piece.content.startswith("(Times in this answer count from second 1 of the file.)")
     assert standin.requests[-1].media[0].duration == pytest.approx(2, abs=0.1)
     for path in ("call.mp3", "still.png"):
-        assert both(tools, "ask_video", path=path, question="What is it?").error is None
-    assert "leave start and end out" in both(tools, "ask_video", path="still.png", question="x", start=1).content
+        assert both(tools, "ask_about_clip", path=path, question="What is it?").error is None
+    assert "leave start and end out" in both(tools, "ask_about_clip", path="still.png", question="x", start=1).content
 
 
 def test_caption_and_transcribe(tools: MediaTools, place: Place) -> None:
@@ -178,11 +186,11 @@ def test_places_in_words(words: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tool", ["probe_media", "ask_video", "caption_video", "transcribe_audio", "find_moment", "summarize_video"]
+    "tool", ["probe_media", "ask_about_clip", "caption_video", "transcribe_audio", "find_moment", "summarize_video"]
 )
 def test_what_lies_outside_is_refused_in_words(tool: str, tools: MediaTools, place: Place, standin: Standin) -> None:
     """Ways out, links among them, are refused by every tool; nothing there is opened, nothing is sent."""
-    more = {"ask_video": {"question": "What?"}, "find_moment": {"query": "a dog"}}.get(tool, {})
+    more = {"ask_about_clip": {"question": "What?"}, "find_moment": {"query": "a dog"}}.get(tool, {})
     ways = [
         "../outside/secret.mp4",
         str(place.outside / "secret.mp4"),
@@ -212,7 +220,7 @@ def test_no_nasty_path_raises(tools: MediaTools, place: Place) -> None:
 
 def test_wrong_arguments_are_explained(tools: MediaTools) -> None:
     """A model is told which argument is wrong; what it wrote is not quoted."""
-    outcome = both(tools, "ask_video", path="call.mp3", fps="very-high-value", extra=1)
+    outcome = both(tools, "ask_about_clip", path="call.mp3", fps="very-high-value", extra=1)
     assert "question: Field required" in outcome.content
     assert "fps:" in outcome.content
     assert "extra:" in outcome.content
@@ -234,7 +242,7 @@ FAULTS = {
 def test_faults_of_the_service_are_text(fault: Fault, advice: str, tools: MediaTools, standin: Standin) -> None:
     """Whatever the service does, the model gets words and knows whether to try again."""
     standin.script.fault(fault, times=99)
-    outcome = both(tools, "ask_video", path="call.mp3", question="What?")
+    outcome = both(tools, "ask_about_clip", path="call.mp3", question="What?")
     assert outcome.content.startswith("Failed: ")
     assert advice in outcome.content
 
@@ -287,5 +295,5 @@ def test_settings_of_the_program_keep_their_own_root(place: Place, settings: Set
     """The tools' folder counts, whatever `media_root` the settings have."""
     film = make_video(tmp_path / "own.mp4", seconds=2, size=(64, 48), fps=5)
     tools = MediaTools(tmp_path, settings=settings)
-    answer = tools.call("ask_video", {"path": "own.mp4", "question": "What?"})
+    answer = tools.call("ask_about_clip", {"path": "own.mp4", "question": "What?"})
     assert film.codes[0] in answer.content

@@ -52,9 +52,9 @@ def test_a_question_asked_again_sends_nothing(client, fresh, short):
 def test_another_wish_is_asked_anew(client, fresh, short):
     """What is to be looked out for stands in every request, so findings for one wish are none for another."""
     question, options = question_about(short, 31), replace(OPTIONS, segment_seconds=40)
-    ask_video(short.path, question, client=client, options=replace(options, wish="dogs"))
+    ask_video(short.path, question, client=client, options=replace(options, focus="dogs"))
     first = len(fresh.requests)
-    ask_video(short.path, question, client=client, options=replace(options, wish="cats"))
+    ask_video(short.path, question, client=client, options=replace(options, focus="cats"))
     later = [words_of(request.body["messages"][-1]["content"]) for request in fresh.requests[first:]]
     assert len(later) == first
     assert all("cats" in words and "dogs" not in words for words in later)

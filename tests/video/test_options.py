@@ -9,9 +9,8 @@ from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.profiles import Prices
 from qwen_omni.video.ask import ask_video
-from qwen_omni.video.engine.machine import Machine
+from qwen_omni.video.engine.machine import Machine, Reduce, Rules
 from qwen_omni.video.engine.run import Tracker
-from qwen_omni.video.engine.steps import Reduce, Rules
 from qwen_omni.video.export.markdown import bill_texts
 from qwen_omni.video.forecast import forecast
 from qwen_omni.video.notes import iter_notes

@@ -87,7 +87,7 @@ def test_notes_come_while_later_ones_are_missing(fresh, client, short):
 
 
 OTHER = {
-    "model": "qwen3.5-omni-flash", "language": "French", "wish": "dogs", "detail": "medium", "strategy": "single",
+    "model": "qwen3.5-omni-flash", "language": "French", "focus": "dogs", "detail": "medium", "strategy": "single",
     "single_call_seconds": 200, "segment_seconds": 14, "overlap": 1, "start": 2, "end": 30, "thinking": True,
     "budget": MediaBudget(name="mine", fps=1),
 }  # fmt: skip

@@ -107,10 +107,10 @@ REFUSED = {
     ),
     "a tool named search": ({"tools": (Tool(name="search"),)}, "another name"),
     "search with tools on 3.5": (
-        {"tools": (WEATHER,), "search": True, "model": "qwen3.5-omni-plus"},
+        {"tools": (WEATHER,), "enable_search": True, "model": "qwen3.5-omni-plus"},
         "cannot search the web and call tools",
     ),
-    "search where there is none": ({"search": True, "model": "qwen3-omni-flash"}, "cannot search"),
+    "search where there is none": ({"enable_search": True, "model": "qwen3-omni-flash"}, "cannot search"),
     "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
     **{
         f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "has no high-resolution mode")

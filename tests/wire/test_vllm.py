@@ -75,7 +75,7 @@ def test_video_has_its_sound_and_its_type():
 
 def test_fields_of_dashscope_stay_away():
     """Thinking, JSON and speech have the server's names, and nothing of DashScope's goes along."""
-    off = {"thinking": False, "search": False, "high_resolution_images": False, "multichannel": False}
+    off = {"thinking": False, "enable_search": False, "high_resolution_images": False, "multichannel": False}
     sent = body(**off, json_schema={"title": "x"}, modalities=("text", "audio"), temperature=0)
 
     assert sent["chat_template_kwargs"] == {"enable_thinking": False}
@@ -114,7 +114,7 @@ def test_what_a_server_has_of_its_own_goes_through_extra_body():
     assert encode_request(request, profile_for(MODEL), look, "vllm")["videos"] == ["https://host/a.mp4"]
 
 
-@pytest.mark.parametrize("option", ["search", "high_resolution_images", "multichannel"])
+@pytest.mark.parametrize("option", ["enable_search", "high_resolution_images", "multichannel"])
 def test_what_only_dashscope_has_is_refused(option):
     """An option that the server would ignore is an error that names it."""
     with pytest.raises(ConfigurationError, match=f"{option}= is available on DashScope only"):

@@ -1,13 +1,15 @@
 """A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and joined. Pure.
 
 It decides what starts next and what a failure means; `drivers` carry out its actions and report the results. It knows
-no clock, no thread, no file and no model: the current time is passed in.
+no clock, no thread, no file and no model: the current time is passed in. Notes are joined in a tree when they are too
+many for one step, as flat as the token budget allows.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from qwen_omni.errors import (
     APIConnectionError,
@@ -26,10 +28,240 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.video.engine.reduce import Joins, Node
-from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Part, Prepare, Reduce, Rules, ToText
 
 T = TypeVar("T")
+
+# --- The steps and limits of a run ---
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Find where the next segment ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Prepare a segment for sending."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Upload a prepared segment. One that is embedded in its request takes no time here."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the model about a delivered segment."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Join notes. `last` is whether the result is the whole."""
+
+    level: int
+    index: int
+    text: str
+    last: bool
+
+    @property
+    def name(self) -> str:
+        """Name of this step in the checkpoint."""
+        return f"{self.level}.{self.index}"
+
+
+Action = Cut | Prepare | Deliver | Ask | Reduce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The limits of a run.
+
+    Attributes:
+        concurrency: requests in flight at once.
+        preparers: segments prepared at once.
+        deliverers: segments uploaded at once; two keep a link full, and more gain nothing.
+        max_gaps: segments that may fail permanently.
+        step_retries: retries of a step after a transient failure; an error that repeats word for word is permanent.
+        retry_seconds: delay before the first retry; doubles each time.
+        wanted: numbers of the segments to ask about; `None` for all.
+    """
+
+    concurrency: int = 8
+    preparers: int = 2
+    deliverers: int = 2
+    max_gaps: int = 1
+    step_retries: int = 2
+    retry_seconds: float = 5.0
+    wanted: frozenset[int] | None = None
+
+    @property
+    def window(self) -> int:
+        """Most segments between cut and answer: those being asked, plus two prepared and two uploaded."""
+        return self.concurrency + 4
+
+
+class Part(Protocol):
+    """The result of a join: part of the next join, or the whole."""
+
+    @property
+    def text(self) -> str:
+        """The text that goes into the next join."""
+
+
+class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
+    """Writes an answer as text for the model that joins."""
+
+    def __call__(self, answer: T, /) -> str:
+        """Return the text."""
+
+
+# --- Joining notes ---
+
+_LETTERS_PER_TOKEN = 4
+_SMALLEST_GROUP = 2  # at least two, so that every level halves
+
+
+def text_tokens(text: str) -> int:
+    """Estimate the tokens of a text: one per four letters, and one per character of a script without spaces.
+
+    Example:
+        >>> text_tokens("A door opens."), text_tokens("门开了")
+        (4, 3)
+    """
+    plain = sum(1 for char in text if ord(char) < 0x2E80)  # noqa: PLR2004 - where East Asian scripts begin
+    return math.ceil(plain / _LETTERS_PER_TOKEN) + len(text) - plain
+
+
+def group(sizes: Sequence[int], budget: int) -> list[range]:
+    """Group neighbours in order, as many as fit the budget; at least two, so that every level of the tree is smaller.
+
+    Example:
+        >>> group([40, 40, 40, 40, 40], 100)
+        [range(0, 2), range(2, 5)]
+    """
+    groups: list[range] = []
+    begin, held = 0, 0
+    for at, size in enumerate(sizes):
+        if at - begin >= _SMALLEST_GROUP and held + size > budget:
+            groups.append(range(begin, at))
+            begin, held = at, 0
+        held += size
+    if groups and len(sizes) - begin < _SMALLEST_GROUP:  # a single one left over joins its neighbours
+        groups[-1] = range(groups[-1].start, len(sizes))
+    else:
+        groups.append(range(begin, len(sizes)))
+    return groups
+
+
+@dataclass(slots=True, kw_only=True)
+class _Step:
+    """The state of a unit of work.
+
+    Attributes:
+        state: of a segment, cut, preparing, prepared, delivering, ready or asking; of a join, ready, joining or done;
+            of either, over the spend limit (short).
+        tokens: what its request takes.
+        failures: transient failures so far, by the kind of action that failed.
+        last_error: the last of them, in words.
+        not_before: the time of the next attempt.
+    """
+
+    state: str
+    tokens: int = 0
+    failures: Counter[type[Action]] = field(default_factory=Counter)
+    last_error: str = ""
+    not_before: float = float("-inf")
+
+
+@dataclass(slots=True, kw_only=True)
+class Node(_Step):
+    """One join in the tree."""
+
+    state: str = "ready"
+    action: Reduce
+
+
+@dataclass(slots=True)
+class Joins:
+    """The levels of the tree, one after the other. `grow` it once; each further level starts when all steps are `done`.
+
+    Attributes:
+        budget: tokens of text joined in one step.
+        limiter: rate limiter of the model that joins.
+        level: depth of the tree so far.
+        whole: result of the last step.
+    """
+
+    budget: int
+    limiter: Limiter = field(default_factory=Limiter)
+    level: int = 0
+    whole: Part | None = None
+    nodes: list[Node] = field(default_factory=list)
+    _results: dict[int, Part] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether `grow` has been called."""
+        return bool(self.nodes) or self.whole is not None
+
+    @property
+    def joining(self) -> int:
+        """Number of joins in flight."""
+        return sum(node.state == "joining" for node in self.nodes)
+
+    def grow(self, texts: Sequence[str]) -> None:
+        """Start the next level of the tree."""
+        sizes = [text_tokens(text) for text in texts]
+        groups = group(sizes, self.budget)
+        self._results = {}
+        self.nodes = [
+            Node(
+                action=Reduce(self.level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1),
+                tokens=sum(sizes[span.start : span.stop]),
+            )
+            for at, span in enumerate(groups)
+        ]
+
+    def actions(self, now: float, room: int) -> Iterator[Reduce]:
+        """Yield the joins to start now; `room` is how many more may be in flight."""
+        free = room - self.joining
+        for node in [one for one in self.nodes if one.state == "ready"]:
+            if free <= 0 or self.limiter.wait(node.tokens, now=now) > 0:
+                return
+            if node.not_before <= now:
+                self.limiter.take(node.tokens, now=now)
+                node.state = "joining"
+                free -= 1
+                yield node.action
+
+    def done(self, action: Reduce, joined: Part) -> None:
+        """Record the result of a join."""
+        self.nodes[action.index].state = "done"
+        self._results[action.index] = joined
+        if len(self._results) < len(self.nodes):
+            return
+        if action.last:
+            self.whole, self.nodes = joined, []
+            return
+        self.level += 1
+        self.grow([self._results[at].text for at in sorted(self._results)])
+
+    def waits(self, now: float, room: int) -> Iterator[float]:
+        """Yield, for each join that may start, the seconds until the rate limit allows it."""
+        ready = [node for node in self.nodes if node.state == "ready"]
+        yield from (node.not_before - now for node in ready if node.not_before > now)
+        due = [node for node in ready if node.not_before <= now]
+        if due and self.joining < room:
+            yield self.limiter.wait(due[0].tokens, now=now)
+
+
+# --- The machine ---
 
 BUSY_SECONDS = 0.5
 """Seconds before checking again on a step that another process is working on."""
@@ -42,23 +274,17 @@ _STOPS: tuple[type[BaseException], ...] = (
 )  # fmt: skip
 
 
-_BEFORE: dict[type[Action], str] = {Prepare: "cut", Deliver: "prepared", Ask: "prepared"}
-"""The state a segment returns to when a step with it fails. After a failed answer it is delivered again: the upload
+_BEFORE: dict[type[Action], str] = {Prepare: "cut", Deliver: "prepared", Ask: "prepared", Reduce: "ready"}
+"""The state to which a failed action returns its step. After a failed answer a segment is delivered again: the upload
 cache knows what was uploaded, and a link may have expired."""
-_HOLDING = ("delivering", "ready", "asking")
-"""States in which the cost of a segment is reserved."""
 
 
-@dataclass(slots=True)
-class _Place:
-    """The state of a segment: cut, preparing, prepared, delivering, ready, asking, or over the spend limit."""
+@dataclass(slots=True, kw_only=True)
+class _Place(_Step):
+    """One segment."""
 
-    segment: Segment
     state: str = "cut"
-    tokens: int = 0
-    failures: Counter[type[Action]] = field(default_factory=Counter)
-    last_error: str = ""
-    not_before: float = float("-inf")
+    segment: Segment
 
 
 @dataclass
@@ -75,6 +301,8 @@ class Machine(Generic[T]):
         notices: what the user should know; whoever reports them takes them out.
         known: how many answers the checkpoint already had.
         last_cut: the newest segment, if any.
+        count: number of segments cut so far.
+        cut_all: whether the last segment has been cut.
     """
 
     rules: Rules
@@ -87,19 +315,12 @@ class Machine(Generic[T]):
     notices: list[str] = field(default_factory=list)
     known: int = 0
     last_cut: Segment | None = None
+    count: int = 0
+    cut_all: bool = False
     _open: dict[int, _Place] = field(default_factory=dict)
-    _count: int = 0
     _cutting: bool = False
-    _all_cut: bool = False
     _warned: bool = False
     _waited_for: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of_answers(cls, answers: Mapping[int, T], rules: Rules, *, joins: Joins, to_text: ToText[T]) -> Self:
-        """Build the machine of a run that only joins existing answers."""
-        made = cls(rules=rules, joins=joins, to_text=to_text, answers=dict(answers), known=len(answers))
-        made._count, made._all_cut = len(answers), True
-        return made
 
     # --- What starts next ---
 
@@ -107,7 +328,7 @@ class Machine(Generic[T]):
         """Yield the actions to start now; each counts as started once it is yielded."""
         if self.error is not None:
             return
-        if not self._all_cut and not self._cutting and len(self._open) < self.rules.window:
+        if not self.cut_all and not self._cutting and len(self._open) < self.rules.window:
             self._cutting = True
             yield Cut()
         yield from self._prepares(now)
@@ -115,12 +336,9 @@ class Machine(Generic[T]):
         yield from self._asks(now)
         if self.mapped and self.joins is not None:
             if not self.joins.begun:
-                self.joins.grow([self.to_text(self.answers[index]) if self.to_text else "" for index in self._order])
+                ordered = [self.answers[index] for index in sorted(self.answers)]
+                self.joins.grow([self.to_text(one) if self.to_text else "" for one in ordered])
             yield from self.joins.actions(now, self.rules.concurrency)
-
-    @property
-    def _order(self) -> list[int]:
-        return sorted(self.answers)
 
     def _due(self, state: str, now: float) -> list[_Place]:
         """Return the segments in a state that need not wait, in order."""
@@ -171,16 +389,16 @@ class Machine(Generic[T]):
         """Record the next segment, with its answer if that is known; `None` after the last one."""
         self._cutting = False
         if segment is None:
-            self._all_cut = True
+            self.cut_all = True
             self._stop_if_empty()
             return
-        self._count += 1
+        self.count += 1
         self.last_cut = segment
         if answer is not None:
             self.known += 1
             self.answers[segment.index] = answer
         elif self.rules.wanted is None or segment.index in self.rules.wanted:
-            self._open[segment.index] = _Place(segment)
+            self._open[segment.index] = _Place(segment=segment)
 
     def prepared(self, segment: Segment, tokens: int) -> None:
         """Record that a segment is ready to be uploaded, and the tokens that asking about it will take."""
@@ -245,24 +463,19 @@ class Machine(Generic[T]):
         self._give_up_or_repeat(step, action, error, now)
         self._try_the_short()
 
-    def _give_up_or_repeat(
-        self, step: "_Place | Node | None", action: Action, error: QwenOmniError, now: float
-    ) -> None:
-        if step is not None and self._may_pass(step, error) and _failures(step, action) < self.rules.step_retries:
-            failures = _failures(step, action)
-            step.not_before, step.last_error = now + self.rules.retry_seconds * 2**failures, _in_words(error)
-            if isinstance(step, Node):
-                step.state, step.failures = "ready", failures + 1
-            else:
-                step.state = _BEFORE[type(action)]
-                step.failures[type(action)] += 1
+    def _give_up_or_repeat(self, step: _Step | None, action: Action, error: QwenOmniError, now: float) -> None:
+        kind = type(action)
+        if step is not None and self._may_pass(step, error) and step.failures[kind] < self.rules.step_retries:
+            step.not_before = now + self.rules.retry_seconds * 2 ** step.failures[kind]
+            step.state, step.last_error = _BEFORE[kind], _in_words(error)
+            step.failures[kind] += 1
         elif isinstance(step, _Place) and not self._stops(error):
             self._gap(step, error)
         else:
             self.stop(error)
 
     @staticmethod
-    def _may_pass(step: "_Place | Node", error: QwenOmniError) -> bool:
+    def _may_pass(step: _Step, error: QwenOmniError) -> bool:
         """Whether a retry may end differently: an error that repeats word for word is permanent.
 
         A rate limit always has the same text, yet passes with time. An answer that breaks off although no limit was
@@ -274,21 +487,18 @@ class Machine(Generic[T]):
 
     def _try_the_short(self) -> None:
         """Retry the steps held back by the spend limit: the actual cost of others is known now."""
-        for place in self._open.values():
-            if place.state == "short":
-                place.state = "prepared"
-        for node in self._nodes:
-            if node.state == "short":
-                node.state = "ready"
+        for step in (*self._open.values(), *self._nodes):
+            if step.state == "short":
+                step.state = "ready" if isinstance(step, Node) else "prepared"
 
     def stop(self, error: QwenOmniError) -> None:
         """Start nothing more; the first error is the one reported."""
         self.error = self.error or error
         self._cutting = False
 
-    def _others_hold(self, step: "_Place | Node") -> bool:
+    def _others_hold(self, step: _Step) -> bool:
         """Whether other steps hold a reservation."""
-        holding = [place for place in self._open.values() if place.state in _HOLDING]
+        holding = [place for place in self._open.values() if place.state in ("delivering", "ready", "asking")]
         joining = [node for node in self._nodes if node.state == "joining"]
         return any(one is not step for one in (*holding, *joining))
 
@@ -296,7 +506,7 @@ class Machine(Generic[T]):
     def _nodes(self) -> list[Node]:
         return [] if self.joins is None else self.joins.nodes
 
-    def _step(self, action: Action) -> "_Place | Node | None":
+    def _step(self, action: Action) -> _Step | None:
         match action:
             case Prepare() | Deliver() | Ask():
                 return self._open.get(action.segment.index)
@@ -341,7 +551,7 @@ class Machine(Generic[T]):
     @property
     def mapped(self) -> bool:
         """Whether every segment has an answer or is a gap."""
-        return self._all_cut and not self._open
+        return self.cut_all and not self._open
 
     @property
     def over(self) -> bool:
@@ -354,16 +564,6 @@ class Machine(Generic[T]):
     def joined(self) -> Part | None:
         """The final result, once everything is joined."""
         return None if self.joins is None else self.joins.whole
-
-    @property
-    def cut_all(self) -> bool:
-        """Whether the last segment has been cut."""
-        return self._all_cut
-
-    @property
-    def count(self) -> int:
-        """Number of segments cut so far."""
-        return self._count
 
     def state_of(self, segment: Segment) -> str:
         """Return the state of a segment; empty if it is not in the pipeline (any more)."""
@@ -385,10 +585,6 @@ class Machine(Generic[T]):
 
     def _number(self, state: str) -> int:
         return sum(place.state == state for place in self._open.values())
-
-
-def _failures(step: _Place | Node, action: Action) -> int:
-    return step.failures if isinstance(step, Node) else step.failures[type(action)]
 
 
 def _in_words(error: QwenOmniError) -> str:

@@ -1,27 +1,45 @@
-"""Set up a run (source, task, checkpoint, machine) and report its progress. Blocks; starts nothing."""
+"""Set up a run (source, task, checkpoint, machine), drive it with threads or with `asyncio`, and report its progress.
 
+`stream` and `astream` carry out a `Job`: the runs of one use of a source, one after the other. Both drivers start what
+the machine decides, wait for results and report them to it. `drive_run` is a generator: it works while its caller asks
+for the next action, and ends cleanly when it is closed. `adrive_run` does the same with tasks; work on files and on the
+checkpoint runs in threads. When a run ends early, nothing new starts, and requests in flight are awaited because they
+are paid for. A cancelled asynchronous run returns immediately, as `asyncio` promises; finished steps stay in the
+checkpoint.
+"""
+
+import asyncio
+import contextlib
+import functools
+import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.encode.pool import usual_workers
+from qwen_omni.media.files.deadline import StoppedError
 from qwen_omni.media.source import Anything
 from qwen_omni.profiles import profile_for
+from qwen_omni.request.prepared_request import PreparedRequest
+from qwen_omni.responses import Response
 from qwen_omni.settings import Settings
+from qwen_omni.structured.ask import Asker, AsyncAsker
+from qwen_omni.transport import flow
 from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.upload.uploader import room_of
 from qwen_omni.video.checkpoint import Checkpoint
-from qwen_omni.video.engine.machine import Machine
-from qwen_omni.video.engine.reduce import Joins
-from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce, Rules
-from qwen_omni.video.engine.worker import Worker
-from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.worker import News, Question, Upload, Worker
+from qwen_omni.video.options import SummaryOptions, TextModel
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over, run_key
 from qwen_omni.video.tasks import Joining, NotesTask, Task
+from qwen_omni.work_store.owners import LoopPulse
 
 Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
 
@@ -170,38 +188,30 @@ class Run(Generic[T]):
     worker: Worker[T]
     checkpoint: Checkpoint
     tracker: Tracker
+    settings: Settings
     noticed: list[str] = field(default_factory=list)
-    _troubles: set[str] = field(default_factory=set)
-    _unverified_reported: bool = False
 
     def news(self, action: Any) -> list[Progress]:  # noqa: ANN401  (any action of the machine)
         """Return the events to report after a step."""
         progress = self.tracker.after(action, self.worker.paid)
-        found = self._of_the_checkpoint()
+        found = self.checkpoint.news()
         self.machine.notices += found
         self.noticed += found
         return [*([] if progress is None else [progress]), *self.tracker.notices()]
 
-    def _of_the_checkpoint(self) -> list[str]:
-        found = self.checkpoint.notices()
-        if not self._unverified_reported:
-            self._unverified_reported = True
-            found += [text for text in (self.checkpoint.unverified(),) if text]
-        trouble = self.checkpoint.trouble
-        if trouble and trouble not in self._troubles:
-            self._troubles.add(trouble)
-            found.append(
-                f"The checkpoint {self.checkpoint.path} cannot be written ({trouble}); answers are kept in memory and "
-                "written as soon as that is possible. Free up space before you stop this run."
-            )
-        return found
-
     def reports(self) -> tuple[str, ...]:
         """Return the notices about the checkpoint, and about answers that could not be written to it."""
-        self.checkpoint.write_rest()
-        self.noticed += self._of_the_checkpoint()
-        unkept = self.checkpoint.unkept
-        return tuple(dict.fromkeys([*self.noticed, *([unkept] if unkept else [])]))
+        return tuple(dict.fromkeys([*self.noticed, *self.checkpoint.last_news()]))
+
+    def check(self) -> None:
+        """Raise the error that stopped the run, if any, with advice on how to resume."""
+        error = self.machine.error
+        if error is None:
+            return
+        if isinstance(error, SpendLimitError):
+            raise error.with_hint(f"{_GO_ON} A higher limit lets it.")
+        # The message of a ConfigurationError already says what to change.
+        raise error if isinstance(error, ConfigurationError) or _GO_ON in str(error) else error.with_hint(_GO_ON)
 
     def close(self) -> None:
         """Close the checkpoint and stop the work on files."""
@@ -241,47 +251,42 @@ def make_run(
     video: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
     wanted: frozenset[int] | None = None,
 ) -> Run[T]:  # fmt: skip
-    """Build a run; without `join` it ends with the answers about segments."""
+    """Build a run; without `join` it ends with the answers about segments, of those `wanted` if given."""
     checkpoint = open_checkpoint(video, task.key_fields, settings, options)
     try:
         worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
-        machine = make_machine(video.about, task, options, joins=join is not None, wanted=wanted)
+        profile, about = profile_for(options.model), video.about
+        allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
+        rules = Rules(
+            concurrency=options.concurrency,
+            preparers=options.workers or usual_workers(),
+            max_gaps=allowed,
+            step_retries=options.step_retries,
+            retry_seconds=options.retry_seconds,
+            wanted=wanted,
+        )
+        limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
+        joins = None if join is None else make_joins(options)
+        machine = Machine(rules=rules, limiter=limiter, joins=joins, to_text=task.text)
     except BaseException:
         checkpoint.close()
         raise
-    return Run(
-        video=video, machine=machine, worker=worker, checkpoint=checkpoint,
-        tracker=Tracker(machine=machine, about=video.about),
-    )  # fmt: skip
+    tracker = Tracker(machine=machine, about=about)
+    return Run(video=video, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker, settings=settings)
 
 
 def joining_run(
     before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
 ) -> Run[T]:
     """Build a run that joins existing answers, in the checkpoint of `before`."""
-    checkpoint = before.checkpoint.again()
+    checkpoint, count = before.checkpoint.again(), len(answers)
     worker = Worker(before.video, task, checkpoint, text_model=options.text_model_name, join=join)
-    machine = Machine.of_answers(answers, before.machine.rules, joins=make_joins(options), to_text=task.text)
-    tracker = Tracker(machine=machine, about=len(answers))
-    return Run(video=before.video, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker)
-
-
-def make_machine(
-    about: int, task: Task[T], options: SummaryOptions, *, joins: bool, wanted: frozenset[int] | None = None
-) -> Machine[T]:
-    """Build the state machine of a run with the estimated number of segments."""
-    profile = profile_for(options.model)
-    allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
-    rules = Rules(
-        concurrency=options.concurrency,
-        preparers=options.workers or usual_workers(),
-        max_gaps=allowed,
-        step_retries=options.step_retries,
-        retry_seconds=options.retry_seconds,
-        wanted=wanted,
-    )
-    limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
-    return Machine(rules=rules, limiter=limiter, joins=make_joins(options) if joins else None, to_text=task.text)
+    machine = Machine(
+        rules=before.machine.rules, joins=make_joins(options), to_text=task.text, answers=dict(answers), known=count,
+        count=count, cut_all=True,
+    )  # fmt: skip
+    tracker = Tracker(machine=machine, about=count)
+    return replace(before, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker, noticed=[])
 
 
 def make_joins(options: SummaryOptions) -> Joins:
@@ -319,10 +324,243 @@ def open_checkpoint(
     )
 
 
-def with_advice(error: QwenOmniError) -> QwenOmniError:
-    """Return the error with advice on how to resume."""
-    if isinstance(error, ConfigurationError):
-        return error  # its message already says what to change
-    if isinstance(error, SpendLimitError):
-        return error.with_hint(f"{_GO_ON} A higher limit lets it.")
-    return error if _GO_ON in str(error) else error.with_hint(_GO_ON)
+# --- Driving a run ---
+
+
+def drive_run(
+    machine: Machine[T],
+    worker: Worker[T],
+    asker: OmniClient,
+    text_asker: Asker,
+    *,
+    speed: float = 1.0,
+) -> Generator[Action, None, None]:
+    """Work until the run is over; yield each step that succeeded or failed.
+
+    The machine holds the result, including `machine.error`.
+
+    Args:
+        machine: decides what starts next.
+        worker: does the work that needs no service.
+        asker: uploads media and asks the model that sees them.
+        text_asker: asks the model that joins notes.
+        speed: machine seconds per real second; a simulation uses more than 1.
+
+    Raises:
+        Exception: an error from outside the package, raised once everything in flight has ended.
+    """
+    news: queue.SimpleQueue[tuple[Action, News[T] | Exception]] = queue.SimpleQueue()
+    pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
+    perform = functools.partial(_perform, sender=asker, joiner=text_asker)
+    flying, crash = 0, None
+    try:
+        while flying or not machine.over:
+            for action in list(machine.actions(time.monotonic() * speed)):
+                flying += 1
+                pool.submit(_work, action, worker, perform, news)
+            wait = machine.wake(time.monotonic() * speed) if machine.error is None else None
+            if not flying and wait is None:
+                break  # nothing is left to wait for
+            try:
+                action, came = news.get(timeout=None if wait is None else wait / speed)
+            except queue.Empty:
+                continue
+            flying -= 1
+            crash = take_in(machine, worker, action, came, time.monotonic() * speed) or crash
+            yield action
+    finally:
+        worker.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        worker.close()
+    if crash is not None:
+        raise crash
+
+
+def most_at_once(rules: Rules) -> int:
+    """Return how many steps may be in flight."""
+    return rules.concurrency + rules.preparers + rules.deliverers + 1
+
+
+def _work(
+    action: Action,
+    worker: Worker[T],
+    perform: Callable[[Upload | Question], PreparedRequest | Response],
+    news: "queue.SimpleQueue[Any]",
+) -> None:
+    try:
+        news.put((action, flow.drive(worker.work(action), perform)))
+    except BaseException as error:  # noqa: BLE001 - the driver handles it
+        news.put((action, error))
+
+
+def _perform(step: Upload | Question, sender: OmniClient, joiner: Asker) -> PreparedRequest | Response:
+    match step:
+        case Upload():
+            return sender.deliver(step.request)
+        case Question(outgoing=PreparedRequest() as outgoing):
+            return sender.answer(outgoing)
+        case Question(joins=True, once=True) if isinstance(joiner, OmniClient):
+            return joiner.answer(joiner.deliver(step.request).once())
+        case Question():
+            return (joiner if step.joins else sender).complete(step.request)
+
+
+def take_in(
+    machine: Machine[T], worker: Worker[T], action: Action, came: "News[T] | BaseException", now: float
+) -> BaseException | None:
+    """Report the result of a step to the machine; return an error from outside the package, which ends the run."""
+    if not isinstance(came, BaseException):
+        came(machine, now)
+        return None
+    if isinstance(came, StoppedError):
+        return None
+    if isinstance(came, QwenOmniError):
+        machine.failed(action, came, now)
+    else:
+        machine.stop(QwenOmniError(f"The run was interrupted: {type(came).__name__}."))
+    if machine.error is not None:
+        worker.stop()
+    return None if isinstance(came, QwenOmniError) else came
+
+
+async def adrive_run(
+    machine: Machine[T],
+    worker: Worker[T],
+    asker: AsyncOmniClient,
+    text_asker: AsyncAsker,
+) -> AsyncGenerator[Action, None]:
+    """Work until the run is over; yield each step that succeeded or failed. The asynchronous `drive_run`."""
+    pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
+    flying: dict[asyncio.Task[News[T]], Action] = {}
+    perform = functools.partial(_aperform, sender=asker, joiner=text_asker)
+    crash: BaseException | None = None
+    worker.alive = pulse = LoopPulse()
+    try:
+        while flying or not machine.over:
+            for action in list(machine.actions(time.monotonic())):
+                working = flow.adrive(worker.work(action), perform, blocking=True, pool=pool)
+                flying[asyncio.create_task(working)] = action
+            wait = machine.wake(time.monotonic()) if machine.error is None else None
+            if not flying and wait is None:
+                break  # nothing is left to wait for
+            if not flying:
+                await asyncio.sleep(wait or 0)
+                continue
+            done, _ = await asyncio.wait(flying, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                action = flying.pop(task)
+                came = task.exception() or task.result()
+                crash = take_in(machine, worker, action, came, time.monotonic()) or crash
+                yield action
+    finally:
+        worker.stop()
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+        await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(worker.close)
+        pulse.stop()
+    if crash is not None:
+        raise crash
+
+
+async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: AsyncAsker) -> PreparedRequest | Response:
+    match step:
+        case Upload():
+            return await sender.deliver(step.request)
+        case Question(outgoing=PreparedRequest() as outgoing):
+            return await sender.answer(outgoing)
+        case Question(joins=True, once=True) if isinstance(joiner, AsyncOmniClient):
+            return await joiner.answer((await joiner.deliver(step.request)).once())
+        case Question():
+            return await (joiner if step.joins else sender).complete(step.request)
+
+
+# --- Jobs ---
+
+
+class Job(Generic[T]):
+    """The runs of one use of a source, and what its caller hears of them. `runs` and `ended` may block."""
+
+    def runs(self, settings: Settings) -> Iterator[Run[T]]:
+        """Yield the runs; each has ended when the next is built."""
+        raise NotImplementedError
+
+    def begun(self, run: Run[T]) -> Iterable[Any]:
+        """Return what to yield before a run."""
+        del run
+        return ()
+
+    def news(self, run: Run[T], action: Action) -> Iterable[Any]:
+        """Return what to yield after a step."""
+        return run.news(action)
+
+    def ended(self, run: Run[T]) -> Iterator[Any]:
+        """Yield what follows a run; raise the error that stopped it."""
+        raise NotImplementedError
+
+
+def stream(job: Job[Any], text_model: str | TextModel, client: OmniClient | None) -> Generator[Any, None, None]:
+    """Carry out a job, with a client from the environment if none is given; yield its news and results."""
+    with contextlib.ExitStack() as closing:
+        asker = client if client is not None else closing.enter_context(OmniClient())
+        text_asker = asker if isinstance(text_model, str) else text_model
+        for run in job.runs(asker.settings):
+            steps = drive_run(run.machine, run.worker, asker, text_asker)
+            with contextlib.closing(run), contextlib.closing(steps):
+                yield from job.begun(run)
+                for action in steps:
+                    yield from job.news(run, action)
+                yield from job.ended(run)
+
+
+async def astream(
+    job: Job[Any], text_model: str | TextModel, client: AsyncOmniClient | None
+) -> AsyncGenerator[Any, None]:
+    """Carry out a job; the asynchronous `stream`."""
+    async with contextlib.AsyncExitStack() as closing:
+        asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
+        text_asker = asker if isinstance(text_model, str) else _AsyncTextModel(text_model)
+        runs = job.runs(asker.settings)
+        while (run := await asyncio.to_thread(next, runs, None)) is not None:
+            async with contextlib.AsyncExitStack() as ending:
+                ending.push_async_callback(asyncio.to_thread, run.close)
+                steps = adrive_run(run.machine, run.worker, asker, text_asker)
+                await ending.enter_async_context(contextlib.aclosing(steps))
+                for one in job.begun(run):
+                    yield one
+                async for action in steps:
+                    for one in job.news(run, action):
+                        yield one
+                results = job.ended(run)
+                while (one := await asyncio.to_thread(next, results, None)) is not None:
+                    yield one
+
+
+class _AsyncTextModel:
+    """The caller's own text model for the asynchronous driver."""
+
+    def __init__(self, model: TextModel) -> None:
+        self.complete = model.acomplete
+
+
+def last_of(coming: Generator[Progress | T, None, None], on_progress: OnProgress | None) -> T:
+    """Return the result of a run; its progress goes to the callback."""
+    with contextlib.closing(coming):
+        for news in coming:
+            if not isinstance(news, Progress):
+                return news
+            if on_progress is not None:
+                on_progress(news)
+    raise AssertionError("a run ends with its result or an error")
+
+
+async def alast_of(coming: AsyncGenerator[Progress | T, None], on_progress: OnProgress | None) -> T:
+    """Return the result of a run; the asynchronous `last_of`."""
+    async with contextlib.aclosing(coming):
+        async for news in coming:
+            if not isinstance(news, Progress):
+                return news
+            if on_progress is not None:
+                on_progress(news)
+    raise AssertionError("a run ends with its result or an error")

@@ -21,9 +21,7 @@ from qwen_omni.responses import Response
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
 from qwen_omni.video.checkpoint import Checkpoint, StepState, new_answer_id
-from qwen_omni.video.engine.machine import Machine
-from qwen_omni.video.engine.reduce import text_tokens
-from qwen_omni.video.engine.steps import Action, Ask, Cut, Deliver, Prepare, Reduce
+from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce, text_tokens
 from qwen_omni.video.source_video import SourceVideo, digest
 from qwen_omni.video.tasks import Joining, Task
 from qwen_omni.work_store.store import Alive, Taken

@@ -18,9 +18,7 @@ from qwen_omni.errors import (
     TruncatedAnswerError,
 )
 from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.video.engine.machine import Machine
-from qwen_omni.video.engine.reduce import Joins
-from qwen_omni.video.engine.steps import Ask, Cut, Deliver, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.schemas import notes_text
 from tests.support.simulation import Simulation, notes, segment
 
