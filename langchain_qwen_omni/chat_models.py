@@ -38,7 +38,7 @@ from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._convert_output import PROVIDER, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.integrations import request_builder, required_tool_call
-from qwen_omni.integrations.model_fields import ModelFields
+from qwen_omni.integrations.model_fields import ModelFields, described
 from qwen_omni.integrations.request_builder import (
     SECRET_NAMES,
     RequestPlan,
@@ -213,6 +213,7 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
 _UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 
 
+@described
 class ChatFields(ModelFields, BaseChatModel):
     """The fields of `ChatQwenOmni`, and the model properties derived from them."""
 

@@ -38,6 +38,7 @@ from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.integrations.media_options import read_budget
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.files.find import (
     MEDIA_SUFFIXES,
@@ -292,6 +293,7 @@ class _Options:
         return core_schema.no_info_plain_validator_function(_read_options)
 
 
+@described
 class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     """Reads videos and recordings into documents, lazily and in order, while later segments are still being processed.
 
@@ -328,6 +330,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     on_progress: OnProgress | None = Field(default=None, exclude=True)
     """Called after every step."""
     is_remote: bool = True
+    """Whether documents come from a service; they do."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
