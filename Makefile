@@ -81,8 +81,9 @@ mutants: $(VENV)/.test  ## break the code in known ways; the tests must catch ea
 docs: $(VENV)/.docs  ## build the documentation into site/; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-docs-made: $(VENV)/.test  ## regenerate the parts of docs/ that come from the code: command line, errors, models
+docs-made: $(VENV)/.test  ## regenerate what comes from the code: stubs of public names, and command line, errors, models in docs/
 	$(BIN)/python scripts/docs_made.py
+	$(BIN)/python scripts/stubs.py
 
 plots: $(VENV)/.test  ## redraw the plots in docs/
 	$(BIN)/python -m pip install --quiet --group plots

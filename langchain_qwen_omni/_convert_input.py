@@ -1,8 +1,9 @@
 """LangChain messages and content blocks → the neutral conversation (`qwen_omni.messages`).
 
-Only the structure is converted: no file is opened and nothing is downloaded. One function per kind of block; a block
-that cannot be sent raises an error that says where. Nothing is dropped silently, with two exceptions that the service
-dictates: speech in earlier answers is sent as text only, and their reasoning goes only to models that accept it.
+Only the structure is converted: no file is opened and nothing is downloaded. `standard` brings every format to one; a
+block that cannot be sent raises an error that says where. Nothing is dropped silently, with two exceptions that the
+service dictates: speech in earlier answers is sent as text only, and their reasoning goes only to models that accept
+it.
 
 Formats: LangChain v1 (`url`, `base64`, `file_id`, and our `path`), LangChain v0 (`source_type`), OpenAI (`image_url`,
 `input_audio`, `video_url`, `audio_url`, `video` frame lists, `file`) and its Responses API (`input_image`,
@@ -41,9 +42,6 @@ from qwen_omni.integrations.request_builder import Turn, join_turns, tool_turn
 from qwen_omni.media.files.store import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
-    AudioPart,
-    CacheTime,
-    FramesPart,
     ImagePart,
     Message,
     Part,
@@ -56,68 +54,117 @@ from qwen_omni.messages import (
 from qwen_omni.settings import kept_folder
 
 Block = Mapping[str, Any]
-_KINDS = ("video", "audio", "image")
-_GEMINI = ("inline_data", "inlineData", "file_data", "fileData")
-_NAMES = {"mimeType": "mime_type", "media_type": "mime_type", "fileUri": "url", "file_uri": "url", "file_url": "url"}
-_FILE_FIELDS = {"file_data": "base64", "file_url": "url", "file_id": "file_id", "filename": "filename"}
+
+_TYPES = {
+    "media": "file", "input_file": "file", "document": "file", "input_image": "image", "input_video": "video",
+    "input_audio": "audio", "image_url": "image", "audio_url": "audio", "video_url": "video", "input_text": "text",
+    "output_text": "text", "refusal": "text",
+}  # fmt: skip
+"""Types of blocks elsewhere, and LangChain's own for them."""
+
+_HOLDERS = {
+    "inline_data": "file", "inlineData": "file", "file_data": "file", "fileData": "file", "text": "text",
+    "video": "video", "audio": "audio", "image": "image", "video_url": "video", "audio_url": "audio",
+    "image_url": "image", "input_audio": "audio", "file": "file", "source": "file", "s3Location": "file",
+    "s3_location": "file",
+}  # fmt: skip
+"""Fields that hold the media, as an object or a text, and the type of a block that does not name one."""
+
+_PLACES = ("path", "url", "base64", "file_id")
+_NAMES = {
+    "mimeType": "mime_type", "media_type": "mime_type", "fileUri": "url", "file_uri": "url", "file_url": "url",
+    "uri": "url", "data": "base64", "bytes": "base64", "file_data": "base64",
+}  # fmt: skip
+_HOW = {
+    **{
+        name: f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}'
+        for name in ("image_url", "audio_url", "video_url")
+    },
+    "input_audio": 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}',
+}
+"""Advice for blocks of OpenAI's that hold no media."""
+
+# Names and hints that do not affect what the model sees.
+_WITHOUT_EFFECT = frozenset(
+    {"type", "id", "index", "mime_type", "source_type", "format", "name", "filename", "title", "cache_control",
+     "annotations", "citations"}
+)  # fmt: skip
+_OF_TEXT = _WITHOUT_EFFECT | {
+    "text",
+    "refusal",
+    "base64",
+    "url",
+    "file_id",
+    "data",
+    "context",
+    "media_type",
+    "mimeType",
+}
+# The prefix of names from inside an OpenAI object, after LangChain has moved them to the extras.
+_INSIDE = ("file_", "audio_", "image_url_")
+_HEAD_LETTERS = 6_000  # of base64, enough to identify a file, with line breaks
+_LONGEST_PATH = 4_096  # on Linux; a longer text without a scheme is base64
+_LONGEST_SCHEME = 32
+_URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
-def respelled(block: Block) -> Block:  # noqa: PLR0911  (a table of formats)
-    """Convert a block to a LangChain format; an unknown one is returned unchanged.
+def standard(block: Block, place: str) -> dict[str, Any]:
+    """Convert a block of any format to LangChain's own: media in one of four fields, with options next to it.
 
     Example:
-        >>> respelled({"type": "input_image", "image_url": "https://h/a.png", "detail": "low"})
-        {'type': 'image', 'detail': 'low', 'url': 'https://h/a.png'}
-        >>> respelled({"video": "a.mp4", "fps": 2})
-        {'type': 'video', 'video': 'a.mp4', 'fps': 2}
+        >>> standard({"type": "input_image", "image_url": "https://h/a.png", "detail": "low"}, "message 0")
+        {'type': 'image', 'url': 'https://h/a.png', 'detail': 'low'}
+        >>> standard({"video": "a.mp4", "fps": 2}, "message 0")
+        {'type': 'video', 'path': 'a.mp4', 'fps': 2}
+
+    Raises:
+        UnsupportedContentError: extras are not a dictionary; the error says where.
     """
-    match block.get("type"):
-        case None:
-            return _without_type(block)
-        case "media":
-            return _gemini({}, block)
-        case "input_text" | "output_text":
-            return {**block, "type": "text"}
-        case "input_image" | "input_video" | "input_audio" as name if not isinstance(block.get(name), Mapping):
-            return _input(name.removeprefix("input_"), block)
-        case "input_file":
-            named = {_FILE_FIELDS.get(name, name): value for name, value in block.items()}
-            return {**named, "type": "file"}
-        case "document" | "file" if isinstance(block.get("source"), Mapping) and block["source"]:
-            return _document(block)
-        case "image" | "audio" | "video" as kind if isinstance(block.get(kind), Mapping):
-            return _opened(kind, block)
-        case _:
-            return block
+    fields = flat(block, place)
+    given = fields.get("type") or next((kind for name, kind in _HOLDERS.items() if name in fields), None)
+    kind = _TYPES.get(given, given) if isinstance(given, str) else None
+    source = fields.get("source")
+    if kind == "file" and fields.get("source_type") == "text":  # LangChain v0 has the text itself under "url"
+        return {**_without(fields, "url"), "type": "text-plain", "text": fields.get("url")}
+    if kind == "file" and isinstance(source, Mapping) and source.get("type") == "text":  # Anthropic
+        return {**_without(fields, "source"), "type": "text-plain", "text": source.get("data")}
+    if kind in ("image", "audio", "video", "file"):
+        fields = _named(_timed(_opened(fields, kind, place)))
+    return {"type": kind, **_without(fields, "type")}
 
 
-def _without_type(block: Block) -> Block:
-    held = next((name for name in _GEMINI if isinstance(block.get(name), Mapping)), None)
-    if held is not None:
-        return _gemini(block[held], _without(block, held))
-    if "text" in block:
-        return {"type": "text", **block}
-    kind = next((name for name in _KINDS if name in block), None)
-    if kind is not None:
-        return respelled({"type": kind, **block})
-    named = next((name for name in (f"{kind}_url" for kind in _KINDS) if name in block), None)
-    return {"type": named, **block} if named is not None else block
+def _opened(fields: dict[str, Any], kind: str, place: str) -> dict[str, Any]:
+    """Put the content of objects that hold the media next to the other fields, which win."""
+    for name, held in _HOLDERS.items():
+        inner = fields.get(name)
+        if held not in ("file", kind):
+            continue
+        if isinstance(inner, Mapping) and inner:
+            inside = _without(flat(inner, place), "type")
+            if isinstance(inside.get("format"), str) and "mime_type" not in inside and kind != "file":
+                inside["mime_type"] = f"{kind}/{inside['format']}"
+            fields = {**inside, **_without(fields, name)}
+        elif isinstance(inner, str | os.PathLike) and name in (kind, f"{kind}_url"):
+            where = _place_of(os.fspath(inner)) if name == kind else {"url": inner}
+            fields = {**where, **_without(fields, name)}
+    return fields
 
 
-def _gemini(held: Block, beside: Block) -> Block:
-    """Convert a Gemini media block, with its kind in a MIME type and optional video metadata."""
-    metadata = beside.get("video_metadata") or beside.get("videoMetadata") or {}
-    rest = _without(beside, "video_metadata", "videoMetadata")
-    named = {_NAMES.get(name, name): value for name, value in {**rest, **held}.items()}
-    times = {
-        ours: _seconds(metadata[theirs])
-        for theirs, ours in (
-            ("start_offset", "start"), ("startOffset", "start"), ("end_offset", "end"), ("endOffset", "end"),
-        )
-        if isinstance(metadata, Mapping) and metadata.get(theirs) is not None
-    }  # fmt: skip
-    fps = {"fps": metadata["fps"]} if isinstance(metadata, Mapping) and metadata.get("fps") is not None else {}
-    return {**named, **times, **fps, "type": "file"}
+def _place_of(text: str) -> dict[str, str]:
+    """Return the place under the name of a kind: a URL, or a path as in DashScope's SDK and qwen-vl-utils."""
+    if text.startswith(_URL_START) or "://" in text[:_LONGEST_SCHEME]:
+        return {"url": text}
+    return {"base64" if len(text) > _LONGEST_PATH else "path": text}
+
+
+def _timed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Convert the video metadata of Gemini to options."""
+    metadata = fields.get("video_metadata") or fields.get("videoMetadata")
+    if not isinstance(metadata, Mapping):
+        return fields
+    names = {"start_offset": "start", "startOffset": "start", "end_offset": "end", "endOffset": "end", "fps": "fps"}
+    found = {ours: _seconds(metadata[name]) for name, ours in names.items() if metadata.get(name) is not None}
+    return {**_without(fields, "video_metadata", "videoMetadata"), **found}
 
 
 def _seconds(value: object) -> object:
@@ -128,100 +175,16 @@ def _seconds(value: object) -> object:
         return value
 
 
-def _input(kind: str, block: Block) -> Block:
-    """Convert a block of OpenAI's Responses API, whose URL is next to the type, or inside an object there."""
-    address = f"{kind}_url"
-    inner = block.get(address)
-    beside = {**_without(block, address), "type": kind}
-    if isinstance(inner, Mapping):
-        return {**beside, **inner}
-    return beside if inner is None else {**beside, "url": inner}
-
-
-def _document(block: Block) -> Block:
-    source = block["source"]
-    if source.get("type") == "text":
-        return {**_without(block, "source"), "type": "text-plain", "text": source.get("data")}
-    named = {_NAMES.get(name, name): value for name, value in source.items() if name != "type"}
-    return {**_without(block, "source"), **named, "type": "file"}
-
-
-def _opened(kind: str, block: Block) -> Block:
-    """Convert a block whose media is an object under the name of its kind."""
-    inner = dict(block[kind])
-    source = inner.pop("source", None)
-    if isinstance(source, Mapping):
-        place = source.get("s3Location") or source.get("s3_location") or {}
-        inner |= {"base64": source["bytes"]} if "bytes" in source else {"url": place.get("uri")}
-    if "bytes" in inner:
-        inner["base64"] = inner.pop("bytes")
-    named = {_NAMES.get(name, name): value for name, value in inner.items()}
-    if isinstance(named.get("format"), str) and "mime_type" not in named:
-        named["mime_type"] = f"{kind}/{named['format']}"
-    return {**_without(block, kind), **named, "type": kind}
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    """Translate names of other formats; our own name wins, and an empty place is none."""
+    names = {**_NAMES, "id": "file_id"} if fields.get("source_type") == "id" else _NAMES
+    named = {names[name]: value for name, value in fields.items() if name in names}
+    named |= {name: value for name, value in fields.items() if name not in names}
+    return {name: value for name, value in named.items() if value is not None or name not in _PLACES}
 
 
 def _without(block: Block, *names: str) -> dict[str, Any]:
     return {name: value for name, value in block.items() if name not in names}
-
-
-# Names and hints that do not affect what the model sees. `cache_of` reads cache markers.
-_WITHOUT_EFFECT = frozenset(
-    {"type", "id", "index", "mime_type", "media_type", "source_type", "format", "name", "filename", "title",
-     "cache_control", "annotations", "citations", "mimeType"}
-)  # fmt: skip
-_OF_TEXT = _WITHOUT_EFFECT | {"text", "refusal", "base64", "url", "file_id", "data", "context"}
-# The prefix of names from inside an OpenAI object, after LangChain has moved them to the extras.
-_INSIDE = ("file_", "audio_", "image_url_")
-
-
-def asked(kind: MediaKind, block: Block, place: str, *, skip: set[str]) -> PartOptions:
-    """Return the options of a block; an unknown option raises rather than being dropped.
-
-    Args:
-        kind: kind of the media.
-        block: the block with its options.
-        place: its position, in words.
-        skip: the fields that hold the media itself, or its URL.
-
-    Raises:
-        UnsupportedContentError: an unknown option, or an invalid value; the error says where.
-    """
-    fields = flat(block, place)
-    options = {name: value for name, value in fields.items() if name not in {*skip, *_WITHOUT_EFFECT}}
-    seconds = (
-        {} if kind == "image" else _seconds_in_address([held for name, held in block.items() if name in skip], place)
-    )
-    return check_options(kind, {**seconds, **options}, place)
-
-
-def asked_of_text(block: Block, place: str) -> None:
-    """Reject options of a text block; it has none.
-
-    Raises:
-        UnsupportedContentError: a key that would be dropped; the error says where.
-    """
-    unknown = next((name for name, value in flat(block, place).items() if name not in _OF_TEXT and value), None)
-    if unknown is not None:
-        raise UnsupportedContentError(f"{place}: text has no option {unknown!r}; known here: cache_control.")
-
-
-def cache_of(block: Block, place: str) -> CacheTime | None:
-    """Read a cache marker (`"cache_control": {"type": "ephemeral"}`), next to the content or inside its object.
-
-    Raises:
-        UnsupportedContentError: it has another format; the error says where.
-    """
-    inside = [held for held in block.values() if isinstance(held, Mapping) and "cache_control" in held]
-    marks = (flat(one, place).get("cache_control") for one in (block, *inside))
-    return read_cache_mark(next((mark for mark in marks if mark is not None), None), place)
-
-
-def _seconds_in_address(held: Sequence[object], place: str) -> PartOptions:
-    """Read the time range in a URL (`file:///talk.mp4#t=60,90`), wherever the URL is."""
-    inside = [one for fields in held if isinstance(fields, Mapping) for one in fields.values()]
-    found = (seconds_of(one, place) for one in (*held, *inside) if isinstance(one, str))
-    return next(filter(None, found), {})
 
 
 def flat(fields: Block, place: str) -> dict[str, Any]:
@@ -231,21 +194,19 @@ def flat(fields: Block, place: str) -> dict[str, Any]:
         UnsupportedContentError: the extras are not a dictionary; the error says where.
     """
     inside: dict[str, Any] = {}
-    beside = {name: value for name, value in fields.items() if name != "extras"}
+    beside = _without(fields, "extras")
     for name, value in _extras(fields, place).items():
         start = None if name == "audio_track" else next((one for one in _INSIDE if str(name).startswith(one)), None)
         if start is None:
             beside[name] = value
         else:
             inside[name.removeprefix(start)] = value
-    return {
-        **_with_extras(inside, place),
-        **_with_extras(beside, place),
-    }  # LangChain nests a block's extras in its own
+    # LangChain nests a block's extras in its own.
+    return {**_with_extras(inside, place), **_with_extras(beside, place)}
 
 
 def _with_extras(fields: Block, place: str) -> dict[str, Any]:
-    return {**{name: value for name, value in fields.items() if name != "extras"}, **_extras(fields, place)}
+    return {**_without(fields, "extras"), **_extras(fields, place)}
 
 
 def _extras(fields: Block, place: str) -> Block:
@@ -253,13 +214,6 @@ def _extras(fields: Block, place: str) -> Block:
     if not isinstance(extras, Mapping):
         raise UnsupportedContentError(f"{place}: extras must be a dictionary, not {type(extras).__name__}.")
     return extras
-
-
-_HEAD_LETTERS = 6_000  # of base64, enough to identify a file, with line breaks
-_PLACES = ("path", "url", "base64", "file_id", "data", "id")
-_LONGEST_PATH = 4_096  # on Linux; a longer text without a scheme is base64
-_LONGEST_SCHEME = 32
-_URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
 
 
 def to_part(block: str | Block, place: str) -> Part:
@@ -274,13 +228,16 @@ def to_part(block: str | Block, place: str) -> Part:
     if not isinstance(block, Mapping):
         refuse(block, place)
     try:
-        written = respelled(block)
-        part = _by_kind(written, place)
-        mark = cache_of(written, place)
+        fields = standard(block, place)
+        part = _text(fields, block, place) if fields["type"] in _TEXTS else _media(fields, block, place)
+        mark = read_cache_mark(fields.get("cache_control"), place)
         return part if mark is None else replace(part, cache=mark)  # type: ignore[arg-type]  # all of these have it
     except MediaError as error:
         error.args = (f"{place}: {error}",)
         raise
+
+
+_TEXTS = ("text", "text-plain")
 
 
 def kind_of(block: object) -> str:
@@ -302,37 +259,15 @@ def refuse(block: object, place: str, reason: str = "") -> NoReturn:
     raise UnsupportedContentError(f"{place}: {kind_of(block)!r} is not supported; {why}.")
 
 
-def _by_kind(block: Block, place: str) -> Part:
-    match block:
-        case {"type": "text" | "text-plain" | "refusal"}:
-            return _text(block, place)
-        case {"type": "image" | "audio" | "video" as kind}:
-            return _media(kind, block, place)
-        case {"type": "image_url" | "audio_url" | "video_url" as name}:
-            return _openai_url(name, block, place)
-        case {"type": "input_audio"}:
-            return _input_audio(block, place)
-        case {"type": "file"}:
-            return _file(block, place)
-        case _:
-            refuse(block, place)
-
-
-def _text(block: Block, place: str) -> TextPart:
-    asked_of_text(block, place)
-    match block:
-        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+def _text(fields: Block, block: Block, place: str) -> TextPart:
+    unknown = next((name for name, value in fields.items() if name not in _OF_TEXT and value), None)
+    if unknown is not None:
+        raise UnsupportedContentError(f"{place}: text has no option {unknown!r}; known here: cache_control.")
+    match fields:
+        case {"text": str(text)} | {"refusal": str(text)}:
             return TextPart(text=text)
-        case {"type": "text-plain"}:
-            return _plain_text(block, place)
-        case _:
+        case {"type": "text"}:
             refuse(block, place, "its text is missing")
-
-
-def _plain_text(block: Block, place: str) -> TextPart:
-    match block:
-        case {"text": str(text)}:
-            return TextPart(text=text)
         case {"base64": str(data)}:
             try:
                 return TextPart(text=(MediaSource.from_base64(data).data or b"").decode())
@@ -342,32 +277,37 @@ def _plain_text(block: Block, place: str) -> TextPart:
             refuse(block, place, "a text document must include its text; links to text are not followed")
 
 
-def _media(kind: MediaKind, block: Block, place: str) -> Part:
-    """Read a v1, v0 or Anthropic media block, or a list of frames in a `video` block."""
-    source = block.get("source")
-    if isinstance(source, Mapping):  # Anthropic: {"type": "image", "source": {"type": "base64", "data": …}}
-        inside = {name: value for name, value in flat(source, place).items() if name not in _PLACES}
-        options = asked(kind, {**inside, **flat(block, place)}, place, skip={"source"})
-        return media_part(kind, _source(source, place), options)
-    own = block.get(kind)
-    if kind == "video" and isinstance(own, list | tuple):
-        return _frames(own, block, place)
-    if isinstance(own, str | os.PathLike):  # {"type": "image", "image": "https://…"}
-        return media_part(kind, _named(os.fspath(own)), asked(kind, block, place, skip={kind}))
-    return media_part(kind, _source(block, place), asked(kind, block, place, skip=set(_PLACES)))
+def _media(fields: dict[str, Any], block: Block, place: str) -> Part:
+    """Read media, or a list of frames in a `video` block."""
+    kind = fields["type"]
+    if kind == "file":
+        mime = next((name for name in _mime_candidates(fields) if name.partition("/")[0] in SAMPLING), None)
+        kind = _sniffed(fields) if mime is None else mime.partition("/")[0]
+        if kind is None:
+            refuse(block, place, "a file must be video, audio or an image, identified by mime_type, name or content")
+        fields["mime_type"] = mime
+    elif kind not in SAMPLING:
+        refuse(block, place)
+    frames = fields.get(kind) if kind == "video" else None
+    if isinstance(frames, list | tuple):
+        found = tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames))
+        return frames_part(found, check_options("video", _options(fields, kind), place), place)
+    source = _source(fields, block, place)
+    addresses = [] if kind == "image" else [fields[name] for name in _PLACES if isinstance(fields.get(name), str)]
+    seconds: PartOptions = next(filter(None, (seconds_of(address, place) for address in addresses)), {})
+    return media_part(kind, source, check_options(kind, {**seconds, **_options(fields, kind)}, place))
 
 
-def _frames(frames: list[Any] | tuple[Any, ...], block: Block, place: str) -> FramesPart:
-    found = tuple(_frame(frame, f"{place} frame {at}") for at, frame in enumerate(frames))
-    return frames_part(found, asked("video", block, place, skip={"video"}), place)
+def _options(fields: Block, kind: str) -> Block:
+    return _without(fields, kind, *_PLACES, *_WITHOUT_EFFECT)
 
 
 def _frame(frame: object, place: str) -> MediaSource:
     if isinstance(frame, str | os.PathLike):
-        return _named(os.fspath(frame))
+        frame = _place_of(os.fspath(frame))
     if isinstance(frame, Mapping):
-        written = respelled(frame)
-        part = _by_kind(written if "type" in written else {"type": "image", **written}, place)
+        typed = standard(frame, place)["type"] is not None
+        part = to_part(frame if typed else {"type": "image", **frame}, place)
         if isinstance(part, ImagePart):
             _check_frame(part, place)
             return part.source
@@ -387,101 +327,45 @@ def _check_frame(frame: ImagePart, place: str) -> None:
         )
 
 
-def _openai_url(name: str, block: Block, place: str) -> Part:
-    kind: MediaKind = {"image_url": "image", "audio_url": "audio", "video_url": "video"}[name]  # type: ignore[assignment]
-    inner = block.get(name)
-    fields = {"url": inner} if isinstance(inner, str) else inner
-    if not isinstance(fields, Mapping) or not isinstance(fields.get("url"), str):
-        refuse(block, place, f'write {{"type": "{name}", "{name}": {{"url": "…"}}}}')
-    options = asked(kind, {**flat(fields, place), **flat(block, place)}, place, skip={name, "url"})
-    return media_part(kind, _from_url(fields["url"], None), options)
-
-
-def _input_audio(block: Block, place: str) -> AudioPart:
-    inner = block.get("input_audio")
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("data"), str):
-        refuse(block, place, 'write {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}')
-    options = asked("audio", {**flat(inner, place), **flat(block, place)}, place, skip={"input_audio", "data"})
-    file_format = inner.get("format")
-    return AudioPart(source=_from_text(inner["data"], f"audio/{file_format}" if file_format else None), **options)
-
-
-def _file(block: Block, place: str) -> Part:
-    inner = block.get("file")
-    if isinstance(inner, Mapping):  # OpenAI: {"type": "file", "file": {"file_data": "data:…", "filename": …}}
-        data = {"base64": inner["file_data"]} if "file_data" in inner else {"file_id": inner.get("file_id")}
-        inside = {name: value for name, value in flat(inner, place).items() if name != "file_data"}
-        beside = {name: value for name, value in block.items() if name != "file"}
-        block = {**beside, **data, "extras": {**inside, **flat(beside, place)}}
-    if block.get("source_type") == "text":  # LangChain v0 has the text itself under "url"
-        return _plain_text({"type": "file", "text": block.get("url")}, place)
-    mime = next((name for name in _mime_candidates(block, place) if name.partition("/")[0] in SAMPLING), None)
-    kind: MediaKind | None = _sniffed(block) if mime is None else mime.partition("/")[0]  # type: ignore[assignment]
-    if kind is None:
-        refuse(block, place, "a file must be video, audio or an image, identified by mime_type, name or content")
-    return _media(kind, {**block, "mime_type": mime}, place)
-
-
-def _sniffed(block: Block) -> MediaKind | None:
+def _sniffed(fields: Block) -> MediaKind | None:
     """Return the kind of an inline file without a MIME type, from its first bytes."""
-    data = block.get("base64") or block.get("data")
+    data = fields.get("base64")
     if isinstance(data, str):
         text = "".join(data[data.find(",") + 1 if data.startswith("data:") else 0 :][:_HEAD_LETTERS].split())
         data = MediaSource.from_base64(text[: len(text) // 4 * 4]).data
     return sniffed_kind(bytes(data)) if isinstance(data, bytes | bytearray | memoryview) else None
 
 
-def _mime_candidates(block: Block, place: str) -> Iterator[str]:
+def _mime_candidates(fields: Block) -> Iterator[str]:
     """Yield possible MIME types of a file. LangChain calls every OpenAI-style file a PDF, so its name counts too."""
-    data = block.get("base64") or block.get("data") or ""
+    data = fields.get("base64") or ""
     if isinstance(data, str) and data.startswith("data:"):
         yield data[len("data:") :].partition(";")[0]
-    yield str(block.get("mime_type") or "")
-    for name in (
-        block.get("filename"),
-        flat(block, place).get("filename"),
-        block.get("path"),
-        urlsplit(str(block.get("url"))).path,
-    ):
+    yield str(fields.get("mime_type") or "")
+    for name in (fields.get("filename"), fields.get("path"), urlsplit(str(fields.get("url"))).path):
         yield mimetypes.guess_type(os.fspath(name))[0] or "" if name else ""
 
 
-def _source(block: Block, place: str) -> MediaSource:
+def _source(fields: Block, block: Block, place: str) -> MediaSource:
     """Return the source of a block's media: exactly one of path, URL, base64 and file id."""
-    mime = block.get("mime_type") or block.get("media_type") or block.get("mimeType")
-    match block:
+    mime = fields.get("mime_type")
+    match fields:
         case {"path": str() | os.PathLike() as path}:
             return MediaSource.from_path(path, media_type=mime)
         case {"url": str(url)}:
             return _from_url(url, mime)
-        case {"base64": str(data)} | {"data": str(data)}:
-            return _from_text(data, mime)
+        case {"base64": str(data)}:  # or a URL in place of base64, as in DashScope's own examples
+            return (
+                _from_url(data, mime) if data.startswith(_URL_START) else MediaSource.from_base64(data, media_type=mime)
+            )
         case {"base64": bytes() | bytearray() | memoryview() as data}:
             return MediaSource.from_bytes(data, media_type=mime)
-        case {"data": bytes() | bytearray() | memoryview() as data}:
-            return MediaSource.from_bytes(data, media_type=mime)
-        case {"file_id": str(name)} | {"source_type": "id", "id": str(name)}:
-            if not name.startswith(_URL_START):
-                refuse(
-                    block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or a result of to_reference()"
-                )
+        case {"file_id": str(name)} if name.startswith(_URL_START):
             return _from_url(name, mime)
+        case {"file_id": str(name)}:
+            refuse(block, place, f"file_id {name[:40]!r} must be an oss:// link, a URL, or a result of to_reference()")
         case _:
-            refuse(block, place, "it has no path, url, base64 or file_id as text")
-
-
-def _from_text(data: str, mime: str | None) -> MediaSource:
-    """Read base64, or a URL in place of base64, as in DashScope's own examples."""
-    return _from_url(data, mime) if data.startswith(_URL_START) else MediaSource.from_base64(data, media_type=mime)
-
-
-def _named(text: str) -> MediaSource:
-    """Read the value under the name of a kind: a URL, or a path as in DashScope's SDK and qwen-vl-utils."""
-    if text.startswith(_URL_START) or "://" in text[:_LONGEST_SCHEME]:
-        return _from_url(text, None)
-    if len(text) > _LONGEST_PATH:
-        return MediaSource.from_base64(text)
-    return MediaSource.from_path(text)
+            refuse(block, place, _HOW.get(str(block.get("type")), "it has no path, url, base64 or file_id as text"))
 
 
 def _from_url(url: str, mime: str | None) -> MediaSource:

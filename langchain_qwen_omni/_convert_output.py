@@ -9,9 +9,10 @@ LangChain's own bridge builds events from chunks and keeps only the last piece o
 blocks finish when the answer does.
 """
 
+import abc
 import base64
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, content as blocks
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
@@ -97,82 +98,111 @@ def dump_usage(usage: Usage) -> UsageMetadata:
     )
 
 
-class ChunkBuilder:
-    """Builds the chunks of one streamed answer: `take` each delta, then `last` when the answer is complete.
+Piece = TypeVar("Piece")
+
+
+class AnswerBuilder(abc.ABC, Generic[Piece]):
+    """Builds the pieces of one streamed answer: `take` each delta, then `last` when the answer is complete."""
+
+    def __init__(self, *, model: str) -> None:
+        self._head: dict[str, Any] = {"model_name": model}
+        self._metadata: dict[str, Any] = {}
+        self._usage: UsageMetadata | None = None
+        self._speech = Pieces()
+
+    def take(self, delta: Delta) -> list[Piece]:
+        """Return the pieces of one delta."""
+        match delta:
+            case TextDelta():
+                return self._text(delta.text)
+            case ThinkingDelta():
+                return self._thinking(delta.text)
+            case ToolCallDelta():
+                return self._call(delta)
+            case AudioDelta():
+                return self._sound(self._speech.feed(delta))
+            case StartDelta():
+                named = {"model_name": delta.model, "id": delta.id}
+                self._head |= {name: value for name, value in named.items() if value}
+                self._metadata |= media_beside(delta.media)
+            case FinishDelta():
+                self._metadata[FINISH_REASON] = delta.reason
+            case UsageDelta():
+                self._usage = dump_usage(delta.usage)
+                self._metadata |= estimated_beside(delta.usage)
+        return []
+
+    @abc.abstractmethod
+    def last(self, notes: Mapping[str, str] | None = None) -> list[Piece]:
+        """Return the final pieces of the answer, with the usage, the finish reason and `notes`."""
+
+    @abc.abstractmethod
+    def _text(self, text: str) -> list[Piece]: ...
+
+    @abc.abstractmethod
+    def _thinking(self, text: str) -> list[Piece]: ...
+
+    @abc.abstractmethod
+    def _call(self, delta: ToolCallDelta) -> list[Piece]: ...
+
+    @abc.abstractmethod
+    def _sound(self, piece: str) -> list[Piece]: ...
+
+
+class ChunkBuilder(AnswerBuilder[ChatGenerationChunk]):
+    """Builds the chunks of one streamed answer.
 
     Example:
         >>> chunks = ChunkBuilder(model="qwen3.8-omni-flash", speaks=False)
-        >>> chunks.take(TextDelta("Hello")).text, chunks.take(FinishDelta("stop")), chunks.last().message.chunk_position
-        ('Hello', None, 'last')
+        >>> chunks.take(TextDelta("Hello"))[0].text, chunks.take(FinishDelta("stop"))
+        ('Hello', [])
+        >>> chunks.last()[0].message.chunk_position
+        'last'
     """
 
     def __init__(self, *, model: str, speaks: bool) -> None:
+        super().__init__(model=model)
         self._blocks = speaks  # whether text is sent in blocks, because there are other blocks
         self._kind: type[AIMessageChunk] = SpeechChunk if speaks else AIMessageChunk
-        self._head: dict[str, Any] = {"model_name": model}
-        self._finish: dict[str, Any] = {}
-        self._usage: UsageMetadata | None = None
-        self._speech = Pieces()
         self._spoken = False
         self._arguments: dict[int, list[str]] = {}
 
-    def take(self, delta: Delta) -> ChatGenerationChunk | None:
-        """Return the chunk of one delta, or `None` if it has no content."""
-        match delta:
-            case TextDelta():
-                return self._chunk(_text(delta.text) if self._blocks else delta.text)
-            case AudioDelta():
-                return self._sound(self._speech.feed(delta))
-            case ThinkingDelta():
-                self._blocks = True
-                return self._chunk([{"type": "reasoning", "reasoning": delta.text, "index": _THINKING}])
-            case ToolCallDelta():
-                self._arguments.setdefault(delta.index, []).append(delta.arguments)
-                return self._chunk([] if self._blocks else "", call=delta)
-            case StartDelta():
-                self._head = {"model_name": delta.model or self._head["model_name"]}
-                if delta.id:
-                    self._head["id"] = delta.id
-                self._finish |= media_beside(delta.media)
-            case FinishDelta():
-                self._finish["finish_reason"] = delta.reason
-            case UsageDelta():
-                self._usage = dump_usage(delta.usage)
-                self._finish |= estimated_beside(delta.usage)
-        return None
+    def _text(self, text: str) -> list[ChatGenerationChunk]:
+        return self._chunk(_text_block(text) if self._blocks else text)
 
-    def last(self, notes: Mapping[str, str] | None = None) -> ChatGenerationChunk:
-        """Return the final chunk of the answer, with the usage, the finish reason and `notes`."""
-        rest = self._speech.rest()
-        content: str | list[Any] = _audio(rest) if rest else [] if self._blocks else ""
-        metadata = {"model_provider": PROVIDER, **self._head, **self._finish, **(notes or {})}
-        ends = [(index, _unreadable_end("".join(pieces))) for index, pieces in self._arguments.items()]
-        message = self._kind(
-            content=content,
-            response_metadata=metadata,
-            usage_metadata=self._usage,
-            tool_call_chunks=[tool_call_chunk(args=end, index=index) for index, end in ends if end],
-            chunk_position="last",
-        )
-        return ChatGenerationChunk(message=message)
+    def _thinking(self, text: str) -> list[ChatGenerationChunk]:
+        self._blocks = True
+        return self._chunk([{"type": "reasoning", "reasoning": text, "index": _THINKING}])
 
-    def _sound(self, piece: str) -> ChatGenerationChunk | None:
+    def _call(self, delta: ToolCallDelta) -> list[ChatGenerationChunk]:
+        self._arguments.setdefault(delta.index, []).append(delta.arguments)
+        piece = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
+        return self._chunk([] if self._blocks else "", tool_call_chunks=[piece])
+
+    def _sound(self, piece: str) -> list[ChatGenerationChunk]:
         if not piece:
-            return None
+            return []
         first = not self._spoken
         self._kind, self._blocks, self._spoken = SpeechChunk, True, True
         return self._chunk(_audio(piece, {"mime_type": WAV} if first else {}))
 
-    def _chunk(self, content: str | list[Any], *, call: ToolCallDelta | None = None) -> ChatGenerationChunk:
-        metadata = {"model_provider": PROVIDER}
-        if self._head:
-            metadata |= self._head
-            self._head = {}
-        if call is None:
-            return ChatGenerationChunk(message=self._kind(content=content, response_metadata=metadata))
-        piece = tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
-        message = self._kind(content=content, response_metadata=metadata, tool_call_chunks=[piece])
-        return ChatGenerationChunk(message=message)
+    def _chunk(self, content: str | list[Any], **fields: Any) -> list[ChatGenerationChunk]:  # noqa: ANN401
+        """Return a chunk; the first has the name of the model and the id of the answer."""
+        head, self._head = self._head, {}
+        metadata = {"model_provider": PROVIDER, **head, **fields.pop("response_metadata", {})}
+        return [ChatGenerationChunk(message=self._kind(content=content, response_metadata=metadata, **fields))]
+
+    def last(self, notes: Mapping[str, str] | None = None) -> list[ChatGenerationChunk]:
+        """Return the final chunk of the answer."""
+        rest = self._speech.rest()
+        ends = [(index, _unreadable_end("".join(pieces))) for index, pieces in self._arguments.items()]
+        return self._chunk(
+            _audio(rest) if rest else [] if self._blocks else "",
+            response_metadata={**self._metadata, **(notes or {})},
+            usage_metadata=self._usage,
+            tool_call_chunks=[tool_call_chunk(args=end, index=index) for index, end in ends if end],
+            chunk_position="last",
+        )
 
 
 _MISMATCHES = ("", "]", "}", '"]', '"}', '""]', '""}')
@@ -219,7 +249,7 @@ def _is_completed(arguments: str) -> bool:
         return False
 
 
-def _text(text: str) -> list[Any]:
+def _text_block(text: str) -> list[Any]:
     return [{"type": "text", "text": text, "index": _TEXT}]
 
 
@@ -244,7 +274,7 @@ def to_chunk_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
     found: list[Any] = []
     for item in content:
         if item:
-            found += _text(item) if isinstance(item, str) else [item]
+            found += _text_block(item) if isinstance(item, str) else [item]
     found = join_speech(found)
     for call in chunk.tool_call_chunks:
         found.append({**call, "type": "tool_call_chunk", "index": f"{_CALL}{call.get('index') or 0}"})
@@ -287,8 +317,8 @@ def _finished_call(start: dict[str, Any], arguments: str) -> dict[str, Any]:
     return {"type": "invalid_tool_call", **named, "args": arguments, "error": read}
 
 
-class EventBuilder:
-    """Builds the events of one answer: `take` each delta, then `last` when the answer is complete.
+class EventBuilder(AnswerBuilder[Event]):
+    """Builds the events of one answer.
 
     Example:
         >>> events = EventBuilder(model="qwen3.8-omni-flash", message_id="m1")
@@ -297,55 +327,37 @@ class EventBuilder:
     """
 
     def __init__(self, *, model: str, message_id: str) -> None:
+        super().__init__(model=model)
         self._id = message_id
-        self._metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": model}
-        self._usage: dict[str, Any] | None = None
         self._begun = False
         self._blocks: dict[str, _Block] = {}
-        self._speech = Pieces()
 
-    def take(self, delta: Delta) -> list[Event]:
-        """Return the events of one delta."""
-        match delta:
-            case TextDelta():
-                grown = {"type": "text-delta", "text": delta.text}
-                return self._grow("text", {"type": "text", "text": ""}, delta.text, grown)
-            case ThinkingDelta():
-                grown = {"type": "reasoning-delta", "reasoning": delta.text}
-                return self._grow("reasoning", {"type": "reasoning", "reasoning": ""}, delta.text, grown)
-            case AudioDelta():
-                return self._sound(self._speech.feed(delta))
-            case ToolCallDelta():
-                return self._call(delta)
-            case StartDelta():
-                named = {"model_name": delta.model, "id": delta.id}
-                self._metadata |= {name: value for name, value in named.items() if value}
-                self._metadata |= media_beside(delta.media)
-            case FinishDelta():
-                self._metadata[FINISH_REASON] = delta.reason
-            case UsageDelta():
-                self._usage = dict(dump_usage(delta.usage))
-                self._metadata |= estimated_beside(delta.usage)
-        return []
+    def _text(self, text: str) -> list[Event]:
+        return self._grow("text", {"type": "text", "text": ""}, text, {"type": "text-delta", "text": text})
 
-    def last(self, notes: dict[str, Any] | None = None) -> list[Event]:
-        """Return the final events of the answer; `notes` are added to its metadata."""
+    def _thinking(self, text: str) -> list[Event]:
+        grown = {"type": "reasoning-delta", "reasoning": text}
+        return self._grow("reasoning", {"type": "reasoning", "reasoning": ""}, text, grown)
+
+    def last(self, notes: Mapping[str, str] | None = None) -> list[Event]:
+        """Return the final events of the answer."""
         events = self._sound(self._speech.rest())
         events += self._start()
         events += [
             {"event": "content-block-finish", "index": block.at, "content": block.finished()}
             for block in self._blocks.values()
         ]
-        finish: Event = {"event": "message-finish", "metadata": {**self._metadata, **(notes or {})}}
+        metadata = {"model_provider": PROVIDER, **self._head, **self._metadata, **(notes or {})}
+        finish: Event = {"event": "message-finish", "metadata": metadata}
         if self._usage is not None:
-            finish["usage"] = self._usage
+            finish["usage"] = dict(self._usage)
         return [*events, finish]
 
     def _start(self) -> list[Event]:
         if self._begun:
             return []
         self._begun = True
-        metadata = {"provider": PROVIDER, "model": self._metadata["model_name"]}
+        metadata = {"provider": PROVIDER, "model": self._head["model_name"]}
         return [{"event": "message-start", "role": "ai", "id": self._id, "metadata": metadata}]
 
     def _grow(self, key: str, start: dict[str, Any], piece: str, grown: dict[str, Any]) -> list[Event]:

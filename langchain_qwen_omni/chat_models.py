@@ -35,17 +35,17 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 
 from langchain_qwen_omni._convert_input import to_messages
-from langchain_qwen_omni._convert_output import PROVIDER, ChunkBuilder, to_message
+from langchain_qwen_omni._convert_output import PROVIDER, AnswerBuilder, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.integrations import request_builder
-from qwen_omni.integrations.model_fields import ModelFields
+from qwen_omni.integrations.model_fields import ModelFields, described
 from qwen_omni.integrations.request_builder import (
     SECRET_NAMES,
     RequestPlan,
-    ToolChoice,
     count_call,
     count_text,
     estimate_plan,
+    plan_tools,
     without_pickled_secrets,
 )
 from qwen_omni.options import Effort
@@ -94,35 +94,15 @@ def to_model_profile(profile: Profile) -> ModelProfile:
     return cast("ModelProfile", {name: fact for name, fact in facts.items() if name in known})
 
 
-def wants_tokens(handlers: list[BaseCallbackHandler]) -> bool:
-    """Whether a handler wants tokens as they arrive. Tracers get the whole answer at the end."""
+_Manager = TypeVar("_Manager", CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun)
+
+
+def listening(run_manager: _Manager | None) -> _Manager | None:
+    """Return a run's manager if one of its handlers wants tokens as they arrive. Tracers get the answer at the end."""
     silent = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
-    return any(
-        type(handler).on_llm_new_token not in silent and not isinstance(handler, BaseTracer) for handler in handlers
-    )
-
-
-def with_token_callbacks(
-    deltas: Iterator[Delta], run_manager: CallbackManagerForLLMRun | None
-) -> Generator[Delta, None, None]:
-    """Yield deltas, and pass their text to handlers that want tokens."""
-    tell = run_manager is not None and wants_tokens(run_manager.handlers)
-    for delta in deltas:
-        if tell and run_manager is not None and isinstance(delta, TextDelta):
-            run_manager.on_llm_new_token(delta.text)
-        yield delta
-
-
-async def awith_token_callbacks(
-    stream: AsyncGenerator[Delta, None], run_manager: AsyncCallbackManagerForLLMRun | None
-) -> AsyncGenerator[Delta, None]:
-    """Yield deltas, and pass their text to handlers that want tokens."""
-    tell = run_manager is not None and wants_tokens(run_manager.handlers)
-    async with contextlib.aclosing(stream) as deltas:
-        async for delta in deltas:
-            if tell and run_manager is not None and isinstance(delta, TextDelta):
-                await run_manager.on_llm_new_token(delta.text)
-            yield delta
+    handlers = [] if run_manager is None else run_manager.handlers
+    wanting = (one for one in handlers if type(one).on_llm_new_token not in silent and not isinstance(one, BaseTracer))
+    return run_manager if any(wanting) else None
 
 
 # ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
@@ -156,11 +136,6 @@ def plan_call(
     if chosen.get("tools"):
         chosen["tools"] = _defined(chosen["tools"])
     return request_builder.plan_call(fields, to_messages(messages), chosen, who="ChatQwenOmni")
-
-
-def plan_tools(tools: Sequence[object], choice: object) -> ToolChoice:
-    """Plan the use of tools in any of LangChain's formats; raises `ConfigurationError`."""
-    return request_builder.plan_tools(_defined(tools), choice)
 
 
 def _defined(tools: Sequence[object]) -> list[dict[str, Any]]:
@@ -206,167 +181,12 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
         return made.with_config(self.config) if self.config else made
 
 
-# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
-
-
 # Options of a call that may hold a secret, or are live objects: never shown to traces or caches.
 _UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 
 
-class ChatFields(ModelFields, BaseChatModel):
-    """The fields of `ChatQwenOmni`, and the model properties derived from them."""
-
-    api_key: SecretStr | None = None  # LangChain's dump replaces it by the variable's name
-    """API key of the service; `None` reads it from the environment when it is needed."""
-    streaming: bool | None = None
-    """Read by LangChain only: whether `invoke` passes the answer to handlers chunk by chunk."""
-
-    # Built by the subclass: only `ChatQwenOmni` is instantiated, and building a class slows the import.
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=True)
-
-    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
-        return plan_call(self._chosen(), messages, stop, options)
-
-    # --- Counting ---
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return one placeholder id per estimated token: there is no tokenizer here, only an approximate count."""
-        return list(range(count_text(text, self.model)))
-
-    def get_num_tokens(self, text: str) -> int:
-        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else approximately."""
-        return count_text(text, self.model)
-
-    def get_num_tokens_from_messages(
-        self,
-        messages: list[BaseMessage],
-        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None" = None,
-    ) -> int:
-        """Estimate the tokens of a conversation, without opening or downloading media, or counting it as text.
-
-        Raises:
-            UnsupportedContentError: a message that cannot be sent.
-        """
-        with as_langchain_errors():
-            return count_call(to_messages(messages), plan_tools(tools or (), None).tools, self.model)
-
-    def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
-        """Estimate the usage and cost of a call with these messages and options, without sending it.
-
-        See `qwen_omni.estimate`.
-
-        Raises:
-            QwenOmniError: a message that cannot be sent, or media that cannot or must not be read.
-        """
-        with as_langchain_errors():
-            plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
-            return estimate_plan(plan, answer_tokens)
-
-    # --- Model properties for LangChain ---
-
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        return to_model_profile(profile_for(self.model))
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        own = [self.stop] if isinstance(self.stop, str) else self.stop
-        params = super()._get_ls_params(stop=stop or own, **kwargs)
-        params["ls_provider"] = PROVIDER
-        return params
-
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        return super()._get_invocation_params(stop=stop, **_traceable(kwargs))
-
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        shown, headers = _traceable(kwargs), kwargs.get("extra_headers")
-        if headers:  # they may change the answer, so their digest is part of the key
-            same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
-            shown["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
-        return super()._get_llm_string(stop=stop, **shown)
-
-    @property
-    def _llm_type(self) -> str:
-        return "chat-qwen-omni"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return self._shown()
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """The secret field, and the variable that it is read from."""
-        return {"api_key": "DASHSCOPE_API_KEY"}
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Return `True`: `dumpd` and `load` are supported."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Return the module in which `load` finds the class."""
-        return ["langchain_qwen_omni", "chat_models"]
-
-
-def _traceable(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _UNTOLD}
-
-
-# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
-
-
-class Cached(ChatFields):
-    """A chat model whose answers are cached under digests."""
-
-    _asked: list[BaseMessage] | None = PrivateAttr(default=None)
-
-    def _generate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        if not self._caches():
-            return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        keyed, light = self._keyed(messages, kwargs)
-        return super(Cached, keyed)._generate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
-
-    async def _agenerate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        if not self._caches():
-            return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # reads whole files
-        return await super(Cached, keyed)._agenerate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
-
-    def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
-        # LangChain marks a hit in the very object that the first caller received, who may still be using it.
-        return super()._convert_cached_generations([copy.copy(one) for one in cache_val])
-
-    def _caches(self) -> bool:
-        return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)
-
-    def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
-        """Return a copy of the model for this one call, with the real messages, and the messages for the key."""
-        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (only needed with a cache)
-
-        root = options.get("media_root") or self.media_root
-        keyed = self.model_copy()  # shares the connections
-        keyed._asked = messages  # noqa: SLF001  (the same class)
-        return keyed, digested(messages, Path(root) if root else Path())
-
-    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
-        return super()._plan(messages if self._asked is None else self._asked, stop, options)
-
-
-# ruff: noqa: ANN401  (LangChain's own signatures take any keyword)
-
-
-class ChatQwenOmni(Cached):
+@described
+class ChatQwenOmni(ModelFields, BaseChatModel):
     """Qwen-Omni chat models of Alibaba Cloud Model Studio: text, images, audio and video in, text or speech out.
 
     The key comes from `DASHSCOPE_API_KEY` when the first request is sent, and the address from
@@ -392,7 +212,14 @@ class ChatQwenOmni(Cached):
         print(llm.invoke([question]).text)
     """
 
-    model_config = ConfigDict(defer_build=False)
+    api_key: SecretStr | None = None  # LangChain's dump replaces it by the variable's name
+    """API key of the service; `None` reads it from the environment when it is needed."""
+    streaming: bool | None = None
+    """Read by LangChain only: whether `invoke` passes the answer to handlers chunk by chunk."""
+
+    _asked: list[BaseMessage] | None = PrivateAttr(default=None)  # the real messages of a call whose answer is cached
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=False)
 
     # --- Entry points: each plans the call, then sends it ---
 
@@ -405,10 +232,9 @@ class ChatQwenOmni(Cached):
     ) -> ChatResult:
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            client = self._clients.sync(plan.connection)
-            if run_manager is None or not wants_tokens(run_manager.handlers):
-                return _result(plan.complete(client), plan)
-            return _result(collect(with_token_callbacks(plan.stream(client), run_manager)), plan)
+            if listening(run_manager) is not None:
+                return _result(collect(self._deltas(plan, run_manager)), plan)
+            return _result(plan.complete(self._clients.sync(plan.connection)), plan)
 
     async def _agenerate(
         self,
@@ -419,10 +245,9 @@ class ChatQwenOmni(Cached):
     ) -> ChatResult:
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            client = self._clients.asynchronous(plan.connection)
-            if run_manager is None or not wants_tokens(run_manager.handlers):
-                return _result(await plan.acomplete(client), plan)
-            return _result(await acollect(awith_token_callbacks(plan.astream(client), run_manager)), plan)
+            if listening(run_manager) is not None:
+                return _result(await acollect(self._adeltas(plan, run_manager)), plan)
+            return _result(await plan.acomplete(self._clients.asynchronous(plan.connection)), plan)
 
     def _stream(
         self,
@@ -433,14 +258,10 @@ class ChatQwenOmni(Cached):
     ) -> Iterator[ChatGenerationChunk]:
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            for delta in plan.stream(self._clients.sync(plan.connection)):
-                chunk = chunks.take(delta)
-                if chunk is not None:
-                    if run_manager is not None:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-            yield chunks.last(plan.notes)
+            for chunk in self._pieces(plan, _chunk_builder(plan)):
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     async def _astream(
         self,
@@ -451,16 +272,11 @@ class ChatQwenOmni(Cached):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            chunks = ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
-            client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(plan.astream(client)) as deltas:
-                async for delta in deltas:
-                    chunk = chunks.take(delta)
-                    if chunk is not None:
-                        if run_manager is not None:
-                            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                        yield chunk
-            yield chunks.last(plan.notes)
+            async with contextlib.aclosing(self._apieces(plan, _chunk_builder(plan))) as chunks:
+                async for chunk in chunks:
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     def _stream_chat_model_events(
         self,
@@ -472,10 +288,7 @@ class ChatQwenOmni(Cached):
         """Yield the answer as the events of `stream_events(version="v3")`."""
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
-            events = _event_builder(plan, run_manager)
-            for delta in with_token_callbacks(plan.stream(self._clients.sync(plan.connection)), run_manager):
-                yield from events.take(delta)
-            yield from events.last(plan.notes)
+            yield from self._pieces(plan, _event_builder(plan, run_manager), run_manager)
 
     async def _astream_chat_model_events(
         self,
@@ -488,13 +301,51 @@ class ChatQwenOmni(Cached):
         with as_langchain_errors():
             plan = self._plan(messages, stop, kwargs)
             events = _event_builder(plan, run_manager)
-            client = self._clients.asynchronous(plan.connection)
-            async with contextlib.aclosing(awith_token_callbacks(plan.astream(client), run_manager)) as deltas:
-                async for delta in deltas:
-                    for event in events.take(delta):
-                        yield event
-            for event in events.last(plan.notes):
-                yield event
+            async with contextlib.aclosing(self._apieces(plan, events, run_manager)) as pieces:
+                async for event in pieces:
+                    yield event
+
+    def _plan(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> RequestPlan:
+        return plan_call(self._chosen(), messages if self._asked is None else self._asked, stop, options)
+
+    def _deltas(
+        self, plan: RequestPlan, run_manager: CallbackManagerForLLMRun | None = None
+    ) -> Generator[Delta, None, None]:
+        """Yield the deltas of the answer, and pass their text to handlers that want tokens."""
+        listener = listening(run_manager)
+        for delta in plan.stream(self._clients.sync(plan.connection)):
+            if listener is not None and isinstance(delta, TextDelta):
+                listener.on_llm_new_token(delta.text)
+            yield delta
+
+    async def _adeltas(
+        self, plan: RequestPlan, run_manager: AsyncCallbackManagerForLLMRun | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        listener = listening(run_manager)
+        client = self._clients.asynchronous(plan.connection)
+        async with contextlib.aclosing(plan.astream(client)) as deltas:
+            async for delta in deltas:
+                if listener is not None and isinstance(delta, TextDelta):
+                    await listener.on_llm_new_token(delta.text)
+                yield delta
+
+    def _pieces(
+        self, plan: RequestPlan, builder: AnswerBuilder[T], run_manager: CallbackManagerForLLMRun | None = None
+    ) -> Generator[T, None, None]:
+        """Yield the chunks, or the events, of the answer."""
+        for delta in self._deltas(plan, run_manager):
+            yield from builder.take(delta)
+        yield from builder.last(plan.notes)
+
+    async def _apieces(
+        self, plan: RequestPlan, builder: AnswerBuilder[T], run_manager: AsyncCallbackManagerForLLMRun | None = None
+    ) -> AsyncGenerator[T, None]:
+        async with contextlib.aclosing(self._adeltas(plan, run_manager)) as deltas:
+            async for delta in deltas:
+                for piece in builder.take(delta):
+                    yield piece
+        for piece in builder.last(plan.notes):
+            yield piece
 
     # --- Runnables derived from this one ---
 
@@ -591,10 +442,141 @@ class ChatQwenOmni(Cached):
             else output_parsers.StructuredChain(llm, parser, repair=repair)
         )
 
+    # --- Answers cached under digests ---
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if not self._caches():
+            return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
+        keyed, light = self._keyed(messages, kwargs)
+        return super(ChatQwenOmni, keyed)._generate_with_cache(light, stop=stop, run_manager=run_manager, **kwargs)
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if not self._caches():
+            return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
+        keyed, light = await run_in_executor(None, self._keyed, messages, kwargs)  # reads whole files
+        return await super(ChatQwenOmni, keyed)._agenerate_with_cache(
+            light, stop=stop, run_manager=run_manager, **kwargs
+        )
+
+    def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
+        # LangChain marks a hit in the very object that the first caller received, who may still be using it.
+        return super()._convert_cached_generations([copy.copy(one) for one in cache_val])
+
+    def _caches(self) -> bool:
+        return self._asked is None and self.cache is not False and bool(self.cache or get_llm_cache() is not None)
+
+    def _keyed(self, messages: list[BaseMessage], options: dict[str, Any]) -> tuple[Self, list[BaseMessage]]:
+        """Return a copy of the model for this one call, with the real messages, and the messages for the key."""
+        from langchain_qwen_omni._references import digested  # noqa: PLC0415  (only needed with a cache)
+
+        root = options.get("media_root") or self.media_root
+        keyed = self.model_copy()  # shares the connections
+        keyed._asked = messages  # noqa: SLF001  (the same class)
+        return keyed, digested(messages, Path(root) if root else Path())
+
+    # --- Counting ---
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return one placeholder id per estimated token: there is no tokenizer here, only an approximate count."""
+        return list(range(count_text(text, self.model)))
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text: exactly with `qwen-omni[tokenizer]`, else approximately."""
+        return count_text(text, self.model)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None" = None,
+    ) -> int:
+        """Estimate the tokens of a conversation, without opening or downloading media, or counting it as text.
+
+        Raises:
+            UnsupportedContentError: a message that cannot be sent.
+        """
+        with as_langchain_errors():
+            return count_call(to_messages(messages), plan_tools(_defined(tools or ()), None).tools, self.model)
+
+    def estimate(self, messages: LanguageModelInput, *, answer_tokens: int | None = None, **kwargs: Any) -> "Estimate":
+        """Estimate the usage and cost of a call with these messages and options, without sending it.
+
+        See `qwen_omni.estimate`.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent, or media that cannot or must not be read.
+        """
+        with as_langchain_errors():
+            plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
+            return estimate_plan(plan, answer_tokens)
+
+    # --- Model properties for LangChain ---
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return to_model_profile(profile_for(self.model))
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        own = [self.stop] if isinstance(self.stop, str) else self.stop
+        params = super()._get_ls_params(stop=stop or own, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **_traceable(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        shown, headers = _traceable(kwargs), kwargs.get("extra_headers")
+        if headers:  # they may change the answer, so their digest is part of the key
+            same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
+            shown["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
+        return super()._get_llm_string(stop=stop, **shown)
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-qwen-omni"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return self._shown()
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The secret field, and the variable that it is read from."""
+        return {"api_key": "DASHSCOPE_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Return `True`: `dumpd` and `load` are supported."""
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Return the module in which `load` finds the class."""
+        return ["langchain_qwen_omni", "chat_models"]
+
+
+def _traceable(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _UNTOLD}
+
 
 def _result(response: Response, plan: RequestPlan) -> ChatResult:
     message = to_message(response, model=plan.request.model, notes=plan.notes)
     return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _chunk_builder(plan: RequestPlan) -> ChunkBuilder:
+    return ChunkBuilder(model=plan.request.model, speaks=plan.request.options.speaks)
 
 
 def _event_builder(
@@ -602,9 +584,6 @@ def _event_builder(
 ) -> "EventBuilder":
     from langchain_qwen_omni._convert_output import EventBuilder  # noqa: PLC0415  (only needed for streamed events)
 
-    return EventBuilder(model=plan.request.model, message_id=_message_id(run_manager))
-
-
-def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str:
-    """Return the id that LangChain itself assigns to the answer of a run."""
-    return "" if run_manager is None else f"lc_run-{run_manager.run_id}"
+    # LangChain itself gives the answer of a run this id.
+    message_id = "" if run_manager is None else f"lc_run-{run_manager.run_id}"
+    return EventBuilder(model=plan.request.model, message_id=message_id)

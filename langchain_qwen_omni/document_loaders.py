@@ -4,11 +4,8 @@ Each document is a passage with its times, for any vector store. The work is don
 shares its checkpoints with `LongVideoChain`: what one has paid for costs the other nothing.
 """
 
-import asyncio
 import contextlib
-import os
-import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,13 @@ from langchain_core.documents import Document
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.media.files.find import UNREADABLE, OnError, Source, Sources, find_media, left_out_text, named_apart
+from qwen_omni.media.files.find import OnError, Sources, find_media, named_apart
 from qwen_omni.ranges import FRAME_RATE, PARALLEL, checked
-from qwen_omni.retrieval.index import PassageOptions, Wanted, aiter_passages, iter_passages
+from qwen_omni.retrieval.index import MediaReading, PassageOptions, Wanted, iter_passages
 from qwen_omni.retrieval.passages import PASSAGE_SECONDS, Mode, Passage, TranscriptMode, stretch_of, to_passages
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS as TRANSCRIPTION_DEFAULTS, TranscriptionOptions
 from qwen_omni.transcription.transcribe import atranscribe_many, transcribe_many
-from qwen_omni.transport.downloads import off_the_loop, opened
 from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 
@@ -76,7 +72,7 @@ class QwenOmniVideoLoader(BaseLoader):
             self.options = PassageOptions(mode=mode, summary=options, transcript=transcript)
         self.sources = named_apart(source)
         self.llm = llm
-        self.on_error = on_error
+        self.on_error: OnError = on_error
         self.on_progress = on_progress
 
     def lazy_load(self) -> Iterator[Document]:
@@ -89,38 +85,25 @@ class QwenOmniVideoLoader(BaseLoader):
         """
         with as_langchain_errors():
             llm = self.llm or ChatQwenOmni()
-            for source in find_media(self.sources):
-                with _guarded(str(source), self.on_error):
-                    yield from self._documents(source, llm)
+            with contextlib.closing(self._reading(llm).passages(find_media(self.sources), llm.client())) as passages:
+                yield from map(to_document, passages)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
         """Yield the documents without blocking the event loop; stop early with `contextlib.aclosing`.
 
         Cancellation takes effect at once: nothing more is requested, and finished work is kept.
         """
-        async with contextlib.AsyncExitStack() as closing:
-            closing.enter_context(as_langchain_errors())
+        with as_langchain_errors():
             llm = self.llm or ChatQwenOmni()
-            client = await closing.enter_async_context(AsyncOmniClient(llm.client().settings))
-            sources = find_media(self.sources)
-            while (source := await asyncio.to_thread(next, sources, None)) is not None:
-                with _guarded(str(source), self.on_error):
-                    async with contextlib.aclosing(self._adocuments(source, llm.model, client)) as documents:
-                        async for document in documents:
-                            yield document
+            async with AsyncOmniClient(llm.client().settings) as client:
+                coming = self._reading(llm).apassages(find_media(self.sources), client)
+                async with contextlib.aclosing(coming) as passages:
+                    async for passage in passages:
+                        yield to_document(passage)
 
-    def _documents(self, source: Source, llm: ChatQwenOmni) -> Iterator[Document]:
-        with opened(os.fspath(source), llm.client().settings) as (path, name):
-            yield from _read(path, name, llm, self.options, self.on_progress)
-
-    async def _adocuments(self, source: Source, model: str, client: AsyncOmniClient) -> AsyncGenerator[Document, None]:
-        async with off_the_loop(opened(os.fspath(source), client.settings)) as (path, name):
-            passages = aiter_passages(
-                path, name, _asked_of(model, self.options), client=client, on_progress=self.on_progress
-            )
-            async with contextlib.aclosing(passages) as coming:
-                async for passage in coming:
-                    yield to_document(passage)
+    def _reading(self, llm: ChatQwenOmni) -> MediaReading:
+        options = _asked_of(llm.model, self.options)
+        return MediaReading(options=options, on_error=self.on_error, on_progress=self.on_progress)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -157,9 +140,13 @@ class QwenOmniMediaParser(BaseBlobParser):
         name = str(blob.source or blob.id or "blob")
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
         with as_langchain_errors():
-            for document in _read(content, name, self.llm or ChatQwenOmni(), self.options, None):
-                document.metadata = {**blob.metadata, **document.metadata}
-                yield document
+            llm = self.llm or ChatQwenOmni()
+            passages = iter_passages(content, name, _asked_of(llm.model, self.options), client=llm.client())
+            with contextlib.closing(passages) as coming:
+                for passage in coming:
+                    document = to_document(passage)
+                    document.metadata = {**blob.metadata, **document.metadata}
+                    yield document
 
 
 def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -> dict[str, Any]:
@@ -192,37 +179,13 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     return {"type": stretch.kind, where: stretch.source, "extras": extras}
 
 
-def _read(
-    content: Path | bytes, name: str, llm: ChatQwenOmni, options: PassageOptions, on_progress: OnProgress | None
-) -> Iterator[Document]:
-    passages = iter_passages(content, name, _asked_of(llm.model, options), client=llm.client(), on_progress=on_progress)
-    with contextlib.closing(passages) as coming:
-        for passage in coming:
-            yield to_document(passage)
-
-
 def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
     return replace(options, summary=replace(options.summary, model=model))
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def to_document(passage: Passage) -> Document:
     """Convert a passage to a document."""
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
-
-
-@contextlib.contextmanager
-def _guarded(name: str, on_error: OnError) -> Iterator[None]:
-    """Skip a source that cannot be read, if `on_error` is "warn"."""
-    try:
-        yield
-    except UNREADABLE as error:
-        if on_error == "raise":
-            raise
-        _warn(left_out_text(name, error))
 
 
 class QwenOmniAudioLoader(BaseLoader):

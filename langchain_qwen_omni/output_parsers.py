@@ -29,6 +29,7 @@ from langchain_qwen_omni._convert_output import is_mismatch, without_mismatch
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.structured.ask import (
     AnswerText,
     ObjectQuestion,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 Schema = type[Any] | dict[str, Any]
 
 
+@described
 class CaptionOutputParser(BaseTransformOutputParser[Any]):
     """Parses a caption from the text of any model, in spite of fences, prose, comments and trailing commas.
 
@@ -78,7 +80,7 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
     allow_truncated: bool = False
     """Whether to accept a truncated caption that satisfies the schema, with a `TruncatedAnswerWarning`."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True, defer_build=True)
 
     @cached_property
     def schema_read(self) -> CaptionSchema:
@@ -153,6 +155,7 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
         return "caption"
 
 
+@described
 class ToolCallOutputParser(CaptionOutputParser):
     """Parses an object from the arguments of the first call of a tool; from the text, if none was called."""
 

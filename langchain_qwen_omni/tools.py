@@ -16,6 +16,7 @@ from pydantic.v1 import ValidationError as OldValidationError
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.results import wrong_arguments
@@ -24,6 +25,7 @@ TOOL_PROGRESS_EVENT = "qwen_omni_tool_progress"
 """Name of the custom events that report the progress of a tool call: `tool`, `done`, `total` and `text`."""
 
 
+@described
 class QwenOmniToolkit(BaseToolkit):
     """Tools about the videos, recordings and images of one folder, for agents.
 

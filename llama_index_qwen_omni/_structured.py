@@ -8,7 +8,6 @@ that. Parsing, retries and errors are decided in `qwen_omni.structured.ask`; the
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
 
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from llama_index_qwen_omni._convert_input import arguments_text
 from llama_index_qwen_omni._convert_output import finish_of
-from llama_index_qwen_omni._tracing import Span, shown_prompt, span, spans_itself
+from llama_index_qwen_omni._tracing import shown_prompt, traced
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.structured.ask import (
@@ -88,7 +87,7 @@ def plan_structure(
 class StructuredPrediction(FunctionCallingLLM):
     """The four methods that answer with objects. Thinking is off for such calls, unless `llm_kwargs` turn it on."""
 
-    @spans_itself
+    @traced()
     def structured_predict(
         self,
         output_cls: type[_Model],
@@ -102,12 +101,11 @@ class StructuredPrediction(FunctionCallingLLM):
             CaptionSyntaxError: the second answer violates the schema as well.
             TruncatedAnswerError: an answer was truncated.
         """
-        with self._predicting("structured_predict", output_cls, prompt, prompt_args) as opened:
-            structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            value = drive(_asking(structure, messages), lambda asked: self.chat(asked, **options))
-            return opened.done(_ended(value, output_cls))
+        structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
+        value = drive(_asking(structure, messages), lambda asked: self.chat(asked, **options))
+        return _ended(value, output_cls)
 
-    @spans_itself
+    @traced()
     async def astructured_predict(
         self,
         output_cls: type[_Model],
@@ -116,12 +114,11 @@ class StructuredPrediction(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> _Model:
         """The same in `asyncio`."""
-        with self._predicting("astructured_predict", output_cls, prompt, prompt_args) as opened:
-            structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            value = await adrive(_asking(structure, messages), lambda asked: self.achat(asked, **options))
-            return opened.done(_ended(value, output_cls))
+        structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
+        value = await adrive(_asking(structure, messages), lambda asked: self.achat(asked, **options))
+        return _ended(value, output_cls)
 
-    @spans_itself
+    @traced()
     def stream_structured_predict(
         self,
         output_cls: type[_Model],
@@ -135,12 +132,10 @@ class StructuredPrediction(FunctionCallingLLM):
             CaptionSyntaxError: the answer violates the schema; what was yielded cannot be retracted.
             TruncatedAnswerError: the answer was truncated.
         """
-        with self._predicting("stream_structured_predict", output_cls, prompt, prompt_args) as opened:
-            structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            responses = self.stream_chat(messages, **options)
-            return opened.done(_objects(responses, _Reading(structure, output_cls)))
+        structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return _objects(self.stream_chat(messages, **options), _Reading(structure, output_cls))
 
-    @spans_itself
+    @traced()
     async def astream_structured_predict(
         self,
         output_cls: type[_Model],
@@ -149,18 +144,8 @@ class StructuredPrediction(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
         """The same in `asyncio`."""
-        with self._predicting("astream_structured_predict", output_cls, prompt, prompt_args) as opened:
-            structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
-            responses = await self.astream_chat(messages, **options)
-            return opened.done(_aobjects(responses, _Reading(structure, output_cls)))
-
-    def _predicting(
-        self, method: str, output_cls: type[BaseModel], prompt: BasePromptTemplate, prompt_args: dict[str, Any]
-    ) -> AbstractContextManager[Span]:
-        shown = shown_prompt(prompt)
-        started = LLMStructuredPredictStartEvent(output_cls=output_cls, template=shown, template_args=prompt_args)
-        _EVENTS.event(started)
-        return span(self, method, {"output_cls": output_cls, "prompt": shown}, prompt_args)
+        structure, messages, options = self._asked_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return _aobjects(await self.astream_chat(messages, **options), _Reading(structure, output_cls))
 
     def _asked_for(
         self,
@@ -169,6 +154,8 @@ class StructuredPrediction(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> tuple[Structure, list[ChatMessage], dict[str, Any]]:
+        shown = shown_prompt(prompt)
+        _EVENTS.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=shown, template_args=prompt_args))
         given = dict(llm_kwargs or {})
         allow_truncated = bool(given.pop("allow_truncated", False))
         structure = plan_structure(output_cls, self.pydantic_program_mode, allow_truncated=allow_truncated)

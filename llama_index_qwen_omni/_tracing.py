@@ -1,18 +1,18 @@
 """Reports calls to LlamaIndex's handlers: spans, events, callbacks. Decides nothing about the call.
 
-LlamaIndex's own decorators (`dispatcher.span`, `llm_chat_callback`) pass every handler the unchanged arguments, media
-included, and build an event for every delta whether or not anything listens. This module reports the same things to the
-same handlers in the same order, but only if there are any, and with references instead of media: some handlers store,
-send or even download what they receive. A traced conversation holds its texts, reasoning and tool calls; for media it
-holds the kind and the path, the URL without its query, or the number of bytes.
+LlamaIndex's own decorators (`dispatcher.span`, `llm_chat_callback`) report, but pass every handler the unchanged
+arguments and answers, media included, and build an event for every delta whether or not anything listens. Here they are
+applied only if there are handlers, and to light copies: some handlers store, send or even download what they receive. A
+traced conversation holds its texts, reasoning and tool calls; for media it holds the kind and the path, the URL without
+its query, or the number of bytes.
 """
 
+import functools
 import inspect
-import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from io import IOBase
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -27,22 +27,12 @@ from llama_index.core.base.llms.types import (
     TextBlock,
     VideoBlock,
 )
-from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
-from llama_index.core.instrumentation.events.llm import (
-    LLMChatEndEvent,
-    LLMChatInProgressEvent,
-    LLMChatStartEvent,
-    LLMCompletionEndEvent,
-    LLMCompletionInProgressEvent,
-    LLMCompletionStartEvent,
-)
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR, Dispatcher, active_instrument_tags
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR, Dispatcher
 from llama_index_instrumentation.event_handlers import NullEventHandler
-from llama_index_instrumentation.events.span import SpanDropEvent
 from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
@@ -125,214 +115,155 @@ def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
     return copy
 
 
-def shown_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a method without their media."""
-    shown = dict(given)
-    if "messages" in shown:
-        shown["messages"] = shown_messages(shown["messages"])
-    if isinstance(shown.get("prompt"), BasePromptTemplate):
-        shown["prompt"] = shown_prompt(shown["prompt"])
-    return shown
-
-
 def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a call, except those that may hold secrets."""
     return {name: value for name, value in options.items() if name not in _SECRET}
 
 
 _EVENTS = get_dispatcher("llama_index.core.llms.callbacks")  # the source of the events of every LLM
-_R = TypeVar("_R", ChatResponse, CompletionResponse)
-_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def spans_itself(function: _F) -> _F:
-    """Mark a method that creates its own span, so that LlamaIndex does not add one."""
+    """Mark a method that creates its own span, or needs none, so that LlamaIndex does not add one."""
     setattr(function, DISPATCHER_SPAN_DECORATED_ATTR, True)
     return function
 
 
-def _reachable(dispatcher: Dispatcher) -> Iterator[Dispatcher]:
-    at: Dispatcher | None = dispatcher
-    while at:
-        yield at
-        at = at.parent if at.propagate else None
-
-
-def _spans_wanted(dispatcher: Dispatcher) -> bool:
-    return any(not isinstance(one, NullSpanHandler) for at in _reachable(dispatcher) for one in at.span_handlers)
-
-
-def _events_wanted() -> bool:
-    return any(not isinstance(one, NullEventHandler) for at in _reachable(_EVENTS) for one in at.event_handlers)
-
-
-class Span:
-    """The span of one call of a method."""
-
-    def __init__(self) -> None:
-        self.result: object = None
-
-    def done(self, result: _T) -> _T:
-        """Store the return value of the method, to be reported when it ends, and return it."""
-        self.result = result
-        return result
-
-
-@contextmanager
-def span(instance: object, method: str, given: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Span]:
-    """Report the run of a method to span handlers, as `dispatcher.span` would.
+def traced(callback: Callable[[], Any] | None = None) -> Callable[[_F], _F]:
+    """Return a decorator that reports the calls of an LLM's method to LlamaIndex's handlers.
 
     Args:
-        instance: the object of the method.
-        method: name of the method.
-        given: its arguments by name.
-        options: its further keyword arguments.
-    """
-    opened = Span()
-    dispatcher = get_dispatcher(type(instance).__module__)
-    if not (_spans_wanted(dispatcher) or _events_wanted()):
-        yield opened
-        return
-    identity = f"{type(instance).__name__}.{method}-{uuid.uuid4()}"
-    bound = inspect.signature(getattr(instance, method)).bind(**shown_arguments(given), **shown_options(options))
-    parent = active_span_id.get()
-    token = active_span_id.set(identity)
-    dispatcher.span_enter(
-        id_=identity, bound_args=bound, instance=instance, parent_id=parent, tags=active_instrument_tags.get()
-    )
-    try:
-        yield opened
-    except BaseException as error:
-        dispatcher.event(SpanDropEvent(span_id=identity, err_str=str(error)))
-        dispatcher.span_drop(id_=identity, bound_args=bound, instance=instance, err=error)
-        raise
-    else:
-        result = shown_response(opened.result)
-        dispatcher.span_exit(id_=identity, bound_args=bound, instance=instance, result=result)
-    finally:
-        active_span_id.reset(token)
-
-
-class CallTrace(Generic[_R]):
-    """Reports one call of an LLM to event handlers and callbacks: its start, each response, its end.
-
-    Example:
-        trace = CallTrace(llm, messages, options)
-        with trace.running():
-            response = ask()
-            trace.end(response)
+        callback: LlamaIndex's decorator that reports events and obeys the LLM's rate limiter, `llm_chat_callback` or
+            `llm_completion_callback`; with none, only the span is reported.
     """
 
-    def __init__(self, llm: LLM, given: Sequence[ChatMessage] | str, options: Mapping[str, Any]) -> None:
-        self._llm = llm
-        self._given = given
-        self._options = options
-        self._span_id: str | None = None
-        self._events = _events_wanted()
-        self._callbacks = bool(llm.callback_manager.handlers)
-        self._callback_id = ""
+    def decorate(method: _F) -> _F:
+        @functools.wraps(method)
+        def run(self: LLM, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            call = _Call(self, method, callback)
+
+            def answer(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+                if call.limiter is not None:
+                    call.limiter.acquire()
+                with call.failing():
+                    return call.light(method(self, *args, **kwargs))
+
+            return call.whole(call.reported(answer, args, kwargs))
+
+        @functools.wraps(method)
+        async def arun(self: LLM, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            call = _Call(self, method, callback)
+
+            async def answer(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+                if call.limiter is not None:
+                    await call.limiter.async_acquire()
+                with call.failing():
+                    return call.light(await method(self, *args, **kwargs))
+
+            return call.whole(await call.reported(answer, args, kwargs))
+
+        return cast("_F", spans_itself(arun if inspect.iscoroutinefunction(method) else run))
+
+    return decorate
+
+
+class _Call:
+    """One call of a method: handlers get light copies of its arguments and answers, the caller gets the answers."""
+
+    def __init__(self, llm: LLM, method: Callable[..., Any], callback: Callable[[], Any] | None) -> None:
+        self._llm, self._method, self._callback = llm, method, callback
+        self._dispatcher = get_dispatcher(type(llm).__module__)
+        self._events = _wanted(_EVENTS, "event_handlers", NullEventHandler)
+        self._spans = self._events or _wanted(self._dispatcher, "span_handlers", NullSpanHandler)
+        self._watched = callback is not None and (self._events or bool(llm.callback_manager.handlers))
+        self.limiter = None if callback is None or self._watched else llm.rate_limiter
+        """Obeyed here if LlamaIndex's decorator, which obeys it too, is not used."""
+        self._answer: Any = None
+        self._stream: Any = None
+
+    def reported(self, answer: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Return what a function returns, reported by LlamaIndex's own decorators as far as handlers want it."""
+        if not (self._spans or self._watched):
+            return answer()
+        signature = inspect.signature(self._method)
+        given = signature.bind(self._llm, *args, **options)
+        given.arguments = {name: _shown(value) for name, value in given.arguments.items()}
+        answer.__name__ = self._method.__name__
+        if self._watched and self._callback is not None:
+            answer = self._callback()(answer)
+        if self._spans:
+            answer.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
+            answer = self._dispatcher.span(answer).__get__(self._llm)
+            return answer(*given.args[1:], **given.kwargs)
+        return answer(*given.args, **given.kwargs)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Report the start, and the end if the block raises."""
-        if not (self._events or self._callbacks):
+    def failing(self) -> Iterator[None]:
+        """Report an error as an event, which LlamaIndex does for streams only."""
+        try:
             yield
-            return
-        with self._traced():
-            self._begin()
-            try:
-                yield
-            except BaseException as error:
-                self._failed(error)
-                raise
+        except BaseException as error:
+            if self._watched and self._events:
+                _EVENTS.event(ExceptionEvent(exception=error, span_id=active_span_id.get()))
+            raise
 
-    def _traced(self) -> AbstractContextManager[Any]:
-        kind = "completion" if isinstance(self._given, str) else "chat"
-        return self._llm.callback_manager.as_trace(kind) if self._callbacks else ExitStack()
+    def light(self, answer: Any) -> Any:  # noqa: ANN401  (a response or a stream of them)
+        """Return an answer without its media, or a stream of such answers; keep the answer itself."""
+        if not (self._spans or self._watched):
+            self._answer = answer
+            return answer
+        if isinstance(answer, Generator | AsyncGenerator):
+            self._stream = answer
+            return self._lights(answer) if isinstance(answer, Generator) else self._alights(answer)
+        self._answer = answer
+        return shown_response(answer)
 
-    def _begin(self) -> None:
-        self._span_id = active_span_id.get()
-        payload = self._llm.to_payload()
-        given: Any = self._given if isinstance(self._given, str) else shown_messages(self._given)
-        self._given = given
-        if self._events:
-            _EVENTS.event(self._started(given, payload))
-        if self._callbacks:
-            key = EventPayload.PROMPT if isinstance(given, str) else EventPayload.MESSAGES
-            event: dict[str, Any] = {
-                key: given,
-                EventPayload.ADDITIONAL_KWARGS: shown_options(self._options),
-                EventPayload.SERIALIZED: payload,
-            }
-            self._callback_id = self._llm.callback_manager.on_event_start(CBEventType.LLM, payload=event)
+    def whole(self, seen: Any) -> Any:  # noqa: ANN401
+        """Return the answer itself, or the stream, for the one that the handlers have seen."""
+        if self._stream is None:
+            return self._answer
+        return self._wholes(seen) if isinstance(seen, Generator) else self._awholes(seen)
 
-    def _started(self, given: Any, payload: dict[str, Any]) -> LLMChatStartEvent | LLMCompletionStartEvent:  # noqa: ANN401
-        more = shown_options(self._options)
-        if isinstance(given, str):
-            return LLMCompletionStartEvent(
-                prompt=given, model_dict=payload, additional_kwargs=more, span_id=self._span_id
-            )
-        return LLMChatStartEvent(messages=given, model_dict=payload, additional_kwargs=more, span_id=self._span_id)
+    def _lights(self, answers: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        for answer in answers:
+            self._answer = answer
+            yield shown_response(answer)
 
-    def progress(self, response: _R) -> None:
-        """Report one response of a stream."""
-        if not self._events:
-            return
-        shown = shown_response(response)
-        if isinstance(self._given, str):
-            _EVENTS.event(LLMCompletionInProgressEvent(prompt=self._given, response=shown, span_id=self._span_id))
-        else:
-            _EVENTS.event(LLMChatInProgressEvent(messages=list(self._given), response=shown, span_id=self._span_id))
+    async def _alights(self, answers: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        async for answer in answers:
+            self._answer = answer
+            yield shown_response(answer)
 
-    def end(self, response: _R | None) -> None:
-        """Report the end, with the last response."""
-        shown = shown_response(response)
-        if self._callbacks:
-            text = isinstance(self._given, str)
-            payload: dict[str, Any] = {
-                EventPayload.PROMPT if text else EventPayload.MESSAGES: self._given,
-                EventPayload.COMPLETION if text else EventPayload.RESPONSE: shown,
-            }
-            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=payload, event_id=self._callback_id)
-        if not self._events:
-            return
-        if isinstance(self._given, str):
-            _EVENTS.event(LLMCompletionEndEvent(prompt=self._given, response=shown, span_id=self._span_id))
-        else:
-            _EVENTS.event(LLMChatEndEvent(messages=list(self._given), response=shown, span_id=self._span_id))
+    def _wholes(self, seen: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        with closing(self._stream), closing(seen):
+            for _ in seen:
+                yield self._answer
 
-    def _failed(self, error: BaseException) -> None:
-        if self._callbacks:
-            payload: dict[str, Any] = {EventPayload.EXCEPTION: error}
-            self._llm.callback_manager.on_event_end(CBEventType.LLM, payload=payload, event_id=self._callback_id)
-        if self._events:
-            _EVENTS.event(ExceptionEvent(exception=error, span_id=self._span_id))
+    async def _awholes(self, seen: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        async with aclosing(self._stream), aclosing(seen):
+            async for _ in seen:
+                yield self._answer
 
-    def watch(self, responses: Generator[_R, None, None]) -> Generator[_R, None, None]:
-        """Yield the responses of a stream, reporting each and its end."""
-        last = None
-        with closing(responses):
-            try:
-                for response in responses:
-                    self.progress(response)
-                    yield response
-                    last = response
-            except BaseException as error:
-                self._failed(error)
-                raise
-        self.end(last)
 
-    async def awatch(self, responses: AsyncGenerator[_R, None]) -> AsyncGenerator[_R, None]:
-        """The same in `asyncio`."""
-        last = None
-        async with aclosing(responses):
-            try:
-                async for response in responses:
-                    self.progress(response)
-                    yield response
-                    last = response
-            except BaseException as error:
-                self._failed(error)
-                raise
-        self.end(last)
+def _wanted(dispatcher: Dispatcher, handlers: str, silent: type[Any]) -> bool:
+    """Whether a dispatcher or one above it has handlers that do something."""
+    at: Dispatcher | None = dispatcher
+    while at is not None:
+        if any(not isinstance(one, silent) for one in getattr(at, handlers)):
+            return True
+        at = at.parent if at.propagate else None
+    return False
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401  (any argument)
+    """Return an argument of a method without media and secrets."""
+    match value:
+        case BasePromptTemplate():
+            return shown_prompt(value)
+        case Mapping():
+            return shown_options(value)
+        case Sequence() if not isinstance(value, str):
+            return shown_messages(value)
+        case _:
+            return value

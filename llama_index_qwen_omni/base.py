@@ -21,6 +21,7 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     ToolCallBlock,
 )
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
@@ -29,7 +30,7 @@ from pydantic import ConfigDict
 from llama_index_qwen_omni._convert_input import to_messages
 from llama_index_qwen_omni._convert_output import StreamedAnswer, to_completion, to_response, to_selections
 from llama_index_qwen_omni._structured import StructuredPrediction
-from llama_index_qwen_omni._tracing import CallTrace, span, spans_itself
+from llama_index_qwen_omni._tracing import spans_itself, traced
 from qwen_omni.errors import NoToolCallError
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
@@ -148,110 +149,56 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
 
     # --- Chat ---
 
-    @spans_itself
+    @traced(llm_chat_callback)
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Send a conversation and return the whole answer; raises `qwen_omni.errors`."""
-        trace = CallTrace[ChatResponse](self, messages, kwargs)
-        with span(self, "chat", {"messages": messages}, kwargs) as opened, trace.running():
-            plan = self._plan(messages, kwargs)
-            self._wait()
-            answer = opened.done(self._answer(plan))
-            trace.end(answer)
-            return answer
+        return self._answer(self._plan(messages, kwargs))
 
-    @spans_itself
+    @traced(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Send a conversation and return the answer as a stream; errors in the request are raised here."""
-        trace = CallTrace[ChatResponse](self, messages, kwargs)
-        with span(self, "stream_chat", {"messages": messages}, kwargs) as opened, trace.running():
-            plan = self._plan(messages, kwargs)
-            self._wait()
-            return opened.done(trace.watch(self._streamed(plan)))
+        return self._streamed(self._plan(messages, kwargs))
 
-    @spans_itself
+    @traced(llm_chat_callback)
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Send a conversation and return the whole answer, in `asyncio`."""
-        trace = CallTrace[ChatResponse](self, messages, kwargs)
-        with span(self, "achat", {"messages": messages}, kwargs) as opened, trace.running():
-            plan = self._plan(messages, kwargs)
-            await self._await()
-            answer = opened.done(await self._aanswer(plan))
-            trace.end(answer)
-            return answer
+        return await self._aanswer(self._plan(messages, kwargs))
 
-    @spans_itself
+    @traced(llm_chat_callback)
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Send a conversation and return the answer as a stream, in `asyncio`."""
-        trace = CallTrace[ChatResponse](self, messages, kwargs)
-        with span(self, "astream_chat", {"messages": messages}, kwargs) as opened, trace.running():
-            plan = self._plan(messages, kwargs)
-            await self._await()
-            return opened.done(trace.awatch(self._astreamed(plan)))
+        return self._astreamed(self._plan(messages, kwargs))
 
     # --- Completion: a conversation of one message ---
 
-    @spans_itself
+    @traced(llm_completion_callback)
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Complete a text, sent as a single user message."""
-        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
-        with span(self, "complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
-            plan = self._plan(self._asked(prompt, formatted), kwargs)
-            self._wait()
-            answer = opened.done(to_completion(self._answer(plan)))
-            trace.end(answer)
-            return answer
+        return to_completion(self._answer(self._completing(prompt, formatted, kwargs)))
 
-    @spans_itself
+    @traced(llm_completion_callback)
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Complete a text, and return the answer as a stream."""
-        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
-        with (
-            span(self, "stream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
-            trace.running(),
-        ):
-            plan = self._plan(self._asked(prompt, formatted), kwargs)
-            self._wait()
-            return opened.done(trace.watch(_completions(self._streamed(plan))))
+        return _completions(self._streamed(self._completing(prompt, formatted, kwargs)))
 
-    @spans_itself
+    @traced(llm_completion_callback)
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Complete a text, in `asyncio`."""
-        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
-        with span(self, "acomplete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened, trace.running():
-            plan = self._plan(self._asked(prompt, formatted), kwargs)
-            await self._await()
-            answer = opened.done(to_completion(await self._aanswer(plan)))
-            trace.end(answer)
-            return answer
+        return to_completion(await self._aanswer(self._completing(prompt, formatted, kwargs)))
 
-    @spans_itself
+    @traced(llm_completion_callback)
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Complete a text, and return the answer as a stream, in `asyncio`."""
-        trace = CallTrace[CompletionResponse](self, prompt, kwargs)
-        with (
-            span(self, "astream_complete", {"prompt": prompt, "formatted": formatted}, kwargs) as opened,
-            trace.running(),
-        ):
-            plan = self._plan(self._asked(prompt, formatted), kwargs)
-            await self._await()
-            return opened.done(trace.awatch(_acompletions(self._astreamed(plan))))
+        return _acompletions(self._astreamed(self._completing(prompt, formatted, kwargs)))
 
     # --- A call: planned once, then sent ---
 
     def _plan(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> RequestPlan:
         return plan_call(self._chosen(), to_messages(messages), options, who="QwenOmni")
 
-    def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
+    def _completing(self, prompt: str, formatted: bool, options: Mapping[str, Any]) -> RequestPlan:
         text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
-        return list(_conversation(text))
-
-    def _wait(self) -> None:
-        if self.rate_limiter is not None:
-            self.rate_limiter.acquire()
-
-    async def _await(self) -> None:
-        if self.rate_limiter is not None:
-            await self.rate_limiter.async_acquire()
+        return self._plan(_conversation(text), options)
 
     def _answer(self, plan: RequestPlan) -> ChatResponse:
         response = plan.complete(self._clients.sync(plan.connection))

@@ -12,11 +12,13 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from pydantic import Field
 
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.integrations.request_builder import ESTIMATED, parse_usage
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.responses import Usage
 
 
+@described
 class UsageLedgerHandler(BaseEventHandler):
     """Adds every call to a `UsageLedger`. Safe to share between threads.
 
@@ -33,6 +35,7 @@ class UsageLedgerHandler(BaseEventHandler):
     """
 
     ledger: UsageLedger = Field(default_factory=UsageLedger)
+    """The sums; share one object to add up several handlers."""
 
     @classmethod
     def class_name(cls) -> str:

@@ -24,6 +24,7 @@ from llama_index_qwen_omni._convert_output import finish_of
 from llama_index_qwen_omni.base import QwenOmni
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.source import Anything
 from qwen_omni.messages import Message
 from qwen_omni.options import ChatRequest
@@ -33,10 +34,11 @@ from qwen_omni.video.engine.run import Progress
 from qwen_omni.video.options import SummaryOptions, choices_of, heeded_media, told_as_ours, words_of
 
 
+@described
 class LongVideoStart(StartEvent):
     """The input of a run; `workflow.run(video=…, question=…)` creates it."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     video: str | Path | VideoBlock | AudioBlock
     """A path (chosen by the program, so it may be anywhere), or a block (whose file must be inside `media_root`).
@@ -54,8 +56,11 @@ class LongVideoStart(StartEvent):
         return video
 
 
+@described
 class LongVideoProgress(Event):
     """The progress of a run."""
+
+    model_config = ConfigDict(defer_build=True)
 
     progress: Progress
     """The last step, the completed share and the estimated end, as numbers and as readable text."""

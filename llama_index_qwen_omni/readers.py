@@ -6,12 +6,12 @@ in a checkpoint: reading a video again, or one that was summarised, costs nothin
 system are selected like local ones, and each is copied to a local file while it is read.
 """
 
+import abc
 import asyncio
 import contextlib
 import mimetypes
 import os
 import tempfile
-import warnings
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,14 +38,13 @@ from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.integrations.media_options import read_budget
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.files.find import (
     MEDIA_SUFFIXES,
-    UNREADABLE,
     OnError,
     Sources,
     find_media,
-    left_out_text,
     named_apart,
 )
 from qwen_omni.media.files.tempfiles import machine_fault
@@ -53,7 +52,7 @@ from qwen_omni.media.source import as_source
 from qwen_omni.ranges import PARALLEL, Range, checked
 from qwen_omni.redact import redact
 from qwen_omni.request.question import look
-from qwen_omni.retrieval.index import PassageOptions, Wanted, aiter_passages, iter_passages
+from qwen_omni.retrieval.index import MediaReading, PassageOptions, Wanted
 from qwen_omni.retrieval.passages import (
     EXCLUDED,
     EXCLUDED_FROM_EMBEDDING,
@@ -70,7 +69,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transcription.transcribe import atranscribe_many, transcribe_many
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.transport.downloads import is_link, off_the_loop, opened, shown
+from qwen_omni.transport.downloads import is_link, off_the_loop, shown
 from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import SummaryOptions
 
@@ -292,7 +291,25 @@ class _Options:
         return core_schema.no_info_plain_validator_function(_read_options)
 
 
-class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
+class _LazyReader(BaseReader):
+    """A reader whose documents come one by one in `asyncio`, too."""
+
+    @abc.abstractmethod
+    def alazy_documents(self, *args: Any, **load_kwargs: Any) -> AsyncGenerator[Document, None]:
+        """Yield the documents one by one."""
+
+    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
+        """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
+        async with contextlib.aclosing(self.alazy_documents(*args, **load_kwargs)) as documents:
+            return [document async for document in documents]
+
+    async def alazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
+        """Load all documents in `asyncio`, without blocking the event loop."""
+        return await self.aload_data(*args, **load_kwargs)
+
+
+@described
+class QwenOmniVideoReader(_LazyReader, ResourcesReaderMixin, BasePydanticReader):
     """Reads videos and recordings into documents, lazily and in order, while later segments are still being processed.
 
     Each document has its position (`start`, `end`, `url` with a media fragment) and a reference to the video
@@ -328,6 +345,7 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
     on_progress: OnProgress | None = Field(default=None, exclude=True)
     """Called after every step."""
     is_remote: bool = True
+    """Whether documents come from a service; they do."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -355,17 +373,11 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
             MediaError: a source cannot be read, unless `on_error="warn"`.
             QwenOmniError: see `qwen_omni.errors`; finished work is kept for the next run.
         """
-        for source in self._sources(input_file, fs):
-            try:
-                with _opened(source, fs, self.llm.client().settings) as (path, name):
-                    coming = iter_passages(
-                        path, name, self._wanted(), client=self.llm.client(), on_progress=self.on_progress
-                    )
-                    with contextlib.closing(coming) as passages:
-                        for passage in passages:
-                            yield to_document(passage, extra_info)
-            except UNREADABLE as error:
-                self._left_out(source, error)
+        client = self.llm.client()
+        passages = self._reading(fs).passages(self._sources(input_file, fs), client)
+        with contextlib.closing(passages) as coming:
+            for passage in coming:
+                yield to_document(passage, extra_info)
 
     async def alazy_documents(
         self,
@@ -374,37 +386,22 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         fs: AbstractFileSystem | None = None,
     ) -> AsyncGenerator[Document, None]:
         """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
-        client = self.llm.aclient()
-        for source in await asyncio.to_thread(self._sources, input_file, fs):
-            try:
-                async with off_the_loop(_opened(source, fs, client.settings)) as (path, name):
-                    coming = aiter_passages(path, name, self._wanted(), client=client, on_progress=self.on_progress)
-                    async with contextlib.aclosing(coming) as passages:
-                        async for passage in passages:
-                            yield to_document(passage, extra_info)
-            except UNREADABLE as error:
-                self._left_out(source, error)
+        sources = await asyncio.to_thread(self._sources, input_file, fs)
+        async with contextlib.aclosing(self._reading(fs).apassages(sources, self.llm.aclient())) as coming:
+            async for passage in coming:
+                yield to_document(passage, extra_info)
 
-    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
-        """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
-        async with contextlib.aclosing(self.alazy_documents(*args, **load_kwargs)) as documents:
-            return [document async for document in documents]
-
-    async def alazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
-        """Load all documents in `asyncio`, without blocking the event loop."""
-        return await self.aload_data(*args, **load_kwargs)
-
-    def _wanted(self) -> PassageOptions:
+    def _reading(self, fs: AbstractFileSystem | None) -> MediaReading:
         summary = replace(self.options, model=self.llm.model)
-        return PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript)
+        return MediaReading(
+            options=PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript),
+            on_error=self.on_error,
+            on_progress=self.on_progress,
+            opening=None if fs is None else partial(copied, fs=fs),
+        )
 
     def _sources(self, given: Sources | None, fs: AbstractFileSystem | None) -> list[str]:
         return self.list_resources(fs=fs) if given is None else find_files(given, fs, self.suffixes)
-
-    def _left_out(self, source: str, error: Exception) -> None:
-        if self.on_error == "raise":
-            raise error
-        warnings.warn(left_out_text(source, error), stacklevel=3)
 
     # --- Resources ---
 
@@ -439,20 +436,10 @@ class QwenOmniVideoReader(ResourcesReaderMixin, BasePydanticReader):
         return await self.aload_data(resource_id, *args, **load_kwargs)
 
 
-def _opened(
-    source: str, fs: AbstractFileSystem | None, settings: Settings
-) -> contextlib.AbstractContextManager[tuple[Path, str]]:
-    """Yield a local file while it is read, and the name stored in documents.
-
-    The file is the named one, or a copy of one behind a link or on another file system.
-    """
-    return opened(source, settings) if fs is None else copied(source, fs)
-
-
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)
 
 
-class QwenOmniAudioReader(BaseReader):
+class QwenOmniAudioReader(_LazyReader):
     """Reads transcripts of recordings and videos as passages with their times, speakers and language.
 
     Works on its own and as a `file_extractor`, and reads from any fsspec file system. A recording that was submitted
@@ -507,12 +494,6 @@ class QwenOmniAudioReader(BaseReader):
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
                     yield to_document(passage, extra_info, medium=False)
 
-    def load_data(  # type: ignore[override]
-        self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
-    ) -> list[Document]:
-        """Return the documents; see `lazy_load_data`."""
-        return list(self.lazy_load_data(file, extra_info, fs))
-
     async def alazy_documents(
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> AsyncGenerator[Document, None]:
@@ -524,15 +505,6 @@ class QwenOmniAudioReader(BaseReader):
             async for said in transcripts:
                 for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
                     yield to_document(passage, extra_info, medium=False)
-
-    async def aload_data(self, *args: Any, **load_kwargs: Any) -> list[Document]:
-        """Load all documents in `asyncio`; takes what `lazy_load_data` takes."""
-        async with contextlib.aclosing(self.alazy_documents(*args, **load_kwargs)) as documents:
-            return [document async for document in documents]
-
-    async def alazy_load_data(self, *args: Any, **load_kwargs: Any) -> Iterable[Document]:
-        """Load all documents in `asyncio`, without blocking the event loop."""
-        return await self.aload_data(*args, **load_kwargs)
 
     def _said(
         self, file: Sources, fs: AbstractFileSystem | None, client: OmniClient

@@ -11,10 +11,12 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 from llama_index_instrumentation import get_dispatcher
+from pydantic import ConfigDict
 
 from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni._moved import tool_name
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.integrations.model_fields import described
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
@@ -23,6 +25,7 @@ from qwen_omni.tools.results import ToolOutcome
 _dispatcher = get_dispatcher(__name__)
 
 
+@described
 class QwenOmniToolProgress(BaseEvent):
     """The progress of a tool call, for event handlers of LlamaIndex's instrumentation.
 
@@ -38,6 +41,8 @@ class QwenOmniToolProgress(BaseEvent):
 
         get_dispatcher().add_event_handler(Shown())
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     tool: str
     """Which tool."""

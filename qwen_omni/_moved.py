@@ -5,7 +5,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,15 +32,23 @@ MOVED_TOOLS = {"ask_video": "ask_about_clip"}
 """Old name of a tool to new name."""
 
 
-class MovedModules(MetaPathFinder, Loader):
-    """Import a module by its old path."""
+class MovedModules:
+    """Import a module by its old path: a finder and a loader.
+
+    Without the bases in `importlib.abc`, whose import takes longer than that of this package.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return a spec for an old path, `None` for any other."""
         del path, target
-        return ModuleSpec(fullname, self, is_package=fullname.count(".") == 1) if fullname in MOVED else None
+        if fullname not in MOVED:
+            return None
+        return ModuleSpec(fullname, self, is_package=fullname.count(".") == 1)  # type: ignore[arg-type]  # has no base
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave the creation to Python."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module of the new path in place of the old one."""
@@ -50,12 +57,12 @@ class MovedModules(MetaPathFinder, Loader):
         sys.modules[old] = importlib.import_module(MOVED[old])
 
 
-def warn(old: str, new: str, stacklevel: int = 2) -> None:
-    """Warn that a path or a name has moved."""
+def warn(old: str, new: str) -> None:
+    """Warn the code that uses an old path or name."""
     warnings.warn(
         f"{old} has moved to {new}; the old name goes with the next release.",
         DeprecationWarning,
-        stacklevel=stacklevel + 1,
+        stacklevel=3,
     )
 
 

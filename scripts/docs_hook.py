@@ -83,12 +83,5 @@ def homes(package: str) -> dict[str, list[str]]:
 
 def home_of(module: Any, name: str) -> str:  # noqa: ANN401  (a module)
     """Return the module of a public name, without loading lazy ones."""
-    lazy = {key: home for home, names in _pairs(module) for key in names}
+    lazy = {key: home for home, names in getattr(module, "_HOMES", {}).items() for key in names.split()}
     return lazy.get(name) or str(getattr(module, name).__module__)
-
-
-def _pairs(module: Any) -> list[tuple[str, list[str]]]:  # noqa: ANN401  (a module)
-    """Read a package's table of lazy names, which maps modules to names or names to modules."""
-    table: dict[str, str] = getattr(module, "_HOMES", {})
-    by_home = any("." in key for key in table)
-    return [(key, value.split()) if by_home else (value, [key]) for key, value in table.items()]

@@ -1,12 +1,19 @@
 """Settings, profiles, messages, redaction: what is decided without any effect."""
 
+import ast
+import importlib
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 import qwen_omni
 from qwen_omni import ConfigurationError, MediaSource, Settings, known_models, profile_for
+from qwen_omni._moved import MOVED_NAMES
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_SPEECH_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.redact import redact
@@ -162,3 +169,27 @@ def test_public_names_are_there():
     assert set(qwen_omni.__all__) <= set(dir(qwen_omni))
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = qwen_omni.no_such_name
+
+
+@pytest.mark.parametrize("package", ["qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni"])
+def test_stubs_have_the_public_names(package):
+    """If this fails, run `make docs-made`: type checkers and editors read the stub, and it is old."""
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imported = {
+        name.asname: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    assert imported == {name: home for home, names in module._HOMES.items() for name in names.split()}
+    aliases = {node.targets[0].id: node.value.id for node in tree.body if isinstance(node, ast.Assign)}
+    assert aliases == (MOVED_NAMES if package == "qwen_omni" else {})
+
+
+def test_a_package_imports_no_more_than_its_names():
+    """Importing a package alone takes a millisecond or two: no typing, no pathlib, no module of its own but two."""
+    code = "import sys; old = {*sys.modules}; import qwen_omni; print(sorted({*sys.modules} - old))"
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    loaded = ast.literal_eval(shown.stdout)
+    ours = [name for name in loaded if name.startswith("qwen_omni")]
+    assert ours == ["qwen_omni", "qwen_omni._lazy", "qwen_omni._moved"]
+    assert {"typing", "pathlib", "importlib.abc", "ast", "inspect"}.isdisjoint(loaded)

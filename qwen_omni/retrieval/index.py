@@ -1,24 +1,28 @@
 """A video or a recording → its passages, lazily, with the speech of a video added to what is seen.
 
-The adapters find the files and build the documents; the text of a passage, and its cost, is decided here. The
+The adapters name the sources and build the documents; the text of a passage, and its cost, is decided here. The
 transcript is stored in a checkpoint, so indexing again, even a year later, costs nothing.
 """
 
 import asyncio
 import contextlib
+import os
 import time
 import warnings
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.files.find import UNREADABLE, OnError, Source, left_out_text
 from qwen_omni.media.source import Anything
 from qwen_omni.retrieval.passages import Mode, Passage, Passages, check_mode, gap_text, speech_text, whole_passage
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.transcribe import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
+from qwen_omni.transport.downloads import off_the_loop, opened
 from qwen_omni.video.checkpoint import CachedStep
 from qwen_omni.video.engine.machine import BUSY_SECONDS
 from qwen_omni.video.engine.run import OnProgress, Progress, open_checkpoint
@@ -292,6 +296,59 @@ async def aiter_passages(
         async for one in coming:
             for passage in _passages_of(passages, one):
                 yield with_speech(passage, said)
+
+
+Opening = Callable[[str], contextlib.AbstractContextManager[tuple[Path, str]]]
+"""Opens a named source: yields a local file, and the name that its passages have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaReading:
+    """How the passages of several videos and recordings are read, one after the other.
+
+    Attributes:
+        options: which passages to make.
+        on_error: "warn" skips what cannot be read with a warning; errors of the service always raise.
+        on_progress: called after every step.
+        opening: opens a source; by default a path is opened where it is, and a link downloaded.
+    """
+
+    options: PassageOptions
+    on_error: OnError = "raise"
+    on_progress: OnProgress | None = None
+    opening: Opening | None = None
+
+    def passages(self, sources: Iterable[Source], client: OmniClient) -> Generator[Passage, None, None]:
+        """Yield the passages, as `iter_passages` does for one source."""
+        for source in sources:
+            with self._skipping(source), self._opened(source, client.settings) as (path, name):
+                found = iter_passages(path, name, self.options, client=client, on_progress=self.on_progress)
+                with contextlib.closing(found) as passages:
+                    yield from passages
+
+    async def apassages(self, sources: Iterable[Source], client: AsyncOmniClient) -> AsyncGenerator[Passage, None]:
+        """Yield the passages without blocking the event loop; sources are found and opened in threads."""
+        coming = iter(sources)
+        while (source := await asyncio.to_thread(next, coming, None)) is not None:
+            with self._skipping(source):
+                async with off_the_loop(self._opened(source, client.settings)) as (path, name):
+                    found = aiter_passages(path, name, self.options, client=client, on_progress=self.on_progress)
+                    async with contextlib.aclosing(found) as passages:
+                        async for passage in passages:
+                            yield passage
+
+    def _opened(self, source: Source, settings: Settings) -> contextlib.AbstractContextManager[tuple[Path, str]]:
+        name = os.fspath(source)
+        return opened(name, settings) if self.opening is None else self.opening(name)
+
+    @contextlib.contextmanager
+    def _skipping(self, source: Source) -> Iterator[None]:
+        try:
+            yield
+        except UNREADABLE as error:
+            if self.on_error == "raise":
+                raise
+            _warn(left_out_text(os.fspath(source), error))
 
 
 def _passages_of(passages: Passages, notes: SegmentNotes) -> Iterator[Passage]:

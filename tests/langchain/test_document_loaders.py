@@ -13,10 +13,11 @@ from langchain_core.document_loaders import Blob
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
-from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip, document_loaders
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip
 from qwen_omni import TranscriptionOptions
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.media.files.find import find_media
+from qwen_omni.retrieval import index
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
@@ -277,7 +278,7 @@ async def test_a_download_is_not_waited_for(llm, tmp_path, monkeypatch):
         yield tmp_path / "a.mp4", source
         loop.call_soon_threadsafe(removed.set)
 
-    monkeypatch.setattr(document_loaders, "opened", slowly)
+    monkeypatch.setattr(index, "opened", slowly)
     loading = asyncio.create_task(QwenOmniVideoLoader("https://host/a.mp4", llm).aload())
     await begun.wait()
     loading.cancel()

@@ -66,8 +66,8 @@ ANSWERS: dict[str, Sequence[Delta]] = {
 
 def streamed(deltas: Sequence[Delta], *, speaks: bool = False) -> list[AIMessageChunk]:
     builder = ChunkBuilder(model="asked-for", speaks=speaks)
-    chunks = [chunk for delta in (START, *deltas, USAGE) if (chunk := builder.take(delta)) is not None]
-    return [chunk.message for chunk in (*chunks, builder.last())]  # type: ignore[misc]
+    chunks = [chunk for delta in (START, *deltas, USAGE) for chunk in builder.take(delta)]
+    return [chunk.message for chunk in (*chunks, *builder.last())]  # type: ignore[misc]
 
 
 def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
@@ -127,8 +127,8 @@ def test_v1_chunks_merge(deltas: Sequence[Delta]) -> None:
 def test_events(deltas: Sequence[Delta]) -> None:
     """Protocol events finish with the same blocks, each under an index of its own."""
     builder = ChunkBuilder(model="asked-for", speaks=False)
-    chunks = [chunk for delta in (START, *deltas, USAGE) if (chunk := builder.take(delta)) is not None]
-    events = list(chunks_to_events(iter([*chunks, builder.last()])))
+    chunks = [chunk for delta in (START, *deltas, USAGE) for chunk in builder.take(delta)]
+    events = list(chunks_to_events(iter([*chunks, *builder.last()])))
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
     assert bare(finished) == bare(whole(deltas).content_blocks)  # type: ignore[arg-type]
 
@@ -194,8 +194,8 @@ def test_cut_arguments_are_invalid_in_streams_too(arguments: dict[str, Any], dat
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
     deltas = [ToolCallDelta(index=0, id="c1", name="f", arguments=cut[:2]), ToolCallDelta(index=0, arguments=cut[2:])]
     chunks = ChunkBuilder(model="m", speaks=False)
-    made = [chunk for delta in (START, *deltas, FinishDelta("length")) if (chunk := chunks.take(delta))]
-    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, chunks.last())])
+    made = [chunk for delta in (START, *deltas, FinishDelta("length")) for chunk in chunks.take(delta)]
+    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, *chunks.last())])
     assert whole.tool_calls == []
     assert [(call["name"], call["id"]) for call in whole.invalid_tool_calls] == [("f", "c1")]
     assert whole.invalid_tool_calls[0]["args"].startswith(cut)
@@ -203,8 +203,8 @@ def test_cut_arguments_are_invalid_in_streams_too(arguments: dict[str, Any], dat
     made = [
         chunk
         for delta in (START, ToolCallDelta(index=0, id="c1", name="f", arguments=text))
-        if (chunk := chunks.take(delta))
+        for chunk in chunks.take(delta)
     ]
-    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, chunks.last())])
+    whole = functools.reduce(operator.add, [chunk.message for chunk in (*made, *chunks.last())])
     assert [call["args"] for call in whole.tool_calls] == [arguments]
     assert whole.tool_call_chunks[0]["args"] == text

@@ -31,8 +31,8 @@ def chunks(pieces: int = 40) -> list[AIMessageChunk]:
     size = len(PCM) // pieces
     deltas: list[Delta] = [TextDelta("Hel"), *[AudioDelta(PCM[at : at + size]) for at in range(0, len(PCM), size)]]
     builder = ChunkBuilder(model="m", speaks=True)
-    made = [builder.take(delta) for delta in (*deltas, TextDelta("lo"), FinishDelta("stop"))]
-    return [chunk.message for chunk in (*made, builder.last()) if chunk is not None]  # type: ignore[misc]
+    made = [chunk for delta in (*deltas, TextDelta("lo"), FinishDelta("stop")) for chunk in builder.take(delta)]
+    return [chunk.message for chunk in (*made, *builder.last())]  # type: ignore[misc]
 
 
 def blocks_of(message: BaseMessage) -> list[Any]:
@@ -76,10 +76,10 @@ def test_what_has_come_so_far_can_be_read(count: int) -> None:
 def test_adding_up_copies_little() -> None:
     """Each character is copied about as often as the number of pieces has digits in base two, not once per piece."""
     builder, copied = ChunkBuilder(model="m", speaks=True), 0
-    full: Any = builder.take(AudioDelta(b"ab" * 300)).message  # type: ignore[union-attr]
+    full: Any = builder.take(AudioDelta(b"ab" * 300))[0].message
     for _ in range(511):
         before = {len(block["base64"]) for block in full.content}
-        full += builder.take(AudioDelta(b"ab" * 300)).message  # type: ignore[union-attr]
+        full += builder.take(AudioDelta(b"ab" * 300))[0].message
         copied += sum(len(block["base64"]) for block in full.content if len(block["base64"]) not in before)
     assert copied <= 10 * sum(len(block["base64"]) for block in full.content)
 
