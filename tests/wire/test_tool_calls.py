@@ -11,7 +11,7 @@ from qwen_omni.responses import Response, ToolCall, ToolCallDelta
 from qwen_omni.wire.request import encode_messages
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.tools import MALFORMED_ARGUMENTS
-from tests.support.quirks.frames import CALLED, ROLE, USAGE, chunk, events
+from tests.support.quirks import CALLED, ROLE, USAGE, chunk, events
 
 
 def piece(arguments: object = ..., call_id: object = ..., name: object = ..., index: object = ...) -> dict:

@@ -10,7 +10,7 @@ from qwen_omni import ChatRequest, OmniClient, Settings, SpendLimit, errors, use
 from qwen_omni.responses import Response, Usage
 from qwen_omni.standin import Standin
 from qwen_omni.wire.stream import StreamState, parse_usage
-from tests.support.quirks.frames import COUNTS, ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import COUNTS, ROLE, STOP, USAGE, chunk, events, text
 
 
 def read(*chunks: object) -> Response:
