@@ -10,6 +10,7 @@ from pytest_socket import socket_allow_hosts
 
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
+from qwen_omni.standin.marked_media import TruthMedia, make_video
 
 # How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
 profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,6 +44,12 @@ def no_network(request: pytest.FixtureRequest) -> None:
     """Let a test reach this machine only, except while recording."""
     if request.config.getoption("--record-mode", None) in (None, "none"):
         socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    """A video of four seconds with a code in picture and sound for each."""
+    return make_video(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=4, size=(320, 180))
 
 
 @pytest.fixture
