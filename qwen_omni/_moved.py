@@ -80,7 +80,7 @@ def with_old_options(*names: str) -> Any:  # noqa: ANN401  (a class decorator; m
                     options[new] = options.pop(old)
             made(self, *args, **options)
 
-        kind.__init__ = init  # type: ignore[method-assign]
+        kind.__init__ = init  # type: ignore[assignment,method-assign]
         for old, new in MOVED_OPTIONS.items():
             if new in names:
                 setattr(kind, old, old_option(old))

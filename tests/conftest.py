@@ -10,6 +10,8 @@ from pytest_socket import socket_allow_hosts
 
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
+from qwen_omni.standin.marked_media import TruthMedia, make_video
+from qwen_omni.standin.media.perceive import Memory
 
 # How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
 profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: None)
 
 LOOPBACK = ["127.0.0.1", "::1"]
+DECODED = Memory()
+"""What stand-ins have decoded, by content: the same clip is sent by hundreds of tests."""
 _OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")
 
 
@@ -45,10 +49,17 @@ def no_network(request: pytest.FixtureRequest) -> None:
         socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
 
 
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    """A video of four seconds with a code in picture and sound for each."""
+    return make_video(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=4, size=(320, 180))
+
+
 @pytest.fixture
 def standin() -> Iterator[Standin]:
     """A stand-in service on loopback, with an empty log."""
     with Standin() as service:
+        service._state.memory = DECODED
         yield service
 
 

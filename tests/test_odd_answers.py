@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import errors
 from qwen_omni.standin import Standin
-from tests.support.quirks.frames import CALLED, ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import CALLED, ROLE, STOP, USAGE, chunk, events, text
 
 llama_index = pytest.importorskip("llama_index.core.llms", reason="LlamaIndex is not installed")
 types = pytest.importorskip("llama_index.core.base.llms.types")

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings as budget, strategies as st
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Response, Settings, acollect, collect, errors, user
 from qwen_omni.standin import Standin
-from tests.support.quirks import QUIRKS
-from tests.support.quirks.frames import COUNTS, ROLE, STOP, USAGE, Quirk, call, chunk, events, speech, text
+from tests.support.quirks import COUNTS, QUIRKS, ROLE, STOP, USAGE, Quirk, call, chunk, events, speech, text
 
 REQUEST = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
 MODES = ("complete", "stream", "acomplete", "astream")
@@ -56,7 +55,7 @@ def told(answer: Response) -> dict:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.name)
+@pytest.mark.parametrize("quirk", QUIRKS.values(), ids=QUIRKS)
 def test_quirk(service: Standin, ask, quirk: Quirk, mode: str):
     """The bytes become the answer or the error that the row tells, in all four ways."""
     service.script.clear()

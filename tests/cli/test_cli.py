@@ -50,7 +50,7 @@ def command(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_ask_answers_from_the_file(environment, film, standin):
     """The answer names the codes that are in the video, and the request is what the options say."""
-    done = run(environment, "ask", str(film.path), "What?", "--fps", "1", "--thinking", "off", "--usage")
+    done = command(environment, "ask", str(film.path), "What?", "--fps", "1", "--thinking", "off", "--usage")
     assert done.returncode == 0, done.stderr
     assert all(code in done.stdout for code in film.codes)
     assert re.search(r"tokens: [\d,]+ in \(.*video [\d,]+.*\), [\d,]+ out", done.stderr)

@@ -5,14 +5,17 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from vcr import VCR
 from vcr.cassette import Cassette
 
+from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin import Script, Standin
+from qwen_omni.standin.marked_media import TruthMedia
 from tests.support import recording
 
 FOLDER = recording.ROOT / "langchain"
@@ -46,6 +49,17 @@ def vcr_config(request: pytest.FixtureRequest) -> dict[str, object]:
     """Give the configuration of every cassette; langchain-tests has one of its own, which this replaces."""
     # The one benchmark plays its recording many times.
     return {**recording.vcr_settings(), "allow_playback_repeats": "benchmark" in request.fixturenames}
+
+
+@pytest.fixture
+async def llm(standin: Standin, clip: TruthMedia) -> AsyncIterator[ChatQwenOmni]:
+    """A model at the stand-in that does not retry and may read the folder of the clip."""
+    model = ChatQwenOmni(
+        api_key=SecretStr(standin.api_key), base_url=standin.base_url, max_retries=0, media_root=clip.path.parent
+    )
+    yield model
+    model.close()
+    await model.aclose()
 
 
 @pytest.fixture

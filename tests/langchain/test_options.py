@@ -4,13 +4,13 @@ import itertools
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import ConfigurableField
 from llama_index.core.base.llms.types import CacheControl, CachePoint, ChatMessage as LlamaMessage, TextBlock
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
-from langchain_qwen_omni import ChatQwenOmni, NoToolCallError
+from langchain_qwen_omni import ChatQwenOmni
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.integrations.request_builder import CALL_FIELDS, RequiredToolCallBuffer, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
@@ -92,37 +92,6 @@ def test_thinking_that_is_switched_off_is_told(connection: dict[str, Any], stand
     assert "thinking" not in quiet.bind_tools([find], tool_choice="find").invoke("Find x.").response_metadata
     llm.close()
     quiet.close()
-
-
-@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
-async def test_a_call_is_asked_for_again(way: str, connection: dict[str, Any], standin: Standin) -> None:
-    """One answer without the call is asked for again, unseen; the answer's usage counts both."""
-    standin.script.reply("I would rather talk.").reply(CALL)
-    llm = ChatQwenOmni(**connection).bind_tools([find, keep], tool_choice="any")
-    if way in ("stream", "astream"):
-        chunks = list(llm.stream("Find x.")) if way == "stream" else [chunk async for chunk in llm.astream("Find x.")]
-        assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
-        answer: Any = chunks[0] + chunks[1:]  # type: ignore[operator]
-    else:
-        answer = llm.invoke("Find x.") if way == "invoke" else await llm.ainvoke("Find x.")
-    assert "rather" not in answer.text
-    assert [call["name"] for call in answer.tool_calls] == ["find"]
-    assert len(standin.requests) == 2
-    assert answer.usage_metadata["input_tokens"] >= 2 * 20
-    await llm.bound.aclose()  # type: ignore[attr-defined]
-    llm.bound.close()  # type: ignore[attr-defined]
-
-
-def test_a_refused_call_keeps_what_was_said(connection: dict[str, Any], standin: Standin) -> None:
-    """The error of two answers without a call holds the last of them, with what was used; repeating is no remedy."""
-    standin.script.reply("No.", times=2)
-    llm = ChatQwenOmni(**connection)
-    with pytest.raises(NoToolCallError, match="asked twice") as caught:
-        llm.bind_tools([find, keep], tool_choice="any").invoke("Find x.")
-    assert caught.value.partial.text == "No."
-    assert caught.value.partial.usage is not None
-    assert not caught.value.is_retryable  # type: ignore[attr-defined]
-    llm.close()
 
 
 def test_insisting() -> None:

@@ -1,23 +1,11 @@
-"""The model wrapped by LangChain: repeated, replaced, slowed down."""
-
-from typing import Any
+"""The model wrapped by LangChain: repeated, replaced."""
 
 import pytest
 from langchain_core.exceptions import ModelRateLimitError
-from langchain_core.rate_limiters import BaseRateLimiter
-from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.errors import AccountError, RateLimitError
 from qwen_omni.standin import Fault, Standin
-
-
-@pytest.fixture
-def llm(standin: Standin) -> Any:
-    """A model that does not repeat by itself."""
-    model = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url, max_retries=0)
-    yield model
-    model.close()
 
 
 def test_with_retry(llm: ChatQwenOmni, standin: Standin) -> None:
@@ -44,33 +32,3 @@ def test_with_fallbacks(llm: ChatQwenOmni, standin: Standin) -> None:
     assert "".join(str(chunk.text) for chunk in other.stream("Hello"))
     asked = [request.body["model"] for request in standin.requests]
     assert asked == ["qwen3.8-omni-flash", "qwen3.5-omni-flash"] * 2
-
-
-class Gate(BaseRateLimiter):
-    """Counts who passes."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """Let everybody pass."""
-        self.passed += 1
-        return True
-
-    async def aacquire(self, *, blocking: bool = True) -> bool:
-        """Let everybody pass."""
-        self.passed += 1
-        return True
-
-
-async def test_rate_limiter(standin: Standin) -> None:
-    """Every request passes LangChain's rate limiter once."""
-    gate = Gate()
-    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url, rate_limiter=gate)
-    llm.invoke("Hello")
-    list(llm.stream("Hello"))
-    await llm.ainvoke("Hello")
-    assert [chunk async for chunk in llm.astream("Hello")]
-    assert gate.passed == len(standin.requests) == 4
-    llm.close()
-    await llm.aclose()

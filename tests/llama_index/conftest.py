@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qwen_omni.standin import Standin
-from qwen_omni.standin.marked_media import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia
 from tests.langchain.conftest import (
     fully_played as fully_played,
     media_map as media_map,
@@ -26,7 +26,7 @@ from tests.support import recording
 FOLDER = recording.ROOT / "llama_index"
 
 if find_spec("llama_index") is None:
-    collect_ignore = ["asking.py"]
+    collect_ignore: list[str] = []
 else:
     from pydantic import SecretStr
 
@@ -49,12 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
     """Keep the cassettes of a module in a folder of its name."""
     return str(FOLDER / Path(request.node.path).stem.removeprefix("test_"))
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
-    """A video of four seconds with a code in picture and sound for each."""
-    return make_video(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=4, size=(320, 180))
 
 
 @pytest.fixture

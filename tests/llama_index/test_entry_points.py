@@ -1,4 +1,4 @@
-"""Every public way to ask, over a real socket: what is sent, what comes back, and what is never sent.
+"""What LlamaIndex alone has: its blocks, its settings, its prompts.
 
 All of these tests are coroutines, so every synchronous method is called inside a running event loop, as in a
 notebook.
@@ -8,7 +8,6 @@ import base64
 import io
 import pickle
 import wave
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,104 +15,37 @@ import pytest
 pytest.importorskip("llama_index.core")
 
 from llama_index.core import Settings
-from llama_index.core.base.llms.types import (
-    AudioBlock,
-    ChatMessage,
-    ImageBlock,
-    TextBlock,
-    ThinkingBlock,
-    VideoBlock,
-)
-from llama_index.core.schema import Document, MediaResource
+from llama_index.core.base.llms.types import AudioBlock, ChatMessage, TextBlock, ThinkingBlock, VideoBlock
 
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    InvalidRequestError,
-    MediaOutsideRootError,
-    RateLimitError,
-    StreamInterruptedError,
-    UnsupportedContentError,
-    UnsupportedMediaError,
-)
+from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS
-from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.marked_media import TruthMedia, make_frames, make_image
-from tests.support.asking import CHATS, EIGHT, Way
+from qwen_omni.standin import Standin
+from tests.contracts.frameworks import LLAMA_INDEX, Way
 
-each_way = pytest.mark.parametrize("way", EIGHT.values(), ids=EIGHT.keys())
-each_chat = pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())
+each_way = pytest.mark.parametrize("way", LLAMA_INDEX.ways.values(), ids=LLAMA_INDEX.ways.keys())
 
 
 @each_way
-async def test_every_request_streams(way: Way, llm: QwenOmni, standin: Standin) -> None:
-    """Every entry point sends a request that streams and asks for usage, and gives the text and the usage."""
+async def test_what_an_answer_tells(way: Way, llm: QwenOmni) -> None:
+    """Every entry point tells why it ended, the model, and the tokens where LlamaIndex's counters look for them."""
     answer = await way(llm, "Hello", thinking=False)
-    (request,) = standin.requests
-    assert (request.body["stream"], request.body["stream_options"]) == (True, {"include_usage": True})
-    assert answer.message.content
-    assert answer.raw["usage"]["total_tokens"] > 0
     assert (answer.raw["finish_reason"], answer.raw["model"]) == ("stop", "qwen3.8-omni-flash")
     assert answer.additional_kwargs["prompt_tokens"] == answer.raw["usage"]["prompt_tokens"]
 
 
-async def test_twins_answer_alike(llm: QwenOmni) -> None:
-    """Sync and async, whole and streamed: the same blocks and usage."""
-    answers = [await way(llm, "How are you?") for way in CHATS.values()]
-    told = [(answer.message.blocks, answer.raw["usage"]) for answer in answers]
-    assert told.count(told[0]) == 4
-    assert [type(block) for block in answers[0].message.blocks] == [ThinkingBlock, TextBlock]
-    assert (
-        answers[0].message.blocks[0].num_tokens
-        == answers[0].raw["usage"]["completion_tokens_details"]["reasoning_tokens"]
-    )
-
-
-def media(clip: TruthMedia) -> dict[str, tuple[list[Any], dict[str, Any]]]:
-    picture = make_image(clip.codes[0], (320, 240))
-    frames = [ImageBlock(image=frame) for frame in make_frames(clip.codes, (320, 240))]
-    return {
-        "video": ([VideoBlock(path=clip.path)], {}),
-        "video as bytes": ([VideoBlock(video=Path(clip.path).read_bytes())], {}),
-        "video with fps": ([VideoBlock(url=f"file://{clip.path}", fps=1)], {}),
-        "half a video": ([VideoBlock(path=clip.path)], {"start": 2, "end": 4}),
-        "picture": ([ImageBlock(image=picture)], {}),
-        "open picture": ([ImageBlock(image=io.BytesIO(picture))], {}),
-        "frames": (frames, {"frames": {"fps": 1}}),
-    }
-
-
-@pytest.mark.parametrize("way", [CHATS["chat"], CHATS["astream_chat"]], ids=["chat", "astream_chat"])
-@pytest.mark.parametrize(
-    "kind", ["video", "video as bytes", "video with fps", "half a video", "picture", "open picture", "frames"]
-)
-async def test_media_is_seen(way: Way, kind: str, llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
-    """What the service decoded is what was in the file: its codes, in order, and the answer names them."""
-    blocks, wishes = media(clip)[kind]
-    question = ChatMessage(blocks=[*blocks, TextBlock(text="Which codes are shown?")], additional_kwargs=wishes)
-    answer = await way(llm, [question])
-    (facts,) = standin.requests[-1].media
-    shown = {"picture": clip.codes[:1], "open picture": clip.codes[:1], "half a video": clip.codes[2:]}
-    assert facts.picture_codes == tuple(shown.get(kind, clip.codes))
-    assert all(code in (answer.message.content or "") for code in facts.picture_codes)
-    counted = "image_tokens" if "picture" in kind else "video_tokens"
-    assert answer.raw["usage"]["prompt_tokens_details"][counted] > 0
-
-
-async def test_repeated_media_keep_their_number(llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
-    """The same picture twice, and texts that are empty, arrive as often and in the order in which they stand."""
-    picture = ImageBlock(image=make_image(clip.codes[0], (320, 240)))
-    llm.chat([ChatMessage(blocks=[TextBlock(text="hello"), picture, TextBlock(text=""), picture])])
-    content = standin.requests[-1].body["messages"][0]["content"]
-    assert [part.get("text", part["type"]) for part in content] == ["hello", "image_url", "", "image_url"]
-    assert len(standin.requests[-1].media) == 2
+def test_thinking_has_its_tokens(llm: QwenOmni) -> None:
+    """Thinking is a block before the text, with the number of its tokens."""
+    answer: Any = llm.chat([ChatMessage(content="How are you?")])
+    thinking, text = answer.message.blocks
+    assert (type(thinking), type(text)) == (ThinkingBlock, TextBlock)
+    assert thinking.num_tokens == answer.raw["usage"]["completion_tokens_details"]["reasoning_tokens"]
 
 
 async def test_speech(llm: QwenOmni) -> None:
     """Speech comes as one playable WAV, whole and streamed, and piece by piece while it streams."""
     asked = {"model": "qwen3.5-omni-flash", "modalities": ["text", "audio"]}
-    answers = [await way(llm, "Say hello.", **asked) for way in CHATS.values()]
+    answers = [await way(llm, "Say hello.", **asked) for way in LLAMA_INDEX.chats.values()]
     wavs = [block for answer in answers for block in answer.message.blocks if isinstance(block, AudioBlock)]
     assert len(wavs) == 4
     assert len({wav.audio for wav in wavs}) == 1
@@ -139,45 +71,6 @@ async def test_speech_in_history(llm: QwenOmni, standin: Standin) -> None:
     assert standin.requests[-1].body["messages"][1] == {"role": "assistant", "content": spoken.content}
 
 
-ERRORS = {
-    400: (Fault.refuse(400, "InvalidParameter", "Range of max_tokens should be [1, 2048]"), InvalidRequestError),
-    401: (Fault.refuse(401, "invalid_api_key", "Incorrect API key provided."), AuthenticationError),
-    429: (Fault.rate_limit(), RateLimitError),
-    "cut": (Fault.cut(after_bytes=900), StreamInterruptedError),
-}
-
-
-@each_way
-@pytest.mark.parametrize(("fault", "error"), ERRORS.values(), ids=map(str, ERRORS))
-async def test_errors_are_raised(way: Way, fault: Fault, error: type, llm: QwenOmni, standin: Standin) -> None:
-    """An error of the service raises ours in every way to ask, never an empty or a short answer."""
-    standin.script.fault(fault)
-    with pytest.raises(error):
-        await way(llm, "Hello")
-
-
-async def test_seconds_of_a_link(llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
-    """Seconds in a link's address are told to have no effect, and the whole is seen; asked for, they are refused."""
-    resource = MediaResource(url="https://media.example.com/clip.mp4#t=1,2", mimetype="video/mp4")
-    blocks = [*Document(video_resource=resource).get_content_blocks(), TextBlock(text="What is shown?")]
-    standin.media_map["https://media.example.com/clip.mp4"] = clip.path
-    with pytest.warns(UserWarning, match=r"part 0: https://media\.example\.com/clip\.mp4.* as a whole"):
-        await llm.achat([ChatMessage(blocks=blocks)])
-    assert standin.requests[-1].media[0].picture_codes == clip.codes
-    with pytest.raises(UnsupportedMediaError, match="is a link, and start= and end= are for local media"):
-        llm.chat([ChatMessage(blocks=blocks, additional_kwargs={"start": 1})])
-    assert len(standin.requests) == 1
-
-
-@each_chat
-@pytest.mark.parametrize("block", [VideoBlock(path="/etc/passwd"), ImageBlock(url="file:///etc/passwd")])
-async def test_files_outside_the_root(way: Way, block: Any, llm: QwenOmni, standin: Standin) -> None:
-    """A message cannot name a file outside `media_root`; nothing is sent."""
-    with pytest.raises(MediaOutsideRootError):
-        await way(llm, [ChatMessage(blocks=[block])])
-    assert standin.requests == []
-
-
 async def test_wrong_questions_raise_at_once(llm: QwenOmni) -> None:
     """What is wrong with the question raises when the stream is asked for, not when it is read."""
     with pytest.raises(ConfigurationError, match="QwenOmni has no option 'temprature'"):
@@ -199,43 +92,12 @@ async def test_an_abandoned_stream_ends(llm: QwenOmni, standin: Standin) -> None
     assert llm.complete("Hello").text
 
 
-async def test_one_connection(llm: QwenOmni, standin: Standin) -> None:
-    """Calls one after another share a connection, whole and streamed."""
-    for _ in range(3):
-        llm.complete("Hello")
-        list(llm.stream_complete("Hello"))
-    assert standin.connections == 1
-
-
 async def test_prompts_of_the_program(llm: QwenOmni, standin: Standin) -> None:
     """`completion_to_prompt` shapes a prompt that is not formatted yet."""
     shaped = llm.model_copy(update={"completion_to_prompt": lambda text: f"<{text}>"})
     shaped.complete("a")
     shaped.complete("b", formatted=True)
     assert [request.body["messages"][0]["content"] for request in standin.requests] == ["<a>", "b"]
-
-
-class Limiter:
-    """Counts who asks for a place."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def acquire(self) -> None:
-        """Wait for a place."""
-        self.asked.append("sync")
-
-    async def async_acquire(self) -> None:
-        """Wait for a place."""
-        self.asked.append("async")
-
-
-@each_way
-async def test_rate_limiter(way: Way, llm: QwenOmni) -> None:
-    """LlamaIndex's rate limiter is asked once for each call."""
-    limiter = Limiter()
-    await way(llm.model_copy(update={"rate_limiter": limiter}), "Hello")
-    assert len(limiter.asked) == 1
 
 
 def test_every_option_is_a_field() -> None:
@@ -275,13 +137,3 @@ def test_metadata() -> None:
     assert (told.model_name, told.is_chat_model, told.is_function_calling_model) == ("qwen3.8-omni-flash", True, True)
     assert (told.context_window, told.num_output) == (1_000_000, 99)
     assert QwenOmni(model="qwen-omni-turbo").metadata.is_function_calling_model is False
-
-
-def test_exports() -> None:
-    """The package exports exactly its sorted list."""
-    import llama_index_qwen_omni as package  # noqa: PLC0415
-
-    assert sorted(package.__all__) == package.__all__ == dir(package)
-    assert all(getattr(package, name) for name in package.__all__)
-    with pytest.raises(AttributeError, match="nothing_like_it"):
-        package.nothing_like_it  # noqa: B018

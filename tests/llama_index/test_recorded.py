@@ -13,7 +13,7 @@ from llama_index.core.types import PydanticProgramMode
 
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.standin.marked_media import make_image
-from tests.support.asking import EIGHT
+from tests.contracts.frameworks import LLAMA_INDEX
 
 PAIRS = ["chat", "stream_chat", "complete", "stream_complete"]
 QUESTION = [ChatMessage(blocks=[ImageBlock(image=make_image("2718", (320, 240))), TextBlock(text="Which code?")])]
@@ -43,7 +43,7 @@ def _twins(names: list[str]) -> list[Any]:
 async def test_ways_to_ask(way: str) -> None:
     """Each of the eight methods reads what was recorded of its twin."""
     llm = model(thinking=False)
-    answer = await EIGHT[way](llm, "Which code?" if "complete" in way else QUESTION)
+    answer = await LLAMA_INDEX.ways[way](llm, "Which code?" if "complete" in way else QUESTION)
     llm.close()
     await llm.aclose()
     assert answer.message.content

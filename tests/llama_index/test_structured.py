@@ -1,4 +1,4 @@
-"""Answers of a schema through LlamaIndex: both ways to ask, whole and streamed, mended and repaired."""
+"""Answers of a schema through LlamaIndex: both ways to ask, whole and streamed, mended."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 
 from llama_index_qwen_omni import QwenOmni, VideoCaption
-from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.standin import Script, Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia
@@ -91,33 +91,6 @@ async def test_options_of_the_call(llm: QwenOmni, standin: Standin) -> None:
     await _predict(llm, llm_kwargs={"temperature": 0.25, "thinking": True, "tool_required": True, "tool_choice": "x"})
     body = standin.requests[-1].body
     assert (body["temperature"], body["reasoning_effort"], "tool_choice" in body) == (0.25, "xhigh", False)
-
-
-@MODES
-@pytest.mark.parametrize("way", [_predict, _apredict], ids=["whole", "whole, async"])
-async def test_one_repair(way: Any, mode: PydanticProgramMode, llm: QwenOmni, standin: Standin) -> None:
-    """An answer that breaks the schema is asked for once more, with what was wrong; the second one is final."""
-    chosen = llm.model_copy(update={"pydantic_program_mode": mode})
-    says(standin.script, mode, {"setting": "a kitchen"})
-    says(standin.script, mode, WORDS)
-    assert (await way(chosen))[-1] == Scene.model_validate(WORDS)
-    first, second = standin.requests
-    assert "persons" in second.body["messages"][-1]["content"]
-    assert len(second.body["messages"]) == len(first.body["messages"]) + 2
-    for _ in range(2):
-        says(standin.script, mode, {"setting": "a kitchen"})
-    with pytest.raises(CaptionSyntaxError, match="persons"):
-        await way(chosen)
-
-
-@MODES
-@pytest.mark.parametrize("way", [_stream, _astream], ids=["streamed", "streamed, async"])
-async def test_a_stream_is_not_repaired(way: Any, mode: PydanticProgramMode, llm: QwenOmni, standin: Standin) -> None:
-    """What was shown cannot be taken back: a stream that breaks the schema raises at its end."""
-    says(standin.script, mode, {"setting": "a kitchen"})
-    with pytest.raises(CaptionSyntaxError, match="persons"):
-        await way(llm.model_copy(update={"pydantic_program_mode": mode}))
-    assert len(standin.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from llama_index_qwen_omni import NoToolCallError, QwenOmni
 from qwen_omni.errors import ConfigurationError, ToolArgumentsError
 from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia
-from tests.support.asking import CHATS, Way
+from tests.contracts.frameworks import LLAMA_INDEX, Way
 
 # LlamaIndex's agents use old names of pydantic.
 agents = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -59,7 +59,7 @@ async def test_what_is_asked(asked: dict[str, Any], sent: dict[str, Any], llm: Q
     assert ("calling one of these tools: find, keep" in str(said["content"])) == bool(wanted)
 
 
-@pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())
+@pytest.mark.parametrize("way", LLAMA_INDEX.chats.values(), ids=LLAMA_INDEX.chats.keys())
 async def test_calls_come_back(way: Way, llm: QwenOmni, standin: Standin) -> None:
     """Calls come back as blocks and as selections, the same in every way to ask, and can be answered."""
     standin.script.reply(CALL_BOTH)
@@ -87,23 +87,6 @@ async def test_only_one_where_one_is_allowed(llm: QwenOmni, standin: Standin) ->
     standin.script.reply(CALL_BOTH)
     both = await llm.apredict_and_call([FIND, KEEP], user_msg="Go.", allow_parallel_tool_calls=True)
     assert both.response == "found a\n\nkept b"
-
-
-@pytest.mark.parametrize("way", CHATS.values(), ids=CHATS.keys())
-async def test_any_tool_refused(way: Way, llm: QwenOmni, standin: Standin) -> None:
-    """An answer without the call that was asked for is asked for again where it can be, and is then an error."""
-    standin.script.reply("No.", times=2)
-    asked = llm._prepare_chat_with_tools([FIND, KEEP], user_msg="Go.", tool_required=True)
-    with pytest.raises(NoToolCallError, match="find, keep"):
-        await way(llm, asked.pop("messages"), **asked)
-
-
-async def test_any_tool_is_asked_for_twice(llm: QwenOmni, standin: Standin) -> None:
-    """Where a tool must be called and none is, the question is put once more."""
-    standin.script.reply("No.").reply(CALL_FIND)
-    answer = llm.chat_with_tools([FIND, KEEP], user_msg="Go.", tool_required=True)
-    assert [one.tool_name for one in llm.get_tool_calls_from_response(answer)] == ["find"]
-    assert len(standin.requests) == 2
 
 
 def response(arguments: Any, **raw: Any) -> ChatResponse:

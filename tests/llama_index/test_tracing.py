@@ -31,8 +31,9 @@ from llama_index_qwen_omni._tracing import shown_block, shown_messages
 from qwen_omni.errors import RateLimitError
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_image
-from tests.support.asking import EIGHT, Way
+from tests.contracts.frameworks import LLAMA_INDEX
 
+WAYS = LLAMA_INDEX.ways
 EVENTS: list[Any] = []
 SPANS: list[tuple[str, str, Any]] = []
 
@@ -80,10 +81,10 @@ def names() -> list[str]:
     return [name for at, name in enumerate(found) if at == 0 or found[at - 1] != name]
 
 
-@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("name", WAYS)
 async def test_events_and_spans(name: str, llm: QwenOmni, listening: None) -> None:
     """Each call has one span of its own name, a start, progress where it streams, and an end with the usage."""
-    await EIGHT[name](llm, "Hello")
+    await WAYS[name](llm, "Hello")
     kind = "Completion" if "complete" in name else "Chat"
     middle = [f"LLM{kind}InProgressEvent"] if "stream" in name else []
     assert names() == [f"LLM{kind}StartEvent", *middle, f"LLM{kind}EndEvent"]
@@ -95,12 +96,12 @@ async def test_events_and_spans(name: str, llm: QwenOmni, listening: None) -> No
     assert "api_key" not in str(EVENTS[0].model_dump())
 
 
-@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("name", WAYS)
 async def test_failures_are_told(name: str, llm: QwenOmni, standin: Standin, listening: None) -> None:
     """A call that fails is told as failed: an exception, and no end."""
     standin.script.fault(Fault.rate_limit())
     with pytest.raises(RateLimitError):
-        await EIGHT[name](llm, "Hello")
+        await WAYS[name](llm, "Hello")
     assert any(event.class_name() == "ExceptionEvent" for event in EVENTS)
     assert not any(event.class_name().endswith("EndEvent") for event in EVENTS)
     assert SPANS[-1][0] == ("exit" if "stream" in name else "drop")
@@ -121,7 +122,7 @@ async def test_references_instead_of_media(
 ) -> None:
     """Handlers see what kind of media there was and where, never the media; the service sees the media."""
     messages = with_media(clip)
-    await EIGHT[name](llm, messages, extra_headers={"x-token": "tok-secret"}, api_key=SecretStr(standin.api_key))
+    await WAYS[name](llm, messages, extra_headers={"x-token": "tok-secret"}, api_key=SecretStr(standin.api_key))
     told = b"".join(pickle.dumps(event.model_dump()) for event in EVENTS)
     told += b"".join(pickle.dumps(str(more)) for _, _, more in SPANS)
     assert HIDDEN not in told
@@ -146,14 +147,14 @@ async def test_speech_and_structured_calls(llm: QwenOmni, clip: TruthMedia, list
     assert "LLMStructuredPredictEndEvent" in names()
 
 
-@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("name", WAYS)
 async def test_token_counting(name: str, llm: QwenOmni, standin: Standin) -> None:
     """LlamaIndex's token counter books what the service told, from `raw`."""
     counter = TokenCountingHandler()
-    await EIGHT[name](llm.model_copy(update={"callback_manager": CallbackManager([counter])}), "Hello")
+    await WAYS[name](llm.model_copy(update={"callback_manager": CallbackManager([counter])}), "Hello")
     assert (counter.prompt_llm_token_count, counter.completion_llm_token_count) != (0, 0)
     (event,) = counter.llm_token_counts
-    answer = await EIGHT[name](llm, "Hello")
+    answer = await WAYS[name](llm, "Hello")
     usage = answer.raw["usage"]
     assert (event.prompt_token_count, event.completion_token_count) == (
         usage["prompt_tokens"], usage["completion_tokens"],
@@ -181,12 +182,5 @@ def test_references() -> None:
 
 async def test_nobody_listens(llm: QwenOmni) -> None:
     """Without handlers nothing is told, and nothing is in the way."""
-    assert (await EIGHT["chat"](llm, "Hello")).message.content
+    assert (await WAYS["chat"](llm, "Hello")).message.content
     assert (EVENTS, SPANS) == ([], [])
-
-
-def test_way_is_what_it_says(llm: QwenOmni) -> None:
-    """There are eight ways, and each is a method."""
-    assert all(hasattr(llm, name) for name in EIGHT)
-    assert len(EIGHT) == 8
-    assert Way

@@ -113,14 +113,14 @@ def test_a_copy_shares_the_limit():
 
 def test_32_threads_never_overshoot():
     """At no moment is more spent and reserved than the limit, plus what one running call used beyond its share."""
-    limit, most, seen = SpendLimit(tokens=20_000), 20_000, []
+    limit, most, seen = SpendLimit(tokens=10_000), 10_000, []
     start = threading.Barrier(32)
     refused = threading.Event()
 
     def work(seed: int) -> int:
         dice, sent = random.Random(seed), 0
         start.wait()
-        for _ in range(200):
+        for _ in range(100):
             wanted = dice.randint(1, 50)
             try:
                 held = limit.reserve(call(wanted))

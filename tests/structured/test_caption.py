@@ -182,7 +182,7 @@ async def test_a_whole_object_of_a_cut_answer_is_not_trusted(
 
 async def test_a_long_bad_answer_is_shortened_in_the_repair(ask, video: TruthMedia, standin: Standin) -> None:
     """What is sent back is its beginning and its end."""
-    standin.script.reply("I would rather chat. " * 20_000)
+    standin.script.reply("I would rather chat. " * 1_000)
     assert (await ask(video.path)).repaired
     said, wrong = standin.requests[1].body["messages"][-2:]
     assert len(said["content"]) < 5000

@@ -30,7 +30,7 @@ OBJECTS = st.dictionaries(TEXTS.filter(bool), VALUES, max_size=5)
 
 
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_reads_every_json(value: dict[str, Any], ascii_only: bool, indent: int | None) -> None:
     """Correct JSON gives exactly its value, also one character at a time, and nothing was mended."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
@@ -43,7 +43,7 @@ def test_reads_every_json(value: dict[str, Any], ascii_only: bool, indent: int |
 
 
 @given(OBJECTS, st.data(), st.booleans())
-@settings(max_examples=250)
+@settings(max_examples=100)
 def test_every_truncation_is_a_beginning(value: dict[str, Any], data: st.DataObject, ascii_only: bool) -> None:
     """Any truncation of valid JSON gives a value that the whole one continues, or a typed error: nothing is invented."""
     text = json.dumps(value, ensure_ascii=ascii_only)
@@ -59,7 +59,7 @@ def test_every_truncation_is_a_beginning(value: dict[str, Any], data: st.DataObj
 
 
 @given(OBJECTS, st.lists(st.integers(1, 9), min_size=1), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_partials_never_go_back(value: dict[str, Any], sizes: list[int], ascii_only: bool) -> None:
     """Each partial is continued by the next and by the final value, however the text is cut; none changes later."""
     text, at, partials = json.dumps(value, ensure_ascii=ascii_only), 0, []
@@ -77,7 +77,7 @@ def test_partials_never_go_back(value: dict[str, Any], sizes: list[int], ascii_o
 
 
 @given(st.text(alphabet="{}[]\":,'\\ \n/*#`<>tinkhae1-.“”：，", max_size=60), st.integers(1, 5))
-@settings(max_examples=250)
+@settings(max_examples=100)
 def test_any_text_ends_in_a_value_or_a_typed_error(text: str, piece: int) -> None:
     """No text makes the reader hang or raise anything but `CaptionSyntaxError`, and pieces change nothing."""
 
@@ -202,24 +202,24 @@ def test_cost_is_linear(shape: str) -> None:
             stream.feed(text[at : at + 4])
         return time.process_time() - began
 
-    small = min(seconds(2_000) for _ in range(3))
-    assert min(seconds(16_000) for _ in range(3)) < small * 8 * 3
+    small = min(seconds(1_000) for _ in range(3))
+    assert min(seconds(8_000) for _ in range(3)) < small * 8 * 3
 
 
 @pytest.mark.parametrize("unit", ["9", "9.", "9_", "1,", "9e", " ", "1 ", "-9", "\\u", "//", "```\n", "<think>"])
 @pytest.mark.parametrize("before", ["", '{"a": ', '{"a": "', '[{"start": '])
 def test_a_run_of_one_thing_is_read_in_linear_time(unit: str, before: str) -> None:
-    """Two hundred thousand characters, whole and in pieces; repeats that share them out would take half an hour."""
+    """A hundred thousand characters, whole and in pieces; repeats that share them out would take minutes."""
     schema = read_schema({"title": "T", "type": "object", "properties": {"a": {"type": "number"}}})
-    text = before + unit * (200_000 // len(unit)) + " x"
+    text = before + unit * (100_000 // len(unit)) + " x"
     for number in range(2):
         stream = CaptionStream(schema)
         try:
             if number:
                 parse_caption(text, schema)
             else:
-                for at in range(0, len(text), 20_000):
-                    stream.feed(text[at : at + 20_000])
+                for at in range(0, len(text), 10_000):
+                    stream.feed(text[at : at + 10_000])
                 stream.end()
         except CaptionSyntaxError as error:
             assert len(str(error)) < 2_000

@@ -17,7 +17,7 @@ from qwen_omni.transport.flow import Request, ask
 from qwen_omni.upload.temporary import RateLimiter, ask_policy
 from qwen_omni.wire.sse import MAX_EVENT_BYTES, EventParser, EventTooLongError
 from qwen_omni.wire.stream import StreamState
-from tests.support.quirks.frames import ROLE, STOP, USAGE, events, speech, text
+from tests.support.quirks import ROLE, STOP, USAGE, events, speech, text
 from tests.support.rawserver import RawServer, answer, endless
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from qwen_omni import AsyncOmniClient, ChatRequest, ConfigurationError, OmniClient, Settings, errors, user
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Request, ask
-from tests.support.quirks.frames import ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import ROLE, STOP, USAGE, chunk, events, text
 from tests.support.rawserver import RawServer, answer
 
 HELLO = ChatRequest(model="qwen3.8-omni-flash", messages=(user("Say hello."),))

@@ -27,7 +27,7 @@ def carry(carrier, media):
     return carrier.carry(media, "oss", model=MODEL, name="film.mp4")
 
 
-WHOLE, PARTS, MANY = 1, 12, 64  # megabytes
+WHOLE, PARTS, MANY = 1, 12, 32  # megabytes
 KEY, STS = "LTAIstandin00001", "STS.standin00002"
 
 

@@ -11,8 +11,7 @@ import yaml
 from qwen_omni import errors
 from qwen_omni.responses import Response, collect
 from qwen_omni.wire.stream import StreamState
-from tests.support.quirks import QUIRKS
-from tests.support.quirks.frames import ROLE, STOP, USAGE, call, chunk, events, speech, text
+from tests.support.quirks import QUIRKS, ROLE, STOP, USAGE, call, chunk, events, speech, text
 
 ROOT = Path(__file__).parents[2]
 
@@ -247,7 +246,11 @@ def fuzz(streams: list[bytes], rounds: int, seed: int) -> dict[str, int]:
     return counts
 
 
-STREAMS = [LONG, ESCAPED, *(quirk.body for quirk in QUIRKS if quirk.error is None and quirk.body.startswith(b"data"))]
+STREAMS = [
+    LONG,
+    ESCAPED,
+    *(quirk.body for quirk in QUIRKS.values() if quirk.error is None and quirk.body.startswith(b"data")),
+]
 
 
 def test_mutated_streams_lose_nothing():

@@ -10,7 +10,7 @@ from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Response, ToolCall, ToolCallDelta
 from qwen_omni.wire.request import MALFORMED_ARGUMENTS, encode_messages
 from qwen_omni.wire.stream import StreamState
-from tests.support.quirks.frames import CALLED, ROLE, USAGE, chunk, events
+from tests.support.quirks import CALLED, ROLE, USAGE, chunk, events
 
 
 def piece(arguments: object = ..., call_id: object = ..., name: object = ..., index: object = ...) -> dict:

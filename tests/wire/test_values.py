@@ -11,7 +11,7 @@ from qwen_omni.responses import Response, Usage
 from qwen_omni.standin import Standin
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.values import parse_usage
-from tests.support.quirks.frames import COUNTS, ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import COUNTS, ROLE, STOP, USAGE, chunk, events, text
 
 
 def read(*chunks: object) -> Response:
