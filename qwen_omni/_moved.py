@@ -1,15 +1,20 @@
 """Old import paths of documented modules. Each works for one more release, and warns with the new path."""
 
+from __future__ import annotations
+
 import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any, TypeVar
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # of `typing`, whose import takes longer than that of this package
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 MOVED = {
     "qwen_omni.captions": "qwen_omni.structured",
