@@ -28,7 +28,7 @@ class UsageLedgerHandler(BaseCallbackHandler):
 
         handler = UsageLedgerHandler()
         ChatQwenOmni().invoke("What is a QR code?", config={"callbacks": [handler]})
-        print(*handler.ledger.lines())
+        print(handler.ledger)
     """
 
     def __init__(self, ledger: UsageLedger | None = None) -> None:

@@ -31,7 +31,7 @@ class UsageLedgerHandler(BaseEventHandler):
         handler = UsageLedgerHandler()
         instrument.get_dispatcher().add_event_handler(handler)
         ...
-        print(*handler.ledger.lines())
+        print(handler.ledger)
     """
 
     ledger: UsageLedger = Field(default_factory=UsageLedger)

@@ -1,20 +1,11 @@
 """Old import paths of documented modules. Each works for one more release, and warns with the new path."""
 
-from __future__ import annotations
-
-import functools
 import importlib
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-
-TYPE_CHECKING = False  # of `typing`, whose import takes longer than that of this package
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+from types import ModuleType
 
 MOVED = {
     "qwen_omni.captions": "qwen_omni.structured",
@@ -69,39 +60,6 @@ def warn(old: str, new: str) -> None:
         DeprecationWarning,
         stacklevel=3,
     )
-
-
-def with_old_options(*names: str) -> Any:  # noqa: ANN401  (a class decorator; mypy reads the dataclass below it)
-    """Let a class be made, and read, with these new options under their old keywords, too."""
-
-    def add(kind: type[T]) -> type[T]:
-        made = kind.__init__
-
-        @functools.wraps(made)
-        def init(self: T, *args: Any, **options: Any) -> None:  # noqa: ANN401
-            for old, new in MOVED_OPTIONS.items():
-                if new in names and old in options:
-                    warn(f"{kind.__name__}({old}=)", f"{new}=")
-                    options[new] = options.pop(old)
-            made(self, *args, **options)
-
-        kind.__init__ = init  # type: ignore[assignment,method-assign]
-        for old, new in MOVED_OPTIONS.items():
-            if new in names:
-                setattr(kind, old, old_option(old))
-        return kind
-
-    return add
-
-
-def old_option(old: str) -> property:
-    """Return a property that reads an option under its old name."""
-
-    def read(value: object) -> object:
-        warn(f"{type(value).__name__}.{old}", MOVED_OPTIONS[old])
-        return getattr(value, MOVED_OPTIONS[old])
-
-    return property(read)
 
 
 def tool_name(name: str) -> str:

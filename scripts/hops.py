@@ -1,7 +1,7 @@
 """Count the modules that a call passes through: one row for each of five flows, run against the stand-in.
 
     python scripts/hops.py                    # the table
-    python scripts/hops.py --pairs text       # which modules call which, and how often, in the flows whose names hold "text"
+    python scripts/hops.py --pairs text       # which modules call which, in flows whose names contain "text"
 
 "modules" are the modules of this project in which functions were called, "functions" those functions, and "changes" the
 calls from one module of the project into another. Lazy imports happen before counting; work in other threads counts,

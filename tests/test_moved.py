@@ -10,7 +10,7 @@ import pytest
 
 import qwen_omni
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni import ChatOptions, SummaryOptions
+from qwen_omni import ChatOptions, SummaryOptions, UsageLedger, estimate, user
 from qwen_omni._moved import MOVED, MOVED_NAMES
 
 
@@ -64,3 +64,9 @@ def test_old_keywords_of_the_adapters():
         assert model.search is True
     with pytest.warns(DeprecationWarning, match="wish"):
         assert LongVideoChain(model, wish="dogs").options.focus == "dogs"
+
+
+def test_lines_are_those_of_the_text():
+    for value in (UsageLedger(), estimate(user("Hello."))):
+        with pytest.warns(DeprecationWarning, match="lines"):
+            assert value.lines() == str(value).splitlines()

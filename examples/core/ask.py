@@ -7,8 +7,8 @@ Prints the answer, then for example: 1,234 tokens in (text 20, video 1,186, audi
 
 from pathlib import Path
 
+from _start import start
 from qwen_omni import ChatOptions, ChatRequest, MediaSource, OmniClient, VideoPart, user
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

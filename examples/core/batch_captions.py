@@ -10,8 +10,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from _start import start
 from qwen_omni import OmniClient, VideoCaption
-from qwen_omni.standin.example import start
 from qwen_omni.structured.batch import Results, caption_many, plain
 
 

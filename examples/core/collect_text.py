@@ -8,8 +8,8 @@ interrupted stream raises StreamInterruptedError instead of returning half an an
 
 from pathlib import Path
 
+from _start import start
 from qwen_omni import ChatRequest, MediaSource, OmniClient, VideoPart, collect, user
-from qwen_omni.standin.example import start
 
 
 def describe(path: Path, client: OmniClient) -> str:

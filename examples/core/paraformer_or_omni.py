@@ -12,8 +12,8 @@ ask. For both: transcribe first, and pass the text along with the question.
 
 from pathlib import Path
 
+from _start import start
 from qwen_omni import AudioPart, ChatOptions, ChatRequest, MediaSource, OmniClient, transcribe, user
-from qwen_omni.standin.example import start
 
 QUESTION = "What kind of recording is this, how does it sound, and what is it about?"
 

@@ -7,8 +7,8 @@ Prints each sentence with its times and speaker; writes transcript.srt. In the s
 
 from pathlib import Path
 
+from _start import start
 from qwen_omni import TranscriptionOptions, transcribe
-from qwen_omni.standin.example import start
 
 
 def main(recording: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from langchain.agents import create_agent
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniToolkit
 from qwen_omni import SpendLimit
-from qwen_omni.standin.example import start
 
 
 def main(folder: Path) -> None:

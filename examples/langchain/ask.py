@@ -9,8 +9,8 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

@@ -7,8 +7,8 @@ Prints the answer and its moments. Every segment is examined at a low frame rate
 
 from pathlib import Path
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

@@ -9,8 +9,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, VideoCaption, caption_chain
-from qwen_omni.standin.example import start
 
 
 def main(paths: Sequence[Path]) -> None:

@@ -11,8 +11,8 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores import InMemoryVectorStore
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniVideoLoader
-from qwen_omni.standin.example import start
 
 
 def main(folder: Path) -> None:

@@ -9,9 +9,9 @@ nothing is sent or paid for twice.
 
 from pathlib import Path
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from qwen_omni import Progress, VideoSummary
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

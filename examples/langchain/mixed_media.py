@@ -10,9 +10,9 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import QwenOmniError
-from qwen_omni.standin.example import start
 
 
 def main(photo: Path, call: Path, clip: Path) -> None:

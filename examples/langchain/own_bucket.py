@@ -11,9 +11,9 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.settings import from_environment
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

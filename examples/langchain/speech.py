@@ -10,8 +10,8 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, save_speech
-from qwen_omni.standin.example import start
 
 
 def main(question: Path) -> None:

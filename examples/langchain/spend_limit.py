@@ -9,9 +9,9 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import SpendLimit, SpendLimitError, UsageLedger
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:
@@ -21,13 +21,13 @@ def main(path: Path) -> None:
     llm = ChatQwenOmni(thinking=False, media_root=path.parent, spend_limit=limit, ledger=ledger)
     video = {"type": "video", "path": str(path)}
     question = [HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])]
-    print("\n".join(llm.estimate(question).lines()))  # sends nothing
+    print(llm.estimate(question))  # sends nothing
     print(llm.invoke(question).text)
     try:
         llm.invoke(question, spend_limit=SpendLimit(per_call_tokens=100))
     except SpendLimitError as error:
         print(f"refused: {error}")
-    print("\n".join(ledger.lines()))
+    print(ledger)
     print(f"spent of the limit: CNY {limit.spent.cny:.6f}")
     llm.close()
 

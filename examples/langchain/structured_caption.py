@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, caption_chain
-from qwen_omni.standin.example import start
 
 
 class Advertisement(BaseModel):

@@ -7,9 +7,9 @@ Prints each passage with its source and times. A recording submitted within the 
 
 from pathlib import Path
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniAudioLoader
 from qwen_omni import TranscriptionOptions
-from qwen_omni.standin.example import start
 
 
 def main(recording: Path) -> None:

@@ -14,8 +14,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import HumanMessage
 from langchain_core.vectorstores import InMemoryVectorStore
 
+from _start import start
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniVideoLoader, clip
-from qwen_omni.standin.example import start
 
 
 class Words(Embeddings):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from llama_index.core.agent.workflow import FunctionAgent, ToolCallResult
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, QwenOmniToolSpec
-from qwen_omni.standin.example import start
 
 
 async def main(path: Path) -> None:

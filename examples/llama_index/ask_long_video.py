@@ -8,9 +8,9 @@ Prints the progress, the answer and its moments. Every segment is examined, and 
 import asyncio
 from pathlib import Path
 
+from _start import start
 from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
 from qwen_omni import SummaryOptions
-from qwen_omni.standin.example import start
 
 # The defaults are 180 and 90 seconds. Smaller here, for a short video.
 CUT = SummaryOptions(single_call_seconds=30, segment_seconds=20)

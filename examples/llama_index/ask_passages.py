@@ -13,8 +13,8 @@ from llama_index.core.query_engine import CustomQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import Document, NodeWithScore, QueryBundle
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader, clip
-from qwen_omni.standin.example import start
 
 
 class ByWords(BaseRetriever):

@@ -13,9 +13,9 @@ from pathlib import Path
 from llama_index.core.async_utils import run_jobs
 from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, VideoCaption
 from qwen_omni import QwenOmniError
-from qwen_omni.standin.example import start
 
 
 async def describe(llm: QwenOmni, path: Path) -> dict[str, str]:

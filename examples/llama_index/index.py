@@ -11,8 +11,8 @@ from pathlib import Path
 from llama_index.core import VectorStoreIndex
 from llama_index.core.embeddings import BaseEmbedding
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader
-from qwen_omni.standin.example import start
 
 
 class Words(BaseEmbedding):

@@ -8,8 +8,8 @@ Prints every step, then the summary, chapters and cost. Interrupt it at any time
 import asyncio
 from pathlib import Path
 
+from _start import start
 from llama_index_qwen_omni import LongVideoProgress, LongVideoWorkflow, QwenOmni
-from qwen_omni.standin.example import start
 
 
 async def main(path: Path) -> None:

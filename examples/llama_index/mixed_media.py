@@ -11,9 +11,9 @@ from pathlib import Path
 
 from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, TextBlock, VideoBlock
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni import QwenOmniError
-from qwen_omni.standin.example import start
 
 
 def main(photo: Path, call: Path, clip: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.settings import from_environment
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:

@@ -11,8 +11,8 @@ from llama_index.core import SimpleDirectoryReader
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, QwenOmniVideoReader
-from qwen_omni.standin.example import start
 
 
 def main(folder: Path) -> None:

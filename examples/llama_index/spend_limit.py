@@ -11,9 +11,9 @@ from pathlib import Path
 import llama_index.core.instrumentation as instrument
 from llama_index.core.llms import ChatMessage, TextBlock, VideoBlock
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, UsageLedgerHandler
 from qwen_omni import SpendLimit, SpendLimitError
-from qwen_omni.standin.example import start
 
 
 def main(path: Path) -> None:
@@ -24,13 +24,13 @@ def main(path: Path) -> None:
     limit = SpendLimit(cny=1.0, per_call_cny=0.5)  # share one object between models to limit them together
     llm = QwenOmni(thinking=False, media_root=path.parent, spend_limit=limit)
     question = [ChatMessage(blocks=[VideoBlock(path=path), TextBlock(text="What happens in this video?")])]
-    print(*llm.estimate(question).lines(), sep="\n")  # sends nothing
+    print(llm.estimate(question))  # sends nothing
     print(llm.chat(question).message.content)
     try:
         llm.chat(question, spend_limit=SpendLimit(per_call_tokens=100))
     except SpendLimitError as error:
         print(f"refused: {error}")
-    print(*handler.ledger.lines(), sep="\n")
+    print(handler.ledger)
     print(f"spent of the limit: CNY {limit.spent.cny:.6f}")
     events.event_handlers.remove(handler)
     llm.close()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from llama_index.core import SimpleDirectoryReader
 
+from _start import start
 from llama_index_qwen_omni import QwenOmni, QwenOmniAudioReader
 from qwen_omni import TranscriptionOptions
-from qwen_omni.standin.example import start
 
 
 def main(recording: Path) -> None:

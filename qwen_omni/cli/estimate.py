@@ -65,7 +65,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         rows = [{"budget": name, **one.as_dict()} for name, one in made]
         write_json({"estimates": rows})
     elif len(made) == 1:
-        write_text("\n".join(made[0][1].lines()) + "\n")
+        write_text(f"{made[0][1]}\n")
     else:
         show_table(_COLUMNS, _rows(made), lines=False)
         for note in dict.fromkeys(note for _, one in made for note in one.notes):

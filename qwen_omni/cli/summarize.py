@@ -108,7 +108,9 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         _show_forecast(media, settings, options)
         return
     with OmniClient(settings) as client:
-        found, noted = _followed(stream_either(media, question, client=client, options=options))
+        coming = stream_either(media, question, client=client, options=options)
+        ended: tuple[VideoSummary | VideoAnswer, set[str]] = _followed(coming)
+    found, noted = ended
     if isinstance(found, VideoAnswer):
         _show_answer(found, form, noted)
         return

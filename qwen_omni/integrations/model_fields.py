@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from qwen_omni._moved import old_option
 from qwen_omni.addresses import warn_of_headers
 from qwen_omni.integrations.client_pool import CONNECTION_RANGES, Clients, ConnectionOptions
 from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS, SECRET_NAMES, with_our_names
-from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputModality
+from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputModality, old_option
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Region

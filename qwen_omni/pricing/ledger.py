@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from qwen_omni._moved import warn
 from qwen_omni.pricing.costs import Cost, PriceOverride, Pricing, TokenCounts, pricing_for
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
 from qwen_omni.responses import Usage
@@ -160,8 +161,16 @@ class UsageLedger:
     def _add(self, model: str, entry: Entry) -> None:
         self._entries[model] = self._entries.get(model, Entry()) + entry
 
-    def lines(self) -> list[str]:
+    def __str__(self) -> str:
         """Return a readable summary: a line per model and one for the total."""
+        return "\n".join(self._lines())
+
+    def lines(self) -> list[str]:
+        """Return the summary line by line; the old name of `str()`."""
+        warn("UsageLedger.lines()", "str()")
+        return self._lines()
+
+    def _lines(self) -> list[str]:
         models = self.models
         lines = [_line(name, entry) for name, entry in sorted(models.items())]
         return lines if len(lines) == 1 else [*lines, _line("in all", sum(models.values(), Entry()))]
@@ -183,7 +192,7 @@ class UsageLedger:
         self._lock, self._entries, self._late = threading.Lock(), dict(state["entries"]), deque()
 
     def __repr__(self) -> str:
-        return f"UsageLedger({'; '.join(self.lines())})"
+        return f"UsageLedger({'; '.join(self._lines())})"
 
 
 def _line(name: str, entry: Entry) -> str:

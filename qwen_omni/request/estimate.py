@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from qwen_omni._moved import warn
 from qwen_omni.errors import (
     ConfigurationError,
     MediaDoesNotFitError,
@@ -96,12 +97,16 @@ class Estimate:
         """Total duration of the media, as far as it is known."""
         return sum(piece.seconds or 0.0 for piece in self.media)
 
-    def lines(self) -> list[str]:
-        """Return a readable explanation, line by line.
+    def __str__(self) -> str:
+        """Return a readable explanation of several lines."""
+        return "\n".join(self._lines())
 
-        Example:
-            print(*estimate("promo.mp4").lines(), sep="; ")
-        """
+    def lines(self) -> list[str]:
+        """Return the explanation line by line; the old name of `str()`."""
+        warn("Estimate.lines()", "str()")
+        return self._lines()
+
+    def _lines(self) -> list[str]:
         lines = [f"{self.model}: {_counted(self.tokens)} assumed", f"cost: {_money(self.cost)}{_range(self)}"]
         if self.as_is is not None and self.media:
             same = f"untouched, sampled the service's own way: {self.as_is.input:,} tokens in"

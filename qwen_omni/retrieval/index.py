@@ -23,7 +23,8 @@ from qwen_omni.transcription.options import TranscriptionOptions, choose_transcr
 from qwen_omni.transcription.transcribe import atranscribe, transcribe
 from qwen_omni.transcription.transcript import Sentence, Transcript
 from qwen_omni.transport.downloads import off_the_loop, opened
-from qwen_omni.video.checkpoint import CachedStep
+from qwen_omni.transport.flow import adrive, drive
+from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.engine.machine import BUSY_SECONDS
 from qwen_omni.video.engine.run import OnProgress, Progress, open_checkpoint
 from qwen_omni.video.notes import aiter_notes, iter_notes
@@ -32,12 +33,12 @@ from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import look_over
 from qwen_omni.video.summarize import asummarize, summarize
-from qwen_omni.work_store.owners import LoopPulse
-from qwen_omni.work_store.store import Alive
+from qwen_omni.work_store.store import Alive, LoopPulse, Taken
 
 Wanted = bool | TranscriptionOptions
 """Whether to add a transcript: with default options, or with these."""
 
+_STEP = "transcript"
 _NOT_IN_KEY = ("wait_seconds", "poll_seconds", "fresh")  # do not change the result
 
 
@@ -69,18 +70,14 @@ def spoken(
         with OmniClient() as client:
             said = spoken("talk.mp4", True, client=client, options=SummaryOptions())
     """
-    plan = _plan(wanted, client.settings, options)
-    if plan is None or (step := _begin(source, plan, client.settings, options)) is None:
+
+    def perform(asked: TranscriptionOptions | None) -> Transcript | None:
+        if asked is not None:
+            return transcribe(source, client=client, options=asked)
+        time.sleep(BUSY_SECONDS)
         return None
-    with step:
-        waiting = _Waiting(step, on_progress)
-        while waiting.needed():
-            time.sleep(BUSY_SECONDS)
-        said = _stored(step)
-        if said is None:
-            step.finish(transcribe(source, client=client, options=plan).model_dump_json())
-            said = Transcript.model_validate_json(step.answer or "")
-        return said
+
+    return drive(_speaking(source, wanted, client.settings, options, on_progress), perform)
 
 
 async def aspoken(
@@ -92,65 +89,54 @@ async def aspoken(
     on_progress: OnProgress | None = None,
 ) -> Transcript | None:
     """Transcribe a video or a recording; the asynchronous `spoken`."""
-    plan = _plan(wanted, client.settings, options)
-    if plan is None:
-        return None
     pulse = LoopPulse()
+
+    async def perform(asked: TranscriptionOptions | None) -> Transcript | None:
+        if asked is not None:
+            return await atranscribe(source, client=client, options=asked)
+        await asyncio.sleep(BUSY_SECONDS)
+        return None
+
     try:
-        step = await asyncio.to_thread(_begin, source, plan, client.settings, options, pulse)
-        if step is None:
-            return None
-        try:
-            return await _aspoken(source, plan, step, client, _Waiting(step, on_progress))
-        finally:
-            await asyncio.to_thread(step.close)
+        work = _speaking(source, wanted, client.settings, options, on_progress, pulse)
+        return await adrive(work, perform, blocking=True)
     finally:
         pulse.stop()
 
 
-async def _aspoken(
-    source: Anything, plan: TranscriptionOptions, step: CachedStep, client: AsyncOmniClient, waiting: "_Waiting"
-) -> Transcript:
-    while await asyncio.to_thread(waiting.needed):  # noqa: ASYNC110  (another process signals only through its file)
-        await asyncio.sleep(BUSY_SECONDS)
-    said = await asyncio.to_thread(_stored, step)
-    if said is None:
-        made = await atranscribe(source, client=client, options=plan)
-        await asyncio.shield(asyncio.to_thread(step.finish, made.model_dump_json()))
-        said = Transcript.model_validate_json(step.answer or "")
-    return said
-
-
-class _Waiting:
-    """Waits for another process that makes the same transcript, and reports that once."""
-
-    def __init__(self, step: CachedStep, on_progress: OnProgress | None) -> None:
-        self._step, self._on_progress = step, on_progress
-        self._reported = False
-
-    def needed(self) -> bool:
-        """Whether the other process is still working on it."""
-        if self._step.ready():
-            return False
-        if not self._reported and self._on_progress is not None:
-            self._reported = True
-            text = (
-                f"Waiting for {self._step.holder}, which transcribes the same recording; its answer is used here too."
-            )
-            self._on_progress(Progress(kind="notice", text=text))
-        return True
-
-
-def _stored(step: CachedStep) -> Transcript | None:
-    """Parse a stored transcript; a damaged one is removed, and made again."""
-    if step.answer is None:
+def _speaking(
+    source: Anything,
+    wanted: Wanted,
+    settings: Settings,
+    options: SummaryOptions,
+    on_progress: OnProgress | None,
+    alive: Alive | None = None,
+) -> Generator[TranscriptionOptions | None, Transcript | None, Transcript | None]:
+    """Yield what to transcribe, or `None` to wait for another process; return the transcript, which is then stored."""
+    plan = _plan(wanted, settings, options)
+    checkpoint = None if plan is None else _checkpoint(source, plan, settings, options)
+    if checkpoint is None:
         return None
-    try:
-        return Transcript.model_validate_json(step.answer)
-    except ValueError:
-        step.discard()
-        step.ready()
-        return None
+    with checkpoint:
+        reported = on_progress is None
+        while True:
+            state = checkpoint.claim(_STEP, alive=alive)
+            if isinstance(state, Taken):
+                if not reported and on_progress is not None:
+                    reported = True
+                    who = f"{state.holder}, which transcribes the same recording"
+                    on_progress(Progress(kind="notice", text=f"Waiting for {who}; its answer is used here too."))
+                yield None
+                continue
+            if state is None:
+                made = yield plan
+                assert made is not None
+                written = made.model_dump_json()
+                return Transcript.model_validate_json(checkpoint.finish(_STEP, written) or written)
+            try:
+                return Transcript.model_validate_json(state)
+            except ValueError:  # damaged: it is removed, and made again
+                checkpoint.discard(_STEP, state)
 
 
 def with_speech(passage: Passage, said: Transcript | None) -> Passage:
@@ -195,21 +181,16 @@ def _plan(wanted: Wanted, settings: Settings, options: SummaryOptions) -> Transc
     return replace(chosen, model=profile.name, start=options.start, end=options.end, audio_track=track)
 
 
-def _begin(
-    source: Anything,
-    plan: TranscriptionOptions,
-    settings: Settings,
-    options: SummaryOptions,
-    alive: Alive | None = None,
-) -> CachedStep | None:
-    """Inspect the source and find the step in its checkpoint; `None` if there is no audio."""
+def _checkpoint(
+    source: Anything, plan: TranscriptionOptions, settings: Settings, options: SummaryOptions
+) -> Checkpoint | None:
+    """Inspect the source and open the checkpoint of its transcript; `None` if there is no audio."""
     video = look_over(source, options, media_root=settings.media_root)
     if not video.look.info.has_sound:
         return None
     key_fields = {name: value for name, value in asdict(plan).items() if name not in _NOT_IN_KEY}
     where = replace(options, checkpoint=False) if plan.fresh else options
-    checkpoint = open_checkpoint(video, {"task": "transcript", **key_fields}, settings, where)
-    return CachedStep(checkpoint, "transcript", alive=alive)
+    return open_checkpoint(video, {"task": "transcript", **key_fields}, settings, where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

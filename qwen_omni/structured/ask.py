@@ -23,8 +23,7 @@ from qwen_omni.options import ChatOptions, ChatRequest, Effort
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
-from qwen_omni.structured.prompt import complaint, instructions
-from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.schema import CaptionSchema, complaint, instructions
 from qwen_omni.transport.flow import adrive, drive
 
 T = TypeVar("T")
@@ -294,19 +293,11 @@ class CaptionResult(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionPlan:
-    """The request to send, and how to parse its answer."""
+class CaptionPlan(ReadOptions):
+    """The request to send, how to parse its answer, and whether to ask once more if that violates the schema."""
 
     request: ChatRequest
-    schema: CaptionSchema
     repair: bool = True
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    allow_truncated: bool = False
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How answers are parsed."""
-        return ReadOptions(schema=self.schema, facts=self.facts, allow_truncated=self.allow_truncated)
 
 
 def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, CaptionResult[Any]]:
@@ -315,7 +306,7 @@ def ask_until_valid(plan: CaptionPlan) -> Generator[ChatRequest, Response, Capti
         question=plan.request,
         look=lambda response: AnswerText(response.text, response.finish_reason, response.usage),
         again=_repair_request,
-        reading=plan.reading,
+        reading=plan,
         repair=plan.repair,
     )
     parsed, responses = yield from ask_for_object(asked)

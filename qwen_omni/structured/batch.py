@@ -6,14 +6,13 @@ asked again. Older versions wrote JSON lines; such a file is read and left uncha
 """
 
 import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import (
@@ -35,9 +34,8 @@ from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.migrations import read_lines
 from qwen_omni.work_store.sqlite import SqliteStore, is_open
-from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken, digest
 
-_AT_ONCE = 1 << 20
 _RUN = "captions"
 _SUFFIX = ".sqlite3"
 _OLD_SUFFIXES = (".jsonl", ".ndjson", ".json", ".txt")
@@ -171,24 +169,6 @@ def _read_old(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
             f"{path} holds no results of this package in its {len(data.splitlines())} lines. {_WAY_OUT}"
         )
     return entries, unreadable
-
-
-def result_key(content: str, schema: CaptionSchema, asked: Mapping[str, Any]) -> str:
-    """Return the key of a result, from the content and the request."""
-    key = json.dumps([content, schema.json_schema, dict(asked)], sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def content_digest(file: IO[bytes]) -> str:
-    """Hash the content of an open file, one block at a time.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    while piece := file.read(_AT_ONCE):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 _AGAIN_SECONDS = 0.2  # before checking again on a caption that another process asks for
@@ -372,7 +352,7 @@ class _Job:
         except OSError as error:
             fault = machine_fault(error, f"read {source.label}")
             raise fault or UnreadableMediaError(f"{source.label} cannot be read: {error.strerror}.") from error
-        return result_key(content, self.read, {name: asked[name] for name in asked if name not in _NOT_ASKED})
+        return digest(content, self.read.json_schema, {name: asked[name] for name in asked if name not in _NOT_ASKED})
 
     @property
     def _root(self) -> Path:
@@ -380,7 +360,7 @@ class _Job:
 
     def _digest(self, source: MediaSource) -> str:
         with open_local(source, self._root) as file:
-            return content_digest(file)
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a file, which has readinto
 
     def _known(self, media: str, entry: dict[str, Any]) -> FileCaption | None:
         """Parse the stored answer as it was parsed then; `None` if it cannot be used."""

@@ -43,7 +43,8 @@ _USUAL = (
 )
 _RARE_COMMAND = re.compile(rf"\\(?:{_RARE})(?![A-Za-z])")
 _UNDECIDED_COMMAND = re.compile(r"\\[bf][A-Za-z]{0,12}$")
-_SUSPECT = re.compile(rf"(?<!\\)(?:\\\\)*\\(?:{_RARE})(?![A-Za-z])")
+LATEX = re.compile(rf"(?<!\\)(?:\\\\)*\\(?:{_RARE})(?![A-Za-z])")
+"""LaTeX that JSON reads as a backspace or form feed and letters, which no model means; not with doubled backslashes."""
 _USUAL_COMMAND = re.compile(rf"(?:{_USUAL})(?![A-Za-z])")
 _LOOK = 512  # spaces to look across after a quote
 _LONGEST_KEY = 64
@@ -58,16 +59,6 @@ class Read:
 
     to: int
     closed: bool | Undecided
-
-
-def has_commands(text: str) -> bool:
-    r"""Whether a text holds LaTeX that JSON reads as a backspace or form feed and letters, which no model means.
-
-    Example:
-        >>> has_commands(r'{"sum": "\frac{a}{b}"}'), has_commands(r'{"sum": "\\frac{a}{b}"}')
-        (True, False)
-    """
-    return _SUSPECT.search(text) is not None
 
 
 class StringReader:

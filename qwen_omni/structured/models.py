@@ -1,19 +1,8 @@
 """Ready-made captions: `VideoCaption` for product videos. Any schema of the caller's works as well."""
 
-from typing import Any
+from pydantic import ConfigDict, Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
-
-def first_paragraph(schema: dict[str, Any]) -> None:
-    """Shorten a model's description to its first paragraph: models bill by the word."""
-    schema["description"] = schema.get("description", "").partition("\n\n")[0]
-
-
-class Frozen(BaseModel):
-    """A value that cannot be changed."""
-
-    model_config = ConfigDict(frozen=True)
+from qwen_omni.structured.schema import Frozen, first_paragraph
 
 
 class VideoCaption(Frozen):

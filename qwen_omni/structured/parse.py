@@ -7,6 +7,7 @@ A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an
 before it.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import jiter
 
 from qwen_omni.errors import CaptionSyntaxError
-from qwen_omni.structured.json_reader import Container, JsonReader, TooDeepError, has_commands
+from qwen_omni.structured.json_reader import LATEX, Container, JsonReader, TooDeepError
 from qwen_omni.structured.schema import CaptionSchema, MismatchError
 
 _COPY_PER_CHARACTER = 512
@@ -73,7 +74,7 @@ def _exact(text: str, schema: CaptionSchema) -> Container | None:
     """Parse correct JSON that is the whole answer, possibly in a fence; `None` if it is anything else."""
     bare = _unfenced(text.strip().lstrip("\ufeff"))
     for _ in range(2):
-        if _HUGE.search(bare) or has_commands(bare):
+        if _HUGE.search(bare) or LATEX.search(bare):
             return None  # jiter would read the one as infinity and the other as control characters
         try:
             value = jiter.from_json(
@@ -143,7 +144,6 @@ class CaptionStream:
         self._schema = schema
         self._facts = facts or {}
         self._shows = shows
-        self._reader = JsonReader(arrays=schema.arrays)
         self._pieces: list[str] = []
         self._taken = 0  # how many of them the reader has consumed
         self._seen = 0
@@ -152,6 +152,11 @@ class CaptionStream:
         self._shown: int | None = None  # the reader's value that partials come from
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
+
+    @functools.cached_property
+    def _reader(self) -> JsonReader:
+        """The reader, which a correct answer does not need unless it is shown while it arrives."""
+        return JsonReader(arrays=self._schema.arrays)
 
     @property
     def text(self) -> str:

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen_omni.structured.models import Frozen, first_paragraph
+from qwen_omni.structured.schema import Frozen, first_paragraph
 
 _UNITS: dict[str, Fraction] = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),

@@ -84,19 +84,6 @@ class CaptionVideo(Arguments):
     audio_track: AudioTrack = "auto"
 
 
-class SummarizeVideo(Arguments):
-    """What `summarize_video` takes."""
-
-    path: Path
-    start: Start = None
-    end: End = None
-    audio_track: AudioTrack = "auto"
-    focus: Annotated[
-        str | None,
-        Field(max_length=_MOST_TEXT, description="What to look out for; leave it out for a general summary."),
-    ] = None
-
-
 class TranscribeAudio(Arguments):
     """What `transcribe_audio` takes."""
 
@@ -104,6 +91,15 @@ class TranscribeAudio(Arguments):
     start: Start = None
     end: End = None
     audio_track: AudioTrack = "auto"
+
+
+class SummarizeVideo(TranscribeAudio):
+    """What `summarize_video` takes."""
+
+    focus: Annotated[
+        str | None,
+        Field(max_length=_MOST_TEXT, description="What to look out for; leave it out for a general summary."),
+    ] = None
 
 
 class FindMoment(Arguments):

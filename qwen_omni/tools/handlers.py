@@ -5,6 +5,7 @@ returns its outcome. Any exception becomes text. Long files are processed by the
 finished segments.
 """
 
+import functools
 import math
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -24,8 +25,7 @@ from qwen_omni.profiles import profile_for
 from qwen_omni.request.question import as_part
 from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompt import TASK
-from qwen_omni.structured.schema import read_schema
+from qwen_omni.structured.schema import TASK, read_schema
 from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, TimedAnswer
 from qwen_omni.tools.definitions import (
     AskAboutClip,
@@ -132,12 +132,26 @@ def _news_text(news: Progress) -> str:
     return f"{where} {words.get(news.kind, news.kind)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Work:
-    """Work that has a form for either client."""
+    """Work that has a form for either client.
 
-    sync: Callable[[OmniClient, "Meter"], Any]
-    asynchronous: Callable[[AsyncOmniClient, "Meter"], Awaitable[Any]]
+    Attributes:
+        sync: the form for `OmniClient`; `asynchronous` is the one for `AsyncOmniClient`.
+        given: the positional arguments of both.
+        options: their options.
+        report: the method of `Meter` that is their callback.
+    """
+
+    sync: Callable[..., Any]
+    asynchronous: Callable[..., Awaitable[Any]]
+    given: tuple[Any, ...]
+    options: Any
+    report: Callable[["Meter", Any], None]
+
+    def keywords(self, client: OmniClient | AsyncOmniClient, meter: "Meter") -> dict[str, Any]:
+        """Return the keyword arguments of both."""
+        return {"client": client, "options": self.options, "on_progress": functools.partial(self.report, meter)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +230,7 @@ def transcribe_audio(context: ToolContext, asked: TranscribeAudio) -> Steps:
     options = TranscriptionOptions(
         model=context.transcriber, start=asked.start, end=asked.end, audio_track=asked.audio_track
     )
-    said: Transcript = yield Work(
-        sync=lambda client, meter: transcribe(source, client=client, options=options, on_progress=meter.step),
-        asynchronous=lambda client, meter: atranscribe(source, client=client, options=options, on_progress=meter.step),
-    )
+    said: Transcript = yield Work(transcribe, atranscribe, (source,), options, Meter.step)
     said = said.model_copy(update={"source": context.folder.name_of(source)})
     lines = [_spoken(one) for one in said.sentences] or said.text.splitlines() or ["(Nobody speaks.)"]
     return ToolOutcome(content=bounded(lines, _PART_ADVICE), artifact=said.model_dump(mode="json"))
@@ -288,10 +299,7 @@ def summarize_video(context: ToolContext, asked: SummarizeVideo) -> Steps:
     options = SummaryOptions(
         model=context.model, start=asked.start, end=asked.end, focus=asked.focus, audio_track=asked.audio_track
     )
-    found: VideoSummary = yield Work(
-        sync=lambda client, meter: summarize(source, client=client, options=options, on_progress=meter.video),
-        asynchronous=lambda client, meter: asummarize(source, client=client, options=options, on_progress=meter.video),
-    )
+    found: VideoSummary = yield Work(summarize, asummarize, (source,), options, Meter.video)
     name = context.folder.name_of(source)
     chapters = [
         f"{one.start:.1f}-{one.end:.1f} s: {line(one.title)}. {line(one.summary)}".rstrip() for one in found.chapters
@@ -403,16 +411,9 @@ def _through(
     context: ToolContext, asked: FindMoment, source: MediaSource
 ) -> Generator[Any, Any, tuple[list[Moment], tuple[FailedSegment, ...]]]:
     """Ask about a long file, several segments at a time, coarse and then fine; finished segments are cached."""
-    question, options = (
-        _QUESTION.format(query=asked.query),
-        SummaryOptions(model=context.model, audio_track=asked.audio_track),
-    )
-    answer: VideoAnswer = yield Work(
-        sync=lambda client, meter: ask_video(source, question, client=client, options=options, on_progress=meter.video),
-        asynchronous=lambda client, meter: aask_video(
-            source, question, client=client, options=options, on_progress=meter.video
-        ),
-    )
+    question = _QUESTION.format(query=asked.query)
+    options = SummaryOptions(model=context.model, audio_track=asked.audio_track)
+    answer: VideoAnswer = yield Work(ask_video, aask_video, (source, question), options, Meter.video)
     noted = [note for findings in answer.findings for note in findings.evidence]
     return [Moment(start=one.start, end=one.end, what=one.text) for one in noted], answer.gaps
 

@@ -196,7 +196,7 @@ class MediaTools:
                 meter.step(_LOOKED)
                 return found
             case Work():
-                return step.sync(self._client(), meter)
+                return step.sync(*step.given, **step.keywords(self._client(), meter))
             case ChatRequest():
                 client = self._client()
                 outgoing = client.deliver(step)
@@ -212,7 +212,7 @@ class MediaTools:
                 meter.step(_LOOKED)
                 return found
             case Work():
-                return await step.asynchronous(self._async_client(), meter)
+                return await step.asynchronous(*step.given, **step.keywords(self._async_client(), meter))
             case ChatRequest():
                 client = self._async_client()
                 outgoing = await client.deliver(step)

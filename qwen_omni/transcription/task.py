@@ -48,8 +48,7 @@ from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import TASKS, Claim, Held, UploadCache
 from qwen_omni.upload.uploader import hint_for
 from qwen_omni.wire.errors import to_error
-from qwen_omni.work_store.owners import LoopPulse
-from qwen_omni.work_store.store import Alive
+from qwen_omni.work_store.store import Alive, LoopPulse
 
 _OK = 200
 _REFUSING = (500, 503)  # the service accepted nothing; 502 and 504 may come from a proxy

@@ -24,7 +24,7 @@ from qwen_omni.transcription.task import OnStage, stages
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Flow, adrive, drive
-from qwen_omni.work_store.owners import LoopPulse
+from qwen_omni.work_store.store import LoopPulse
 
 T = TypeVar("T")
 

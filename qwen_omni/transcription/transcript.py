@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.structured.models import Frozen
+from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
 

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -153,60 +153,6 @@ class Checkpoint(RunStore):
     def again(self) -> "Checkpoint":
         """Open the same file again, for another part of the same run."""
         return Checkpoint(self.path, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease)
-
-
-class CachedStep:
-    """One step outside of the state machine, such as a transcript: done once, and stored like the others.
-
-    Wait until it is `ready`; if it has no `answer` then, do the work and `finish` it. Blocks; asynchronous callers use
-    threads.
-
-    Attributes:
-        answer: the stored result, if there is one.
-        holder: who works on it while it is not ready.
-
-    Example:
-        >>> with CachedStep(Checkpoint(None), "last") as step:
-        ...     step.ready(), step.answer
-        ...     step.finish("{}")
-        (True, None)
-    """
-
-    def __init__(self, checkpoint: Checkpoint, name: str, *, alive: Alive | None = None) -> None:
-        self._checkpoint = checkpoint
-        self._name = name
-        self._alive = alive
-        self.answer: str | None = None
-        self.holder = ""
-
-    def ready(self) -> bool:
-        """Whether it is finished, or now ours to do; `False` while another process works on it."""
-        state = self._checkpoint.claim(self._name, alive=self._alive)
-        if isinstance(state, Taken):
-            self.holder = state.holder
-            return False
-        self.answer = state
-        return True
-
-    def finish(self, answer: str) -> None:
-        """Store the result; it is on disk when this returns."""
-        self.answer = self._checkpoint.finish(self._name, answer) or answer
-
-    def discard(self) -> None:
-        """Remove an unreadable answer, so that the step is done again."""
-        if self.answer is not None:
-            self._checkpoint.discard(self._name, self.answer)
-            self.answer = None
-
-    def close(self) -> None:
-        """Release the claim if the step is not finished, and close the checkpoint."""
-        self._checkpoint.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def new_answer_id(service_id: str | None) -> str:

@@ -95,7 +95,7 @@ class _Notes(Job[SegmentNotes]):
         before = list(run.noticed)
         for text in run.reports():
             if text not in before:
-                yield run.tracker.notice(text)
+                yield run.tracker.event("notice", text=text)
         run.check()
 
     def _ready(self, run: Run[SegmentNotes]) -> Iterator[SegmentNotes]:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, Part, TextPart, VideoPart
-from qwen_omni.options import ChatRequest, Effort
+from qwen_omni.options import ChatRequest, Effort, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response

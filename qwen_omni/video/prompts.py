@@ -6,8 +6,7 @@ The prompts are part of a run's key, so that a changed prompt is never combined 
 
 from dataclasses import dataclass
 
-from qwen_omni.structured.prompt import instructions
-from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.schema import CaptionSchema, instructions
 
 PROMPTS_VERSION = 1
 

@@ -9,7 +9,7 @@ from qwen_omni.pricing.costs import Pricing, own_pricing, pricing_for
 from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.structured.models import Frozen
+from qwen_omni.structured.schema import Frozen
 from qwen_omni.video.export import markdown
 from qwen_omni.video.options import Strategy
 from qwen_omni.video.overlap import to_timeline

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from qwen_omni.responses import Usage
-from qwen_omni.structured.models import Frozen
+from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Spread, TimedCaption, decide_unit, seconds_of
 
 MOST_CHAPTERS = 40

@@ -5,7 +5,6 @@ model refuses. Asynchronous callers use threads.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -29,23 +28,6 @@ from qwen_omni.profiles.token_formulas import frames_seen
 from qwen_omni.request.estimate import thinks
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
 from qwen_omni.video.schemas import VideoFacts
-
-
-def digest(*values: object) -> str:
-    """Hash JSON-like values; anything else is hashed as its text.
-
-    Example:
-        >>> digest("a", 1) == digest("a", 1) != digest("a", 2)
-        True
-    """
-    written = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(written.encode()).hexdigest()
-
-
-def run_key(content: str, asked: Mapping[str, Any]) -> str:
-    """Return the key of a run that asks these things about this content."""
-    return digest(content, dict(asked))[:32]
-
 
 _AT_ONCE = 1 << 20
 _ALWAYS_EXACT = frozenset({"mp4", "mov", "m4a", "3gp", "mkv", "webm", "wav"})

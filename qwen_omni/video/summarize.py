@@ -84,13 +84,13 @@ class Summary(Job[SegmentNotes]):
 
     def begun(self, run: Run[SegmentNotes]) -> Iterator[Progress]:
         """Yield its plan."""
-        yield run.tracker.planned(plan_text(run, self.options))
+        yield run.tracker.event("planned", text=plan_text(run, self.options))
 
     def ended(self, run: Run[SegmentNotes]) -> Iterator[Progress | VideoSummary]:
         """Yield its end, and the summary."""
         run.check()
         made = to_summary(run, self.options)
-        yield run.tracker.done(run.worker.paid)
+        yield run.tracker.event("done", run.worker.paid)
         yield made
 
 

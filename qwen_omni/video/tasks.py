@@ -18,8 +18,7 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, json_mode
-from qwen_omni.structured.models import Frozen
-from qwen_omni.structured.schema import SchemaLike, read_schema
+from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, Spread, TimedAnswer
 from qwen_omni.video import prompts
 from qwen_omni.video.engine.machine import Reduce

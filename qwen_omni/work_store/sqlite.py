@@ -15,11 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen_omni.work_store.faults import reason_of, resource_of, to_error
 from qwen_omni.work_store.migrations import UnusableStoreError
-from qwen_omni.work_store.owners import describe, is_gone, is_here, new_owner
-from qwen_omni.work_store.sqlite_file import SqliteFile
-from qwen_omni.work_store.store import UNVERIFIED, Alive, Claim, Found, Spent, StepKey, StoreUse, Taken
+from qwen_omni.work_store.sqlite_file import SqliteFile, reason_of, resource_of, to_error
+from qwen_omni.work_store.store import (
+    UNVERIFIED,
+    Alive,
+    Claim,
+    Found,
+    Spent,
+    StepKey,
+    StoreUse,
+    Taken,
+    describe,
+    is_gone,
+    is_here,
+    new_owner,
+)
 
 T = TypeVar("T")
 

@@ -150,13 +150,14 @@ async def test_structured_output_streams(
     await llm.aclose()
 
 
-OTHER_SPELLINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+OLD = pytest.mark.filterwarnings("ignore:search= has moved:DeprecationWarning")
+OTHER_SPELLINGS: list[Any] = [
     ({"enable_thinking": False}, {"thinking": False}),
     ({"enable_thinking": True, "reasoning_effort": "low"}, {"thinking": "low"}),
     ({"reasoning_effort": "none"}, {"thinking": "none"}),
     ({"max_completion_tokens": 7}, {"max_tokens": 7}),
     ({"stop_sequences": ["x"]}, {"stop": ["x"]}),
-    ({"search": True}, {"enable_search": True}),
+    pytest.param({"search": True}, {"enable_search": True}, marks=OLD),
     ({"vl_high_resolution_images": True}, {"high_resolution_images": True}),
     ({"model_name": "qwen3.5-omni-flash"}, {"model": "qwen3.5-omni-flash"}),
     ({"model_kwargs": {"thinking_budget": 9, "seed": 1}}, {"extra_body": {"thinking_budget": 9}, "seed": 1}),

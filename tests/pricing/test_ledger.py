@@ -39,7 +39,7 @@ def test_what_has_no_price_and_what_was_cut_is_told():
     ledger.record(USED, model=FLASH, estimated=5_000, cut=True)
     assert ledger.models["qwen9-omni-ledger"].unpriced == 1
     assert (ledger.models[FLASH].cut, ledger.models[FLASH].ratio) == (1, None)
-    assert "1 without a known price" in "\n".join(ledger.lines())
+    assert "1 without a known price" in str(ledger)
     assert "1 cut" in repr(ledger)
 
 

@@ -65,7 +65,7 @@ def test_everything_about_a_film(film, usual):
 def test_it_explains_itself(film, usual):
     """In lines for people and in JSON for programs, and the key to a link is in neither."""
     made = estimate([film, LINK], settings=usual)
-    told = "\n".join(made.lines())
+    told = str(made)
     assert "USD" in told
     assert "untouched" not in told  # nobody knows what the link would bill
     assert "a link, which is not opened here" in told

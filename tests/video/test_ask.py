@@ -12,8 +12,9 @@ from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.standin.server.script import Turn
-from qwen_omni.video.checkpoint import CachedStep, Checkpoint
+from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.schemas import clock
+from qwen_omni.work_store.store import Taken
 
 OPTIONS = SummaryOptions(segment_seconds=12, overlap=0, single_call_seconds=0, retry_seconds=0.0)
 
@@ -156,16 +157,14 @@ def test_sound_is_not_listened_to_twice(client, fresh, tmp_path):
 def test_a_lone_step_belongs_to_one(tmp_path):
     """While one works on it, it is not ready for another; what was given back is; what is finished is known."""
     path = tmp_path / "run.sqlite3"
-    one = CachedStep(Checkpoint(path), "last")
-    assert one.ready()
-    with CachedStep(Checkpoint(path), "last") as other:
-        assert not other.ready()
+    one = Checkpoint(path)
+    assert one.claim("last") is None
+    with Checkpoint(path) as other:
+        assert isinstance(other.claim("last"), Taken)
         one.close()
-        assert other.ready()
-        assert other.answer is None
-        other.finish("{}")
-    with CachedStep(Checkpoint(path), "last") as third:
-        assert third.ready()
-        assert third.answer == "{}"
+        assert other.claim("last") is None
+        assert other.finish("last", "{}") is None
+    with Checkpoint(path) as third:
+        assert third.claim("last") == "{}"
     with contextlib.closing(sqlite3.connect(path)) as base:
         assert base.execute("SELECT COUNT(*) FROM claims").fetchone() == (0,)

@@ -23,7 +23,7 @@ from qwen_omni.standin.server.script import Fault
 from qwen_omni.video.notes import aiter_notes, iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import stream_summary, summarize
-from qwen_omni.work_store import owners, sqlite
+from qwen_omni.work_store import sqlite, store
 from tests.video.conftest import asked_segments, codes_of
 
 pytestmark = pytest.mark.slow
@@ -164,7 +164,7 @@ def test_waiting_is_told_at_the_first_look(fresh, client, short):
 def test_a_loop_that_was_left_holds_up_nobody_for_longer_than_its_lease(fresh, client, short, monkeypatch):
     """`asyncio`: the loop stands still between two `anext`, with requests in flight."""
     monkeypatch.setattr(sqlite, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(owners, "_STILL_SECONDS", 0.6)
+    monkeypatch.setattr(store, "_STILL_SECONDS", 0.6)
     fresh.script.fault(Fault.slow(first_byte_delay=0.3), when=lambda _: len(fresh.requests) > 1, times=1)
     loop = asyncio.new_event_loop()
 

@@ -20,9 +20,19 @@ import pytest
 from qwen_omni.addresses import origin_of
 from qwen_omni.errors import LocalResourceError
 from qwen_omni.work_store import sqlite_file
-from qwen_omni.work_store.owners import LoopPulse, describe, is_gone, new_owner
 from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import Claim, Found, Spent, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import (
+    Claim,
+    Found,
+    LoopPulse,
+    Spent,
+    StepKey,
+    StoreUse,
+    Taken,
+    describe,
+    is_gone,
+    new_owner,
+)
 
 KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]

@@ -37,9 +37,9 @@ from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Mac
 from qwen_omni.video.engine.worker import News, Question, Upload, Worker
 from qwen_omni.video.options import SummaryOptions, TextModel
 from qwen_omni.video.schemas import SegmentNotes
-from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over, run_key
+from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
 from qwen_omni.video.tasks import Joining, NotesTask, Task
-from qwen_omni.work_store.owners import LoopPulse
+from qwen_omni.work_store.store import LoopPulse, digest
 
 Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
 
@@ -88,73 +88,55 @@ class Tracker:
 
     machine: Machine[Any]
     about: int
-    clock: Callable[[], float] = time.monotonic
-    _began: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._began = self.clock()
-
-    def planned(self, text: str) -> Progress:
-        """Return the event that starts a run."""
-        return self._made("planned", text=text)
+    _began: float = field(default_factory=time.monotonic)
 
     def notices(self) -> list[Progress]:
         """Return the pending notices of the machine as events."""
         texts, self.machine.notices = self.machine.notices, []
-        return [self._made("notice", text=text) for text in texts]
-
-    def notice(self, text: str) -> Progress:
-        """Return an event for a notice."""
-        return self._made("notice", text=text)
+        return [self.event("notice", text=text) for text in texts]
 
     def after(self, action: Action, paid: list[tuple[str, Any]]) -> Progress | None:
         """Return the event for a finished step; `None` if it is of no interest to the caller."""
-        usage = {
-            "input_tokens": sum(one.input_tokens for _, one in paid),
-            "output_tokens": sum(one.output_tokens for _, one in paid),
-        }
         match action:
             case Cut():
                 last = self.machine.last_cut
                 known = last is not None and last.index in self.machine.answers and not self.machine.cut_all
-                return self._of_segment(Prepare(last), usage) if last is not None and known else None
+                return self._of_segment(Prepare(last), paid) if last is not None and known else None
             case Prepare() | Deliver() | Ask():
-                return self._of_segment(action, usage)
+                return self._of_segment(action, paid)
             case _:
-                return self._made("joined", text=_joined_text(action), **usage)
+                return self.event("joined", paid, text=_joined_text(action))
 
-    def done(self, paid: list[tuple[str, Any]]) -> Progress:
-        """Return the event that ends a run."""
-        return self._made("done", input_tokens=sum(one.input_tokens for _, one in paid),
-                          output_tokens=sum(one.output_tokens for _, one in paid))  # fmt: skip
-
-    def _of_segment(self, action: Prepare | Deliver | Ask, usage: dict[str, int]) -> Progress | None:
+    def _of_segment(self, action: Prepare | Deliver | Ask, paid: list[tuple[str, Any]]) -> Progress | None:
         segment = action.segment
         where = {"segment": segment.index, "start": float(segment.start), "end": float(segment.end)}
         if segment.index in self.machine.answers:
-            reused = isinstance(action, Prepare)
-            return self._made("segment", **where, reused=reused, **usage)
+            return self.event("segment", paid, **where, reused=isinstance(action, Prepare))
         gap = self.machine.gaps.get(segment.index)
         if gap is not None:
-            return self._made("gap", **where, text=gap.reason, **usage)
+            return self.event("gap", paid, **where, text=gap.reason)
         match action, self.machine.state_of(segment):
             case Prepare(), "prepared":
-                return self._made("prepared", **where, **usage)
+                return self.event("prepared", paid, **where)
             case Deliver(), "ready":
-                return self._made("delivered", **where, **usage)
+                return self.event("delivered", paid, **where)
             case _:
                 return None  # a transient failure, or another process works on it
 
-    def _made(self, kind: Kind, **fields: Any) -> Progress:  # noqa: ANN401  (the fields of a Progress)
+    def event(self, kind: Kind, paid: Iterable[tuple[str, Any]] = (), **fields: Any) -> Progress:  # noqa: ANN401  (of a Progress)
+        """Return an event, with the counts of now and what was paid."""
+        usages = [usage for _, usage in paid]
         machine = self.machine
         done = len(machine.answers) + len(machine.gaps)
         total = machine.count if machine.cut_all else max(self.about, machine.count)
-        elapsed = self.clock() - self._began
+        elapsed = time.monotonic() - self._began
         asked = len(machine.answers) - machine.known
         eta = None if asked <= 0 else elapsed / asked * max(0, total - done)
         return Progress(
-            kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta, **fields
-        )
+            kind=kind, done=done, segments=total, gaps=len(machine.gaps), elapsed=elapsed, eta=eta,
+            input_tokens=sum(one.input_tokens for one in usages),
+            output_tokens=sum(one.output_tokens for one in usages), **fields,
+        )  # fmt: skip
 
 
 def _joined_text(step: Reduce) -> str:
@@ -304,7 +286,7 @@ def checkpoint_path(
     if options.checkpoint is False:
         return None
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
-    return folder / f"{run_key(video.digest(), {**key_fields, **video.key_fields()})}.sqlite3"
+    return folder / f"{digest(video.digest(), {**key_fields, **video.key_fields()})[:32]}.sqlite3"
 
 
 def open_checkpoint(

@@ -7,6 +7,7 @@ A step is claimed right before its request and only while that is in flight, so 
 blocks no other run.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -20,13 +21,14 @@ from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
-from qwen_omni.video.checkpoint import Checkpoint, StepState, new_answer_id
+from qwen_omni.video.checkpoint import Checkpoint, new_answer_id
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce, text_tokens
-from qwen_omni.video.source_video import SourceVideo, digest
+from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.tasks import Joining, Task
-from qwen_omni.work_store.store import Alive, Taken
+from qwen_omni.work_store.store import Alive, Taken, digest
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 News = Callable[[Machine[T], float], None]
 """Reports the result of a step to the machine, with the current time."""
@@ -195,8 +197,7 @@ class Worker(Generic[T]):
         segment = action.segment
         state = self.checkpoint.look(step_of(segment))
         if isinstance(state, Taken):
-            holder = state.holder
-            return lambda machine, now: machine.busy(action, now, holder)
+            return self._busy(action, state)
         answer = None if state is None else self._load(segment, state)
         if answer is not None:
             return lambda machine, _: machine.answered(segment, answer)
@@ -213,28 +214,30 @@ class Worker(Generic[T]):
         planned = prepared.plan.tokens or 0
         share = segment.duration / self.video.piece_seconds if prepared.plan is not self.video.whole else 1
         plan = self.task.ask(self.video.part(prepared), segment)
-        words = " ".join(
-            part.text for message in plan.request.messages for part in message.parts if hasattr(part, "text")
-        )
+        words = " ".join(text for message in plan.request.messages for text in _words(message))
         return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
     def _before_ask(self, action: Ask) -> "_Asking | News[T]":
         segment = action.segment
-        state = self._claim(step_of(segment))
-        if isinstance(state, Taken):
-            holder = state.holder
-            return lambda machine, now: machine.busy(action, now, holder)
-        if state is not None:
-            answer = self._load(segment, state)
-            if answer is not None:
-                self._let_go(segment)
-                return lambda machine, now: machine.answered_elsewhere(action, answer, now)
-            self._claim(step_of(segment))
+        answer = self._claim(step_of(segment), functools.partial(self._load, segment))
+        if isinstance(answer, Taken):
+            return self._busy(action, answer)
+        if answer is not None:
+            self._let_go(segment)
+            return lambda machine, now: machine.answered_elsewhere(action, answer, now)
         plan, outgoing = self._sent[segment.index]
         return _Asking(plan, Question(request=plan.request, outgoing=outgoing))
 
-    def _claim(self, step: str) -> StepState:
-        return self.checkpoint.claim(step, alive=self.alive)
+    def _claim(self, step: str, load: Callable[[str], V | None]) -> V | Taken | None:
+        """Claim a step unless it is finished or taken; `None` if it is now ours. `load` removes what it cannot read."""
+        while isinstance(state := self.checkpoint.claim(step, alive=self.alive), str):
+            if (answer := load(state)) is not None:
+                return answer
+        return state
+
+    @staticmethod
+    def _busy(action: Prepare | Ask | Reduce, taken: Taken) -> "News[T]":
+        return lambda machine, now: machine.busy(action, now, taken.holder)
 
     def _load(self, segment: Segment, written: str) -> T | None:
         """Read a stored answer; remove and ignore it if it is damaged, truncated, or about other seconds."""
@@ -267,15 +270,11 @@ class Worker(Generic[T]):
         plan = self._join.plan(action)
         key = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
         step = self._joins[action.name] = f"join:{key[:32]}"
-        state = self._claim(step)
-        if isinstance(state, Taken):
-            holder = state.holder
-            return lambda machine, now: machine.busy(action, now, holder)
-        joined = None if state is None else self._load_join(step, state)
+        joined = self._claim(step, functools.partial(self._load_join, step))
+        if isinstance(joined, Taken):
+            return self._busy(action, joined)
         if joined is not None:
             return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
-        if state is not None:
-            self._claim(step)
         return _Asking(plan, Question(request=plan.request, joins=True, once=step in self._failed))
 
     def _call_off(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Shared by the examples: `[FILE ...] [--offline]` on the command line, generated media, and the stand-in.
+"""Shared by all examples: `[FILE ...] [--offline]` on the command line, generated media, and the stand-in.
 
 With `--offline` the program talks to a stand-in that runs for as long as it does. Missing files are generated: each
 second shows and plays its own code, so an answer can be checked by eye.
