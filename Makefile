@@ -60,8 +60,8 @@ test-lowest: $(VENV)/.check  ## run the core and adapter tests on the lowest ver
 test-slow: $(VENV)/.test  ## run the tests that transfer much data, take long, or kill processes
 	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long'
 
-test-long: $(VENV)/.test  ## run the tests with hours of media and hundreds of megabytes; not part of CI
-	$(BIN)/python -m pytest $(SPREAD) -m long
+test-long: $(VENV)/.test  ## run the tests with hours of media, hundreds of megabytes or thousands of cases; not part of CI
+	QWEN_OMNI_FUZZ=2000 $(BIN)/python -m pytest $(SPREAD) -m 'long or slow'
 
 check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## everything that CI runs
 

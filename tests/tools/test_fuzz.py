@@ -40,10 +40,11 @@ def test_a_hundred_cases(tools: MediaTools, place: Place, standin: Standin) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_thousand_cases(place: Place, standin: Standin, settings: Settings) -> None:
-    """Two thousand calls of every kind, with a service that answers."""
+@pytest.mark.parametrize("cases", [500, pytest.param(2000, marks=pytest.mark.long)])
+def test_many_cases(cases: int, place: Place, standin: Standin, settings: Settings) -> None:
+    """Calls of every kind, with a service that answers."""
     with_service = MediaTools(place.root, settings=settings)
-    try_all(with_service, place, 2000)
+    try_all(with_service, place, cases)
     with_service.close()
 
 

@@ -104,7 +104,8 @@ def asked(standin, film):
 
 
 @pytest.mark.timeout(300)
-def test_killed_at_25_moments(runs, fresh, one_minute):
+@pytest.mark.parametrize("moments", [8, pytest.param(25, marks=pytest.mark.long)])
+def test_killed_at_random_moments(runs, fresh, one_minute, moments):
     """Killed at random, some runs twice: the end is the same, and no finished segment is ever asked again."""
     fresh.script.fault(Fault.slow(first_byte_delay=0.15), when=lambda _: True)
     assert runs.run("warm")  # the stand-in remembers what it has decoded
@@ -114,7 +115,7 @@ def test_killed_at_25_moments(runs, fresh, one_minute):
     kills, number = 0, 0
     seed = random.randrange(10**6)
     draw = random.Random(seed)
-    while kills < 25:
+    while kills < moments:
         number += 1
         name, times = f"run-{number}", 1 + number % 2
         before = asked(fresh, one_minute)
