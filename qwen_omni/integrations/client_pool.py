@@ -93,23 +93,11 @@ class ConnectionOptions:
         Raises:
             ConfigurationError: there is no key, or the address is invalid.
         """
-        return Settings.load(
-            api_key=self.api_key,
-            base_url=self.base_url,
-            region=self.region,
-            needs_key=needs_key,
-            read_timeout=self.timeout,
-            total_timeout=self.total_timeout,
-            connect_timeout=self.connect_timeout,
-            max_retries=self.max_retries,
-            max_answer_bytes=self.max_answer_bytes,
-            media_root=None if self.media_root is None else Path(self.media_root),
-            delivery=self.delivery,
-            oss=self.oss,
-            dialect=self.dialect,
-            spend_limit=self.spend_limit,
-            ledger=self.ledger,
-        )
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        given["read_timeout"] = given.pop("timeout")
+        if self.media_root is not None:
+            given["media_root"] = Path(self.media_root)
+        return Settings.load(needs_key=needs_key, **given)
 
 
 class Clients:

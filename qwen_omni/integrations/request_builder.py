@@ -38,35 +38,11 @@ from qwen_omni.responses import (
     read_arguments,
 )
 from qwen_omni.structured.ask import json_mode
-from qwen_omni.wire.values import dump_usage, parse_usage
+from qwen_omni.wire.values import dump_usage as dump_usage, parse_usage as parse_usage  # noqa: PLC0414 - for adapters
 
 if TYPE_CHECKING:
     from qwen_omni.client import AsyncOmniClient, OmniClient
     from qwen_omni.request.estimate import Estimate
-
-__all__ = [
-    "CALL_FIELDS",
-    "CONNECTION_FIELDS",
-    "ESTIMATED",
-    "MEDIA",
-    "OTHER_NAMES",
-    "SECRET_NAMES",
-    "RequestPlan",
-    "ToolChoice",
-    "count_call",
-    "count_text",
-    "dump_usage",
-    "estimate_plan",
-    "estimated_beside",
-    "media_beside",
-    "parse_usage",
-    "plan_call",
-    "plan_tools",
-    "to_choice",
-    "to_tool",
-    "with_our_names",
-    "without_pickled_secrets",
-]
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",

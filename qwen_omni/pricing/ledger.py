@@ -44,17 +44,7 @@ class Entry:
         return self.estimated / self.compared if self.compared else None
 
     def __add__(self, other: "Entry") -> "Entry":
-        return Entry(
-            calls=self.calls + other.calls,
-            tokens=self.tokens + other.tokens,
-            cny=self.cny + other.cny,
-            usd=self.usd + other.usd,
-            unpriced=self.unpriced + other.unpriced,
-            cut=self.cut + other.cut,
-            estimated=self.estimated + other.estimated,
-            compared=self.compared + other.compared,
-            seconds=self.seconds + other.seconds,
-        )
+        return Entry(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
 class UsageLedger:

@@ -23,7 +23,6 @@ from qwen_omni.errors import (
     ConfigurationError,
     LocalNetworkError,
     MediaDoesNotFitError,
-    QwenOmniError,
     StoreUnavailableError,
 )
 from qwen_omni.media.source import MediaSource
@@ -361,7 +360,7 @@ class Uploader:
 
     def _ran(self, attempt: Callable[[], Flow[T]], name: str) -> T:
         try:
-            return self._run(repeating(attempt, self._wait))
+            return self._run(repeating(attempt, self.retry))
         except LocalNetworkError:
             raise
         except APIConnectionError as error:
@@ -370,9 +369,6 @@ class Uploader:
             f"Could not upload {name} to the service's temporary store, after {self._settings.max_retries + 1} tries: "
             f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...))."
         )
-
-    def _wait(self, error: Exception, failed: int) -> float | None:
-        return self.retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
 
     def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:
         """Upload unless it has been done, and wait while another upload runs."""
