@@ -260,8 +260,7 @@ def estimate(
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
     call = EstimatedCall(request=request, settings=settings)
-    estimator = MediaEstimator(request=request, profile=call.profile, settings=settings, ready=held)
-    made = call.estimate(estimator.estimate_all(), answer_tokens)
+    made = call.estimate(MediaEstimator.of(request, settings, held).estimate_all(), answer_tokens)
     return replace(made, problems=call.problems(made))
 
 
