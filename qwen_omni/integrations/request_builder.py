@@ -25,7 +25,7 @@ from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsE
 from qwen_omni.integrations.client_pool import CallKey, ConnectionOptions
 from qwen_omni.messages import Message, Part, TextPart, ToolResultPart, media_of
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
-from qwen_omni.pricing import text_tokens
+from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import (
     Delta,
@@ -567,13 +567,13 @@ def media_beside(media: Sequence[SentMedia]) -> dict[str, Any]:
 
 def count_text(text: str, model: str) -> int:
     """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else approximately."""
-    return text_tokens.count_text(text, profile_for(model).tokens.vocabulary)
+    return costs.count_text(text, profile_for(model).tokens.vocabulary)
 
 
 def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
     """Count the tokens of a conversation for a model, without opening media."""
     rules = profile_for(model).tokens
-    return text_tokens.count_messages(messages, rules) + text_tokens.count_tools(tools, rules)
+    return costs.count_messages(messages, rules) + costs.count_tools(tools, rules)
 
 
 # --- Turns: media returned by tools follow after their texts ---

@@ -20,8 +20,18 @@ from qwen_omni.errors import (
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.messages import ImagePart, Message, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, pricing_for
-from qwen_omni.pricing.text_tokens import TEXT_ERROR, count_text, count_tools, count_words, is_exact, nearly
+from qwen_omni.pricing.costs import (
+    TEXT_ERROR,
+    Cost,
+    Pricing,
+    TokenCounts,
+    count_text,
+    count_tools,
+    count_words,
+    is_exact,
+    nearly,
+    pricing_for,
+)
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.fit import check_conversation
