@@ -282,14 +282,14 @@ class EstimatedCall:
     settings: Settings
     exact_text: bool = field(default_factory=is_exact)
     profile: Profile = field(init=False)
+    region: Region | None = field(init=False)
     pricing: Pricing = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.settings
-        pricing = pricing_for(
-            self.request.model, region_of(settings.base_url), prices=settings.prices, rate=settings.exchange_rate
-        )
+        settings, region = self.settings, region_of(self.settings.base_url)
+        pricing = pricing_for(self.request.model, region, prices=settings.prices, rate=settings.exchange_rate)
         object.__setattr__(self, "profile", profile_for(self.request.model))
+        object.__setattr__(self, "region", region)
         object.__setattr__(self, "pricing", pricing)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
@@ -302,7 +302,7 @@ class EstimatedCall:
         as_is = _untouched(text, media)
         return Estimate(
             model=self.request.model,
-            region=region_of(self.settings.base_url),
+            region=self.region,
             tokens=known + answer.assumed,
             most=most + answer.most,
             cost_low=self.pricing.cost(known),
@@ -351,7 +351,7 @@ class EstimatedCall:
             notes.append(
                 f"text is counted without its vocabulary, to within {TEXT_ERROR:.0%}; install qwen-omni[tokenizer]"
             )
-        if region_of(self.settings.base_url) is None:
+        if self.region is None:
             notes.append("the address belongs to no known region; the mainland's prices are used")
         if self.pricing.prices:
             rate = self.pricing.rate

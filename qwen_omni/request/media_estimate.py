@@ -267,7 +267,7 @@ class MediaEstimator:
             problem = str(error)
             look, plan = self.fitter.plan(part, place, checked=False)
         will = predicted_info(look.info, plan)
-        piece = self._described(part, will, plan, place)
+        piece = self._described(part, will, plan, place, plan.sampling, count=max(1, len(plan.pieces)))
         untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
         as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
         piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
@@ -276,7 +276,7 @@ class MediaEstimator:
         return replace(piece, problem=problem or piece.problem or self._broken(part, look, will, place))
 
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
-        piece = self._described(part, made.info, made.plan, place)
+        piece = self._described(part, made.info, made.plan, place, _sampling(part))
         source = made.source_info
         untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
         as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
@@ -298,15 +298,16 @@ class MediaEstimator:
         return replace(piece, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 
     def _described(
-        self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: MediaPlan, place: str
+        self,
+        part: ImagePart | AudioPart | VideoPart,
+        info: MediaInfo,
+        plan: MediaPlan,
+        place: str,
+        sampling: Sampling,  # prepared media is sent with that of its part; planned media will get that of its plan
+        count: int = 1,
     ) -> MediaEstimate:
-        # Prepared media is sent with the sampling of its part; planned media will get that of its plan.
-        asked = Asked(
-            sampling=_sampling(part) if part.source in self.ready else plan.sampling,
-            high_resolution=self.fitter.high_resolution,
-        )
+        asked = Asked(sampling=sampling, high_resolution=self.fitter.high_resolution)
         tokens = media_tokens(info, self.fitter.profile, asked)
-        count = len(plan.pieces) if plan.action == "images" and part.source not in self.ready else 1
         if count > 1:
             tokens = TokenCounts(image=plan.tokens or 0)
         if tokens is not None and plan.action == "frames" and info.frame_count:
@@ -389,8 +390,9 @@ class MediaEstimator:
     def _route(
         self, source: MediaSource, info: MediaInfo, seconds: float | None, place: str
     ) -> tuple[Route | None, str]:
-        if source in self.chosen:
-            return self.chosen[source], ""
+        chosen = self.chosen.get(source)
+        if chosen is not None:
+            return chosen, ""
         name = f"{place}: {source.label}"
         ways, seconds = routes_of(self.settings, self.fitter.profile), None if info.kind == "image" else seconds
         try:

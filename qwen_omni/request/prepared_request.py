@@ -215,12 +215,13 @@ class PreparedRequest:
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; return whether anything changed."""
         renewed = {
-            source: self._uploader.renewed(delivered, model=self._request.model, gone=gone)
+            source: now
             for source, delivered in self._delivered.items()
+            if (now := self._uploader.renewed(delivered, model=self._request.model, gone=gone)) is not delivered
         }
-        if all(renewed[source] is delivered for source, delivered in self._delivered.items()):
+        if not renewed:
             return False
-        self._delivered = renewed
+        self._delivered |= renewed
         self.call = self._encoded()
         return True
 
@@ -290,14 +291,14 @@ class FittedMedia:
 
     Attributes:
         messages: as they are sent.
-        parts: what each media part is sent as.
+        parts: what each media part is sent as, in order.
         media: the media of these parts.
         sent: what each piece of media became, in order.
         fitter: what made them fit; `None` without media.
     """
 
     messages: tuple[Message, ...]
-    parts: dict[MediaPart, tuple[MediaPart, ...]] = field(default_factory=dict)
+    parts: tuple[tuple[MediaPart, ...], ...] = ()
     media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
     sent: tuple[SentMedia, ...] = ()
     fitter: Fitter | None = None
@@ -380,11 +381,10 @@ class Fitting:
             MediaDoesNotFitError: too many, too large, too long.
             DeliveryError: a link that the service cannot fetch.
         """
-        parts: dict[MediaPart, tuple[MediaPart, ...]] = {}
-        for place, part in self.found:
-            parts[part] = self._fit(part, place)
+        parts = tuple(self._fit(part, place) for place, part in self.found)
         check_inline(self._inside, self.profile)
-        messages = tuple(_with(message, parts) for message in self.request.messages)
+        left = iter(parts)
+        messages = tuple(_with(message, left) for message in self.request.messages)
         check_conversation(messages, self.profile, stores=True)  # tiles and pages count as images, too
         sent = tuple(self._sent)
         return FittedMedia(messages=messages, parts=parts, media=self._media, sent=sent, fitter=self._fitter)
@@ -448,10 +448,10 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         )
 
 
-def _with(message: Message, fitted: dict[MediaPart, tuple[MediaPart, ...]]) -> Message:
+def _with(message: Message, fitted: Iterator[tuple[MediaPart, ...]]) -> Message:
     parts: list[Part] = []
     for part in message.parts:
-        parts += fitted[part] if isinstance(part, MediaPart) else (part,)
+        parts += next(fitted) if isinstance(part, MediaPart) else (part,)
     return replace(message, parts=tuple(parts))
 
 
