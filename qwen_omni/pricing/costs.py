@@ -146,9 +146,9 @@ class Pricing:
     batch: bool = False
     notes: tuple[str, ...] = ()
 
-    def cost(self, tokens: TokenCounts | Usage) -> "Cost":
-        """Return what these tokens cost."""
-        counts = TokenCounts.of(tokens) if isinstance(tokens, Usage) else tokens
+    def cost(self, *tokens: TokenCounts | Usage) -> "Cost":
+        """Return what these tokens cost, all of one call."""
+        counts = TokenCounts.sum(TokenCounts.of(one) if isinstance(one, Usage) else one for one in tokens)
         if not self.prices:
             return Cost(tokens=counts.total, pricing=self)
         row = _row(self.prices, counts.input)

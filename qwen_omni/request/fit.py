@@ -384,16 +384,15 @@ def check_conversation(messages: Sequence[Message], profile: Profile, *, stores:
         UnsupportedMediaError: a kind or mixture of media that the model does not accept.
         MediaDoesNotFitError: too many of a kind, or too few or too many frames.
     """
-    found = media_parts(messages)
-    totals = Counter(way for _, part in found for way in _ways(part))
+    found = [(place, part, _ways(part)) for place, part in media_parts(messages)]
+    totals = Counter(way for _, _, ways in found for way in ways)
     so_far: Counter[tuple[MediaKind, _Way]] = Counter()
     first_of: dict[str, MediaKind] = {}
-    for place, part in found:
+    for place, part, ways in found:
         kind = part.modality
         if kind not in profile.inputs:
             raise _not_taken(part, profile, place)
         _check_mixture(first_of.setdefault(place.partition(" part")[0], kind), kind, profile, place)
-        ways = _ways(part)
         so_far.update(ways)
         for way in ways:
             limit = _most(way, profile)

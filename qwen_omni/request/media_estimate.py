@@ -102,7 +102,8 @@ def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> 
     sound = audio_tokens(profile, length) if info.has_sound else 0
     if info.kind == "audio":
         return TokenCounts(audio=sound)
-    shown = info.duration if info.picture_end is None else info.picture_end
+    end = info.picture_end
+    shown = info.duration if end is None else end
     rate = info.fps or Fraction(profile.tokens.fps).limit_denominator(1000)
     size = (info.width or 1, info.height or 1)
     return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=sound)
