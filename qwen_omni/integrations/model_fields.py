@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -31,7 +31,7 @@ from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Region
 from qwen_omni.ranges import check_given, check_numbers
-from qwen_omni.settings import SETTINGS_RANGES, OssSettings, Settings
+from qwen_omni.settings import SETTINGS_RANGES, OssSettings, OwnCopy, Settings
 
 if TYPE_CHECKING:  # the client imports the HTTP library, which importing an adapter should not
     from qwen_omni.client import AsyncOmniClient, OmniClient
@@ -48,14 +48,8 @@ CONNECTION_RANGES = {
 """Ranges of the numeric connection options of a chat model."""
 
 
-class CallKey(SecretStr):
+class CallKey(OwnCopy, SecretStr):
     """A call's key, which frameworks store and may pickle: it unpickles as `None`, so the environment's is used."""
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _no_key, ()
@@ -66,7 +60,7 @@ def _no_key() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
+class ConnectionOptions(OwnCopy):
     """The caller's connection options; `None` leaves one to the environment or the default."""
 
     api_key: SecretStr | None = None
@@ -91,12 +85,6 @@ class ConnectionOptions:
         # A pickle holds no key; the environment supplies one where it is loaded.
         kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return functools.partial(ConnectionOptions, **{**kept, "api_key": None}), ()
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self  # immutable, and a copy through a pickle would lose the key
 
     def load(self, *, needs_key: bool = True) -> Settings:
         """Return settings, with gaps filled from the environment; see `Settings.load`.

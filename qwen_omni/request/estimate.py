@@ -23,7 +23,6 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.pricing.costs import (
     TEXT_ERROR,
     Cost,
-    Pricing,
     TokenCounts,
     count_text,
     count_tools,
@@ -269,28 +268,18 @@ def estimate(
     request = what if isinstance(what, ChatRequest) else ChatRequest(model=model, messages=messages, options=options)
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
-    call = EstimatedCall(request=request, settings=settings)
+    call = EstimatedCall(request, settings, exact_text=is_exact())
     made = call.estimate(MediaEstimator.of(request, settings, held).estimate_all(), answer_tokens)
     return replace(made, problems=call.problems(made))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedCall:
     """One call, with everything that decides its price. Pure: its media have already been inspected."""
 
-    request: ChatRequest
-    settings: Settings
-    exact_text: bool = field(default_factory=is_exact)
-    profile: Profile = field(init=False)
-    region: Region | None = field(init=False)
-    pricing: Pricing = field(init=False)
-
-    def __post_init__(self) -> None:
-        settings, region = self.settings, region_of(self.settings.base_url)
-        pricing = pricing_for(self.request.model, region, prices=settings.prices, rate=settings.exchange_rate)
-        object.__setattr__(self, "profile", profile_for(self.request.model))
-        object.__setattr__(self, "region", region)
-        object.__setattr__(self, "pricing", pricing)
+    def __init__(self, request: ChatRequest, settings: Settings, *, exact_text: bool) -> None:
+        self.request, self.settings, self.exact_text = request, settings, exact_text
+        self.profile, self.region = profile_for(request.model), region_of(settings.base_url)
+        self.pricing = pricing_for(request.model, self.region, prices=settings.prices, rate=settings.exchange_rate)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
         """Combine the parts into one estimate."""

@@ -310,7 +310,7 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
     Its text is counted approximately, even if a vocabulary is installed: no call waits for one to load.
     """
     sent = replace(request, messages=fitted.messages)
-    call = EstimatedCall(request=sent, settings=settings, exact_text=False)
+    call = EstimatedCall(sent, settings, exact_text=False)
     if fitted.fitter is None:
         return call.estimate((), None)
     ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
