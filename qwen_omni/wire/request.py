@@ -50,16 +50,8 @@ _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
 
-# our name → the service's name, for options that are passed on unchanged
-_PLAIN_FIELDS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "max_tokens": "max_tokens",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "repetition_penalty": "repetition_penalty",
-}
+# Options that are passed on unchanged, under the same name.
+_PLAIN_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "repetition_penalty")
 _KINDS = {
     "toolcall": "a tool call",
     "toolresult": "a tool result",
@@ -247,7 +239,7 @@ def _check_sampling(part: ImagePart | VideoPart | FramesPart, place: str, profil
 
 
 def _plain(options: ChatOptions) -> dict[str, Any]:
-    values = {theirs: getattr(options, ours) for ours, theirs in _PLAIN_FIELDS.items()}
+    values = {name: getattr(options, name) for name in _PLAIN_FIELDS}
     stop = list(options.stop) if options.stop else None
     return {name: value for name, value in {**values, "stop": stop}.items() if value is not None}
 
