@@ -94,7 +94,7 @@ class RequestDraft:
         """Return the JSON body. Media remain `MediaPayload` values, which are written out piece by piece.
 
         Args:
-            parts: what each media part is sent as.
+            parts: what each media part is sent as, in order.
             look: returns how a piece of media was delivered.
 
         Raises:
@@ -102,6 +102,7 @@ class RequestDraft:
         """
         left = iter(parts)
         messages = [_filled(message, left, look, self._how) for message in self._fields["messages"]]
+        assert next(left, None) is None, "every part has its slot"
         sent = [one for made in parts for one in made]
         served = encode_vllm_media(sent, look) if self._how.dialect == "vllm" else {}
         return {**self._fields, "messages": messages, **served, **self._added}
