@@ -391,7 +391,7 @@ def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
         UnsupportedContentError: a message or block that cannot be sent, with its position and kind.
         MediaError: invalid media.
     """
-    return join_turns(_turn(message, index) for index, message in enumerate(messages))
+    return join_turns([_turn(message, index) for index, message in enumerate(messages)])
 
 
 def _turn(message: BaseMessage, index: int) -> Turn:

@@ -38,16 +38,8 @@ from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._convert_output import PROVIDER, AnswerBuilder, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.integrations import request_builder
-from qwen_omni.integrations.model_fields import ModelFields, described
-from qwen_omni.integrations.request_builder import (
-    SECRET_NAMES,
-    RequestPlan,
-    count_call,
-    count_text,
-    estimate_plan,
-    plan_tools,
-    without_pickled_secrets,
-)
+from qwen_omni.integrations.model_fields import SECRET_NAMES, ModelFields, described, without_pickled_secrets
+from qwen_omni.integrations.request_builder import RequestPlan, count_call, count_text, estimate_plan, plan_tools
 from qwen_omni.options import Effort
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Delta, Response, TextDelta, acollect, collect

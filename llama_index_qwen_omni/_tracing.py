@@ -36,7 +36,7 @@ from llama_index_instrumentation.event_handlers import NullEventHandler
 from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
-from qwen_omni.integrations.request_builder import SECRET_NAMES
+from qwen_omni.integrations.model_fields import SECRET_NAMES
 from qwen_omni.redact import redact
 
 _SECRET = SECRET_NAMES | {"oss"}

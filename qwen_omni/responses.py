@@ -13,8 +13,6 @@ from typing import Any, Literal
 MAX_ANSWER_BYTES = 512 * 2**20
 """The default of `Settings.max_answer_bytes`: two hours of speech are 460 MB on the wire, text is a thousandth."""
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:

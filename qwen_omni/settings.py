@@ -47,8 +47,20 @@ _LATEST = 1e12  # seconds since 1970
 _REGION = re.compile(r"(?:^|\.)oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 
 
+class OwnCopy:
+    """A value that is its own copy: it is immutable, and a copy through a pickle would lose the key."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OssCredentials:
+class OssCredentials(OwnCopy):
     """A key to a bucket; a temporary STS key also has `security_token` and `expires_at` (seconds since 1970).
 
     Raises:
@@ -86,12 +98,6 @@ class OssCredentials:
     def __reduce__(self) -> tuple[Any, ...]:
         return environment_credentials, ()  # no key travels in a pickle
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self
-
 
 CredentialsSource = OssCredentials | Callable[[], OssCredentials]
 
@@ -103,7 +109,7 @@ _RANGES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OssSettings:
+class OssSettings(OwnCopy):
     """A bucket for media that is too large or too long for a request. It can stay private: links are signed.
 
     Attributes:
@@ -177,12 +183,6 @@ class OssSettings:
         if self.credentials is not None:
             return self.credentials
         return environment_credentials(f" {self.bucket!r}")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self  # immutable, and a copy through a pickle would lose the key
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle holds no key; the environment supplies one where it is loaded.
@@ -282,7 +282,7 @@ def kept_folder() -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(OwnCopy):
     """How to reach the service. Create it with `Settings.load`, which fills gaps from the environment.
 
     A pickle holds neither the key nor headers: on loading, the key is read from the environment.
@@ -353,12 +353,6 @@ class Settings:
         key = SecretStr(os.environ.get(API_KEY_VARIABLE, "").strip())
         for name, value in {**state, "api_key": key}.items():
             object.__setattr__(self, name, value)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self  # immutable, and a copy through a pickle would lose the key
 
     def with_key(self) -> Self:
         """Return these settings with a key.

@@ -36,8 +36,7 @@ from qwen_omni import (
     VideoPart,
 )
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.integrations.client_pool import ConnectionOptions
-from qwen_omni.integrations.model_fields import NUMBERS, ModelFields
+from qwen_omni.integrations.model_fields import NUMBERS, ConnectionOptions, ModelFields
 from qwen_omni.ranges import COUNT, END, FRAME_RATE, PARALLEL, Range, check_span, checked
 
 NOWHERE = MediaSource.from_path("nowhere.mp4", trusted=True)

@@ -34,7 +34,7 @@ from qwen_omni import (
     UsageLedger,
     user,
 )
-from qwen_omni.integrations.client_pool import ConnectionOptions
+from qwen_omni.integrations.model_fields import ConnectionOptions
 from qwen_omni.integrations.request_builder import RequestPlan
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.responses import Usage

@@ -1,31 +1,286 @@
-"""The fields of the chat models of both frameworks, and their connections: defined here once.
+"""The fields of the chat models of both frameworks, their names elsewhere, and their connections: defined here once.
 
-`ChatQwenOmni` and `QwenOmni` inherit from a framework's class and from this one. The fields of a call are interpreted
-in `qwen_omni.integrations.request_builder`, those of the connection in `qwen_omni.integrations.client_pool`.
+`ChatQwenOmni` and `QwenOmni` inherit from a framework's class and from `ModelFields`. The fields of a call are
+interpreted in `qwen_omni.integrations.request_builder`.
+
+Clients are created on first use, one per set of connection options. They belong to the process that created them.
+Copies and pickles of a model start without clients, so they carry no connection, lock or key. The environment is read
+here, through `Settings.load`, and never stored in the model.
 """
 
+import functools
 import inspect
 import linecache
 import os
 import re
 import sys
-from collections.abc import Mapping
+import threading
+import weakref
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from qwen_omni.addresses import warn_of_headers
-from qwen_omni.integrations.client_pool import CONNECTION_RANGES, Clients, ConnectionOptions
-from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS, SECRET_NAMES, with_our_names
+from qwen_omni._moved import MOVED_OPTIONS, warn
+from qwen_omni.addresses import HiddenHeaders, warn_of_headers
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputModality, old_option
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Region
-from qwen_omni.ranges import check_given
-from qwen_omni.settings import OssSettings
+from qwen_omni.ranges import check_given, check_numbers
+from qwen_omni.settings import SETTINGS_RANGES, OssSettings, OwnCopy, Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the client imports the HTTP library, which importing an adapter should not
     from qwen_omni.client import AsyncOmniClient, OmniClient
+
+# --- Connections ---
+
+CONNECTION_RANGES = {
+    "timeout": SETTINGS_RANGES["read_timeout"],
+    "total_timeout": SETTINGS_RANGES["total_timeout"],
+    "connect_timeout": SETTINGS_RANGES["connect_timeout"],
+    "max_retries": SETTINGS_RANGES["max_retries"],
+    "max_answer_bytes": SETTINGS_RANGES["max_answer_bytes"],
+}
+"""Ranges of the numeric connection options of a chat model."""
+
+
+class CallKey(OwnCopy, SecretStr):
+    """A call's key, which frameworks store and may pickle: it unpickles as `None`, so the environment's is used."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _no_key, ()
+
+
+def _no_key() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions(OwnCopy):
+    """The caller's connection options; `None` leaves one to the environment or the default."""
+
+    api_key: SecretStr | None = None
+    base_url: str | None = None
+    region: Region | None = None
+    timeout: float | None = None
+    total_timeout: float | None = None
+    connect_timeout: float | None = None
+    max_retries: int | None = None
+    max_answer_bytes: int | None = None
+    media_root: str | Path | None = None
+    delivery: Delivery | None = None
+    oss: OssSettings | None = None
+    dialect: Dialect | None = None
+    spend_limit: SpendLimit | None = None
+    ledger: UsageLedger | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, CONNECTION_RANGES)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickle holds no key; the environment supplies one where it is loaded.
+        kept = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return functools.partial(ConnectionOptions, **{**kept, "api_key": None}), ()
+
+    def load(self, *, needs_key: bool = True) -> Settings:
+        """Return settings, with gaps filled from the environment; see `Settings.load`.
+
+        Raises:
+            ConfigurationError: there is no key, or the address is invalid.
+        """
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        given["read_timeout"] = given.pop("timeout")
+        if self.media_root is not None:
+            given["media_root"] = Path(self.media_root)
+        return Settings.load(needs_key=needs_key, **given)
+
+
+CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
+"""Fields of the connection."""
+
+
+# --- Names of options ---
+
+CALL_FIELDS = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
+    "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
+)  # fmt: skip
+"""Fields of one answer."""
+
+OTHER_NAMES = {
+    "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
+    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "search": "enable_search",
+    "vl_high_resolution_images": "high_resolution_images", "use_multichannel": "multichannel",
+    "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
+    "dashscope_api_key": "api_key", "default_headers": "extra_headers",
+}  # fmt: skip
+"""Alternative names in other integrations and in the service itself."""
+
+SECRET_NAMES = frozenset(
+    {"api_key", "extra_headers", *(name for name, ours in OTHER_NAMES.items() if ours in ("api_key", "extra_headers"))}
+)
+"""Options that may hold a secret; they are kept out of traces and caches."""
+
+_BODIES = ("model_kwargs", "additional_kwargs")  # in langchain-openai and in llama-index-llms-openai
+_ANSWERED = {
+    "frequency_penalty": "this service has presence_penalty and repetition_penalty",
+    "n": "this service returns one answer per call; call it several times",
+    "logprobs": "this service returns no probabilities",
+    "top_logprobs": "this service returns no probabilities",
+    "stream": "every request streams; call stream() for the pieces",
+    "stream_options": "usage is always requested",
+    "stream_usage": "usage is always requested",
+    "incremental_output": "every request streams in pieces",
+    "context_window": "it comes from the model's profile",
+    "is_chat_model": "it comes from the model's profile",
+    "is_function_calling_model": "it comes from the model's profile",
+    "organization": "this service has none",
+    "http_client": "clients are created internally; configure them with timeout, max_retries and base_url",
+}
+
+
+def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Translate option names of other integrations; request fields without an option here go to `extra_body`.
+
+    Example:
+        >>> with_our_names({"enable_thinking": False, "model_kwargs": {"seed": 1, "thinking_budget": 9}}, CALL_FIELDS)
+        {'thinking': False, 'seed': 1, 'extra_body': {'thinking_budget': 9}}
+
+    Raises:
+        ConfigurationError: two names set one option to different values, or the service has no such option.
+    """
+    named: dict[str, Any] = {}
+    body: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _BODIES or name in known:
+            _name(named, name, value, known)
+            continue
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigurationError(f"{name} must be a dictionary, got {type(value).__name__}.")
+        for inner, inner_value in (value or {}).items():
+            ours = OTHER_NAMES.get(inner, inner)
+            if ours in known or inner in _ANSWERED:
+                _name(named, inner, inner_value, known)
+            else:
+                body[inner] = inner_value
+    if body:
+        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
+    return named
+
+
+def _name(named: dict[str, Any], name: str, value: object, known: Collection[str]) -> None:
+    ours = name if name in known else OTHER_NAMES.get(name, name)
+    if name not in known and name in _ANSWERED and value is not None:
+        raise ConfigurationError(f"There is no option {name!r}: {_ANSWERED[name]}.")
+    if name != ours and MOVED_OPTIONS.get(name) == ours:
+        warn(f"{name}=", f"{ours}=")
+    before = named.get(ours)
+    if before is None or value is None or before == value:
+        named[ours] = before if value is None and before is not None else value
+    elif ours == "thinking" and before is True and isinstance(value, str) and value != "none":
+        named[ours] = value  # switches thinking on, and sets how much
+    elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
+        raise ConfigurationError(f"{ours} is set twice, to {before!r} and ({name}=) to {value!r}; set it once.")
+
+
+def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a call for a framework to store: their key and headers appear in no repr and no pickle."""
+    hidden = {
+        name: CallKey(value.get_secret_value()) if isinstance(value, SecretStr) else HiddenHeaders(value)
+        for name, value in options.items()
+        if name in SECRET_NAMES and isinstance(value, (SecretStr, Mapping))
+    }
+    return {**options, **hidden}
+
+
+# --- Clients ---
+
+_Client = TypeVar("_Client")
+_MOST = 32  # clients of one kind; a program with new options for every call must not accumulate connections
+
+
+class Clients:
+    """Holds the clients of one chat model. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._start()
+        _made.add(self)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._sync: dict[ConnectionOptions, OmniClient] = {}
+        self._async: dict[ConnectionOptions, AsyncOmniClient] = {}
+        weakref.finalize(self, _close_all, self._sync)
+
+    def sync(self, options: ConnectionOptions) -> "OmniClient":
+        """Return the client for these options, created on first use."""
+        from qwen_omni.client import OmniClient  # noqa: PLC0415
+
+        with self._lock:
+            client = self._sync.get(options)
+            if client is None:
+                client = _keep(self._sync, options, OmniClient(options.load()))
+            return client
+
+    def asynchronous(self, options: ConnectionOptions) -> "AsyncOmniClient":
+        """Return the asynchronous client for these options, created on first use."""
+        from qwen_omni.client import AsyncOmniClient  # noqa: PLC0415
+
+        with self._lock:
+            client = self._async.get(options)
+            if client is None:
+                client = _keep(self._async, options, AsyncOmniClient(options.load()))
+            return client
+
+    def close(self) -> None:
+        """Close the synchronous clients; the next call creates new ones."""
+        with self._lock:
+            _close_all(self._sync)
+
+    async def aclose(self) -> None:
+        """Close the connections of the asynchronous clients in the running event loop."""
+        with self._lock:
+            clients = list(self._async.values())
+        for client in clients:
+            await client.aclose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Clients, ()
+
+    def __repr__(self) -> str:
+        return "Clients()"
+
+
+_made: weakref.WeakSet[Clients] = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    """In a forked process, drop the clients of the parent, and locks that a thread of the parent may hold."""
+    for clients in list(_made):
+        clients._start()  # noqa: SLF001  (this module's own)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_start_anew)
+
+
+def _close_all(kept: dict[ConnectionOptions, "OmniClient"]) -> None:
+    while kept:
+        kept.popitem()[1].close()
+
+
+def _keep(kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, client: _Client) -> _Client:
+    if len(kept) >= _MOST:
+        del kept[next(iter(kept))]  # calls that still run hold their client themselves
+    kept[options] = client
+    return client
+
+
+# --- Fields ---
 
 # They may hold secrets or live objects, and do not affect the answer.
 _UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}

@@ -13,19 +13,15 @@ tool results, in order.
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import SecretStr
-
-from qwen_omni._moved import MOVED_OPTIONS, warn
-from qwen_omni.addresses import HiddenHeaders
 from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
-from qwen_omni.integrations.client_pool import CallKey, ConnectionOptions
+from qwen_omni.integrations.model_fields import CALL_FIELDS, CONNECTION_FIELDS, ConnectionOptions, with_our_names
 from qwen_omni.messages import Message, Part, TextPart, ToolResultPart, media_of
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
-from qwen_omni.pricing import text_tokens
+from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import (
     Delta,
@@ -38,75 +34,11 @@ from qwen_omni.responses import (
     read_arguments,
 )
 from qwen_omni.structured.ask import json_mode
-from qwen_omni.wire.values import dump_usage, parse_usage
+from qwen_omni.wire.values import dump_usage as dump_usage, parse_usage as parse_usage  # noqa: PLC0414 - for adapters
 
 if TYPE_CHECKING:
     from qwen_omni.client import AsyncOmniClient, OmniClient
     from qwen_omni.request.estimate import Estimate
-
-__all__ = [
-    "CALL_FIELDS",
-    "CONNECTION_FIELDS",
-    "ESTIMATED",
-    "MEDIA",
-    "OTHER_NAMES",
-    "SECRET_NAMES",
-    "RequestPlan",
-    "ToolChoice",
-    "count_call",
-    "count_text",
-    "dump_usage",
-    "estimate_plan",
-    "estimated_beside",
-    "media_beside",
-    "parse_usage",
-    "plan_call",
-    "plan_tools",
-    "to_choice",
-    "to_tool",
-    "with_our_names",
-    "without_pickled_secrets",
-]
-
-CALL_FIELDS = (
-    "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
-    "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
-)  # fmt: skip
-"""Fields of one answer."""
-
-CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
-"""Fields of the connection."""
-
-OTHER_NAMES = {
-    "model_name": "model", "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
-    "stop_sequences": "stop", "enable_thinking": "thinking", "reasoning_effort": "thinking", "search": "enable_search",
-    "vl_high_resolution_images": "high_resolution_images", "use_multichannel": "multichannel",
-    "request_timeout": "timeout", "api_base": "base_url", "openai_api_base": "base_url", "openai_api_key": "api_key",
-    "dashscope_api_key": "api_key", "default_headers": "extra_headers",
-}  # fmt: skip
-"""Alternative names in other integrations and in the service itself."""
-
-SECRET_NAMES = frozenset(
-    {"api_key", "extra_headers", *(name for name, ours in OTHER_NAMES.items() if ours in ("api_key", "extra_headers"))}
-)
-"""Options that may hold a secret; they are kept out of traces and caches."""
-
-_BODIES = ("model_kwargs", "additional_kwargs")  # in langchain-openai and in llama-index-llms-openai
-_ANSWERED = {
-    "frequency_penalty": "this service has presence_penalty and repetition_penalty",
-    "n": "this service returns one answer per call; call it several times",
-    "logprobs": "this service returns no probabilities",
-    "top_logprobs": "this service returns no probabilities",
-    "stream": "every request streams; call stream() for the pieces",
-    "stream_options": "usage is always requested",
-    "stream_usage": "usage is always requested",
-    "incremental_output": "every request streams in pieces",
-    "context_window": "it comes from the model's profile",
-    "is_chat_model": "it comes from the model's profile",
-    "is_function_calling_model": "it comes from the model's profile",
-    "organization": "this service has none",
-    "http_client": "clients are created internally; configure them with timeout, max_retries and base_url",
-}
 
 _TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 _KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
@@ -337,60 +269,6 @@ def _against_thinking(calling: "ToolChoice", form: "_Form") -> str:
     return ""
 
 
-def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Translate option names of other integrations; request fields without an option here go to `extra_body`.
-
-    Example:
-        >>> with_our_names({"enable_thinking": False, "model_kwargs": {"seed": 1, "thinking_budget": 9}}, CALL_FIELDS)
-        {'thinking': False, 'seed': 1, 'extra_body': {'thinking_budget': 9}}
-
-    Raises:
-        ConfigurationError: two names set one option to different values, or the service has no such option.
-    """
-    named: dict[str, Any] = {}
-    body: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in _BODIES or name in known:
-            _name(named, name, value, known)
-            continue
-        if value is not None and not isinstance(value, Mapping):
-            raise ConfigurationError(f"{name} must be a dictionary, got {type(value).__name__}.")
-        for inner, inner_value in (value or {}).items():
-            ours = OTHER_NAMES.get(inner, inner)
-            if ours in known or inner in _ANSWERED:
-                _name(named, inner, inner_value, known)
-            else:
-                body[inner] = inner_value
-    if body:
-        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
-    return named
-
-
-def _name(named: dict[str, Any], name: str, value: object, known: Collection[str]) -> None:
-    ours = name if name in known else OTHER_NAMES.get(name, name)
-    if name not in known and name in _ANSWERED and value is not None:
-        raise ConfigurationError(f"There is no option {name!r}: {_ANSWERED[name]}.")
-    if name != ours and MOVED_OPTIONS.get(name) == ours:
-        warn(f"{name}=", f"{ours}=")
-    before = named.get(ours)
-    if before is None or value is None or before == value:
-        named[ours] = before if value is None and before is not None else value
-    elif ours == "thinking" and before is True and isinstance(value, str) and value != "none":
-        named[ours] = value  # switches thinking on, and sets how much
-    elif not (ours == "thinking" and value is True and isinstance(before, str) and before != "none"):
-        raise ConfigurationError(f"{ours} is set twice, to {before!r} and ({name}=) to {value!r}; set it once.")
-
-
-def without_pickled_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a call for a framework to store: their key and headers appear in no repr and no pickle."""
-    hidden = {
-        name: CallKey(value.get_secret_value()) if isinstance(value, SecretStr) else HiddenHeaders(value)
-        for name, value in options.items()
-        if name in SECRET_NAMES and isinstance(value, (SecretStr, Mapping))
-    }
-    return {**options, **hidden}
-
-
 def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:
     """Drop options that are not set; raise for unknown ones."""
     options = with_our_names(given, _KNOWN)
@@ -591,13 +469,13 @@ def media_beside(media: Sequence[SentMedia]) -> dict[str, Any]:
 
 def count_text(text: str, model: str) -> int:
     """Count the tokens of a text for a model: exactly with `qwen-omni[tokenizer]`, else approximately."""
-    return text_tokens.count_text(text, profile_for(model).tokens.vocabulary)
+    return costs.count_text(text, profile_for(model).tokens.vocabulary)
 
 
 def count_call(messages: Sequence[Message], tools: Sequence[Tool], model: str) -> int:
     """Count the tokens of a conversation for a model, without opening media."""
     rules = profile_for(model).tokens
-    return text_tokens.count_messages(messages, rules) + text_tokens.count_tools(tools, rules)
+    return costs.count_messages(messages, rules) + costs.count_tools(tools, rules)
 
 
 # --- Turns: media returned by tools follow after their texts ---

@@ -44,17 +44,7 @@ class Entry:
         return self.estimated / self.compared if self.compared else None
 
     def __add__(self, other: "Entry") -> "Entry":
-        return Entry(
-            calls=self.calls + other.calls,
-            tokens=self.tokens + other.tokens,
-            cny=self.cny + other.cny,
-            usd=self.usd + other.usd,
-            unpriced=self.unpriced + other.unpriced,
-            cut=self.cut + other.cut,
-            estimated=self.estimated + other.estimated,
-            compared=self.compared + other.compared,
-            seconds=self.seconds + other.seconds,
-        )
+        return Entry(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
 class UsageLedger:
@@ -123,15 +113,7 @@ class UsageLedger:
         """
         counts = TokenCounts.of(used) if isinstance(used, Usage) else used
         priced = pricing or pricing_for(model, self._region, prices=self._prices, rate=self._rate)
-        cost = priced.cost(counts)
-        entry = Entry(
-            calls=1,
-            tokens=counts,
-            cny=cost.cny or 0.0,
-            usd=cost.usd or 0.0,
-            unpriced=int(cost.cny is None),
-            cut=int(cut),
-        )
+        entry = replace(_entry(priced.cost(counts), cut=cut), tokens=counts)
         if estimated is not None and not cut:
             entry = replace(entry, estimated=estimated, compared=counts.input)
         self._keep(model, entry, late=late)
@@ -145,11 +127,7 @@ class UsageLedger:
             cut: the service reported no duration; `seconds` is an estimate.
             late: as in `record`.
         """
-        entry = Entry(
-            calls=1, seconds=seconds, cny=cost.cny or 0.0, usd=cost.usd or 0.0, unpriced=int(cost.cny is None),
-            cut=int(cut),
-        )  # fmt: skip
-        self._keep(cost.pricing.model, entry, late=late)
+        self._keep(cost.pricing.model, replace(_entry(cost, cut=cut), seconds=seconds), late=late)
 
     def _keep(self, model: str, entry: Entry, *, late: bool) -> None:
         if late:
@@ -193,6 +171,11 @@ class UsageLedger:
 
     def __repr__(self) -> str:
         return f"UsageLedger({'; '.join(self._lines())})"
+
+
+def _entry(cost: Cost, *, cut: bool) -> Entry:
+    """Return the entry of one call, without what was used."""
+    return Entry(calls=1, cny=cost.cny or 0.0, usd=cost.usd or 0.0, unpriced=int(cost.cny is None), cut=int(cut))
 
 
 def _line(name: str, entry: Entry) -> str:

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qwen_omni.errors import APIError, QwenOmniError, SpendLimitError, StreamInterruptedError
-from qwen_omni.pricing.costs import Cost, TokenCounts, audio_cost
-from qwen_omni.pricing.text_tokens import nearly
+from qwen_omni.pricing.costs import Cost, TokenCounts, audio_cost, nearly
 from qwen_omni.profiles import Region, TokenRules
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.request.estimate import Estimate

@@ -20,8 +20,17 @@ from qwen_omni.errors import (
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.messages import ImagePart, Message, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, pricing_for
-from qwen_omni.pricing.text_tokens import TEXT_ERROR, count_text, count_tools, count_words, is_exact, nearly
+from qwen_omni.pricing.costs import (
+    TEXT_ERROR,
+    Cost,
+    TokenCounts,
+    count_text,
+    count_tools,
+    count_words,
+    is_exact,
+    nearly,
+    pricing_for,
+)
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.fit import check_conversation
@@ -259,29 +268,18 @@ def estimate(
     request = what if isinstance(what, ChatRequest) else ChatRequest(model=model, messages=messages, options=options)
     if budget is not None:
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
-    call = EstimatedCall(request=request, settings=settings)
-    estimator = MediaEstimator(request=request, profile=call.profile, settings=settings, ready=held)
-    made = call.estimate(estimator.estimate_all(), answer_tokens)
+    call = EstimatedCall(request, settings, exact_text=is_exact())
+    made = call.estimate(MediaEstimator.of(request, settings, held).estimate_all(), answer_tokens)
     return replace(made, problems=call.problems(made))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedCall:
     """One call, with everything that decides its price. Pure: its media have already been inspected."""
 
-    request: ChatRequest
-    settings: Settings
-    exact_text: bool = field(default_factory=is_exact)
-    profile: Profile = field(init=False)
-    pricing: Pricing = field(init=False)
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        pricing = pricing_for(
-            self.request.model, region_of(settings.base_url), prices=settings.prices, rate=settings.exchange_rate
-        )
-        object.__setattr__(self, "profile", profile_for(self.request.model))
-        object.__setattr__(self, "pricing", pricing)
+    def __init__(self, request: ChatRequest, settings: Settings, *, exact_text: bool) -> None:
+        self.request, self.settings, self.exact_text = request, settings, exact_text
+        self.profile, self.region = profile_for(request.model), region_of(settings.base_url)
+        self.pricing = pricing_for(request.model, self.region, prices=settings.prices, rate=settings.exchange_rate)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
         """Combine the parts into one estimate."""
@@ -293,14 +291,14 @@ class EstimatedCall:
         as_is = _untouched(text, media)
         return Estimate(
             model=self.request.model,
-            region=region_of(self.settings.base_url),
+            region=self.region,
             tokens=known + answer.assumed,
             most=most + answer.most,
             cost_low=self.pricing.cost(known),
-            cost=self.pricing.cost(most + answer.assumed),
-            cost_high=self.pricing.cost(most + answer.most),
+            cost=self.pricing.cost(most, answer.assumed),
+            cost_high=self.pricing.cost(most, answer.most),
             as_is=as_is,
-            cost_as_is=None if as_is is None else self.pricing.cost(as_is + answer.assumed),
+            cost_as_is=None if as_is is None else self.pricing.cost(as_is, answer.assumed),
             media=media,
             text_exact=self.exact_text,
             notes=self._notes(answer),
@@ -342,7 +340,7 @@ class EstimatedCall:
             notes.append(
                 f"text is counted without its vocabulary, to within {TEXT_ERROR:.0%}; install qwen-omni[tokenizer]"
             )
-        if region_of(self.settings.base_url) is None:
+        if self.region is None:
             notes.append("the address belongs to no known region; the mainland's prices are used")
         if self.pricing.prices:
             rate = self.pricing.rate

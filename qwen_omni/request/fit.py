@@ -39,7 +39,7 @@ from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.upload.reader import version_of
-from qwen_omni.upload.uploader import room_of, ways_of
+from qwen_omni.upload.uploader import AvailableRoutes
 
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
@@ -50,12 +50,14 @@ class Fitted:
 
     Attributes:
         seconds: its duration; `None` for images.
+        name: its place and label.
     """
 
     part: MediaPart
     source: MediaSource
     ready: MediaPayload
-    seconds: float | None
+    seconds: float | None = None
+    name: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,16 +82,16 @@ class Fitter:
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, request: ChatRequest, profile: Profile, settings: Settings) -> Self:
+    def of(cls, request: ChatRequest, profile: Profile, settings: Settings, routes: AvailableRoutes) -> Self:
         """Build the fitter of a request; what its options ask of images and audio is preserved."""
         return cls(
             profile=profile,
             media_root=settings.media_root,
-            room_bytes=room_of(settings, profile),
+            room_bytes=routes.room_bytes,
             uplink_mbps=settings.uplink_mbps,
             high_resolution=bool(request.options.high_resolution_images),
             multichannel=bool(request.options.multichannel),
-            stores=ways_of(settings, profile).stores,
+            stores=routes.stores,
         )
 
     def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
@@ -100,9 +102,10 @@ class Fitter:
         """
         assert not isinstance(part, FramesPart)
         key = _key(part)
-        if key not in self._done:
-            self._done[key] = self._prepare(part, place)
-        made, plan = self._done[key]
+        done = self._done.get(key)
+        if done is None:
+            done = self._done[key] = self._prepare(part, place)
+        made, plan = done
         sent = tuple(replace(one, part=_sent(part, one.source, plan)) for one in made)
         return (*(replace(one, part=_unmarked(one.part)) for one in sent[:-1]), sent[-1])
 
@@ -138,12 +141,13 @@ class Fitter:
     ) -> MediaLook:
         """Inspect a source, or one frame of it, once."""
         key = source, audio_track, frame
-        if key not in self._looks:
+        look = self._looks.get(key)
+        if look is None:
             choices = PrepareOptions(
                 model=self.profile, media_root=self.media_root, audio_track=audio_track, frame=frame
             )
-            self._looks[key] = look_at(source, choices=choices, name=name)
-        return self._looks[key]
+            look = self._looks[key] = look_at(source, choices=choices, name=name)
+        return look
 
     def _prepare_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         name = f"{place}: {source.label}"
@@ -151,7 +155,7 @@ class Fitter:
         prepared = carry_out(look, plan, choices=self._choices(part))
         check_part(part, source, prepared.info, self.profile, place)
         sent = source if plan.action == "pass" else _source_of(prepared)
-        return Fitted(part=part, source=sent, ready=_ready(prepared, look, name), seconds=None)
+        return Fitted(part=part, source=sent, ready=_ready(prepared, look, name), name=name)
 
     def plan_frame(
         self, part: FramesPart, source: MediaSource, place: str, *, checked: bool = True
@@ -245,8 +249,8 @@ class Fitter:
         check_part(part, part.source, prepared.info, self.profile, place)
         source = part.source if prepared.plan.action == "pass" else _source_of(prepared)
         seconds = None if prepared.info.duration is None else float(prepared.info.duration)
-        ready = _ready(prepared, look, f"{place}: {part.source.label}")
-        return Fitted(part=part, source=source, ready=ready, seconds=seconds)
+        name = f"{place}: {part.source.label}"
+        return Fitted(part=part, source=source, ready=_ready(prepared, look, name), seconds=seconds, name=name)
 
 
 def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
@@ -380,16 +384,15 @@ def check_conversation(messages: Sequence[Message], profile: Profile, *, stores:
         UnsupportedMediaError: a kind or mixture of media that the model does not accept.
         MediaDoesNotFitError: too many of a kind, or too few or too many frames.
     """
-    found = media_parts(messages)
-    totals = Counter(way for _, part in found for way in _ways(part))
+    found = [(place, part, _ways(part)) for place, part in media_parts(messages)]
+    totals = Counter(way for _, _, ways in found for way in ways)
     so_far: Counter[tuple[MediaKind, _Way]] = Counter()
     first_of: dict[str, MediaKind] = {}
-    for place, part in found:
+    for place, part, ways in found:
         kind = part.modality
         if kind not in profile.inputs:
             raise _not_taken(part, profile, place)
         _check_mixture(first_of.setdefault(place.partition(" part")[0], kind), kind, profile, place)
-        ways = _ways(part)
         so_far.update(ways)
         for way in ways:
             limit = _most(way, profile)

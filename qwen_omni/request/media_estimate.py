@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Self
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
@@ -29,11 +30,11 @@ from qwen_omni.messages import (
 )
 from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.costs import TokenCounts
-from qwen_omni.profiles import Profile
+from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_tokens, image_tokens, video_tokens
 from qwen_omni.request.fit import Fitter, check_part
 from qwen_omni.settings import Settings
-from qwen_omni.upload.uploader import choose_route, is_link, ways_of
+from qwen_omni.upload.uploader import choose_route, is_link, routes_of
 
 _PAIR = 2  # frames are merged in pairs
 _MARKERS = 2  # a start and an end token
@@ -101,7 +102,8 @@ def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> 
     sound = audio_tokens(profile, length) if info.has_sound else 0
     if info.kind == "audio":
         return TokenCounts(audio=sound)
-    shown = info.duration if info.picture_end is None else info.picture_end
+    end = info.picture_end
+    shown = info.duration if end is None else end
     rate = info.fps or Fraction(profile.tokens.fps).limit_denominator(1000)
     size = (info.width or 1, info.height or 1)
     return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=sound)
@@ -225,23 +227,22 @@ class MediaEstimator:
     Attributes:
         request: the call; its messages hold the media.
         ready: media that is already prepared, by source.
-        routes: routes that have already been checked and chosen.
+        fitter: makes the media fit the model, as in the call itself.
+        chosen: routes that have already been checked and chosen.
     """
 
     request: ChatRequest
-    profile: Profile
     settings: Settings
+    fitter: Fitter
     ready: Mapping[MediaSource, Prepared] = field(default_factory=dict)
-    routes: Mapping[MediaSource, Route] = field(default_factory=dict)
-    _fitter: Fitter = field(init=False)
+    chosen: Mapping[MediaSource, Route] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._fitter = Fitter.of(self.request, self.profile, self.settings)
-
-    @property
-    def high_resolution(self) -> bool:
-        """Whether images are processed with as many pixels as the model supports."""
-        return self._fitter.high_resolution
+    @classmethod
+    def of(cls, request: ChatRequest, settings: Settings, ready: Mapping[MediaSource, Prepared]) -> Self:
+        """Build the estimator of a call whose media have not been made to fit."""
+        profile = profile_for(request.model)
+        fitter = Fitter.of(request, profile, settings, routes_of(settings, profile))
+        return cls(request=request, settings=settings, fitter=fitter, ready=ready)
 
     def estimate_all(self) -> tuple[MediaEstimate, ...]:
         """Inspect all media, in order.
@@ -262,24 +263,24 @@ class MediaEstimator:
     def _local(self, part: ImagePart | AudioPart | VideoPart, place: str) -> MediaEstimate:
         problem = ""
         try:
-            look, plan = self._fitter.plan(part, place)
+            look, plan = self.fitter.plan(part, place)
         except MediaDoesNotFitError as error:
             problem = str(error)
-            look, plan = self._fitter.plan(part, place, checked=False)
+            look, plan = self.fitter.plan(part, place, checked=False)
         will = predicted_info(look.info, plan)
-        piece = self._described(part, will, plan, place)
+        piece = self._described(part, will, plan, place, plan.sampling, count=max(1, len(plan.pieces)))
         untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
-        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
         piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
         if plan.budget.key_frames and plan.action == "video":
             piece = replace(piece, doing=f"{piece.doing}; {_FEW}")
         return replace(piece, problem=problem or piece.problem or self._broken(part, look, will, place))
 
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
-        piece = self._described(part, made.info, made.plan, place)
+        piece = self._described(part, made.info, made.plan, place, _sampling(part))
         source = made.source_info
         untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
-        as_is = media_tokens(untouched, self.profile, Asked(high_resolution=self.high_resolution))
+        as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
         if made.stills and made.info.kind == "image":
             tokens = TokenCounts(image=made.plan.tokens or 0)
             upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
@@ -292,25 +293,26 @@ class MediaEstimator:
 
     def _as_images(self, piece: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
         size = made.plan.picture.size if made.plan.picture else (1, 1)
-        tokens = list_tokens(size, len(made.stills), self.profile, Asked(sampling=made.plan.sampling))
+        tokens = list_tokens(size, len(made.stills), self.fitter.profile, Asked(sampling=made.plan.sampling))
         upload = sum(MediaPayload(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
         piece = replace(piece, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
         return replace(piece, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 
     def _described(
-        self, part: ImagePart | AudioPart | VideoPart, info: MediaInfo, plan: MediaPlan, place: str
+        self,
+        part: ImagePart | AudioPart | VideoPart,
+        info: MediaInfo,
+        plan: MediaPlan,
+        place: str,
+        sampling: Sampling,  # prepared media is sent with that of its part; planned media will get that of its plan
+        count: int = 1,
     ) -> MediaEstimate:
-        # Prepared media is sent with the sampling of its part; planned media will get that of its plan.
-        asked = Asked(
-            sampling=_sampling(part) if part.source in self.ready else plan.sampling,
-            high_resolution=self.high_resolution,
-        )
-        tokens = media_tokens(info, self.profile, asked)
-        count = len(plan.pieces) if plan.action == "images" and part.source not in self.ready else 1
+        asked = Asked(sampling=sampling, high_resolution=self.fitter.high_resolution)
+        tokens = media_tokens(info, self.fitter.profile, asked)
         if count > 1:
             tokens = TokenCounts(image=plan.tokens or 0)
         if tokens is not None and plan.action == "frames" and info.frame_count:
-            tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.profile, asked)
+            tokens = list_tokens((info.width or 1, info.height or 1), info.frame_count, self.fitter.profile, asked)
         kind = part.modality
         seconds = None if info.duration is None else float(info.duration)
         route, problem = self._route(part.source, info, seconds, place)
@@ -320,7 +322,7 @@ class MediaEstimator:
             kind=kind,
             doing=plan.reason,
             tokens=tokens or TokenCounts(),
-            most=most_tokens(kind, self.profile, asked) if tokens is None else tokens,
+            most=most_tokens(kind, self.fitter.profile, asked) if tokens is None else tokens,
             seconds=seconds,
             size_bytes=info.size_bytes * count,
             upload_bytes=(_delivered(info).encoded_bytes if route == "inline" else info.size_bytes) * count,
@@ -330,7 +332,7 @@ class MediaEstimator:
         )
 
     def _link(self, part: MediaPart, source: MediaSource, place: str) -> MediaEstimate:
-        asked = Asked(sampling=_sampling(self._fitter.asked(part)), high_resolution=self.high_resolution)
+        asked = Asked(sampling=_sampling(self.fitter.asked(part)), high_resolution=self.fitter.high_resolution)
         kind = part.modality
         return MediaEstimate(
             place=place,
@@ -338,14 +340,14 @@ class MediaEstimator:
             kind=kind,
             doing="sent as a link",
             tokens=TokenCounts(),
-            most=most_tokens(kind, self.profile, asked),
+            most=most_tokens(kind, self.fitter.profile, asked),
             route="link",
             problem=self._link_problem(source, place),
             unknown=_UNOPENED,
         )
 
     def _link_problem(self, source: MediaSource, place: str) -> str:
-        if source in self.routes:
+        if source in self.chosen:
             return ""
         try:
             is_link(source, name=f"{place}: {source.label}", base_url=self.settings.base_url)
@@ -358,8 +360,8 @@ class MediaEstimator:
         asked, count = Asked(sampling=part.sampling), len(part.frames)
         tokens, as_is = TokenCounts(), None
         if seen:
-            tokens = list_tokens(_sides(seen[0].will), count, self.profile, asked)
-            as_is = list_tokens(_sides(seen[0].was), count, self.profile)
+            tokens = list_tokens(_sides(seen[0].will), count, self.fitter.profile, asked)
+            as_is = list_tokens(_sides(seen[0].was), count, self.fitter.profile)
         made = sum(frame.will != frame.was for frame in seen)
         return MediaEstimate(
             place=place,
@@ -367,9 +369,9 @@ class MediaEstimator:
             kind="video",
             doing=f"{made:,} of them re-encoded to fit" if made else "sent as they are",
             tokens=tokens,
-            most=tokens if seen else most_list_tokens(count, self.profile, asked),
+            most=tokens if seen else most_list_tokens(count, self.fitter.profile, asked),
             as_is=as_is,
-            seconds=count / (part.sampling.fps or self.profile.tokens.fps),
+            seconds=count / (part.sampling.fps or self.fitter.profile.tokens.fps),
             size_bytes=sum(frame.will.size_bytes for frame in seen),
             upload_bytes=sum(_delivered(frame.will).encoded_bytes for frame in seen),
             original_bytes=sum(frame.was.size_bytes for frame in seen),
@@ -383,16 +385,17 @@ class MediaEstimator:
         made = self.ready.get(source)
         if made is not None:
             return _Frame(was=made.source_info, will=made.info, exact=True)
-        look, plan = self._fitter.plan_frame(part, source, place, checked=False)
+        look, plan = self.fitter.plan_frame(part, source, place, checked=False)
         return _Frame(was=look.info, will=predicted_info(look.info, plan), exact=plan.action == "pass")
 
     def _route(
         self, source: MediaSource, info: MediaInfo, seconds: float | None, place: str
     ) -> tuple[Route | None, str]:
-        if source in self.routes:
-            return self.routes[source], ""
+        chosen = self.chosen.get(source)
+        if chosen is not None:
+            return chosen, ""
         name = f"{place}: {source.label}"
-        ways, seconds = ways_of(self.settings, self.profile), None if info.kind == "image" else seconds
+        ways, seconds = routes_of(self.settings, self.fitter.profile), None if info.kind == "image" else seconds
         try:
             return choose_route(_delivered(info), ways, seconds=seconds, name=name), ""
         except _BREAKS as error:
@@ -400,7 +403,7 @@ class MediaEstimator:
 
     def _broken(self, part: MediaPart, look: MediaLook, will: MediaInfo, place: str) -> str:
         try:
-            check_part(part, look.source, will, self.profile, place)
+            check_part(part, look.source, will, self.fitter.profile, place)
         except (MediaDoesNotFitError, UnsupportedMediaError) as error:
             return str(error)
         return ""

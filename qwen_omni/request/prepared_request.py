@@ -64,7 +64,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.retry import Attempts, RetryPolicy
 from qwen_omni.upload.reader import read_blocks
-from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, ways_of
+from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, routes_of
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
@@ -111,12 +111,13 @@ class PreparedRequest:
 
     def _prepare(self, request: ChatRequest) -> None:
         """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
-        profile, settings = self._profile, self._settings
-        self._draft = draft_request(request, profile, self._dialect)
-        found = media_parts(request.messages)
-        check_media(request, found, profile, settings)
-        fitted = fit_media(request, found, profile, settings)
-        self._account.open(estimate_fitted(request, fitted, settings))
+        self._draft = draft_request(request, self._profile, self._dialect)
+        fitted = FittedMedia(messages=request.messages)
+        if found := media_parts(request.messages):
+            media = Fitting(request=request, found=found, profile=self._profile, settings=self._settings)
+            media.check()
+            fitted = media.fit()
+        self._account.open(estimate_fitted(request, fitted, self._settings))
         self._delivered = upload_media(fitted, self._uploader, request.model)
         self._request = replace(request, messages=fitted.messages)
         self._parts, self._sent = fitted.parts, fitted.sent
@@ -214,12 +215,13 @@ class PreparedRequest:
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; return whether anything changed."""
         renewed = {
-            source: self._uploader.renewed(delivered, model=self._request.model, gone=gone)
+            source: now
             for source, delivered in self._delivered.items()
+            if (now := self._uploader.renewed(delivered, model=self._request.model, gone=gone)) is not delivered
         }
-        if all(renewed[source] is delivered for source, delivered in self._delivered.items()):
+        if not renewed:
             return False
-        self._delivered = renewed
+        self._delivered |= renewed
         self.call = self._encoded()
         return True
 
@@ -289,62 +291,17 @@ class FittedMedia:
 
     Attributes:
         messages: as they are sent.
-        parts: what each media part is sent as.
+        parts: what each media part is sent as, in order.
         media: the media of these parts.
         sent: what each piece of media became, in order.
+        fitter: what made them fit; `None` without media.
     """
 
     messages: tuple[Message, ...]
-    parts: dict[MediaPart, tuple[MediaPart, ...]]
-    media: dict[MediaSource, ReadyMedia]
-    sent: tuple[SentMedia, ...]
-
-
-_Found = Sequence[tuple[str, MediaPart]]
-"""The media of a conversation, each with its place."""
-
-
-def check_media(request: ChatRequest, found: _Found, profile: Profile, settings: Settings) -> None:
-    """Check what needs no open file: where the paths lead, which media the model takes, and how many.
-
-    Raises:
-        MediaOutsideRootError: a path leads out of `media_root`.
-        UnsupportedMediaError: the model does not take this kind, or this mixture.
-        MediaDoesNotFitError: too many of a kind.
-    """
-    for place, part in found:
-        for source in media_of(part):
-            if source.kind == "path":
-                resolve_local(source, settings.media_root, name=f"{place}: {source.label}")
-    if found:
-        check_conversation(request.messages, profile, stores=ways_of(settings, profile).stores)
-
-
-def fit_media(request: ChatRequest, found: _Found, profile: Profile, settings: Settings) -> FittedMedia:
-    """Make every piece of media fit its budget, check it against the model, and choose its route. Sends nothing.
-
-    Blocks while files are read and encoded; asynchronous callers use `asyncio.to_thread`.
-
-    Raises:
-        UnreadableMediaError: a file is missing, empty, damaged or not media.
-        UnsupportedMediaError: the model or the service does not take this kind.
-        MediaDoesNotFitError: too many, too large, too long.
-        DeliveryError: a link that the service cannot fetch.
-    """
-    if not found:
-        return FittedMedia(messages=request.messages, parts={}, media={}, sent=())
-    fitting = _Fitting(
-        fitter=Fitter.of(request, profile, settings),
-        ways=ways_of(settings, profile),
-        base_url=settings.base_url,
-    )
-    parts: dict[MediaPart, tuple[MediaPart, ...]] = {}
-    for place, part in found:
-        parts[part] = fitting.fit(part, place)
-    check_inline(fitting.inside, profile)
-    messages = tuple(_with(message, parts) for message in request.messages)
-    check_conversation(messages, profile, stores=True)  # tiles and pages count as images, too
-    return FittedMedia(messages=messages, parts=parts, media=fitting.media, sent=tuple(fitting.sent))
+    parts: tuple[tuple[MediaPart, ...], ...] = ()
+    media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
+    sent: tuple[SentMedia, ...] = ()
+    fitter: Fitter | None = None
 
 
 def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Settings) -> Estimate:
@@ -353,12 +310,12 @@ def estimate_fitted(request: ChatRequest, fitted: FittedMedia, settings: Setting
     Its text is counted approximately, even if a vocabulary is installed: no call waits for one to load.
     """
     sent = replace(request, messages=fitted.messages)
-    call = EstimatedCall(request=sent, settings=settings, exact_text=False)
-    if not fitted.media:
+    call = EstimatedCall(sent, settings, exact_text=False)
+    if fitted.fitter is None:
         return call.estimate((), None)
     ready = {source: one.ready.held for source, one in fitted.media.items() if isinstance(one.ready.held, Prepared)}
     routes = {source: one.route for source, one in fitted.media.items()}
-    estimator = MediaEstimator(request=sent, profile=call.profile, settings=settings, ready=ready, routes=routes)
+    estimator = MediaEstimator(request=sent, settings=settings, fitter=fitted.fitter, ready=ready, chosen=routes)
     return call.estimate(estimator.estimate_all(), None)
 
 
@@ -382,52 +339,91 @@ def upload_media(fitted: FittedMedia, uploader: Uploader, model: str) -> dict[Me
 
 
 @dataclass(slots=True, kw_only=True)
-class _Fitting:
-    """Prepares one part after another.
+class Fitting:
+    """The media of one request: checked, then made to fit, one part after another."""
 
-    Attributes:
-        media: the media of each part, with its route.
-        inside: the parts that are sent inside the request, with their places.
-        sent: what each part became.
-    """
+    request: ChatRequest
+    found: Sequence[tuple[str, MediaPart]]
+    profile: Profile
+    settings: Settings
+    _routes: AvailableRoutes = field(init=False)
+    _fitter: Fitter = field(init=False)
+    _media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
+    _inside: list[tuple[str, MediaPart]] = field(default_factory=list)  # parts that are sent inside the request
+    _sent: list[SentMedia] = field(default_factory=list)
 
-    fitter: Fitter
-    ways: AvailableRoutes
-    base_url: str
-    media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
-    inside: list[tuple[str, MediaPart]] = field(default_factory=list)
-    sent: list[SentMedia] = field(default_factory=list)
+    def __post_init__(self) -> None:
+        self._routes = routes_of(self.settings, self.profile)
+        self._fitter = Fitter.of(self.request, self.profile, self.settings, self._routes)
 
-    def fit(self, part: MediaPart, place: str) -> tuple[MediaPart, ...]:
+    def check(self) -> None:
+        """Check what needs no open file: where the paths lead, which media the model takes, and how many.
+
+        Raises:
+            MediaOutsideRootError: a path leads out of `media_root`.
+            UnsupportedMediaError: the model does not take this kind, or this mixture.
+            MediaDoesNotFitError: too many of a kind.
+        """
+        for place, part in self.found:
+            for source in media_of(part):
+                if source.kind == "path":
+                    resolve_local(source, self.settings.media_root, name=f"{place}: {source.label}")
+        check_conversation(self.request.messages, self.profile, stores=self._routes.stores)
+
+    def fit(self) -> FittedMedia:
+        """Make every piece of media fit its budget, check it against the model, and choose its route. Sends nothing.
+
+        Blocks while files are read and encoded; asynchronous callers use `asyncio.to_thread`.
+
+        Raises:
+            UnreadableMediaError: a file is missing, empty, damaged or not media.
+            UnsupportedMediaError: the model or the service does not take this kind.
+            MediaDoesNotFitError: too many, too large, too long.
+            DeliveryError: a link that the service cannot fetch.
+        """
+        parts = tuple(self._fit(part, place) for place, part in self.found)
+        check_inline(self._inside, self.profile)
+        left = iter(parts)
+        messages = tuple(_with(message, left) for message in self.request.messages)
+        check_conversation(messages, self.profile, stores=True)  # tiles and pages count as images, too
+        sent = tuple(self._sent)
+        return FittedMedia(messages=messages, parts=parts, media=self._media, sent=sent, fitter=self._fitter)
+
+    def _fit(self, part: MediaPart, place: str) -> tuple[MediaPart, ...]:
         """Return a part as it is sent: several images if an image is cut into tiles or has pages."""
         if isinstance(part, FramesPart) or part.source.url is not None:
-            self.sent.append(SentMedia(place=place, kind=part.modality, link=not isinstance(part, FramesPart)))
+            self._sent.append(SentMedia(place=place, kind=part.modality, link=not isinstance(part, FramesPart)))
             return (self._linked_or_frames(part, place),)
-        name = f"{place}: {part.source.label}"
-        made = self.fitter.fit(part, place)
+        made = self._fitter.fit(part, place)
         for one in made:
             if isinstance(one.ready.held, Prepared):
-                self.sent.append(sent_as(one.ready.held, place))
-            self.media[one.source] = _ready(one, self.ways, name)
-            if self.media[one.source].route == "inline":
-                self.inside.append((place, part))
+                self._sent.append(sent_as(one.ready.held, place))
+            if self._ready(one) == "inline":
+                self._inside.append((place, part))
         return tuple(one.part for one in made)
+
+    def _ready(self, made: Fitted) -> Route:
+        """Choose the route of a piece of media."""
+        route = choose_route(made.ready, self._routes, seconds=made.seconds, name=made.name)
+        self._media[made.source] = ReadyMedia(ready=made.ready, route=route, name=made.name)
+        return route
 
     def _linked_or_frames(self, part: MediaPart, place: str) -> MediaPart:
         linked = part
         for source in media_of(part):
             name = f"{place}: {source.label}"
-            if is_link(source, name=name, base_url=self.base_url):
+            if is_link(source, name=name, base_url=self.settings.base_url):
                 _check_whole(part, source, name)
-                self.media[source] = ReadyMedia(ready=_linked(source), route="link", name=name)
-                linked = self.fitter.asked(linked)
+                ready = MediaPayload(url=source.url, format=linked_format(source.url or "", source.media_type))
+                self._media[source] = ReadyMedia(ready=ready, route="link", name=name)
+                linked = self._fitter.asked(linked)
                 continue
             assert isinstance(linked, FramesPart)
-            made = self.fitter.fit_frame(linked, source, place)
+            made = self._fitter.fit_frame(linked, source, place)
             linked = made.part
-            self.media[made.source] = _ready(made, self.ways, name)
-        if any(self.media[source].route == "inline" for source in media_of(linked)):
-            self.inside.append((place, part))
+            self._ready(made)
+        if any(self._media[source].route == "inline" for source in media_of(linked)):
+            self._inside.append((place, part))
         return linked
 
 
@@ -452,19 +448,10 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         )
 
 
-def _linked(source: MediaSource) -> MediaPayload:
-    return MediaPayload(url=source.url, format=linked_format(source.url or "", source.media_type))
-
-
-def _ready(made: Fitted, ways: AvailableRoutes, name: str) -> ReadyMedia:
-    route = choose_route(made.ready, ways, seconds=made.seconds, name=name)
-    return ReadyMedia(ready=made.ready, route=route, name=name)
-
-
-def _with(message: Message, fitted: dict[MediaPart, tuple[MediaPart, ...]]) -> Message:
+def _with(message: Message, fitted: Iterator[tuple[MediaPart, ...]]) -> Message:
     parts: list[Part] = []
     for part in message.parts:
-        parts += fitted[part] if isinstance(part, MediaPart) else (part,)
+        parts += next(fitted) if isinstance(part, MediaPart) else (part,)
     return replace(message, parts=tuple(parts))
 
 

@@ -77,14 +77,6 @@ class TaskContext:
     retry: RetryPolicy
     clock: Callable[[], float] = field(repr=False)
 
-    def repeats(self, error: Exception, failed: int) -> float | None:
-        """Return the delay before a request that costs nothing is retried; `None` to give up."""
-        return self.retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
-
-    def resubmits(self, error: Exception, failed: int) -> float | None:
-        """Return the delay before a submission that was certainly not accepted is retried; `None` to give up."""
-        return self.repeats(error, failed) if isinstance(error, QwenOmniError) and was_refused(error) else None
-
 
 def was_refused(error: QwenOmniError) -> bool:
     """Whether the service certainly accepted nothing of a submission that failed with this error."""
@@ -135,7 +127,7 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
         return wire.decode_submitted(reply.body)
 
     try:
-        return (yield from repeating(attempt, context.resubmits))
+        return (yield from repeating(attempt, context.retry, only=was_refused))
     except APIConnectionError as error:
         if error.sent:
             error.with_hint(
@@ -157,7 +149,7 @@ def look(context: TaskContext, task_id: str) -> Flow[TaskState]:
             return TaskState(state="lost", status=f"{error.status_code} {error.code or ''}".strip(), message=str(error))
         return wire.decode_task(reply.body)
 
-    return (yield from repeating(attempt, context.repeats))
+    return (yield from repeating(attempt, context.retry))
 
 
 def await_end(context: TaskContext, options: TranscriptionOptions, task_id: str) -> Flow[TaskState]:
@@ -209,7 +201,7 @@ def fetch(context: TaskContext, url: str) -> Flow[Transcript]:
             raise ResultGoneError(f"The result of {context.label} is larger than {_MOST_BYTES // 2**20} MiB.")
         return wire.decode_transcript(reply.body)
 
-    return (yield from repeating(attempt, context.repeats))
+    return (yield from repeating(attempt, context.retry))
 
 
 def _check(reply: Reply) -> None:

@@ -9,7 +9,6 @@ answer therefore cannot redirect it, and a redirect is checked like the first li
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -40,7 +39,7 @@ from qwen_omni.transport.chat import (
     with_deadlines,
 )
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, T, adrive, drive
-from qwen_omni.transport.proxies import ProxyChoice, network_fault, proxy_for, through_proxy
+from qwen_omni.transport.proxies import ProxyChoice, address_of, network_fault, proxy_for, through_proxy
 
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
@@ -272,7 +271,7 @@ class PublicHosts:
 def at_address(request: httpx2.Request, address: str) -> httpx2.Request:
     """Direct a request to one address of its host; the Host header and the certificate check still use the name."""
     host = request.url.host
-    sni = {} if _is_address(host) else {"sni_hostname": host}
+    sni = {} if address_of(host) is not None else {"sni_hostname": host}
     return httpx2.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -280,11 +279,3 @@ def at_address(request: httpx2.Request, address: str) -> httpx2.Request:
         stream=request.stream,
         extensions={**request.extensions, **sni},
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from qwen_omni.addresses import check_link
-from qwen_omni.errors import APIConnectionError, DeliveryError, QwenOmniError, StoreUnavailableError
+from qwen_omni.errors import APIConnectionError, DeliveryError, StoreUnavailableError
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
@@ -106,17 +106,13 @@ def downloaded(url: str, settings: Settings, *, allow_private: bool = False) -> 
 
 def download(url: str, file: BinaryIO, policy: RetryPolicy, *, allow_private: bool = False) -> Flow[int]:
     """Fetch a link part by part into a file open for writing; return the number of bytes."""
-
-    def repeats(error: Exception, failed: int) -> float | None:
-        return policy.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
-
     at, whole, here = 0, 1, url
     while at < whole:
 
         def attempt(begin: int = at, url: str = here) -> Flow[tuple[bytes, int, str]]:
             return _part(url, begin, allow_private=allow_private)
 
-        part, whole, here = yield from repeating(attempt, repeats)
+        part, whole, here = yield from repeating(attempt, policy)
         if whole > MOST_BYTES:
             raise DeliveryError(f"{redact(url)} has {whole:,} bytes; downloads are limited to {MOST_BYTES:,}.")
         file.write(part)

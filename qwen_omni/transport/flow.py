@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from qwen_omni.errors import QwenOmniError
+from qwen_omni.transport.retry import RetryPolicy
 
 T = TypeVar("T")
 Step = TypeVar("Step")
@@ -175,21 +176,16 @@ def ask(request: Request) -> Flow[Reply]:
     return reply
 
 
-class Repeats(Protocol):
-    """Decides whether a failed attempt is retried; `retry.RetryPolicy.wait` as a function."""
-
-    def __call__(self, error: Exception, failed: int, /) -> float | None:
-        """Return the seconds to wait, or `None` if the error is permanent."""
-
-
-def repeating(attempt: Callable[[], Flow[T]], repeats: Repeats) -> Flow[T]:
-    """Run a flow, and a new one after every transient failure."""
+def repeating(
+    attempt: Callable[[], Flow[T]], retry: RetryPolicy, *, only: Callable[[QwenOmniError], bool] | None = None
+) -> Flow[T]:
+    """Run a flow, and a new one after every transient failure; with `only`, after those that it accepts."""
     failed = 0
     while True:
         try:
             return (yield from attempt())
-        except Exception as error:
-            wait = repeats(error, failed)
+        except QwenOmniError as error:
+            wait = retry.wait(error, failed, shown=False) if only is None or only(error) else None
             if wait is None:
                 raise
         failed += 1

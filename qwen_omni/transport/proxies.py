@@ -117,7 +117,7 @@ def is_loopback(host: str) -> bool:
     host = host.lower().strip("[]").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    address = _address(host)
+    address = address_of(host)
     return address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
@@ -169,21 +169,21 @@ def _names(entry: str, host: str, port: int | None) -> bool:
         return "." not in host and ":" not in host
     network = _network(entry)
     if network is not None:
-        address = _address(host)
+        address = address_of(host)
         return address is not None and address.version == network.version and address in network
     name, bracket, rest = entry.partition("]") if entry.startswith("[") else ("", "", "")
     if bracket:
         name, wanted = name[1:], rest.removeprefix(":")
     else:
         name, _, wanted = entry.partition(":")
-    if (entry.startswith("[") and _address(name) is None) or "/" in entry or (wanted and not wanted.isdecimal()):
+    if (entry.startswith("[") and address_of(name) is None) or "/" in entry or (wanted and not wanted.isdecimal()):
         raise ConfigurationError(
             f"{_variable('no')} holds {entry[:80]!r}, which is neither a host, an address nor a network. Correct it; "
             "otherwise requests may go through a proxy that they were meant to bypass."
         )
     if wanted and int(wanted) != port:
         return False
-    address, other = _address(host), _address(name)
+    address, other = address_of(host), address_of(name)
     if address is not None and other is not None:
         return address == other
     name = name.removeprefix("*.").lstrip(".") if name != "*" else name
@@ -202,7 +202,8 @@ def _network(entry: str) -> _NETWORK | None:
         return None
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a host as an address; `None` for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:

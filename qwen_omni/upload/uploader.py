@@ -23,7 +23,6 @@ from qwen_omni.errors import (
     ConfigurationError,
     LocalNetworkError,
     MediaDoesNotFitError,
-    QwenOmniError,
     StoreUnavailableError,
 )
 from qwen_omni.media.source import MediaSource
@@ -68,12 +67,14 @@ class AvailableRoutes:
         inline_limit: maximum characters of a data URI; `None` where the service sets no limit.
         bucket: the caller has a bucket of their own.
         temporary: the service has a temporary store.
+        room_bytes: size of the largest file that can be sent.
     """
 
     delivery: Delivery = "auto"
     inline_limit: int | None
     bucket: bool = False
     temporary: bool = False
+    room_bytes: int = TEMPORARY_LIMIT
 
     @property
     def stores(self) -> bool:
@@ -81,14 +82,19 @@ class AvailableRoutes:
         return self.delivery != "inline" and (self.bucket or self.temporary)
 
 
-def ways_of(settings: Settings, profile: Profile) -> AvailableRoutes:
+def routes_of(settings: Settings, profile: Profile) -> AvailableRoutes:
     """Return the routes available for a model."""
-    dashscope = settings.dialect_used == "dashscope"
+    dashscope, inline, most = settings.dialect_used == "dashscope", room_inline(profile), profile.limits.video_bytes
+    if settings.delivery == "inline":
+        room = inline if dashscope else most
+    else:
+        room = most if settings.oss is not None or not dashscope else max(inline, min(TEMPORARY_LIMIT, most))
     return AvailableRoutes(
         delivery=settings.delivery,
         inline_limit=profile.limits.inline_bytes if dashscope else None,
         bucket=settings.oss is not None,
         temporary=dashscope,
+        room_bytes=room,
     )
 
 
@@ -101,16 +107,6 @@ def room_inline(profile: Profile) -> int:
         7864272
     """
     return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
-
-
-def room_of(settings: Settings, profile: Profile) -> int:
-    """Return the size in bytes of the largest file that can be sent to the service."""
-    inline = room_inline(profile)
-    if settings.delivery == "inline":
-        return inline if settings.dialect_used == "dashscope" else profile.limits.video_bytes
-    if settings.oss is not None or settings.dialect_used != "dashscope":
-        return profile.limits.video_bytes
-    return max(inline, min(TEMPORARY_LIMIT, profile.limits.video_bytes))
 
 
 def is_link(source: MediaSource, *, name: str, base_url: str) -> bool:
@@ -361,7 +357,7 @@ class Uploader:
 
     def _ran(self, attempt: Callable[[], Flow[T]], name: str) -> T:
         try:
-            return self._run(repeating(attempt, self._wait))
+            return self._run(repeating(attempt, self.retry))
         except LocalNetworkError:
             raise
         except APIConnectionError as error:
@@ -370,9 +366,6 @@ class Uploader:
             f"Could not upload {name} to the service's temporary store, after {self._settings.max_retries + 1} tries: "
             f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...))."
         )
-
-    def _wait(self, error: Exception, failed: int) -> float | None:
-        return self.retry.wait(error, failed, shown=False) if isinstance(error, QwenOmniError) else None
 
     def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:
         """Upload unless it has been done, and wait while another upload runs."""

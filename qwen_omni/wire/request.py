@@ -50,16 +50,8 @@ _RESERVED = "search"  # Model Studio, error codes: tool names are not allowed to
 RESOLVE_HEADER = {"X-DashScope-OssResourceResolve": "enable"}
 """Without it the service does not understand `oss://` links (temporary file URL page, read 2026-05-30)."""
 
-# our name → the service's name, for options that are passed on unchanged
-_PLAIN_FIELDS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "max_tokens": "max_tokens",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "repetition_penalty": "repetition_penalty",
-}
+# Options that are passed on unchanged, under the same name.
+_PLAIN_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "repetition_penalty")
 _KINDS = {
     "toolcall": "a tool call",
     "toolresult": "a tool result",
@@ -81,14 +73,13 @@ class _Encoding(NamedTuple):
 
 
 class _Slot(NamedTuple):
-    """The place of a media part in a message."""
+    """Where a media part goes in a message."""
 
-    part: MediaPart
     place: str
 
 
-FittedParts = Mapping[MediaPart, tuple[MediaPart, ...]]
-"""What each media part of a conversation is sent as: itself, a replacement, or several parts."""
+FittedParts = Sequence[tuple[MediaPart, ...]]
+"""What each media part of a conversation is sent as, in order: itself, a replacement, or several parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +91,19 @@ class RequestDraft:
     _how: _Encoding
 
     def body(self, parts: FittedParts, look: Look) -> dict[str, Any]:
-        """Return the JSON body. Media remain `MediaPayload` values, which `request.body` writes out piece by piece.
+        """Return the JSON body. Media remain `MediaPayload` values, which are written out piece by piece.
 
         Args:
-            parts: what each media part is sent as.
+            parts: what each media part is sent as, in order.
             look: returns how a piece of media was delivered.
 
         Raises:
             UnsupportedContentError: parts that need different sampling, which this server cannot do.
         """
-        messages = [_filled(message, parts, look, self._how) for message in self._fields["messages"]]
-        sent = [one for made in parts.values() for one in made]
+        left = iter(parts)
+        messages = [_filled(message, left, look, self._how) for message in self._fields["messages"]]
+        assert next(left, None) is None, "every part has its slot"
+        sent = [one for made in parts for one in made]
         served = encode_vllm_media(sent, look) if self._how.dialect == "vllm" else {}
         return {**self._fields, "messages": messages, **served, **self._added}
 
@@ -144,7 +137,9 @@ def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "da
     return RequestDraft(fields, added, _Encoding(dialect, marks=profile.explicit_cache))
 
 
-def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encoding) -> dict[str, Any]:
+def _filled(
+    message: dict[str, Any], left: Iterator[tuple[MediaPart, ...]], look: Look, how: _Encoding
+) -> dict[str, Any]:
     """Fill the slots of a message with media."""
     content = message["content"]
     if not isinstance(content, list):
@@ -152,7 +147,7 @@ def _filled(message: dict[str, Any], parts: FittedParts, look: Look, how: _Encod
     filled: list[dict[str, Any]] = []
     for one in content:
         if isinstance(one, _Slot):
-            filled += [_marked(encode_media(part, one.place, look, how), part, how) for part in parts[one.part]]
+            filled += [_marked(encode_media(part, one.place, look, how), part, how) for part in next(left)]
         else:
             filled.append(one)
     return {**message, "content": filled}
@@ -245,7 +240,7 @@ def _check_sampling(part: ImagePart | VideoPart | FramesPart, place: str, profil
 
 
 def _plain(options: ChatOptions) -> dict[str, Any]:
-    values = {theirs: getattr(options, ours) for ours, theirs in _PLAIN_FIELDS.items()}
+    values = {name: getattr(options, name) for name in _PLAIN_FIELDS}
     stop = list(options.stop) if options.stop else None
     return {name: value for name, value in {**values, "stop": stop}.items() if value is not None}
 
@@ -334,7 +329,7 @@ def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any] | _Slot:
         case ImagePart() | AudioPart() | VideoPart() | FramesPart():
             if how.dialect == "vllm" and isinstance(part, FramesPart):
                 raise no_frames(place)
-            return _Slot(part, place)
+            return _Slot(place)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
             raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
         case _:

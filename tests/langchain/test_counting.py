@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from langchain_qwen_omni.output_parsers import plan_structure
-from qwen_omni.integrations.client_pool import _MOST, Clients, ConnectionOptions
+from qwen_omni.integrations.model_fields import _MOST, Clients, ConnectionOptions
 
 
 def options(**chosen: object) -> ConnectionOptions:

@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 
 from langchain_qwen_omni import ChatQwenOmni
 from llama_index_qwen_omni import QwenOmni
-from qwen_omni.integrations.request_builder import CALL_FIELDS, RequiredToolCallBuffer, add_usage
+from qwen_omni.integrations.model_fields import CALL_FIELDS
+from qwen_omni.integrations.request_builder import RequiredToolCallBuffer, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
 from qwen_omni.standin import Standin, ToolCall, Turn
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from langchain_qwen_omni import ChatQwenOmni
 from langchain_qwen_omni.chat_models import plan_call
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.integrations.request_builder import CALL_FIELDS, RequestPlan, to_choice
+from qwen_omni.integrations.model_fields import CALL_FIELDS
+from qwen_omni.integrations.request_builder import RequestPlan, to_choice
 from qwen_omni.messages import TextPart
 
 ASK = [HumanMessage("What is this?")]

@@ -19,7 +19,7 @@ from llama_index.core.base.llms.types import AudioBlock, ChatMessage, TextBlock,
 
 from llama_index_qwen_omni import QwenOmni
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.integrations.request_builder import CALL_FIELDS, CONNECTION_FIELDS
+from qwen_omni.integrations.model_fields import CALL_FIELDS, CONNECTION_FIELDS
 from qwen_omni.standin import Standin
 from tests.contracts.frameworks import LLAMA_INDEX, Way
 

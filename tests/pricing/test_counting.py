@@ -17,7 +17,7 @@ from qwen_omni.messages import (
     user,
 )
 from qwen_omni.options import Tool
-from qwen_omni.pricing.text_tokens import (
+from qwen_omni.pricing.costs import (
     ASSUMED_SECONDS,
     PER_ANSWER,
     PER_MESSAGE,

@@ -5,8 +5,8 @@ import string
 
 import pytest
 
-from qwen_omni.pricing import text_tokens
-from qwen_omni.pricing.text_tokens import TEXT_ERROR, count_text, is_exact, nearly
+from qwen_omni.pricing import costs
+from qwen_omni.pricing.costs import TEXT_ERROR, count_text, is_exact, nearly
 from tests.support.languages import TEXTS
 
 
@@ -36,12 +36,12 @@ def test_code_is_counted_within_the_bound(module):
 
 def test_without_the_package_text_is_counted_nearly(monkeypatch):
     """Nothing has to be installed."""
-    monkeypatch.setattr(text_tokens, "is_exact", lambda: False)
-    text_tokens._tokenizer.cache_clear()
+    monkeypatch.setattr(costs, "is_exact", lambda: False)
+    costs._tokenizer.cache_clear()
     try:
         assert count_text(TEXTS["en"][0]) == nearly(TEXTS["en"][0])
     finally:
-        text_tokens._tokenizer.cache_clear()
+        costs._tokenizer.cache_clear()
 
 
 def test_nothing_has_no_tokens_and_more_never_has_fewer():

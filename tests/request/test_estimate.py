@@ -24,7 +24,7 @@ from qwen_omni.messages import media_parts
 from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import ExchangeRate, Prices, profile_for
-from qwen_omni.request.prepared_request import estimate_fitted, fit_media
+from qwen_omni.request.prepared_request import Fitting, estimate_fitted
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 from tests.support import making
@@ -226,7 +226,9 @@ def test_frames_are_planned_as_they_are_sent(settings):
     part = FramesPart(frames=frames, sampling=Sampling(fps=1), budget=small)
     request = ChatRequest(model=FLASH, messages=(user(part, "What?"),), options=OFF)
     made = estimate(request, settings=settings)
-    fitted = fit_media(request, media_parts(request.messages), profile_for(FLASH), settings)
+    fitted = Fitting(
+        request=request, found=media_parts(request.messages), profile=profile_for(FLASH), settings=settings
+    ).fit()
     exact = estimate_fitted(request, fitted, settings)
     with OmniClient(settings) as client:
         billed = client.complete(request).usage.input_details["video"]

@@ -14,4 +14,4 @@ def encode_request(
 ) -> dict[str, Any]:
     """Draft a request and put its own media into it."""
     draft = draft_request(request, profile, dialect)
-    return draft.body({part: (part,) for _, part in media_parts(request.messages)}, look)
+    return draft.body([(part,) for _, part in media_parts(request.messages)], look)

@@ -15,8 +15,7 @@ from qwen_omni import AsyncOmniClient, ChatRequest, ConfigurationError, OmniClie
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Request, ask
 from qwen_omni.upload.temporary import RateLimiter, ask_policy
-from qwen_omni.wire.sse import MAX_EVENT_BYTES, EventParser, EventTooLongError
-from qwen_omni.wire.stream import StreamState
+from qwen_omni.wire.stream import MAX_EVENT_BYTES, EventParser, EventTooLongError, StreamState
 from tests.support.quirks import ROLE, STOP, USAGE, events, speech, text
 from tests.support.rawserver import RawServer, answer, endless
 

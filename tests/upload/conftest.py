@@ -13,7 +13,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Message, media_parts
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
-from qwen_omni.request.prepared_request import FittedMedia, check_media, fit_media, upload_media
+from qwen_omni.request.prepared_request import FittedMedia, Fitting, upload_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.upload.reader import version_of
@@ -56,8 +56,9 @@ def delivered(
     """Check, fit and upload the media of a conversation, as a call does."""
     request = ChatRequest(model=profile.name, messages=messages)
     found = media_parts(request.messages)
-    check_media(request, found, profile, settings)
-    fitted = fit_media(request, found, profile, settings)
+    media = Fitting(request=request, found=found, profile=profile, settings=settings)
+    media.check()
+    fitted = media.fit()
     return fitted, upload_media(fitted, make_carrier(settings), request.model)
 
 

@@ -31,7 +31,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import Asker, AsyncAsker
 from qwen_omni.transport import flow
 from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.upload.uploader import room_of
+from qwen_omni.upload.uploader import routes_of
 from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.worker import News, Question, Upload, Worker
@@ -210,7 +210,9 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
         ConfigurationError: the segment length and overlap leave no room to advance.
     """
     profile = profile_for(options.model)
-    video = look_over(source, options, media_root=settings.media_root, room_bytes=room_of(settings, profile))
+    video = look_over(
+        source, options, media_root=settings.media_root, room_bytes=routes_of(settings, profile).room_bytes
+    )
     single = chosen_strategy(video, options) == "single"
     video = replace(video, seconds=max(video.seconds, video.duration)) if single else video
     video.check()

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni.wire.sse import Event, EventParser
+from qwen_omni.wire.stream import Event, EventParser
 
 STREAM = b"".join(
     (
