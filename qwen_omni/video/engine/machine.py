@@ -7,7 +7,7 @@ many for one step, as flat as the token budget allows.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -112,13 +112,6 @@ class Part(Protocol):
     @property
     def text(self) -> str:
         """The text that goes into the next join."""
-
-
-class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
-    """Writes an answer as text for the model that joins."""
-
-    def __call__(self, answer: T, /) -> str:
-        """Return the text."""
 
 
 # --- Joining notes ---
@@ -308,7 +301,7 @@ class Machine(Generic[T]):
     rules: Rules
     limiter: Limiter = field(default_factory=Limiter)
     joins: Joins | None = None
-    to_text: ToText[T] | None = None
+    to_text: Callable[[T], str] | None = None
     answers: dict[int, T] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
     error: QwenOmniError | None = None
