@@ -24,6 +24,7 @@ from qwen_omni import OmniClient, Settings, VideoCaption
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import Encoding, make_video
+from qwen_omni.structured.ask import AnswerText, read_answer
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, plan_caption
 
 REPEATS = 5
@@ -117,7 +118,7 @@ def staged(path: Path, client: OmniClient) -> dict[str, float]:
     marks.append(time.perf_counter())
     response = client.complete(plan.request)
     marks.append(time.perf_counter())
-    caption = plan.read(response).value
+    caption = read_answer(AnswerText(response.text, response.finish_reason), plan).value
     marks.append(time.perf_counter())
     assert isinstance(caption, VideoCaption)
     look, asked, parse = (after - before for before, after in itertools.pairwise(marks))

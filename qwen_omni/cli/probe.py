@@ -1,6 +1,6 @@
 """`qwen-omni probe`: shows what a file is, and how it would be prepared."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -39,24 +39,19 @@ def probe(
 
 def facts_of(info: MediaInfo) -> dict[str, Any]:
     """Return the properties of a file in plain JSON types."""
-    return {field.name: _plain(getattr(info, field.name)) for field in fields(info)}
+    return {name: _plain(value) for name, value in asdict(info).items()}
 
 
 def plan_of(plan: MediaPlan) -> dict[str, Any]:
     """Return a media plan in plain JSON types."""
-    return {
-        "action": plan.action,
-        "reason": plan.reason,
-        "tokens": plan.tokens,
-        "tokens_as_is": plan.tokens_as_is,
-    }
+    return {name: getattr(plan, name) for name in ("action", "reason", "tokens", "tokens_as_is")}
 
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
     return round(float(value), 6) if isinstance(value, Fraction) else value
 
 

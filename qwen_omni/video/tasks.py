@@ -7,7 +7,7 @@ promising ones at a higher one; the findings are joined, in a tree when they are
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field
@@ -97,41 +97,55 @@ def plan_asking(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotesTask:
-    """Takes notes of every segment and joins them to a summary with chapters."""
+class _VideoTask:
+    """What is asked about a video of some seconds."""
 
     options: SummaryOptions
     duration: float
+
+    @property
+    def words(self) -> prompts.Words:
+        """The prompts in the language of the options."""
+        return prompts.words_for(self.options.language)
+
+    def _key(self, task: str, words: str, schema: SchemaLike, **others: Any) -> Mapping[str, Any]:  # noqa: ANN401  (JSON)
+        return {
+            "task": task, "version": prompts.PROMPTS_VERSION, "model": self.options.model,
+            "thinking": self.options.thinking, "words": words,
+            "system": prompts.system_text(read_schema(schema), language=self.options.language), **others,
+        }  # fmt: skip
+
+    def _plan(
+        self, schema: SchemaLike, words: str, about: MediaPart | str, seconds: float, question: str = ""
+    ) -> CaptionPlan:
+        task = words.format(seconds=prompts.seconds_text(seconds), question=question)
+        return plan_asking(schema, task, self.options, about=about, duration=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotesTask(_VideoTask):
+    """Takes notes of every segment and joins them to a summary with chapters."""
+
     video: VideoFacts | None = None
     segments: int = 0
     whole: bool = False
-    words: prompts.Words = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "words", prompts.words_for(self.options.language))
 
     @property
     def key_fields(self) -> Mapping[str, Any]:
-        """Everything that is asked about a segment."""
-        return {
-            "task": "notes", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
-            "thinking": self.options.thinking, "words": self._task, "wish": self.options.focus,
-            "system": prompts.system_text(read_schema(self._schema), language=self.options.language),
-        }  # fmt: skip
+        """Everything that is asked about a segment; "wish" is the name that stored keys have for the focus."""
+        return self._key("notes", self._words, self._schema, wish=self.options.focus)
 
     @property
     def _schema(self) -> type[SegmentAnswer]:
         return WholeAnswer if self.whole else SegmentAnswer
 
     @property
-    def _task(self) -> str:
+    def _words(self) -> str:
         return self.words.whole if self.whole else self.words.segment
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
         """Build the request for notes."""
-        seconds = float(segment.duration)
-        task = self._task.format(seconds=prompts.seconds_text(seconds))
-        return plan_asking(self._schema, task, self.options, about=part, duration=seconds)
+        return self._plan(self._schema, self._words, part, float(segment.duration))
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> SegmentNotes:
         """Build the notes, with times of the whole video."""
@@ -158,8 +172,7 @@ class NotesTask:
     def join(self, step: Reduce) -> CaptionPlan:
         """Build the request for a summary with chapters."""
         words = self.words.combine if step.last else self.words.combine_parts
-        task = words.format(seconds=prompts.seconds_text(self.duration))
-        return plan_asking(JoinAnswer, task, self.options, about=step.text, duration=self.duration)
+        return self._plan(JoinAnswer, words, step.text, self.duration)
 
     @property
     def joining(self) -> "Joining":
@@ -286,30 +299,20 @@ class VideoAnswer(Frozen):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionTask:
+class QuestionTask(_VideoTask):
     """Asks every segment what it contributes to a question."""
 
-    options: SummaryOptions
     question: str
-    duration: float
 
     @property
     def key_fields(self) -> Mapping[str, Any]:
         """Everything that is asked about a segment; without a focus, the key is that of versions that had none."""
-        words = prompts.words_for(self.options.language)
         focus = {"wish": self.options.focus} if self.options.focus else {}
-        return {
-            "task": "question", "version": prompts.PROMPTS_VERSION, "model": self.options.model,
-            "thinking": self.options.thinking, "words": words.ask_segment, "question": self.question,
-            "system": prompts.system_text(read_schema(FindingsSchema), language=self.options.language), **focus,
-        }  # fmt: skip
+        return self._key("question", self.words.ask_segment, FindingsSchema, question=self.question, **focus)
 
     def ask(self, part: MediaPart, segment: Segment) -> CaptionPlan:
         """Build the request for findings."""
-        seconds = float(segment.duration)
-        words = prompts.words_for(self.options.language).ask_segment
-        task = words.format(question=self.question, seconds=prompts.seconds_text(seconds))
-        return plan_asking(FindingsSchema, task, self.options, about=part, duration=seconds)
+        return self._plan(FindingsSchema, self.words.ask_segment, part, float(segment.duration), self.question)
 
     def read(self, captioned: CaptionResult[Any], segment: Segment) -> Findings:
         """Build the findings, with times of the whole video."""
@@ -339,11 +342,8 @@ class QuestionTask:
 
     def join(self, step: Reduce) -> CaptionPlan:
         """Build the request for the answer or, for part of the findings, for what they contribute to it."""
-        words = prompts.words_for(self.options.language)
-        seconds = prompts.seconds_text(self.duration)
-        task = (words.ask_whole if step.last else words.ask_part).format(question=self.question, seconds=seconds)
-        found = step.text or "Nothing was found."
-        return plan_asking(AnswerSchema, task, self.options, about=found, duration=self.duration)
+        words = self.words.ask_whole if step.last else self.words.ask_part
+        return self._plan(AnswerSchema, words, step.text or "Nothing was found.", self.duration, self.question)
 
     @property
     def joining(self) -> "Joining":

@@ -70,6 +70,16 @@ def test_a_dry_run_sends_nothing(run, service):
     assert service.requests == []
 
 
+@pytest.mark.parametrize("option", ["--focus", "--wish"])
+def test_what_to_focus_on_is_in_the_prompt(run, service, option):
+    """Under its name and, for one more release, under its old one, which the help does not list."""
+    done = run("--fresh", option, "the colours of the dogs")
+    assert done.exit_code == 0, done.output
+    (request,) = service.requests
+    assert "Above all, note this: the colours of the dogs" in json.dumps(request.body)
+    assert (option in run("--help").stdout) == (option == "--focus")
+
+
 def test_a_question(run, film, service):
     """An answer with its moments."""
     done = run("--question", f"When is {film.codes[7]} shown?")

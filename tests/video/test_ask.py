@@ -12,7 +12,7 @@ from qwen_omni import AsyncOmniClient, QwenOmniError, SummaryOptions, aask_video
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.standin.server.script import Turn
-from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.schemas import clock
 from qwen_omni.work_store.store import Taken
 

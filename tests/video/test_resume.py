@@ -17,8 +17,8 @@ from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.responses import Usage
 from qwen_omni.standin.server.script import Fault
-from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.engine.run import checkpoint_path, over_source
+from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.notes import aiter_notes, iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
@@ -296,7 +296,7 @@ def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
     """Kill the owner: the next one may work on the step, without waiting for a lease."""
     code = f"""
 import sys, time, pathlib
-from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.engine.worker import Checkpoint
 kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}), lease_seconds=600)
 print(kept.claim("s"), flush=True)
 time.sleep(60)

@@ -15,7 +15,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.structured.batch import Results
 from qwen_omni.transcription.task import Submitted, Tasks
 from qwen_omni.upload.cache import Claim, Held, UploadCache
-from qwen_omni.video.checkpoint import Checkpoint
+from qwen_omni.video.engine.worker import Checkpoint
 
 FIRST = Segment(index=0, start=Fraction(0), end=Fraction(12))
 SECOND = Segment(index=1, start=Fraction(10), end=Fraction(22))

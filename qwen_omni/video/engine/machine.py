@@ -1,13 +1,13 @@
 """A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and joined. Pure.
 
-It decides what starts next and what a failure means; `drivers` carry out its actions and report the results. It knows
+It decides what starts next and what a failure means; `run` carries out its actions and reports the results. It knows
 no clock, no thread, no file and no model: the current time is passed in. Notes are joined in a tree when they are too
 many for one step, as flat as the token budget allows.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -112,13 +112,6 @@ class Part(Protocol):
     @property
     def text(self) -> str:
         """The text that goes into the next join."""
-
-
-class ToText(Protocol[T]):  # type: ignore[misc]  # the type only goes in
-    """Writes an answer as text for the model that joins."""
-
-    def __call__(self, answer: T, /) -> str:
-        """Return the text."""
 
 
 # --- Joining notes ---
@@ -308,7 +301,7 @@ class Machine(Generic[T]):
     rules: Rules
     limiter: Limiter = field(default_factory=Limiter)
     joins: Joins | None = None
-    to_text: ToText[T] | None = None
+    to_text: Callable[[T], str] | None = None
     answers: dict[int, T] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
     error: QwenOmniError | None = None

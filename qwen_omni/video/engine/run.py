@@ -32,9 +32,8 @@ from qwen_omni.structured.ask import Asker, AsyncAsker
 from qwen_omni.transport import flow
 from qwen_omni.transport.rate_limit import Limiter
 from qwen_omni.upload.uploader import routes_of
-from qwen_omni.video.checkpoint import Checkpoint
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
-from qwen_omni.video.engine.worker import News, Question, Upload, Worker
+from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
 from qwen_omni.video.options import SummaryOptions, TextModel
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
