@@ -10,16 +10,18 @@ Half of that is about the audio, which a thread that works on frames never reads
 With several readers at work on a long video, each on half a minute of it, memory would still grow with the video's
 length (two hours of 1080p30: 309 MB; if nothing is hidden, 344 MB; with what follows, 261 MB). A reader that knows
 which seconds it needs gets an index of those: the first samples of each track, which show how it begins, and those
-around the wanted seconds, at their own times and places. The file itself is never changed; only the bytes read from it are
-(`MaskedFile`). An index with anything unusual in it is left unchanged, which costs only memory.
+around the wanted seconds, at their own times and places. The file itself is never changed; only the bytes read from it
+are (`MaskedFile`). An index with anything unusual in it is left unchanged, which costs only memory.
 
 Reads the file; imports no FFmpeg. Sources: ISO/IEC 14496-12, 8.6 to 8.8 (`stts` durations, `ctts` composition offsets,
 `stss` sync samples, `stsz` sizes, `stsc` and `stco`/`co64` places).
 """
 
 import contextlib
+import functools
 import io
 import itertools
+import operator
 import struct
 import sys
 import threading
@@ -307,21 +309,21 @@ class Samples:
         self._heads = {kind: table[:4] for kind, table in tables.items()}
         self._sizes = _numbers(tables[b"stsz"], 1, before=12)
         self.count = len(self._sizes)
-        lasting = _each(tables[b"stts"], self.count)
-        if max(lasting, default=_LONGEST) >= _LONGEST:
+        self._durations = _Runs.read(tables[b"stts"])
+        if max(self._durations.values, default=_LONGEST) >= _LONGEST:
             raise UnusualIndexError  # some writers mean a negative number
-        self._times = _summed(lasting)  # when each sample begins, and the last one ends
-        self._delays = _each(tables[b"ctts"], self.count) if b"ctts" in tables else None
+        self._delays = _Runs.read(tables[b"ctts"]) if b"ctts" in tables else None
         self._keys = _numbers(tables[b"stss"], 1) if b"stss" in tables else None
         self._marks = tables[b"sdtp"][4:] if b"sdtp" in tables else None
-        self._chunks = _numbers(tables[places], 1, size=8 if places == b"co64" else 4)
-        self._firsts = _summed(_chunk_sizes(_numbers(tables[b"stsc"], 3), len(self._chunks)))
-        self._before = _summed(self._sizes)  # bytes of all earlier samples
+        self._places = _numbers(tables[places], 1, size=8 if places == b"co64" else 4)
+        self._chunks = _chunk_sizes(_numbers(tables[b"stsc"], 3), len(self._places))
         self._selected: list[int] = []
         self._check()
 
     def _check(self) -> None:
-        if self._firsts[-1] != self.count or len(self._marks or self._sizes) != self.count:
+        delays = self.count if self._delays is None else self._delays.count
+        counts = (self._durations.count, delays, self._chunks.total, len(self._marks or self._sizes))
+        if any(count != self.count for count in counts):
             raise UnusualIndexError
         bounds = [0, *(self._keys or ()), self.count + 1]
         if any(later <= earlier for earlier, later in itertools.pairwise(bounds)):
@@ -335,21 +337,17 @@ class Samples:
             end: the same; `None` selects all that follow.
             skipped: ticks at the beginning that are not shown. They must be among the first samples.
         """
-        if skipped > self._times[min(_FIRST // 2, self.count)]:
+        if skipped > self._durations.before(min(_FIRST // 2, self.count)):
             raise UnusualIndexError
-        first = self._index_at(begin)
+        first = self._durations.at(begin)
         if self._keys is not None:
             at = bisect_right(self._keys, first + 1) - 2  # they count from one; and one more, for safety
             first = self._keys[at] - 1 if at >= 0 else 0
-        last = self.count if end is None else min(self.count, self._index_at(end) + 1 + _BEHIND)
+        last = self.count if end is None else min(self.count, self._durations.at(end) + 1 + _BEHIND)
         apart = first > _FIRST
         self._selected = [*range(_FIRST), *range(first, max(first + 1, last))] if apart else list(range(last))
         if 2 * len(self._selected) > self.count:
             raise UnusualIndexError  # most of it is wanted
-
-    def _index_at(self, ticks: Fraction) -> int:
-        """Return the last sample that has begun at a time; before all of them, the first one."""
-        return min(max(0, bisect_right(self._times, ticks) - 1), self.count - 1)
 
     def table(self, kind: bytes) -> bytes:
         """Write one table of the selected samples.
@@ -360,7 +358,8 @@ class Samples:
         selected = self._selected
         match kind:
             case b"stts":  # each lasts until the next selected one begins
-                lasting = [self._times[b] - self._times[a] for a, b in itertools.pairwise([*selected, self.count])]
+                times = map(self._durations.before, [*selected, self.count])
+                lasting = [later - time for time, later in itertools.pairwise(times)]
                 if max(lasting) >= _LONGEST:
                     raise UnusualIndexError
                 entries = _written_runs(lasting)
@@ -375,37 +374,76 @@ class Samples:
             case b"stsc":
                 entries = (1).to_bytes(4, "big") * 4  # each chunk is one sample now
             case b"stco" | b"co64":
-                entries = _written([self._place(number) for number in selected], size=8 if kind == b"co64" else 4)
+                entries = _written(list(self._places_of(selected)), size=8 if kind == b"co64" else 4)
             case _:
                 assert self._marks is not None
                 entries = bytes(self._marks[number] for number in selected)
         return self._heads[kind] + entries
 
-    def _place(self, number: int) -> int:
-        """Return where in the file a sample lies."""
-        chunk = bisect_right(self._firsts, number) - 1
-        return self._chunks[chunk] + self._before[number] - self._before[self._firsts[chunk]]
+    def _places_of(self, selected: Iterable[int]) -> Iterator[int]:
+        """Yield where in the file samples lie, one after the other."""
+        begun, place, before = -1, 0, -1
+        for number in selected:
+            chunk = self._chunks.at(number)
+            if chunk == begun:
+                place += sum(self._sizes[before:number])
+            else:
+                place = self._places[chunk] + sum(self._sizes[self._chunks.before(chunk) : number])
+            begun, before = chunk, number
+            yield place
 
 
-def _each(table: bytes, count: int) -> "array[int]":
-    """Read a run-length encoded table: pairs of a number of samples, and the value of each."""
-    runs = _numbers(table, 2)
-    return _repeated(runs[1::2], runs[0::2], count)
+class _Runs:
+    """Run-length encoded numbers: how many entries have the same value, and which."""
+
+    def __init__(self, counts: "array[int]", values: "array[int]") -> None:
+        self.values = values
+        self._starts = _summed(counts)
+        self._counts = counts
+
+    @classmethod
+    def read(cls, table: bytes) -> "_Runs":
+        """Read a table of runs."""
+        numbers = _numbers(table, 2)
+        return cls(numbers[0::2], numbers[1::2])
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return self._starts[-1]
+
+    @property
+    def total(self) -> int:
+        """Sum of all entries."""
+        return self._sums[-1]
+
+    @functools.cached_property
+    def _sums(self) -> "array[int]":
+        return _summed(map(operator.mul, self._counts, self.values))
+
+    def __getitem__(self, entry: int) -> int:
+        return self.values[bisect_right(self._starts, entry) - 1]
+
+    def before(self, entry: int) -> int:
+        """Return the sum of all earlier entries: when a sample begins, or with which one a chunk does."""
+        run = min(bisect_right(self._starts, entry), len(self.values)) - 1
+        return self._sums[run] + (entry - self._starts[run]) * self.values[run]
+
+    def at(self, reached: Fraction | int) -> int:
+        """Return the entry in which a sum is reached, within bounds; the reverse of `before`."""
+        if not 0 <= reached < self.total:
+            return 0 if reached < 0 else self.count - 1
+        run = bisect_right(self._sums, reached) - 1
+        return self._starts[run] + int((reached - self._sums[run]) // self.values[run])
 
 
-def _chunk_sizes(entries: "array[int]", count: int) -> "array[int]":
+def _chunk_sizes(entries: "array[int]", count: int) -> _Runs:
     """Return how many samples each chunk of the file holds."""
     firsts, each = entries[0::3], entries[1::3]  # chunks count from one
-    spans = array("q", (later - first for first, later in itertools.pairwise([*firsts, count + 1])))
+    spans = array("q", (later - first for first, later in itertools.pairwise(itertools.chain(firsts, [count + 1]))))
     if list(firsts[:1]) != [1] or min(spans) < 1 or min(each) < 1 or set(entries[2::3]) != {1}:
         raise UnusualIndexError  # several codecs in one track, or nonsense
-    return _repeated(each, spans, count)
-
-
-def _repeated(values: "array[int]", times: "array[int]", count: int) -> "array[int]":
-    if sum(times) != count:
-        raise UnusualIndexError
-    return array("I", itertools.chain.from_iterable(map(itertools.repeat, values, times)))
+    return _Runs(spans, each)
 
 
 def _summed(numbers: Iterable[int]) -> "array[int]":
