@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qwen_omni.errors import MediaDoesNotFitError
-from qwen_omni.media.budget import PRESETS, MediaBudget, budget_named
+from qwen_omni.media.budget import PRESETS, MediaBudget, PlanInputs, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import PlanInputs
-from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.media.plan.segments import plan_segments
 from qwen_omni.pricing.costs import TokenCounts, pricing_for
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for

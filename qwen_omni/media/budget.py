@@ -4,11 +4,13 @@ There are two separate costs. *Bytes* are those of the file that we make; *token
 samples from it, by default 2 frames per second whatever we send. `media.plan.plan` applies a budget to a file.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.profiles import Profile
 from qwen_omni.ranges import FRAME_RATE, PIXELS, POSITIVE_COUNT, Range, check_numbers
 
 BudgetName = Literal["auto", "static", "action", "original", "glance"]
@@ -167,3 +169,69 @@ class Sampling:
 
 
 DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInputs:
+    """What a plan is made for, besides the file.
+
+    Attributes:
+        budget: what it may cost.
+        profile: the model that receives it.
+        sampling: the caller's sampling fields; they override the budget's.
+        start: start of the wanted range in seconds.
+        end: its end; `None` is the end of the file.
+        lively: whether the video has much motion.
+        room_bytes: largest file that can be delivered.
+        uplink_mbps: upload speed in megabits per second.
+        cores: number of processor cores used.
+        tile: whether a tall or wide image may become several images.
+        listed: whether an image is one frame of a list, which the service processes like a frame of a video.
+    """
+
+    budget: MediaBudget
+    profile: Profile
+    sampling: Sampling = DEFAULT_SAMPLING
+    start: Fraction | None = None
+    end: Fraction | None = None
+    lively: bool = False
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    cores: int = 2
+    tile: bool = False
+    listed: bool = False
+
+
+Side = Fraction | int
+
+
+def allowed(size: tuple[Side, Side], inputs: PlanInputs) -> Fraction:
+    """Return the factor, at most 1, that scales an image to the size that is wanted.
+
+    That is the budget's sides, unless the service is asked to process more pixels than they leave: a smaller
+    image would lack what was asked for. Sides set by the caller's own budget always apply.
+    """
+    within = fit_sides(size, inputs.budget)
+    asked = inputs.sampling.max_pixels or inputs.budget.max_pixels
+    if not asked or not inputs.profile.sampling_fields or has_own_sides(inputs.budget):
+        return within
+    return max(within, min(Fraction(1), Fraction(math.sqrt(asked / Fraction(size[0] * size[1])))))
+
+
+def has_own_sides(budget: MediaBudget) -> bool:
+    """Whether the caller chose the maximum sides; the presets leave them at their defaults."""
+    usual = PRESETS["auto"]
+    return (budget.long_side, budget.short_side) != (usual.long_side, usual.short_side)
+
+
+def sampling_for(inputs: PlanInputs) -> Sampling:
+    """Combine the sampling fields of the caller and the budget; the caller's take precedence."""
+    if not inputs.profile.sampling_fields:
+        return inputs.sampling
+    asked, budget = inputs.sampling, inputs.budget
+    return Sampling(
+        fps=asked.fps if asked.fps is not None else budget.sampling_fps,
+        min_pixels=asked.min_pixels if asked.min_pixels is not None else budget.min_pixels,
+        max_pixels=asked.max_pixels if asked.max_pixels is not None else budget.max_pixels,
+        total_pixels=asked.total_pixels,
+    )

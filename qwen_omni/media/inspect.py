@@ -9,13 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, Sampling, budget_named
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.encode.pool import usual_workers
 from qwen_omni.media.files.deadline import Deadline, usual_limit
 from qwen_omni.media.files.handle import Reopenable, first_opening
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
-from qwen_omni.media.plan.plan import MediaPlan, PlanInputs
-from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.plan import MediaPlan, plan_media
 from qwen_omni.media.plan.segments import exact_range, exact_seconds
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource, check_page

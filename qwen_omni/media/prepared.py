@@ -9,7 +9,8 @@ from typing import Self
 
 from qwen_omni.media.files.tempfiles import remove_file
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import MediaPlan, Piece
+from qwen_omni.media.plan.images import Piece
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.plan.segments import Segment
 
 

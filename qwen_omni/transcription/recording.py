@@ -9,11 +9,10 @@ from typing import Literal, cast
 
 from qwen_omni.addresses import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import PRESETS
+from qwen_omni.media.budget import PRESETS, PlanInputs
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.inspect import MediaLook, PrepareOptions, look_at
-from qwen_omni.media.plan.plan import PlanInputs
-from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.media.plan.segments import exact_range
 from qwen_omni.media.prepare import carry_out
 from qwen_omni.media.prepared import Prepared

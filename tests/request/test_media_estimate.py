@@ -6,10 +6,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from qwen_omni.media.budget import PRESETS, Sampling, budget_named
+from qwen_omni.media.budget import PRESETS, PlanInputs, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import PlanInputs
-from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.catalog import OMNI

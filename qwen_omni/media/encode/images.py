@@ -12,7 +12,8 @@ from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.handle import Reopenable
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import MediaPlan, Piece
+from qwen_omni.media.plan.images import Piece
+from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.image import check_pixels, is_see_through, open_still, pages_of
 

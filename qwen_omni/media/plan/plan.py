@@ -1,16 +1,35 @@
-"""What is done with a file, why, and what it costs in time and bytes. Values and arithmetic; `planner` decides."""
+"""Decide what to do with a file, why, and what that costs. Pure: facts and limits in, a `MediaPlan` out.
+
+A file is sent unchanged whenever the service accepts it, bills no more for it, and that is quicker; it is re-encoded
+only where that saves something. `auto` never bills more tokens than the untouched original would.
+
+A file of several pages becomes several images, and so does a tall or wide image (`images`). Encoded audio has one
+channel, so audio that is to be transcribed by channel is sent unchanged or refused.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from qwen_omni.media.budget import DEFAULT_SAMPLING, PRESETS, MediaBudget, Sampling, fit_sides
-from qwen_omni.media.formats import VIDEO_CONTAINERS
+from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.budget import (
+    LIVELY_FPS,
+    STILL_FPS,
+    MediaBudget,
+    PlanInputs,
+    Sampling,
+    allowed,
+    even_sides,
+    sampling_for,
+    shown_size,
+)
+from qwen_omni.media.formats import IMAGE_CONTAINERS, VIDEO_CONTAINERS, documented_format
 from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
-from qwen_omni.profiles import Profile
+from qwen_omni.profiles.token_formulas import audio_tokens, image_tokens, video_tokens
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
 """Send unchanged; remux the same streams into MP4; make an MP4, an MP3, a JPEG image, several (tiles of a tall image,
@@ -28,21 +47,6 @@ class Picture:
     quality: int = 26
     most_bits: int | None = None
     most_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One of the images that an image is sent as.
-
-    Attributes:
-        size: width and height as sent.
-        box: left, top, right and bottom of the shown part, in pixels of the upright original (page).
-        page: which page of a file, or frame of an animation, from 0.
-    """
-
-    size: tuple[int, int]
-    box: tuple[int, int, int, int]
-    page: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,37 +104,6 @@ class MediaPlan:
             return info.duration if info.sound_duration is None else info.sound_duration
         ends = [end for end in (info.sound_end, self.end) if end is not None]
         return max(Fraction(0), min(ends) - self.start) if ends else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanInputs:
-    """What a plan is made for, besides the file.
-
-    Attributes:
-        budget: what it may cost.
-        profile: the model that receives it.
-        sampling: the caller's sampling fields; they override the budget's.
-        start: start of the wanted range in seconds.
-        end: its end; `None` is the end of the file.
-        lively: whether the video has much motion.
-        room_bytes: largest file that can be delivered.
-        uplink_mbps: upload speed in megabits per second.
-        cores: number of processor cores used.
-        tile: whether a tall or wide image may become several images.
-        listed: whether an image is one frame of a list, which the service processes like a frame of a video.
-    """
-
-    budget: MediaBudget
-    profile: Profile
-    sampling: Sampling = DEFAULT_SAMPLING
-    start: Fraction | None = None
-    end: Fraction | None = None
-    lively: bool = False
-    room_bytes: int | None = None
-    uplink_mbps: float = 20.0
-    cores: int = 2
-    tile: bool = False
-    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,28 +178,6 @@ def most_bytes(inputs: PlanInputs) -> int | None:
 def room_for(limit: int, inputs: PlanInputs) -> int:
     """Return the maximum size of a file: the smallest of the model's limit, the delivery's and the budget's."""
     return min(limit, *(most for most in (inputs.room_bytes, inputs.budget.max_bytes) if most is not None), limit)
-
-
-Side = Fraction | int
-
-
-def allowed(size: tuple[Side, Side], inputs: PlanInputs) -> Fraction:
-    """Return the factor, at most 1, that scales an image to the size that is wanted.
-
-    That is the budget's sides, unless the service is asked to process more pixels than they leave: a smaller
-    image would lack what was asked for. Sides set by the caller's own budget always apply.
-    """
-    within = fit_sides(size, inputs.budget)
-    asked = inputs.sampling.max_pixels or inputs.budget.max_pixels
-    if not asked or not inputs.profile.sampling_fields or has_own_sides(inputs.budget):
-        return within
-    return max(within, min(Fraction(1), Fraction(math.sqrt(asked / Fraction(size[0] * size[1])))))
-
-
-def has_own_sides(budget: MediaBudget) -> bool:
-    """Whether the caller chose the maximum sides; the presets leave them at their defaults."""
-    usual = PRESETS["auto"]
-    return (budget.long_side, budget.short_side) != (usual.long_side, usual.short_side)
 
 
 Reason = Callable[[MediaInfo], str]
@@ -339,3 +290,430 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool) -> Reas
         (info.container not in VIDEO_CONTAINERS, undocumented),
     )
     return next((reason for holds, reason in reasons if holds), None)
+
+
+_REMUXED = frozenset({"mpegts", "mpeg"})
+_PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
+_SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
+_SLOWEST = Fraction(1, 1001)  # frames per second; a damaged file may claim one frame per day
+_NARROWEST = 80  # maximum percent by which a frame is made smaller just to bill no more
+_FEWER = 4  # maximum number of frames dropped from a video just to bill no more
+_FINEST = 1_000_000  # ticks per second of an MP4's clock; many more are not stored exactly
+_RATE_SLACK = Fraction(21, 20)  # 4.1 frames per second still count as 4
+
+
+def plan_video(info: MediaInfo, inputs: PlanInputs, span: Span, *, label: str) -> MediaPlan:
+    """Decide what to do with a video.
+
+    Raises:
+        UnreadableMediaError: it does not state its frame size.
+    """
+    if not info.width or not info.height:
+        raise UnreadableMediaError(f"{label} does not state its frame size; it is probably damaged.")
+    untouched = _untouched(info, inputs, span)
+    if inputs.budget.keep and not span.partial and not info.unpacked:
+        if takes_other_track(info) and _can_remux(info, other_track):
+            return replace(untouched, action="remux", reason=f"packed into MP4 unchanged: {other_track(info)}")
+        if not takes_other_track(info):
+            return untouched
+    made = _made(info, inputs, span, untouched.tokens)
+    why = why_not_as_is(info, inputs, partial=span.partial)
+    if inputs.budget.frames:
+        return replace(made, action="frames", sound=False, reason=_explained(made, "a list of frames was asked for"))
+    if why in (None, undocumented, other_track):
+        spared = _spared(info, inputs, untouched, made, why)
+        if spared is not None:
+            return spared
+    return replace(made, reason=_explained(made, why(info) if why else _wanted(untouched, made)))
+
+
+def _spared(
+    info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan, made: MediaPlan, why: Reason | None
+) -> MediaPlan | None:
+    """Return a plan that decodes nothing, if one is good enough."""
+    if _fits(info, inputs):
+        tokens = _bill(info, inputs, (info.width or 0, info.height or 0), untouched, None, made.sampling)
+        same = replace(untouched, sampling=made.sampling, tokens=tokens)
+        if why is None:
+            return replace(same, reason="sent as it is: it already fits the budget")
+        if _can_remux(info, why):
+            return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
+    if why is None and inputs.budget.weigh and not _gains(untouched, made):
+        return replace(untouched, reason=_not_worth_it(untouched, made))
+    return None
+
+
+def _untouched(info: MediaInfo, inputs: PlanInputs, span: Span) -> MediaPlan:
+    plan = MediaPlan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=inputs.budget,
+        sampling=inputs.sampling,
+        start=span.start,
+        end=span.end,
+        partial=span.partial,
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, inputs),
+    )
+    tokens = _bill(info, inputs, (info.width or 0, info.height or 0), plan, None, inputs.sampling)
+    return replace(plan, tokens=tokens, tokens_as_is=tokens)
+
+
+def _made(info: MediaInfo, inputs: PlanInputs, span: Span, as_is: int | None) -> MediaPlan:
+    """Plan the MP4 that the budget wants."""
+    budget = inputs.budget
+    plan = replace(_untouched(info, inputs, span), action="video", sampling=sampling_for(inputs), sound=info.has_sound)
+    rate, size, tokens = _rate_and_size(info, inputs, plan, as_is if budget.weigh else None)
+    seconds = float(span.length or USUAL_SECONDS)
+    pixels = size[0] * size[1] * float(rate) * seconds
+    made_bytes = video_bytes(info, inputs, pixels, seconds)
+    picture = Picture(
+        size=size,
+        period=1 / rate,
+        rotation=info.rotation,
+        effort=budget.effort,
+        quality=budget.quality,
+        most_bits=most_bits(info, inputs, seconds),
+        most_bytes=most_bytes(inputs),
+    )
+    return replace(
+        plan,
+        picture=picture,
+        tokens=tokens,
+        tokens_as_is=as_is,
+        size_bytes=made_bytes,
+        seconds=video_seconds(info, inputs, pixels, seconds) + upload_seconds(made_bytes, inputs),
+    )
+
+
+def _rate_and_size(
+    info: MediaInfo, inputs: PlanInputs, plan: MediaPlan, most: int | None
+) -> tuple[Fraction, Size, int | None]:
+    """Choose the rate, and the largest size of which it bills no more tokens than `most`.
+
+    A last frame that extends past the end may bill another pair of frames; a slightly lower rate avoids that.
+    """
+    rate = _rate(info, inputs)
+    size, tokens = _size(info, inputs, plan, rate, most)
+    length = plan.shown(info)
+    if most is None or tokens is None or tokens <= most or not length:
+        return rate, size, tokens
+    frames = int(length * rate)
+    for fewer in range(frames, max(0, frames - _FEWER), -1):
+        slower = fewer / length
+        if slower < _SLOWEST or slower.numerator > _FINEST:
+            break
+        other, bill = _size(info, inputs, plan, slower, most)
+        if bill is not None and bill <= most:
+            return slower, other, bill
+    return rate, size, tokens
+
+
+def _rate(info: MediaInfo, inputs: PlanInputs) -> Fraction:
+    """Choose the frame rate of the file; never higher than the source's, since that could bill more."""
+    wanted = inputs.budget.fps if inputs.budget.fps is not None else LIVELY_FPS if inputs.lively else STILL_FPS
+    rate = Fraction(wanted).limit_denominator(1001)
+    return max(_SLOWEST, min(rate, info.fps.limit_denominator(1001))) if info.fps else rate
+
+
+def _size(
+    info: MediaInfo, inputs: PlanInputs, plan: MediaPlan, rate: Fraction, most: int | None
+) -> tuple[Size, int | None]:
+    """Choose the largest size that the budget allows and, if `most` is given, bills no more tokens than that."""
+    size, tokens = (2, 2), None
+    for size in _sizes(info, inputs):
+        tokens = _bill(info, inputs, size, plan, rate, plan.sampling)
+        if most is None or tokens is None or tokens <= most:
+            break
+    return size, tokens
+
+
+def _sizes(info: MediaInfo, inputs: PlanInputs) -> Iterator[Size]:
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    full = allowed(shown, inputs)
+    for percent in range(100, _NARROWEST - 1, -1):
+        width, height = even_sides(*shown, full * Fraction(percent, 100))
+        yield width, height
+        yield width, max(2, height - 2)
+        yield max(2, width - 2), height
+    yield even_sides(*shown, Fraction(1))  # the service enlarges very narrow frames: made smaller, they may bill more
+
+
+def _bill(
+    info: MediaInfo, inputs: PlanInputs, size: Size, plan: MediaPlan, rate: Fraction | None, sampling: Sampling
+) -> int | None:
+    """Count the tokens of what a plan makes at this rate, or of the untouched file if there is no rate."""
+    shown, heard = plan.shown(info, None if rate is None else 1 / rate), plan.heard(info)
+    if shown is None or heard is None or plan.end is None:
+        return None
+    sound = audio_tokens(inputs.profile, heard) if info.has_sound else 0
+    return video_tokens(inputs.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + sound
+
+
+def _fits(info: MediaInfo, inputs: PlanInputs) -> bool:
+    budget = inputs.budget
+    if info.fps is None or budget.key_frames:
+        return False
+    wanted = Fraction(budget.fps if budget.fps is not None else LIVELY_FPS)
+    shown = shown_size((info.width or 2, info.height or 2), info.pixel_aspect)
+    return allowed(shown, inputs) == 1 and info.fps <= wanted * _RATE_SLACK
+
+
+def _can_remux(info: MediaInfo, why: Reason) -> bool:
+    if info.audio_track == "mix" or (why is undocumented and info.container not in _REMUXED):
+        return False
+    return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
+
+
+def _gains(untouched: MediaPlan, made: MediaPlan) -> bool:
+    if untouched.tokens is not None and made.tokens is not None and made.tokens != untouched.tokens:
+        return made.tokens < untouched.tokens
+    return made.seconds + WORTH_SECONDS < untouched.seconds
+
+
+def _wanted(untouched: MediaPlan, made: MediaPlan) -> str:
+    return _compared(untouched, made) if made.budget.weigh else f"the budget {made.budget.name!r} asks for it"
+
+
+def _not_worth_it(untouched: MediaPlan, made: MediaPlan) -> str:
+    return f"sent as it is: {_compared(untouched, made)}; re-encoding would save neither {WORTH_SECONDS} s nor tokens"
+
+
+def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
+    saved = (untouched.size_bytes - made.size_bytes) / 2**20
+    times = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MiB less"
+    if made.tokens is None or untouched.tokens is None:
+        return times
+    same = made.tokens == untouched.tokens
+    return f"{times}, {made.tokens:,} tokens {'either way' if same else f'instead of {untouched.tokens:,}'}"
+
+
+def _explained(made: MediaPlan, reason: str) -> str:
+    assert made.picture is not None
+    width, height = made.picture.size
+    upright = ", upright" if made.picture.rotation else ""
+    return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
+
+
+def plan_image(info: MediaInfo, inputs: PlanInputs) -> MediaPlan:
+    """Decide what to do with an image, or with a file of several pages."""
+    size = (info.width or 1, info.height or 1)
+    asked = replace(sampling_for(inputs), fps=inputs.sampling.fps)
+    plan = MediaPlan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=inputs.budget,
+        sampling=asked,
+        tokens=image_tokens(inputs.profile, size, asked),
+        tokens_as_is=image_tokens(inputs.profile, size, inputs.sampling),
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, inputs),
+    )
+    if inputs.budget.keep and info.page is None and not info.unpacked and len(info.pages) < 2:  # noqa: PLR2004
+        return plan
+    limits = ImageLimits(inputs=inputs, asked=asked)
+    if len(info.pages) > 1:
+        pieces = tuple(piece for page, one in enumerate(info.pages) for piece in limits.pieces(one, page))
+        cut = "" if len(pieces) == len(info.pages) else f", in {len(pieces)} images"
+        return _several(plan, limits, pieces, f"sent as its {len(info.pages):,} pages{cut}")
+    pieces = limits.pieces(size, info.page or 0)
+    if len(pieces) > 1:
+        return _several(plan, limits, pieces, why_tiled(size, pieces, limits))
+    return _single(info, plan, limits, pieces[0])
+
+
+def _single(info: MediaInfo, plan: MediaPlan, limits: ImageLimits, piece: Piece) -> MediaPlan:
+    assert plan.tokens is not None
+    made, why = limits.tokens(piece.size), _why_not_as_is(info, limits.inputs)
+    if why is None and piece.size == (info.width, info.height):
+        return replace(plan, reason="sent as it is: it already fits the budget")
+    if why is None and made > plan.tokens:
+        bill = f"made smaller it would bill {made:,} tokens instead of {plan.tokens:,}"
+        return replace(plan, reason=f"sent as it is: {bill}")
+    width, height = piece.size
+    same = f"{made:,} tokens {'either way' if made == plan.tokens else f'instead of {plan.tokens:,}'}"
+    reason = why(info) if why else f"the service uses no more pixels, {same}"
+    if why is None and limits.inputs.budget.name == "own":
+        reason = f"the budget allows no more, {same}"
+    picture = Picture(size=piece.size, period=Fraction(1), rotation=info.rotation)
+    return replace(
+        plan, action="image", picture=picture, pieces=(piece,), tokens=made, reason=f"made {width}x{height}: {reason}"
+    )
+
+
+def _several(plan: MediaPlan, limits: ImageLimits, pieces: tuple[Piece, ...], reason: str) -> MediaPlan:
+    tokens = sum(limits.tokens(piece.size) for piece in pieces)
+    return replace(plan, action="images", pieces=pieces, tokens=tokens, reason=f"{reason}, {tokens:,} tokens")
+
+
+def _why_not_as_is(info: MediaInfo, inputs: PlanInputs) -> Reason | None:
+    reasons = (
+        (info.unpacked, _not_pictured),
+        (info.much_text, _much_text),
+        (info.page is not None, _one_frame),
+        (info.rotation != 0 or info.mirrored, turned),
+        (info.colours != "plain", colours_differ),
+        (info.container not in IMAGE_CONTAINERS, undocumented),
+        (info.size_bytes > room_for(inputs.profile.limits.image_bytes, inputs), too_large),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
+
+
+def _much_text(_: MediaInfo) -> str:
+    return "it holds more than a megabyte of text or of a colour profile, which some decoders refuse"
+
+
+def _not_pictured(_: MediaInfo) -> str:
+    return "the service does not document its format"
+
+
+def _one_frame(info: MediaInfo) -> str:
+    return f"only frame {info.page} was asked for"
+
+
+_SOUND_SLACK = 1.05  # a file hardly larger than ours would be is sent unchanged
+
+
+def plan_media(info: MediaInfo, inputs: PlanInputs, *, label: str) -> MediaPlan:
+    """Decide what to do with one piece of media.
+
+    Args:
+        info: facts about it.
+        inputs: what the plan is made for.
+        label: its name in errors.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty or outside the media.
+        UnsupportedMediaError: a time range of an image.
+        UnreadableMediaError: a video does not state its frame size.
+    """
+    match info.kind:
+        case "image":
+            _check_no_seconds(inputs, label)
+            return plan_image(info, inputs)
+        case "audio":
+            return _with_track(_plan_sound(info, inputs, _span(info, inputs, label)), info)
+        case "video":
+            return _with_track(plan_video(info, inputs, _span(info, inputs, label), label=label), info)
+
+
+def _with_track(plan: MediaPlan, info: MediaInfo) -> MediaPlan:
+    """Add to the reason which of several audio tracks is used."""
+    if len(info.audio_tracks) < 2 or plan.action == "frames":  # noqa: PLR2004 - nothing to choose from
+        return plan
+    track = (
+        "all audio tracks mixed" if info.audio_track == "mix" else f"audio track {info.audio_tracks[info.audio_track]}"
+    )
+    return replace(plan, reason=f"{plan.reason}; {track} of {len(info.audio_tracks)}")
+
+
+def _check_no_seconds(inputs: PlanInputs, label: str) -> None:
+    if inputs.start or inputs.end is not None:
+        raise UnsupportedMediaError(f"{label} is an image and has no duration; omit start and end.")
+
+
+def _span(info: MediaInfo, inputs: PlanInputs, label: str) -> Span:
+    start, end = max(Fraction(0), inputs.start or Fraction(0)), info.duration
+    if inputs.end is not None:
+        end = inputs.end if end is None else min(inputs.end, end)
+    if end is not None and end <= start:
+        last = "an unknown time" if info.duration is None else f"{float(info.duration):,.2f} s"
+        asked = f"{float(start):,.2f} s to {'its end' if inputs.end is None else f'{float(inputs.end):,.2f} s'}"
+        raise MediaDoesNotFitError(
+            f"{label} lasts {last}; nothing lies in the range from {asked}. Choose a start before its end.",
+            limit=float(info.duration or 0),
+            actual=float(start),
+        )
+    whole = start == 0 and (inputs.end is None or (info.duration is not None and inputs.end >= info.duration))
+    return Span(start=start, end=end, partial=not whole)
+
+
+def _plan_sound(info: MediaInfo, inputs: PlanInputs, span: Span) -> MediaPlan:
+    tokens = None if span.length is None else audio_tokens(inputs.profile, span.length)
+    seconds = float(span.length or USUAL_SECONDS)
+    plan = MediaPlan(
+        action="pass",
+        reason="sent as it is: the budget says so",
+        budget=inputs.budget,
+        sampling=inputs.sampling,
+        start=span.start,
+        end=span.end,
+        partial=span.partial,
+        tokens=tokens,
+        tokens_as_is=tokens,
+        size_bytes=info.size_bytes,
+        seconds=upload_seconds(info.size_bytes, inputs),
+    )
+    if inputs.budget.keep and not span.partial and not info.unpacked:
+        return plan
+    size = int(inputs.budget.sound_bitrate * seconds / 8)
+    made = replace(plan, action="audio", sound=True, size_bytes=size)
+    made = replace(made, seconds=sound_seconds(seconds, inputs) + upload_seconds(size, inputs))
+    why = why_not_this_sound(info, inputs, partial=span.partial)
+    if why is not None:
+        return replace(made, reason=f"made mono MP3: {why(info)}")
+    if size * _SOUND_SLACK >= info.size_bytes:
+        return replace(plan, reason="sent as it is: it is already small")
+    times = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
+    if inputs.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
+        return replace(plan, reason=f"sent as it is: {times}")
+    return replace(made, reason=f"made mono MP3: {times}")
+
+
+def why_not_this_sound(info: MediaInfo, inputs: PlanInputs, *, partial: bool) -> Reason | None:
+    """Return why audio must be re-encoded; `None` if it can be sent unchanged."""
+    reasons = (
+        (partial, only_a_part),
+        *((holds(info), reason) for holds, reason in BROKEN),
+        (takes_other_track(info), other_track),
+        (not sound_is_documented(info), undocumented_sound),
+        (info.size_bytes > room_for(inputs.profile.limits.audio_bytes, inputs), too_large),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
+
+
+def undocumented_sound(info: MediaInfo) -> str:
+    """The codec in this container is not one that the service documents."""
+    return f"the service does not document {info.audio_codec} in {info.container} files"
+
+
+def sound_is_documented(info: MediaInfo) -> bool:
+    """Whether the service documents this kind of audio file."""
+    try:
+        documented_format(info, name="")
+    except UnsupportedMediaError:
+        return False
+    return True
+
+
+AS_IT_IS = "sent as it is: it is to be analysed by channel"
+
+
+def loses_channels(info: MediaInfo, plan: MediaPlan) -> bool:
+    """Whether a plan makes one channel of several."""
+    return plan.sound and info.channels != 1
+
+
+def check_channels(info: MediaInfo, plan: MediaPlan, inputs: PlanInputs, *, label: str) -> None:
+    """Refuse media that cannot be sent unchanged.
+
+    Args:
+        info: facts about it; it has several channels.
+        plan: what would be done with it otherwise.
+        inputs: what that was planned for.
+        label: its name in errors.
+
+    Raises:
+        MediaDoesNotFitError: preparing it would leave one channel.
+    """
+    reason = why_not_this_sound if info.kind == "audio" else why_not_as_is
+    why = reason(info, inputs, partial=plan.partial)
+    if why is None and plan.budget.weigh:
+        return
+    because = why(info) if why else f"the budget {plan.budget.name!r} asks for another file"
+    raise MediaDoesNotFitError(
+        f"{label} has {info.channels or 'an unknown number of'} channels of audio, and it cannot be sent as it is: "
+        f"{because}. Prepared audio has one channel. Send a whole file that fits as it is, or turn multichannel off.",
+        limit=1,
+        actual=info.channels or 0,
+    )

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -435,7 +434,7 @@ def progressive_size(configuration: bytes) -> tuple[int, int] | None:
     """
     if len(configuration) < 8 or configuration[0] != 1 or configuration[5] & 0x1F != 1:  # noqa: PLR2004 - of the box
         return None
-    context = cast("VideoCodecContext", av.CodecContext.create("h264", "r"))
+    context = av.CodecContext.create("h264", "r")
     context.extradata = configuration
     length_bytes = (configuration[4] & 3) + 1
     try:

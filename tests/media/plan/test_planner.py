@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
-from qwen_omni.media.budget import MediaBudget, Sampling, budget_named
+from qwen_omni.media.budget import MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import PlanInputs
-from qwen_omni.media.plan.planner import plan_media
+from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.token_formulas import image_pixels, image_size, image_tokens
 
