@@ -8,7 +8,7 @@ channel, so audio that is to be transcribed by channel is sent unchanged or refu
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -83,6 +83,11 @@ class MediaPlan:
     size_bytes: int = 0
     seconds: float = 0.0
 
+    @property
+    def length(self) -> Fraction | None:
+        """Length of the range; `None` if unknown."""
+        return None if self.end is None else self.end - self.start
+
     def shown(self, info: MediaInfo, period: Fraction | None = None) -> Fraction | None:
         """Return how many seconds of video are sent; `None` if the file does not state its duration.
 
@@ -104,20 +109,6 @@ class MediaPlan:
             return info.duration if info.sound_duration is None else info.sound_duration
         ends = [end for end in (info.sound_end, self.end) if end is not None]
         return max(Fraction(0), min(ends) - self.start) if ends else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """The wanted range of a source, in seconds; `partial` is whether it is less than the whole."""
-
-    start: Fraction
-    end: Fraction | None
-    partial: bool
-
-    @property
-    def length(self) -> Fraction | None:
-        """Its length; `None` if unknown."""
-        return None if self.end is None else self.end - self.start
 
 
 # From benchmarks/media.py on two cores, 2026-11-23.
@@ -175,69 +166,99 @@ def most_bytes(inputs: PlanInputs) -> int | None:
     return min((most for most in (inputs.room_bytes, inputs.budget.max_bytes) if most is not None), default=None)
 
 
-def room_for(limit: int, inputs: PlanInputs) -> int:
-    """Return the maximum size of a file: the smallest of the model's limit, the delivery's and the budget's."""
-    return min(limit, *(most for most in (inputs.room_bytes, inputs.budget.max_bytes) if most is not None), limit)
-
-
-Reason = Callable[[MediaInfo], str]
-
 # Codecs that every video decoder supports. Others are converted to H.264.
 _USUAL_PICTURES = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video"})
 _USUAL_SOUNDS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "amr_nb", "amr_wb", "wmav2", "pcm_")
+_COLOURS = {
+    "plain": False,
+    "transparent": "it is partly transparent, and is put on a white background",
+    "deep": "its greyscale has more than eight bits",
+    "print": "its colours are for print",
+}
 
 
-def only_a_part(_: MediaInfo) -> str:
-    """The range is less than the whole."""
-    return "only a part of it is used"
+def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False) -> str | None:
+    """Return why a file must be re-encoded; `None` if it can be sent unchanged.
+
+    The reasons for which a video is only remuxed come last.
+    """
+    limits = inputs.profile.limits
+    match info.kind:
+        case "image":
+            reasons = (
+                info.unpacked and "the service does not document its format",
+                info.much_text
+                and "it holds more than a megabyte of text or of a colour profile, which some decoders refuse",
+                info.page is not None and f"only frame {info.page} was asked for",
+                *_turned(info, info.mirrored),
+                _COLOURS[info.colours],
+                info.container not in IMAGE_CONTAINERS and _undocumented(info),
+                *_too_large(info, limits.image_bytes, inputs),
+            )
+        case "audio":
+            reasons = (
+                *_broken(info, partial=partial),
+                takes_other_track(info) and _other_track(info),
+                not _sound_is_documented(info)
+                and f"the service does not document {info.audio_codec} in {info.container} files",
+                *_too_large(info, limits.audio_bytes, inputs),
+            )
+        case "video":
+            reasons = (
+                info.unpacked and _unpacked(info),
+                *_broken(info, partial=partial),
+                *_turned(info),
+                info.interlaced and "it is interlaced",
+                info.pixel_aspect != 1 and f"its pixels are not square ({info.pixel_aspect})",
+                info.video_codec not in _USUAL_PICTURES
+                and f"its codec ({info.video_codec}) is not one that every decoder supports",
+                not (info.audio_codec or _USUAL_SOUNDS[0]).startswith(_USUAL_SOUNDS)
+                and f"its audio codec ({info.audio_codec}) is not one that every decoder supports",
+                *_too_large(info, limits.video_bytes, inputs),
+                takes_other_track(info) and _other_track(info),
+                info.container not in VIDEO_CONTAINERS and _undocumented(info),
+            )
+    return next((reason for reason in reasons if isinstance(reason, str)), None)
 
 
-def turned(info: MediaInfo) -> str:
-    """It is stored turned or mirrored."""
-    changes = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
-    return f"its frames have to be {' and '.join(one for one in changes if one)}"
+def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
+    """Yield what decoders disagree about."""
+    if partial:
+        yield "only a part of it is used"
+    if info.breaks:
+        yield f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
+    if info.sound_changes is not None:
+        yield f"its audio changes its rate or channels at second {float(info.sound_changes):,.2f}"
+    if info.hidden_frames > 0:
+        total = (info.frame_count or 0) + info.hidden_frames
+        yield f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
 
 
-def colours_differ(info: MediaInfo) -> str:
-    """Image decoders disagree about its colours."""
-    reasons = {
-        "transparent": "it is partly transparent, and is put on a white background",
-        "deep": "its greyscale has more than eight bits",
-        "print": "its colours are for print",
-    }
-    return reasons[info.colours]
+def _turned(info: MediaInfo, mirrored: bool = False) -> Iterator[str]:
+    if info.rotation or mirrored:
+        changes = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
+        yield f"its frames have to be {' and '.join(one for one in changes if one)}"
 
 
-def unpacked(info: MediaInfo) -> str:
-    """It was unpacked, since no service reads it unchanged."""
+def _too_large(info: MediaInfo, limit: int, inputs: PlanInputs) -> Iterator[str]:
+    room = most_bytes(inputs)
+    if info.size_bytes > (limit if room is None else min(limit, room)):
+        yield f"{info.size_bytes:,} bytes are more than can be delivered"
+
+
+def _unpacked(info: MediaInfo) -> str:
     if info.container not in ANIMATED:
         return f"a bare {info.video_codec} stream has no timestamps"
     held = f"; its last frame is held for {float(info.held):g} s more, as long as a video must be" * bool(info.held)
     return f"an animation of {info.frame_count:,} frames is sent as a video{held}"
 
 
-def undocumented(info: MediaInfo) -> str:
-    """The container is not one that the service documents."""
+def _undocumented(info: MediaInfo) -> str:
     return f"the service does not document {info.container} files"
 
 
-def too_large(info: MediaInfo) -> str:
-    """The file is too large for every route."""
-    return f"{info.size_bytes:,} bytes are more than can be delivered"
-
-
-def other_track(info: MediaInfo) -> str:
-    """Another audio track is used than the one that players choose by themselves."""
-    return (
-        "of its audio tracks players take another"
-        if info.audio_track != "mix"
-        else "of its audio tracks players take one"
-    )
-
-
-def _hides_frames(info: MediaInfo) -> str:
-    total = (info.frame_count or 0) + info.hidden_frames
-    return f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
+def _other_track(info: MediaInfo) -> str:
+    return f"of its audio tracks players take {'one' if info.audio_track == 'mix' else 'another'}"
 
 
 def takes_other_track(info: MediaInfo) -> bool:
@@ -248,48 +269,12 @@ def takes_other_track(info: MediaInfo) -> bool:
     return info.audio_track != 0 or usual != 0
 
 
-BROKEN: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
-    (
-        lambda info: bool(info.breaks),
-        lambda info: f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}",
-    ),
-    (
-        lambda info: info.sound_changes is not None,
-        lambda info: f"its audio changes its rate or channels at second {float(info.sound_changes or 0):,.2f}",
-    ),
-    (lambda info: info.hidden_frames > 0, _hides_frames),
-)
-"""What decoders disagree about, so that a file is re-encoded."""
-
-
-_ODD: tuple[tuple[Callable[[MediaInfo], bool], Reason], ...] = (
-    (lambda info: info.rotation != 0, turned),
-    (lambda info: info.interlaced, lambda _: "it is interlaced"),
-    (lambda info: info.pixel_aspect != 1, lambda info: f"its pixels are not square ({info.pixel_aspect})"),
-    (
-        lambda info: info.video_codec not in _USUAL_PICTURES,
-        lambda info: f"its codec ({info.video_codec}) is not one that every decoder supports",
-    ),
-    (
-        lambda info: info.audio_codec is not None and not info.audio_codec.startswith(_USUAL_SOUNDS),
-        lambda info: f"its audio codec ({info.audio_codec}) is not one that every decoder supports",
-    ),
-)
-"""What not every video decoder supports."""
-
-
-def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool) -> Reason | None:
-    """Return why a video must be re-encoded; `None` if it can be sent unchanged. An unusual container comes last."""
-    reasons = (
-        (info.unpacked, unpacked),
-        (partial, only_a_part),
-        *((holds(info), reason) for holds, reason in BROKEN),
-        *((holds(info), reason) for holds, reason in _ODD),
-        (info.size_bytes > room_for(inputs.profile.limits.video_bytes, inputs), too_large),
-        (takes_other_track(info), other_track),
-        (info.container not in VIDEO_CONTAINERS, undocumented),
-    )
-    return next((reason for holds, reason in reasons if holds), None)
+def _sound_is_documented(info: MediaInfo) -> bool:
+    try:
+        documented_format(info, name="")
+    except UnsupportedMediaError:
+        return False
+    return True
 
 
 _REMUXED = frozenset({"mpegts", "mpeg"})
@@ -302,7 +287,7 @@ _FINEST = 1_000_000  # ticks per second of an MP4's clock; many more are not sto
 _RATE_SLACK = Fraction(21, 20)  # 4.1 frames per second still count as 4
 
 
-def plan_video(info: MediaInfo, inputs: PlanInputs, span: Span, *, label: str) -> MediaPlan:
+def _plan_video(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan, label: str) -> MediaPlan:
     """Decide what to do with a video.
 
     Raises:
@@ -310,25 +295,26 @@ def plan_video(info: MediaInfo, inputs: PlanInputs, span: Span, *, label: str) -
     """
     if not info.width or not info.height:
         raise UnreadableMediaError(f"{label} does not state its frame size; it is probably damaged.")
-    untouched = _untouched(info, inputs, span)
-    if inputs.budget.keep and not span.partial and not info.unpacked:
-        if takes_other_track(info) and _can_remux(info, other_track):
-            return replace(untouched, action="remux", reason=f"packed into MP4 unchanged: {other_track(info)}")
+    tokens = _bill(info, inputs, (info.width, info.height), untouched, None, inputs.sampling)
+    untouched = replace(untouched, tokens=tokens, tokens_as_is=tokens)
+    if inputs.budget.keep and not untouched.partial and not info.unpacked:
+        if takes_other_track(info) and _can_remux(info, _other_track(info)):
+            return replace(untouched, action="remux", reason=f"packed into MP4 unchanged: {_other_track(info)}")
         if not takes_other_track(info):
             return untouched
-    made = _made(info, inputs, span, untouched.tokens)
-    why = why_not_as_is(info, inputs, partial=span.partial)
+    made = _made(info, inputs, untouched)
+    why = why_not_as_is(info, inputs, partial=untouched.partial)
     if inputs.budget.frames:
         return replace(made, action="frames", sound=False, reason=_explained(made, "a list of frames was asked for"))
-    if why in (None, undocumented, other_track):
+    if why in (None, _undocumented(info), _other_track(info)):
         spared = _spared(info, inputs, untouched, made, why)
         if spared is not None:
             return spared
-    return replace(made, reason=_explained(made, why(info) if why else _wanted(untouched, made)))
+    return replace(made, reason=_explained(made, why or _wanted(untouched, made)))
 
 
 def _spared(
-    info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan, made: MediaPlan, why: Reason | None
+    info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan, made: MediaPlan, why: str | None
 ) -> MediaPlan | None:
     """Return a plan that decodes nothing, if one is good enough."""
     if _fits(info, inputs):
@@ -337,34 +323,18 @@ def _spared(
         if why is None:
             return replace(same, reason="sent as it is: it already fits the budget")
         if _can_remux(info, why):
-            return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why(info)}")
+            return replace(same, action="remux", reason=f"packed into MP4 unchanged: {why}")
     if why is None and inputs.budget.weigh and not _gains(untouched, made):
         return replace(untouched, reason=_not_worth_it(untouched, made))
     return None
 
 
-def _untouched(info: MediaInfo, inputs: PlanInputs, span: Span) -> MediaPlan:
-    plan = MediaPlan(
-        action="pass",
-        reason="sent as it is: the budget says so",
-        budget=inputs.budget,
-        sampling=inputs.sampling,
-        start=span.start,
-        end=span.end,
-        partial=span.partial,
-        size_bytes=info.size_bytes,
-        seconds=upload_seconds(info.size_bytes, inputs),
-    )
-    tokens = _bill(info, inputs, (info.width or 0, info.height or 0), plan, None, inputs.sampling)
-    return replace(plan, tokens=tokens, tokens_as_is=tokens)
-
-
-def _made(info: MediaInfo, inputs: PlanInputs, span: Span, as_is: int | None) -> MediaPlan:
+def _made(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
     """Plan the MP4 that the budget wants."""
     budget = inputs.budget
-    plan = replace(_untouched(info, inputs, span), action="video", sampling=sampling_for(inputs), sound=info.has_sound)
-    rate, size, tokens = _rate_and_size(info, inputs, plan, as_is if budget.weigh else None)
-    seconds = float(span.length or USUAL_SECONDS)
+    plan = replace(untouched, action="video", sampling=sampling_for(inputs), sound=info.has_sound)
+    rate, size, tokens = _rate_and_size(info, inputs, plan, plan.tokens if budget.weigh else None)
+    seconds = float(plan.length or USUAL_SECONDS)
     pixels = size[0] * size[1] * float(rate) * seconds
     made_bytes = video_bytes(info, inputs, pixels, seconds)
     picture = Picture(
@@ -380,7 +350,6 @@ def _made(info: MediaInfo, inputs: PlanInputs, span: Span, as_is: int | None) ->
         plan,
         picture=picture,
         tokens=tokens,
-        tokens_as_is=as_is,
         size_bytes=made_bytes,
         seconds=video_seconds(info, inputs, pixels, seconds) + upload_seconds(made_bytes, inputs),
     )
@@ -459,8 +428,8 @@ def _fits(info: MediaInfo, inputs: PlanInputs) -> bool:
     return allowed(shown, inputs) == 1 and info.fps <= wanted * _RATE_SLACK
 
 
-def _can_remux(info: MediaInfo, why: Reason) -> bool:
-    if info.audio_track == "mix" or (why is undocumented and info.container not in _REMUXED):
+def _can_remux(info: MediaInfo, why: str) -> bool:
+    if info.audio_track == "mix" or (why == _undocumented(info) and info.container not in _REMUXED):
         return False
     return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
 
@@ -495,19 +464,15 @@ def _explained(made: MediaPlan, reason: str) -> str:
     return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
 
 
-def plan_image(info: MediaInfo, inputs: PlanInputs) -> MediaPlan:
+def _plan_image(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
     """Decide what to do with an image, or with a file of several pages."""
     size = (info.width or 1, info.height or 1)
     asked = replace(sampling_for(inputs), fps=inputs.sampling.fps)
-    plan = MediaPlan(
-        action="pass",
-        reason="sent as it is: the budget says so",
-        budget=inputs.budget,
+    plan = replace(
+        untouched,
         sampling=asked,
         tokens=image_tokens(inputs.profile, size, asked),
         tokens_as_is=image_tokens(inputs.profile, size, inputs.sampling),
-        size_bytes=info.size_bytes,
-        seconds=upload_seconds(info.size_bytes, inputs),
     )
     if inputs.budget.keep and info.page is None and not info.unpacked and len(info.pages) < 2:  # noqa: PLR2004
         return plan
@@ -524,7 +489,7 @@ def plan_image(info: MediaInfo, inputs: PlanInputs) -> MediaPlan:
 
 def _single(info: MediaInfo, plan: MediaPlan, limits: ImageLimits, piece: Piece) -> MediaPlan:
     assert plan.tokens is not None
-    made, why = limits.tokens(piece.size), _why_not_as_is(info, limits.inputs)
+    made, why = limits.tokens(piece.size), why_not_as_is(info, limits.inputs)
     if why is None and piece.size == (info.width, info.height):
         return replace(plan, reason="sent as it is: it already fits the budget")
     if why is None and made > plan.tokens:
@@ -532,7 +497,7 @@ def _single(info: MediaInfo, plan: MediaPlan, limits: ImageLimits, piece: Piece)
         return replace(plan, reason=f"sent as it is: {bill}")
     width, height = piece.size
     same = f"{made:,} tokens {'either way' if made == plan.tokens else f'instead of {plan.tokens:,}'}"
-    reason = why(info) if why else f"the service uses no more pixels, {same}"
+    reason = why or f"the service uses no more pixels, {same}"
     if why is None and limits.inputs.budget.name == "own":
         reason = f"the budget allows no more, {same}"
     picture = Picture(size=piece.size, period=Fraction(1), rotation=info.rotation)
@@ -544,31 +509,6 @@ def _single(info: MediaInfo, plan: MediaPlan, limits: ImageLimits, piece: Piece)
 def _several(plan: MediaPlan, limits: ImageLimits, pieces: tuple[Piece, ...], reason: str) -> MediaPlan:
     tokens = sum(limits.tokens(piece.size) for piece in pieces)
     return replace(plan, action="images", pieces=pieces, tokens=tokens, reason=f"{reason}, {tokens:,} tokens")
-
-
-def _why_not_as_is(info: MediaInfo, inputs: PlanInputs) -> Reason | None:
-    reasons = (
-        (info.unpacked, _not_pictured),
-        (info.much_text, _much_text),
-        (info.page is not None, _one_frame),
-        (info.rotation != 0 or info.mirrored, turned),
-        (info.colours != "plain", colours_differ),
-        (info.container not in IMAGE_CONTAINERS, undocumented),
-        (info.size_bytes > room_for(inputs.profile.limits.image_bytes, inputs), too_large),
-    )
-    return next((reason for holds, reason in reasons if holds), None)
-
-
-def _much_text(_: MediaInfo) -> str:
-    return "it holds more than a megabyte of text or of a colour profile, which some decoders refuse"
-
-
-def _not_pictured(_: MediaInfo) -> str:
-    return "the service does not document its format"
-
-
-def _one_frame(info: MediaInfo) -> str:
-    return f"only frame {info.page} was asked for"
 
 
 _SOUND_SLACK = 1.05  # a file hardly larger than ours would be is sent unchanged
@@ -587,14 +527,14 @@ def plan_media(info: MediaInfo, inputs: PlanInputs, *, label: str) -> MediaPlan:
         UnsupportedMediaError: a time range of an image.
         UnreadableMediaError: a video does not state its frame size.
     """
+    untouched = _untouched(info, inputs, label)
     match info.kind:
         case "image":
-            _check_no_seconds(inputs, label)
-            return plan_image(info, inputs)
+            return _plan_image(info, inputs, untouched)
         case "audio":
-            return _with_track(_plan_sound(info, inputs, _span(info, inputs, label)), info)
+            return _with_track(_plan_sound(info, inputs, untouched), info)
         case "video":
-            return _with_track(plan_video(info, inputs, _span(info, inputs, label), label=label), info)
+            return _with_track(_plan_video(info, inputs, untouched, label), info)
 
 
 def _with_track(plan: MediaPlan, info: MediaInfo) -> MediaPlan:
@@ -607,13 +547,11 @@ def _with_track(plan: MediaPlan, info: MediaInfo) -> MediaPlan:
     return replace(plan, reason=f"{plan.reason}; {track} of {len(info.audio_tracks)}")
 
 
-def _check_no_seconds(inputs: PlanInputs, label: str) -> None:
-    if inputs.start or inputs.end is not None:
-        raise UnsupportedMediaError(f"{label} is an image and has no duration; omit start and end.")
-
-
-def _span(info: MediaInfo, inputs: PlanInputs, label: str) -> Span:
+def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
+    """Plan to send the wanted range as it is; its tokens are not counted yet."""
     start, end = max(Fraction(0), inputs.start or Fraction(0)), info.duration
+    if info.kind == "image" and (inputs.start or inputs.end is not None):
+        raise UnsupportedMediaError(f"{label} is an image and has no duration; omit start and end.")
     if inputs.end is not None:
         end = inputs.end if end is None else min(inputs.end, end)
     if end is not None and end <= start:
@@ -625,65 +563,37 @@ def _span(info: MediaInfo, inputs: PlanInputs, label: str) -> Span:
             actual=float(start),
         )
     whole = start == 0 and (inputs.end is None or (info.duration is not None and inputs.end >= info.duration))
-    return Span(start=start, end=end, partial=not whole)
-
-
-def _plan_sound(info: MediaInfo, inputs: PlanInputs, span: Span) -> MediaPlan:
-    tokens = None if span.length is None else audio_tokens(inputs.profile, span.length)
-    seconds = float(span.length or USUAL_SECONDS)
-    plan = MediaPlan(
+    return MediaPlan(
         action="pass",
         reason="sent as it is: the budget says so",
         budget=inputs.budget,
         sampling=inputs.sampling,
-        start=span.start,
-        end=span.end,
-        partial=span.partial,
-        tokens=tokens,
-        tokens_as_is=tokens,
+        start=start,
+        end=end,
+        partial=not whole,
         size_bytes=info.size_bytes,
         seconds=upload_seconds(info.size_bytes, inputs),
     )
-    if inputs.budget.keep and not span.partial and not info.unpacked:
+
+
+def _plan_sound(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
+    tokens = None if untouched.length is None else audio_tokens(inputs.profile, untouched.length)
+    seconds = float(untouched.length or USUAL_SECONDS)
+    plan = replace(untouched, tokens=tokens, tokens_as_is=tokens)
+    if inputs.budget.keep and not plan.partial and not info.unpacked:
         return plan
     size = int(inputs.budget.sound_bitrate * seconds / 8)
     made = replace(plan, action="audio", sound=True, size_bytes=size)
     made = replace(made, seconds=sound_seconds(seconds, inputs) + upload_seconds(size, inputs))
-    why = why_not_this_sound(info, inputs, partial=span.partial)
+    why = why_not_as_is(info, inputs, partial=plan.partial)
     if why is not None:
-        return replace(made, reason=f"made mono MP3: {why(info)}")
+        return replace(made, reason=f"made mono MP3: {why}")
     if size * _SOUND_SLACK >= info.size_bytes:
         return replace(plan, reason="sent as it is: it is already small")
     times = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
     if inputs.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
         return replace(plan, reason=f"sent as it is: {times}")
     return replace(made, reason=f"made mono MP3: {times}")
-
-
-def why_not_this_sound(info: MediaInfo, inputs: PlanInputs, *, partial: bool) -> Reason | None:
-    """Return why audio must be re-encoded; `None` if it can be sent unchanged."""
-    reasons = (
-        (partial, only_a_part),
-        *((holds(info), reason) for holds, reason in BROKEN),
-        (takes_other_track(info), other_track),
-        (not sound_is_documented(info), undocumented_sound),
-        (info.size_bytes > room_for(inputs.profile.limits.audio_bytes, inputs), too_large),
-    )
-    return next((reason for holds, reason in reasons if holds), None)
-
-
-def undocumented_sound(info: MediaInfo) -> str:
-    """The codec in this container is not one that the service documents."""
-    return f"the service does not document {info.audio_codec} in {info.container} files"
-
-
-def sound_is_documented(info: MediaInfo) -> bool:
-    """Whether the service documents this kind of audio file."""
-    try:
-        documented_format(info, name="")
-    except UnsupportedMediaError:
-        return False
-    return True
 
 
 AS_IT_IS = "sent as it is: it is to be analysed by channel"
@@ -706,11 +616,10 @@ def check_channels(info: MediaInfo, plan: MediaPlan, inputs: PlanInputs, *, labe
     Raises:
         MediaDoesNotFitError: preparing it would leave one channel.
     """
-    reason = why_not_this_sound if info.kind == "audio" else why_not_as_is
-    why = reason(info, inputs, partial=plan.partial)
+    why = why_not_as_is(info, inputs, partial=plan.partial)
     if why is None and plan.budget.weigh:
         return
-    because = why(info) if why else f"the budget {plan.budget.name!r} asks for another file"
+    because = why or f"the budget {plan.budget.name!r} asks for another file"
     raise MediaDoesNotFitError(
         f"{label} has {info.channels or 'an unknown number of'} channels of audio, and it cannot be sent as it is: "
         f"{because}. Prepared audio has one channel. Send a whole file that fits as it is, or turn multichannel off.",
