@@ -49,7 +49,7 @@ else:
 """
 PROBE = """
 import sys, time
-from qwen_omni.media.inspect import look_at
+from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
 look_at(as_source(sys.argv[1]))
 begin = time.perf_counter()
@@ -61,7 +61,7 @@ print((time.perf_counter() - begin) / 9)
 
 LENGTH = """
 import sys
-from qwen_omni.media.inspect import look_at
+from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
 print(float(look_at(as_source(sys.argv[1])).info.duration))
 """
@@ -69,10 +69,10 @@ KEPT = """
 import hashlib, sys
 from fractions import Fraction
 from qwen_omni.media.probe.container import open_for_work, picture_stream
-from qwen_omni.media.inspect import look_at
+from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
 from qwen_omni.media.encode.frames import FrameRun, read_pictures
-from qwen_omni.media.files.deadline import Deadline
+from qwen_omni.media.work import Deadline
 
 def digest(frame):
     return hashlib.sha256(b"".join(bytes(plane) for plane in frame.planes)).digest()

@@ -20,10 +20,9 @@ _HOMES = {
     """,
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
-    "qwen_omni.media.inspect": "PrepareOptions",
+    "qwen_omni.media.plan.images": "Still",
     "qwen_omni.media.plan.plan": "MediaPlan",
-    "qwen_omni.media.prepare": "aprepare asplit prepare split",
-    "qwen_omni.media.prepared": "Prepared Still",
+    "qwen_omni.media.prepare": "PrepareOptions Prepared aprepare asplit prepare split",
     "qwen_omni.media.source": "MediaSource",
     "qwen_omni.messages": """
         AudioPart FramesPart ImagePart Message Part TextPart ThinkingPart ToolCallPart ToolResultPart

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ParamSpec
 
 from qwen_omni.errors import QwenOmniError
-from qwen_omni.media.encode.pool import allow_trimming
+from qwen_omni.media.work import allow_trimming
 
 if TYPE_CHECKING:
     import typer

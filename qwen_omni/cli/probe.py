@@ -8,8 +8,8 @@ import typer
 
 from qwen_omni.cli.output import AudioTrack, show_table, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
-from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.plan import MediaPlan
+from qwen_omni.media.prepare import PrepareOptions, look_at, plan_for
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 

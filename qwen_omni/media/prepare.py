@@ -1,25 +1,29 @@
-"""Make media fit: `prepare` one piece, `split` a long one into segments that are yielded while work goes on.
+"""Make media fit: inspect a source once, plan, `prepare` one piece, or `split` a long one into segments.
 
-`media.inspect` inspects, `media.plan.plan` decides, `media.encode.video` and its neighbours encode; this module
-starts the work and cleans up. The asynchronous forms run the same on threads, since FFmpeg blocks.
+`look_at` opens a source and returns its facts, `plan_for` asks `media.plan.plan` what to do with it, and `carry_out`
+does it with `media.encode`; segments are yielded while work goes on. Fitting media, estimating their price and
+processing a long video begin with the first two. The asynchronous forms run the same on threads, since FFmpeg blocks.
 """
 
 import asyncio
 import contextlib
 import itertools
+import os
+import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Self
 
-from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.media.encode.pool import in_order, segments_apart, threads_for, usual_workers
-from qwen_omni.media.files.deadline import Deadline, StoppedError, usual_limit
-from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
-from qwen_omni.media.inspect import DEFAULTS, MediaLook, PrepareOptions, Seconds, look_at, plan_for
-from qwen_omni.media.plan.plan import Action, MediaPlan
+from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
+from qwen_omni.media.files.safe_open import Reopenable, first_opening
+from qwen_omni.media.files.tempfiles import remove_file
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
+from qwen_omni.media.plan.images import Still
+from qwen_omni.media.plan.plan import Action, MediaPlan, plan_media
 from qwen_omni.media.plan.segments import (
     DEFAULT_SECONDS,
     Places,
@@ -29,8 +33,258 @@ from qwen_omni.media.plan.segments import (
     exact_seconds,
     plan_segments,
 )
-from qwen_omni.media.prepared import Prepared
-from qwen_omni.media.source import Anything, as_source
+from qwen_omni.media.probe.probe import probe
+from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
+from qwen_omni.media.work import (
+    Deadline,
+    in_order,
+    scratch_file,
+    segments_apart,
+    threads_for,
+    usual_limit,
+    usual_workers,
+)
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
+
+Seconds = float | Fraction
+
+_RANGES = {
+    "room_bytes": COUNT_OF_BYTES,
+    "uplink_mbps": RATE,
+    "workers": PARALLEL,
+    "limit_seconds": TIMEOUT,
+    "frame": COUNT,
+    "audio_track": Range(least=0, most=1000, whole=True, names=("auto", "mix")),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareOptions:
+    """How media is prepared, apart from its budget and range.
+
+    Attributes:
+        model: the name of the model that receives it, or its profile.
+        sampling: the caller's sampling fields; they are part of the bill that plans compare.
+        media_root: the folder that sources from messages must lie in.
+        room_bytes: largest file that can be delivered.
+        uplink_mbps: upload speed in megabits per second.
+        workers: number of threads; by default as many as there are cores, up to four (two for video beyond 1080p).
+        audio_track: which of several audio tracks is used: `"auto"` for the default one, or the first that is not
+            silent if the default is; its number, from 0; `"mix"` for all together.
+        tile: whether a tall or wide image may become several overlapping images, rather than one unreadable one.
+        listed: whether an image is one frame of a list, a silent video.
+        frame: which frame of an animation, or page of a file, to use as an image, from 0; by default the whole file.
+        limit_seconds: maximum duration of the work; by default generous and depending on the media's duration.
+    """
+
+    model: str | Profile = DEFAULT_MODEL
+    sampling: Sampling = DEFAULT_SAMPLING
+    media_root: Path = Path()
+    room_bytes: int | None = None
+    uplink_mbps: float = 20.0
+    workers: int | None = None
+    audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    listed: bool = False
+    frame: int | None = None
+    limit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _RANGES)
+        object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+
+    @property
+    def profile(self) -> Profile:
+        """The facts about the model."""
+        return self.model if isinstance(self.model, Profile) else profile_for(self.model)
+
+
+DEFAULTS = PrepareOptions()
+_LOOKED_AT = 12.0  # seconds of a video that `media.analysis.is_lively` samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaLook:
+    """A source after one inspection.
+
+    Attributes:
+        source: where it is.
+        info: its facts.
+        reopenable: opens it again; the unpacked file, if it had to be unpacked.
+        original: opens the untouched file, if `reopenable` does not.
+    """
+
+    source: MediaSource
+    info: MediaInfo
+    reopenable: Reopenable
+    original: Reopenable | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return self.reopenable.label
+
+
+def look_at(source: MediaSource, *, choices: PrepareOptions = DEFAULTS, name: str | None = None) -> MediaLook:
+    """Open a local source once and inspect it.
+
+    Raises:
+        MediaError: it is a link, or not readable media.
+    """
+    if source.url is not None:
+        check_page(source.url, name=source.label)
+        raise UnsupportedMediaError(
+            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
+        )
+    label = name or source.label
+    with first_opening(source, choices.media_root, label=label) as (file, reopenable):
+        info = probe(
+            file,
+            label=label,
+            media_type_hint=source.media_type,
+            audio_track=choices.audio_track,
+            frame=choices.frame,
+        )
+    if not info.unpacked:
+        return MediaLook(source=source, info=info, reopenable=reopenable)
+    from qwen_omni.media.encode.unpack import unpack  # noqa: PLC0415 - PyAV loads on first use
+
+    deadline = _deadline(info, info.duration, label, choices)
+    shortest = exact_seconds(choices.profile.limits.min_video_seconds)
+    made, opened = unpack(reopenable, info, deadline, shortest=shortest)
+    return MediaLook(source=source, info=made, reopenable=opened, original=reopenable)
+
+
+def plan_for(
+    look: MediaLook,
+    *,
+    budget: MediaBudget | BudgetName,
+    start: Seconds | None = None,
+    end: Seconds | None = None,
+    choices: PrepareOptions = DEFAULTS,
+) -> MediaPlan:
+    """Decide what to do with a source; measures its motion only if that matters.
+
+    Raises:
+        MediaDoesNotFitError: the range is empty.
+        ConfigurationError: a time that is not a finite number of 0 or more, or an end before the start.
+    """
+    first, last = exact_range(start, end)
+    inputs = PlanInputs(
+        budget=budget_named(budget),
+        profile=choices.profile,
+        sampling=choices.sampling,
+        start=first,
+        end=last,
+        room_bytes=choices.room_bytes,
+        uplink_mbps=choices.uplink_mbps,
+        cores=choices.workers or usual_workers(),
+        tile=choices.tile,
+        listed=choices.listed,
+    )
+    plan = plan_media(look.info, inputs, label=look.label)
+    if plan.action in ("video", "frames") and inputs.budget.fps is None:
+        from qwen_omni.media.analysis import is_lively  # noqa: PLC0415 - PyAV loads on first use
+
+        deadline = _deadline(look.info, _LOOKED_AT, look.label, choices)
+        if is_lively(look.reopenable, look.info, plan.start, plan.end, deadline):
+            plan = plan_media(look.info, replace(inputs, lively=True), label=look.label)
+    return plan
+
+
+def _deadline(
+    info: MediaInfo, seconds: Seconds | None, label: str, choices: PrepareOptions, parent: Deadline | None = None
+) -> Deadline:
+    """Allow what the caller allows, or generously for work on so many seconds of media."""
+    usual = usual_limit(None if seconds is None else float(seconds), info.size_bytes)
+    return Deadline(choices.limit_seconds or usual, label=label, parent=parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
+class Prepared:
+    """One piece of media, ready to be delivered.
+
+    It owns its file: a temporary one is removed by `close`, at the end of a `with` block, or when the last reference
+    to this value is dropped. Keep the value alive as long as `path` is used; `prepare(...).path` alone names a file
+    that is already removed. The caller's own file is never touched; a forked child or a copy elsewhere removes nothing.
+
+    Attributes:
+        path: its path, if it is a file.
+        data: the bytes, if it is in memory.
+        stills: the JPEG images, if it is a frame list, or an image that became several images.
+        info: its facts now.
+        source_info: the facts of its source.
+        plan: what was done and why.
+        segment: which slice of the source it is, after `split`.
+        temporary: whether the file is ours to remove.
+
+    Example:
+        with prepare("clip.mov", budget="static") as prepared:
+            print(prepared.plan.reason, prepared.info.size_bytes)
+    """
+
+    info: MediaInfo
+    source_info: MediaInfo
+    plan: MediaPlan
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    stills: tuple[Still, ...] = field(default=(), repr=False)
+    segment: Segment | None = None
+    temporary: bool = False
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.temporary and self.path is not None:
+            weakref.finalize(self, remove_file, self.path, self._process)
+
+    @property
+    def start(self) -> Fraction:
+        """Where it begins in the source, in seconds."""
+        return self.plan.start
+
+    @property
+    def end(self) -> Fraction | None:
+        """Where it ends in the source, in seconds; `None` if unknown."""
+        return self.plan.end
+
+    @property
+    def images(self) -> "tuple[Prepared, ...]":
+        """The images that an image is sent as, in order: itself, or its tiles or pages; empty for other media."""
+        if self.info.kind != "image":
+            return ()
+        if not self.stills:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                info=replace(
+                    self.info, width=still.piece.size[0], height=still.piece.size[1], size_bytes=len(still.data)
+                ),
+                plan=replace(self.plan, pieces=(still.piece,)),
+                data=still.data,
+                stills=(),
+            )
+            for still in self.stills
+            if still.piece is not None
+        )
+
+    def read(self) -> bytes:
+        """Return its bytes; a frame list, or an image that became several images, has none (see `images`)."""
+        if self.data is not None:
+            return self.data
+        return b"" if self.path is None else self.path.read_bytes()
+
+    def close(self) -> None:
+        """Remove the temporary file, if there is one."""
+        if self.temporary and self.path is not None:
+            remove_file(self.path, self._process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def prepare(
@@ -93,16 +347,7 @@ def split(  # noqa: PLR0913 - each keyword is a choice of its own
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")
     look = look_at(as_source(source), choices=choices)
     whole = plan_for(look, budget=budget, start=start, end=end, choices=choices)
-    with contextlib.closing(
-        split_look(
-            look,
-            whole,
-            seconds=longest,
-            overlap=shared,
-            choices=choices,
-        )
-    ) as made:
-        yield from made
+    yield from split_look(look, whole, seconds=longest, overlap=shared, choices=choices)
 
 
 async def aprepare(
@@ -193,27 +438,13 @@ def carry_out(
         return Prepared(
             info=look.info, source_info=look.info, plan=plan, path=path, data=look.source.data, segment=segment
         )
-    from qwen_omni.media.encode.encode import make  # noqa: PLC0415 - PyAV and Pillow load on first use
-
-    span = None if plan.end is None else float(plan.end - plan.start)
-    deadline = Deadline(
-        choices.limit_seconds or usual_limit(span, look.info.size_bytes), label=look.label, parent=parent
-    )
-    path = scratch.new_path(_SUFFIXES[plan.action])
+    deadline = _deadline(look.info, plan.length, look.label, choices, parent)
+    needed = partial(_needed, look, plan)
     try:
-        info, stills = make(look.reopenable, look.info, plan, path, deadline, workers=_threads(look, choices))
-    except BaseException as error:
-        fault = machine_fault(error, f"prepare {look.label}", needed=_needed(look, plan, path))
-        remove_file(path)
-        try:
-            if fault is not None:
-                raise fault from error
-            if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-                deadline.check()  # after the deadline the file seems to end early, and FFmpeg's error is arbitrary
-                raise _damaged(look, error) from error
-        finally:
-            deadline.stop()
-        raise
+        with scratch_file(_SUFFIXES[plan.action], look.label, deadline, needed=needed) as path:
+            info, stills = _make(look, plan, path, deadline, _threads(look, choices))
+    finally:
+        deadline.stop()
     return Prepared(
         info=info,
         source_info=look.info,
@@ -228,6 +459,38 @@ def carry_out(
 _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg", "images": ".none", "frames": ".none"}
 
 
+def _make(
+    look: MediaLook, plan: MediaPlan, path: Path, deadline: Deadline, workers: int
+) -> tuple[MediaInfo, tuple[Still, ...]]:
+    """Write the file that a plan describes, or make its images, and return its facts. PyAV and Pillow load here."""
+    source, info = look.reopenable, look.info
+    match plan.action:
+        case "image" | "images":
+            from qwen_omni.media.encode.images import make_images  # noqa: PLC0415
+
+            made, stills = make_images(source, info, plan, deadline)
+            if plan.action == "image":
+                path.write_bytes(stills[0].data)
+            return made, stills if plan.action == "images" else ()
+        case "frames":
+            from qwen_omni.media.encode.frames import make_stills  # noqa: PLC0415
+
+            stills = make_stills(source, info, plan, deadline, workers=workers)
+            return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
+        case "audio":
+            from qwen_omni.media.encode.audio import make_audio  # noqa: PLC0415
+
+            return make_audio(source, info, plan, path, deadline), ()
+        case "remux":
+            from qwen_omni.media.encode.video import remux  # noqa: PLC0415
+
+            return remux(source, info, path, deadline), ()
+        case _:
+            from qwen_omni.media.encode.video import make_video  # noqa: PLC0415
+
+            return make_video(source, info, plan, path, deadline, workers=workers), ()
+
+
 def _threads(look: MediaLook, choices: PrepareOptions) -> int:
     return threads_for(look.info, asked=choices.workers, usual=usual_workers())
 
@@ -239,12 +502,6 @@ def _needed(look: MediaLook, plan: MediaPlan, path: Path) -> int | None:
     with contextlib.suppress(OSError):
         return max(0, look.info.size_bytes - path.stat().st_size)
     return look.info.size_bytes
-
-
-def _damaged(look: MediaLook, error: Exception) -> MediaError:
-    """Return our own error for what FFmpeg, Pillow or their bindings raised on untrusted bytes."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UnreadableMediaError(f"{look.label} is damaged, cut, or of a kind that cannot be prepared: {reason}.")
 
 
 def _longest(look: MediaLook, seconds: Fraction, choices: PrepareOptions) -> Fraction:
@@ -269,8 +526,7 @@ def split_look(
         )
     shortest = exact_seconds(choices.profile.limits.min_video_seconds) if look.info.kind == "video" else Fraction(0)
     check_lengths(whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest)
-    limit = choices.limit_seconds or usual_limit(float(whole.end - whole.start), look.info.size_bytes)
-    deadline = Deadline(limit, label=look.label)
+    deadline = _deadline(look.info, whole.length, look.label, choices)
     segments = plan_segments(
         whole.end - whole.start, seconds=longest, overlap=overlap, shortest=shortest,
         places=_places(look, whole, deadline),
@@ -293,7 +549,7 @@ def split_look(
 
 
 def _places(look: MediaLook, whole: MediaPlan, deadline: Deadline) -> Places:
-    from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.analysis import quiet_places  # noqa: PLC0415 - PyAV loads on first use
 
     return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, deadline)
 

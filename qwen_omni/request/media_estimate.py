@@ -14,9 +14,8 @@ from typing import Self
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import MediaLook
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.prepare import MediaLook, Prepared
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,

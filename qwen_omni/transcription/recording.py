@@ -11,11 +11,9 @@ from qwen_omni.addresses import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS, PlanInputs
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import MediaLook, PrepareOptions, look_at
 from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.media.plan.segments import exact_range
-from qwen_omni.media.prepare import carry_out
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at
 from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
-from qwen_omni.media.encode.pool import usual_workers
 from qwen_omni.media.source import Anything
+from qwen_omni.media.work import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.profiles.token_formulas import audio_tokens, video_tokens
 from qwen_omni.responses import Usage

@@ -13,14 +13,11 @@ from typing import Any, Literal
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget, Sampling
-from qwen_omni.media.encode.pool import usual_workers
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.inspect import MediaLook, PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
-from qwen_omni.media.prepare import carry_out
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at, plan_for
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
+from qwen_omni.media.work import Deadline, usual_workers
 from qwen_omni.messages import AudioPart, MediaPart, VideoPart
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
@@ -154,7 +151,7 @@ class SourceVideo:
         def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPlace]:
             if count in known:
                 return (CutPlace(at=known[count].end - self.start),)
-            from qwen_omni.media.analysis.cut_points import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+            from qwen_omni.media.analysis import quiet_places  # noqa: PLC0415 - PyAV loads on first use
 
             window = (earliest, nominal)
             return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.deadline)

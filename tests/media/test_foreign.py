@@ -16,8 +16,7 @@ from langchain_core.messages import HumanMessage
 
 from qwen_omni import ChatOptions, ChatRequest, OmniClient, Settings, estimate, user
 from qwen_omni.errors import MediaError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
+from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.messages import VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.request.question import message_of

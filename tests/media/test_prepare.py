@@ -25,15 +25,13 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.encode.frames import read_pictures
-from qwen_omni.media.encode.pool import segments_apart, threads_for
 from qwen_omni.media.encode.video import _runs
-from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.tempfiles import scratch
-from qwen_omni.media.inspect import PrepareOptions, look_at, plan_for
 from qwen_omni.media.plan.segments import plan_segments
-from qwen_omni.media.prepare import aprepare, asplit, prepare, split
+from qwen_omni.media.prepare import PrepareOptions, aprepare, asplit, look_at, plan_for, prepare, split
 from qwen_omni.media.probe.container import open_for_work, picture_stream
 from qwen_omni.media.source import as_source
+from qwen_omni.media.work import Deadline, segments_apart, threads_for
 from qwen_omni.standin import marked_media
 from qwen_omni.standin.marked_media import Encoding
 from qwen_omni.standin.media.perceive import Memory

@@ -23,8 +23,7 @@ from typing import IO
 
 from qwen_omni.errors import MediaError
 from qwen_omni.media.files.tempfiles import scratch
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare, split
+from qwen_omni.media.prepare import PrepareOptions, prepare, split
 from qwen_omni.media.probe import mp4
 from tests.support.watching import opened_by_python
 

@@ -9,7 +9,7 @@ from langchain_core.messages import HumanMessage
 from langchain_qwen_omni._references import digested
 from qwen_omni import ChatRequest, MediaSource, OmniClient, VideoPart, prepare, user
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.files.handle import first_opening
+from qwen_omni.media.files.safe_open import first_opening
 from qwen_omni.media.files.store import keep, kept_path
 from qwen_omni.media.source import FileVersion
 from qwen_omni.messages import MediaPayload

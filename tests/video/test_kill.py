@@ -25,7 +25,7 @@ from qwen_omni.client import OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import summarize
-import qwen_omni.media.encode.encode, qwen_omni.media.analysis.cut_points
+import qwen_omni.media.encode.video, qwen_omni.media.analysis
 
 key, url, film, cache = sys.argv[1:]
 for line in sys.stdin:

@@ -3,29 +3,45 @@
 Every decoded piece is placed by its own time. Small differences are codec rounding and are ignored; missing audio
 becomes silence, and where pieces overlap the later one is cut. So the end of a two-hour video is as well
 synchronised as its beginning.
+
+Channels are mixed by their mean. If they are in opposite phase (a miswired plug, a "wide" stereo effect) they would
+cancel out, and if only one of many channels speaks it would be inaudible: in those cases the loudest channel is used
+instead. This is decided every half second, from a few samples.
 """
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 
-from qwen_omni.media.encode.pool import trim_heap
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.files.handle import Reopenable
+from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
-from qwen_omni.media.probe.audio_tracks import decoded, mixed, new_resampler, one_channel_at_a_time
-from qwen_omni.media.probe.container import INDEXED, UNTIMED, open_for_work, sound_streams
+from qwen_omni.media.plan.plan import MediaPlan
+from qwen_omni.media.probe.container import (
+    AUDIBLE,
+    INDEXED,
+    KINDS,
+    UNTIMED,
+    Levels,
+    decoded,
+    levels_of,
+    open_for_work,
+    read_from,
+    sound_streams,
+)
 from qwen_omni.media.probe.mp4 import Wanted
-from qwen_omni.media.probe.timeline import read_from
+from qwen_omni.media.work import Deadline, trim_heap
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
     from av.audio.frame import AudioFrame
+    from av.audio.layout import AudioLayout
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
@@ -211,7 +227,7 @@ class _Line:
         begins = self._time_of(frame)
         if shape != self._shape or self._jumped(begins):
             yield from self._drain()
-            self._resampler, self._shape = self._new_resampler(), shape
+            self._resampler, self._shape = _new_resampler(_FORMAT, "mono", self._span.rate), shape
             self._at = round((begins - self._span.begin) * self._span.rate)
         self._settled, self._followed = begins, 0
         self._due = frame.pts if frame.time_base == Fraction(1, frame.sample_rate) else None
@@ -233,9 +249,6 @@ class _Line:
         if resampler is not None:
             for piece in resampler.resample(None):
                 yield from self._write(piece)
-
-    def _new_resampler(self) -> "av.AudioResampler":
-        return new_resampler(_FORMAT, "mono", self._span.rate)
 
     def _time_of(self, frame: "AudioFrame") -> Fraction:
         due = self._span.begin if self._expected is None else self._expected
@@ -294,6 +307,163 @@ class _Line:
         yield _framed(data, self._span.rate, self._written - count)
 
 
+_BLOCK = Fraction(1, 2)  # seconds
+_CANCELLED = 0.1  # of the loudest channel's power; a mix with less is abandoned
+_MIXED = 0.2  # the same; a mix with more is used again
+_MOST_PLANES = 8
+
+
+def one_channel_at_a_time(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
+    """Pass frames on unchanged where their channels can be mixed, and otherwise only their loudest channel."""
+    chosen: int | None = None
+    for block in _blocks(frames):
+        if len(block[0].layout.channels) > 1:
+            chosen = loudest_if_cancelled(levels_of(block), chosen)
+        elif not block[0].samples:
+            continue
+        for frame in block:
+            count = frame.layout.nb_channels
+            yield frame if chosen is None or count <= chosen or count == 1 else _channel(frame, chosen)
+
+
+def loudest_if_cancelled(levels: Levels, before: int | None) -> int | None:
+    """Return the channel to use alone, `None` if the mix preserves what is loud; `before` is the previous choice.
+
+    Example:
+        >>> loudest_if_cancelled(Levels((0.25, 0.25), 0.0), None)
+        0
+        >>> loudest_if_cancelled(Levels((0.25, 0.0), 0.0625), None) is None
+        True
+    """
+    loudest = max(levels.channels, default=0.0)
+    if loudest <= AUDIBLE:
+        return before
+    if levels.mixed >= loudest * (_CANCELLED if before is None else _MIXED):
+        return None
+    if before is not None and before < len(levels.channels) and levels.channels[before] > loudest / 2:
+        return before  # two equally loud channels would alternate
+    return levels.channels.index(loudest)
+
+
+def _blocks(frames: "Iterator[AudioFrame]") -> "Iterator[list[AudioFrame]]":
+    """Group frames of one shape into about half a second; frames of one channel pass singly."""
+    for (_, channels, rate), group in itertools.groupby(
+        frames, lambda frame: (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+    ):
+        if channels == 1 or rate <= 0:
+            yield from ([frame] for frame in group)
+            continue
+        block: list[AudioFrame] = []
+        samples, most = 0, int(_BLOCK * rate)
+        for frame in group if channels < _MOST_PLANES else _packed(group):
+            block.append(frame)
+            samples += frame.samples
+            if samples >= most:
+                yield block
+                block, samples = [], 0
+        if block:
+            yield block
+
+
+def _packed(frames: "Iterator[AudioFrame]") -> "Iterator[AudioFrame]":
+    """Pack planes together: PyAV 18 reads beyond the end of its list if a frame has eight of them."""
+    packer: av.AudioResampler | None = None
+    for frame in frames:
+        if not frame.format.is_planar:
+            yield frame
+            continue
+        if packer is None:
+            packer = _new_resampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+        yield from packer.resample(frame)
+
+
+def _new_resampler(sample_format: str, layout: "str | AudioLayout", rate: int) -> "av.AudioResampler":
+    """Return a resampler without threads of its own.
+
+    PyAV 19's filter graphs are reference cycles, so that the garbage collector frees them. In a forked child it would
+    wait forever for threads that exist only in the parent.
+    """
+    options: dict[str, Any] = {"format": sample_format, "layout": layout, "rate": rate, **_UNTHREADED}
+    return av.AudioResampler(**options)
+
+
+def _unthreaded() -> dict[str, Any]:
+    options: dict[str, Any] = {"threads": 1}
+    try:
+        av.AudioResampler(**options)
+    except TypeError:  # before PyAV 19, whose graphs are freed with their last reference
+        return {}
+    return options
+
+
+_UNTHREADED = _unthreaded()
+
+
+def _channel(frame: "AudioFrame", channel: int) -> "AudioFrame":
+    """Build a frame from one channel of another."""
+    count, width = frame.layout.nb_channels, frame.format.bytes
+    if frame.format.is_planar:
+        data = memoryview(frame.planes[channel]).cast("B")[: frame.samples * width].tobytes()
+    else:
+        code = cast("Any", KINDS[frame.format.name][0])
+        data = memoryview(frame.planes[0]).cast("B").cast(code)[channel : frame.samples * count : count].tobytes()
+    alone = av.AudioFrame(format=cast("Any", frame.format.packed.name), layout="mono", samples=frame.samples)
+    plane = alone.planes[0]
+    plane.update(data + bytes(plane.buffer_size - len(data)))
+    alone.sample_rate, alone.pts = frame.sample_rate, frame.pts
+    if frame.time_base:
+        alone.time_base = frame.time_base
+    return alone
+
+
+def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFrame]":
+    """Add up tracks of mono frames whose times count samples from zero; a limiter keeps the sum within full scale."""
+    _graph, sources, sink = _adder(len(tracks), rate)  # the graph must live as long as its ends
+    ended = [False] * len(tracks)
+    while True:
+        for number, (track, source) in enumerate(zip(tracks, sources, strict=True)):
+            if ended[number]:
+                continue
+            frame = next(track, None)
+            ended[number] = frame is None
+            source.push(frame)
+        yield from _pulled(sink)
+        if all(ended):
+            return
+
+
+def _adder(count: int, rate: int) -> tuple["av.filter.Graph", list[Any], Any]:
+    graph = av.filter.Graph()
+    graph.threads = 1  # see _new_resampler
+    sources = [
+        graph.add_abuffer(format="s16", sample_rate=rate, layout="mono", time_base=Fraction(1, rate))
+        for _ in range(count)
+    ]
+    adder = graph.add("amix", f"inputs={count}:duration=longest:normalize=0:dropout_transition=0")
+    for place, source in enumerate(sources):
+        source.link_to(adder, 0, place)
+    last: Any = adder
+    for name, arguments in (
+        ("alimiter", "limit=0.98:level=0:latency=1"),
+        ("aformat", f"sample_fmts=s16:channel_layouts=mono:sample_rates={rate}"),
+        ("asetnsamples", f"n={_PIECE}:p=0"),
+        ("abuffersink", None),
+    ):
+        following = graph.add(name, arguments)
+        last.link_to(following)
+        last = following
+    graph.configure()
+    return graph, sources, last
+
+
+def _pulled(sink: Any) -> Iterator["AudioFrame"]:  # noqa: ANN401 - a filter's context
+    while True:
+        try:
+            yield sink.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
 def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate: int) -> "AudioStream":
     """Add a mono audio track to a file that is being written."""
     # FFmpeg's thorough search for AAC costs more than all other processing of a lecture's audio.
@@ -330,3 +500,39 @@ def _framed(data: bytes, rate: int, pts: int) -> "AudioFrame":
     plane.update(data + bytes(plane.buffer_size - len(data)))
     frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), pts
     return frame
+
+
+def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline) -> MediaInfo:
+    """Write the mono MP3 that a plan describes, and return its facts.
+
+    Raises:
+        UnreadableMediaError: none of it can be decoded.
+    """
+    span = AudioRange(
+        begin=info.origin + plan.start,
+        rate=plan.budget.sample_rate,
+        duration=plan.length if plan.partial else None,
+        seek=plan.start > 0,
+    )
+    with contextlib.ExitStack() as stack:
+        sound = stack.enter_context(open_sound(source, info, span, deadline))
+        if sound is None:
+            raise UnreadableMediaError(f"{source.label} has no audio that can be prepared.")
+        output = stack.enter_context(av.open(str(path), "w", format="mp3"))
+        track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
+        packets = 0
+        for packet in encode_sound(track.codec_context, sound.frames):
+            output.mux(packet)
+            packets += 1
+    if not packets:
+        raise UnreadableMediaError(f"{source.label}: none of its audio can be decoded; it is damaged or cut.")
+    return MediaInfo(
+        kind="audio",
+        container="mp3",
+        media_type="audio/mpeg",
+        size_bytes=path.stat().st_size,
+        duration=info.duration if plan.length is None else plan.length,
+        audio_codec="mp3",
+        sample_rate=plan.budget.sample_rate,
+        channels=1,
+    )

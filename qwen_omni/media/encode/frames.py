@@ -2,11 +2,21 @@
 
 `read_pictures` decodes each frame at most once, skips frames that are neither shown nor referred to, and converts only
 those it returns. They are bit-identical to a full decode: it skips only frames without references and
-the end of a GOP after the last one shown (`frame_selection`). Skipping by frame type, as FFmpeg's
-`BIDIR` does, would damage frames, because B-frames can be referred to.
+the end of a GOP after the last one shown (`Picker`). Skipping by frame type, as FFmpeg's `BIDIR` does, would damage
+frames, because B-frames can be referred to.
+
+The frame shown at output time t is the last input frame whose time is not after t. A frame that is never shown is
+decoded only if others refer to it. A few packets of look-ahead decide that before decoding: once decoding times
+have passed t, no packet for a time up to t can follow. No pass over the whole file is needed, and memory stays small.
+
+Nothing at or after a clearing packet refers to anything before it. A key frame alone proves nothing: in streams with
+open GOPs or gradual refresh, frames after a key frame refer to frames before it. For H.264 and HEVC the NAL unit type
+decides (ITU-T H.264 and H.265); key frames of VP8, VP9 and AV1 always clear everything.
 """
 
+import bisect
 import io
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -19,15 +29,13 @@ from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
-from qwen_omni.media.encode.frame_selection import Grid, Picker, length_bytes_of, resets
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.files.handle import Reopenable
+from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
+from qwen_omni.media.plan.images import Still
 from qwen_omni.media.plan.plan import MediaPlan, Picture
-from qwen_omni.media.prepared import Still
-from qwen_omni.media.probe.container import MOST_PIXELS, open_for_work, picture_stream
+from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_for_work, picture_stream, read_from
 from qwen_omni.media.probe.mp4 import Wanted
-from qwen_omni.media.probe.timeline import read_from
+from qwen_omni.media.work import Deadline
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -44,6 +52,135 @@ _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 _LIMITED_RANGE = 1
 _USUAL_FPS = 25
 _LEAD_THREADS = 4  # unneeded packets fill the decoder's threads too
+
+
+class Grid:
+    """Output times `begin + n * period`, as whole numbers of one tick, so that rounding errors never add up.
+
+    Half a tick of the stream is ignored: containers with coarse clocks round their times.
+    """
+
+    def __init__(self, begin: Fraction, period: Fraction, time_base: Fraction) -> None:
+        """Build a grid for a stream whose timestamps count `time_base` seconds each."""
+        half = time_base / 2
+        unit = math.lcm(begin.denominator, period.denominator, half.denominator)
+        self._tick = int(time_base * unit)
+        self._begin = int((begin + half) * unit)
+        self._period = int(period * unit)
+
+    def first_at(self, pts: int) -> int:
+        """Return the number of the first output time at which a frame of this time may be shown; never negative."""
+        return max(0, -((self._begin - pts * self._tick) // self._period))
+
+    def reaches(self, pts: int, number: int) -> bool:
+        """Whether this time is after output time `number`."""
+        return pts * self._tick > self._begin + number * self._period
+
+
+class Picker:
+    """Decides which packets are needed. Pass it each packet with `add`, ask with `needed`."""
+
+    def __init__(self, grid: Grid, count: int | None) -> None:
+        """Pick for the first `count` output times, or for all."""
+        self._grid = grid
+        self._count = count
+        self._known: list[int] = []  # times of the packets so far, in order
+        self._latest: int | None = None  # decoding time of the last one
+
+    def add(self, pts: int, dts: int) -> None:
+        """Add the next packet, in the order of the file."""
+        bisect.insort(self._known, pts)
+        self._latest = dts
+
+    def end(self) -> None:
+        """Record that no packet follows."""
+        self._latest = None
+        self._ended = True
+
+    _ended = False
+
+    def needed(self, pts: int) -> bool | None:
+        """Whether the frame of this time is shown; `None` while later packets may decide it."""
+        number = self._grid.first_at(pts)
+        if self._count is not None and number >= self._count:
+            return False
+        after = bisect.bisect_right(self._known, pts)
+        if after < len(self._known) and not self._grid.reaches(self._known[after], number):
+            return False
+        if self._ended or (self._latest is not None and self._grid.reaches(self._latest, number)):
+            return True
+        return None
+
+    def done(self) -> bool:
+        """Whether every further packet would be too late to be shown."""
+        last = None if self._count is None else self._count - 1
+        return last is not None and self._latest is not None and self._grid.reaches(self._latest, max(last, 0))
+
+    def forget(self, pts: int) -> None:
+        """Forget times long before this one."""
+        keep = bisect.bisect_left(self._known, pts) - _REMEMBERED
+        if keep > 0:
+            del self._known[:keep]
+
+
+_REMEMBERED = 64  # more than any codec reorders
+
+
+_CLEARING = frozenset({"vp8", "vp9", "av1"})
+_H264_PICTURES, _H264_IDR = range(1, 6), 5
+_HEVC_PICTURES, _HEVC_IDR = range(32), (19, 20)
+_NAL_CODECS = frozenset({"h264", "hevc"})
+_MOST_UNITS = 64  # inspected; the first picture follows a few headers
+
+
+def resets(codec: str, data: bytes, length_bytes: int) -> bool:
+    """Whether the key frame in `data` clears everything before it.
+
+    Args:
+        codec: FFmpeg's name of the codec.
+        data: the packet's bytes.
+        length_bytes: size of the length field of a NAL unit; 0 if start codes separate them.
+
+    Example:
+        >>> resets("h264", bytes([0, 0, 0, 2, 0x65, 0x88]), 4)
+        True
+    """
+    if codec not in _NAL_CODECS:
+        return codec in _CLEARING
+    first = next((kind for kind in _kinds(codec, data, length_bytes) if kind in _pictures(codec)), None)
+    return first == _H264_IDR if codec == "h264" else first in _HEVC_IDR
+
+
+def length_bytes_of(codec: str, extradata: bytes | None) -> int:
+    """Read from a stream's parameters (avcC, hvcC) how NAL units are separated; 0 means start codes."""
+    if not extradata or extradata[0] != 1:
+        return 0
+    at = {"h264": 4, "hevc": 21}.get(codec)
+    return 0 if at is None or len(extradata) <= at else (extradata[at] & 3) + 1
+
+
+def _pictures(codec: str) -> range:
+    return _H264_PICTURES if codec == "h264" else _HEVC_PICTURES
+
+
+def _kinds(codec: str, data: bytes, length_bytes: int) -> Iterator[int]:
+    for count, at in enumerate(_starts(data, length_bytes)):
+        if count >= _MOST_UNITS or at >= len(data):
+            return
+        yield data[at] & 0x1F if codec == "h264" else data[at] >> 1 & 0x3F
+
+
+def _starts(data: bytes, length_bytes: int) -> Iterator[int]:
+    """Yield the offsets of NAL units."""
+    at = 0
+    if length_bytes:
+        while at + length_bytes < len(data):
+            yield at + length_bytes
+            at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
+        return
+    while (at := data.find(b"\0\0\1", at)) >= 0:
+        at += 3
+        yield at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +240,7 @@ def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
     context.thread_type = "AUTO" if threads > 1 else "NONE"
     context.thread_count = threads + _LEAD_THREADS if threads > 1 else 1
     context.options = {"max_pixels": str(_most_pixels(stream))}
-    grid = Grid(run.start, run.period, _base(stream))
+    grid = Grid(run.start, run.period, base_of(stream))
     decoded = _decode_from(container, stream, run, deadline, key_frames=key_frames, breaks=breaks)
     yield from _hold(decoded, stream, grid, run)
 
@@ -118,7 +255,7 @@ def _decode_from(
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["VideoFrame"]:
     """Decode from the latest place from which the first frame shown is complete."""
-    grid = Grid(run.start, run.period, _base(stream))
+    grid = Grid(run.start, run.period, base_of(stream))
     hidden = bool(len(stream.index_entries)) and stream.index_entries[0].is_discard
     if key_frames and not hidden:
         stream.discard = Discard.nonkey  # if the container has an index, other packets are not even read
@@ -148,10 +285,6 @@ def _first_since(frames: Iterator["VideoFrame"], since: int | None) -> "VideoFra
 def _most_pixels(stream: "VideoStream") -> int:
     """Allow frames to grow in the middle of a video, but not to fill the memory."""
     return min(MOST_PIXELS, max(_LEAST_PIXELS, _GROWTH * stream.width * stream.height))
-
-
-def _base(stream: "VideoStream") -> Fraction:
-    return exact(stream.time_base or Fraction(1, av.time_base))
 
 
 def _decode(
@@ -260,7 +393,7 @@ def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, run
     number = end = 0
     longest = max(1, int(_LONGEST_HOLD / run.period))
     usual = 1 / exact(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
-    ticks = max(1, int(usual / grid_base(stream)))
+    ticks = max(1, int(usual / base_of(stream)))
     expected: int | None = None
     for frame in frames:
         pts = frame.pts if frame.pts is not None else expected or 0
@@ -280,11 +413,6 @@ def _hold(frames: Iterator["VideoFrame"], stream: "VideoStream", grid: Grid, run
         count = min(max(last - number, int(alone)), longest)
         if count > 0:  # else the last frame begins after the last output time
             yield held, run.first + number, count
-
-
-def grid_base(stream: "VideoStream") -> Fraction:
-    """Return the seconds of one tick of a stream."""
-    return _base(stream)
 
 
 def _check_hold(count: int, longest: int, number: int, run: FrameRun) -> None:

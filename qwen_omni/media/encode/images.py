@@ -8,14 +8,13 @@ from fractions import Fraction
 from PIL import Image, ImageCms, ImageOps
 
 from qwen_omni.errors import QwenOmniError, UnreadableMediaError
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.files.handle import Reopenable
+from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.images import Piece
+from qwen_omni.media.plan.images import Piece, Still
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.prepared import Still
 from qwen_omni.media.probe.image import check_pixels, is_see_through, open_still, pages_of
+from qwen_omni.media.work import Deadline
 
 _QUALITY = 90
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")

@@ -15,12 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.files.deadline import Deadline, StoppedError
-from qwen_omni.media.files.handle import Reopenable, temporary
-from qwen_omni.media.files.tempfiles import remove_file, scratch
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.safe_open import Reopenable, temporary
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.probe.probe import ANIMATED, SILK_RATE
+from qwen_omni.media.work import Deadline, scratch_file
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -46,8 +45,8 @@ def unpack(
         UnreadableMediaError: it is damaged or cut.
         UnsupportedMediaError: the package that reads it is not installed.
     """
-    path = scratch.new_path({"audio": ".wav", "image": ".png", "video": ".mp4"}[info.kind])
-    try:
+    suffix = {"audio": ".wav", "image": ".png", "video": ".mp4"}[info.kind]
+    with scratch_file(suffix, source.label, deadline, damage="is damaged or cut") as path:
         if info.container == "silk":
             _decode_silk(source, path)
             made = info
@@ -58,13 +57,6 @@ def unpack(
         else:
             made = _write_bare_stream(source, info, path, deadline)
         return made, temporary(path, label=source.label)
-    except BaseException as error:
-        remove_file(path)
-        if isinstance(error, Exception) and not isinstance(error, MediaError | StoppedError):
-            deadline.check()
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UnreadableMediaError(f"{source.label} is damaged or cut: {reason}.") from error
-        raise
 
 
 def _decode_silk(source: Reopenable, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Encode a range of a video as one MP4.
+"""Encode a range of a video as one MP4, or remux it if only the container is refused.
 
 A whole file is split at key frames into pieces that a few threads encode at once, each with a one-thread decoder and
 encoder; the packets join without a gap. All cores are used and no frame is decoded twice. A file that cannot be sought
@@ -11,7 +11,8 @@ they replace.
 """
 
 import contextlib
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,19 @@ import av
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.encode.audio import AudioRange, add_sound, encode_sound, open_sound
 from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_pictures
-from qwen_omni.media.encode.pool import Task, in_order, piped, trim_heap
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.files.handle import Reopenable
+from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo, exact
-from qwen_omni.media.plan.keyframe_sampling import key_frames_within, picture_length, sparse_pictures
 from qwen_omni.media.plan.plan import MediaPlan, Picture
-from qwen_omni.media.probe.container import INDEXED, open_for_work, packets_of, picture_stream
+from qwen_omni.media.probe.container import (
+    INDEXED,
+    open_for_work,
+    packets_of,
+    picture_stream,
+    sound_streams,
+    timed_packets,
+)
 from qwen_omni.media.probe.mp4 import Wanted
+from qwen_omni.media.work import Deadline, Task, in_order, piped, trim_heap
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
+    from av.stream import Stream
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -123,24 +130,54 @@ _WAITING_FRAMES = 8
 _WAITING_SOUND = 256  # packets; about 16 s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What was written: the number of frames, the frame rate, and the duration of the video track and of the whole."""
+_TRIES = 2  # times that a video is encoded again because it is larger than allowed, as short noisy ones can be
+_LESS = 0.85
 
-    frames: int
-    fps: Fraction
-    picture_duration: Fraction
-    duration: Fraction
+
+def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -> MediaInfo:
+    """Copy the first video track and the chosen audio of a file into an MP4, and return its facts."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(source.open())
+        container = stack.enter_context(open_for_work(file, source.size_bytes, deadline=deadline))
+        output = stack.enter_context(av.open(str(path), "w", format="mp4"))
+        copied: dict[int, Stream] = {}
+        for stream in (picture_stream(container), *sound_streams(container, info.audio_track)):
+            if stream is not None:
+                copied[stream.index] = output.add_stream_from_template(stream)
+        for packet in timed_packets(container, info.breaks, *(container.streams[index] for index in copied)):
+            deadline.check()
+            if packet.size == 0 or packet.dts is None:
+                continue
+            packet.stream = copied[packet.stream.index]
+            output.mux(packet)
+    return replace(
+        info, container="mp4", media_type="video/mp4", size_bytes=path.stat().st_size, origin=Fraction(0),
+        audio_tracks=(), audio_track=0,
+    )  # fmt: skip
 
 
 def make_video(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
-) -> Made:
-    """Write the MP4 that a plan describes. With one worker everything runs on the calling thread.
+) -> MediaInfo:
+    """Write the MP4 that a plan describes, and return its facts. With one worker all runs on the calling thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
     """
+    made = _write(source, info, plan, path, deadline, workers)
+    for _ in range(_TRIES):
+        picture, size = _picture(plan), made.size_bytes
+        if picture.most_bytes is None or picture.most_bits is None or size <= picture.most_bytes:
+            break
+        fewer = int(picture.most_bits * _LESS * picture.most_bytes / size)
+        plan = replace(plan, picture=replace(picture, most_bits=max(fewer, 1000)))
+        made = _write(source, info, plan, path, deadline, workers)
+    return made
+
+
+def _write(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, workers: int
+) -> MediaInfo:
     with contextlib.ExitStack() as stack:
         runs = _runs(source, info, plan, workers, deadline)
         plan = replace(plan, picture=replace(_picture(plan), period=runs[0].period))
@@ -152,7 +189,31 @@ def make_video(
         track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
         sound = _sound(source, info, plan, output, deadline, stack, threaded=workers > 1)
-        return _mux(output, track, pictures, sound, plan, source.label)
+        made = _mux(output, track, pictures, sound, plan, source.label)
+        facts = _facts(info, plan, *made)
+    return replace(facts, size_bytes=path.stat().st_size)
+
+
+def _facts(info: MediaInfo, plan: MediaPlan, frames: int, shown: Fraction, lasts: Fraction) -> MediaInfo:
+    """Return the facts of an MP4 of so many frames, `shown` seconds of video, and `lasts` seconds in all."""
+    picture = _picture(plan)
+    return MediaInfo(
+        kind="video",
+        container="mp4",
+        media_type="video/mp4",
+        size_bytes=0,
+        duration=lasts if plan.length is None else min(lasts, plan.length),
+        picture_duration=shown,
+        width=picture.size[0],
+        height=picture.size[1],
+        fps=1 / picture.period,
+        frame_count=frames,
+        video_codec="h264",
+        audio_codec="aac" if plan.sound else None,
+        sample_rate=plan.budget.sample_rate if plan.sound else None,
+        channels=1 if plan.sound else None,
+        sound_duration=plan.heard(info) if plan.sound else None,
+    )
 
 
 def _picture(plan: MediaPlan) -> Picture:
@@ -188,6 +249,44 @@ def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan,
     known = key_frames_within(stream, begin, length) if container.format.name == INDEXED else 0
     count, period = sparse_pictures(known, length, period)
     return FrameRun(begin=begin, period=period, count=count, seek=seek)
+
+
+_FEWEST = 4  # frames of a range that is long enough for them; services refuse videos of one frame
+_RAREST = Fraction(10)  # maximum seconds between two frames
+_PARTS = 1000  # fractions of a second in which the time between two frames is given
+
+
+def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tuple[int, Fraction]:
+    """Choose how many frames show a range, and the seconds between them; together never longer than the range.
+
+    Args:
+        key_frames: number of key frames in the range; 0 if unknown.
+        length: of the range, in seconds.
+        shortest: minimum seconds between two frames that the budget allows.
+
+    Example:
+        >>> sparse_pictures(16, Fraction(120), Fraction(1))
+        (16, Fraction(15, 2))
+    """
+    most = max(1, int(length / shortest))
+    least = max(_FEWEST, math.ceil(length / _RAREST))
+    count = min(most, max(key_frames or most, least))
+    return count, Fraction(max(1, int(length * _PARTS / count)), _PARTS)
+
+
+def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) -> int:
+    """Count the key frames that the index of a file lists between two instants of its own time."""
+    base = exact(stream.time_base or 1)
+    first, last = begin / base, (begin + length) / base
+    return sum(entry.is_keyframe and first <= entry.timestamp < last for entry in stream.index_entries)
+
+
+def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
+    """Return how long the video track lasts at most; the audio may go on longer."""
+    if not stream.duration or not stream.time_base:
+        return length
+    tick = exact(stream.time_base)
+    return min(length, max(stream.duration * tick, tick))
 
 
 def _cut(
@@ -292,7 +391,7 @@ def _read_and_encode_apart(
     """Decode and convert on one thread, encode on this one: for files that cannot be sought."""
     encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
 
-    def shaped() -> "Iterator[Shown]":
+    def shaped() -> "Generator[Shown]":
         with _alone(source, run.wanted, deadline) as container:
             stream = picture_stream(container)
             assert stream is not None
@@ -348,8 +447,8 @@ def _mux(
     sound: "Iterator[Packet[AudioStream]]",
     plan: MediaPlan,
     label: str,
-) -> Made:
-    """Write video and audio in the order of their times."""
+) -> tuple[int, Fraction, Fraction]:
+    """Write video and audio in the order of their times; return how many frames, and how long video and all last."""
     period = _picture(plan).period
     frames, last, audio_end = 0, -1, Fraction(0)
     sounds = output.streams.audio[0] if output.streams.audio else None
@@ -372,7 +471,7 @@ def _mux(
         output.mux(_carried(waiting, sounds))
         waiting = next(sound, None)
     shown = (last + 1) * period
-    return Made(frames=frames, fps=1 / period, picture_duration=shown, duration=max(shown, audio_end))
+    return frames, shown, max(shown, audio_end)
 
 
 def _end_of(packet: "Packet[AudioStream]") -> Fraction:

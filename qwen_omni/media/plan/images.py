@@ -6,7 +6,7 @@ unreadable it is cut into tiles.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from qwen_omni.media.budget import PlanInputs, Sampling, allowed, has_own_sides, whole_sides
@@ -35,6 +35,21 @@ class Piece:
     size: tuple[int, int]
     box: tuple[int, int, int, int]
     page: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """One JPEG image made from a source.
+
+    Attributes:
+        time: the second of the source that it shows, in a frame list.
+        data: the JPEG.
+        piece: which part of which page of an image it shows; `None` in a frame list.
+    """
+
+    time: Fraction
+    data: bytes = field(repr=False)
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

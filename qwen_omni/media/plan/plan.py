@@ -25,8 +25,7 @@ from qwen_omni.media.budget import (
     sampling_for,
     shown_size,
 )
-from qwen_omni.media.formats import IMAGE_CONTAINERS, VIDEO_CONTAINERS, documented_format
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, documented_format
 from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
 from qwen_omni.profiles.token_formulas import audio_tokens, image_tokens, video_tokens

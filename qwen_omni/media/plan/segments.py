@@ -1,4 +1,4 @@
-"""A timeline → segments. Pure: `media.analysis.cut_points` finds good places to cut, this module chooses among them.
+"""A timeline → segments. Pure: `media.analysis` finds good places to cut, this module chooses among them.
 
 Segments have a maximum length that includes their overlap. Together they cover every instant, in order; a cut may
 move up to five seconds *earlier* than the length allows, never later.

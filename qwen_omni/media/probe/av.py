@@ -1,23 +1,24 @@
 """Inspect audio and video with PyAV. One of the few modules that import `av`; `media.probe.probe` loads it when needed.
 
 The file is opened by `media.probe.container`, which keeps FFmpeg from following references out of it.
+
+Of several audio tracks, as in screen recordings and dubbed videos, the default one is used unless it is silent, the
+requested one, or all of them mixed. A track is named by its position among them, from 0, as in FFmpeg's `0:a:1`.
 """
 
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import av
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.tempfiles import machine_fault
-from qwen_omni.media.info import AudioTrackChoice, MediaInfo, exact
-from qwen_omni.media.probe.audio_tracks import choose_track, frames_of, tracks_of
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, exact, no_such_track
 from qwen_omni.media.probe.container import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -25,7 +26,9 @@ from qwen_omni.media.probe.container import (
     MOST_PIXELS,
     PICTURES,
     UNTIMED,
+    frames_of,
     has_decoder,
+    levels_of,
     open_container,
     packets_of,
     picture_stream,
@@ -34,6 +37,8 @@ from qwen_omni.media.probe.container import (
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright
 from qwen_omni.media.probe.timeline import Walk, walk
 from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_stated, refuse_second
+from qwen_omni.media.work import Deadline
+from qwen_omni.redact import clean
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -83,6 +88,9 @@ _RUN_UP = Fraction(1, 10)  # seconds of audio before the first frame
 # The first bytes of a key frame of H.264, of one field if there are fields; parsers read the headers that it refers to.
 _SLICE = bytes.fromhex("6588ffffffffffff")
 _PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
+_HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound without gaps
+_EVERY, _EACH = Fraction(30), Fraction(1)  # after that: interval and length of each sample, in seconds
+_LONGEST_TAG = 80  # characters
 _MOST_SECONDS = 60.0  # for one inspection; usually it takes some hundredths
 
 
@@ -339,6 +347,105 @@ def _begin(stream: "AudioStream | VideoStream") -> Fraction | None:
     if stream.start_time is None or not stream.time_base:
         return None
     return stream.start_time * exact(stream.time_base)
+
+
+Opening = Callable[[], contextlib.AbstractContextManager["InputContainer"]]
+"""Opens a file again for its audio."""
+
+
+def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
+    """List the audio tracks of a file."""
+    return tuple(
+        AudioTrack(
+            index=index,
+            codec=stream.codec_context.codec.canonical_name if has_decoder(stream) else None,
+            sample_rate=(stream.codec_context.sample_rate or None) if has_decoder(stream) else None,
+            channels=(stream.codec_context.layout.nb_channels or None) if has_decoder(stream) else None,
+            language=_tag(stream.metadata.get("language")),
+            title=_tag(stream.metadata.get("title")),
+            default=bool(stream.disposition & Disposition.default),
+        )
+        for index, stream in enumerate(container.streams.audio)
+    )
+
+
+def _tag(tag: str | None) -> str | None:
+    """Clean a tag, which comes from an untrusted file, as part of one line."""
+    return None if tag is None else clean(tag[:_LONGEST_TAG], "terminal", one_line=True)
+
+
+def choose_track(
+    tracks: tuple[AudioTrack, ...], choice: AudioTrackChoice, opening: Opening, deadline: Deadline
+) -> int | Literal["mix"] | None:
+    """Decide which track is used; `None` if there is none that can be.
+
+    Args:
+        tracks: of the file.
+        choice: the caller's choice.
+        opening: opens the file to analyse its audio, if that decides.
+        deadline: checked meanwhile.
+
+    Raises:
+        UnsupportedMediaError: the file has no such track, or there is no decoder for it.
+    """
+    decodable = [track for track in tracks if track.codec is not None]
+    if choice == "mix":
+        return None if not decodable else "mix" if len(decodable) > 1 else decodable[0].index
+    if choice != "auto":
+        return _asked_for(tracks, choice)
+    if len(decodable) < 2:  # noqa: PLR2004 - nothing to choose from
+        return decodable[0].index if decodable else None
+    usual = next((track for track in decodable if track.default), decodable[0])
+    for track in (usual, *(track for track in decodable if track is not usual)):
+        if is_audible(opening, track.index, deadline):
+            return track.index
+    return usual.index
+
+
+def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
+    if not 0 <= choice < len(tracks):
+        raise UnsupportedMediaError(no_such_track(tracks, choice))
+    if tracks[choice].codec is None:
+        raise UnsupportedMediaError(f"has an audio track {choice} for which there is no decoder")
+    return choice
+
+
+def is_audible(opening: Opening, index: int, deadline: Deadline) -> bool:
+    """Whether a track holds any sound. The first ten minutes are checked entirely, then one second in thirty."""
+    with opening() as container:
+        stream = container.streams.audio[index]
+        begin, at = None, Fraction(0)
+        for frame in frames_of(container, stream, deadline):
+            if levels_of([frame]).audible:
+                return True
+            at = Fraction(frame.pts or 0) * exact(frame.time_base or 0)
+            begin = at if begin is None else begin
+            if at - begin > _HEARD_WHOLE:
+                break
+        else:
+            return False
+        return any(_audible_at(container, stream, at, deadline) for at in _places(stream, at))
+
+
+def _places(stream: "AudioStream", at: Fraction) -> Iterator[Fraction]:
+    if not stream.duration or not stream.time_base:
+        return
+    end = ((stream.start_time or 0) + stream.duration) * exact(stream.time_base)
+    while (at := at + _EVERY) < end:
+        yield at
+
+
+def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction, deadline: Deadline) -> bool:
+    try:
+        container.seek(int(at / exact(stream.time_base or 1)), stream=stream)
+    except (av.FFmpegError, ValueError):
+        return False
+    for frame in frames_of(container, stream, deadline):
+        if levels_of([frame]).audible:
+            return True
+        if Fraction(frame.pts or 0) * exact(frame.time_base or 0) > at + _EACH:
+            break
+    return False
 
 
 def _facts(

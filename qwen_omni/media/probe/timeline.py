@@ -1,26 +1,19 @@
-"""One continuous timeline for files whose packets do not have one, and reading from an exact second of it.
+"""One continuous timeline for files whose packets do not have one.
 
 Recordings joined byte by byte, dashcams and restarted encoders restart their clock in the middle of a file;
 broadcasts jump. FFmpeg closes such breaks where timestamps go back, or advance by more than ten seconds (`-copyts`
 off, `dts_delta_threshold`); so does this module, for all readers. A break is identified by its place in the file, so a
 packet's time does not depend on what was read before it.
-
-A container without an index cannot be sought exactly. `read_from` seeks, checks where that led, and seeks further
-back.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
-
-import av
+from typing import TYPE_CHECKING, Any
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.info import ClockBreak, exact
-from qwen_omni.media.probe.container import packets_of
+from qwen_omni.media.info import ClockBreak
+from qwen_omni.media.probe.container import AHEAD, base_of, clock_of, packets_of
+from qwen_omni.media.work import Deadline
 
 if TYPE_CHECKING:
     from av.codec import CodecContext
@@ -29,14 +22,11 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _BACK = 0.1  # seconds that decoding times may go back within one stream before it is a restart; FFmpeg's own bound
-_AHEAD = 10.0  # seconds that they may advance at once; FFmpeg's dts_delta_threshold
 _APART = 10.0  # seconds between two streams at one place in the file
 _LONGEST_HOLE = 3600.0  # seconds without any packet in containers whose clock is trusted
 _OVERHANG = Fraction(1, 2)  # seconds by which audio may outlast video before a join waits for it
-_RUN_UP = Fraction(1)  # seconds of audio that settle a decoder
 _MOST_BREAKS = 20_000
 _MOST_PACKETS = 20_000_000  # of a walk: some days
-_MOST_HELD_BYTES = 64_000_000  # of packets between two key frames
 _RESTARTING = frozenset({"mpegts", "mpeg", "ogg", "flv", "aac", "mp3", "flac"})  # whose clocks may jump ahead, too
 
 
@@ -103,7 +93,7 @@ class _Walker:
     """Follows the clocks of a file packet by packet."""
 
     def __init__(self, streams: "list[Stream]", *, jumps: bool) -> None:
-        self._bases = {stream.index: _base(stream) for stream in streams}
+        self._bases = {stream.index: base_of(stream) for stream in streams}
         self._rates = {index: float(base) for index, base in self._bases.items()}
         self._video = {stream.index for stream in streams if stream.type == "video"}
         self._headers = {
@@ -123,7 +113,7 @@ class _Walker:
         """Add the next packet, in the order of the file."""
         index = packet.stream.index
         self._packets[index] += 1
-        dts = _clock_of(packet)
+        dts = clock_of(packet)
         if packet.pos is not None:
             self._position = max(self._position, packet.pos + packet.size)
         if dts is None:
@@ -176,7 +166,7 @@ class _Walker:
         span, latest = piece.spans.get(index), piece.latest
         if latest is None:
             return None
-        ahead = _AHEAD if self._jumps else _LONGEST_HOLE
+        ahead = AHEAD if self._jumps else _LONGEST_HOLE
         if dts - latest > ahead:
             return dts - latest
         if span is not None and span.last - dts > _BACK:
@@ -249,10 +239,6 @@ class _Walker:
         )
 
 
-def _base(stream: "Stream") -> Fraction:
-    return exact(stream.time_base or Fraction(1, av.time_base))
-
-
 def _codec_of(stream: "Stream") -> str:
     context: CodecContext | None = stream.codec_context  # the stubs omit that it may be missing
     return "" if context is None else context.codec.canonical_name
@@ -280,171 +266,3 @@ def _ac3_shape(head: memoryview) -> int | None:
 
 
 _HEADINGS = {"mp3": _mpeg_audio_shape, "mp2": _mpeg_audio_shape, "aac": _adts_shape, "ac3": _ac3_shape}
-
-
-def timed_packets(
-    container: "InputContainer", breaks: tuple[ClockBreak, ...], *streams: "Stream"
-) -> "Iterator[Packet[Any]]":
-    """Yield the packets of some streams with their times on the continuous timeline."""
-    if not breaks:
-        yield from packets_of(container, *streams)
-        return
-    places: dict[int, int] = {}
-    reached: dict[int, int] = {}
-    shifts = {
-        stream.index: [0] + [round(one.shift / exact(stream.time_base or Fraction(1, av.time_base))) for one in breaks]
-        for stream in streams
-    }
-    for packet in packets_of(container, *streams):
-        index = packet.stream.index
-        place = places.get(index, 0)
-        if packet.pos is not None:  # of several packets stored as one, the later ones have none
-            while place < len(breaks) and packet.pos >= breaks[place].position:
-                place += 1
-            places[index] = place
-        shift, time = shifts[index][place], _time_of(packet)
-        if place and packet.pos == breaks[place - 1].position and time is not None:
-            # The first of several packets stored as one may still have the old clock, as in chained Ogg.
-            before, expected = shifts[index][place - 1], reached.get(index, time + shift)
-            shift = min(shift, before, key=lambda one: abs(time + one - expected))
-        elif packet.pos is None and place < len(breaks) and time is not None:
-            # The last of several may already have the new clock, as in program streams.
-            after, expected = shifts[index][place + 1], reached.get(index, time + shift)
-            shift = min(shift, after, key=lambda one: abs(time + one - expected))
-        packet.pts = None if packet.pts is None else packet.pts + shift
-        packet.dts = None if packet.dts is None else packet.dts + shift
-        if packet.dts is not None and packet.pts is not None and _split(packet):
-            packet.dts = packet.pts  # one has the clock from before the break, the other the clock from after it
-        if time is not None:
-            reached[index] = time + shift + (packet.duration or 0)
-        yield packet
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Packets from some place on. Frames decoded before `since` are incomplete; `first`: the file begins here."""
-
-    packets: "Iterator[Packet[Any]]"
-    since: int | None = None
-    first: bool = False
-
-
-def read_from(
-    container: "InputContainer", stream: "Stream", at: Fraction | None, breaks: tuple[ClockBreak, ...]
-) -> Iterator[Reading]:
-    """Yield ways to read a stream from second `at`, each starting further back than the one before.
-
-    The first one works for nearly all files. The decoder takes the next if no frame of that second was
-    decoded: a key frame may have been only a point where gradual refresh starts.
-    """
-    if at is None:
-        yield Reading(timed_packets(container, breaks, stream), first=True)
-        return
-    base = _base(stream)
-    target = int(at / base)
-    begins = _begins(container, stream)
-    back, moved = Fraction(0), False
-    while not breaks and begins is not None and at - back > begins:
-        if not _seek(container, stream, int((at - back) / base)):
-            break
-        moved = True
-        packets = packets_of(container, stream)
-        opening = _opening(packets, target, key=stream.type == "video")
-        if opening is not None:
-            yield Reading(chain([opening], packets), since=_time_of(opening) if stream.type == "video" else None)
-        back = max(Fraction(1), back * 2)
-    if not moved:
-        run_up = target - int(_RUN_UP / base)
-        packets = timed_packets(container, breaks, stream)
-        yield Reading(_since_key(packets, target) if stream.type == "video" else _since(packets, run_up))
-    _rewind(container)
-    yield Reading(timed_packets(container, breaks, stream), first=True)
-
-
-def _begins(container: "InputContainer", stream: "Stream") -> Fraction | None:
-    """Return where a stream begins, in seconds of its clock; `None` if nothing has times."""
-    own: int | None = stream.start_time  # the stubs omit that it may be missing
-    if own is not None:
-        return own * _base(stream)
-    whole: int | None = container.start_time
-    return None if whole is None else Fraction(whole, av.time_base)
-
-
-def _seek(container: "InputContainer", stream: "Stream", ticks: int) -> bool:
-    try:
-        container.seek(ticks, stream=cast("Any", stream))
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
-
-
-def _rewind(container: "InputContainer") -> None:
-    """Seek to the first packet; some containers seek by bytes and some by times.
-
-    Matroska seeks to any byte, and finds nothing after the first one.
-    """
-    ways = [(0, True), ((container.start_time or 0) - av.time_base, False)]
-    for where, by_bytes in ways[container.format.name == "matroska,webm" :]:
-        try:
-            container.seek(where, unsupported_byte_offset=by_bytes)
-        except (av.FFmpegError, ValueError):
-            continue
-        return
-
-
-def _opening(packets: "Iterator[Packet[Any]]", target: int, *, key: bool) -> "Packet[Any] | None":
-    """Return the first packet to start from if it is not after the target: a key frame, or any piece of audio."""
-    for packet in packets:
-        time = _time_of(packet)
-        if not packet.size or time is None:
-            continue
-        if time > target and (packet.dts is None or packet.dts > target or packet.is_keyframe):
-            return None
-        if packet.is_keyframe or not key:
-            return packet
-    return None
-
-
-def _time_of(packet: "Packet[Any]") -> int | None:
-    return packet.pts if packet.pts is not None else packet.dts
-
-
-def _clock_of(packet: "Packet[Any]") -> int | None:
-    """Return when a packet is decoded, or when it is shown if the two belong to different clocks."""
-    if packet.dts is None or (packet.pts is not None and _split(packet)):
-        return packet.pts
-    return packet.dts
-
-
-def _split(packet: "Packet[Any]") -> bool:
-    """Whether FFmpeg continued the decoding time of a packet across a break after which it is shown."""
-    assert packet.pts is not None
-    assert packet.dts is not None
-    return packet.pos is None and abs(packet.pts - packet.dts) * packet.stream.time_base > _AHEAD
-
-
-def _since_key(packets: "Iterator[Packet[Any]]", target: int) -> "Iterator[Packet[Any]]":
-    """Skip what lies before the last key frame up to the target."""
-    held: list[Packet[Any]] = []
-    held_bytes = 0
-    for packet in packets:
-        time = _time_of(packet)
-        if packet.is_keyframe and time is not None and time <= target:
-            held, held_bytes = [], 0
-        held.append(packet)
-        held_bytes += packet.size
-        if time is None or (packet.dts or time) > target or held_bytes > _MOST_HELD_BYTES:
-            break
-    yield from held
-    held.clear()
-    yield from packets
-
-
-def _since(packets: "Iterator[Packet[Any]]", first: int) -> "Iterator[Packet[Any]]":
-    """Skip what lies before a time."""
-    for packet in packets:
-        time = _time_of(packet)
-        if time is None or time >= first:
-            yield packet
-            break
-    yield from packets

@@ -24,6 +24,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.encode.pool import usual_workers
 from qwen_omni.media.files.deadline import StoppedError
 from qwen_omni.media.source import Anything
+from qwen_omni.media.work import usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.plan.segments import Segment
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.prepare import Prepared
 from qwen_omni.options import ChatRequest
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response, Usage

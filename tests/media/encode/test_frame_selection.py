@@ -5,12 +5,11 @@ from fractions import Fraction
 import av
 import pytest
 
-from qwen_omni.media.encode.frame_selection import length_bytes_of, resets
-from qwen_omni.media.encode.frames import FrameRun, read_pictures
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.inspect import look_at
+from qwen_omni.media.encode.frames import FrameRun, length_bytes_of, read_pictures, resets
+from qwen_omni.media.prepare import look_at
 from qwen_omni.media.probe.container import open_for_work, picture_stream
 from qwen_omni.media.source import as_source
+from qwen_omni.media.work import Deadline
 from qwen_omni.standin import marked_media
 from qwen_omni.standin.marked_media import Encoding
 

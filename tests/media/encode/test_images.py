@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
+from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import ImagePart
 from qwen_omni.profiles import profile_for

@@ -10,8 +10,7 @@ from PIL import Image
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.inspect import PrepareOptions, look_at
-from qwen_omni.media.prepare import prepare, split
+from qwen_omni.media.prepare import PrepareOptions, look_at, prepare, split
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, ImagePart, VideoPart

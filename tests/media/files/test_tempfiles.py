@@ -28,7 +28,7 @@ import json, os, resource, sys
 from pathlib import Path
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.prepare import prepare
-import qwen_omni.media.analysis.motion, qwen_omni.media.encode.encode
+import qwen_omni.media.analysis, qwen_omni.media.encode.video, qwen_omni.media.encode.images
 import qwen_omni.media.probe.av, qwen_omni.media.probe.image
 
 limit, most, folder, *names = sys.argv[1:]
@@ -169,9 +169,9 @@ def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
     assert found.value.resource == lacking
     assert "damaged" not in str(found.value)
     monkeypatch.undo()
-    monkeypatch.setattr("qwen_omni.media.encode.encode.remux", failing)
-    monkeypatch.setattr("qwen_omni.media.encode.encode.make_video", failing)
-    monkeypatch.setattr("qwen_omni.media.encode.encode.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.video.remux", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.video.make_video", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
     with pytest.raises(LocalResourceError) as found:
         prepare(folder / name, budget="static")
     assert found.value.resource == lacking
@@ -272,6 +272,6 @@ def test_a_segment(folder, monkeypatch):
     def failing(*_arguments, **_keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("qwen_omni.media.encode.encode.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
     with pytest.raises(LocalResourceError, match="No space left"):
         list(split(folder / "talk.wav", seconds=8))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import ConfigurationError, UnsupportedMediaError
+from qwen_omni.media.encode.audio import loudest_if_cancelled
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
-from qwen_omni.media.probe.audio_tracks import Levels, loudest_if_cancelled
+from qwen_omni.media.prepare import PrepareOptions, prepare
+from qwen_omni.media.probe.container import Levels
 from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.standin.media.perceive import Memory
 

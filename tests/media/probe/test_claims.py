@@ -15,9 +15,8 @@ import pytest
 
 from qwen_omni.errors import MediaDoesNotFitError, MediaError, UnreadableMediaError
 from qwen_omni.media.budget import MediaBudget
-from qwen_omni.media.files.deadline import usual_limit
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
+from qwen_omni.media.prepare import PrepareOptions, prepare
+from qwen_omni.media.work import usual_limit
 from tests.support import making
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
+from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.media.probe.container import open_for_work
 from qwen_omni.media.probe.mp4 import MOST_SAMPLES, check_boxes, hide_boxes, is_upright, tracks_of
 from tests.support import making

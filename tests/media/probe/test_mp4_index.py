@@ -18,8 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import MediaError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import split
+from qwen_omni.media.prepare import PrepareOptions, split
 from qwen_omni.media.probe import mp4
 from qwen_omni.media.probe.container import open_for_work, picture_stream, sound_streams
 from qwen_omni.media.probe.mp4 import Samples, Wanted, narrowed

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.inspect import look_at
-from qwen_omni.media.prepare import prepare, split
+from qwen_omni.media.prepare import look_at, prepare, split
 from qwen_omni.media.probe.timeline import _Walker
 from qwen_omni.media.source import as_source
 from qwen_omni.standin.marked_media import Encoding, make_video

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import prepare
+from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.media.probe.truncation import check_whole
 from tests.support import making
 from tests.support.boxing import box, fragment, numbers, track

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from qwen_omni.media.encode import pool
+from qwen_omni.media import work as pool
 
 GIVEN_BACK = """
 from pathlib import Path
-from qwen_omni.media.encode.pool import allow_trimming, trim_heap
+from qwen_omni.media.work import allow_trimming, trim_heap
 
 def resident():
     return int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmRSS:")[2].split()[0]) * 1024

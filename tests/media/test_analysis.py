@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from qwen_omni.media.analysis.motion import is_lively
-from qwen_omni.media.files.deadline import Deadline
-from qwen_omni.media.inspect import look_at
+from qwen_omni.media.analysis import is_lively
+from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
+from qwen_omni.media.work import Deadline
 from qwen_omni.standin import marked_media
 
 SIZE, FPS = (320, 180), 16

@@ -9,10 +9,9 @@ import pytest
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.media.budget import budget_named
 from qwen_omni.media.encode import video as transcode
-from qwen_omni.media.files.deadline import Deadline, StoppedError
-from qwen_omni.media.inspect import PrepareOptions
-from qwen_omni.media.prepare import aprepare, asplit, split
+from qwen_omni.media.prepare import PrepareOptions, aprepare, asplit, split
 from qwen_omni.media.source import MediaSource
+from qwen_omni.media.work import Deadline, StoppedError
 from qwen_omni.messages import VideoPart, user
 from qwen_omni.options import ChatRequest
 from qwen_omni.standin import marked_media

@@ -1,10 +1,9 @@
-"""`media.formats` lets through what the service documents."""
+"""`media.info` lets through what the service documents."""
 
 import pytest
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.formats import documented_format
-from qwen_omni.media.info import MediaInfo
+from qwen_omni.media.info import MediaInfo, documented_format
 
 
 def info(kind: str, container: str, codec: str | None = None) -> MediaInfo:

@@ -1,1 +1,0 @@
-"""What is in a video: how much motion, and good places to cut."""
