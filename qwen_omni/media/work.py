@@ -31,7 +31,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen_omni.errors import MediaError, UnreadableMediaError
+from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
 from qwen_omni.media.info import MediaInfo
 
@@ -150,7 +150,8 @@ def scratch_file(
     try:
         yield path
     except BaseException as error:
-        fault = machine_fault(error, f"prepare {label}", needed=needed(path))
+        missing = isinstance(error, UnsupportedMediaError)  # it names the codec that is not installed
+        fault = None if missing else machine_fault(error, f"prepare {label}", needed=needed(path))
         remove_file(path)
         if fault is not None:
             raise fault from error

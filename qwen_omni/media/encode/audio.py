@@ -36,7 +36,7 @@ from qwen_omni.media.probe.container import (
     sound_streams,
 )
 from qwen_omni.media.probe.mp4 import Wanted
-from qwen_omni.media.work import Deadline, trim_heap
+from qwen_omni.media.work import Deadline
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -83,6 +83,12 @@ class AudioRange:
     untimed: bool = False
     changing: bool = False
 
+    @classmethod
+    def of(cls, info: MediaInfo, plan: MediaPlan, duration: Fraction | None) -> "AudioRange":
+        """Return the audio that a plan wants, as far as `duration` says."""
+        begin, rate = info.origin + plan.start, plan.budget.sample_rate
+        return cls(begin=begin, rate=rate, duration=duration, seek=plan.start > 0)
+
     @property
     def wanted(self) -> Wanted:
         """The seconds of the file that are read for it."""
@@ -115,7 +121,6 @@ def open_sound(source: Reopenable, info: MediaInfo, span: AudioRange, deadline: 
             file = stack.enter_context(source.open())
             opening = open_for_work(file, source.size_bytes, only="audio", wanted=span.wanted, deadline=deadline)
             container = stack.enter_context(opening)
-            trim_heap()  # release what the previous piece and the opening freed
             streams = sound_streams(container, info.audio_track)
             if len(readers) >= len(streams):
                 break
@@ -508,12 +513,7 @@ def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path,
     Raises:
         UnreadableMediaError: none of it can be decoded.
     """
-    span = AudioRange(
-        begin=info.origin + plan.start,
-        rate=plan.budget.sample_rate,
-        duration=plan.length if plan.partial else None,
-        seek=plan.start > 0,
-    )
+    span = AudioRange.of(info, plan, plan.length if plan.partial else None)
     with contextlib.ExitStack() as stack:
         sound = stack.enter_context(open_sound(source, info, span, deadline))
         if sound is None:

@@ -33,7 +33,7 @@ from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.plan.images import Still
 from qwen_omni.media.plan.plan import MediaPlan, Picture
-from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_for_work, picture_stream, read_from
+from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_pictures, read_from
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
 
@@ -195,6 +195,14 @@ class FrameRun:
     first: int = 0
     count: int | None = None
     seek: Fraction | None = None
+
+    @classmethod
+    def of(cls, info: MediaInfo, plan: MediaPlan) -> "FrameRun":
+        """Return the frames that a plan wants."""
+        assert plan.picture is not None
+        begin, period = info.origin + plan.start, plan.picture.period
+        count = None if plan.length is None or not plan.partial else int(-(-plan.length // period))
+        return cls(begin=begin, period=period, count=count, seek=begin if plan.start else None)
 
     @property
     def start(self) -> Fraction:
@@ -538,18 +546,8 @@ def make_stills(
     """
     assert plan.picture is not None
     picture = plan.picture
-    count = None
-    if plan.partial and plan.end is not None:
-        count = int(-(-(plan.end - plan.start) // picture.period))
-    begin = info.origin + plan.start
-    run = FrameRun(begin=begin, period=picture.period, count=count, seek=begin if plan.start else None)
-    with (
-        source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=run.wanted, deadline=deadline) as container,
-    ):
-        stream = picture_stream(container)
-        if stream is None:
-            raise UnreadableMediaError(f"{source.label} has no video that can be prepared.")
+    run = FrameRun.of(info, plan)
+    with open_pictures(source, run.wanted, deadline) as (container, stream):
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []
         key_frames = plan.budget.key_frames

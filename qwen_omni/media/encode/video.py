@@ -29,13 +29,14 @@ from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.probe.container import (
     INDEXED,
     open_for_work,
+    open_pictures,
     packets_of,
     picture_stream,
     sound_streams,
     timed_packets,
 )
 from qwen_omni.media.probe.mp4 import Wanted
-from qwen_omni.media.work import Deadline, Task, in_order, piped, trim_heap
+from qwen_omni.media.work import Deadline, in_order, piped
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -223,32 +224,24 @@ def _picture(plan: MediaPlan) -> Picture:
 
 def _runs(source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, deadline: Deadline) -> list[FrameRun]:
     """Split the wanted range at key frames into pieces worth a thread each; one piece if that is impossible."""
-    begin, period = info.origin + plan.start, _picture(plan).period
-    wanted = Wanted(begin=begin, end=None if plan.end is None else info.origin + plan.end)
-    with _alone(source, wanted, deadline) as container:
-        stream = picture_stream(container)
-        if stream is None:
-            raise UnreadableMediaError(f"{source.label} has no video that can be prepared.")
+    whole = FrameRun.of(info, plan)
+    end = None if plan.end is None else info.origin + plan.end
+    with open_pictures(source, Wanted(begin=whole.begin, end=end), deadline) as (container, stream):
         if plan.budget.key_frames:
-            return [_sparse(container, stream, plan, begin)]
-        count = None if plan.end is None or not plan.partial else -(-(plan.end - plan.start) // period)
-        whole = FrameRun(
-            begin=begin, period=period, count=None if count is None else int(count), seek=begin if plan.start else None
-        )
+            return [_sparse(container, stream, plan, whole)]
         if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or info.breaks:  # noqa: PLR2004
             return [whole]
         return _cut(container, stream, whole, plan.end - plan.start, workers, deadline)
 
 
-def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan, begin: Fraction) -> FrameRun:
+def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan, whole: FrameRun) -> FrameRun:
     """Lay out a key-frame video: one piece, each key frame held until the next one that is shown."""
-    period, seek = _picture(plan).period, begin if plan.start else None
-    if plan.end is None:
-        return FrameRun(begin=begin, period=period, seek=seek)
-    length = plan.end - plan.start if plan.partial else picture_length(stream, plan.end - plan.start)
-    known = key_frames_within(stream, begin, length) if container.format.name == INDEXED else 0
-    count, period = sparse_pictures(known, length, period)
-    return FrameRun(begin=begin, period=period, count=count, seek=seek)
+    if plan.length is None:
+        return whole
+    length = plan.length if plan.partial else picture_length(stream, plan.length)
+    known = key_frames_within(stream, whole.begin, length) if container.format.name == INDEXED else 0
+    count, period = sparse_pictures(known, length, whole.period)
+    return replace(whole, count=count, period=period)
 
 
 _FEWEST = 4  # frames of a range that is long enough for them; services refuse videos of one frame
@@ -337,75 +330,42 @@ def _key_frame_at(
 def _pictures(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, runs: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
-    if len(runs) == 1 and workers > 1:
-        yield from _read_and_encode_apart(source, info, plan, runs[0], deadline, workers)
-        return
-    if workers == 1:
-        yield from _encoded(source, info, plan, runs[0], deadline)
+    if workers == 1 or len(runs) == 1:  # a file that cannot be sought is decoded on one thread and encoded on this one
+        shown = _shown(source, info, plan, runs[0], deadline, threads=workers)
+        shown = piped(shown, _WAITING_FRAMES, deadline) if workers > 1 else shown
+        yield from _encoded(shown, plan, deadline, threads=workers)
         return
     inner = Deadline(parent=deadline)  # ends with the frames; the audio may still need the other one
-    tasks: Iterator[Task[list[Packet[VideoStream]]]] = (
-        partial(_listed, source, info, plan, run, inner) for run in runs
-    )
-    for packets in in_order(tasks, workers=workers, ahead=1, deadline=inner):
+
+    def piece(run: FrameRun) -> "list[Packet[VideoStream]]":
+        return list(_encoded(_shown(source, info, plan, run, inner), plan, inner))
+
+    for packets in in_order((partial(piece, run) for run in runs), workers=workers, ahead=1, deadline=inner):
         yield from packets
 
 
-def _listed(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline
-) -> "list[Packet[VideoStream]]":
-    return list(_encoded(source, info, plan, run, deadline))
-
-
-@contextlib.contextmanager
-def _alone(source: Reopenable, wanted: Wanted, deadline: Deadline) -> "Iterator[InputContainer]":
-    """Open a source for some of its frames; each thread does, so anything cached of the rest would add up."""
-    with (
-        source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
-    ):
-        trim_heap()  # release what the previous piece and the opening freed
-        yield container
+def _shown(
+    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline, *, threads: int = 1
+) -> "Generator[Shown]":
+    """Decode and convert the frames of one run."""
+    shaper = Shaper(_picture(plan))
+    with open_pictures(source, run.wanted, deadline) as (container, stream):
+        key_frames = plan.budget.key_frames
+        for frame, number, count in read_pictures(
+            container, stream, run, deadline, threads=threads, key_frames=key_frames, breaks=info.breaks
+        ):
+            yield shaper.shape(frame), number, count
 
 
 def _encoded(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline
+    shown: "Generator[Shown]", plan: MediaPlan, deadline: Deadline, *, threads: int = 1
 ) -> "Iterator[Packet[VideoStream]]":
-    """Decode, convert and encode one run, all on one thread."""
-    encoder, shaper = PictureEncoder(_picture(plan)), Shaper(_picture(plan))
-    with _alone(source, run.wanted, deadline) as container:
-        stream = picture_stream(container)
-        assert stream is not None
-        key_frames = plan.budget.key_frames
-        shown = read_pictures(container, stream, run, deadline, key_frames=key_frames, breaks=info.breaks)
+    encoder = PictureEncoder(_picture(plan), threads=threads)
+    with contextlib.closing(shown):
         for frame, number, count in shown:
-            for packet in encoder.encode(shaper.shape(frame), number, count):
+            for packet in encoder.encode(frame, number, count):
                 deadline.check()  # one frame may last for an hour
                 yield packet
-    yield from encoder.end()
-
-
-def _read_and_encode_apart(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline, workers: int
-) -> "Iterator[Packet[VideoStream]]":
-    """Decode and convert on one thread, encode on this one: for files that cannot be sought."""
-    encoder, shaper = PictureEncoder(_picture(plan), threads=workers), Shaper(_picture(plan))
-
-    def shaped() -> "Generator[Shown]":
-        with _alone(source, run.wanted, deadline) as container:
-            stream = picture_stream(container)
-            assert stream is not None
-            key_frames = plan.budget.key_frames
-            shown = read_pictures(
-                container, stream, run, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
-            )
-            for frame, number, count in shown:
-                yield shaper.shape(frame), number, count
-
-    for frame, number, count in piped(shaped(), _WAITING_FRAMES, deadline):
-        for packet in encoder.encode(frame, number, count):
-            deadline.check()
-            yield packet
     yield from encoder.end()
 
 
@@ -423,12 +383,7 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     if not plan.sound:
         return iter(())
     track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
-    span = AudioRange(
-        begin=info.origin + plan.start,
-        rate=plan.budget.sample_rate,
-        duration=None if plan.end is None else plan.end - plan.start,
-        seek=plan.start > 0,
-    )
+    span = AudioRange.of(info, plan, plan.length)
 
     def made() -> "Generator[Packet[AudioStream]]":
         with open_sound(source, info, span, deadline) as sound:

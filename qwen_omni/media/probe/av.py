@@ -120,9 +120,8 @@ def probe_stream(
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
             facts = _facts(container, deadline, track, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
-            facts |= {"origin": _origin(container, track)}
+            facts |= _starts(container, track)
             facts |= {"duration": _stated_duration(container, facts["origin"])}
-            facts |= _begins(container, track, facts["origin"])
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
             raise UnreadableMediaError(
@@ -311,34 +310,23 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
 
 
-def _origin(container: "InputContainer", track: int | Literal["mix"]) -> Fraction:
-    """Return the instant, in the file's own time, that players call zero.
+def _starts(container: "InputContainer", track: int | Literal["mix"]) -> dict[str, Any]:
+    """Return the instant that players call zero, in the file's own time, and when video and audio begin after it.
 
     It is where the first of video and audio begins. Audio that begins up to a tenth of a second earlier than the
     video is a codec's priming and not counted, so that frames keep their exact times.
     """
     picture = picture_stream(container)
-    starts = [
-        begins
-        for stream in (picture, *sound_streams(container, track))
-        if stream is not None and (begins := _begin(stream)) is not None
-    ]
-    if not starts:
-        return Fraction(container.start_time or 0, av.time_base)
-    first = min(starts)
-    if picture is not None and starts[0] - first < _RUN_UP:
-        return starts[0]
-    return first
-
-
-def _begins(container: "InputContainer", track: int | Literal["mix"], origin: Fraction) -> dict[str, Any]:
-    """Return when video and audio begin, in seconds from zero."""
-    picture = picture_stream(container)
-    begins = None if picture is None else _begin(picture)
-    sounds = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
+    seen = None if picture is None else _begin(picture)
+    heard = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
+    starts = heard if seen is None else [seen, *heard]
+    origin = min(starts, default=Fraction(container.start_time or 0, av.time_base))
+    if picture is not None and starts and starts[0] - origin < _RUN_UP:
+        origin = starts[0]
     return {
-        "picture_start": Fraction(0) if begins is None else max(Fraction(0), begins - origin),
-        "sound_start": Fraction(0) if not sounds else min(sounds) - origin,
+        "origin": origin,
+        "picture_start": Fraction(0) if seen is None else max(Fraction(0), seen - origin),
+        "sound_start": min(heard) - origin if heard else Fraction(0),
     }
 
 

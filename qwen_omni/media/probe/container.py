@@ -19,9 +19,10 @@ import av
 from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, exact
 from qwen_omni.media.probe.mp4 import MaskedFile, Wanted, narrowed, tracks_of
-from qwen_omni.media.work import Deadline
+from qwen_omni.media.work import Deadline, trim_heap
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -45,7 +46,7 @@ _MORE = (
     "pp_bnk pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m scd sdns sdr2 sds sdx ser sga shn siff "
     "simbiosis_imx smjpeg smk smush sol sox spdif svag svs swf tak thp tiertexseq tmv truehd tta txd ty usm vag "
     "vc1 vc1test vividas vivo vmd voc vpk vqf vvc w64 wady wavarc wc3movie wsaud wsd wsvqa wtv wv wve xa xmd xmv "
-    "xvag xwma yop "
+    "xvag xwma yop aac aiff amr avi caf flac flv mp3 mpeg mpegts ogg wav "
 )
 # Single images that Pillow does not read.
 _PICTURES = "brender_pix cri dpx exr gem hdr jpegls jpegxs pfm pgx phm photocd qdraw sgi sunrast vbn xwd"
@@ -57,19 +58,7 @@ DEMUXERS = (
     | {
         "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
         "matroska,webm": "mkv",
-        "avi": "avi",
-        "flv": "flv",
         "asf": "wmv",
-        "mpegts": "mpegts",
-        "mpeg": "mpeg",
-        "wav": "wav",
-        "mp3": "mp3",
-        "aac": "aac",
-        "ogg": "ogg",
-        "flac": "flac",
-        "amr": "amr",
-        "caf": "caf",
-        "aiff": "aiff",
         "yuv4mpegpipe": "y4m",
     }
 )
@@ -201,7 +190,27 @@ def open_for_work(
         for stream in container.streams:
             if only is not None and stream.type != only:
                 stream.discard = Discard.all
+        trim_heap()  # release what the previous reader and the opening freed
         yield container
+
+
+@contextlib.contextmanager
+def open_pictures(
+    source: Reopenable, wanted: Wanted, deadline: Deadline
+) -> "Iterator[tuple[InputContainer, VideoStream]]":
+    """Open a source for some of its frames; each thread does, so anything cached of the rest would add up.
+
+    Raises:
+        UnreadableMediaError: it has no video.
+    """
+    with (
+        source.open() as file,
+        open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
+    ):
+        stream = picture_stream(container)
+        if stream is None:
+            raise UnreadableMediaError(f"{source.label} has no video that can be prepared.")
+        yield container, stream
 
 
 def _seen(file: IO[bytes], size_bytes: int, only: Literal["video", "audio"], wanted: Wanted | None) -> MaskedFile:

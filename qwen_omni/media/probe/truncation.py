@@ -12,8 +12,9 @@ Pure but for reading the file; imports nothing of FFmpeg.
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, NoReturn
+from typing import IO, Literal, NoReturn
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.probe.mp4 import boxes_in
@@ -40,7 +41,6 @@ _LEAST_MATCH = Fraction(98, 100)  # of a file, that a Xing header must cover for
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
-_ASF_HEAD = 24  # bytes: an object's identity and size
 
 
 class BrokenPromiseError(UnreadableMediaError):
@@ -81,8 +81,10 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
 
 def _check_alone(file: IO[bytes], end: int, size_bytes: int, *starts: bytes) -> None:
     """Check that no other file begins where one ends; `starts` are its possible first bytes."""
+    if end >= size_bytes:
+        return
     file.seek(end)
-    if end < size_bytes and file.read(16).startswith(starts):
+    if file.read(16).startswith(starts):
         refuse_second(end, size_bytes)
 
 
@@ -173,43 +175,62 @@ def _avi_end(file: IO[bytes], size_bytes: int) -> int:
 
     Long videos have several chunks `RIFF`, each with a list `movi`.
     """
-    for kind, begin, end in _chunks(file, 0, size_bytes):
+    for kind, begin, end in _lists(file, 0, size_bytes):
         file.seek(begin - 4)
         if kind == b"RIFF" and begin > _RIFF_HEAD and file.read(4) == b"AVI ":  # its continuations are called AVIX
             refuse_second(begin - _RIFF_HEAD, size_bytes)
         if kind == b"RIFF" and end > size_bytes:
-            lists = (until for name, _, until in _chunks(file, begin, size_bytes) if name == b"movi")
+            lists = (until for name, _, until in _lists(file, begin, size_bytes) if name == b"movi")
             return end if next(lists, 0) > size_bytes else 0
     return 0
 
 
-def _chunks(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of each chunk between two places, up to one of unknown size; lists by own type."""
-    at = begin
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a format writes the head of a chunk: its bytes, where the size stands in it, and how."""
+
+    head: int
+    size_at: int
+    order: Literal["little", "big"] = "little"
+    signed: bool = False
+    aligned: int = 1  # chunks begin at multiples of so many bytes
+    inclusive: bool = False  # whether the size includes the head
+
+
+_RIFF = _Layout(8, 4, aligned=2)
+_AIFF = _Layout(8, 4, "big", aligned=2)
+_CAF = _Layout(12, 4, "big", signed=True)
+_W64_CHUNK = _Layout(24, 16, aligned=8, inclusive=True)
+_ASF_OBJECT = _Layout(24, 16, inclusive=True)
+
+
+def _chunks(file: IO[bytes], at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the head of each chunk from a place on, and the start and size of its content."""
     for _ in range(_MOST):
         file.seek(at)
-        head = file.read(12)
-        size = int.from_bytes(head[4:8], "little")
-        if at + 8 > end or size in _UNKNOWN_SIZES:
+        head = file.read(layout.head)
+        size = int.from_bytes(head[layout.size_at :], layout.order, signed=layout.signed)
+        size -= layout.head * layout.inclusive
+        if len(head) < layout.head or size < 0:
             return
-        is_list = head.startswith(b"LIST")
-        yield head[8:12] if is_list else head[:4], at + 12, at + 8 + size
-        at += 8 + size + size % 2
+        yield head, at + layout.head, size
+        at += layout.head + -(-size // layout.aligned) * layout.aligned
 
 
-def _asf_end(file: IO[bytes], size_bytes: int) -> int:
-    """Return where the packets of an ASF end; a broadcast leaves their size at zero."""
-    at = 0
-    while at < size_bytes:
+def _lists(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of each chunk of an AVI, up to one of unknown size; lists by their own type."""
+    for head, at, size in _chunks(file, begin, _RIFF):
+        if at > end or size in _UNKNOWN_SIZES:
+            return
         file.seek(at)
-        head = file.read(_ASF_HEAD)
-        size = int.from_bytes(head[16:], "little")
-        if len(head) < _ASF_HEAD or size < _ASF_HEAD:
-            break
-        at += size
-        if head.startswith(_ASF_DATA):
-            return at
-    return 0
+        own = file.read(4)
+        yield own if head.startswith(b"LIST") else head[:4], at + 4, at + size
+
+
+def _asf_end(file: IO[bytes], _: int) -> int:
+    """Return where the packets of an ASF end; a broadcast leaves their size at zero."""
+    chunks = _chunks(file, 0, _ASF_OBJECT)
+    return next((begin + size for head, begin, size in chunks if head.startswith(_ASF_DATA)), 0)
 
 
 def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int] | None:
@@ -235,13 +256,13 @@ def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int]
 def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
     """Return where the audio of a WAV ends (RIFF; RF64 and BW64 state large sizes in a chunk `ds64`)."""
     long_size, rate = 0, 0
-    for kind, begin, size in _wave_chunks(file, size_bytes):
+    for head, begin, size in _chunks(file, _RIFF_HEAD, _RIFF):
         file.seek(begin)
-        if kind == b"ds64":
+        if head.startswith(b"ds64"):
             long_size = int.from_bytes(file.read(16)[8:], "little")
-        elif kind == b"fmt ":
+        elif head.startswith(b"fmt "):
             rate = int.from_bytes(file.read(16)[8:12], "little")
-        elif kind == b"data":
+        elif head.startswith(b"data"):
             end = begin + (long_size if size == _UNKNOWN_SIZES[1] and long_size else size)
             slack = int(_SLACK_SECONDS * rate) or _SLACK_BYTES
             if not size or (not long_size and size >= _ENDLESS_WAVE):
@@ -251,36 +272,20 @@ def _wave_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _wave_chunks(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and size of each chunk of a WAV, up to its audio."""
-    at = _RIFF_HEAD
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or at > size_bytes:  # noqa: PLR2004
-            return
-        size = int.from_bytes(head[4:], "little")
-        yield head[:4], at + 8, size
-        if head.startswith(b"data"):
-            return
-        at += 8 + size + size % 2
-
-
 def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
     """Check what follows the audio of a WAV: further chunks with metadata, but no audio and no other WAV."""
     _check_alone(file, end, size_bytes, b"RIFF", b"RF64", b"BW64")
     at = end + end % 2
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8 or not head[:4].strip(b"\0"):  # noqa: PLR2004
+    for head, begin, size in _chunks(file, at, _RIFF):
+        at = begin - _RIFF.head
+        if not head[:4].strip(b"\0"):
             return
         if head[:4] in (b"RIFF", b"RF64", b"BW64"):
             refuse_second(at, size_bytes)
-        size = int.from_bytes(head[4:], "little")
-        if not head[:4].isascii() or at + 8 + size > size_bytes + 1:
+        if not head[:4].isascii() or begin + size > size_bytes + 1:
             break
-        at += 8 + size + size % 2
+    else:
+        return
     if size_bytes - at > max(slack, _SLACK_BYTES):
         raise BrokenPromiseError(
             f"its header states audio up to byte {end:,}, and {size_bytes - at:,} more bytes follow that are not part "
@@ -290,54 +295,30 @@ def _check_rest(file: IO[bytes], end: int, size_bytes: int, slack: int) -> None:
 
 
 def _w64_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
-    at = 40
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(24)
-        size = int.from_bytes(head[16:], "little")
-        if len(head) < 24 or size < 24 or at > size_bytes:  # noqa: PLR2004
-            break
+    for head, begin, size in _chunks(file, 40, _W64_CHUNK):
         if head.startswith(b"data" + _W64_REST):
-            end = at + size
-            if end < size_bytes:
-                _check_alone(file, end, size_bytes, _W64)
-            return (0 if size >= _ENDLESS else end), _SLACK_BYTES
-        at += -(-size // 8) * 8
+            _check_alone(file, begin + size, size_bytes, _W64)
+            return (0 if size >= _ENDLESS - _W64_CHUNK.head else begin + size), _SLACK_BYTES
     return 0, 0
 
 
 def _aiff_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
-    at = _RIFF_HEAD
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(8)
-        size = int.from_bytes(head[4:], "big")
-        if len(head) < 8 or at > size_bytes:  # noqa: PLR2004
-            break
+    for head, begin, size in _chunks(file, _RIFF_HEAD, _AIFF):
         if head.startswith(b"FORM"):
-            refuse_second(at, size_bytes)
+            refuse_second(begin - _AIFF.head, size_bytes)
         if head.startswith(b"SSND"):
-            end = at + 8 + size
-            if 0 < size < _ENDLESS_WAVE:
-                _check_alone(file, end + end % 2, size_bytes, b"FORM")
-                return end, _SLACK_BYTES
-            break
-        at += 8 + size + size % 2
+            if not 0 < size < _ENDLESS_WAVE:
+                break
+            _check_alone(file, begin + size + size % 2, size_bytes, b"FORM")
+            return begin + size, _SLACK_BYTES
     return 0, 0
 
 
 def _caf_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
-    at = 8
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(12)
-        size = int.from_bytes(head[4:], "big", signed=True)
-        if len(head) < 12 or at > size_bytes or size < 0:  # noqa: PLR2004 - a last chunk of sound may have no size
-            break
+    for head, begin, size in _chunks(file, 8, _CAF):  # a last chunk of sound may have no size
         if head.startswith(b"data"):
-            _check_alone(file, at + 12 + size, size_bytes, b"caff")
-            return at + 12 + size, _SLACK_BYTES
-        at += 12 + size
+            _check_alone(file, begin + size, size_bytes, b"caff")
+            return begin + size, _SLACK_BYTES
     return 0, 0
 
 
