@@ -41,10 +41,16 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
 from qwen_omni.media.info import MediaInfo as MediaInfo
-from qwen_omni.media.inspect import PrepareOptions as PrepareOptions
+from qwen_omni.media.plan.images import Still as Still
 from qwen_omni.media.plan.plan import MediaPlan as MediaPlan
-from qwen_omni.media.prepare import aprepare as aprepare, asplit as asplit, prepare as prepare, split as split
-from qwen_omni.media.prepared import Prepared as Prepared, Still as Still
+from qwen_omni.media.prepare import (
+    Prepared as Prepared,
+    PrepareOptions as PrepareOptions,
+    aprepare as aprepare,
+    asplit as asplit,
+    prepare as prepare,
+    split as split,
+)
 from qwen_omni.media.source import MediaSource as MediaSource
 from qwen_omni.messages import (
     AudioPart as AudioPart,

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Literal, Self, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import BudgetName, MediaBudget, Sampling, budget_named
+from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.files.safe_open import open_plain
-from qwen_omni.media.formats import documented_format
-from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
-from qwen_omni.media.inspect import DEFAULTS, MediaLook, PrepareOptions, look_at, plan_for
-from qwen_omni.media.plan.plan import MediaPlan, Piece, PlanInputs
-from qwen_omni.media.plan.planner import AS_IT_IS, check_channels, loses_channels
-from qwen_omni.media.prepare import carry_out
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind, documented_format
+from qwen_omni.media.plan.images import Piece
+from qwen_omni.media.plan.plan import AS_IT_IS, MediaPlan, check_channels, loses_channels
+from qwen_omni.media.prepare import DEFAULTS, MediaLook, Prepared, PrepareOptions, carry_out, look_at, plan_for
 from qwen_omni.media.probe.probe import ANIMATED
 from qwen_omni.media.source import FileVersion, MediaSource
 from qwen_omni.messages import (

@@ -27,11 +27,11 @@ from qwen_omni.errors import (
     UnsupportedContentError,
     UnsupportedMediaError,
 )
-from qwen_omni.media.files.deadline import Deadline
 from qwen_omni.media.files.safe_open import resolve_local
-from qwen_omni.media.formats import linked_format
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.info import linked_format
+from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.source import MediaSource
+from qwen_omni.media.work import Deadline
 from qwen_omni.messages import (
     AudioPart,
     FramesPart,

@@ -14,7 +14,7 @@ from qwen_omni.errors import UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
-from qwen_omni.media.prepared import Prepared
+from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart, user

@@ -21,10 +21,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
-from qwen_omni.media.encode.pool import usual_workers
-from qwen_omni.media.files.deadline import StoppedError
 from qwen_omni.media.source import Anything
-from qwen_omni.media.work import usual_workers
+from qwen_omni.media.work import StoppedError, usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
