@@ -132,16 +132,6 @@ def test_a_silent_film_has_no_transcript(llm, standin, tmp_path):
     assert len(standin.requests) == sent
 
 
-def test_documents_come_while_later_segments_wait(film, llm, standin, tmp_path):
-    """The first document is out long before everything is asked; a caller who stops pays for no more."""
-    path = here(film, tmp_path)
-    options = SummaryOptions(segment_seconds=7.5, single_call_seconds=0, overlap=0, concurrency=1)
-    coming = QwenOmniVideoLoader(path, llm, options=options).lazy_load()
-    next(coming)
-    coming.close()
-    assert 1 <= len(standin.requests) <= 3
-
-
 def test_the_asynchronous_twin_gives_the_same(film, llm, tmp_path):
     """`alazy_load` and `lazy_load` agree."""
     path = here(film, tmp_path)

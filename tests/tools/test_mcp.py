@@ -32,8 +32,7 @@ from qwen_omni.cli.main import run
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
-from tests.support.places import Place
-from tests.support.policy import QUESTION, Detective
+from tests.support.agents import QUESTION, Detective, Place
 from tests.support.watching import watched
 
 mcp = pytest.importorskip("mcp")
