@@ -221,6 +221,7 @@ class LangChain:
         return {**block, **({"extras": medium.options} if medium.options else {})}
 
     def read(self, answer: AIMessage) -> Answer:
+        assert not answer.invalid_tool_calls
         used: Any = answer.usage_metadata or {}
         return Answer(
             text=str(answer.text),
