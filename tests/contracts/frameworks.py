@@ -87,6 +87,16 @@ class Door:
     accepts: bool = True
 
 
+def find(query: str) -> str:
+    """Find something."""
+    return query
+
+
+def keep(note: str) -> str:
+    """Keep something."""
+    return note
+
+
 class Framework(Protocol):
     """What a framework's users can do."""
 

@@ -36,7 +36,7 @@ def llm(standin, tmp_path):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """Twenty seconds, each with a code of its own."""
-    return make_video(tmp_path_factory.mktemp("films") / "film.mp4", seconds=20, size=(160, 90))
+    return make_video(tmp_path_factory.mktemp("films") / "film.mp4", seconds=20, size=(160, 90), fps=5)
 
 
 def here(film, tmp_path: Path) -> Path:

@@ -8,18 +8,13 @@ from pydantic import BaseModel
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin import Standin
-from tests.contracts.frameworks import LANGCHAIN, Way
+from tests.contracts.frameworks import LANGCHAIN, Way, find
 
 
 class Fact(BaseModel):
     """A fact."""
 
     fact: str
-
-
-def find(query: str) -> str:
-    """Find something."""
-    return query
 
 
 OFF: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
