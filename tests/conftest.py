@@ -1,5 +1,6 @@
 """What every test gets: an empty environment, no network but this machine, a stand-in on request."""
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from pytest_socket import socket_allow_hosts
 
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
+from qwen_omni.standin.answers.service import State
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from qwen_omni.standin.media.perceive import Memory
+from qwen_omni.standin.server import server
 
 # How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
 profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,9 +25,10 @@ profiles.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: None)
 
+# All stand-ins of a process remember together what they have decoded: the same clips are sent by hundreds of tests.
+server.State = functools.partial(State, memory=Memory())  # type: ignore[assignment,misc]
+
 LOOPBACK = ["127.0.0.1", "::1"]
-DECODED = Memory()
-"""What stand-ins have decoded, by content: the same clip is sent by hundreds of tests."""
 _OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")
 
 
@@ -59,7 +63,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
 def standin() -> Iterator[Standin]:
     """A stand-in service on loopback, with an empty log."""
     with Standin() as service:
-        service._state.memory = DECODED
         yield service
 
 

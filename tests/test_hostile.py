@@ -3,8 +3,6 @@
 import base64
 import io
 import os
-import socket
-import sys
 import threading
 import wave
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import ChatRequest, ImagePart, MediaSource, OmniClient, Settings, VideoPart, errors, user
+from tests.support.watching import listener, opened_by_python
 
 ASK = {"type": "text", "text": "What is in it?"}
 
@@ -60,38 +59,16 @@ OUTSIDE = {
 def test_files_outside_the_root(llm, standin, root, make, spelling):
     """However a message spells it, a file outside `media_root` is refused unopened; the error names the setting."""
     path = make(root)
-    outside = os.path.realpath(path)
     block = {
         "path": {"type": "video", "path": path},
         "file URL": {"type": "video", "url": f"file://{path}"},
         "OpenAI part": {"type": "video_url", "video_url": {"url": f"file://{path}"}},
         "v0 block": {"type": "video", "source_type": "url", "url": f"file://{path}"},
     }[spelling]
-    opened = []
-
-    def watch(event, arguments):
-        if (
-            active
-            and event == "open"
-            and isinstance(arguments[0], str | bytes)
-            and os.path.realpath(os.fsdecode(arguments[0])) == outside
-        ):
-            opened.append(arguments[0])
-
-    active = True
-    sys.addaudithook(watch)
-    with pytest.raises(errors.MediaOutsideRootError, match="media_root"):
+    with opened_by_python() as opened, pytest.raises(errors.MediaOutsideRootError, match="media_root"):
         llm.invoke([HumanMessage([block, ASK])])
-    active = False
-    assert not opened
+    assert os.path.realpath(path) not in map(os.path.realpath, opened)
     assert standin.requests == []
-
-
-def listening():
-    """A door that counts who knocks."""
-    server = socket.create_server(("127.0.0.1", 0))
-    server.settimeout(0.2)
-    return server
 
 
 PLAYLISTS = {
@@ -106,13 +83,11 @@ def test_playlists_in_disguise(llm, standin, root, text):
     """A playlist named .mp4 is no video; what it points at is neither opened nor fetched."""
     pipe = root / "trap.mp4"
     os.mkfifo(pipe)  # whoever opens it hangs, and the test runs into its time limit
-    with listening() as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        (root / "a.mp4").write_text(text.format(file=pipe, url=url))
+    with listener() as (port, peers):
+        (root / "a.mp4").write_text(text.format(file=pipe, url=f"http://127.0.0.1:{port}"))
         with pytest.raises(errors.UnreadableMediaError, match="not media"):
             llm.invoke([HumanMessage([{"type": "video", "path": str(root / "a.mp4")}, ASK])])
-        with pytest.raises(TimeoutError):
-            server.accept()
+    assert peers == []
     assert standin.requests == []
 
 

@@ -7,6 +7,7 @@ import shutil
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -109,6 +110,28 @@ def test_memory_stays_flat_over_five_hundred_documents(shelf: Shelf, tmp_path: P
     finally:
         tracemalloc.stop()
     assert after - before < 350_000, f"{before:,} → {after:,} bytes"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_whoever_stops_reading_pays_for_no_more(
+    shelf: Shelf, standin: Standin, asynchronous: bool, tmp_path: Path
+) -> None:
+    """Nothing is asked before the first document is wanted, and little after the reader is left."""
+    path = make_video(tmp_path / "film.mp4", seconds=36, size=(64, 48), fps=2, sound=False).path
+    one_by_one = replace(SHORT, concurrency=1)
+
+    async def aread() -> None:
+        async with contextlib.aclosing(shelf.aread(path, "segments", one_by_one)) as coming:
+            assert (await anext(coming)).metadata["start"] == 0
+
+    if asynchronous:
+        asyncio.run(aread())
+    else:
+        coming = shelf.read(path, "segments", one_by_one)
+        assert standin.requests == []
+        assert next(coming).metadata["start"] == 0
+        coming.close()  # type: ignore[attr-defined]
+    assert 1 <= len(standin.requests) <= 3
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
@@ -19,7 +20,6 @@ from pathlib import Path
 import pysrt
 import pytest
 
-from qwen_omni.cli.main import run
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaOutsideRootError
 from qwen_omni.settings import Settings
@@ -27,6 +27,7 @@ from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from qwen_omni.structured.batch import Results, caption_many
 from qwen_omni.structured.models import VideoCaption
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +37,16 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
 
 
 @pytest.fixture
-def command(standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run the command in a folder of its own; give status, standard output and standard error."""
-    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
-    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run(["caption", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def caption(command: Command) -> Command:
+    """Run the command."""
+    return functools.partial(command, "caption")
 
 
-def test_a_result_for_every_file(command, videos: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+def test_a_result_for_every_file(caption, videos: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
     """One bad file does not end the others: they are printed in order, the bad one with its reason, status 1."""
     bad = tmp_path / "bad.mp4"
     bad.write_text("hello")
-    status, out, err = command(videos[0].path, bad, videos[1].path, tmp_path / "gone.mp4", "--json")
+    status, out, err = caption(videos[0].path, bad, videos[1].path, tmp_path / "gone.mp4", "--json")
     told = json.loads(out)
     assert status == 1
     assert [entry["file"] for entry in told] == [
@@ -71,20 +62,20 @@ def test_a_result_for_every_file(command, videos: list[TruthMedia], tmp_path: Pa
     assert len(standin.requests) == 2
 
 
-def test_nothing_is_paid_twice(command, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
+def test_nothing_is_paid_twice(caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
     """Finished files are not asked again, under other names either; a changed question, model or --fresh asks."""
     paths = [video.path for video in videos]
-    assert command(*paths, "--json")[0] == 0
-    first = command(*paths, "--json")[1]
+    assert caption(*paths, "--json")[0] == 0
+    first = caption(*paths, "--json")[1]
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(paths[0].read_bytes())
-    assert json.loads(command(copy, "--json")[1])[0]["caption"] == json.loads(first)[0]["caption"]
+    assert json.loads(caption(copy, "--json")[1])[0]["caption"] == json.loads(first)[0]["caption"]
     assert len(standin.requests) == 3
     for number, change in enumerate(
         (["--prompt", "x"], ["--language", "fr"], ["-m", "qwen3-omni-flash"], ["--fresh"], ["--fps", "1"], ["--timed"]),
         start=4,
     ):
-        command(paths[0], *change)
+        caption(paths[0], *change)
         assert len(standin.requests) == number, change
 
 
@@ -214,11 +205,11 @@ def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) 
 
 
 def test_every_option_reaches_the_request(
-    command, videos: list[TruthMedia], standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompt, language, model, thinking and sampling are asked as told, at the address told; usage and results follow."""
     monkeypatch.setenv("DASHSCOPE_BASE_URL", "http://127.0.0.1:9/v1")
-    status, out, err = command(
+    status, out, err = caption(
         videos[0].path, "--table", "--prompt", "Name the tents.", "--language", "中文", "--thinking", "low", "--fps", 1,
         "--max-pixels", 300_000, "--base-url", standin.base_url, "--usage", "--results", "kept/mine.jsonl",
     )  # fmt: skip
@@ -233,52 +224,52 @@ def test_every_option_reaches_the_request(
     assert re.search(r"tokens: [\d,]+ in, [\d,]+ out", err)
     (kept,) = (tmp_path / "kept").iterdir()
     assert kept.name == "mine.sqlite3"
-    status, _, err = command(videos[0].path, "--fresh", "--region", "mars")
+    status, _, err = caption(videos[0].path, "--fresh", "--region", "mars")
     assert status == 1
     assert "--region" in err
 
 
 def test_two_files_of_one_content_are_asked_about_once(
-    command, videos: list[TruthMedia], standin: Standin, tmp_path: Path
+    caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path
 ) -> None:
     """The same content under several names in one run is one request."""
     names = [tmp_path / f"{n}.mp4" for n in range(4)]
     for name in names:
         name.write_bytes(videos[0].path.read_bytes())
-    assert command(*names, "--json")[0] == 0
+    assert caption(*names, "--json")[0] == 0
     assert len(standin.requests) == 1
 
 
-def test_a_run_that_was_stopped_goes_on(command, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on(caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
     """What failed in the first run is all that the second one asks, also behind a line that was cut."""
     standin.script.fault(
         Fault.refuse(400, "Arrearage", "Access denied, unpaid"), when=lambda _: len(standin.requests) > 2
     )
     paths = [video.path for video in videos]
-    status, _, err = command(*paths, "-j", 1, "--json")
+    status, _, err = caption(*paths, "-j", 1, "--json")
     assert (status, len(standin.requests)) == (1, 3)
     assert "failed" in err
     standin.script.clear()
     with (tmp_path / "qwen-omni-captions.jsonl").open("a") as file:
         file.write('{"key": "half a li')
-    assert command(*paths, "--json")[0] == 0
+    assert caption(*paths, "--json")[0] == 0
     assert len(standin.requests) == 4
-    assert command(*paths, "--json")[0] == 0
+    assert caption(*paths, "--json")[0] == 0
     assert len(standin.requests) == 4
 
 
-def test_concurrency_is_bounded(command, videos: list[TruthMedia], standin: Standin) -> None:
+def test_concurrency_is_bounded(caption, videos: list[TruthMedia], standin: Standin) -> None:
     """No more requests than -j are in flight."""
-    status, _, _ = command(*(video.path for video in videos), "-j", 0)
+    status, _, _ = caption(*(video.path for video in videos), "-j", 0)
     assert status == 1
     assert standin.requests == []
-    assert command(*(video.path for video in videos), "-j", 1)[0] == 0
+    assert caption(*(video.path for video in videos), "-j", 1)[0] == 0
     assert standin.connections == 1
 
 
-def test_csv(command, videos: list[TruthMedia]) -> None:
+def test_csv(caption, videos: list[TruthMedia]) -> None:
     """CSV has a column for each field and a row for each file; lists are joined."""
-    _, out, _ = command(videos[0].path, videos[1].path, "--csv")
+    _, out, _ = caption(videos[0].path, videos[1].path, "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == [
         "file",
@@ -290,43 +281,43 @@ def test_csv(command, videos: list[TruthMedia]) -> None:
     assert videos[1].codes[0] in rows[1]["scene_description"]
 
 
-def test_formulas_in_csv_are_harmless(command, videos: list[TruthMedia], standin: Standin) -> None:
+def test_formulas_in_csv_are_harmless(caption, videos: list[TruthMedia], standin: Standin) -> None:
     """A text that a spreadsheet would run is printed as text."""
     standin.script.reply(
         '{"scene_description": "=1+1", "key_product_features": [], "target_audience": "a", "recommended_music_style": "b"}'
     )
-    assert "'=1+1" in command(videos[0].path, "--csv")[1]
+    assert "'=1+1" in caption(videos[0].path, "--csv")[1]
 
 
-def test_table_is_the_default(command, videos: list[TruthMedia]) -> None:
+def test_table_is_the_default(caption, videos: list[TruthMedia]) -> None:
     """Without a form a table is printed, with everything in it."""
-    out = command(videos[0].path)[1]
+    out = caption(videos[0].path)[1]
     assert "scene_description" in out
     assert videos[0].codes[0] in out
 
 
-def test_subtitles(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+def test_subtitles(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
     """One file's subtitles are printed, those of several are written beside each other."""
-    out = command(videos[0].path, "--timed", "--srt")[1]
+    out = caption(videos[0].path, "--timed", "--srt")[1]
     items = pysrt.from_string(out)
     assert [(item.start.ordinal, item.end.ordinal) for item in items] == [(0, 1000), (1000, 2000)]
     assert [code in item.text for item, code in zip(items, videos[0].codes, strict=True)] == [True, True]
-    assert command(videos[0].path, videos[1].path, "--vtt", "--out", "subs")[0] == 0
+    assert caption(videos[0].path, videos[1].path, "--vtt", "--out", "subs")[0] == 0
     assert (tmp_path / "subs" / "two.vtt").read_text().startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n")
 
 
 def test_a_folder_that_is_a_file_is_refused_before_anything_is_sent(
-    command, videos: list[TruthMedia], tmp_path: Path, standin: Standin
+    caption, videos: list[TruthMedia], tmp_path: Path, standin: Standin
 ) -> None:
     """Subtitles that could not be written are not paid for."""
     (tmp_path / "taken").write_text("mine")
-    status, out, err = command(videos[0].path, videos[1].path, "--srt", "--out", "taken")
+    status, out, err = caption(videos[0].path, videos[1].path, "--srt", "--out", "taken")
     assert (status, out) == (1, "")
     assert "taken is not a folder" in err
     assert standin.requests == []
 
 
-def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+def test_schemas(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
     """A class of a module in the current folder and a JSON file both are schemas."""
     (tmp_path / "my_tents.py").write_text(
         "from pydantic import BaseModel\nclass Tent(BaseModel):\n    codes: list[str]\n"
@@ -335,7 +326,7 @@ def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
         '{"type": "object", "properties": {"codes": {"type": "array", "items": {"type": "string"}}}, "required": ["codes"]}'
     )
     for schema in ("my_tents:Tent", "tent.json"):
-        assert json.loads(command(videos[0].path, "--schema", schema, "--json")[1])[0]["caption"] == {
+        assert json.loads(caption(videos[0].path, "--schema", schema, "--json")[1])[0]["caption"] == {
             "codes": list(videos[0].codes)
         }
 
@@ -348,18 +339,18 @@ def test_schemas(command, videos: list[TruthMedia], tmp_path: Path) -> None:
         (["--timed", "--schema", "x:Y"], "exclude each other"), (["--thinking", "much"], "--thinking"), (["--results", "/proc/no/such"], "--results"),
     ],
 )  # fmt: skip
-def test_wrong_use(arguments: list[str], words: str, command, videos: list[TruthMedia], standin: Standin) -> None:
+def test_wrong_use(arguments: list[str], words: str, caption, videos: list[TruthMedia], standin: Standin) -> None:
     """What cannot work is told in one line before anything is sent."""
-    status, out, err = command(videos[0].path, *arguments)
+    status, out, err = caption(videos[0].path, *arguments)
     assert (status, out, standin.requests) == (1, "", [])
     assert words in " ".join(err.split())
 
 
-def test_two_files_of_one_name(command, videos: list[TruthMedia], tmp_path: Path) -> None:
+def test_two_files_of_one_name(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
     """Subtitles of two files never overwrite each other."""
     other = tmp_path / "one.mp4"
     other.write_bytes(videos[1].path.read_bytes())
-    status, _, err = command(videos[0].path, other, "--srt")
+    status, _, err = caption(videos[0].path, other, "--srt")
     assert status == 1
     assert "would both become" in " ".join(err.split())
 

@@ -34,11 +34,6 @@ def film(tmp_path):
     return make_video(tmp_path / "film.mp4", seconds=4, size=(320, 180))
 
 
-def run(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
 def command(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in this process, which is quicker; an exception that a user would see is raised."""
     missing = dict.fromkeys(os.environ.keys() - environment.keys())
@@ -109,7 +104,7 @@ def test_wrong_use_is_one_line_and_a_status(environment, film, standin, name):
 def test_a_refusal_of_the_service_is_shown(environment, film, standin):
     """The service's own words, and the status 1."""
     standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied, please make sure."))
-    done = run(environment, "ask", str(film.path), "What?")
+    done = command(environment, "ask", str(film.path), "What?")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Arrearage" in done.stderr
 

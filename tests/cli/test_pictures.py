@@ -1,38 +1,20 @@
 """`--tile`, `--no-tile`, `--frame` and `--audio-track` of the commands that take pictures and animations."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_video
 
 COLOURS = ((220, 40, 40), (40, 180, 60), (50, 60, 220))
 
 
-@pytest.fixture
-def command(standin: Standin, tmp_path: Path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in a folder of its own; return how it ended and what it wrote."""
-    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
-    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tall picture, an animation of three frames, and a file of three pages."""
+    tmp_path = tmp_path_factory.mktemp("pictures")
     images = [Image.new("RGB", (64, 48), colour) for colour in COLOURS]
     Image.new("RGB", (500, 6000), COLOURS[0]).save(tmp_path / "tall.png")
     images[0].save(tmp_path / "moves.gif", save_all=True, append_images=images[1:], duration=800)

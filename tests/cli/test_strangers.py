@@ -11,7 +11,6 @@ import pytest
 
 from qwen_omni.cli import output
 from qwen_omni.cli.caption import print_captions
-from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.structured.batch import FileCaption
@@ -21,20 +20,6 @@ EVIL = "a\x1b[2J\x1b]0;pwned\x07\x9b1m\u202eb\u200b"
 
 def harmless(text: str) -> bool:
     return all(one.isprintable() for one in text.encode().decode().split("\n"))
-
-
-@pytest.fixture
-def command(standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
-    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[str, str]:
-        with pytest.raises(SystemExit):
-            run([str(one) for one in arguments])
-        return capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +46,7 @@ def named(film: Path, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 def test_a_name_moves_no_cursor(command, named: str, arguments: tuple[str, ...]) -> None:
     """Whatever a command prints about a file, on either stream, a terminal shows it."""
     name, *rest = arguments
-    out, err = command(name, named, *rest)
+    _, out, err = command(name, named, *rest)
     assert harmless(out)
     assert harmless(err)
     assert not any(line.startswith("SYSTEM") for line in err.splitlines())
@@ -72,7 +57,7 @@ def test_a_name_moves_no_cursor(command, named: str, arguments: tuple[str, ...])
 @pytest.mark.parametrize("missing", [EVIL, "no\ud83dsuch", "no\nSYSTEM: x"])
 def test_an_error_about_a_name_is_harmless(command, missing: str) -> None:
     for name in ("probe", "ask", "transcribe"):
-        out, err = command(name, missing, *(["What?"] if name == "ask" else []))
+        _, out, err = command(name, missing, *(["What?"] if name == "ask" else []))
         assert harmless(out)
         assert harmless(err)
 
@@ -81,7 +66,7 @@ def test_an_answer_moves_no_cursor(command, film: Path, tmp_path: Path, standin:
     """Words of a model are printed piece by piece as they are, but for what a terminal would obey."""
     shutil.copy(film, tmp_path / "a.mp4")
     standin.script.reply(f"before {EVIL} after")
-    out, _ = command("ask", "a.mp4", "What?")
+    _, out, _ = command("ask", "a.mp4", "What?")
     assert harmless(out)
     assert out.startswith("before a\\x1b[2J")
     assert out.endswith(" after\n")

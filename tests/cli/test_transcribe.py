@@ -1,5 +1,6 @@
 """`qwen-omni transcribe`: text, subtitles, JSON; one failing alone."""
 
+import functools
 import json
 import shutil
 import signal
@@ -12,9 +13,9 @@ import pysrt
 import pytest
 import webvtt
 
-from qwen_omni.cli.main import run
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_audio
+from tests.cli.conftest import Command
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
@@ -26,69 +27,59 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
 
 
 @pytest.fixture
-def command(standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run the command in a folder of its own; give status, standard output and standard error."""
-    monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
-    monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
-    monkeypatch.chdir(tmp_path)
+def transcribe(command: Command, standin: Standin) -> Command:
+    """Run the command."""
     standin.tasks.polls_until_done = 0
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run(["transcribe", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return functools.partial(command, "transcribe")
 
 
-def test_text_and_subtitles_of_one_file(command, calls: list[TruthMedia], standin: Standin) -> None:
+def test_text_and_subtitles_of_one_file(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
     """Each form holds every word, other libraries read the subtitles, and all of it is paid once."""
     call = calls[0]
-    assert command(call.path)[1].replace(".", "").split() == list(call.codes)
-    cues = pysrt.from_string(command(call.path, "--srt")[1])
+    assert transcribe(call.path)[1].replace(".", "").split() == list(call.codes)
+    cues = pysrt.from_string(transcribe(call.path, "--srt")[1])
     assert cues.text.replace(".", "").split() == list(call.codes)
     assert abs(cues[0].start.ordinal) < 50
-    assert webvtt.from_string(command(call.path, "--vtt")[1]).captions[0].text.startswith(call.codes[0])
-    told = json.loads(command(call.path, "--json")[1])
+    assert webvtt.from_string(transcribe(call.path, "--vtt")[1]).captions[0].text.startswith(call.codes[0])
+    told = json.loads(transcribe(call.path, "--json")[1])
     assert told[0]["file"] == str(call.path)
     assert told[0]["sentences"][0]["words"][0]["text"] == call.codes[0]
     assert standin.tasks.submitted == 1
 
 
-def test_many_files(command, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+def test_many_files(transcribe, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
     """A bad file does not end the others; subtitles of several files are written, each under its name."""
     bad = tmp_path / "bad.mp3"
     bad.write_text("hello")
-    status, out, err = command(*(call.path for call in calls), bad, "--srt", "--out", "subs")
+    status, out, err = transcribe(*(call.path for call in calls), bad, "--srt", "--out", "subs")
     assert status == 1
     assert out.split() == ["subs/one.srt", "subs/two.srt"]
     assert "bad.mp3" in err
     assert pysrt.open("subs/two.srt").text.replace(".", "").split() == list(calls[1].codes)
 
 
-def test_speakers(command, calls: list[TruthMedia], standin: Standin) -> None:
+def test_speakers(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
     """--speakers 0 asks for them without a number, and the text names them."""
-    out = command(calls[0].path, "--speakers", 0)[1]
+    out = transcribe(calls[0].path, "--speakers", 0)[1]
     assert out.startswith("Speaker ")
     assert standin.tasks.calls[0].parameters == {"diarization_enabled": True}
 
 
-def test_wrong_use(command, calls: list[TruthMedia], standin: Standin) -> None:
+def test_wrong_use(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
     """Two forms exclude each other; a failed task is told in a line."""
-    assert "exclude each other" in command(calls[0].path, "--srt", "--json")[2]
+    assert "exclude each other" in transcribe(calls[0].path, "--srt", "--json")[2]
     standin.tasks.fail(Outcome(kind="subtask"))
-    status, _, err = command(calls[0].path)
+    status, _, err = transcribe(calls[0].path)
     assert status == 1
     assert "DecodeFailed" in err
 
 
 @pytest.mark.parametrize("arguments", [("-m", "qwen3-asr-flash", "--srt"), ("-m", "qwen3-asr-flash", "--vtt")])
 def test_subtitles_without_times_are_refused_before_anything_is_sent(
-    command, calls: list[TruthMedia], standin: Standin, arguments: tuple[str, ...]
+    transcribe, calls: list[TruthMedia], standin: Standin, arguments: tuple[str, ...]
 ) -> None:
     """A model that returns no times is not paid for subtitles; the error names one that can."""
-    status, out, err = command(*(call.path for call in calls), *arguments)
+    status, out, err = transcribe(*(call.path for call in calls), *arguments)
     assert (status, out) == (1, "")
     assert "returns no times" in err
     assert "paraformer-v2" in err
@@ -96,21 +87,23 @@ def test_subtitles_without_times_are_refused_before_anything_is_sent(
     assert not standin.tasks.calls
 
 
-def test_subtitles_that_cannot_be_written(command, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:
+def test_subtitles_that_cannot_be_written(
+    transcribe, calls: list[TruthMedia], tmp_path: Path, standin: Standin
+) -> None:
     """What cannot be written is refused unpaid: a folder that is a file, a name that is too long with its ending."""
     (tmp_path / "taken").write_text("mine")
-    status, out, err = command(*(call.path for call in calls), "--srt", "--out", "taken")
+    status, out, err = transcribe(*(call.path for call in calls), "--srt", "--out", "taken")
     assert (status, out) == (1, "")
     assert "taken is not a folder" in err
     long = tmp_path / ("a" * 253)  # with an ending it is longer than names may be
     shutil.copyfile(calls[0].path, long)
-    status, out, err = command(long, calls[1].path, "--srt")
+    status, out, err = transcribe(long, calls[1].path, "--srt")
     assert (status, out) == (1, "")
     assert "cannot be written: File name too long" in err
     assert not standin.tasks.calls
 
 
-def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMedia], standin: Standin) -> None:
+def test_ctrl_c_ends_it_and_the_task_is_found_again(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
     """Nobody waits for a task that goes on at the service; the next call finds it, and nothing is paid twice."""
     standin.tasks.fail(Outcome(polls=100_000))
     line = [*RUN, "transcribe", str(calls[0].path)]
@@ -128,5 +121,5 @@ def test_ctrl_c_ends_it_and_the_task_is_found_again(command, calls: list[TruthMe
     assert "Traceback" not in err
     for task in standin.tasks._held.values():
         task.polls = 200_000  # the task ends while nobody looks
-    assert command(calls[0].path)[1].replace(".", "").split() == list(calls[0].codes)
+    assert transcribe(calls[0].path)[1].replace(".", "").split() == list(calls[0].codes)
     assert standin.tasks.submitted == 1

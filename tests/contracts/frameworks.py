@@ -87,6 +87,16 @@ class Door:
     accepts: bool = True
 
 
+def find(query: str) -> str:
+    """Find something."""
+    return query
+
+
+def keep(note: str) -> str:
+    """Keep something."""
+    return note
+
+
 class Framework(Protocol):
     """What a framework's users can do."""
 
@@ -221,6 +231,7 @@ class LangChain:
         return {**block, **({"extras": medium.options} if medium.options else {})}
 
     def read(self, answer: AIMessage) -> Answer:
+        assert not answer.invalid_tool_calls
         used: Any = answer.usage_metadata or {}
         return Answer(
             text=str(answer.text),

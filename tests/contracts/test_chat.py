@@ -18,7 +18,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.standin import Fault, Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia, make_image
-from tests.contracts.frameworks import Framework, Medium, Way, each, each_framework
+from tests.contracts.frameworks import Framework, Medium, Way, each, each_framework, find, keep
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
 
@@ -150,16 +150,6 @@ async def test_rate_limiter(framework: Framework, way: Way, llm: Any, standin: S
     limiter = Limiter()
     await way(llm.model_copy(update={"rate_limiter": limiter}), "Hello")
     assert limiter.asked == len(standin.requests) == 1
-
-
-def find(query: str) -> str:
-    """Find something."""
-    return query
-
-
-def keep(note: str) -> str:
-    """Keep something."""
-    return note
 
 
 FOUND = Turn(text="Let me look.", tool_calls=(ToolCall(name="find", arguments={"query": "x"}),))

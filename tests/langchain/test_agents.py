@@ -1,13 +1,12 @@
 """The model in loops: agents that call tools, graphs with checkpoints, histories with video, middleware that counts."""
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, trim_messages
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from langchain_qwen_omni import ChatQwenOmni, to_reference
 from qwen_omni.standin import Standin, ToolCall, Turn
@@ -25,23 +24,7 @@ SECONDS = 240
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
     """Four minutes, each second with a code of its own."""
-    return make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=SECONDS, size=(160, 120), fps=4)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
-    """Four seconds."""
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=4, size=(160, 120))
-
-
-@pytest.fixture
-def llm(standin: Standin, film: TruthMedia) -> Iterator[ChatQwenOmni]:
-    """A model at the stand-in that may read the folder of the film."""
-    model = ChatQwenOmni(
-        api_key=SecretStr(standin.api_key), base_url=standin.base_url, max_retries=0, media_root=Path(film.path).parent
-    )
-    yield model
-    model.close()
+    return make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=SECONDS, size=(160, 120), fps=2)
 
 
 @pytest.mark.slow
@@ -50,6 +33,7 @@ def test_agent_answers_about_a_film_by_two_calls(
     llm: ChatQwenOmni, standin: Standin, film: TruthMedia, streamed: bool
 ) -> None:
     """An agent asks twice about passages of a film; its answer holds what only those passages show."""
+    llm = llm.model_copy(update={"media_root": film.path.parent})
     asked: list[tuple[int, int]] = []
 
     def look(start: int, end: int) -> str:

@@ -4,7 +4,7 @@ import copy
 import itertools
 import random
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
 from langchain_core.exceptions import LangChainException, OutputParserException
@@ -23,12 +23,6 @@ GOOD = (
     ' "target_audience": "campers", "recommended_music_style": "folk"}'
 )
 CAPTION = VideoCaption.model_validate_json(GOOD)
-
-
-class Shots(TypedDict):
-    """What is shown."""
-
-    codes: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -213,22 +207,6 @@ def test_chain_of_timed_captions(llm: ChatQwenOmni, video: TruthMedia) -> None:
     timed = caption_chain(llm, TimedCaptions).invoke(str(video.path))
     assert [caption.start for caption in timed.captions] == [0, 1, 2]
     assert timed.captions[-1].end == 3
-
-
-@pytest.mark.parametrize(
-    "schema", [VideoCaption, Shots, VideoCaption.model_json_schema()], ids=["model", "dict", "json"]
-)
-def test_with_structured_output(schema: Any, llm: ChatQwenOmni, video: TruthMedia) -> None:
-    """`with_structured_output` takes models, typed dictionaries and JSON schemas, and streams them."""
-    question = [HumanMessage([{"type": "video", "path": str(video.path)}, "Describe it."])]
-    structured = llm.with_structured_output(schema)
-    made: Any = structured.invoke(question)
-    if schema is VideoCaption:
-        assert isinstance(made, VideoCaption)
-        assert all(isinstance(item, VideoCaption) for item in structured.stream(question))
-    else:
-        assert video.codes[0] in str(made)
-        assert len(list(structured.stream(question))) >= 1
 
 
 def test_with_structured_output_checks_a_json_schema(llm: ChatQwenOmni, standin: Standin) -> None:

@@ -1,7 +1,5 @@
 """What LangChain alone can ask for: to be streamed or not, and objects with the raw answer."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -10,18 +8,13 @@ from pydantic import BaseModel
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni.standin import Standin
-from tests.contracts.frameworks import LANGCHAIN, Way
+from tests.contracts.frameworks import LANGCHAIN, Way, find
 
 
 class Fact(BaseModel):
     """A fact."""
 
     fact: str
-
-
-def find(query: str) -> str:
-    """Find something."""
-    return query
 
 
 OFF: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -74,11 +67,3 @@ async def test_structured_output(method: Any, model: str, llm: ChatQwenOmni, sta
     assert [request.refused for request in standin.requests] == [None] * 4
     if model == "qwen3.8-omni-flash":
         assert {request.body["reasoning_effort"] for request in standin.requests} == {"none"}
-
-
-def test_import_is_light() -> None:
-    """Importing the package loads no media library, no SDK, no command line and not the other framework."""
-    heavy = ("av", "openai", "oss2", "typer", "rich", "llama_index", "PIL", "numpy")
-    code = f"import sys, langchain_qwen_omni as m; m.ChatQwenOmni; print([n for n in {heavy} if n in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "[]"

@@ -16,6 +16,7 @@ from qwen_omni.integrations.model_fields import CALL_FIELDS
 from qwen_omni.integrations.request_builder import RequiredToolCallBuffer, add_usage
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ToolCallDelta, Usage, UsageDelta
 from qwen_omni.standin import Standin, ToolCall, Turn
+from tests.contracts.frameworks import find
 
 VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ["x"], "presence_penalty": 0.1,
@@ -60,16 +61,6 @@ def test_every_way_to_give_an_option(name: str, connection: dict[str, Any]) -> N
     assert asked.count(asked[0]) == 4
     assert asked[0] != plain
     base.close()
-
-
-def find(query: str) -> str:
-    """Find something."""
-    return query
-
-
-def keep(note: str) -> str:
-    """Keep something."""
-    return note
 
 
 CALL = Turn(text="Let me look.", tool_calls=(ToolCall(name="find", arguments={"query": "x"}),))

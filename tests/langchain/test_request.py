@@ -13,6 +13,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.integrations.model_fields import CALL_FIELDS
 from qwen_omni.integrations.request_builder import RequestPlan, to_choice
 from qwen_omni.messages import TextPart
+from tests.contracts.frameworks import find, keep
 
 ASK = [HumanMessage("What is this?")]
 TEXT_38 = "qwen3.8-omni-flash"
@@ -34,16 +35,6 @@ class Fact(BaseModel):
     """A fact."""
 
     fact: str
-
-
-def find(query: str) -> str:
-    """Find something."""
-    return query
-
-
-def keep(note: str) -> str:
-    """Keep something."""
-    return note
 
 
 VALUES: dict[str, Any] = {

@@ -37,26 +37,6 @@ def test_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.api_key.get_secret_value() == KEY
 
 
-def test_the_key_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that was passed shows in no text, and no key is in a pickle."""
-    passed = ChatQwenOmni(api_key=SecretStr(KEY), extra_headers={"X-Secret": KEY})
-    bound = passed.bind(temperature=0).with_config(tags=["a"])
-    for text in (
-        repr(passed),
-        str(passed),
-        repr(bound),
-        str(passed.asdict()),
-        json.dumps(dumpd(ChatQwenOmni(api_key=KEY))),
-    ):
-        assert KEY not in text
-    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
-    assert KEY.encode() not in pickle.dumps(ChatQwenOmni())
-    with pytest.warns(UserWarning, match="X-Secret are left out of the pickle"):
-        held = pickle.dumps(passed)
-    assert KEY.encode() not in held
-    assert (pickle.loads(held).api_key, pickle.loads(held).extra_headers) == (None, None)
-
-
 class Trace(BaseTracer):
     """Keeps what a tracing service would be sent."""
 
@@ -66,16 +46,6 @@ class Trace(BaseTracer):
 
     def _persist_run(self, run: Any) -> None:
         self.sent += run.model_dump_json()
-
-
-def test_traces_hold_no_key(standin: Standin) -> None:
-    """What a tracing service is sent names the model and holds no key."""
-    trace = Trace()
-    llm = ChatQwenOmni(api_key=SecretStr(standin.api_key), base_url=standin.base_url)
-    llm.invoke([HumanMessage("Hello")], config={"callbacks": [trace]})
-    llm.close()
-    assert standin.api_key not in trace.sent
-    assert "qwen3.8-omni-flash" in trace.sent
 
 
 class Keys(InMemoryCache):

@@ -11,8 +11,7 @@ from langchain_qwen_omni import ChatQwenOmni, QwenOmniToolkit
 from qwen_omni import ConfigurationError
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
-from tests.support.places import Place, make_place, nasty_paths, written_for
-from tests.support.policy import QUESTION, Detective
+from tests.support.agents import QUESTION, Detective, Place, make_place, nasty_paths, written_for
 from tests.support.watching import watched
 
 

@@ -13,8 +13,7 @@ from qwen_omni.media.files.find import find_media
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.tools.results import ToolOutcome
-from tests.support.places import Place, make_place, nasty_paths
-from tests.support.policy import QUESTION, Detective
+from tests.support.agents import QUESTION, Detective, Place, make_place, nasty_paths
 from tests.support.watching import watched
 
 llama_index = pytest.importorskip("llama_index.core")

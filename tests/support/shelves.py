@@ -1,6 +1,7 @@
 """A folder of videos as an index, in either framework, so that one test covers both."""
 # ruff: noqa: D102, PLC0415  (methods are documented in `Shelf`; a missing framework is not imported)
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +68,9 @@ class LangChainShelf:
             yield self._found(one)
 
     async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Found]:
-        async for one in self._loader(source, mode, options).alazy_load():
-            yield self._found(one)
+        async with contextlib.aclosing(self._loader(source, mode, options).alazy_load()) as coming:
+            async for one in coming:
+                yield self._found(one)
 
     def _found(self, document: Any) -> Found:
         return Found(document.id, document.page_content, document.metadata, document)
@@ -123,8 +125,9 @@ class LlamaIndexShelf:
             yield self._found(one)
 
     async def aread(self, source: Path, mode: Mode, options: SummaryOptions) -> AsyncIterator[Found]:
-        async for one in self._reader(mode, options).alazy_documents(source):
-            yield self._found(one)
+        async with contextlib.aclosing(self._reader(mode, options).alazy_documents(source)) as coming:
+            async for one in coming:
+                yield self._found(one)
 
     def _found(self, document: Any) -> Found:
         return Found(document.node_id, document.text, document.metadata, document)

@@ -6,7 +6,7 @@ import pytest
 
 from qwen_omni import MediaTools, Settings
 from qwen_omni.standin import Standin
-from tests.support.places import Place, make_place
+from tests.support.agents import Place, make_place
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings as rules, strategies as st
 from qwen_omni import MediaTools, Settings
 from qwen_omni.standin import Standin
 from qwen_omni.tools.media_tools import DEFINITIONS
-from tests.support.places import Place, nasty_paths, written_for
+from tests.support.agents import Place, nasty_paths, written_for
 from tests.support.watching import opened_by_python, watched
 
 

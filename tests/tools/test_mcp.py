@@ -28,11 +28,11 @@ from qwen_omni import (
     estimate,
     user,
 )
+from qwen_omni.cli.main import run
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
-from tests.support.places import Place
-from tests.support.policy import QUESTION, Detective
+from tests.support.agents import QUESTION, Detective, Place
 from tests.support.watching import watched
 
 mcp = pytest.importorskip("mcp")
@@ -165,8 +165,13 @@ async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: St
     async def hear(_, __, message):
         told.append(message.partition(" the task ")[0])
 
-    async with mcp.Client(server(place.root, standin, settings)) as client:
-        await client.call_tool("transcribe_audio", {"path": "talks/monday.mp4"}, progress_callback=hear)
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415
+
+    tools = MediaTools(place.root, settings=settings)
+    asked = types.CallToolRequestParams(name="transcribe_audio", arguments={"path": "talks/monday.mp4"})
+    outcome = await mcp_server._carried_out(tools, asked, hear)
+    await tools.aclose()
+    assert outcome.error is None
     assert told[:1] == ["prepared the recording"]
     assert {"submitted", "the transcript is there"} <= set(told) or len(told) == 1  # a silent film has no task
 
@@ -220,6 +225,29 @@ async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin
     assert len(standin.requests) == sent
 
 
+@pytest.fixture
+def started(place: Place, standin: Standin, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys):
+    """Start the command in this process, and hang up at once: its status, standard error, and the tools it served."""
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415
+
+    def start(options: list[str], variables: dict[str, str]) -> tuple[int, str, list[MediaTools]]:
+        served: list[MediaTools] = []
+
+        async def serve(tools: MediaTools) -> None:
+            served.append(tools)
+
+        monkeypatch.setattr(mcp_server, "serve_stdio", serve)
+        for name, value in {**(server(place.root, standin, settings).env or {}), **variables}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            run(["mcp", "--root", str(place.root), *options])
+        out, err = capsys.readouterr()
+        assert not out, "standard output is the protocol's"
+        return int(ended.value.code or 0), " ".join(err.split()), served
+
+    return start
+
+
 LIMITS = [
     (["--max-tokens", "50"], {}, "50 tokens"),
     (["--max-cny", "0.00001"], {}, "CNY 1e-05"),
@@ -228,64 +256,40 @@ LIMITS = [
 ]
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=lambda one: one[2])
-async def test_a_limit_is_kept(limit, place: Place, standin: Standin, settings: Settings) -> None:
+@pytest.mark.parametrize(("options", "variables", "refused"), LIMITS, ids=[row[2] for row in LIMITS])
+def test_a_limit_is_kept(options, variables, refused, started, standin: Standin) -> None:
     """A call that would break it is text that an agent can act on; nothing was sent."""
-    options, variables, refused = limit
-    parameters = server(place.root, standin, settings)
-    parameters.args.extend(options)
-    parameters.env.update(variables)
-    async with mcp.Client(parameters) as client:
-        result = await client.call_tool("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})
-        free = await client.call_tool("probe_media", {"path": "."})
-    assert not free.is_error
-    assert result.is_error
-    text = result.content[0].text
-    assert refused in text
-    assert "shorter piece (start, end)" in text
-    assert "probe_media is free" in text
+    _, _, (tools,) = started(options, variables)
+    result = tools.call("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})
+    assert result.error is not None
+    assert refused in result.content
+    assert "shorter piece (start, end)" in result.content
+    assert "probe_media is free" in result.content
+    assert tools.call("probe_media", {"path": "."}).error is None
     assert not standin.requests
+    tools.close()
 
 
 TOLD = [
-    ([], "Spend limit of this run: 5,000,000 tokens (CNY 4 as text to qwen3.8-omni-flash"),
-    (["--max-cny", "2.5", "--max-tokens", "900"], "Spend limit of this run: 900 tokens and CNY 2.5"),
-    (["--no-limit"], "No spend limit"),
+    ([], {}, 0, "Spend limit of this run: 5,000,000 tokens (CNY 4 as text to qwen3.8-omni-flash"),
+    (["--max-cny", "2.5", "--max-tokens", "900"], {}, 0, "Spend limit of this run: 900 tokens and CNY 2.5"),
+    (["--no-limit"], {}, 0, "No spend limit"),
+    (["--max-tokens", "-1"], {}, 1, "tokens must be"),
+    (["--max-cny", "nan"], {}, 1, "cny must be"),
+    (["--no-limit", "--max-cny", "1"], {}, 1, "--no-limit excludes"),
+    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, 1, "--no-limit excludes"),
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("options", "told"), TOLD, ids=["default", "both", "none"])
-def test_the_limit_is_printed_at_the_start(options, told, place: Place, standin: Standin, settings: Settings) -> None:
-    """On standard error: standard output is the protocol's."""
-    done = started(options, {}, server(place.root, standin, settings))
-    assert (done.returncode, done.stdout) == (0, "")
-    assert told in " ".join(done.stderr.split())
-
-
-def started(options, variables, parameters):
-    """Start the server and hang up at once."""
-    return subprocess.run(
-        [parameters.command, *parameters.args, *options], env={**os.environ, **parameters.env, **variables},
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False,
-    )  # fmt: skip
-
-
-WRONG = [
-    (["--max-tokens", "-1"], {}, "tokens must be"),
-    (["--max-cny", "nan"], {}, "cny must be"),
-    (["--no-limit", "--max-cny", "1"], {}, "--no-limit excludes"),
-    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, "--no-limit excludes"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("options", "variables", "told"), WRONG, ids=lambda one: str(one)[:30])
-def test_a_limit_that_is_none_is_refused(options, variables, told, place: Place, standin: Standin, settings) -> None:
-    """Before the server starts."""
-    done = started(options, variables, server(place.root, standin, settings))
-    assert done.returncode == 1
-    assert told in done.stderr
+@pytest.mark.parametrize(("options", "variables", "status", "told"), TOLD)
+def test_the_limit_is_printed_at_the_start_or_refused(options, variables, status, told, started) -> None:
+    """On standard error; what is none is refused before the server starts."""
+    ended, err, served = started(options, variables)
+    assert ended == status
+    assert told in err
+    assert len(served) == (status == 0)
+    for tools in served:
+        tools.close()
 
 
 # --- a process of its own, spoken to line by line ---

@@ -12,7 +12,7 @@ from qwen_omni import ConfigurationError, MediaOutsideRootError, MediaTools, Set
 from qwen_omni.standin import Fault, Outcome, Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.tools.results import MOST_LETTERS, bounded, without_places
-from tests.support.places import Place, nasty_paths
+from tests.support.agents import Place, nasty_paths
 from tests.support.watching import watched
 
 

@@ -1,12 +1,6 @@
-"""Parity: the LlamaIndex spelling of every row of the shared table becomes the row's JSON, as LangChain's does."""
+"""The LlamaIndex spelling of every row of `conversations`, with the options of its call."""
 
-import json
 from typing import Any
-
-import pytest
-from pydantic import SecretStr
-
-pytest.importorskip("llama_index.core")
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -19,10 +13,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from llama_index_qwen_omni import QwenOmni
-from qwen_omni.client import make_carrier
-from qwen_omni.request.prepared_request import PreparedRequest
-from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
+from tests.contracts.conversations import HOST, SIGNED, TIME_JSON, WEATHER_JSON
 
 Spelling = tuple[list[ChatMessage], dict[str, Any]]
 
@@ -109,23 +100,3 @@ SPELLINGS: dict[str, Spelling] = {
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
     ),
 }  # fmt: skip
-
-# What both adapters add on purpose: they ask for JSON without thinking, in every form of JSON.
-ADDED: dict[str, dict[str, Any]] = {"a schema where the model takes one": {"reasoning_effort": "none"}}
-
-
-@pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
-def test_same_json(row: Row) -> None:
-    """The JSON of a LlamaIndex conversation is that of the neutral one, and so LangChain's."""
-    messages, options = SPELLINGS[row.name]
-    plan = QwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))._plan(messages, options)
-    settings = plan.connection.load()
-    body = json.loads(b"".join(PreparedRequest(plan.request, settings, make_carrier(settings)).call.body))
-    sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
-    assert sent == {**row.body, **ADDED.get(row.name, {})}
-    assert (body["model"], body["stream"]) == (row.model, True)
-
-
-def test_no_spelling_without_a_row() -> None:
-    """Every spelling belongs to a row of the shared table."""
-    assert set(SPELLINGS) == {row.name for row in CONVERSATIONS}

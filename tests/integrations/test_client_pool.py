@@ -5,7 +5,6 @@ import pickle
 
 import pytest
 
-from langchain_qwen_omni.output_parsers import plan_structure
 from qwen_omni.integrations.model_fields import _MOST, Clients, ConnectionOptions
 
 
@@ -37,11 +36,3 @@ def test_clients_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
         assert other._sync == {}
     assert repr(clients) == "Clients()"
     clients.close()
-
-
-def test_schema_as_dictionary_by_function_calling() -> None:
-    """A JSON schema as a tool gives its name to the choice, and dictionaries come back."""
-    schema = {"title": "Fact", "description": "A fact.", "type": "object", "properties": {"fact": {"type": "string"}}}
-    structure = plan_structure(schema, "function_calling", strict=None)
-    assert structure.options["tool_choice"] == "Fact"
-    assert type(structure.parser).__name__ == "ToolCallOutputParser"

@@ -1,16 +1,10 @@
-"""Parity: the LangChain spelling of every row of the shared table becomes the row's JSON."""
+"""The LangChain spelling of every row of `conversations`, with the options of its call."""
 
-import json
 from typing import Any
 
-import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from pydantic import SecretStr
 
-from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.client import make_carrier
-from qwen_omni.request.prepared_request import PreparedRequest
-from tests.contracts.conversations import CONVERSATIONS, HOST, SIGNED, TIME_JSON, WEATHER_JSON, Row
+from tests.contracts.conversations import HOST, SIGNED, TIME_JSON, WEATHER_JSON
 
 Spelling = tuple[list[BaseMessage], dict[str, Any]]
 
@@ -91,19 +85,3 @@ SPELLINGS: dict[str, Spelling] = {
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
     ),
 }  # fmt: skip
-
-# What this adapter adds on purpose: it asks for JSON without thinking, in every form of JSON.
-ADDED: dict[str, dict[str, Any]] = {"a schema where the model takes one": {"reasoning_effort": "none"}}
-
-
-@pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
-def test_same_json(row: Row) -> None:
-    """The JSON of a LangChain conversation is that of the neutral one."""
-    messages, options = SPELLINGS[row.name]
-    llm = ChatQwenOmni(model=row.model, api_key=SecretStr("sk-nobody"))
-    plan = llm._plan(messages, None, options)
-    settings = plan.connection.load()
-    body = json.loads(b"".join(PreparedRequest(plan.request, settings, make_carrier(settings)).call.body))
-    sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
-    assert sent == {**row.body, **ADDED.get(row.name, {})}
-    assert (body["model"], body["stream"]) == (row.model, True)
