@@ -36,10 +36,8 @@ from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
 from llama_index_qwen_omni._convert_input import MediaBlock, held_by
-from qwen_omni.integrations.model_fields import SECRET_NAMES
+from qwen_omni.integrations.model_fields import UNSHOWN
 from qwen_omni.redact import redact
-
-_SECRET = SECRET_NAMES | {"oss"}
 
 
 def shown_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -107,8 +105,8 @@ def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
 
 
 def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a call, except those that may hold secrets."""
-    return {name: value for name, value in options.items() if name not in _SECRET}
+    """Return the options of a call, except those that may hold secrets or are live objects."""
+    return {name: value for name, value in options.items() if name not in UNSHOWN}
 
 
 _EVENTS = get_dispatcher("llama_index.core.llms.callbacks")  # the source of the events of every LLM
