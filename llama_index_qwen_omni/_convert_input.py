@@ -304,14 +304,11 @@ def _per_block(blocks: Sequence[BaseContentBlock], extra: Mapping[str, Any], pla
         if not any(kind and name in known_options(kind) for kind in kinds):
             raise UnsupportedContentError(f"{place}: no block of the message supports the option {name!r}.")
     each = _each(extra.get("media"), sum(kind is not None for kind in kinds), place)
-    return [
-        {**_fitting(shared, kind), **own_options(block, f"{place} block {at}"), **next(each)} if kind else {}
-        for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True))
-    ]
-
-
-def _fitting(shared: Mapping[str, Any], kind: MediaKind) -> dict[str, Any]:
-    return {name: value for name, value in shared.items() if name in known_options(kind)}
+    asked: list[Mapping[str, Any]] = []
+    for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True)):
+        fitting = {name: value for name, value in shared.items() if kind and name in known_options(kind)}
+        asked.append({**fitting, **own_options(block, f"{place} block {at}"), **next(each)} if kind else {})
+    return asked
 
 
 def _each(media: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
