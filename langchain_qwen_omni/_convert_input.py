@@ -118,7 +118,7 @@ def standard(block: Block, place: str) -> dict[str, Any]:
         {'type': 'video', 'path': 'a.mp4', 'fps': 2}
 
     Raises:
-        UnsupportedContentError: extras are not a dictionary; the error says where.
+        UnsupportedContentError: extras are not a dictionary, or the media is there twice; the error says where.
     """
     fields = flat(block, place)
     given = fields.get("type") or next((kind for name, kind in _HOLDERS.items() if name in fields), None)
@@ -129,24 +129,26 @@ def standard(block: Block, place: str) -> dict[str, Any]:
     if kind == "file" and isinstance(source, Mapping) and source.get("type") == "text":  # Anthropic
         return {**_without(fields, "source"), "type": "text-plain", "text": source.get("data")}
     if kind in ("image", "audio", "video", "file"):
-        fields = _named(_timed(_opened(fields, kind, place)))
+        fields = _timed(_opened(_named(fields), kind, place))
     return {"type": kind, **_without(fields, "type")}
 
 
 def _opened(fields: dict[str, Any], kind: str, place: str) -> dict[str, Any]:
     """Put the content of objects that hold the media next to the other fields, which win."""
     for name, held in _HOLDERS.items():
-        inner = fields.get(name)
-        if held not in ("file", kind):
-            continue
+        inner = fields.get(name) if held in ("file", kind) else None
         if isinstance(inner, Mapping) and inner:
-            inside = _without(flat(inner, place), "type")
+            inside = _named(_without(flat(inner, place), "type"))
             if isinstance(inside.get("format"), str) and "mime_type" not in inside and kind != "file":
                 inside["mime_type"] = f"{kind}/{inside['format']}"
-            fields = {**inside, **_without(fields, name)}
         elif isinstance(inner, str | os.PathLike) and name in (kind, f"{kind}_url"):
-            where = _place_of(os.fspath(inner)) if name == kind else {"url": inner}
-            fields = {**where, **_without(fields, name)}
+            inside = _place_of(os.fspath(inner)) if name == kind else {"url": inner}
+        else:
+            continue
+        twice = next((one for one in _PLACES if one in inside and one in fields), None)
+        if twice is not None:
+            raise UnsupportedContentError(f"{place}: the media is in {name!r} and in {twice!r}; leave one of them out.")
+        fields = {**inside, **_without(fields, name)}
     return fields
 
 
@@ -178,8 +180,8 @@ def _seconds(value: object) -> object:
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
     """Translate names of other formats; our own name wins, and an empty place is none."""
     names = {**_NAMES, "id": "file_id"} if fields.get("source_type") == "id" else _NAMES
-    named = {names[name]: value for name, value in fields.items() if name in names}
-    named |= {name: value for name, value in fields.items() if name not in names}
+    other = {name: value for name, value in fields.items() if name in names and not isinstance(value, Mapping)}
+    named = {**{names[name]: value for name, value in other.items()}, **_without(fields, *other)}
     return {name: value for name, value in named.items() if value is not None or name not in _PLACES}
 
 
@@ -198,7 +200,7 @@ def flat(fields: Block, place: str) -> dict[str, Any]:
     for name, value in _extras(fields, place).items():
         start = None if name == "audio_track" else next((one for one in _INSIDE if str(name).startswith(one)), None)
         if start is None:
-            beside[name] = value
+            beside.setdefault(name, value)
         else:
             inside[name.removeprefix(start)] = value
     # LangChain nests a block's extras in its own.
@@ -349,6 +351,9 @@ def _mime_candidates(fields: Block) -> Iterator[str]:
 def _source(fields: Block, block: Block, place: str) -> MediaSource:
     """Return the source of a block's media: exactly one of path, URL, base64 and file id."""
     mime = fields.get("mime_type")
+    held = [name for name in _PLACES if name in fields]
+    if len(held) > 1:
+        refuse(block, place, f"its media is in {' and in '.join(held)}; leave one of them out")
     match fields:
         case {"path": str() | os.PathLike() as path}:
             return MediaSource.from_path(path, media_type=mime)

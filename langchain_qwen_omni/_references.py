@@ -114,12 +114,9 @@ def _inside(value: Any, keeper: _Keeper) -> Any:  # noqa: ANN401
         case list() | tuple():
             new = [_named(item, keeper) if isinstance(item, Mapping) else _inside(item, keeper) for item in value]
             return value if all(one is other for one, other in zip(new, value, strict=True)) else new
-        case {"url": str(text)} if text.startswith("data:"):
-            return {**value, "url": keeper.by_text(text)}
-        case {"data": str(text)} if not text.startswith(_LINKS):
-            return {**value, "data": keeper.by_text(text)}
-        case {"file_data": str(text)} if not text.startswith(_LINKS):
-            return {**value, "file_data": keeper.by_text(text)}
+        case Mapping():
+            held = next((name for name in ("url", "data", "base64", "file_data") if _holds(name, value)), None)
+            return value if held is None else {**value, held: keeper.by_text(value[held])}
         case _:
             return value
 

@@ -31,6 +31,7 @@ _HEADER_BYTES = 44
 _HEADER_TEXT = 60  # characters of base64 that hold the header, in whole groups
 
 Block = dict[str, Any]
+_PLACEHOLDER: Block = {"type": "audio"}  # of the audio in chunks that are being added up
 
 
 class Pieces:
@@ -143,7 +144,7 @@ def _added(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     if type(merged) is not kind:
         merged = kind(**{name: value for name, value in merged.__dict__.items() if name != "type"})
     if pieces and isinstance(merged.content, list):
-        at = next(place for place, block in enumerate(merged.content) if _is_mark(block))
+        at = merged.content.index(_PLACEHOLDER)
         merged.content[at : at + 1] = [_whole(pieces)] if complete else _few(pieces)
     return merged
 
@@ -158,13 +159,9 @@ def _without_sound(chunk: AIMessageChunk, pieces: list[Block]) -> AIMessageChunk
             kept.append(block)
             continue
         if not pieces:
-            kept.append({"type": "audio"})
+            kept.append(dict(_PLACEHOLDER))
         pieces.append(cast("Block", block))
     return chunk.model_copy(update={"content": kept})
-
-
-def _is_mark(block: object) -> bool:
-    return block == {"type": "audio"}
 
 
 def _whole(pieces: Sequence[Block]) -> Block:

@@ -45,10 +45,8 @@ class CaptionChain(StructuredChain[CaptionInput]):
         rules = SystemMessage(instructions(self.parser.schema_read, language=self.parser.language))
         with as_langchain_errors():
             content, duration = _content(given, _root_of(self.llm, options))
-        if duration is not None and self.parser.duration is None:
-            parser = self.parser.model_copy(update={"duration": duration})
-        else:
-            parser = self.parser
+        known = self.parser.duration is not None or duration is None
+        parser = self.parser if known else self.parser.model_copy(update={"duration": duration})
         if content and isinstance(content[0], BaseMessage):
             return parser, _joined(rules, content)
         return parser, [rules, HumanMessage([*content, {"type": "text", "text": self.prompt}])]
@@ -93,23 +91,27 @@ def _with_json_mode(
     llm: Runnable[LanguageModelInput, AIMessage], thinking: bool | Effort, schema: CaptionSchema
 ) -> Runnable[LanguageModelInput, AIMessage]:
     """Turn JSON mode on and thinking off, if the model is a `ChatQwenOmni` and supports it."""
-    inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
-    if not isinstance(inner, ChatQwenOmni):
+    model, chosen = _unwrapped(llm)
+    if model is None:
         return llm
-    chosen = llm.kwargs if isinstance(llm, RunnableBinding) else {}
     options: dict[str, Any] = {"thinking": thinking}
-    if json_mode(profile_for(chosen.get("model", inner.model)), schema):
+    if json_mode(profile_for(chosen.get("model", model.model)), schema):
         options["response_format"] = {"type": "json_object"}
     return llm.bind(**options)
 
 
 def _root_of(llm: Runnable[LanguageModelInput, AIMessage], options: Mapping[str, Any]) -> Path | None:
     """Return the folder that the files of a call must be in; `None` for models of other packages."""
-    inner: Any = llm.bound if isinstance(llm, RunnableBinding) else llm
-    if not isinstance(inner, ChatQwenOmni):
+    model, chosen = _unwrapped(llm)
+    if model is None:
         return None
-    chosen = llm.kwargs if isinstance(llm, RunnableBinding) else {}
-    return Path(options.get("media_root") or chosen.get("media_root") or inner.media_root or "")
+    return Path(options.get("media_root") or chosen.get("media_root") or model.media_root or "")
+
+
+def _unwrapped(llm: Runnable[LanguageModelInput, AIMessage]) -> tuple[ChatQwenOmni | None, Mapping[str, Any]]:
+    """Return the model, if it is a `ChatQwenOmni`, and the options that are bound to it."""
+    inner, bound = (llm.bound, llm.kwargs) if isinstance(llm, RunnableBinding) else (llm, {})
+    return inner if isinstance(inner, ChatQwenOmni) else None, bound
 
 
 def _content(given: CaptionInput, root: Path | None) -> tuple[list[Any], float | None]:
@@ -118,9 +120,7 @@ def _content(given: CaptionInput, root: Path | None) -> tuple[list[Any], float |
         return _file(os.fspath(given), root)
     if isinstance(given, PromptValue):
         return given.to_messages(), None
-    if isinstance(given, BaseMessage):
-        return [given], None
-    if isinstance(given, Mapping):
+    if isinstance(given, BaseMessage | Mapping):
         return [given], None
     if all(isinstance(one, Mapping) and "type" in one and "role" not in one for one in given):
         return list(given), None

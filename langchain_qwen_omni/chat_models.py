@@ -38,7 +38,7 @@ from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._convert_output import PROVIDER, AnswerBuilder, ChunkBuilder, to_message
 from langchain_qwen_omni._errors import as_langchain_errors
 from qwen_omni.integrations import request_builder
-from qwen_omni.integrations.model_fields import SECRET_NAMES, ModelFields, described, without_pickled_secrets
+from qwen_omni.integrations.model_fields import UNSHOWN, ModelFields, described, without_pickled_secrets
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, count_text, estimate_plan, plan_tools
 from qwen_omni.options import Effort
 from qwen_omni.profiles import Profile, profile_for
@@ -59,11 +59,8 @@ def to_model_profile(profile: Profile) -> ModelProfile:
         "name": profile.name,
         "max_input_tokens": profile.max_input,
         "max_output_tokens": profile.max_output,
-        "text_inputs": "text" in profile.inputs,
-        "image_inputs": "image" in profile.inputs,
+        **{f"{kind}_inputs": kind in profile.inputs for kind in ("text", "image", "audio", "video")},
         "image_url_inputs": "image" in profile.inputs,
-        "audio_inputs": "audio" in profile.inputs,
-        "video_inputs": "video" in profile.inputs,
         "pdf_inputs": False,
         "image_tool_message": "image" in profile.inputs,  # sent after the tool's result, see `_convert_input`
         "pdf_tool_message": False,
@@ -171,10 +168,6 @@ class BoundModel(RunnableBinding[LanguageModelInput, AIMessage]):
 
     def _configured(self, made: Runnable[LanguageModelInput, T]) -> Runnable[LanguageModelInput, T]:
         return made.with_config(self.config) if self.config else made
-
-
-# Options of a call that may hold a secret, or are live objects: never shown to traces or caches.
-_UNTOLD = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
 
 
 @described
@@ -559,7 +552,7 @@ class ChatQwenOmni(ModelFields, BaseChatModel):
 
 
 def _traceable(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _UNTOLD}
+    return {name: value for name, value in options.items() if name not in UNSHOWN}
 
 
 def _result(response: Response, plan: RequestPlan) -> ChatResult:

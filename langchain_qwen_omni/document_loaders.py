@@ -17,12 +17,11 @@ from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.files.find import OnError, Sources, find_media, named_apart
-from qwen_omni.ranges import FRAME_RATE, PARALLEL, checked
-from qwen_omni.retrieval.index import MediaReading, PassageOptions, Wanted, iter_passages
-from qwen_omni.retrieval.passages import PASSAGE_SECONDS, Mode, Passage, TranscriptMode, stretch_of, to_passages
+from qwen_omni.ranges import FRAME_RATE, checked
+from qwen_omni.retrieval.index import MediaReading, PassageOptions, TranscriptReading, Wanted, iter_passages
+from qwen_omni.retrieval.passages import Mode, Passage, TranscriptMode, stretch_of
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS as TRANSCRIPTION_DEFAULTS, TranscriptionOptions
-from qwen_omni.transcription.transcribe import atranscribe_many, transcribe_many
 from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 
@@ -221,10 +220,8 @@ class QwenOmniAudioLoader(BaseLoader):
     ) -> None:
         """Store the options; nothing is opened or sent yet."""
         with as_langchain_errors():
-            checked("seconds", seconds, PASSAGE_SECONDS)
-            checked("concurrency", concurrency, PARALLEL)
-        self._sources, self._llm, self._options = sources, llm, options
-        self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
+            self._reading = TranscriptReading(options=options, mode=mode, seconds=seconds, concurrency=concurrency)
+        self._sources, self._llm = sources, llm
 
     def lazy_load(self) -> Iterator[Document]:
         """Yield the documents one by one.
@@ -232,23 +229,22 @@ class QwenOmniAudioLoader(BaseLoader):
         Raises:
             QwenOmniError: the error of the first recording that fails; see `qwen_omni.errors`.
         """
-        with as_langchain_errors(), OmniClient(self._settings()) as client:
-            coming = transcribe_many(self._sources, client=client, options=self._options, concurrency=self._concurrency)
-            for said in coming:
-                for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                    yield to_document(passage)
+        with (
+            as_langchain_errors(),
+            OmniClient(self._settings()) as client,
+            contextlib.closing(self._reading.passages(self._sources, client)) as passages,
+        ):
+            yield from map(to_document, passages)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
         """Yield the documents one by one, without blocking the event loop."""
         with as_langchain_errors():
-            async with AsyncOmniClient(self._settings()) as client:
-                coming = atranscribe_many(
-                    self._sources, client=client, options=self._options, concurrency=self._concurrency
-                )
-                async with contextlib.aclosing(coming) as transcripts:
-                    async for said in transcripts:
-                        for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                            yield to_document(passage)
+            async with (
+                AsyncOmniClient(self._settings()) as client,
+                contextlib.aclosing(self._reading.apassages(self._sources, client)) as passages,
+            ):
+                async for passage in passages:
+                    yield to_document(passage)
 
     def _settings(self) -> Settings:
         return Settings.load() if self._llm is None else self._llm.client().settings

@@ -6,14 +6,16 @@ rejected rather than ignored.
 """
 
 import contextlib
+import functools
+import operator
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -25,13 +27,14 @@ from langchain_qwen_omni.callbacks import parse_usage
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import Message, Part, TextPart
-from qwen_omni.options import ChatRequest
+from qwen_omni.messages import Part, TextPart
 from qwen_omni.responses import Response
-from qwen_omni.video.options import choices_of, heeded_media, told_as_ours, words_of
+from qwen_omni.transport.flow import adrive, drive
+from qwen_omni.video.options import ForeignTextModel, Texts, choices_of, heeded_media
 
 if TYPE_CHECKING:
     from qwen_omni.media.source import Anything
+    from qwen_omni.video.engine.run import Progress
     from qwen_omni.video.options import SummaryOptions
 
 
@@ -205,23 +208,22 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        runs: dict[int | None, Any] = {}
-        with _ended(runs):
-            source, question, options = self._read(list(inputs)[-1])
-            coming = stream_either(source, question, client=self.llm.client(), options=options)
-            with contextlib.closing(coming):
-                for news in coming:
-                    if not isinstance(news, Progress):
-                        yield self._result(news)
-                        return
-                    if news.kind == "prepared" and news.segment not in runs:
-                        runs[news.segment] = run_manager.get_child().on_chain_start(
-                            None, _about(news), name=f"segment {news.segment}"
-                        )
-                    elif news.kind in _ENDS and news.segment in runs:
-                        runs.pop(news.segment).on_chain_end(asdict(news))
-                    dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
-                    yield news
+        segments = _SegmentRuns(run_manager)
+        with as_langchain_errors():
+            try:
+                source, question, options = self._read(list(inputs)[-1])
+                coming = stream_either(source, question, client=self.llm.client(), options=options)
+                with contextlib.closing(coming):
+                    for news in coming:
+                        if not isinstance(news, Progress):
+                            yield self._result(news)
+                            return
+                        drive(segments.report(news), operator.call)
+                        dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                        yield news
+            except BaseException as error:
+                drive(segments.fail(error), operator.call)
+                raise
 
     async def _awork(
         self, inputs: AsyncIterator[LongVideoInput], run_manager: Any, config: RunnableConfig
@@ -230,23 +232,22 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        runs: dict[int | None, Any] = {}
-        async with _aended(runs):
-            source, question, options = self._read([given async for given in inputs][-1])
-            coming = astream_either(source, question, client=self.llm.aclient(), options=options)
-            async with contextlib.aclosing(coming):
-                async for news in coming:
-                    if not isinstance(news, Progress):
-                        yield self._result(news)
-                        return
-                    if news.kind == "prepared" and news.segment not in runs:
-                        runs[news.segment] = await run_manager.get_child().on_chain_start(
-                            None, _about(news), name=f"segment {news.segment}"
-                        )
-                    elif news.kind in _ENDS and news.segment in runs:
-                        await runs.pop(news.segment).on_chain_end(asdict(news))
-                    await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
-                    yield news
+        segments = _SegmentRuns(run_manager)
+        with as_langchain_errors():
+            try:
+                source, question, options = self._read([given async for given in inputs][-1])
+                coming = astream_either(source, question, client=self.llm.aclient(), options=options)
+                async with contextlib.aclosing(coming):
+                    async for news in coming:
+                        if not isinstance(news, Progress):
+                            yield self._result(news)
+                            return
+                        await adrive(segments.report(news), operator.call)
+                        await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                        yield news
+            except BaseException as error:
+                await adrive(segments.fail(error), operator.call)
+                raise
 
     def _result(self, found: Any) -> Any:
         return found if self.output_key is None else {self.output_key: found}
@@ -257,64 +258,47 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         return found.source, found.question or self.question, replace(self.options, **found.choices)
 
 
-@contextlib.contextmanager
-def _ended(runs: Mapping[Any, Any]) -> Iterator[None]:
-    """End the child runs of unfinished segments with the error that ended the whole run early."""
-    with as_langchain_errors():
-        try:
-            yield
-        except BaseException as error:
-            for run in runs.values():
-                run.on_chain_error(error)
-            raise
+Reporting = Generator[Callable[[], Any], Any, None]
+"""Yields calls of callback managers, and receives what they return."""
 
 
-@contextlib.asynccontextmanager
-async def _aended(runs: Mapping[Any, Any]) -> AsyncIterator[None]:
-    """The same in `asyncio`."""
-    with as_langchain_errors():
-        try:
-            yield
-        except BaseException as error:
-            for run in runs.values():
-                await run.on_chain_error(error)
-            raise
+class _SegmentRuns:
+    """The child runs of segments in progress, for synchronous and asynchronous managers."""
+
+    def __init__(self, run_manager: Any) -> None:
+        self._manager = run_manager
+        self._runs: dict[int | None, Any] = {}
+
+    def report(self, news: "Progress") -> Reporting:
+        """Begin or end the run of a segment, if the progress says so."""
+        if news.kind == "prepared" and news.segment not in self._runs:
+            about = {"segment": news.segment, "start": news.start, "end": news.end}
+            start = self._manager.get_child().on_chain_start
+            self._runs[news.segment] = yield functools.partial(start, None, about, name=f"segment {news.segment}")
+        elif news.kind in _ENDS and news.segment in self._runs:
+            yield functools.partial(self._runs.pop(news.segment).on_chain_end, asdict(news))
+
+    def fail(self, error: BaseException) -> Reporting:
+        """End the runs of unfinished segments with the error that ended the whole run early."""
+        for run in self._runs.values():
+            yield functools.partial(run.on_chain_error, error)
 
 
-def _about(news: Any) -> dict[str, Any]:
-    return {"segment": news.segment, "start": news.start, "end": news.end}
-
-
-class ChatTextModel:
+class ChatTextModel(ForeignTextModel):
     """Any chat model of LangChain, as the model that merges notes."""
 
     def __init__(self, llm: BaseChatModel) -> None:
+        name = getattr(llm, "model_name", None) or getattr(llm, "model", None)
+        super().__init__(str(name or llm._llm_type))  # noqa: SLF001  (LangChain's own name for it)
         self._llm = llm
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        name = getattr(self._llm, "model_name", None) or getattr(self._llm, "model", None)
-        return str(name or self._llm._llm_type)  # noqa: SLF001  (LangChain's own name for it)
+    def ask(self, texts: Texts) -> Response:
+        """Answer a conversation."""
+        return _to_response(self._llm.invoke([*texts]))
 
-    def complete(self, request: ChatRequest, /) -> Response:
-        """Answer a conversation of texts."""
-        with told_as_ours():
-            return _to_response(self._llm.invoke([_to_langchain(message) for message in request.messages]))
-
-    async def acomplete(self, request: ChatRequest, /) -> Response:
+    async def aask(self, texts: Texts) -> Response:
         """The same in `asyncio`."""
-        with told_as_ours():
-            return _to_response(await self._llm.ainvoke([_to_langchain(message) for message in request.messages]))
-
-
-def _to_langchain(message: Message) -> BaseMessage:
-    text = words_of(message)
-    if message.role == "system":
-        return SystemMessage(text)
-    from langchain_core.messages import AIMessage  # noqa: PLC0415
-
-    return AIMessage(text) if message.role == "assistant" else HumanMessage(text)
+        return _to_response(await self._llm.ainvoke([*texts]))
 
 
 def _to_response(answer: Any) -> Response:

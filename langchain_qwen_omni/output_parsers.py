@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
@@ -42,9 +42,6 @@ from qwen_omni.structured.ask import (
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.schema import CaptionSchema, instructions, read_schema
 from qwen_omni.transport.flow import adrive, drive
-
-if TYPE_CHECKING:
-    from qwen_omni.responses import Usage
 
 # ruff: noqa: ANN401, A002  (LangChain's own signatures: anything, and an argument called input)
 
@@ -136,10 +133,6 @@ class CaptionOutputParser(BaseTransformOutputParser[Any]):
             for partial in reading.last():
                 yield partial
 
-    def pieces(self) -> "Pieces":
-        """Return the extractor of text from one streamed answer."""
-        return Pieces()
-
     def get_format_instructions(self) -> str:
         """Return the description of the answer's format, for the prompt."""
         return instructions(self.schema_read, language=self.language, format_only=True)
@@ -167,48 +160,9 @@ class ToolCallOutputParser(CaptionOutputParser):
         text = str(message.text) if arguments is None else arguments
         return AnswerText(text, finish_of(message), usage_of(message))
 
-    def pieces(self) -> "Pieces":
-        """Return the extractor of arguments from one streamed answer."""
-        return ArgumentPieces(self.tool)
-
     @property
     def _type(self) -> str:
         return "tool_call_caption"
-
-
-class Pieces:
-    """Extracts what each chunk of a streamed answer adds to the text.
-
-    Attributes:
-        restarted: the last chunk began another text, which replaces the former.
-    """
-
-    restarted = False
-
-    def take(self, chunk: BaseMessage) -> str:
-        """Return what a chunk adds."""
-        return str(chunk.text)
-
-
-class ArgumentPieces(Pieces):
-    """Extracts the arguments of the first call of a tool; text counts only until a call arrives."""
-
-    def __init__(self, tool: str) -> None:
-        self._tool = tool
-        self._index: int | str | None = None
-        self._called = False
-
-    def take(self, chunk: BaseMessage) -> str:
-        """Return what a chunk adds."""
-        self.restarted = False
-        calls = chunk.tool_call_chunks if isinstance(chunk, AIMessageChunk) and not is_mismatch(chunk) else []
-        found = ""
-        for call in calls:
-            if not self._called and call.get("name") == self._tool:
-                self._index, self._called, self.restarted = call.get("index"), True, True
-            if self._called and call.get("index") == self._index and call.get("name") in (None, "", self._tool):
-                found += call["args"] or ""
-        return found if self._called else str(chunk.text)
 
 
 def _arguments_of(message: BaseMessage, tool: str) -> str | None:
@@ -232,32 +186,42 @@ def _text_or_none(value: object) -> str | None:
 
 
 class AnswerReading:
-    """Parses the chunks of one streamed answer, sync or async: `take` yields partial objects, `last` the object."""
+    """Parses the chunks of one streamed answer, sync or async: `take` yields partial objects, `last` the object.
+
+    The arguments of the first call of the parser's tool replace the text before it.
+    """
 
     def __init__(self, parser: CaptionOutputParser) -> None:
-        self._parser = parser
+        self._shows = parser.partials
         self._stream = ObjectStream(parser.reading, shows=parser.partials)
-        self._pieces = parser.pieces()
         self._last: object = None
-        self._finish: str | None = None
-        self._usage: Usage | None = None
+        self._tool = parser.tool if isinstance(parser, ToolCallOutputParser) else None
+        self._index: int | str | None = None
+        self._called = False
 
     def take(self, chunk: str | BaseMessage) -> Iterator[Any]:
         """Parse a chunk; yield the new partial object, if there is one."""
-        if isinstance(chunk, BaseMessage):
-            self._finish = finish_of(chunk) or self._finish
-            self._usage = usage_of(chunk) or self._usage
-            chunk = self._pieces.take(chunk)
-            if self._pieces.restarted:
-                self._stream = ObjectStream(self._parser.reading, shows=self._parser.partials)
-        partial = self._stream.feed(chunk)
-        if self._parser.partials and partial is not None:
+        piece = AnswerText(chunk) if isinstance(chunk, str) else self._look(chunk)
+        partial = self._stream.take(piece)
+        if self._shows and partial is not None:
             self._last = partial
             yield partial
 
+    def _look(self, chunk: BaseMessage) -> AnswerText:
+        """Return what a chunk adds."""
+        calls = chunk.tool_call_chunks if isinstance(chunk, AIMessageChunk) and not is_mismatch(chunk) else []
+        arguments = ""
+        for call in calls if self._tool is not None else ():
+            if not self._called and call.get("name") == self._tool:
+                self._index, self._called = call.get("index"), True
+                self._stream.restart()
+            if self._called and call.get("index") == self._index and call.get("name") in (None, "", self._tool):
+                arguments += call["args"] or ""
+        return AnswerText(arguments if self._called else str(chunk.text), finish_of(chunk), usage_of(chunk))
+
     def last(self) -> Iterator[Any]:
         """Yield the object, unless the last partial equals it; raises as `read_answer` does."""
-        value = warn_if_truncated(self._stream.end(self._finish, self._usage))
+        value = warn_if_truncated(self._stream.end())
         if not (isinstance(value, dict) and value == self._last):
             yield value
 
@@ -311,33 +275,28 @@ def _plan(schema: Schema | None, method: Method, *, strict: bool | None) -> Stru
         if strict:
             raise ConfigurationError("JSON mode has no schema, so strict= has no effect; drop one of them.")
         tracing = {"ls_structured_output_format": trace} if schema is not None else {}
-        return Structure(options={"response_format": {"type": "json_object"}, **tracing}, parser=_text_parser(schema))
+        return Structure(
+            options={"response_format": {"type": "json_object"}, **tracing},
+            parser=CaptionOutputParser(**_read_by(schema)),
+        )
     if schema is None:
         raise ConfigurationError(f"method={method!r} needs a schema; without one use method='json_mode'.")
     if method == "json_schema":
         wanted = {"type": "json_schema", "json_schema": {"schema": convert_to_json_schema(schema, strict=strict)}}
         options = {"response_format": wanted, "ls_structured_output_format": trace}
-        return Structure(options=options, parser=_text_parser(schema))
+        return Structure(options=options, parser=CaptionOutputParser(**_read_by(schema)))
     if method == "function_calling":
         tool = convert_to_openai_tool(schema, strict=strict)
         name = tool["function"]["name"]
         options = {"tools": [tool], "tool_choice": name, "ls_structured_output_format": trace}
-        return Structure(options=options, parser=_call_parser(schema, name))
+        return Structure(options=options, parser=ToolCallOutputParser(tool=name, **_read_by(schema)))
     raise ConfigurationError(f"method={method!r}: pass 'json_schema', 'function_calling' or 'json_mode'.")
 
 
-def _text_parser(schema: Schema | None) -> CaptionOutputParser:
-    return CaptionOutputParser(**_read_by(_ANY_OBJECT if schema is None else schema))
-
-
-def _call_parser(schema: Schema, name: str) -> ToolCallOutputParser:
-    return ToolCallOutputParser(tool=name, **_read_by(schema))
-
-
-def _read_by(schema: Schema) -> dict[str, Any]:
+def _read_by(schema: Schema | None) -> dict[str, Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return {"schema": schema, "partials": False}  # LangChain's rule: only instances
-    return {"schema": schema if schema is _ANY_OBJECT else convert_to_json_schema(schema)}
+    return {"schema": _ANY_OBJECT if schema is None else convert_to_json_schema(schema)}
 
 
 class StructuredChain(Runnable[In, Any], Generic[In]):
@@ -448,28 +407,27 @@ class RawParser(Runnable[dict[str, Any], dict[str, Any]]):
     def _parts(self, chunks: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         reading = AnswerReading(self.parser)
         for chunk in chunks:
-            yield AddableDict(chunk)
-            yield from _parsed_parts(reading.take(chunk["raw"]))
+            yield from _chunk_parts(reading, chunk)
         yield from _end_parts(reading)
 
     async def _aparts(self, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         reading = AnswerReading(self.parser)
         async for chunk in chunks:
-            yield AddableDict(chunk)
-            for part in _parsed_parts(reading.take(chunk["raw"])):
+            for part in _chunk_parts(reading, chunk):
                 yield part
         for part in _end_parts(reading):
             yield part
 
 
-def _parsed_parts(values: Iterator[Any]) -> Iterator[dict[str, Any]]:
-    yield from (AddableDict(parsed=value) for value in values)
+def _chunk_parts(reading: AnswerReading, chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield AddableDict(chunk)
+    yield from (AddableDict(parsed=value) for value in reading.take(chunk["raw"]))
 
 
 def _end_parts(reading: AnswerReading) -> Iterator[dict[str, Any]]:
     try:
         with as_langchain_errors():
-            yield from _parsed_parts(reading.last())
+            yield from (AddableDict(parsed=value) for value in reading.last())
     except OutputParserException as error:
         yield AddableDict(parsed=None)
         yield AddableDict(parsing_error=error)

@@ -15,7 +15,7 @@ LlamaIndex's blocks have no fields for most options of media, so these go into t
 
 import json
 import mimetypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import IOBase
 from pathlib import Path
@@ -55,6 +55,8 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, media_of
 
 Options = Mapping[str, Any]
+MediaBlock = ImageBlock | AudioBlock | VideoBlock | DocumentBlock
+Convert = Callable[[BaseContentBlock, str], Sequence[Part]]
 _SAYS_NOTHING = ("", "application/octet-stream")
 
 
@@ -95,18 +97,21 @@ def kind_of(block: BaseContentBlock) -> str:
 def media_kind(block: BaseContentBlock) -> MediaKind | None:
     """Return the kind of media in a block; `None` if it holds none that can be sent."""
     match block:
-        case ImageBlock():
-            return "image"
-        case AudioBlock():
-            return "audio"
-        case VideoBlock():
-            return "video"
+        case ImageBlock() | AudioBlock() | VideoBlock():
+            return block.block_type
         case DocumentBlock():
-            named = next((kind for kind in SAMPLING if _document_type(block).startswith(f"{kind}/")), None)
-            says_nothing = _document_type(block) in _SAYS_NOTHING
-            return sniffed_kind(_bytes(block.data)) if says_nothing and block.data is not None else named
+            mime = _document_type(block)
+            if mime in _SAYS_NOTHING and block.data is not None:
+                return sniffed_kind(_bytes(block.data))
+            return next((kind for kind in SAMPLING if mime.startswith(f"{kind}/")), None)
         case _:
             return None
+
+
+def held_by(block: MediaBlock) -> bytes | IOBase | None:
+    """Return the media itself, if the block holds it: base64 or an open file."""
+    held: bytes | IOBase | None = getattr(block, "data" if isinstance(block, DocumentBlock) else block.block_type)
+    return held
 
 
 def own_options(block: BaseContentBlock, place: str) -> Options:
@@ -128,20 +133,29 @@ def own_options(block: BaseContentBlock, place: str) -> Options:
     return options
 
 
-def source_of(block: BaseContentBlock, place: str) -> MediaSource:
+def source_of(block: MediaBlock, place: str) -> MediaSource:
     """Return the source of a block's media: inline data, a path or a URL; in LlamaIndex's order."""
+    held, mime = held_by(block), _mime_type(block)
+    if held is not None:
+        return MediaSource.from_bytes(_bytes(held), media_type=mime)
+    if block.path:
+        return MediaSource.from_path(Path(block.path), media_type=mime)
+    if block.url:
+        return MediaSource.from_url(str(block.url), media_type=mime)
+    refuse(block, place, "it has no data, path or url")
+
+
+def _mime_type(block: MediaBlock) -> str | None:
     match block:
         case ImageBlock():
-            return _source(block, block.image, block.image_mimetype, place)
+            return block.image_mimetype
         case AudioBlock():
-            return _source(block, block.audio, f"audio/{block.format}" if block.format else None, place)
+            return f"audio/{block.format}" if block.format else None
         case VideoBlock():
-            return _source(block, block.video, block.video_mimetype, place)
+            return block.video_mimetype
         case DocumentBlock():
             mime = _document_type(block)
-            return _source(block, block.data, None if mime in _SAYS_NOTHING else mime, place)
-        case _:
-            refuse(block, place, "it is not media")
+            return None if mime in _SAYS_NOTHING else mime
 
 
 def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part, ...]:
@@ -154,20 +168,19 @@ def _by_kind(block: BaseContentBlock, place: str, asked: Options) -> tuple[Part,
             return _citable(block, place)
         case CitationBlock():
             return (TextPart(text=_cited(block, place)),)
-        case CachePoint():
-            return ()  # `marked` has put it on the previous part
         case ThinkingBlock() | ToolCallBlock():
             refuse(block, place, "only an assistant message may hold it")
+        case CachePoint():
+            return ()  # `_joined` marks the part before it
         case _:
             refuse(block, place, "text, images, audio, video and lists of frames can be sent")
 
 
-def _media(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock, place: str, asked: Options) -> Part:
+def _media(block: MediaBlock, place: str, asked: Options) -> Part:
     kind = media_kind(block)
-    if kind is None and isinstance(block, DocumentBlock):
+    if isinstance(block, DocumentBlock) and kind is None:
         return _text_document(block, place)
-    if kind is None:
-        refuse(block, place, "it does not say whether it is video, audio or an image")
+    assert kind is not None  # the other blocks have one
     return media_part(kind, source_of(block, place), check_options(kind, asked, place))
 
 
@@ -203,21 +216,6 @@ def _cited(block: CitationBlock, place: str) -> str:
     if not isinstance(block.cited_content, TextBlock):
         refuse(block, place, "only cited text can be sent")
     return f'"{block.cited_content.text}" ({block.title}, {block.source})'
-
-
-def _source(
-    block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock,
-    held: bytes | IOBase | None,
-    mime: str | None,
-    place: str,
-) -> MediaSource:
-    if held is not None:
-        return MediaSource.from_bytes(_bytes(held), media_type=mime)
-    if block.path:
-        return MediaSource.from_path(Path(block.path), media_type=mime)
-    if block.url:
-        return MediaSource.from_url(str(block.url), media_type=mime)
-    refuse(block, place, "it has no data, path or url")
 
 
 def _bytes(held: bytes | IOBase) -> bytes:
@@ -256,11 +254,6 @@ def marked(parts: list[Part], mark: object, place: str) -> None:
     parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has the field
 
 
-def mark_of(block: CachePoint) -> dict[str, Any]:
-    """Convert a cache point to the marker of other libraries."""
-    return block.cache_control.model_dump(exclude_none=True)
-
-
 def arguments_text(block: ToolCallBlock) -> str:
     """Return the arguments of a call as JSON text."""
     kept = block.tool_kwargs
@@ -282,16 +275,23 @@ def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
     """
     extra = message.additional_kwargs
     if extra.get("frames") not in (None, False):
-        return _with_frames(message, place)
-    asked = _per_block(message.blocks, extra, place)
-    parts: list[Part] = []
-    for at, (block, options) in enumerate(zip(message.blocks, asked, strict=True)):
-        here = f"{place} block {at}"
-        parts += to_parts(block, here, options)
-        if isinstance(block, CachePoint):
-            marked(parts, mark_of(block), here)
+        parts = _joined(message, place, _with_frames(message, place))
+    else:
+        asked = iter(_per_block(message.blocks, extra, place))
+        parts = _joined(message, place, lambda block, here: to_parts(block, here, next(asked)))
     marked(parts, extra.get("cache_control"), place)
     return tuple(parts)
+
+
+def _joined(message: ChatMessage, place: str, convert: Convert) -> list[Part]:
+    """Convert the blocks of a message in order; a cache point marks what is before it."""
+    parts: list[Part] = []
+    for at, block in enumerate(message.blocks):
+        here = f"{place} block {at}"
+        parts += convert(block, here)
+        if isinstance(block, CachePoint):
+            marked(parts, block.cache_control.model_dump(exclude_none=True), here)
+    return parts
 
 
 def _per_block(blocks: Sequence[BaseContentBlock], extra: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:
@@ -304,36 +304,23 @@ def _per_block(blocks: Sequence[BaseContentBlock], extra: Mapping[str, Any], pla
         if not any(kind and name in known_options(kind) for kind in kinds):
             raise UnsupportedContentError(f"{place}: no block of the message supports the option {name!r}.")
     each = _each(extra.get("media"), sum(kind is not None for kind in kinds), place)
-    return [
-        {} if kind is None else {**_fitting(shared, kind), **own_options(block, f"{place} block {at}"), **next(each)}
-        for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True))
-    ]
-
-
-def _fitting(shared: Mapping[str, Any], kind: MediaKind) -> dict[str, Any]:
-    return {name: value for name, value in shared.items() if name in known_options(kind)}
+    asked: list[Mapping[str, Any]] = []
+    for at, (block, kind) in enumerate(zip(blocks, kinds, strict=True)):
+        fitting = {name: value for name, value in shared.items() if kind and name in known_options(kind)}
+        asked.append({**fitting, **own_options(block, f"{place} block {at}"), **next(each)} if kind else {})
+    return asked
 
 
 def _each(media: object, count: int, place: str) -> Iterator[Mapping[str, Any]]:
-    given: Sequence[object]
-    match media:
-        case None:
-            given = [None] * count
-        case Mapping():
-            given = [media]
-        case list() | tuple():
-            given = media
-        case _:
-            raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
+    given = [None] * count if media is None else [media] if isinstance(media, Mapping) else media
+    if not isinstance(given, list | tuple) or not all(one is None or isinstance(one, Mapping) for one in given):
+        raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
     if len(given) != count:
         raise UnsupportedContentError(
             f"{place}: media has {len(given)} entries and the message {count} pieces of media; write one for each, "
             "None for a piece without options."
         )
-    for entry in given:
-        if entry is not None and not isinstance(entry, Mapping):
-            raise UnsupportedContentError(f"{place}: media must be a dictionary or a list of them.")
-    return iter([entry if isinstance(entry, Mapping) else {} for entry in given])
+    return iter([one or {} for one in given])
 
 
 def _refuse_unknown(extra: Mapping[str, Any], place: str) -> None:
@@ -350,13 +337,13 @@ def _frame(block: ImageBlock, place: str) -> tuple[MediaSource, ...]:
     return tuple(source for part in to_parts(block, place, {}) for source in media_of(part))
 
 
-def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
+def _with_frames(message: ChatMessage, place: str) -> Convert:
+    """Return the conversion of a message whose images are the frames of one video, at the place of the first."""
     extra = message.additional_kwargs
     _refuse_unknown(extra, place)
     if extra.get("media") is not None:
         raise UnsupportedContentError(f"{place}: media has no effect together with frames; pass frames={{…}} instead.")
-    wanted = extra["frames"]
-    own = wanted if isinstance(wanted, Mapping) else {}
+    own = extra["frames"] if isinstance(extra["frames"], Mapping) else {}
     options = check_options("video", {**{name: extra[name] for name in _OPTIONS & set(extra)}, **own}, place)
     frames = tuple(
         source
@@ -366,19 +353,14 @@ def _with_frames(message: ChatMessage, place: str) -> tuple[Part, ...]:
     )
     if not frames:
         raise UnsupportedContentError(f"{place}: frames makes a video of images, and the message has none.")
-    parts: list[Part] = []
-    given = False
-    for at, block in enumerate(message.blocks):
-        if not isinstance(block, ImageBlock):
-            here = f"{place} block {at}"
-            parts += to_parts(block, here, own_options(block, here))
-            if isinstance(block, CachePoint):
-                marked(parts, mark_of(block), here)
-        elif not given:
-            parts.append(frames_part(frames, options, place))
-            given = True
-    marked(parts, extra.get("cache_control"), place)
-    return tuple(parts)
+    video = [frames_part(frames, options, place)]
+
+    def convert(block: BaseContentBlock, here: str) -> Sequence[Part]:
+        if isinstance(block, ImageBlock):
+            return (video.pop(),) if video else ()
+        return to_parts(block, here, own_options(block, here))
+
+    return convert
 
 
 _ROLES: dict[MessageRole, Role] = {
@@ -422,18 +404,10 @@ def _turn(message: ChatMessage, index: int) -> Turn:
 
 
 def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
-    block_calls: set[str | None] = set()
-    parts: list[Part] = []
-    for at, block in enumerate(message.blocks):
-        if isinstance(block, ToolCallBlock):
-            block_calls.add(block.tool_call_id)
-        here = f"{place} block {at}"
-        parts += _said(block, here)
-        if isinstance(block, CachePoint):
-            marked(parts, mark_of(block), here)
-    if not block_calls:  # an answer of another LLM class, which stores its calls next to the blocks
-        for call in message.additional_kwargs.get("tool_calls") or ():
-            parts.append(_foreign_call(call, place))
+    parts = _joined(message, place, _said)
+    if not any(isinstance(block, ToolCallBlock) for block in message.blocks):
+        # An answer of another LLM class, which stores its calls next to the blocks.
+        parts += [_foreign_call(call, place) for call in message.additional_kwargs.get("tool_calls") or ()]
     return tuple(parts)
 
 

@@ -89,8 +89,6 @@ class StreamedAnswer:
         self._raw: dict[str, Any] = {"model": model}
         self._calls: dict[int, ToolCallBlock] = {}
         self._shown: list[ContentBlock] = []  # blocks before the text
-        self.called = False
-        """Whether a tool call has arrived."""
 
     def take(self, delta: Delta) -> ChatResponse | None:
         """Return the response of one delta, or `None` if it has no content."""
@@ -116,7 +114,6 @@ class StreamedAnswer:
         return None
 
     def _take_call(self, delta: ToolCallDelta) -> None:
-        self.called = True
         before = self._calls.get(delta.index)
         name, call, arguments = (
             ("", None, "") if before is None else (before.tool_name, before.tool_call_id, str(before.tool_kwargs))

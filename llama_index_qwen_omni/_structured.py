@@ -9,7 +9,7 @@ that. Parsing, retries and errors are decided in `qwen_omni.structured.ask`; the
 
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.instrumentation.events.llm import (
@@ -40,9 +40,6 @@ from qwen_omni.structured.ask import (
 )
 from qwen_omni.structured.schema import read_schema
 from qwen_omni.transport.flow import adrive, drive
-
-if TYPE_CHECKING:
-    from qwen_omni.responses import Usage
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _EVENTS = get_dispatcher("llama_index.core.llms.llm")  # the source of LlamaIndex's own events
@@ -200,13 +197,9 @@ class _Reading:
         self._stream = ObjectStream(structure.reading)
         self._read = 0
         self._called = False
-        self._finish: str | None = None
-        self._usage: Usage | None = None
 
     def take(self, response: ChatResponse) -> BaseModel | None:
-        self._finish = finish_of(response) or self._finish
-        self._usage = usage_of(response) or self._usage
-        partial = self._stream.feed(new) if (new := self._new(response)) else None
+        partial = self._stream.take(AnswerText(self._new(response), finish_of(response), usage_of(response)))
         return None if not isinstance(partial, dict) else _with_event(self._made(partial))
 
     def _new(self, response: ChatResponse) -> str:
@@ -215,7 +208,7 @@ class _Reading:
             return "" if self._called else response.delta or ""
         if not self._called:
             self._called = True
-            self._stream = ObjectStream(self._structure.reading)  # text before the call does not count
+            self._stream.restart()  # text before the call does not count
         if isinstance(call.tool_kwargs, dict):
             return ""  # the last response: nothing new
         new, self._read = call.tool_kwargs[self._read :], len(call.tool_kwargs)
@@ -228,7 +221,7 @@ class _Reading:
             return self._flexible.model_validate(partial)
 
     def last(self) -> BaseModel:
-        value: BaseModel = warn_if_truncated(self._stream.end(self._finish, self._usage))
+        value: BaseModel = warn_if_truncated(self._stream.end())
         return value
 
 

@@ -11,7 +11,6 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
-from io import IOBase
 from typing import Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
@@ -36,11 +35,9 @@ from llama_index_instrumentation.event_handlers import NullEventHandler
 from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
-from qwen_omni.integrations.model_fields import SECRET_NAMES
+from llama_index_qwen_omni._convert_input import MediaBlock, held_by
+from qwen_omni.integrations.model_fields import UNSHOWN
 from qwen_omni.redact import redact
-
-_SECRET = SECRET_NAMES | {"oss"}
-_MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 
 def shown_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -70,8 +67,8 @@ def shown_block(block: BaseContentBlock) -> BaseContentBlock:
             return block
 
 
-def _where(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> str:
-    held = _held(block)
+def _where(block: MediaBlock) -> str:
+    held = held_by(block)
     if isinstance(held, bytes):
         return f"{len(held) * 3 // 4 - held[-2:].count(b'='):,} bytes"  # LlamaIndex keeps base64
     if held is not None:
@@ -82,22 +79,14 @@ def _where(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> str:
     return f"data of {len(url):,} characters" if url.startswith("data:") else redact(url)
 
 
-def _held(block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock) -> bytes | IOBase | None:
-    if isinstance(block, ImageBlock):
-        return block.image
-    if isinstance(block, AudioBlock):
-        return block.audio
-    return block.video if isinstance(block, VideoBlock) else block.data
-
-
 def shown_response(response: Any) -> Any:  # noqa: ANN401  (a response, a stream of them, or what a program gives)
     """Return a response without its audio; anything else is returned unchanged."""
     if not isinstance(response, ChatResponse | CompletionResponse):
         return response
     more = response.additional_kwargs
     update: dict[str, Any] = {}
-    if any(isinstance(value, _MEDIA) for value in more.values()):
-        shown = {key: shown_block(value) if isinstance(value, _MEDIA) else value for key, value in more.items()}
+    if any(isinstance(value, MediaBlock) for value in more.values()):
+        shown = {key: shown_block(value) if isinstance(value, MediaBlock) else value for key, value in more.items()}
         update["additional_kwargs"] = shown
     if isinstance(response, ChatResponse):
         message = shown_message(response.message)
@@ -116,8 +105,8 @@ def shown_prompt(prompt: BasePromptTemplate) -> BasePromptTemplate:
 
 
 def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a call, except those that may hold secrets."""
-    return {name: value for name, value in options.items() if name not in _SECRET}
+    """Return the options of a call, except those that may hold secrets or are live objects."""
+    return {name: value for name, value in options.items() if name not in UNSHOWN}
 
 
 _EVENTS = get_dispatcher("llama_index.core.llms.callbacks")  # the source of the events of every LLM

@@ -5,9 +5,9 @@ This module has the entry points. Fields are in `qwen_omni.integrations.model_fi
 `_tracing` informs LlamaIndex's handlers, and `_structured` predicts objects.
 """
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from qwen_omni.request.estimate import Estimate
 
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
+
+R = TypeVar("R")
 
 
 class ToolCalling(FunctionCallingLLM):
@@ -157,7 +159,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     @traced(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Send a conversation and return the answer as a stream; errors in the request are raised here."""
-        return self._streamed(self._plan(messages, kwargs))
+        return self._streamed(self._plan(messages, kwargs), _unchanged)
 
     @traced(llm_chat_callback)
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -167,7 +169,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     @traced(llm_chat_callback)
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Send a conversation and return the answer as a stream, in `asyncio`."""
-        return self._astreamed(self._plan(messages, kwargs))
+        return self._astreamed(self._plan(messages, kwargs), _unchanged)
 
     # --- Completion: a conversation of one message ---
 
@@ -179,7 +181,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     @traced(llm_completion_callback)
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Complete a text, and return the answer as a stream."""
-        return _completions(self._streamed(self._completing(prompt, formatted, kwargs)))
+        return self._streamed(self._completing(prompt, formatted, kwargs), to_completion)
 
     @traced(llm_completion_callback)
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -189,7 +191,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     @traced(llm_completion_callback)
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Complete a text, and return the answer as a stream, in `asyncio`."""
-        return _acompletions(self._astreamed(self._completing(prompt, formatted, kwargs)))
+        return self._astreamed(self._completing(prompt, formatted, kwargs), to_completion)
 
     # --- A call: planned once, then sent ---
 
@@ -208,23 +210,23 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
         response = await plan.acomplete(self._clients.asynchronous(plan.connection))
         return to_response(response, model=plan.request.model)
 
-    def _streamed(self, plan: RequestPlan) -> ChatResponseGen:
+    def _streamed(self, plan: RequestPlan, convert: Callable[[ChatResponse], R]) -> Generator[R, None, None]:
         answer = StreamedAnswer(model=plan.request.model)
         with closing(plan.stream(self._clients.sync(plan.connection))) as deltas:
             for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:
-                    yield response
-        yield answer.last()
+                    yield convert(response)
+        yield convert(answer.last())
 
-    async def _astreamed(self, plan: RequestPlan) -> ChatResponseAsyncGen:
+    async def _astreamed(self, plan: RequestPlan, convert: Callable[[ChatResponse], R]) -> AsyncGenerator[R, None]:
         answer = StreamedAnswer(model=plan.request.model)
         async with aclosing(plan.astream(self._clients.asynchronous(plan.connection))) as deltas:
             async for delta in deltas:
                 response = answer.take(delta)
                 if response is not None:
-                    yield response
-        yield answer.last()
+                    yield convert(response)
+        yield convert(answer.last())
 
     # --- Counting; sends nothing ---
 
@@ -277,13 +279,5 @@ def _conversation(given: str | Sequence[ChatMessage]) -> Sequence[ChatMessage]:
     return [ChatMessage(role=MessageRole.USER, content=given)] if isinstance(given, str) else given
 
 
-def _completions(responses: ChatResponseGen) -> Generator[CompletionResponse, None, None]:
-    with closing(responses):
-        for response in responses:
-            yield to_completion(response)
-
-
-async def _acompletions(responses: ChatResponseAsyncGen) -> AsyncGenerator[CompletionResponse, None]:
-    async with aclosing(responses):
-        async for response in responses:
-            yield to_completion(response)
+def _unchanged(response: ChatResponse) -> ChatResponse:
+    return response

@@ -8,7 +8,7 @@ stream of the run, so `handler.stream_events()` yields it.
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,12 +26,10 @@ from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.source import Anything
-from qwen_omni.messages import Message
-from qwen_omni.options import ChatRequest
 from qwen_omni.responses import Response
 from qwen_omni.video.ask import astream_either
 from qwen_omni.video.engine.run import Progress
-from qwen_omni.video.options import SummaryOptions, choices_of, heeded_media, told_as_ours, words_of
+from qwen_omni.video.options import ForeignTextModel, SummaryOptions, Texts, choices_of, heeded_media
 
 
 @described
@@ -188,30 +186,24 @@ def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions
     return part.source, replace(options, **choices_of(part))
 
 
-class LLMTextModel:
+class LLMTextModel(ForeignTextModel):
     """Any LLM of LlamaIndex, as the model that merges notes."""
 
     def __init__(self, llm: LLM) -> None:
+        super().__init__(str(llm.metadata.model_name or llm.class_name()))
         self._llm = llm
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return str(self._llm.metadata.model_name or self._llm.class_name())
+    def ask(self, texts: Texts) -> Response:
+        """Answer a conversation."""
+        return _to_response(self._llm.chat(_to_llama_index(texts)))
 
-    def complete(self, request: ChatRequest, /) -> Response:
-        """Answer a conversation of texts; raises `QwenOmniError`."""
-        with told_as_ours():
-            return _to_response(self._llm.chat(_to_llama_index(request.messages)))
-
-    async def acomplete(self, request: ChatRequest, /) -> Response:
+    async def aask(self, texts: Texts) -> Response:
         """The same in `asyncio`."""
-        with told_as_ours():
-            return _to_response(await self._llm.achat(_to_llama_index(request.messages)))
+        return _to_response(await self._llm.achat(_to_llama_index(texts)))
 
 
-def _to_llama_index(messages: Sequence[Message]) -> list[ChatMessage]:
-    return [ChatMessage(role=MessageRole(message.role), content=words_of(message)) for message in messages]
+def _to_llama_index(texts: Texts) -> list[ChatMessage]:
+    return [ChatMessage(role=MessageRole(role), content=text) for role, text in texts]
 
 
 def _to_response(answer: ChatResponse) -> Response:

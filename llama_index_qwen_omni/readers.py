@@ -12,7 +12,7 @@ import contextlib
 import mimetypes
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
@@ -49,27 +49,23 @@ from qwen_omni.media.files.find import (
 )
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import as_source
-from qwen_omni.ranges import PARALLEL, Range, checked
+from qwen_omni.ranges import Range, checked
 from qwen_omni.redact import redact
 from qwen_omni.request.question import look
-from qwen_omni.retrieval.index import MediaReading, PassageOptions, Wanted
+from qwen_omni.retrieval.index import Copies, MediaReading, PassageOptions, TranscriptReading, Wanted
 from qwen_omni.retrieval.passages import (
     EXCLUDED,
     EXCLUDED_FROM_EMBEDDING,
-    PASSAGE_SECONDS,
     Mode,
     Passage,
     TranscriptMode,
     fragment_url,
     kind_of,
     stretch_of,
-    to_passages,
 )
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
-from qwen_omni.transcription.transcribe import atranscribe_many, transcribe_many
-from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.transport.downloads import is_link, off_the_loop, shown
+from qwen_omni.transport.downloads import is_link, shown
 from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import SummaryOptions
 
@@ -135,12 +131,14 @@ def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], N
         UnreadableMediaError: there is no such file, or it cannot be read.
         LocalResourceError: this machine has no disk space for the copy, or lacks another resource.
     """
-    with _folder(source) as folder:
-        copy = Path(folder) / PurePath(urlsplit(source).path if is_link(source) else source).name
+    with contextlib.ExitStack() as held:
         try:
+            folder = tempfile.TemporaryDirectory(prefix="qwen-omni-", ignore_cleanup_errors=True)
+            copy = (
+                Path(held.enter_context(folder)) / PurePath(urlsplit(source).path if is_link(source) else source).name
+            )
             with copy.open("wb") as here:
-                for piece in _pieces(source, fs):
-                    here.write(piece)
+                here.writelines(_pieces(source, fs))
         except OSError as error:
             raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
         name = str(fs.unstrip_protocol(source))
@@ -148,17 +146,19 @@ def copied(source: str, fs: AbstractFileSystem) -> Generator[tuple[Path, str], N
 
 
 @contextlib.contextmanager
-def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[list[tuple[Path, str]], None, None]:
+def all_copied(sources: Sequence[str], fs: AbstractFileSystem) -> Generator[tuple[list[Path], list[str]], None, None]:
     """Yield copies of several files and their names, in order; raises as `copied` does."""
     with contextlib.ExitStack() as held:
-        yield [held.enter_context(copied(source, fs)) for source in sources]
+        copies = [held.enter_context(copied(source, fs)) for source in sources]
+        yield [path for path, _ in copies], [name for _, name in copies]
 
 
-def _folder(source: str) -> "tempfile.TemporaryDirectory[str]":
-    try:
-        return tempfile.TemporaryDirectory(prefix="qwen-omni-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise machine_fault(error, f"copy {shown(source)}", writing=True) or error from error
+def _copying(fs: AbstractFileSystem | None) -> Callable[[Sequence[str]], Copies] | None:
+    return None if fs is None else partial(all_copied, fs=fs)
+
+
+def _named(sources: Sources, fs: AbstractFileSystem | None) -> Sources:
+    return sources if fs is None else find_files(sources, fs)
 
 
 def _pieces(source: str, fs: AbstractFileSystem) -> Iterator[bytes]:
@@ -470,10 +470,8 @@ class QwenOmniAudioReader(_LazyReader):
         concurrency: int = 4,
     ) -> None:
         """Store the options, sending nothing; raises `ConfigurationError` if `concurrency` is less than 1."""
-        checked("seconds", seconds, PASSAGE_SECONDS)
-        checked("concurrency", concurrency, PARALLEL)
-        self._llm, self._options = llm, options
-        self._mode, self._seconds, self._concurrency = mode, seconds, concurrency
+        self._reading = TranscriptReading(options=options, mode=mode, seconds=seconds, concurrency=concurrency)
+        self._llm = llm
 
     def lazy_load_data(  # type: ignore[override]
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
@@ -489,56 +487,23 @@ class QwenOmniAudioReader(_LazyReader):
             ConfigurationError: a folder or pattern contains no media.
             QwenOmniError: the error of the first recording that fails; see `qwen_omni.errors`.
         """
-        with OmniClient(self._settings()) as client, contextlib.closing(self._said(file, fs, client)) as transcripts:
-            for said in transcripts:
-                for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
+        with OmniClient(self._settings()) as client:
+            passages = self._reading.passages(_named(file, fs), client, _copying(fs))
+            with contextlib.closing(passages) as coming:
+                for passage in coming:
                     yield to_document(passage, extra_info, medium=False)
 
     async def alazy_documents(
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> AsyncGenerator[Document, None]:
         """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
+        sources = await asyncio.to_thread(_named, file, fs)
         async with (
             AsyncOmniClient(self._settings()) as client,
-            contextlib.aclosing(self._asaid(file, fs, client)) as transcripts,
+            contextlib.aclosing(self._reading.apassages(sources, client, _copying(fs))) as coming,
         ):
-            async for said in transcripts:
-                for passage in to_passages(said, mode=self._mode, seconds=self._seconds):
-                    yield to_document(passage, extra_info, medium=False)
-
-    def _said(
-        self, file: Sources, fs: AbstractFileSystem | None, client: OmniClient
-    ) -> Generator[Transcript, None, None]:
-        ask = partial(transcribe_many, client=client, options=self._options, concurrency=self._concurrency)
-        if fs is None:
-            yield from ask(file)
-            return
-        for names in self._together(find_files(file, fs)):
-            with all_copied(names, fs) as copies, contextlib.closing(ask([path for path, _ in copies])) as coming:
-                for said, (_, name) in zip(coming, copies, strict=True):
-                    yield said.model_copy(update={"source": name})
-
-    async def _asaid(
-        self, file: Sources, fs: AbstractFileSystem | None, client: AsyncOmniClient
-    ) -> AsyncGenerator[Transcript, None]:
-        ask = partial(atranscribe_many, client=client, options=self._options, concurrency=self._concurrency)
-        if fs is None:
-            async with contextlib.aclosing(ask(file)) as coming:
-                async for said in coming:
-                    yield said
-            return
-        for names in self._together(await asyncio.to_thread(find_files, file, fs)):
-            async with (
-                off_the_loop(all_copied(names, fs)) as copies,
-                contextlib.aclosing(ask([path for path, _ in copies])) as coming,
-            ):
-                named = iter(copies)
-                async for said in coming:
-                    yield said.model_copy(update={"source": next(named)[1]})
-
-    def _together(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Yield batches of `concurrency` files, to limit the copies on disk."""
-        return (names[at : at + self._concurrency] for at in range(0, len(names), self._concurrency))
+            async for passage in coming:
+                yield to_document(passage, extra_info, medium=False)
 
     def _settings(self) -> Settings:
         return Settings.load() if self._llm is None else self._llm.client().settings

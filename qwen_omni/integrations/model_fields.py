@@ -282,8 +282,9 @@ def _keep(kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, cl
 
 # --- Fields ---
 
-# They may hold secrets or live objects, and do not affect the answer.
-_UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
+UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
+"""Options that may hold a secret, or are live objects: kept out of traces, caches and reprs."""
+
 NUMBERS = {**OPTION_RANGES, **CONNECTION_RANGES}
 """Ranges of the numeric fields of a chat model."""
 _FIELDS = ("model", *CALL_FIELDS, *CONNECTION_FIELDS)
@@ -422,4 +423,4 @@ class ModelFields(BaseModel):
 
     def _shown(self) -> dict[str, Any]:
         """Return the fields that are set and safe to show: no secrets, no live objects."""
-        return {name: value for name, value in self._chosen().items() if name not in _UNSHOWN and value is not None}
+        return {name: value for name, value in self._chosen().items() if name not in UNSHOWN and value is not None}

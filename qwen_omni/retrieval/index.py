@@ -6,21 +6,34 @@ transcript is stored in a checkpoint, so indexing again, even a year later, cost
 
 import asyncio
 import contextlib
+import itertools
 import os
 import time
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.files.find import UNREADABLE, OnError, Source, left_out_text
+from qwen_omni.media.files.find import UNREADABLE, OnError, Source, Sources, left_out_text, named_apart
 from qwen_omni.media.source import Anything
-from qwen_omni.retrieval.passages import Mode, Passage, Passages, check_mode, gap_text, speech_text, whole_passage
+from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.retrieval.passages import (
+    PASSAGE_SECONDS,
+    Mode,
+    Passage,
+    Passages,
+    TranscriptMode,
+    check_mode,
+    gap_text,
+    speech_text,
+    to_passages,
+    whole_passage,
+)
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
-from qwen_omni.transcription.transcribe import atranscribe, transcribe
+from qwen_omni.transcription.transcribe import atranscribe, atranscribe_many, transcribe, transcribe_many
 from qwen_omni.transcription.transcript import Sentence, Transcript
 from qwen_omni.transport.downloads import off_the_loop, opened
 from qwen_omni.transport.flow import adrive, drive
@@ -330,6 +343,76 @@ class MediaReading:
             if self.on_error == "raise":
                 raise
             _warn(left_out_text(os.fspath(source), error))
+
+
+Copies = contextlib.AbstractContextManager[tuple[Sources, Iterable[str | None]]]
+"""Yields local files, and the names that their passages have; `None` keeps the file's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptReading:
+    """How the transcripts of several recordings and videos are read as passages, in order.
+
+    Attributes:
+        options: the transcription model, the language, speakers.
+        mode: how transcripts are split, as in `to_passages`.
+        seconds: maximum length of a passage.
+        concurrency: number of recordings at a time.
+
+    Raises:
+        ConfigurationError: a number out of its range.
+    """
+
+    options: TranscriptionOptions
+    mode: TranscriptMode
+    seconds: float
+    concurrency: int
+
+    def __post_init__(self) -> None:
+        checked("seconds", self.seconds, PASSAGE_SECONDS)
+        checked("concurrency", self.concurrency, PARALLEL)
+
+    def passages(
+        self, sources: Sources, client: OmniClient, copying: Callable[[Sequence[str]], Copies] | None = None
+    ) -> Generator[Passage, None, None]:
+        """Yield the passages, while later recordings are in progress; raises as `transcribe_many`.
+
+        Args:
+            sources: recordings, folders and patterns.
+            client: sends the requests.
+            copying: copies named files of another file system, `concurrency` at a time, to limit the copies on disk.
+        """
+        for batch in self._batches(sources, copying):
+            with batch as (paths, names):
+                said = transcribe_many(paths, client=client, options=self.options, concurrency=self.concurrency)
+                with contextlib.closing(said) as coming:
+                    for transcript, name in zip(coming, names, strict=False):
+                        yield from self._passages_of(transcript, name)
+
+    async def apassages(
+        self, sources: Sources, client: AsyncOmniClient, copying: Callable[[Sequence[str]], Copies] | None = None
+    ) -> AsyncGenerator[Passage, None]:
+        """Yield the passages; the asynchronous `passages`."""
+        for batch in self._batches(sources, copying):
+            async with off_the_loop(batch) as (paths, names):
+                said = atranscribe_many(paths, client=client, options=self.options, concurrency=self.concurrency)
+                named = iter(names)
+                async with contextlib.aclosing(said) as coming:
+                    async for transcript in coming:
+                        for passage in self._passages_of(transcript, next(named)):
+                            yield passage
+
+    def _batches(self, sources: Sources, copying: Callable[[Sequence[str]], Copies] | None) -> Iterator[Copies]:
+        if copying is None:
+            yield contextlib.nullcontext((sources, itertools.repeat(None)))
+            return
+        files = [os.fspath(source) for source in named_apart(sources)]
+        for at in range(0, len(files), self.concurrency):
+            yield copying(files[at : at + self.concurrency])
+
+    def _passages_of(self, said: Transcript, name: str | None) -> Iterator[Passage]:
+        named = said if name is None else said.model_copy(update={"source": name})
+        return to_passages(named, mode=self.mode, seconds=self.seconds)
 
 
 def _passages_of(passages: Passages, notes: SegmentNotes) -> Iterator[Passage]:

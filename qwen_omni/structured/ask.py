@@ -93,10 +93,22 @@ class ObjectStream:
     """Parses an object while its answer arrives: `feed` returns partials, `end` what `read_answer` returns."""
 
     def __init__(self, options: ReadOptions, *, shows: bool = True) -> None:
-        self._options = options
-        self._stream = CaptionStream(options.schema, facts=options.facts, shows=shows)
+        self._options, self._shows = options, shows
+        self._finish: str | None = None
+        self._usage: Usage | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Drop what was fed: another text, such as the arguments of a tool call, is the answer."""
+        self._stream = CaptionStream(self._options.schema, facts=self._options.facts, shows=self._shows)
         self._pieces: list[str] = []
         self._unreadable = False
+
+    def take(self, piece: AnswerText) -> dict[str, Any] | list[Any] | None:
+        """Add a piece, with what it says about the end of the answer; return what `feed` returns."""
+        self._finish = piece.finish_reason or self._finish
+        self._usage = piece.usage or self._usage
+        return self.feed(piece.text) if piece.text else None
 
     def feed(self, piece: str) -> dict[str, Any] | list[Any] | None:
         """Add a piece; return the new partial, or `None` if there is nothing new to show."""
@@ -111,7 +123,7 @@ class ObjectStream:
 
     def end(self, finish_reason: str | None = None, usage: Usage | None = None) -> Parsed:
         """Parse the complete answer; raises as `read_answer` does."""
-        answer = AnswerText("".join(self._pieces), finish_reason, usage)
+        answer = AnswerText("".join(self._pieces), finish_reason or self._finish, usage or self._usage)
         if self._unreadable:
             return read_answer(answer, self._options)
         try:

@@ -1,5 +1,6 @@
 """Options for long videos, and which media of a message a run accepts. Values and decisions."""
 
+import abc
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Message, Part, TextPart, VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
 from qwen_omni.options import ChatRequest, Effort, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
@@ -215,21 +216,52 @@ def _check_closeness(video: VideoPart) -> None:
         )
 
 
-@contextlib.contextmanager
-def told_as_ours() -> Iterator[None]:
-    """Raise any error of another library's model as a `QwenOmniError`, which a run can end with.
+Texts = list[tuple[Role, str]]
+"""A conversation of texts: roles, and what was said."""
+
+
+class ForeignTextModel(abc.ABC):
+    """A model of another library as the model that joins notes: a `TextModel`.
 
     Raises:
-        QwenOmniError: the model failed; its own error is the cause.
+        QwenOmniError: the model failed, whatever it raised; its own error is the cause.
     """
-    try:
-        yield
-    except QwenOmniError:
-        raise
-    except Exception as error:
-        raise QwenOmniError(f"The model that joins notes failed: {type(error).__name__}: {error}") from error
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abc.abstractmethod
+    def ask(self, texts: Texts) -> Response:
+        """Answer a conversation."""
+
+    @abc.abstractmethod
+    async def aask(self, texts: Texts) -> Response:
+        """Answer a conversation; the asynchronous `ask`."""
+
+    def complete(self, request: ChatRequest, /) -> Response:
+        """Answer a conversation of texts."""
+        with self._as_ours():
+            return self.ask(_texts_of(request))
+
+    async def acomplete(self, request: ChatRequest, /) -> Response:
+        """Answer a conversation of texts; the asynchronous `complete`."""
+        with self._as_ours():
+            return await self.aask(_texts_of(request))
+
+    @contextlib.contextmanager
+    def _as_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except QwenOmniError:
+            raise
+        except Exception as error:
+            raise QwenOmniError(f"The model that joins notes failed: {type(error).__name__}: {error}") from error
 
 
-def words_of(message: Message) -> str:
-    """Return the text of a message; joining notes uses text only."""
-    return "\n\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+def _texts_of(request: ChatRequest) -> Texts:
+    """Return the roles and texts of a conversation; joining notes uses text only."""
+    texts = (
+        (message.role, [part.text for part in message.parts if isinstance(part, TextPart)])
+        for message in request.messages
+    )
+    return [(role, "\n\n".join(parts)) for role, parts in texts]

@@ -368,6 +368,16 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "text behind a link": ({"type": "text-plain", "url": "https://h/a.txt"}, "links to text"),
     "text that is none": ({"type": "text-plain", "base64": base64.b64encode(b"\xff").decode()}, "UTF-8"),
     "text without text": ({"type": "text"}, "text is missing"),
+    **{
+        f"media twice: {where}": (block, words)
+        for where, words, block in (
+            ("two fields", "its media is in path and in url; leave", {"type": "video", "url": URL, "path": "a.mp4"}),
+            ("beside an object", "in 'image_url' and in 'url'", {"type": "image_url", "image_url": URL, "url": URL}),
+            ("two objects", "in 'source' and in 'url'", {"video": {"url": URL}, "source": {"type": "url", "url": URL}}),
+            ("names of two services", "url and in base64",
+             {"type": "file", "mime_type": "video/mp4", "file_uri": URL, "data": B64}),
+        )
+    },
     "something else": (7, "int"),
 }  # fmt: skip
 
