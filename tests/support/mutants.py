@@ -18,7 +18,8 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, MediaPayload, TextPart
 from qwen_omni.pricing import limit
 from qwen_omni.request import media_estimate, prepared_request
-from qwen_omni.video import checkpoint, overlap, source_video, tasks
+from qwen_omni.video import overlap, source_video, tasks
+from qwen_omni.video.engine import worker
 from qwen_omni.wire import request
 
 Patch = pytest.MonkeyPatch
@@ -278,4 +279,4 @@ def segment_misplaced(patch: Patch) -> None:
 @long_mutant
 def checkpoint_forgets(patch: Patch) -> None:
     """Stored answers are not found again."""
-    patch.setattr(checkpoint, "_answer", lambda *_: None)
+    patch.setattr(worker, "_answer", lambda *_: None)
