@@ -15,7 +15,7 @@ import pytest
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import FramesPart, MediaPayload, TextPart
+from qwen_omni.messages import FramesPart, MediaPayload
 from qwen_omni.pricing import limit
 from qwen_omni.request import media_estimate, prepared_request
 from qwen_omni.video import overlap, source_video, tasks
@@ -178,23 +178,32 @@ def picture_late(patch: Patch) -> None:
     _change_videos(patch, lambda data: _again(data, frames=lambda all_: [*all_[:12], *all_[:-12]]))
 
 
+def _with_content(patch: Patch, change: Callable[[list[dict]], list[dict]]) -> None:
+    real = request._filled
+
+    def filled(*arguments: object) -> dict:
+        message = real(*arguments)
+        parts = message["content"]
+        return {**message, "content": change(parts) if isinstance(parts, list) else parts}
+
+    patch.setattr(request, "_filled", filled)
+
+
 @mutant
 def wrong_order(patch: Patch) -> None:
     """Parts of a message are sent in reverse order."""
-    real = request._user_content
-    patch.setattr(request, "_user_content", lambda parts, *rest: real(parts[::-1], *rest))
+    _with_content(patch, lambda parts: parts[::-1])
 
 
 @mutant
 def part_lost(patch: Patch) -> None:
     """The last media part of a message is omitted."""
-    real = request._user_content
 
-    def without_last(parts: tuple, *rest: object) -> object:
-        media = [part for part in parts if not isinstance(part, TextPart)]
-        return real(tuple(part for part in parts if not media or part is not media[-1]), *rest)
+    def without_last(parts: list[dict]) -> list[dict]:
+        media = [at for at, part in enumerate(parts) if part["type"] != "text"]
+        return [part for at, part in enumerate(parts) if not media or at != media[-1]]
 
-    patch.setattr(request, "_user_content", without_last)
+    _with_content(patch, without_last)
 
 
 @mutant
