@@ -130,7 +130,7 @@ class Results(RunStore):
 
 
 def _places(path: Path) -> tuple[Path, Path | None]:
-    """Choose the file of the store, and find the older version's file beside it.
+    """Choose the file of the store, and find the older version's file next to it.
 
     Raises:
         LocalResourceError: the named file cannot be read.

@@ -104,7 +104,7 @@ class _Written:
 
 
 def pause(seconds: float) -> Flow[None]:
-    """Wait in the way of the driver: no thread is blocked in `asyncio`."""
+    """Wait as the driver does: no thread is blocked in `asyncio`."""
     yield Sleep(seconds)
 
 
@@ -168,7 +168,7 @@ def await_end(context: TaskContext, options: TranscriptionOptions, task_id: str)
             raise TaskUnfinishedError(
                 f"The transcription of {context.label} (task {task_id}) is still {state.status or 'waiting'} after "
                 f"{options.wait_seconds:,.0f} s (wait_seconds). It continues: the same call within a day finds it "
-                "again and pays nothing.",
+                "again and costs nothing.",
                 task_id=task_id,
             )
         yield Sleep(min(wait, left))
@@ -215,7 +215,10 @@ def _checked(context: TaskContext, url: str) -> str:
     host = split.hostname or ""
     private = is_private_host(host) and not is_private_url(context.base_url)
     if split.scheme not in ("http", "https") or not host or private:
-        raise ResultGoneError(f"The service named {split.scheme or 'no'}://{host} for the result of {context.label}.")
+        raise ResultGoneError(
+            f"The service returned {split.scheme or 'no'}://{host} as the address of the result of {context.label}, "
+            "which is not a public web address."
+        )
     return split._replace(scheme="https").geturl() if host.endswith(_VENDOR) else url
 
 

@@ -334,7 +334,7 @@ class StreamState:
         ended = why if whole else f"{why} and {said}"
         cut = f"was cut off after {len(partial.text):,} characters" if not whole else "is not whole"
         return StreamInterruptedError(
-            f"The answer {cut}: {ended}. What arrived is in .partial; send the request again for a whole answer.",
+            f"The answer {cut}: {ended}. What arrived is in .partial; send the request again for a complete answer.",
             partial=partial,
         )
 
@@ -344,7 +344,7 @@ class StreamState:
         partial = self.response
         return StreamInterruptedError(
             f"The answer is damaged after {len(partial.text):,} characters: {why}. What arrived before is in .partial; "
-            "send the request again for a whole answer.",
+            "send the request again for a complete answer.",
             partial=partial,
         )
 

@@ -57,7 +57,7 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
             continue
         if not found:
             raise ConfigurationError(
-                f"{name} holds no video or recording. Name a file, a folder that has some, or a pattern."
+                f"{name} contains no video or recording. Pass a file, a folder that contains some, or a pattern."
             )
         yield from found
 

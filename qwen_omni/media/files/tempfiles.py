@@ -102,7 +102,7 @@ def remove_file(path: Path, process: int | None = None) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a new folder; `None` if another process took it for abandoned before that, and removes it."""
+    """Lock a new folder; `None` if another process considered it abandoned before that, and removes it."""
     if not _LOCKS:
         return None
     try:

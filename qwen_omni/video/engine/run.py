@@ -462,7 +462,7 @@ async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: As
 
 
 class Job(Generic[T]):
-    """The runs of one use of a source, and what its caller hears of them. `runs` and `ended` may block."""
+    """The runs of one use of a source, and what is reported to its caller. `runs` and `ended` may block."""
 
     def runs(self, settings: Settings) -> Iterator[Run[T]]:
         """Yield the runs; each has ended when the next is built."""

@@ -345,7 +345,7 @@ def test_a_small_upright_picture_passes_byte_for_byte():
 def test_a_cut_picture_is_refused():
     """A picture whose end is missing is damaged."""
     data = making.picture("JPEG", (2000, 1500))
-    with pytest.raises(UnreadableMediaError, match="damaged or cut"):
+    with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         prepare(data[: len(data) // 2])
 
 

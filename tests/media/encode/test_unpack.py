@@ -174,7 +174,7 @@ def test_a_cut_animation_is_refused(kind):
     held = io.BytesIO()
     images[0].save(held, kind, save_all=True, append_images=images[1:], duration=200)
     data = held.getvalue()
-    with pytest.raises(UnreadableMediaError, match="damaged or cut"):
+    with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         prepare(data[: len(data) * 2 // 3])
 
 
