@@ -31,7 +31,7 @@ else:
 
 _PREFIX = "qwen-omni-"
 _LOCK = "lock"
-_TRIES = 20  # attempts: another process may take a new folder for abandoned before it is locked
+_TRIES = 20  # attempts: another process may consider a new folder abandoned before it is locked
 _LIBRARIES = ("av", "PIL")
 _RESOURCES = {**RESOURCES, errno.ENOENT: "folder", errno.ENOTDIR: "folder"}
 _ALWAYS_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})

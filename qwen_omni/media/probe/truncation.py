@@ -193,7 +193,7 @@ class _Layout:
     size_at: int
     order: Literal["little", "big"] = "little"
     signed: bool = False
-    aligned: int = 1  # chunks begin at multiples of so many bytes
+    aligned: int = 1  # chunks begin at multiples of this number of bytes
     inclusive: bool = False  # whether the size includes the head
 
 
