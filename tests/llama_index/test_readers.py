@@ -130,7 +130,7 @@ async def test_folders_and_patterns_of_other_file_systems(
     made = reader()
     with pytest.raises(UnreadableMediaError, match=r"gone\.mp4"):
         await read("/talks/gone.mp4")
-    with pytest.raises(ConfigurationError, match="holds no video"):
+    with pytest.raises(ConfigurationError, match="contains no video"):
         await read("/talks/*.avi")
 
 
