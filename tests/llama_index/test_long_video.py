@@ -123,7 +123,7 @@ class Own(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Tell the name."""
+        """Return the name."""
         return LLMMetadata(model_name="own")
 
     @llm_completion_callback()

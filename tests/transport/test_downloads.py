@@ -46,10 +46,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Give a part, a redirect, a failure or the whole."""
+        """Return a part, a redirect, a failure or the whole."""
         self.server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         if self.server.failures:
             self.server.failures -= 1

@@ -69,7 +69,7 @@ def quarters(size=(100, 60)) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[int]:
-    """Tell which of the four colours stands in each corner."""
+    """Return which of the four colours stands in each corner."""
     right, bottom = image.width - 4, image.height - 4
     seen = [image.convert("RGB").getpixel(at) for at in ((3, 3), (right, 3), (3, bottom), (right, bottom))]
     return [
