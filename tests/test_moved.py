@@ -23,7 +23,7 @@ def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
 
 @pytest.mark.parametrize("old", MOVED_NAMES)
 def test_an_old_name_is_the_new_object(old):
-    with pytest.warns(DeprecationWarning, match=f"qwen_omni.{old} has moved"):
+    with pytest.warns(DeprecationWarning, match=f"qwen_omni.{old} is now"):
         assert getattr(qwen_omni, old) is getattr(qwen_omni, MOVED_NAMES[old])
 
 
@@ -49,7 +49,7 @@ def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
         assert kind(**{old: value}) == wanted
     with pytest.warns(DeprecationWarning, match=old):
         assert dataclasses.replace(kind(), **{old: value}) == wanted
-    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} has moved"):
+    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} is now"):
         assert getattr(wanted, old) == value
     assert pickle.loads(pickle.dumps(wanted)) == dataclasses.replace(wanted) == wanted
     with pytest.raises(TypeError):
@@ -60,7 +60,7 @@ def test_old_keywords_of_the_adapters():
     with pytest.warns(DeprecationWarning, match="search= is now enable_search="):
         model = ChatQwenOmni(api_key="sk-x", search=True)
     assert model.enable_search is True
-    with pytest.warns(DeprecationWarning, match="search has moved"):
+    with pytest.warns(DeprecationWarning, match="search is now"):
         assert model.search is True
     with pytest.warns(DeprecationWarning, match="wish"):
         assert LongVideoChain(model, wish="dogs").options.focus == "dogs"

@@ -97,7 +97,7 @@ REFUSED = {
         "cannot think and speak in one request",
     ),
     "a voice without speech": ({"voice": "Tina"}, "no effect"),
-    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not think"),
+    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not support thinking"),
     "tools where there are none": ({"tools": (WEATHER,), "model": "qwen-omni-turbo"}, "cannot call tools"),
     "a choice without tools": ({"tool_choice": "weather"}, "needs tools"),
     "a choice of no tool": ({"tools": (WEATHER,), "tool_choice": "rain"}, "is not a tool"),
