@@ -130,7 +130,7 @@ def scratch_file(
     label: str,
     deadline: Deadline,
     *,
-    damage: str = "is damaged, cut, or of a kind that cannot be prepared",
+    damage: str = "is damaged, truncated, or of a kind that cannot be prepared",
     needed: Callable[[Path], int | None] = lambda _: None,
 ) -> Iterator[Path]:
     """Name a temporary file that is written in the `with` block, and removed if that fails.

@@ -131,7 +131,7 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
     except APIConnectionError as error:
         if error.sent:
             error.with_hint(
-                f"The service may have begun to transcribe {context.label} all the same, and bill it; it is not "
+                f"The service may have started to transcribe {context.label} all the same, and bill it; it is not "
                 "submitted again automatically. Check the console's task list, or call again to pay once more."
             )
         raise
@@ -384,7 +384,7 @@ class _TaskRun:
             fresh = False
             task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
             self._under_way = True
-            self._report(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for its end")
+            self._report(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for it to end")
             state: TaskState = yield await_end(self._context, self._options, task.task_id)
             self._under_way = False
             if task is found and task.left:
@@ -477,7 +477,7 @@ class _TaskRun:
         if state.state == "lost":
             said = f"is not known to the service (it says {state.status or 'nothing'!r}); it may belong to another key"
         else:
-            said = f"failed: {state.code or 'no code'}: {state.message or 'no words'}"
+            said = f"failed: {state.code or 'no code'}: {state.message or 'no message'}"
         hint = f" {hint_for([self._delivered])}" if state.is_gone and self._delivered is not None else ""
         return TaskFailedError(
             f"The transcription of {label} (task {task_id}) {said}.{hint}", task_id=task_id, code=state.code

@@ -264,7 +264,7 @@ def test_a_refused_submission_is_repeated(ask: Ask, status: int, recording: Trut
 def test_a_submission_whose_answer_is_lost_is_not_repeated(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """The task may have begun, so nothing is submitted twice by itself; the error says so."""
     standin.tasks.fail(HttpFault(operation="submit", after=True))
-    with pytest.raises(APIConnectionError, match="may have begun") as caught:
+    with pytest.raises(APIConnectionError, match="may have started") as caught:
         ask(recording.path)
     assert caught.value.sent
     assert standin.tasks.submitted == 1

@@ -70,7 +70,7 @@ def _below(folder: Path) -> Iterator[Path]:
         fault = machine_fault(error, f"list {error.filename}", path=folder if top else None)
         if fault is not None:
             raise fault
-        warnings.warn(f"{error.filename} is left out: it cannot be listed ({error.strerror}).", stacklevel=4)
+        warnings.warn(f"{error.filename} is skipped: it cannot be listed ({error.strerror}).", stacklevel=4)
 
     for place, _, names in os.walk(folder, onerror=unlisted):
         yield from (Path(place, name) for name in names)
@@ -88,4 +88,4 @@ def _expanded(pattern: Path) -> Iterator[Path]:
 
 def left_out_text(source: str, error: Exception) -> str:
     """Return the notice that a source is skipped, and why; a link without its signature."""
-    return f"{redact(source)} is left out: {error}"
+    return f"{redact(source)} is skipped: {error}"

@@ -154,7 +154,7 @@ def _joined_text(step: Reduce) -> str:
 T = TypeVar("T")
 
 _TENTH = 10
-_GO_ON = "What is finished is kept: run it again with the same options to resume."
+_GO_ON = "Finished steps are stored: run it again with the same options to resume."
 CHECKPOINTS = "video"
 """Name of the checkpoint folder inside the cache folder."""
 
