@@ -178,7 +178,7 @@ def _seconds(value: object) -> object:
 
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
-    """Translate names of other formats; our own name wins, and an empty place is none."""
+    """Translate names of other formats; our own name wins, and an empty value counts as absent."""
     names = {**_NAMES, "id": "file_id"} if fields.get("source_type") == "id" else _NAMES
     other = {name: value for name, value in fields.items() if name in names and not isinstance(value, Mapping)}
     named = {**{names[name]: value for name, value in other.items()}, **_without(fields, *other)}
@@ -412,7 +412,9 @@ def _turn(message: BaseMessage, index: int) -> Turn:
         case ChatMessage() if message.role in _ROLES:
             return _plain(message, _ROLES[message.role], index), []
         case _:
-            raise UnsupportedContentError(f"message {index}: {type(message).__name__} has no place in a conversation.")
+            raise UnsupportedContentError(
+                f"message {index}: {type(message).__name__} is not supported in a conversation."
+            )
 
 
 def _plain(message: BaseMessage, role: Role, index: int) -> Message:

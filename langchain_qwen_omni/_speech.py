@@ -204,7 +204,7 @@ def save_speech(message: BaseMessage, path: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
-        UnsupportedContentError: the answer holds no speech.
+        UnsupportedContentError: the answer contains no speech.
         OSError: the file cannot be written.
 
     Example:
@@ -215,8 +215,8 @@ def save_speech(message: BaseMessage, path: str | os.PathLike[str]) -> Path:
     if speech is None:
         raise to_langchain(
             UnsupportedContentError(
-                f"This {type(message).__name__} holds no speech. A model speaks with modalities=['text', 'audio'], "
-                "if it can (qwen3.5-omni-flash does)."
+                f"This {type(message).__name__} contains no speech. Request it with modalities=['text', "
+                "'audio'] from a model that can speak, such as qwen3.5-omni-flash."
             )
         )
     target = Path(path)

@@ -85,7 +85,7 @@ def _parts(given: Any) -> Sequence[Part]:
     if len(messages) != 1 or messages[0].role != "user":
         roles = ", ".join(message.role for message in messages)
         raise UnsupportedContentError(
-            f"A long video must be in one user message, and the input holds {len(messages)} ({roles}). "
+            f"A long video must be in one user message, but the input has {len(messages)} ({roles}). "
             "Pass only that message; use focus= to describe what to focus on."
         )
     return messages[0].parts

@@ -100,7 +100,7 @@ class ToolCalling(FunctionCallingLLM):
         """
         selections = to_selections(response)
         if error_on_no_tool_call and not selections:
-            raise NoToolCallError("The model had to call a tool and answered in words. Retry, or pass tool_choice=.")
+            raise NoToolCallError("The model had to call a tool but answered in text. Retry, or pass tool_choice=.")
         return selections
 
 

@@ -137,7 +137,7 @@ class LongVideoWorkflow(Workflow):
 
 
 class _Handler(WorkflowHandler):
-    """Ends its run when the task that awaits it is cancelled; LlamaIndex's own handler lets the run go on."""
+    """Ends its run when the task that awaits it is cancelled; LlamaIndex's own handler lets the run continue."""
 
     async def stop_event_result(self) -> StopEvent:
         """Wait for the end of the run."""

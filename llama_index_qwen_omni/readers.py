@@ -107,7 +107,7 @@ def _found(name: str, fs: AbstractFileSystem, suffixes: Sequence[str]) -> Sequen
         raise _not_read(name, error, "list") from None  # it may name a signed link
     if not found:
         raise ConfigurationError(
-            f"{redact(name)} holds no video or recording. Pass a file, a folder that contains some, or a pattern."
+            f"{redact(name)} contains no video or recording. Pass a file, a folder that contains some, or a pattern."
         )
     return sorted(found, key=PurePosixPath)
 
@@ -292,7 +292,7 @@ class _Options:
 
 
 class _LazyReader(BaseReader):
-    """A reader whose documents come one by one in `asyncio`, too."""
+    """A reader that also yields its documents one by one in `asyncio`."""
 
     @abc.abstractmethod
     def alazy_documents(self, *args: Any, **load_kwargs: Any) -> AsyncGenerator[Document, None]:
@@ -385,7 +385,7 @@ class QwenOmniVideoReader(_LazyReader, ResourcesReaderMixin, BasePydanticReader)
         extra_info: Mapping[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> AsyncGenerator[Document, None]:
-        """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
+        """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only return what is finished."""
         sources = await asyncio.to_thread(self._sources, input_file, fs)
         async with contextlib.aclosing(self._reading(fs).apassages(sources, self.llm.aclient())) as coming:
             async for passage in coming:
@@ -496,7 +496,7 @@ class QwenOmniAudioReader(_LazyReader):
     async def alazy_documents(
         self, file: Sources, extra_info: dict[str, Any] | None = None, fs: AbstractFileSystem | None = None
     ) -> AsyncGenerator[Document, None]:
-        """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only give what is finished."""
+        """Do the same in `asyncio`, lazily; LlamaIndex's own `alazy_load_data` can only return what is finished."""
         sources = await asyncio.to_thread(_named, file, fs)
         async with (
             AsyncOmniClient(self._settings()) as client,

@@ -58,14 +58,14 @@ class MovedModules:
 def warn(old: str, new: str) -> None:
     """Warn the code that uses an old path or name."""
     warnings.warn(
-        f"{old} has moved to {new}; the old name goes with the next release.",
+        f"{old} is now {new}; the old name will be removed in the next release.",
         DeprecationWarning,
         stacklevel=3,
     )
 
 
 def tool_name(name: str) -> str:
-    """Return the present name of a tool."""
+    """Return the current name of a tool."""
     if name in MOVED_TOOLS:
         warn(f"The tool {name}", MOVED_TOOLS[name])
     return MOVED_TOOLS.get(name, name)

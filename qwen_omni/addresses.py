@@ -173,7 +173,7 @@ _PUBLIC_STEP = "Upload it to a public or signed URL, or pass the file itself (a 
 # Parameter names of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
 _SIGNED_WITH = ("signature", "ossaccesskeyid", "awsaccesskeyid", "googleaccessid")
-_AN_EPOCH = 10**9  # seconds; smaller numbers without a signature beside them mean something else
+_AN_EPOCH = 10**9  # seconds; smaller numbers without a signature next to them mean something else
 
 
 def check_link(url: str, *, name: str, now: datetime, allow_private: bool = False) -> None:
@@ -204,7 +204,7 @@ def check_link(url: str, *, name: str, now: datetime, allow_private: bool = Fals
     expiry = expiry_of(url)
     if expiry is not None and expiry <= now:
         raise DeliveryError(
-            f"{name}: the signed link ran out at {expiry:%Y-%m-%d %H:%M:%S} UTC. Sign it again, for at least an hour."
+            f"{name}: the signed link expired at {expiry:%Y-%m-%d %H:%M:%S} UTC. Sign it again, for at least an hour."
         )
 
 
@@ -264,7 +264,7 @@ def _split(url: str, name: str) -> SplitResult:
     # Programs disagree on what these mean, so the host checked here might not be the host fetched.
     at = split.netloc.rpartition("@")[2]
     if _ODD.search(url) or "%" in at or at.lower().startswith("[v"):  # IPvFuture addresses have no meaning yet
-        raise UnsupportedMediaError(f"{name}: the link holds characters that must be percent-encoded, or odd ones.")
+        raise UnsupportedMediaError(f"{name}: the link holds invalid characters, or ones that must be percent-encoded.")
     if not split.hostname:
         raise UnsupportedMediaError(f"{name}: the link has no host.")
     return split

@@ -30,7 +30,7 @@ QwenOmniError
 │       │   └─ DeadlineExceededError no complete answer within the total deadline (partial)
 │       └─ LocalNetworkError         this machine's name resolution or proxy; also a LocalResourceError  retryable
 ├─ TaskFailedError                   an asynchronous task of the service failed (task_id, code)
-├─ TaskUnfinishedError               a task did not finish within the waiting time (task_id); it goes on
+├─ TaskUnfinishedError               a task did not finish within the waiting time (task_id); it continues
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
 ├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
 ├─ ToolArgumentsError                the model called a tool with unreadable arguments (name, arguments)
@@ -328,7 +328,7 @@ class TaskFailedError(QwenOmniError):
 
 
 class TaskUnfinishedError(QwenOmniError):
-    """An asynchronous task did not finish within the waiting time. It goes on, and the same call finds it again.
+    """An asynchronous task did not finish within the waiting time. It continues, and the same call finds it again.
 
     Attributes:
         task_id: the service's id of the task.

@@ -226,13 +226,13 @@ def _without_value(found: re.Match[str]) -> str:
     if not value or value in _NO_SECRETS or value.startswith(("<", "*", "SecretStr")):
         return found[0]
     if not found["open"] and set(found["mark"]) & _OF_PROSE and _PLAIN.fullmatch(value):
-        return found[0]  # a sentence goes on
+        return found[0]  # a sentence continues
     return f"{label}{found['open'] or ''}<key>"
 
 
 def _without_spelled(found: re.Match[str]) -> str:
     value = found["value"]
-    if found["prose"] is not None:  # a sentence goes on, unless this is no word
+    if found["prose"] is not None:  # a sentence continues, unless this is no word
         return f"{found['start']}<key>" if _MIXED.fullmatch(value) else found[0]
     if (
         value in _NO_SECRETS

@@ -406,7 +406,7 @@ class Settings(OwnCopy):
         if not key and needs_key:
             raise ConfigurationError(
                 f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
-                "Keys belong to a region; without one, the local service of `qwen-omni standin` can be used."
+                "Each key is valid in one region. Without a key, use the local service that `qwen-omni standin` starts."
             )
         url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
         private = os.environ.get(PRIVATE_LINKS_VARIABLE, "").strip().lower() in ("1", "true", "yes")

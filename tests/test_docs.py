@@ -33,7 +33,7 @@ def named(path):
 
 
 def blocks(page, language):
-    """Give the blocks of one language in a page, each with its title and what stands in the block behind it."""
+    """Return the blocks of one language in a page, each with its title and what stands in the block behind it."""
     found = FENCE.findall(page.read_text(encoding="utf-8"))
     pairs = itertools.zip_longest(found, found[1:], fillvalue=("", "", ""))
     return [

@@ -17,13 +17,13 @@ from qwen_omni._moved import MOVED, MOVED_NAMES
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
     monkeypatch.delitem(sys.modules, old, raising=False)
-    with pytest.warns(DeprecationWarning, match=f"{old} has moved to {MOVED[old]}"):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {MOVED[old]}"):
         assert importlib.import_module(old) is importlib.import_module(MOVED[old])
 
 
 @pytest.mark.parametrize("old", MOVED_NAMES)
 def test_an_old_name_is_the_new_object(old):
-    with pytest.warns(DeprecationWarning, match=f"qwen_omni.{old} has moved"):
+    with pytest.warns(DeprecationWarning, match=f"qwen_omni.{old} is now"):
         assert getattr(qwen_omni, old) is getattr(qwen_omni, MOVED_NAMES[old])
 
 
@@ -45,11 +45,11 @@ def test_what_never_was_is_not_found():
 def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
     """When a value is made, copied and read; the new keyword warns of nothing."""
     wanted = kind(**{new: value})
-    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}\\({old}=\\) has moved to {new}="):
+    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}\\({old}=\\) is now {new}="):
         assert kind(**{old: value}) == wanted
     with pytest.warns(DeprecationWarning, match=old):
         assert dataclasses.replace(kind(), **{old: value}) == wanted
-    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} has moved"):
+    with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} is now"):
         assert getattr(wanted, old) == value
     assert pickle.loads(pickle.dumps(wanted)) == dataclasses.replace(wanted) == wanted
     with pytest.raises(TypeError):
@@ -57,10 +57,10 @@ def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
 
 
 def test_old_keywords_of_the_adapters():
-    with pytest.warns(DeprecationWarning, match="search= has moved to enable_search="):
+    with pytest.warns(DeprecationWarning, match="search= is now enable_search="):
         model = ChatQwenOmni(api_key="sk-x", search=True)
     assert model.enable_search is True
-    with pytest.warns(DeprecationWarning, match="search has moved"):
+    with pytest.warns(DeprecationWarning, match="search is now"):
         assert model.search is True
     with pytest.warns(DeprecationWarning, match="wish"):
         assert LongVideoChain(model, wish="dogs").options.focus == "dogs"

@@ -43,7 +43,7 @@ TABLES = re.findall(r"`from (\w+) import \N{HORIZONTAL ELLIPSIS}`.*?\n\n((?:\|.*
 ELSEWHERE = {
     "langchain_qwen_omni": {"ainvoke", "batch", "bind_tools", "estimate", "invoke", "stream", "with_structured_output"},
     "llama_index_qwen_omni": {"chat_with_tools", "load_data", "structured_predict"},
-    "qwen_omni": {"Standin", "environment"},
+    "qwen_omni": {"Standin", "environment", "str"},
 }
 
 

@@ -74,7 +74,7 @@ def test_twenty_questions_to_a_folder(
 
 
 def is_right(shelf: Shelf, question: str, name: str, second: int | None) -> bool:
-    """Tell whether a question finds its video, and a window that holds its second."""
+    """Whether a question finds its video, and a window that holds its second."""
     told = shelf.best(question).metadata
     there = second is None or told["start"] - 0.5 <= second + 0.5 <= told["end"] + 0.5
     return Path(told["source"]).name == name and there

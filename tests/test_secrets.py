@@ -398,7 +398,7 @@ def test_a_limit_and_a_ledger_go_to_another_process(service):
 
 
 def told_of(llm):
-    """Say, in another process, what a limit and a ledger hold."""
+    """Report, in another process, what a limit and a ledger hold."""
     os.environ["DASHSCOPE_API_KEY"] = KEY
     try:
         llm.invoke("Hi", max_tokens=500)

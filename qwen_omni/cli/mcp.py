@@ -44,7 +44,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     {"command": "qwen-omni", "args": ["mcp", "--root", "/home/me/videos"]}.
     """
     if find_spec("mcp") is None:
-        raise ConfigurationError("The MCP server needs one more package: pip install 'qwen-omni[mcp]'")
+        raise ConfigurationError("The MCP server needs an extra package: pip install 'qwen-omni[mcp]'")
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)

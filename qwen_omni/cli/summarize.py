@@ -159,7 +159,7 @@ def _checked_targets(media: str, out: Path | None, forms: list[str]) -> dict[str
     targets = {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
     check_targets(targets.values())
     if "html" in forms and find_spec("jinja2") is None:
-        raise ConfigurationError("--html needs one more package: pip install 'qwen-omni[cli]'")
+        raise ConfigurationError("--html needs an extra package: pip install 'qwen-omni[cli]'")
     return targets
 
 

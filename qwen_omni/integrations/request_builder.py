@@ -76,8 +76,8 @@ class RequestPlan:
         else:
             names = ", ".join(tool.name for tool in self.request.options.tools)
             raise NoToolCallError(
-                f"The model had to call one of its tools ({names}) and called none, asked twice. Make the prompt more "
-                "explicit, or pass tool_choice='auto' to accept an answer in words.",
+                f"The model had to call one of its tools ({names}) and called none, even when asked twice. Make the "
+                "prompt more explicit, or pass tool_choice='auto' to accept an answer in text.",
                 partial=response,
             )
         return response
@@ -202,7 +202,7 @@ def _check_arguments(response: Response) -> None:
     first = response.tool_calls[0]
     if response.finish_reason in ("length", "content_filter"):
         error = TruncatedAnswerError(
-            f"The answer was cut ({response.finish_reason}) inside the arguments of {first.name!r}, after "
+            f"The answer was truncated ({response.finish_reason}) inside the arguments of {first.name!r}, after "
             f"{len(first.arguments):,} characters. Increase max_tokens, or request less.",
             partial=response,
             text=first.arguments,
@@ -339,7 +339,7 @@ def plan_tools(tools: Sequence[Mapping[str, Any]], choice: object) -> ToolChoice
     if wanted in (None, "auto", "none"):
         return ToolChoice(tools=known, wanted=wanted, choice=wanted)
     if wanted != "required" and wanted not in names:
-        raise ConfigurationError(f"tool_choice={wanted!r} names no tool; there are {', '.join(names) or 'none'}.")
+        raise ConfigurationError(f"tool_choice={wanted!r} is not a tool; available: {', '.join(names) or 'none'}.")
     if wanted != "required" or len(names) == 1:
         named = names[0] if wanted == "required" else wanted
         return ToolChoice(tools=known, wanted=wanted, choice=named, must_call=wanted == "required")

@@ -1,7 +1,7 @@
 """Make media fit: inspect a source once, plan, `prepare` one piece, or `split` a long one into segments.
 
 `look_at` opens a source and returns its facts, `plan_for` asks `media.plan.plan` what to do with it, and `carry_out`
-does it with `media.encode`; segments are yielded while work goes on. Fitting media, estimating their price and
+does it with `media.encode`; segments are yielded while work continues. Fitting media, estimating their price and
 processing a long video begin with the first two. The asynchronous forms run the same on threads, since FFmpeg blocks.
 """
 
@@ -135,7 +135,7 @@ def look_at(source: MediaSource, *, choices: PrepareOptions = DEFAULTS, name: st
     if source.url is not None:
         check_page(source.url, name=source.label)
         raise UnsupportedMediaError(
-            f"{source.label} is a link; only local media can be prepared. Download it, or send the link as it is."
+            f"{source.label} is a link; only local media can be prepared. Download it, or send the link unchanged."
         )
     label = name or source.label
     with first_opening(source, choices.media_root, label=label) as (file, reopenable):
@@ -196,7 +196,7 @@ def plan_for(
 def _deadline(
     info: MediaInfo, seconds: Seconds | None, label: str, choices: PrepareOptions, parent: Deadline | None = None
 ) -> Deadline:
-    """Allow what the caller allows, or generously for work on so many seconds of media."""
+    """Return the caller's deadline, or a generous one for media of this duration."""
     usual = usual_limit(None if seconds is None else float(seconds), info.size_bytes)
     return Deadline(choices.limit_seconds or usual, label=label, parent=parent)
 

@@ -109,7 +109,7 @@ class Deadline:
             self._parent.check()
         if self._until is not None and time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a whole file of its length "
+                f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a file of its length "
                 "takes; it is probably damaged. If this machine is just slow, pass a larger limit_seconds."
             )
 
@@ -130,7 +130,7 @@ def scratch_file(
     label: str,
     deadline: Deadline,
     *,
-    damage: str = "is damaged, cut, or of a kind that cannot be prepared",
+    damage: str = "is damaged, truncated, or of a kind that cannot be prepared",
     needed: Callable[[Path], int | None] = lambda _: None,
 ) -> Iterator[Path]:
     """Name a temporary file that is written in the `with` block, and removed if that fails.

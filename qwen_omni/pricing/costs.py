@@ -268,9 +268,9 @@ def audio_cost(
     wanted: Region = region or "cn"
     found = next((name for name in (wanted, *_NEXT[wanted]) if name in profile.prices), None)
     if found is None:
-        notes = (f"no price of {profile.name} is known; pass prices=",)
+        notes = (f"the price of {profile.name} is unknown; pass prices=",)
         return Cost(tokens=counts.total, pricing=Pricing(model=profile.name, rate=rate, notes=notes))
-    borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {found!r} is used"
+    borrowed = f"the price of {profile.name} in {wanted!r} is unknown; that in {found!r} is used"
     amount = seconds * profile.prices[found]
     return Cost(
         tokens=counts.total, cny=amount, usd=amount / rate.cny_per_usd, currency="CNY", source=profile.source,
@@ -309,9 +309,9 @@ def _listed(profile: Profile, region: Region | None) -> tuple[tuple[Prices, ...]
     for name in (wanted, *_NEXT[wanted]):
         found = profile.prices.get(name)
         if found:
-            borrowed = f"no price of {profile.name} in {wanted!r} is known; that of {name!r} is used"
+            borrowed = f"the price of {profile.name} in {wanted!r} is unknown; that in {name!r} is used"
             return found, [] if name == wanted else [borrowed]
-    return (), [f"no price of {profile.name} is known; pass prices="]
+    return (), [f"the price of {profile.name} is unknown; pass prices="]
 
 
 def _row(prices: Sequence[Prices], tokens_in: int) -> Prices:

@@ -138,7 +138,7 @@ class SpendLimit:
             return
         if unit != "tokens" and cost.cny is None:
             raise ConfigurationError(
-                f"{unit} are limited, and no price of {cost.pricing.model} is known. Pass prices=, or limit tokens."
+                f"{unit} are limited, but the price of {cost.pricing.model} is unknown. Pass prices=, or limit tokens."
             )
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:

@@ -17,7 +17,7 @@ Vocabulary = Literal["qwen2", "qwen3.5"]
 class MediaLimits:
     """How much media one request may hold. Bytes are of the file; `inline_bytes` is of the encoded string.
 
-    `sampled_fps`, `most_image_pixels` and `most_frame_pixels` bound what the fields beside a media part may ask for
+    `sampled_fps`, `most_image_pixels` and `most_frame_pixels` bound what the fields next to a media part may request
     (Chat API reference and Qwen-Omni guide, September 2026; the guide advises up to 2,073,600 pixels for fine video).
     """
 

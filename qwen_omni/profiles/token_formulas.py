@@ -22,7 +22,7 @@ Seconds = float | Fraction
 
 
 class SamplingNumbers(Protocol):
-    """The sampling fields beside an image or video in a request; `None` leaves the service's default."""
+    """The sampling fields next to an image or video in a request; `None` leaves the service's default."""
 
     @property
     def fps(self) -> float | None:
@@ -75,7 +75,7 @@ def image_tokens(
     Args:
         profile: the model; where it documents no sampling fields, `sampling` is ignored.
         size: width and height as shown.
-        sampling: the sampling fields beside the part.
+        sampling: the sampling fields next to the part.
         high_resolution: whether the request sets `vl_high_resolution_images`.
     """
     width, height = image_size(profile, size, sampling, high_resolution=high_resolution)
@@ -119,7 +119,7 @@ def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: Samp
         profile: the model.
         seconds: length of the video.
         fps: frames per second in the file.
-        sampling: the sampling fields beside the part.
+        sampling: the sampling fields next to the part.
     """
     rules = profile.tokens
     wanted = sampling.fps if profile.sampling_fields and sampling.fps else rules.fps
@@ -145,7 +145,7 @@ def video_tokens(
         size: width and height as shown.
         seconds: length of the video.
         fps: frames per second in the file.
-        sampling: the sampling fields beside the part.
+        sampling: the sampling fields next to the part.
     """
     return frames_tokens(profile, size, frames_seen(profile, seconds, fps, sampling), sampling)
 

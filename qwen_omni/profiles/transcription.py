@@ -91,8 +91,8 @@ def transcriber(model: str) -> TranscriptionProfile:
     family = next((name for mark, name in (*_ALIKE, ("paraformer", "paraformer-v2")) if mark in model), None)
     if family is None:
         raise ConfigurationError(
-            f"{model!r} is not known to transcribe; choose one of {', '.join(TRANSCRIBERS)}. A Qwen-Omni model is "
-            "asked about audio with `ask`, and answers in its own words."
+            f"{model!r} is not a known transcription model; choose one of {', '.join(TRANSCRIBERS)}. To ask a "
+            "Qwen-Omni model about audio, which it answers in its own words, use `ask`."
         )
     warnings.warn(f"{model!r} has no profile here; it is treated like {family!r}.", UserWarning, stacklevel=2)
     return replace(TRANSCRIBERS[family], name=model, prices={})

@@ -42,7 +42,7 @@ _SLACK = 1.05  # a frame may always exceed the minimum size by this factor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How the service is asked to sample a piece of media: the fields beside it, and those of the request."""
+    """How the service is asked to sample a piece of media: the fields next to it, and those of the request."""
 
     sampling: Sampling = DEFAULT_SAMPLING
     high_resolution: bool = False

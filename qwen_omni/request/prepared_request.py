@@ -134,7 +134,7 @@ class PreparedRequest:
         return self
 
     def freshen(self) -> None:
-        """Renew links that expire soon: the request may have waited for its turn. May request a key, and take long."""
+        """Renew links that expire soon: the request may have waited for its turn. May request credentials."""
         self._renew(gone=False)
 
     def begin(self) -> StreamState:
@@ -173,7 +173,7 @@ class PreparedRequest:
         return self._uploader.deletes
 
     def done(self) -> None:
-        """Delete what was uploaded for this request only. Never raises: the answer is there. May be called again."""
+        """Delete what was uploaded for this request only. Never raises: the answer has arrived. May be called again."""
         self.settle()
         self._release()
 
@@ -435,7 +435,7 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         )
     if audio_track_of(part) != "auto":
         raise UnsupportedMediaError(
-            f"{name} is a link, and audio_track= is for local media: the service takes a link as it is. "
+            f"{name} is a link, and audio_track= is for local media: the service receives links unchanged. "
             "Download it first."
         )
     if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):

@@ -283,7 +283,7 @@ class CaptionResult(Generic[T]):
 
     Attributes:
         value: the validated object.
-        truncated: whether the answer was cut short (`allow_truncated=True`); the last text may be incomplete.
+        truncated: whether the answer was truncated (`allow_truncated=True`); the last text may be incomplete.
         mended: kinds of mistakes in the JSON that were tolerated.
         responses: the model's answers; two if the first violated the schema.
     """

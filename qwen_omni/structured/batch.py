@@ -84,7 +84,9 @@ class Results(RunStore):
         found = old.stat()
         store.take_over(_RUN, entries, mark=f"lines {old.name} {found.st_size} {found.st_mtime_ns}")
         if unreadable:
-            self._unreadable = f"Lines of {old} that could not be read: {unreadable}. Their captions are asked again."
+            self._unreadable = (
+                f"Lines of {old} that could not be read: {unreadable}. Their captions are requested again."
+            )
 
     def find(self, key: str, origin: str = LOCAL) -> dict[str, Any] | None:
         """Return what is stored under a key, as answered by `origin`."""
@@ -130,7 +132,7 @@ class Results(RunStore):
 
 
 def _places(path: Path) -> tuple[Path, Path | None]:
-    """Choose the file of the store, and find the older version's file beside it.
+    """Choose the file of the store, and find the older version's file next to it.
 
     Raises:
         LocalResourceError: the named file cannot be read.
@@ -187,7 +189,7 @@ class FileCaption:
         value: the caption, as the schema defines it; `None` if it failed.
         error: why it failed.
         reused: it was cached, and nothing was asked.
-        truncated: whether the answer was cut short.
+        truncated: whether the answer was truncated.
         seconds: how long it took.
         usages: usage of the answers.
     """

@@ -232,7 +232,7 @@ class _Nulls:
         return all(self._allows_null(part) for part in found.get("allOf") or ())
 
     def _resolved(self, schema: object) -> Mapping[str, Any]:
-        """Follow references; keywords beside a reference apply, too."""
+        """Follow references; keywords next to a reference apply as well."""
         found: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
         for _ in range(_MOST_REFERENCES):
             reference = found.get("$ref")

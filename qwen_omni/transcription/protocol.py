@@ -125,7 +125,7 @@ def decode_submitted(body: bytes) -> str:
 
 
 def decode_task(body: bytes) -> TaskState:
-    """Parse the state of a task; anything not understood is `lost`, so that it is never polled for ever."""
+    """Parse the state of a task; anything not understood is `lost`, so that it is never polled forever."""
     value = _mapping(_json(body))
     output = _mapping(value.get("output"))
     status = as_words(output.get("task_status"))

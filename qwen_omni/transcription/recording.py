@@ -188,7 +188,7 @@ def _limits(profile: TranscriptionProfile) -> Profile:
 def _store(settings: Settings, label: str, model: str) -> Store:
     if settings.delivery == "inline":
         raise ConfigurationError(
-            f"{model} takes only links, so {label} cannot travel inside the request: use delivery='auto', or "
+            f"{model} takes only links, so {label} cannot be sent inside the request: use delivery='auto', or "
             "qwen3-asr-flash for up to five minutes."
         )
     if settings.delivery == "oss" and settings.oss is None:

@@ -104,7 +104,7 @@ class _Written:
 
 
 def pause(seconds: float) -> Flow[None]:
-    """Wait in the way of the driver: no thread is blocked in `asyncio`."""
+    """Wait as the driver does: no thread is blocked in `asyncio`."""
     yield Sleep(seconds)
 
 
@@ -131,7 +131,7 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
     except APIConnectionError as error:
         if error.sent:
             error.with_hint(
-                f"The service may have begun to transcribe {context.label} all the same, and bill it; it is not "
+                f"The service may have started to transcribe {context.label} all the same, and bill it; it is not "
                 "submitted again automatically. Check the console's task list, or call again to pay once more."
             )
         raise
@@ -168,7 +168,7 @@ def await_end(context: TaskContext, options: TranscriptionOptions, task_id: str)
             raise TaskUnfinishedError(
                 f"The transcription of {context.label} (task {task_id}) is still {state.status or 'waiting'} after "
                 f"{options.wait_seconds:,.0f} s (wait_seconds). It continues: the same call within a day finds it "
-                "again and pays nothing.",
+                "again and costs nothing.",
                 task_id=task_id,
             )
         yield Sleep(min(wait, left))
@@ -215,7 +215,10 @@ def _checked(context: TaskContext, url: str) -> str:
     host = split.hostname or ""
     private = is_private_host(host) and not is_private_url(context.base_url)
     if split.scheme not in ("http", "https") or not host or private:
-        raise ResultGoneError(f"The service named {split.scheme or 'no'}://{host} for the result of {context.label}.")
+        raise ResultGoneError(
+            f"The service returned {split.scheme or 'no'}://{host} as the address of the result of {context.label}, "
+            "which is not a public web address."
+        )
     return split._replace(scheme="https").geturl() if host.endswith(_VENDOR) else url
 
 
@@ -381,7 +384,7 @@ class _TaskRun:
             fresh = False
             task = found if isinstance(found, Submitted) else (yield from self._submitted(found))
             self._under_way = True
-            self._report(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for its end")
+            self._report(f"{'found' if task is found else 'submitted'} the task {task.task_id}; waiting for it to end")
             state: TaskState = yield await_end(self._context, self._options, task.task_id)
             self._under_way = False
             if task is found and task.left:
@@ -474,7 +477,7 @@ class _TaskRun:
         if state.state == "lost":
             said = f"is not known to the service (it says {state.status or 'nothing'!r}); it may belong to another key"
         else:
-            said = f"failed: {state.code or 'no code'}: {state.message or 'no words'}"
+            said = f"failed: {state.code or 'no code'}: {state.message or 'no message'}"
         hint = f" {hint_for([self._delivered])}" if state.is_gone and self._delivered is not None else ""
         return TaskFailedError(
             f"The transcription of {label} (task {task_id}) {said}.{hint}", task_id=task_id, code=state.code

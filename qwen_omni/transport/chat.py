@@ -385,8 +385,9 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         )
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
         return APITimeoutError(
-            f"No answer: nothing came for {settings.read_timeout:g} s (read_timeout) or no connection was made within "
-            f"{settings.connect_timeout:g} s (connect_timeout). {settings.base_url}{through_proxy(settings.base_url)}"
+            f"No answer: nothing was received for {settings.read_timeout:g} s (read_timeout) or no connection was "
+            f"made within {settings.connect_timeout:g} s (connect_timeout). "
+            f"{settings.base_url}{through_proxy(settings.base_url)}"
         )
     words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
     return APIConnectionError(

@@ -149,7 +149,7 @@ def _length(reply: Reply, begin: int, name: str) -> int:
     if reply.status == _PARTIAL:
         sent = _RANGE.fullmatch(reply.headers.get("content-range", ""))
         if sent is None or int(sent[1]) != begin or not reply.body or len(reply.body) != int(sent[2]) - begin + 1:
-            raise APIConnectionError(f"{name} sent a different part than bytes {begin:,} onwards.")
+            raise APIConnectionError(f"{name} did not send the part from byte {begin:,} onwards.")
         return int(sent[3])
     told_length = reply.headers.get("content-length", "")
     if begin == 0 and told_length.isdecimal() and int(told_length) == len(reply.body):

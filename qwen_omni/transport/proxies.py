@@ -143,7 +143,7 @@ def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
         )
     if importlib.util.find_spec(socks_package) is None:
         install = {"socksio": "pip install 'httpx2[socks]'"}.get(socks_package, "pip install 'requests[socks]'")
-        raise ConfigurationError(f"{variable} names a {scheme}:// proxy, which needs one more package: {install}")
+        raise ConfigurationError(f"{variable} names a {scheme}:// proxy, which needs an extra package: {install}")
     return choice
 
 

@@ -423,7 +423,7 @@ def _bucket(settings: OssSettings, endpoint: str, timeout: float) -> Any:  # noq
     try:
         import oss2  # noqa: PLC0415  (an extra; loads on first use)
     except ImportError:
-        raise ConfigurationError("A bucket needs one more package: pip install 'qwen-omni[oss]'") from None
+        raise ConfigurationError("A bucket needs an extra package: pip install 'qwen-omni[oss]'") from None
     _hush()
     session = _session(with_scheme(endpoint))
     auth = (_signer_v4() if settings.signature == "v4" else oss2.ProviderAuth)(_Provider(settings))

@@ -229,7 +229,7 @@ def _form(policy: Policy, ready: MediaPayload, sent: Callable[[int], None]) -> t
 
 def _not_posted(refused: Refused, label: str) -> DeliveryError:
     text = (
-        f"Could not upload {label} to the service's temporary store: it said {refused.status} {refused.code}: "
+        f"Could not upload {label} to the service's temporary store: it answered {refused.status} {refused.code}: "
         f"{refused.message}."
     )
     if "policy expired" in refused.message.lower():

@@ -186,7 +186,7 @@ _MOST = 3
 _SENT: dict[Route, str] = {
     "inline": "inside the request (inline), so no link was involved: check the file itself",
     "oss": "through your bucket (oss) as a signed link; `qwen-omni doctor` tries the bucket",
-    "temporary": "through the service's temporary store (temporary), which has it for 48 h for one model and account",
+    "temporary": "through the service's temporary store (temporary), which keeps it for 48 h for one model and account",
     "link": "as a link; `qwen-omni doctor URL` fetches it and lists what may stop the service",
 }
 

@@ -203,16 +203,16 @@ def _check_closeness(video: VideoPart) -> None:
     if video.sampling.fps is not None:
         rates = ", ".join(f'detail="{name}" ({rate:g} frames a second)' for name, rate in DETAIL_FPS.items())
         raise UnsupportedContentError(
-            f"The video asks for fps={video.sampling.fps:g}, but a long video is looked at with one frame rate "
-            f"for all of it: leave it out and pass one of {rates}."
+            f"The video asks for fps={video.sampling.fps:g}, but a long video is sampled at one frame rate "
+            f"throughout: omit it and pass one of {rates}."
         )
     chosen = {name: getattr(video.sampling, name) for name in _PIXELS}
     chosen["budget"] = None if video.budget == "auto" else video.budget
     option = next((name for name, value in chosen.items() if value is not None), None)
     if option is not None:
         raise UnsupportedContentError(
-            f"The video asks for {option}, but the segments of a long video are all made in one way: "
-            "leave it out and pass budget=MediaBudget(...)."
+            f"The video asks for {option}, but the segments of a long video are all prepared alike: "
+            "omit it and pass budget=MediaBudget(...)."
         )
 
 

@@ -190,15 +190,15 @@ def summary_fields(
     timeline = to_timeline(notes)
     languages = [one.language for one in notes if one.language]
     notices = [
-        f"The answer about {one.start:g} s to {one.end:g} s was cut short; its last entries may be missing."
+        f"The answer about {one.start:g} s to {one.end:g} s was truncated; its last entries may be missing."
         for one in notes
         if one.truncated
     ]
     if summary_cut:
-        notices.append("The answer that joins the notes was cut short; the last chapters may be missing.")
+        notices.append("The answer that joins the notes was truncated; the last chapters may be missing.")
     moved = sum(one.moved_times for one in notes)
     if moved:
-        notices.append(f"{moved} times lay outside of their segment and were moved to its border.")
+        notices.append(f"{moved} times were outside their segment and were moved to its start or end.")
     return {
         "events": timeline.events, "on_screen_text": timeline.on_screen_text, "speech": timeline.speech,
         "language": max(set(languages), key=languages.count, default=""), "notices": (*notices, *reports),

@@ -331,7 +331,7 @@ def _part(part: Part, place: str, how: _Encoding) -> dict[str, Any] | _Slot:
                 raise no_frames(place)
             return _Slot(place)
         case ThinkingPart() | ToolCallPart() | ToolResultPart():
-            raise UnsupportedContentError(f"{place}: {_kind(part)} has no place in a user message.")
+            raise UnsupportedContentError(f"{place}: {_kind(part)} is not allowed in a user message.")
         case _:
             assert_never(part)
 
@@ -376,7 +376,9 @@ def _senses(options: ChatOptions, profile: Profile) -> dict[str, bool]:
             f"{profile.name} has no high-resolution mode; drop high_resolution_images=, or use qwen3.8-omni-flash."
         )
     if by_channel and not profile.multichannel:
-        raise ConfigurationError(f"{profile.name} hears one channel; drop multichannel=, or use qwen3.8-omni-flash.")
+        raise ConfigurationError(
+            f"{profile.name} processes one audio channel only; drop multichannel=, or use qwen3.8-omni-flash."
+        )
     asked = {}
     if closely is not None and profile.high_resolution:
         asked["vl_high_resolution_images"] = closely
@@ -389,7 +391,9 @@ def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     wanted = options.thinking
     if forced_tool(options) is not None:
         if wanted not in (None, False, "none"):
-            raise ConfigurationError("The service cannot think when a tool is forced; drop thinking= or tool_choice=.")
+            raise ConfigurationError(
+                "The service does not allow thinking when a tool call is required; drop thinking= or tool_choice=."
+            )
         wanted = False if profile.thinking != "none" else None
     if wanted is None:
         return {}
@@ -398,7 +402,7 @@ def _thinking(options: ChatOptions, profile: Profile) -> dict[str, Any]:
         case "none":
             if off:
                 return {}
-            raise ConfigurationError(f"{profile.name} does not think; drop thinking={wanted!r}.")
+            raise ConfigurationError(f"{profile.name} does not support thinking; drop thinking={wanted!r}.")
         case "effort":
             effort = {True: "xhigh", False: "none"}[wanted] if isinstance(wanted, bool) else wanted
             return {"reasoning_effort": effort}
@@ -416,7 +420,7 @@ def _speech(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     if not profile.speaks:
         raise ConfigurationError(f"{profile.name} answers in text only; qwen3.5-omni-flash can speak.")
     if options.thinking not in (None, False, "none"):
-        raise ConfigurationError("A thinking model does not speak; drop thinking= or modalities=.")
+        raise ConfigurationError("Models cannot think and speak in one request; drop thinking= or modalities=.")
     voice = options.voice or profile.default_voice
     if voice is None:
         raise ConfigurationError(f"{profile.name} has no default voice; pass voice=.")
@@ -493,10 +497,10 @@ def _choice(options: ChatOptions) -> str | Mapping[str, Any] | None:
     name = forced_tool(options)
     if name is None:
         raise ConfigurationError(
-            f"The service cannot be made to call any one of {len(names)} tools; name one of {', '.join(names)}."
+            f"The service cannot be required to call any of {len(names)} tools; name one of {', '.join(names)}."
         )
     if name not in names:
-        raise ConfigurationError(f"tool_choice={name!r} names no tool; there are {', '.join(names)}.")
+        raise ConfigurationError(f"tool_choice={name!r} is not a tool; available: {', '.join(names)}.")
     return {"type": "function", "function": {"name": name}}
 
 

@@ -330,21 +330,21 @@ class StreamState:
     def _interrupted(self, why: str | None, *, whole: bool = False) -> StreamInterruptedError:
         partial = self.response
         why = why or ("the stream was empty" if self._start is None else "the stream ended")
-        said = "no usage and no end mark came" if self._finished else "no finish reason came"
+        said = "neither usage nor an end mark arrived" if self._finished else "no finish reason came"
         ended = why if whole else f"{why} and {said}"
         cut = f"was cut off after {len(partial.text):,} characters" if not whole else "is not whole"
         return StreamInterruptedError(
-            f"The answer {cut}: {ended}. What arrived is in .partial; send the request again for a whole answer.",
+            f"The answer {cut}: {ended}. What arrived is in .partial; send the request again for a complete answer.",
             partial=partial,
         )
 
     def _damaged(self, why: str) -> QwenOmniError:
         if self._start is None:
-            return self._refused(f"what came is neither an event stream nor JSON: {why}")
+            return self._refused(f"the response is neither an event stream nor JSON: {why}")
         partial = self.response
         return StreamInterruptedError(
             f"The answer is damaged after {len(partial.text):,} characters: {why}. What arrived before is in .partial; "
-            "send the request again for a whole answer.",
+            "send the request again for a complete answer.",
             partial=partial,
         )
 
@@ -566,7 +566,7 @@ class StreamState:
         try:
             deltas = self._keep(self._event(Event(body)))
         except _UndecodableError:
-            raise self._interrupted(broken or "the answer is not whole JSON") from None
+            raise self._interrupted(broken or "the answer is not complete JSON") from None
         if broken:
             raise self._interrupted(broken)
         return deltas

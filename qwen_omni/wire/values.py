@@ -22,7 +22,7 @@ _ESCAPE = re.compile(
     r"|\\(?:u[\da-fA-F]{0,3})?)\Z)"
     r"|(?P<half>\\u[dD][89a-fA-F][\da-fA-F]{2})|\\.",
     re.DOTALL,
-)  # in JSON text: a pair of halves, an escape that may go on, half a character, any other escape
+)  # in JSON text: a pair of halves, an escape that may continue, half a character, any other escape
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HALF = re.compile("[\ud800-\udfff]")
 _NOTHING: Mapping[str, Any] = {}

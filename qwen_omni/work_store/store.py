@@ -222,7 +222,7 @@ class RunStore:
             return ""
         return (
             f"{self._use.holds.capitalize()} in the {self._use.name} {self.path} that an older version stored without "
-            f"recording who gave them: {count}. They are kept and not used; reuse_unverified=True "
+            f"recording which server gave them: {count}. They are kept and not used; reuse_unverified=True "
             "(--reuse-unverified) uses them."
         )
 

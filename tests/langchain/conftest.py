@@ -46,7 +46,7 @@ def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def vcr_config(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Give the configuration of every cassette; langchain-tests has one of its own, which this replaces."""
+    """Return the configuration of every cassette; langchain-tests has one of its own, which this replaces."""
     # The one benchmark plays its recording many times.
     return {**recording.vcr_settings(), "allow_playback_repeats": "benchmark" in request.fixturenames}
 
@@ -64,13 +64,13 @@ async def llm(standin: Standin, clip: TruthMedia) -> AsyncIterator[ChatQwenOmni]
 
 @pytest.fixture
 def script() -> Script:
-    """Give what the stand-in is to answer where it could not know; a test module may override this."""
+    """Return what the stand-in is to answer where it could not know; a test module may override this."""
     return Script()
 
 
 @pytest.fixture
 def media_map() -> dict[str, bytes]:
-    """Give what stands behind web addresses; a test module may override this."""
+    """Return what stands behind web addresses; a test module may override this."""
     return {}
 
 

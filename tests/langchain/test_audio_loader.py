@@ -73,5 +73,5 @@ def test_the_first_comes_before_the_last_is_done(llm: ChatQwenOmni, calls: list[
 
 def test_a_folder_without_recordings(llm: ChatQwenOmni, tmp_path: Path) -> None:
     """Nothing found is an error, not an empty index."""
-    with pytest.raises(ConfigurationError, match="holds no video or recording"):
+    with pytest.raises(ConfigurationError, match="contains no video or recording"):
         QwenOmniAudioLoader(tmp_path, llm).load()

@@ -148,7 +148,7 @@ def test_a_folder_of_everything(film, llm, tmp_path):
     make_audio(tmp_path / "deep.mp3", seconds=4)
     (tmp_path / "notes.txt").write_text("no media")
     (tmp_path / "broken.mp4").write_bytes(b"no film at all" * 100)
-    with pytest.warns(UserWarning, match=r"broken\.mp4 is left out"):
+    with pytest.warns(UserWarning, match=r"broken\.mp4 is skipped"):
         documents = QwenOmniVideoLoader(tmp_path, llm, options=SHORT, on_error="warn").load()
     assert {Path(one.metadata["source"]).name for one in documents} == {"film.mp4", "deep.mp3"}
     with pytest.raises(UnreadableMediaError):

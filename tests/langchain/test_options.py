@@ -142,7 +142,7 @@ async def test_structured_output_streams(
     await llm.aclose()
 
 
-OLD = pytest.mark.filterwarnings("ignore:search= has moved:DeprecationWarning")
+OLD = pytest.mark.filterwarnings("ignore:search= is now:DeprecationWarning")
 OTHER_SPELLINGS: list[Any] = [
     ({"enable_thinking": False}, {"thinking": False}),
     ({"enable_thinking": True, "reasoning_effort": "low"}, {"thinking": "low"}),

@@ -88,7 +88,7 @@ def test_stop_of_langchain_wins() -> None:
         ({"api_key": "sk-12345678"}, "SecretStr"),
         ({"response_format": "json"}, "response_format"),
         ({"tools": [{"type": "web_search_preview"}]}, "enable_search=True"),
-        ({"tools": [find], "tool_choice": "keep"}, "tool_choice='keep' names no tool; there are find"),
+        ({"tools": [find], "tool_choice": "keep"}, "tool_choice='keep' is not a tool; available: find"),
         ({"tool_choice": "any"}, "needs tools"),
         ({"tools": [find], "tool_choice": 3}, "tool_choice=3"),
     ],

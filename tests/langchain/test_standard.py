@@ -232,7 +232,7 @@ def offline_web(web: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _spoken_briefly() -> Script:
-    """Say little where speech is asked for: a cassette stays under 100 kB."""
+    """Script a short answer where speech is requested: a cassette stays under 100 kB."""
     return Script().reply("Hi.", when=lambda request: "modalities" in request.body, times=1)
 
 

@@ -44,7 +44,7 @@ def test_names_that_look_like_patterns(memory: Any) -> None:
 def test_nothing_there(named: str, memory: Any) -> None:
     """A folder or pattern without media is an error, as it is for local ones."""
     memory.pipe("/talks/notes.txt", b"x")
-    with pytest.raises(ConfigurationError, match=f"{named.replace('*', '.')} holds no video or recording"):
+    with pytest.raises(ConfigurationError, match=f"{named.replace('*', '.')} contains no video or recording"):
         find_files(named, memory)
 
 

@@ -14,7 +14,7 @@ class Answer:
     """The raw answer of another provider's SDK."""
 
     def model_dump(self) -> dict[str, object]:
-        """Give it as a dictionary."""
+        """Return it as a dictionary."""
         return {"model": "qwen-plus", "usage": USAGE}
 
 

@@ -100,7 +100,7 @@ async def test_how_closely_is_not_the_blocks_choice(
     """Frames a second of a block are refused, and the error names what to use in place; nothing is sent."""
     facts = {"source": str(film.path), "start": 12.0, "end": 20.0, "video_codec": "h264"}
     for block in (VideoBlock(path=film.path, fps=4), clip(TextNode(text="x", metadata=facts), fps=4)):
-        with pytest.raises(UnsupportedContentError, match=r"fps=4.* leave it out .*detail="):
+        with pytest.raises(UnsupportedContentError, match=r"fps=4.* omit it .*detail="):
             await LongVideoWorkflow(llm, **choices).run(video=block)
     assert standin.requests == []
 
@@ -123,7 +123,7 @@ class Own(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Tell the name."""
+        """Return the name."""
         return LLMMetadata(model_name="own")
 
     @llm_completion_callback()

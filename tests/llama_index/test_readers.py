@@ -125,12 +125,12 @@ async def test_folders_and_patterns_of_other_file_systems(
 
     for named in ("memory://talks/**/[ab].mp4", None):
         assert await read(named) == both
-    with pytest.warns(UserWarning, match=r"/talks/gone\.mp4 is left out: .* cannot be read"):
+    with pytest.warns(UserWarning, match=r"/talks/gone\.mp4 is skipped: .* cannot be read"):
         assert await read(["/talks/gone.mp4", "/talks/b.mp4"]) == both[:1]
     made = reader()
     with pytest.raises(UnreadableMediaError, match=r"gone\.mp4"):
         await read("/talks/gone.mp4")
-    with pytest.raises(ConfigurationError, match="holds no video"):
+    with pytest.raises(ConfigurationError, match="contains no video"):
         await read("/talks/*.avi")
 
 
@@ -155,7 +155,7 @@ def test_a_warning_holds_no_signature(reader: Make, monkeypatch: pytest.MonkeyPa
         yield
 
     monkeypatch.setattr(downloads, "downloaded", fetch)
-    with pytest.warns(UserWarning, match=r"https://example\.com/a\.mp4.* is left out") as told:
+    with pytest.warns(UserWarning, match=r"https://example\.com/a\.mp4.* is skipped") as told:
         assert reader(on_error="warn").load_data("https://example.com/a.mp4?Signature=secret") == []
     assert "secret" not in str([str(one.message) for one in told])
 
@@ -274,7 +274,7 @@ async def test_links_and_what_cannot_be_read(
     (tmp_path / "broken.mp4").write_bytes(b"no film at all" * 100)
     named = ["https://example.com/talk.mp4?Expires=9&Signature=x", tmp_path / "*.mp4"]
     made = reader(on_error="warn")
-    with pytest.warns(UserWarning, match=r"broken\.mp4 is left out"):
+    with pytest.warns(UserWarning, match=r"broken\.mp4 is skipped"):
         documents = await made.aload_data(named) if asynchronous else made.load_data(named)
     assert {one.metadata["source"] for one in documents} == {"https://example.com/talk.mp4"}
     assert str(documents[0].video_resource.url).startswith("https://example.com/talk.mp4#t=0,")

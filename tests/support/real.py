@@ -65,7 +65,7 @@ KINDS = {
     "short": ("at least 2 s", "shorter than 2 s, the service's minimum for videos"),
     "huge": ("pixels; at most", "more pixels than the decoding limit (a decompression bomb)"),
     "cut": (
-        "damaged or cut",
+        "damaged or truncated",
         "deliberately truncated, empty or damaged: a header sample, or a former parser crash",
     ),
     "unread": ("is not media", "an unsupported kind, or damaged beyond recognition"),

@@ -57,7 +57,7 @@ def test_probe_media_needs_no_key(place: Place) -> None:
 
 
 def test_the_old_name_of_a_tool_still_works(tools: MediaTools) -> None:
-    with pytest.warns(DeprecationWarning, match="The tool ask_video has moved to ask_about_clip"):
+    with pytest.warns(DeprecationWarning, match="The tool ask_video is now ask_about_clip"):
         told = tools.call("ask_video", {"path": "talks/monday.mp4", "question": "What is shown?"})
     assert told.error is None
     assert told == tools.call("ask_about_clip", {"path": "talks/monday.mp4", "question": "What is shown?"})

@@ -176,7 +176,7 @@ def test_a_task_is_found_again_after_a_crash(recording: TruthMedia, standin: Sta
 def test_our_patience_ends_and_the_task_goes_on(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """After `wait_seconds` the error names the task; the same call finds it, and it is one task still."""
     standin.tasks.fail(Outcome(polls=5))
-    with pytest.raises(TaskUnfinishedError, match="pays nothing") as caught:
+    with pytest.raises(TaskUnfinishedError, match="costs nothing") as caught:
         ask(recording.path, wait_seconds=0)
     said = ask(recording.path)
     assert said.task_id == caught.value.task_id
@@ -264,7 +264,7 @@ def test_a_refused_submission_is_repeated(ask: Ask, status: int, recording: Trut
 def test_a_submission_whose_answer_is_lost_is_not_repeated(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """The task may have begun, so nothing is submitted twice by itself; the error says so."""
     standin.tasks.fail(HttpFault(operation="submit", after=True))
-    with pytest.raises(APIConnectionError, match="may have begun") as caught:
+    with pytest.raises(APIConnectionError, match="may have started") as caught:
         ask(recording.path)
     assert caught.value.sent
     assert standin.tasks.submitted == 1
@@ -312,7 +312,7 @@ WISHES = {
     "no speakers there": ({"model": "qwen3-asr-flash", "speakers": True}, "speakers="),
     "no list of words there": ({"model": "qwen3-asr-flash-filetrans", "vocabulary_id": "v"}, "vocabulary_id="),
     "no context there": ({"context": "Qwen"}, "context="),
-    "not a transcriber": ({"model": "qwen-plus"}, "not known to transcribe"),
+    "not a transcriber": ({"model": "qwen-plus"}, "not a known transcription model"),
     "negative": ({"wait_seconds": -1}, "at least 0, got -1"),
 }
 

@@ -46,10 +46,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Give a part, a redirect, a failure or the whole."""
+        """Return a part, a redirect, a failure or the whole."""
         self.server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         if self.server.failures:
             self.server.failures -= 1
@@ -134,7 +134,7 @@ def test_a_small_file_may_come_in_one_piece(server, settings, monkeypatch):
     ("mode", "error", "words"),
     [
         ("whole", DeliveryError, "Download it yourself"),
-        ("wrong", Exception, "a different part"),
+        ("wrong", Exception, "did not send the part"),
         ("gone", DeliveryError, "404"),
         ("circle", DeliveryError, "redirects"),
     ],

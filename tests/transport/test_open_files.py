@@ -178,7 +178,7 @@ def test_a_folder_of_media(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", closed)
-    with pytest.warns(UserWarning, match=r"closed is left out: it cannot be listed \(Permission denied\)"):
+    with pytest.warns(UserWarning, match=r"closed is skipped: it cannot be listed \(Permission denied\)"):
         assert list(find_media(tmp_path)) == [tmp_path / "open" / "a.wav"]
     with pytest.raises(LocalResourceError, match="closed") as found:
         list(find_media(tmp_path / "closed"))

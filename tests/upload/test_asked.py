@@ -98,7 +98,7 @@ def test_what_would_lose_channels_is_refused(standin, settings, media, part, why
     """What has to be made anew would have one channel: the error says so, with the way out, and the estimate too."""
     request = request_for(part(media), multichannel=True)
 
-    told = rf"2 channels.*cannot be sent as it is: .*{why}.*one channel.*turn multichannel off"
+    told = rf"2 channels.*cannot be sent unchanged: .*{why}.*one channel.*turn multichannel off"
     with OmniClient(settings) as client, pytest.raises(MediaDoesNotFitError, match=told) as caught:
         client.complete(request)
 

@@ -219,7 +219,7 @@ def test_delete_after_use(standin, carrier, film):
 
 
 def left_in_the_bucket(standin):
-    """Give the objects of the bucket and the uploads that were begun and not ended."""
+    """Return the objects of the bucket and the uploads that were begun and not ended."""
     held = standin.stores.objects
     return held.names(BUCKET), list(held._uploads)
 

@@ -107,7 +107,7 @@ def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
 
 
 def other(clip, tmp_path):
-    """Give the same clip with other bytes."""
+    """Return the same clip with other bytes."""
     path = tmp_path / "other.mp4"
     path.write_bytes(clip.read_bytes() + bytes(8))
     return path

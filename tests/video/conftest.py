@@ -56,10 +56,10 @@ def client(fresh, tmp_path):
 
 
 def codes_of(notes):
-    """Give the codes that entries name, in their order."""
+    """Return the codes that entries name, in their order."""
     return [re.search(r"\d{4,}", note.text)[0] for note in notes]
 
 
 def asked_segments(standin):
-    """Give the codes of the first marker of each request with media that was answered, in the order of arrival."""
+    """Return the codes of the first marker of each request with media that was answered, in the order of arrival."""
     return [request.media[0].picture_codes[0] for request in standin.requests if request.media and not request.refused]

@@ -24,7 +24,7 @@ LONG_FINDINGS = json.dumps({"relevance": 0.9, "found": "word " * 500, "evidence"
 
 
 def words_of(content):
-    """Give the text of a message."""
+    """Return the text of a message."""
     return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 

@@ -35,7 +35,7 @@ def carried(client):
 
 
 def uploads(standin):
-    """Give the names under which files were stored."""
+    """Return the names under which files were stored."""
     return [
         call.key
         for call in standin.stores.calls

@@ -116,11 +116,11 @@ def test_a_segment_whose_answer_was_cut_is_a_gap_or_is_flagged(fresh, client, fi
     accepting = replace(OPTIONS, concurrency=1, allow_truncated=True)
     flagged = summarize(film.path, client=client, options=accepting)
     assert not flagged.gaps
-    assert any("cut short" in notice for notice in flagged.notices)
+    assert any("was truncated" in notice for notice in flagged.notices)
     fresh.clear()
     whole = summarize(film.path, client=client, options=replace(accepting, allow_truncated=False))
     assert len(asked_segments(fresh)) == 1
-    assert not any("cut short" in notice for notice in whole.notices)
+    assert not any("was truncated" in notice for notice in whole.notices)
 
 
 def test_an_answer_that_breaks_its_schema_is_asked_again_and_paid(fresh, client, film):

@@ -30,9 +30,9 @@ def video(**said: Any) -> VideoPart:
 
 
 REFUSED: dict[str, tuple[list[Part], str]] = {
-    "frames a second": ([video(sampling=Sampling(fps=4))], r'fps=4, .* leave it out .* detail="low" \(0\.5 frames'),
+    "frames a second": ([video(sampling=Sampling(fps=4))], r'fps=4, .* omit it .* detail="low" \(0\.5 frames'),
     "a rate that is no whole number": ([video(sampling=Sampling(fps=0.5))], r"fps=0\.5, "),
-    "fewest pixels": ([video(sampling=Sampling(min_pixels=9))], "asks for min_pixels, .* leave it out .* budget="),
+    "fewest pixels": ([video(sampling=Sampling(min_pixels=9))], "asks for min_pixels, .* omit it .* budget="),
     "most pixels": ([video(sampling=Sampling(max_pixels=9))], "asks for max_pixels, .* budget="),
     "pixels of all": ([video(sampling=Sampling(total_pixels=9))], "asks for total_pixels, .* budget="),
     "the name of a budget": ([video(budget="static")], "asks for budget, .* budget=MediaBudget"),

@@ -86,7 +86,7 @@ class Runs:
         return steps
 
     def out(self, name):
-        """Give the summary of a run that came to its end."""
+        """Return the summary of a run that came to its end."""
         return (self.cache / name / "out.json").read_text(encoding="utf-8")
 
 

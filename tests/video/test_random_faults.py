@@ -83,7 +83,7 @@ class Dice:
         self.asked, self.failed, self.lock = 0, [], threading.Lock()
 
     def __call__(self, request):
-        """Tell whether this question fails; one that has failed is let through the next time."""
+        """Whether this question fails; one that has failed is let through the next time."""
         if not request.media:
             return False
         code = request.media[0].picture_codes[0]

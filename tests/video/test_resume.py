@@ -375,7 +375,7 @@ def test_answers_of_an_older_version_are_kept_and_used_on_request(fresh, client,
     assert reused.whole_run == first.whole_run
     asked = summarize(short.path, client=client, options=OPTIONS)
     assert len(fresh.requests) == first.segments + 1
-    assert any(f"recording who gave them: {first.segments + 1}." in notice for notice in asked.notices)
+    assert any(f"recording which server gave them: {first.segments + 1}." in notice for notice in asked.notices)
 
 
 @pytest.mark.slow

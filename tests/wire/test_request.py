@@ -94,16 +94,16 @@ REFUSED = {
     ),
     "speech while thinking": (
         {"modalities": ("text", "audio"), "thinking": True, "model": "qwen3-omni-flash"},
-        "thinking model does not speak",
+        "cannot think and speak in one request",
     ),
     "a voice without speech": ({"voice": "Tina"}, "no effect"),
-    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not think"),
+    "thinking where there is none": ({"thinking": True, "model": "qwen-omni-turbo"}, "does not support thinking"),
     "tools where there are none": ({"tools": (WEATHER,), "model": "qwen-omni-turbo"}, "cannot call tools"),
     "a choice without tools": ({"tool_choice": "weather"}, "needs tools"),
-    "a choice of no tool": ({"tools": (WEATHER,), "tool_choice": "rain"}, "names no tool"),
+    "a choice of no tool": ({"tools": (WEATHER,), "tool_choice": "rain"}, "is not a tool"),
     "a forced tool while thinking": (
         {"tools": (WEATHER,), "tool_choice": "weather", "thinking": "low"},
-        "cannot think when a tool is forced",
+        "does not allow thinking when a tool call is required",
     ),
     "a tool named search": ({"tools": (Tool(name="search"),)}, "another name"),
     "search with tools on 3.5": (
@@ -111,7 +111,7 @@ REFUSED = {
         "cannot search the web and call tools",
     ),
     "search where there is none": ({"enable_search": True, "model": "qwen3-omni-flash"}, "cannot search"),
-    "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "hears one channel"),
+    "channels where one is heard": ({"multichannel": True, "model": "qwen3.5-omni-flash"}, "one audio channel only"),
     **{
         f"high resolution on {model}": ({"high_resolution_images": True, "model": model}, "has no high-resolution mode")
         for model in ("qwen3-omni-flash", "qwen-omni-turbo", "qwen2.5-omni-7b", "qwen-plus")

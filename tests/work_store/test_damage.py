@@ -284,7 +284,7 @@ def test_a_checkpoint_of_an_older_version(tmp_path):
         assert kept.cuts() == {0: FIRST, 1: SECOND}
         assert kept.find("segment:0") is None
         assert kept.paid() == []
-        assert f"{path} that an older version stored without recording who gave them: 2." in kept.unverified()
+        assert f"{path} that an older version stored without recording which server gave them: 2." in kept.unverified()
         assert kept.claim("segment:1") is None  # its owner was of the older version
     with Checkpoint(path, origin="dashscope", reuse_unverified=True) as kept:
         assert json.loads(kept.find("segment:0")) == {"index": 0, "summary": "a"}
@@ -330,9 +330,12 @@ def test_captions_of_an_older_version(tmp_path):
     old.write_text(text)
     results = Results(old)
     assert results.path == tmp_path / "done.sqlite3"
-    assert results.notices() == [f"Lines of {old} that could not be read: 2. Their captions are asked again."]
+    assert results.notices() == [f"Lines of {old} that could not be read: 2. Their captions are requested again."]
     assert results.find("a", "dashscope") is None
-    assert f"{results.path} that an older version stored without recording who gave them: 2." in results.unverified()
+    assert (
+        f"{results.path} that an older version stored without recording which server gave them: 2."
+        in results.unverified()
+    )
     again = Results(tmp_path / "done.sqlite3", reuse_unverified=True)
     assert again.find("a", "dashscope") == {"answer": "2"}
     assert again.claim("b", "dashscope") == {"answer": "\ud83d"}

@@ -525,7 +525,7 @@ def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path,
             output.mux(packet)
             packets += 1
     if not packets:
-        raise UnreadableMediaError(f"{source.label}: none of its audio can be decoded; it is damaged or cut.")
+        raise UnreadableMediaError(f"{source.label}: none of its audio can be decoded; it is damaged or truncated.")
     return MediaInfo(
         kind="audio",
         container="mp3",

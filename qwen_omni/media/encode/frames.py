@@ -561,7 +561,7 @@ def make_stills(
             data = painter.paint(shaper.shape(frame))
             stills += [Still(time=plan.start + (number + more) * picture.period, data=data) for more in range(times)]
     if not stills:
-        raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or cut.")
+        raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or truncated.")
     return tuple(stills)
 
 

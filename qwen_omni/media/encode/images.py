@@ -1,4 +1,4 @@
-"""Make the images that an image is sent as, with Pillow: upright, 8-bit RGB, on white, JPEG."""
+"""Make the images that are sent for one image, with Pillow: upright, 8-bit RGB, on white, JPEG."""
 
 import io
 from collections import Counter
@@ -29,7 +29,7 @@ def make_images(
     """Make the JPEG images that a plan describes: one, tiles of a tall image, or pages of a file.
 
     Raises:
-        UnreadableMediaError: it is damaged or cut.
+        UnreadableMediaError: it is damaged or truncated.
     """
     made: list[Still] = []
     piece: Piece | None = None
@@ -61,12 +61,12 @@ def make_images(
 
 
 def _damaged(label: str, piece: Piece | None, info: MediaInfo, error: Exception) -> str:
-    """Return what is damaged: for a file of several pages also which one, and how to continue without it."""
+    """Describe what is damaged: for a file of several pages also which one, and how to continue without it."""
     page = step = ""
     if piece is not None and len(info.pages) > 1:
         page = f": page {piece.page} of {len(info.pages):,} (counted from 0)"
         step = " Send the others one by one with frame=."
-    return f"{label}{page} is damaged or cut: {str(error) or type(error).__name__}.{step}"
+    return f"{label}{page} is damaged or truncated: {str(error) or type(error).__name__}.{step}"
 
 
 def image_info(info: MediaInfo) -> MediaInfo:

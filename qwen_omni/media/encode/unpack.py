@@ -42,11 +42,11 @@ def unpack(
         shortest: minimum seconds of a video; the last frame of an animation is held that long.
 
     Raises:
-        UnreadableMediaError: it is damaged or cut.
+        UnreadableMediaError: it is damaged or truncated.
         UnsupportedMediaError: the package that reads it is not installed.
     """
     suffix = {"audio": ".wav", "image": ".png", "video": ".mp4"}[info.kind]
-    with scratch_file(suffix, source.label, deadline, damage="is damaged or cut") as path:
+    with scratch_file(suffix, source.label, deadline, damage="is damaged or truncated") as path:
         if info.container == "silk":
             _decode_silk(source, path)
             made = info
@@ -88,7 +88,7 @@ def _write_picture(source: Reopenable, path: Path) -> MediaInfo:
     with source.open() as file, open_container(file, source.size_bytes) as container:
         frame = next(_decoded(container, picture_stream(container)), None)
         if frame is None:
-            raise UnreadableMediaError(f"{source.label} cannot be decoded; it is damaged or cut.")
+            raise UnreadableMediaError(f"{source.label} cannot be decoded; it is damaged or truncated.")
         frame.to_image().save(path, "PNG", compress_level=1)  # type: ignore[no-untyped-call]
     with path.open("rb") as file:
         made = probe_still(file, container="png", size_bytes=path.stat().st_size, label=source.label)
@@ -150,7 +150,9 @@ def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, deadline
         frames = _decoded(container, stream)
         first = next(frames, None)
         if first is None:
-            raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or cut.")
+            raise UnreadableMediaError(
+                f"{source.label}: none of its frames can be decoded; it is damaged or truncated."
+            )
         size = (first.width, first.height)
         with _Writer.opened(path, size, "yuv420p") as writer:
             writer.show(first, Fraction(0))

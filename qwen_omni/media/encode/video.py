@@ -160,7 +160,7 @@ def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -
 def make_video(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
 ) -> MediaInfo:
-    """Write the MP4 that a plan describes, and return its facts. With one worker all runs on the calling thread.
+    """Write the MP4 that a plan describes, and return its facts. With one worker all runs on the caller's thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
@@ -196,7 +196,7 @@ def _write(
 
 
 def _facts(info: MediaInfo, plan: MediaPlan, frames: int, shown: Fraction, lasts: Fraction) -> MediaInfo:
-    """Return the facts of an MP4 of so many frames, `shown` seconds of video, and `lasts` seconds in all."""
+    """Return the facts of an MP4 with this number of frames, `shown` seconds of video, and `lasts` seconds in all."""
     picture = _picture(plan)
     return MediaInfo(
         kind="video",
@@ -275,7 +275,7 @@ def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) 
 
 
 def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
-    """Return how long the video track lasts at most; the audio may go on longer."""
+    """Return how long the video track lasts at most; the audio may be longer."""
     if not stream.duration or not stream.time_base:
         return length
     tick = exact(stream.time_base)
@@ -420,7 +420,7 @@ def _mux(
             waiting = next(sound, None)
         output.mux(packet)
     if not frames:
-        raise UnreadableMediaError(f"{label}: none of its frames can be decoded; it is damaged or cut.")
+        raise UnreadableMediaError(f"{label}: none of its frames can be decoded; it is damaged or truncated.")
     while waiting is not None:
         audio_end = _end_of(waiting)
         output.mux(_carried(waiting, sounds))

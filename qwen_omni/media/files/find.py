@@ -57,7 +57,7 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
             continue
         if not found:
             raise ConfigurationError(
-                f"{name} holds no video or recording. Name a file, a folder that has some, or a pattern."
+                f"{name} contains no video or recording. Pass a file, a folder that contains some, or a pattern."
             )
         yield from found
 
@@ -70,7 +70,7 @@ def _below(folder: Path) -> Iterator[Path]:
         fault = machine_fault(error, f"list {error.filename}", path=folder if top else None)
         if fault is not None:
             raise fault
-        warnings.warn(f"{error.filename} is left out: it cannot be listed ({error.strerror}).", stacklevel=4)
+        warnings.warn(f"{error.filename} is skipped: it cannot be listed ({error.strerror}).", stacklevel=4)
 
     for place, _, names in os.walk(folder, onerror=unlisted):
         yield from (Path(place, name) for name in names)
@@ -88,4 +88,4 @@ def _expanded(pattern: Path) -> Iterator[Path]:
 
 def left_out_text(source: str, error: Exception) -> str:
     """Return the notice that a source is skipped, and why; a link without its signature."""
-    return f"{redact(source)} is left out: {error}"
+    return f"{redact(source)} is skipped: {error}"

@@ -22,7 +22,7 @@ from qwen_omni.media.files.tempfiles import machine_fault, remove_file
 from qwen_omni.media.source import FileVersion, MediaSource
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# Without O_NONBLOCK, opening a pipe that replaced a file would wait for a writer for ever.
+# Without O_NONBLOCK, opening a pipe that replaced a file would wait for a writer forever.
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LIST = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)

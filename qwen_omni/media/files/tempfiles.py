@@ -31,7 +31,7 @@ else:
 
 _PREFIX = "qwen-omni-"
 _LOCK = "lock"
-_TRIES = 20  # attempts: another process may take a new folder for abandoned before it is locked
+_TRIES = 20  # attempts: another process may consider a new folder abandoned before it is locked
 _LIBRARIES = ("av", "PIL")
 _RESOURCES = {**RESOURCES, errno.ENOENT: "folder", errno.ENOTDIR: "folder"}
 _ALWAYS_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
@@ -102,7 +102,7 @@ def remove_file(path: Path, process: int | None = None) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a new folder; `None` if another process took it for abandoned before that, and removes it."""
+    """Lock a new folder; `None` if another process considered it abandoned before that, and removes it."""
     if not _LOCKS:
         return None
     try:

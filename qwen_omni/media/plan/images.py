@@ -1,4 +1,4 @@
-"""Into which images an image is cut, and how large each is. Pure; `plan` decides whether it is sent unchanged.
+"""How an image is divided into several, and how large each is. Pure; `plan` decides whether it is sent unchanged.
 
 An image is never made smaller than what the service itself processes. Where that would make a tall or wide image
 unreadable it is cut into tiles.
@@ -54,7 +54,7 @@ class Still:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
-    """How large the images may be that an image is sent as."""
+    """The size limits of the images that one image is sent as."""
 
     inputs: PlanInputs
     asked: Sampling

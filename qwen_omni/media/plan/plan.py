@@ -55,7 +55,7 @@ class MediaPlan:
     Attributes:
         action: what is made from it.
         reason: one readable line.
-        sampling: the sampling fields beside the part.
+        sampling: the sampling fields next to the part.
         picture: how frames are made, for `video`, `frames` and `image`.
         pieces: the images that an image is sent as, in order, for `image` and `images`.
         sound: whether audio is made.
@@ -620,7 +620,7 @@ def check_channels(info: MediaInfo, plan: MediaPlan, inputs: PlanInputs, *, labe
         return
     because = why or f"the budget {plan.budget.name!r} asks for another file"
     raise MediaDoesNotFitError(
-        f"{label} has {info.channels or 'an unknown number of'} channels of audio, and it cannot be sent as it is: "
+        f"{label} has {info.channels or 'an unknown number of'} channels of audio, and it cannot be sent unchanged: "
         f"{because}. Prepared audio has one channel. Send a whole file that fits as it is, or turn multichannel off.",
         limit=1,
         actual=info.channels or 0,

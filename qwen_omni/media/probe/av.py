@@ -199,7 +199,7 @@ def _walked(
         if container.format.name in _PROMISING and stated and stated - corrected["duration"] > _PROMISE:
             raise BrokenPromiseError(
                 f"its headers state {float(stated):,.2f} s of audio, but it ends after "
-                f"{float(corrected['duration']):,.2f} s; copy or download it again, whole"
+                f"{float(corrected['duration']):,.2f} s; copy or download the whole file again"
             )
     earliest = origin if picture is None else None  # decoders skip a recording's priming samples
     return corrected | _walked_picture(picture, found, facts, origin) | _walked_sound(sounds, found, origin, earliest)
@@ -302,7 +302,7 @@ def _own_errors(label: str, begins_as: str | None, size_bytes: int) -> Iterator[
         kind = f"begins like {begins_as} but" if begins_as else "is not media or"
         kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
         error_type = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError
-        raise error_type(f"{label} {kind} is damaged or cut ({size_bytes:,} bytes): {reason}.") from None
+        raise error_type(f"{label} {kind} is damaged or truncated ({size_bytes:,} bytes): {reason}.") from None
 
 
 def _container_name(container: "InputContainer", begins_as: str | None) -> str:
@@ -399,7 +399,7 @@ def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
 
 
 def is_audible(opening: Opening, index: int, deadline: Deadline) -> bool:
-    """Whether a track holds any sound. The first ten minutes are checked entirely, then one second in thirty."""
+    """Whether a track contains any sound. The first ten minutes are checked entirely, then one second in thirty."""
     with opening() as container:
         stream = container.streams.audio[index]
         begin, at = None, Fraction(0)

@@ -162,13 +162,13 @@ def open_container(
     ) as container:
         yield container
     if window.exhausted:
-        raise UnreadableMediaError("reading it does not come to an end")
+        raise UnreadableMediaError("reading it never ends")
     if deadline is not None:
         deadline.check()  # what was read may be incomplete
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> None:
-    raise PermissionError(f"the file wants to open {url!r}")
+    raise PermissionError(f"the file tries to open {url!r}")
 
 
 @contextlib.contextmanager
@@ -251,12 +251,12 @@ def packets_of(container: "InputContainer", *streams: Any) -> Iterator[Any]:  # 
         yield from container.demux(*streams)
     except av.PatchWelcomeError:
         raise UnreadableMediaError(
-            "it continues differently after its beginning (another rate or other channels, as joined recordings do), "
-            "which cannot be read; split it there, or join the parts with a program that knows the format"
+            "its audio continues differently after its beginning (another rate or other channels, as in joined "
+            "recordings), which cannot be read; split it there, or join the parts with a program that knows the format"
         ) from None
     except IndexError:
         raise UnreadableMediaError(
-            "The file continues with a stream that its beginning does not announce; it is damaged or two files in one."
+            "The file contains a stream that its header does not announce; it is damaged, or two files in one."
         ) from None
 
 

@@ -56,12 +56,12 @@ _SHORTEST_DELAY, _USUAL_DELAY = Fraction(10), Fraction(100)  # milliseconds
 
 
 def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
-    """Decode one image completely, so that a cut one is found here and not by the service.
+    """Decode one image completely, so that a truncated one is found here and not by the service.
 
     An animation is a video, unless `frame` chooses one of its frames; for a TIFF of several pages their sizes are read.
 
     Raises:
-        UnreadableMediaError: damaged or cut.
+        UnreadableMediaError: damaged or truncated.
         UnsupportedMediaError: no codec for it is installed.
         MediaDoesNotFitError: more pixels than are safe to decode, or fewer frames than `frame` asks for.
     """
@@ -86,11 +86,12 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
             raise fault from error
         if isinstance(error, UnidentifiedImageError):
             raise UnreadableMediaError(
-                f"{label} begins like a {container} image but is damaged or cut, or of a kind that is "
+                f"{label} begins like a {container} image but is damaged or truncated, or of a kind that is "
                 "not read here. Save it as PNG or JPEG."
             ) from None
         raise UnreadableMediaError(
-            f"{label} begins like a {container} image but is damaged or cut: {str(error) or type(error).__name__}."
+            f"{label} begins like a {container} image but is damaged or truncated: "
+            f"{str(error) or type(error).__name__}."
         ) from None
 
 

@@ -108,14 +108,14 @@ def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
 
 
 def is_upright(file: IO[bytes], size_bytes: int) -> bool:
-    """Whether a file is an MP4 none of whose tracks is to be turned, mirrored or stretched."""
+    """Whether a file is an MP4 without rotated, mirrored or stretched tracks."""
     found = list(_matrices(file, size_bytes))
     file.seek(0)
     return len(found) > 1 and all(matrix == _UPRIGHT for matrix in found)  # the movie's own, and one of each track
 
 
 def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
-    """Read how a movie (`mvhd`) and its tracks (`tkhd`) are to be turned."""
+    """Read the display matrices of a movie (`mvhd`) and its tracks (`tkhd`)."""
     for kind, begin, end in _top_boxes(file, size_bytes):
         for inner, at, until in boxes_in(file, begin, end) if kind == b"moov" else ():
             for box, place, _ in boxes_in(file, at, until) if inner == b"trak" else [(inner, at, until)]:

@@ -287,7 +287,7 @@ class TimedFile:
         if time.monotonic() > self._until:
             raise UnreadableMediaError(
                 f"{self._label} is not decoded after {self._seconds:g} s, far longer than an image takes; it is "
-                "probably made to be slow. Save it again with another program."
+                "probably crafted to be slow. Save it again with another program."
             )
         return self._file.read(size)
 
@@ -437,7 +437,7 @@ def _is_zero(file: IO[bytes], size_bytes: int) -> bool:
 def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
     seconds = silk_seconds(file.read())
     if seconds is None:
-        raise UnreadableMediaError(f"{label} begins like a SILK recording but is cut ({size_bytes:,} bytes).")
+        raise UnreadableMediaError(f"{label} begins like a SILK recording but is truncated ({size_bytes:,} bytes).")
     return MediaInfo(
         kind="audio",
         container="silk",

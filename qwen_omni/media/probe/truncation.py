@@ -74,8 +74,8 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
     if end > size_bytes + slack:
         rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
         raise BrokenPromiseError(
-            f"its headers are of a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
-            f"copy or download it again, whole{rest}"
+            f"its headers describe a file of {end:,} bytes, so {end - size_bytes:,} are missing; "
+            f"copy or download the whole file again{rest}"
         )
 
 
@@ -171,7 +171,7 @@ def _number(file: IO[bytes], *, marked: bool = False) -> int | None:
 
 
 def _avi_end(file: IO[bytes], size_bytes: int) -> int:
-    """Return the end that an AVI states, if video or audio is missing; a cut table after them does no harm.
+    """Return the end that an AVI states, if video or audio is missing; a truncated index after them does no harm.
 
     Long videos have several chunks `RIFF`, each with a list `movi`.
     """
@@ -187,13 +187,13 @@ def _avi_end(file: IO[bytes], size_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a format writes the head of a chunk: its bytes, where the size stands in it, and how."""
+    """How a format writes the head of a chunk: its bytes, where in it the size is, and how it is written."""
 
     head: int
     size_at: int
     order: Literal["little", "big"] = "little"
     signed: bool = False
-    aligned: int = 1  # chunks begin at multiples of so many bytes
+    aligned: int = 1  # chunks begin at multiples of this number of bytes
     inclusive: bool = False  # whether the size includes the head
 
 

@@ -87,7 +87,7 @@ class Rules:
         preparers: segments prepared at once.
         deliverers: segments uploaded at once; two keep a link full, and more gain nothing.
         max_gaps: segments that may fail permanently.
-        step_retries: retries of a step after a transient failure; an error that repeats word for word is permanent.
+        step_retries: retries of a step after a transient failure; an error that repeats exactly is permanent.
         retry_seconds: delay before the first retry; doubles each time.
         wanted: numbers of the segments to ask about; `None` for all.
     """
@@ -469,7 +469,7 @@ class Machine(Generic[T]):
 
     @staticmethod
     def _may_pass(step: _Step, error: QwenOmniError) -> bool:
-        """Whether a retry may end differently: an error that repeats word for word is permanent.
+        """Whether a retry may end differently: an error that repeats exactly is permanent.
 
         A rate limit always has the same text, yet passes with time. An answer that breaks off although no limit was
         reached is a slip of the model.

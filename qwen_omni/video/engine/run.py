@@ -154,7 +154,7 @@ def _joined_text(step: Reduce) -> str:
 T = TypeVar("T")
 
 _TENTH = 10
-_GO_ON = "What is finished is kept: run it again with the same options to resume."
+_GO_ON = "Finished steps are stored: run it again with the same options to resume."
 CHECKPOINTS = "video"
 """Name of the checkpoint folder inside the cache folder."""
 
@@ -462,7 +462,7 @@ async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: As
 
 
 class Job(Generic[T]):
-    """The runs of one use of a source, and what its caller hears of them. `runs` and `ended` may block."""
+    """The runs of one use of a source, and what is reported to its caller. `runs` and `ended` may block."""
 
     def runs(self, settings: Settings) -> Iterator[Run[T]]:
         """Yield the runs; each has ended when the next is built."""

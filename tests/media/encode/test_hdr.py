@@ -12,7 +12,7 @@ PQ, HLG, BT709, BT2020 = 16, 18, 1, 9
 
 
 def _grey(level: int, transfer: int, primaries: int) -> av.VideoFrame:
-    """Give an even 10-bit picture of this luma, 64 being black and 940 white."""
+    """Return an even 10-bit picture of this luma, 64 being black and 940 white."""
     frame = av.VideoFrame(320, 180, "yuv420p10le")
     for plane, value in zip(frame.planes, (level, 512, 512), strict=True):
         plane.update(np.full(plane.buffer_size // 2, value, "<u2").tobytes())

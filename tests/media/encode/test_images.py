@@ -69,7 +69,7 @@ def quarters(size=(100, 60)) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[int]:
-    """Tell which of the four colours stands in each corner."""
+    """Return which of the four colours stands in each corner."""
     right, bottom = image.width - 4, image.height - 4
     seen = [image.convert("RGB").getpixel(at) for at in ((3, 3), (right, 3), (3, bottom), (right, bottom))]
     return [
@@ -345,7 +345,7 @@ def test_a_small_upright_picture_passes_byte_for_byte():
 def test_a_cut_picture_is_refused():
     """A picture whose end is missing is damaged."""
     data = making.picture("JPEG", (2000, 1500))
-    with pytest.raises(UnreadableMediaError, match="damaged or cut"):
+    with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         prepare(data[: len(data) // 2])
 
 

@@ -38,7 +38,7 @@ def look(data: bytes, **options) -> MediaInfo:
 
 
 def colour_at(image: Image.Image) -> int:
-    """Tell which of the colours a picture shows."""
+    """Return which of the colours a picture shows."""
     seen = image.convert("RGB").getpixel((image.width // 2, image.height // 2))
     distances = [sum(abs(one - other) for one, other in zip(seen, colour, strict=True)) for colour in COLOURS]
     assert min(distances) < 40
@@ -46,7 +46,7 @@ def colour_at(image: Image.Image) -> int:
 
 
 def shown(data: bytes, **options) -> list[int]:
-    """Tell which colour is shown in each tenth of a second; never more pictures are made than the file has."""
+    """Return which colour is shown in each tenth of a second; never more pictures are made than the file has."""
     with prepare(data, budget=EACH_TENTH, **options) as prepared:
         tenths = round(prepared.plan.picture.period * 10)
         times = [still.time for still in prepared.stills]
@@ -174,7 +174,7 @@ def test_a_cut_animation_is_refused(kind):
     held = io.BytesIO()
     images[0].save(held, kind, save_all=True, append_images=images[1:], duration=200)
     data = held.getvalue()
-    with pytest.raises(UnreadableMediaError, match="damaged or cut"):
+    with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         prepare(data[: len(data) * 2 // 3])
 
 

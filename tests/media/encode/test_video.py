@@ -41,7 +41,7 @@ def test_a_limit_on_the_bits_goes_with_either():
 
 
 def _coded(picture: Picture) -> list[str]:
-    """Give the types of the pictures in what was coded."""
+    """Return the types of the pictures in what was coded."""
     encoder = PictureEncoder(picture)
     numbers = np.random.default_rng(4)
     made = []

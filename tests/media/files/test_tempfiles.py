@@ -63,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def noise() -> bytes:
-    """Give a picture whose JPEG is larger than a small limit."""
+    """Return a picture whose JPEG is larger than a small limit."""
     buffer = io.BytesIO()
     Image.effect_noise((1600, 1200), 80).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()

@@ -22,7 +22,7 @@ OPTIONS = {
 
 
 def configuration(size: tuple[int, int], pixels: str, options: dict[str, str]) -> bytes:
-    """Give what x264 writes into the `avcC` box of a film."""
+    """Return what x264 writes into the `avcC` box of a film."""
     held = io.BytesIO()
     with av.open(held, "w", format="mp4") as film:
         stream = film.add_stream("libx264", rate=25, options={"preset": "ultrafast", **options})

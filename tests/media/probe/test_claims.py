@@ -21,7 +21,7 @@ from tests.support import making
 
 
 def _silent_film(times: list[float], size: tuple[int, int] = (64, 48)) -> bytes:
-    """Give a Matroska film with one picture at each of these seconds."""
+    """Return a Matroska film with one picture at each of these seconds."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as output:
         stream = output.add_stream("mpeg4", rate=25)

@@ -116,7 +116,7 @@ def test_the_length_of_silk_is_that_of_its_packets(tencent):
     assert silk_seconds(silk(150, tencent=tencent, end=not tencent)) == 3
     info = look(silk(150, tencent=tencent))
     assert (info.kind, info.container, info.duration) == ("audio", "silk", 3)
-    with pytest.raises(UnreadableMediaError, match="SILK recording but is cut"):
+    with pytest.raises(UnreadableMediaError, match="SILK recording but is truncated"):
         look(silk(150, end=False)[:-1])
 
 

@@ -131,7 +131,7 @@ TURNED = (0, 1 << 16, 0, (1 << 32) - (1 << 16), 0, 0, 0, 0, 1 << 30)
 
 
 def film_of(film: tuple[int, ...], *tracks: tuple[int, ...], version: int = 0) -> bytes:
-    """Give an index whose film and tracks are to be turned so."""
+    """Return an index whose film and tracks are to be turned so."""
     more = 3 * version  # times take twice the room in version 1
     heads = [box("tkhd", numbers(version << 24, *[0] * (9 + more), *matrix, 0, 0)) for matrix in tracks]
     own = box("mvhd", numbers(version << 24, *[0] * (8 + more), *film, *[0] * 7))

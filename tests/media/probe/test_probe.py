@@ -197,9 +197,9 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path):
         pytest.param(b"%PDF-1.7\n\xe2\xe3", "a PDF", id="pdf"),
         pytest.param("Привет".encode("utf-16"), "look like text", id="utf-16"),
         pytest.param(bytes(range(256)) * 40, "an unknown kind", id="noise"),
-        pytest.param(making.picture("PNG")[:60], "damaged or cut", id="cut-png"),
-        pytest.param(making.picture("JPEG")[:-40], "damaged or cut", id="cut-jpeg"),
-        pytest.param(making.video("mp4")[:-300], "damaged or cut", id="mp4-without-index"),
+        pytest.param(making.picture("PNG")[:60], "damaged or truncated", id="cut-png"),
+        pytest.param(making.picture("JPEG")[:-40], "damaged or truncated", id="cut-jpeg"),
+        pytest.param(making.video("mp4")[:-300], "damaged or truncated", id="mp4-without-index"),
         pytest.param(b"ID3\x04\0\0\0\0\0\0" + b"\0" * 400, "begins like mp3", id="mp3-tag-alone"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_picture_bomb_is_refused_before_it_is_decoded():
 def test_a_cut_heic_is_damaged():
     """With the codec installed it is the file that is to blame; without it, see `test_formats`."""
     pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
-    with pytest.raises(UnreadableMediaError, match="damaged or cut"):
+    with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         look(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
 
 
@@ -295,5 +295,5 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
         output.mux(track.encode(None))
     path.write_bytes(path.read_bytes()[:30_000])
 
-    with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or cut .* are missing"):
+    with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or truncated .* are missing"):
         prepare(path)

@@ -136,7 +136,7 @@ def test_a_download_that_broke_off_is_refused(name, budget, tmp_path):
     half = whole[: len(whole) // 2]
 
     prepare(whole, budget=budget, choices=PrepareOptions(workers=1)).close()
-    with pytest.raises(UnreadableMediaError, match=r"bytes, so [\d,]+ are missing; copy or download it again, whole"):
+    with pytest.raises(UnreadableMediaError, match=r"bytes, so [\d,]+ are missing; copy or download the whole"):
         prepare(half, budget=budget, choices=PrepareOptions(workers=1))
 
 
