@@ -13,7 +13,7 @@ from typing import Literal, Self, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
-from qwen_omni.media.files.safe_open import open_plain
+from qwen_omni.media.files.safe_open import open_plain, version_of
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind, documented_format
 from qwen_omni.media.plan.images import Piece
 from qwen_omni.media.plan.plan import AS_IT_IS, MediaPlan, check_channels, loses_channels
@@ -35,7 +35,6 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
-from qwen_omni.upload.reader import version_of
 from qwen_omni.upload.uploader import AvailableRoutes
 
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
