@@ -13,12 +13,12 @@ from qwen_omni.media.budget import PRESETS, PlanInputs
 from qwen_omni.media.files.safe_open import digest_of
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.plan import plan_media
-from qwen_omni.media.plan.segments import exact_range
 from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at
 from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
+from qwen_omni.ranges import exact_range
 from qwen_omni.request.fit import Fitted, Fitter
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
