@@ -21,10 +21,10 @@ import oss2
 
 from qwen_omni import Settings
 from qwen_omni.client import make_carrier
+from qwen_omni.media.files.safe_open import version_of
 from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import OssKey, Standin
-from qwen_omni.upload.reader import version_of
 
 MODEL = "qwen3.8-omni-flash"
 UPLINK = 100e6 / 8  # bytes per second

@@ -40,8 +40,7 @@ from pathlib import Path
 
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.responses import Usage
-from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.run import drive_run
 from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.schemas import Joined, SegmentNotes, notes_text

@@ -17,6 +17,7 @@ MOVED = {
     "qwen_omni.oss_settings": "qwen_omni.settings",
     "qwen_omni.standin.fixtures": "qwen_omni.standin.pytest_plugin",
     "qwen_omni.standin.truth": "qwen_omni.standin.marked_media",
+    "qwen_omni.video.notes": "qwen_omni.video.engine.run",
 }
 """Old path to new path."""
 

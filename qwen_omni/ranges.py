@@ -179,6 +179,42 @@ def check_span(start: float | None, end: float | None) -> None:
         raise ConfigurationError(f"end must be greater than start ({start:g} s), got {end:g} s.")
 
 
+_OF_A_RECORDING = {"seconds": END, "overlap": START, "start": START, "end": END}
+_ANY = Range()
+
+
+def exact_seconds(value: float | Fraction, name: str = "") -> Fraction:
+    """Return an exact number for a decimal: 0.1 becomes a tenth.
+
+    Args:
+        value: seconds.
+        name: the caller's name for them, for the error.
+
+    Raises:
+        ConfigurationError: it is not a finite number, or outside the range for `name`.
+
+    Example:
+        >>> exact_seconds(0.1)
+        Fraction(1, 10)
+    """
+    plain = checked(name or "a time", value, _OF_A_RECORDING.get(name, _ANY))
+    return Fraction(plain) if isinstance(plain, int | Fraction) else Fraction(str(plain))
+
+
+def exact_range(
+    start: float | Fraction | None, end: float | Fraction | None
+) -> tuple[Fraction | None, Fraction | None]:
+    """Return the wanted seconds of a recording exactly; `None` stands for its start or end.
+
+    Raises:
+        ConfigurationError: not finite numbers of 0 or more, or an end that is not after the start.
+    """
+    first = None if start is None else exact_seconds(start, "start")
+    last = None if end is None else exact_seconds(end, "end")
+    check_span(None if first is None else float(first), None if last is None else float(last))
+    return first, last
+
+
 def _plain(value: Any, allowed: Range) -> Any:
     """Return a number as a type that JSON and arithmetic support; `None` if it is not a number."""
     if isinstance(value, bool | str):

@@ -10,10 +10,10 @@ import typer
 from qwen_omni.cli.output import AudioTrack, check_targets, progress, show_note, show_table, write_json, writing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.media.plan.segments import exact_range, exact_seconds
 from qwen_omni.media.prepare import Prepared, PrepareOptions, look_at, plan_for, split_look
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.ranges import exact_range, exact_seconds
 
 
 def split(  # noqa: PLR0913 - each argument is an option of the command

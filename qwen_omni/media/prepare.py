@@ -29,8 +29,6 @@ from qwen_omni.media.plan.segments import (
     Places,
     Segment,
     check_lengths,
-    exact_range,
-    exact_seconds,
     plan_segments,
 )
 from qwen_omni.media.probe.probe import probe
@@ -45,7 +43,17 @@ from qwen_omni.media.work import (
     usual_workers,
 )
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
-from qwen_omni.ranges import COUNT, COUNT_OF_BYTES, PARALLEL, RATE, TIMEOUT, Range, check_numbers
+from qwen_omni.ranges import (
+    COUNT,
+    COUNT_OF_BYTES,
+    PARALLEL,
+    RATE,
+    TIMEOUT,
+    Range,
+    check_numbers,
+    exact_range,
+    exact_seconds,
+)
 
 Seconds = float | Fraction
 

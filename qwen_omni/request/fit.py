@@ -13,7 +13,7 @@ from typing import Literal, Self, assert_never
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
-from qwen_omni.media.files.safe_open import open_plain
+from qwen_omni.media.files.safe_open import open_plain, version_of
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind, documented_format
 from qwen_omni.media.plan.images import Piece
 from qwen_omni.media.plan.plan import AS_IT_IS, MediaPlan, check_channels, loses_channels
@@ -35,7 +35,6 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
-from qwen_omni.upload.reader import version_of
 from qwen_omni.upload.uploader import AvailableRoutes
 
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
@@ -148,32 +147,32 @@ class Fitter:
 
     def _prepare_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
         name = f"{place}: {source.label}"
-        look, plan = self.plan_frame(part, source, place)
+        look, plan = self.plan_frame(part, source, name)
         prepared = carry_out(look, plan, choices=self._choices(part))
-        check_part(part, source, prepared.info, self.profile, place)
+        check_part(part, prepared.info, self.profile, name)
         sent = source if plan.action == "pass" else _source_of(prepared)
         return Fitted(part=part, source=sent, ready=_ready(prepared, look, name), name=name)
 
     def plan_frame(
-        self, part: FramesPart, source: MediaSource, place: str, *, checked: bool = True
+        self, part: FramesPart, source: MediaSource, name: str, *, checked: bool = True
     ) -> tuple[MediaLook, MediaPlan]:
-        """Decide what to do with one frame of a list.
+        """Decide what to do with one frame of a list; `name` is its place and label, for errors.
 
         Raises:
             MediaError: it is unreadable, or (`checked`) not a single image.
         """
-        look = self.look(source, f"{place}: {source.label}")
+        look = self.look(source, name)
         if checked:
-            check_part(part, source, replace(look.info, size_bytes=0), self.profile, place)
+            check_part(part, replace(look.info, size_bytes=0), self.profile, name)
         if checked and len(look.info.pages) > 1:
             raise UnsupportedMediaError(
-                f"{place}: {source.label} has {len(look.info.pages):,} pages and cannot be one frame. Send it as "
+                f"{name} has {len(look.info.pages):,} pages and cannot be one frame. Send it as "
                 "ImagePart, which sends every page, or save one page as an image."
             )
         return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 
-    def plan(self, part: MediaPart, place: str, *, checked: bool = True) -> tuple[MediaLook, MediaPlan]:
-        """Decide what to do with a part.
+    def plan(self, part: MediaPart, name: str, *, checked: bool = True) -> tuple[MediaLook, MediaPlan]:
+        """Decide what to do with a part; `name` is its place and label, for errors.
 
         Raises:
             MediaError: it is unreadable, of another kind than its part, or (`checked`) exceeds a limit of the model, or
@@ -181,14 +180,13 @@ class Fitter:
         """
         assert not isinstance(part, FramesPart)
         frame = part.frame if isinstance(part, ImagePart) else None
-        look = self.look(part.source, f"{place}: {part.source.label}", audio_track_of(part), frame)
+        look = self.look(part.source, name, audio_track_of(part), frame)
         start, end, budget = range_and_budget(part)
         if checked:
-            check_part(part, part.source, self._at_best(look.info, part, start, end), self.profile, place)
+            check_part(part, self._at_best(look.info, part, start, end), self.profile, name)
         choices = self._choices(part)
         plan = plan_for(look, budget=budget, start=start, end=end, choices=choices)
         if checked and plan.action == "images":
-            name = f"{place}: {part.source.label}"
             check_images(len(plan.pieces), self.profile, name, inline=not self.stores)
             check_pieces(plan.pieces, look.info, self.profile, name)
         if checked and self.multichannel and loses_channels(look.info, plan):
@@ -237,16 +235,16 @@ class Fitter:
 
     def _prepare(self, part: MediaPart, place: str) -> tuple[tuple[Fitted, ...], MediaPlan]:
         assert not isinstance(part, FramesPart)
-        look, plan = self.plan(part, place)
+        name = f"{place}: {part.source.label}"
+        look, plan = self.plan(part, name)
         prepared = carry_out(look, plan, choices=self._choices(part))
-        return tuple(self._fitted(part, one, look, place) for one in prepared.images or (prepared,)), plan
+        return tuple(self._fitted(part, one, look, name) for one in prepared.images or (prepared,)), plan
 
-    def _fitted(self, part: MediaPart, prepared: Prepared, look: MediaLook, place: str) -> Fitted:
+    def _fitted(self, part: MediaPart, prepared: Prepared, look: MediaLook, name: str) -> Fitted:
         assert not isinstance(part, FramesPart)
-        check_part(part, part.source, prepared.info, self.profile, place)
+        check_part(part, prepared.info, self.profile, name)
         source = part.source if prepared.plan.action == "pass" else _source_of(prepared)
         seconds = None if prepared.info.duration is None else float(prepared.info.duration)
-        name = f"{place}: {part.source.label}"
         return Fitted(part=part, source=source, ready=_ready(prepared, look, name), seconds=seconds, name=name)
 
 
@@ -434,7 +432,7 @@ def check_inline(inside: Sequence[tuple[str, MediaPart]], profile: Profile) -> N
             raise _too_many((kind, "inline"), limit, totals[kind], profile, place)
 
 
-def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: Profile, place: str) -> None:
+def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) -> None:
     """Check one piece of media whose facts are known.
 
     Raises:
@@ -444,16 +442,14 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
     expected: MediaKind = "image" if isinstance(part, FramesPart) else part.modality
     if info.kind != expected:
         if expected == "image" and info.container in ANIMATED:
-            raise UnsupportedMediaError(_is_animation(part, source, info, place))
+            raise UnsupportedMediaError(_is_animation(part, info, name))
         as_part = "a frame" if isinstance(part, FramesPart) else f"a {_PART_NAMES[expected]}"
         what = _KIND_NAMES[info.kind]
         if info.kind == "image" and info.container in ANIMATED:
             what = f"{what} of a single frame"
         raise UnsupportedMediaError(
-            f"{place}: {source.label} is {what} ({info.container}) and cannot be {as_part}. "
-            f"Send it as {_PART_NAMES[info.kind]}."
+            f"{name} is {what} ({info.container}) and cannot be {as_part}. Send it as {_PART_NAMES[info.kind]}."
         )
-    name = f"{place}: {source.label}"
     match info.kind:
         case "image":
             _check_size(name, info, profile.limits.image_bytes, profile)
@@ -468,8 +464,8 @@ def check_part(part: MediaPart, source: MediaSource, info: MediaInfo, profile: P
             assert_never(info.kind)
 
 
-def _is_animation(part: MediaPart, source: MediaSource, info: MediaInfo, place: str) -> str:
-    what = f"{place}: {source.label} is an animation of {info.frame_count:,} frames ({info.container})"
+def _is_animation(part: MediaPart, info: MediaInfo, name: str) -> str:
+    what = f"{name} is an animation of {info.frame_count:,} frames ({info.container})"
     if isinstance(part, FramesPart):
         return f"{what} and cannot be a frame. Send it as VideoPart, or save one of its frames as an image."
     return (

@@ -15,7 +15,7 @@ from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitE
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.prepare import MediaLook, Prepared
+from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     AudioPart,
@@ -260,12 +260,12 @@ class MediaEstimator:
         return self._local(part, place) if made is None else self._prepared(part, made, place)
 
     def _local(self, part: ImagePart | AudioPart | VideoPart, place: str) -> MediaEstimate:
-        problem = ""
+        problem, name = "", f"{place}: {part.source.label}"
         try:
-            look, plan = self.fitter.plan(part, place)
+            look, plan = self.fitter.plan(part, name)
         except MediaDoesNotFitError as error:
             problem = str(error)
-            look, plan = self.fitter.plan(part, place, checked=False)
+            look, plan = self.fitter.plan(part, name, checked=False)
         will = predicted_info(look.info, plan)
         piece = self._described(part, will, plan, place, plan.sampling, count=max(1, len(plan.pieces)))
         untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
@@ -273,7 +273,7 @@ class MediaEstimator:
         piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
         if plan.budget.key_frames and plan.action == "video":
             piece = replace(piece, doing=f"{piece.doing}; {_FEW}")
-        return replace(piece, problem=problem or piece.problem or self._broken(part, look, will, place))
+        return replace(piece, problem=problem or piece.problem or self._broken(part, will, name))
 
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
         piece = self._described(part, made.info, made.plan, place, _sampling(part))
@@ -384,7 +384,7 @@ class MediaEstimator:
         made = self.ready.get(source)
         if made is not None:
             return _Frame(was=made.source_info, will=made.info, exact=True)
-        look, plan = self.fitter.plan_frame(part, source, place, checked=False)
+        look, plan = self.fitter.plan_frame(part, source, f"{place}: {source.label}", checked=False)
         return _Frame(was=look.info, will=predicted_info(look.info, plan), exact=plan.action == "pass")
 
     def _route(
@@ -400,9 +400,9 @@ class MediaEstimator:
         except _BREAKS as error:
             return None, str(error)
 
-    def _broken(self, part: MediaPart, look: MediaLook, will: MediaInfo, place: str) -> str:
+    def _broken(self, part: MediaPart, will: MediaInfo, name: str) -> str:
         try:
-            check_part(part, look.source, will, self.fitter.profile, place)
+            check_part(part, will, self.fitter.profile, name)
         except (MediaDoesNotFitError, UnsupportedMediaError) as error:
             return str(error)
         return ""

@@ -27,7 +27,7 @@ from qwen_omni.errors import (
     UnsupportedContentError,
     UnsupportedMediaError,
 )
-from qwen_omni.media.files.safe_open import resolve_local
+from qwen_omni.media.files.safe_open import read_blocks, resolve_local
 from qwen_omni.media.info import linked_format
 from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.source import MediaSource
@@ -63,7 +63,6 @@ from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.retry import Attempts, RetryPolicy
-from qwen_omni.upload.reader import read_blocks
 from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, routes_of
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState

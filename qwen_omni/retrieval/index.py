@@ -38,9 +38,8 @@ from qwen_omni.transcription.transcript import Sentence, Transcript
 from qwen_omni.transport.downloads import off_the_loop, opened
 from qwen_omni.transport.flow import adrive, drive
 from qwen_omni.video.engine.machine import BUSY_SECONDS
-from qwen_omni.video.engine.run import OnProgress, Progress, open_checkpoint
+from qwen_omni.video.engine.run import OnProgress, Progress, aiter_notes, iter_notes, open_checkpoint
 from qwen_omni.video.engine.worker import Checkpoint
-from qwen_omni.video.notes import aiter_notes, iter_notes
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import SegmentNotes

@@ -32,8 +32,8 @@ from qwen_omni.structured.ask import carry_out
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
-from qwen_omni.work_store.migrations import read_lines
 from qwen_omni.work_store.sqlite import SqliteStore, is_open
+from qwen_omni.work_store.sqlite_file import read_lines
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken, digest
 
 _RUN = "captions"

@@ -10,19 +10,19 @@ from typing import Literal, cast
 from qwen_omni.addresses import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import PRESETS, PlanInputs
+from qwen_omni.media.files.safe_open import digest_of
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.plan import plan_media
-from qwen_omni.media.plan.segments import exact_range
 from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at
 from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
+from qwen_omni.ranges import exact_range
 from qwen_omni.request.fit import Fitted, Fitter
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
-from qwen_omni.upload.reader import digest_of
 from qwen_omni.upload.uploader import Uploader
 
 _PLACE = "transcription"

@@ -32,11 +32,11 @@ from qwen_omni.errors import (
     StoreUnavailableError,
     UnreadableMediaError,
 )
+from qwen_omni.media.files.safe_open import changed, is_unchanged, opened
 from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import KEY_ID_VARIABLE, OssSettings, with_scheme
 from qwen_omni.transport.proxies import network_fault, proxy_for
 from qwen_omni.transport.retry import Attempts, RetryPolicy
-from qwen_omni.upload.reader import changed, is_unchanged, opened
 from qwen_omni.wire.errors import parse_retry_after
 
 _POLYNOMIAL = 0xC96C5795D7870F42  # ECMA-182, reflected

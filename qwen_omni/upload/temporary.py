@@ -15,10 +15,10 @@ from urllib.parse import urlencode, urlsplit
 
 from qwen_omni.addresses import native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
+from qwen_omni.media.files.safe_open import read_blocks
 from qwen_omni.messages import MediaPayload
 from qwen_omni.transport.flow import Flow, Request, Sleep, ask
 from qwen_omni.upload.oss import Refused, parse_xml
-from qwen_omni.upload.reader import read_blocks
 from qwen_omni.wire.errors import parse_retry_after, to_error
 from qwen_omni.wire.values import MalformedValueError, as_name, as_number, as_object, decode_json
 

@@ -25,6 +25,7 @@ from qwen_omni.errors import (
     MediaDoesNotFitError,
     StoreUnavailableError,
 )
+from qwen_omni.media.files.safe_open import Digests
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Route, Store, Upload
 from qwen_omni.options import Delivery, UploadProgress
@@ -33,7 +34,6 @@ from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.upload.reader import Digests
 from qwen_omni.upload.temporary import (
     LIFETIME_SECONDS,
     Policy,

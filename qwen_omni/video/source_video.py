@@ -14,7 +14,7 @@ from typing import Any, Literal
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, exact_seconds, plan_segments
+from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, plan_segments
 from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at, plan_for
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
 from qwen_omni.media.work import Deadline, usual_workers
@@ -22,6 +22,7 @@ from qwen_omni.messages import AudioPart, MediaPart, VideoPart
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
 from qwen_omni.profiles.token_formulas import frames_seen
+from qwen_omni.ranges import exact_seconds
 from qwen_omni.request.estimate import thinks
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions, segment_budget
 from qwen_omni.video.schemas import VideoFacts

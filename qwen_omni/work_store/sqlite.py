@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen_omni.work_store.migrations import UnusableStoreError
-from qwen_omni.work_store.sqlite_file import SqliteFile, reason_of, resource_of, to_error
+from qwen_omni.work_store.sqlite_file import SqliteFile, UnusableStoreError, reason_of, resource_of, to_error
 from qwen_omni.work_store.store import (
     UNVERIFIED,
     Alive,

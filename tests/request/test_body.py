@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError, UnsupportedContentError
+from qwen_omni.media.files.safe_open import version_of
 from qwen_omni.messages import MediaPayload
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.transport.chat import AsyncRequestBody
-from qwen_omni.upload.reader import version_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

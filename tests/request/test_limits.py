@@ -57,7 +57,7 @@ def check_parts(messages: list[Message], profile: Profile, infos: dict[MediaSour
     for place, part in media_parts(messages):
         for source in media_of(part):
             if source in infos:
-                check_part(part, source, infos[source], profile, place)
+                check_part(part, infos[source], profile, f"{place}: {source.label}")
 
 
 @pytest.mark.parametrize(

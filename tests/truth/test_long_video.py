@@ -10,7 +10,7 @@ from qwen_omni.errors import AccountError
 from qwen_omni.settings import Settings
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.standin.server.script import Fault
-from qwen_omni.video.notes import iter_notes
+from qwen_omni.video.engine.run import iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import summarize
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni.client import make_carrier
+from qwen_omni.media.files.safe_open import version_of
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Message, media_parts
 from qwen_omni.options import ChatRequest
@@ -16,7 +17,6 @@ from qwen_omni.profiles import Profile
 from qwen_omni.request.prepared_request import FittedMedia, Fitting, upload_media
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin import OssKey, Standin
-from qwen_omni.upload.reader import version_of
 from qwen_omni.upload.uploader import Uploader
 
 MODEL = "qwen3.8-omni-flash"

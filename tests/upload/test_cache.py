@@ -24,7 +24,7 @@ from pathlib import Path
 from qwen_omni import OssCredentials, OssSettings, Settings
 from qwen_omni.client import make_carrier
 from qwen_omni.messages import MediaPayload
-from qwen_omni.upload.reader import version_of
+from qwen_omni.media.files.safe_open import version_of
 
 endpoint, base_url, secret, folder, film, route, model, most = sys.argv[1:]
 

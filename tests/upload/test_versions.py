@@ -9,13 +9,12 @@ from langchain_core.messages import HumanMessage
 from langchain_qwen_omni._references import digested
 from qwen_omni import ChatRequest, MediaSource, OmniClient, VideoPart, prepare, user
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.files.safe_open import first_opening
+from qwen_omni.media.files.safe_open import Digests, first_opening, read_blocks, version_of
 from qwen_omni.media.files.store import keep, kept_path
 from qwen_omni.media.source import FileVersion
 from qwen_omni.messages import MediaPayload
 from qwen_omni.settings import kept_folder
 from qwen_omni.standin.marked_media import make_video
-from qwen_omni.upload.reader import Digests, read_blocks, version_of
 
 
 def rewritten(path: Path) -> None:
@@ -70,7 +69,7 @@ def test_a_call_whose_file_changes_between_the_look_and_the_sending(film, settin
 
 def test_digests_are_not_taken_from_the_older_state(film, monkeypatch):
     """The cache of uploads is keyed by digest, so its key is another one, too."""
-    monkeypatch.setattr("qwen_omni.upload.reader._SETTLED_SECONDS", -1e12)  # every state counts as settled
+    monkeypatch.setattr("qwen_omni.media.files.safe_open._SETTLED_SECONDS", -1e12)  # every state counts as settled
     digests = Digests()
 
     def digest():

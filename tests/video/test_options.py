@@ -10,10 +10,9 @@ from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, Unsupport
 from qwen_omni.profiles import Prices
 from qwen_omni.video.ask import ask_video
 from qwen_omni.video.engine.machine import Machine, Reduce, Rules
-from qwen_omni.video.engine.run import Tracker
+from qwen_omni.video.engine.run import Tracker, iter_notes
 from qwen_omni.video.export.markdown import bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.notes import iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import summarize
 

@@ -17,9 +17,8 @@ from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.responses import Usage
 from qwen_omni.standin.server.script import Fault
-from qwen_omni.video.engine.run import checkpoint_path, over_source
+from qwen_omni.video.engine.run import aiter_notes, checkpoint_path, iter_notes, over_source
 from qwen_omni.video.engine.worker import Checkpoint
-from qwen_omni.video.notes import aiter_notes, iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
 from qwen_omni.video.summarize import asummarize, stream_summary, summarize

@@ -10,8 +10,7 @@ from qwen_omni.retrieval.passages import Passages
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import read_schema
 from qwen_omni.tools.handlers import Moment, merged
-from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.video.engine.machine import group
+from qwen_omni.video.engine.machine import Limiter, group
 from qwen_omni.video.overlap import says_the_same, to_timeline
 from qwen_omni.video.prompts import system_text, words_for
 from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, to_notes

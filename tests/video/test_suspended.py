@@ -20,7 +20,7 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
 from qwen_omni.standin.server.script import Fault
-from qwen_omni.video.notes import aiter_notes, iter_notes
+from qwen_omni.video.engine.run import aiter_notes, iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import stream_summary, summarize
 from qwen_omni.work_store import sqlite, store
@@ -35,7 +35,7 @@ from pathlib import Path
 from qwen_omni.client import OmniClient
 from qwen_omni.settings import Settings
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.video.notes import iter_notes
+from qwen_omni.video.engine.run import iter_notes
 from qwen_omni.work_store import sqlite
 
 url, secret, cache, film, lease = sys.argv[1:]

@@ -5,17 +5,21 @@ root before anything is opened; the file is then reached from the root's folder 
 links, so that a folder swapped for a link in between is noticed. `media.source` is the other half.
 
 `Reopenable` is a source that several threads can read at once: each opens it again and finds the same file, or fails.
+What is sent and what is digested is read with the same care, by `read_blocks`.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import stat
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from qwen_omni.errors import MediaOutsideRootError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file
@@ -35,6 +39,9 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISLNK, "a link"),
 )
+_BLOCK = 1_048_576  # bytes
+_MOST_KEPT = 1024
+_SETTLED_SECONDS = 2.0  # file times are coarse: a file that changed just now may change again without a new time
 
 
 def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -> Path:
@@ -120,8 +127,8 @@ def open_plain(path: Path, *, start: Path | None = None, name: str | None = None
     except (OSError, ValueError) as error:
         raise _unopened(name, error) from None
     file = os.fdopen(descriptor, "rb")
-    opened = os.fstat(descriptor)
-    if (opened.st_dev, opened.st_ino) != (seen.st_dev, seen.st_ino):
+    found = os.fstat(descriptor)
+    if (found.st_dev, found.st_ino) != (seen.st_dev, seen.st_ino):
         file.close()
         raise UnreadableMediaError(f"{name} was replaced by another file while it was being opened; try again.")
     return file
@@ -201,7 +208,7 @@ class Reopenable:
             return
         assert self.path is not None
         with open_plain(self.path, name=self.label) as file:
-            if _version(file) != self.version:
+            if version_of(file) != self.version:
                 raise UnreadableMediaError(f"{self.label} changed while it was being prepared; try again.")
             yield file
 
@@ -219,14 +226,14 @@ def first_opening(source: MediaSource, root: Path, *, label: str) -> Iterator[tu
             yield file, Reopenable(label=label, size_bytes=len(source.data), data=source.data)
             return
         path = resolve_local(source, root, name=label)
-        version = _version(file)
+        version = version_of(file)
         yield file, Reopenable(label=label, size_bytes=version.size, path=path, version=version)
 
 
 def temporary(path: Path, *, label: str) -> Reopenable:
     """Refer to a temporary file of ours, which is removed when nothing refers to it any more."""
     with open_plain(path, name=label) as file:
-        version = _version(file)
+        version = version_of(file)
     return Reopenable(label=label, size_bytes=version.size, path=path, version=version, owner=Owned(path))
 
 
@@ -239,5 +246,116 @@ class Owned:
         weakref.finalize(self, remove_file, path)
 
 
-def _version(file: IO[bytes]) -> FileVersion:
+def version_of(file: IO[bytes]) -> FileVersion:
+    """Return the state of an open file."""
     return FileVersion.of(os.fstat(file.fileno()))
+
+
+# --- Reading media while they are sent, inside the request or to a store, and for their digest ---
+
+
+class Inspected(Protocol):
+    """Bytes or a file that was inspected, and is read when it is sent."""
+
+    @property
+    def data(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def path(self) -> Path | None: ...  # noqa: D102
+    @property
+    def version(self) -> FileVersion | None: ...  # noqa: D102
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102
+
+
+def read_blocks(delivered: Inspected, block_bytes: int) -> Iterator[bytes]:
+    """Read media that is sent inside the request; every block but the last has `block_bytes` bytes.
+
+    The last block is yielded only if the file is still the inspected one, so a request with other content is never
+    complete.
+
+    Raises:
+        UnreadableMediaError: the file is gone, was replaced, or changed while it was read.
+    """
+    with opened(delivered) as file:
+        left = delivered.size_bytes
+        while left > 0:
+            block = file.read(min(block_bytes, left))
+            left -= len(block)
+            if not block or (left == 0 and not is_unchanged(file, delivered)):
+                raise changed(delivered)
+            yield block
+
+
+def opened(delivered: Inspected) -> IO[bytes]:
+    """Open the media that was inspected.
+
+    Raises:
+        UnreadableMediaError: the file is gone, or was replaced.
+    """
+    if delivered.path is None:
+        return io.BytesIO(delivered.data or b"")
+    file = open_plain(delivered.path)
+    if not is_unchanged(file, delivered):
+        file.close()
+        raise changed(delivered)
+    return file
+
+
+def is_unchanged(file: IO[bytes], delivered: Inspected) -> bool:
+    """Whether an open file is still in the state that was inspected."""
+    return delivered.path is None or version_of(file) == delivered.version
+
+
+def changed(delivered: Inspected) -> UnreadableMediaError:
+    """Return the error for media that changed."""
+    return UnreadableMediaError(f"{delivered.path or 'The media'} changed while it was being sent; send it again.")
+
+
+class Digests:
+    """SHA-256 digests of files, each computed once while the file is unchanged. Safe to share between threads.
+
+    A digest identifies media, so a file's name never leaves the machine. A file is identified by device, inode, size,
+    mtime and ctime; ctime cannot be set back.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[FileVersion, str] = {}
+        self._lock = threading.Lock()
+
+    def of(self, ready: Inspected) -> str:
+        """Return the hexadecimal digest of the media; raises as `digest_of` does."""
+        state = _state_of(ready)
+        if state is None:
+            return digest_of(ready)
+        with self._lock:
+            found = self._known.get(state)
+        if found is None:
+            found = digest_of(ready)
+            with self._lock:
+                while len(self._known) >= _MOST_KEPT:
+                    self._known.pop(next(iter(self._known)))
+                self._known[state] = found
+        return found
+
+
+def digest_of(ready: Inspected) -> str:
+    """Return the hexadecimal digest of the media.
+
+    Raises:
+        UnreadableMediaError: the file is gone, or changed since it was inspected.
+    """
+    found = hashlib.sha256()
+    for block in read_blocks(ready, _BLOCK):
+        found.update(block)
+    return found.hexdigest()
+
+
+def _state_of(ready: Inspected) -> FileVersion | None:
+    """Return the state of a file; `None` for media in memory and for a file that changed a moment ago."""
+    if ready.path is None:
+        return None
+    with opened(ready) as file:
+        found = os.fstat(file.fileno())
+    if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED_SECONDS:
+        return None
+    return FileVersion.of(found)

@@ -9,45 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.ranges import END, START, Range, check_span, checked
+from qwen_omni.ranges import END, START, checked
 
 DEFAULT_SECONDS = Fraction(90)
 MOST_MOVED = Fraction(5)
 """How many seconds earlier than necessary a cut may be."""
-_RANGES = {"seconds": END, "overlap": START, "start": START, "end": END}
-_ANY = Range()
-
-
-def exact_seconds(value: float | Fraction, name: str = "") -> Fraction:
-    """Return an exact number for a decimal: 0.1 becomes a tenth.
-
-    Args:
-        value: seconds.
-        name: the caller's name for them, for the error.
-
-    Raises:
-        ConfigurationError: it is not a finite number, or outside the range for `name`.
-
-    Example:
-        >>> exact_seconds(0.1)
-        Fraction(1, 10)
-    """
-    plain = checked(name or "a time", value, _RANGES.get(name, _ANY))
-    return Fraction(plain) if isinstance(plain, int | Fraction) else Fraction(str(plain))
-
-
-def exact_range(
-    start: float | Fraction | None, end: float | Fraction | None
-) -> tuple[Fraction | None, Fraction | None]:
-    """Return the wanted seconds of a recording exactly; `None` stands for its start or end.
-
-    Raises:
-        ConfigurationError: not finite numbers of 0 or more, or an end that is not after the start.
-    """
-    first = None if start is None else exact_seconds(start, "start")
-    last = None if end is None else exact_seconds(end, "end")
-    check_span(None if first is None else float(first), None if last is None else float(last))
-    return first, last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,9 +118,10 @@ def probe_stream(
         with open_container(file, size_bytes, deadline=deadline) as container:
             tracks = tracks_of(container)
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
-            facts = _facts(container, deadline, track, upright=upright)
+            picture, sounds = picture_stream(container), sound_streams(container, track)
+            facts = _facts(container, picture, sounds, deadline, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
-            facts |= _starts(container, track)
+            facts |= _starts(container, picture, sounds)
             facts |= {"duration": _stated_duration(container, facts["origin"])}
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
@@ -310,15 +311,14 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
 
 
-def _starts(container: "InputContainer", track: int | Literal["mix"]) -> dict[str, Any]:
+def _starts(container: "InputContainer", picture: "VideoStream | None", sounds: "list[AudioStream]") -> dict[str, Any]:
     """Return the instant that players call zero, in the file's own time, and when video and audio begin after it.
 
     It is where the first of video and audio begins. Audio that begins up to a tenth of a second earlier than the
     video is a codec's priming and not counted, so that frames keep their exact times.
     """
-    picture = picture_stream(container)
     seen = None if picture is None else _begin(picture)
-    heard = [begin for stream in sound_streams(container, track) if (begin := _begin(stream)) is not None]
+    heard = [begin for stream in sounds if (begin := _begin(stream)) is not None]
     starts = heard if seen is None else [seen, *heard]
     origin = min(starts, default=Fraction(container.start_time or 0, av.time_base))
     if picture is not None and starts and starts[0] - origin < _RUN_UP:
@@ -346,14 +346,15 @@ def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
     return tuple(
         AudioTrack(
             index=index,
-            codec=stream.codec_context.codec.canonical_name if has_decoder(stream) else None,
-            sample_rate=(stream.codec_context.sample_rate or None) if has_decoder(stream) else None,
-            channels=(stream.codec_context.layout.nb_channels or None) if has_decoder(stream) else None,
+            codec=sound.get("audio_codec"),
+            sample_rate=sound.get("sample_rate"),
+            channels=sound.get("channels"),
             language=_tag(stream.metadata.get("language")),
             title=_tag(stream.metadata.get("title")),
             default=bool(stream.disposition & Disposition.default),
         )
         for index, stream in enumerate(container.streams.audio)
+        for sound in (_sound_facts(stream.codec_context) if has_decoder(stream) else {},)
     )
 
 
@@ -437,19 +438,23 @@ def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction
 
 
 def _facts(
-    container: "InputContainer", deadline: Deadline, track: int | Literal["mix"], *, upright: bool
+    container: "InputContainer",
+    picture: "VideoStream | None",
+    sounds: "list[AudioStream]",
+    deadline: Deadline,
+    *,
+    upright: bool,
 ) -> dict[str, Any]:
     """Collect what differs between audio and video."""
-    picture, audio = picture_stream(container), sound_streams(container, track)
     sound: dict[str, Any] = {}
-    if audio:
-        lengths = [length for stream in audio if (length := _length(stream)) is not None]
-        sound = {**_sound_facts(audio[0].codec_context), "sound_duration": max(lengths, default=None)}
+    if sounds:
+        lengths = [length for stream in sounds if (length := _length(stream)) is not None]
+        sound = {**_sound_facts(sounds[0].codec_context), "sound_duration": max(lengths, default=None)}
     if picture:
         return {"kind": "video", **_picture_facts(container, picture, deadline, upright=upright), **sound}
-    if not audio:
+    if not sounds:
         raise UnreadableMediaError("it holds neither video nor audio that can be decoded")
-    if _first_frame(container, audio[0], deadline) is None:
+    if _first_frame(container, sounds[0], deadline) is None:
         raise UnreadableMediaError("no audio can be decoded")
     return {"kind": "audio", **sound}
 

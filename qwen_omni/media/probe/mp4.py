@@ -37,6 +37,12 @@ from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 MOST_SAMPLES = 8_000_000
 """Frames and pieces of audio of one file: FFmpeg stores some 50 bytes for each; 16 hours of 60 fps and audio."""
 
+MOST_SKIPPED = 100_000
+"""Boxes, chunks or elements that are skipped on the way to the end of a file."""
+
+ENDLESS = 2**63
+"""Bytes, for something that reaches to the end of its file, without asking for the file size."""
+
 _MOST_BOXES = 500_000
 _DEEPEST = 10  # FFmpeg goes no deeper either
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"udta", b"meta"})
@@ -105,6 +111,26 @@ def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
     ]
     file.seek(0)
     return found
+
+
+def payload_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool, int | None]:
+    """Find where the indexed payloads of an MP4 end; any other file is left after a few bytes.
+
+    Returns:
+        The end that a cut file states, else 0; whether the payloads lie in fragments, each with its own index; and
+        where another file begins that is joined to this one, if one is.
+    """
+    indexed = fragments = False
+    for kind, begin, end in itertools.islice(boxes_in(file, 0, ENDLESS), MOST_SKIPPED):
+        if indexed and kind == b"ftyp":
+            return 0, fragments, begin - 8
+        indexed = indexed or kind == b"moov"
+        fragments = fragments or kind == b"moof"
+        if indexed and kind == b"mdat" and size_bytes < end < ENDLESS:
+            return end, fragments, None
+        if end >= size_bytes:
+            break
+    return 0, False, None
 
 
 def is_upright(file: IO[bytes], size_bytes: int) -> bool:

@@ -10,17 +10,13 @@ a header states that end; so such a file is refused. Formats without such a head
 Pure but for reading the file; imports nothing of FFmpeg.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Literal, NoReturn
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.probe.mp4 import boxes_in
-
-_MOST = 100_000  # boxes, chunks or elements that are skipped
-_ENDLESS = 2**63  # bytes; for something that reaches to the end of its file, without asking for the file size
+from qwen_omni.media.probe.mp4 import ENDLESS, MOST_SKIPPED, payload_end
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067  # the element that holds all of a video
@@ -69,7 +65,9 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
     elif (audio := _audio_end(file, head, size_bytes)) is not None:
         end, slack = audio
     else:
-        end, in_fragments = _mp4_end(file, size_bytes)
+        end, in_fragments, second = payload_end(file, size_bytes)
+        if second is not None:
+            refuse_second(second, size_bytes)
     file.seek(0)
     if end > size_bytes + slack:
         rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
@@ -101,25 +99,6 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
     )
 
 
-def _mp4_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool]:
-    """Return where the indexed payloads of an MP4 end, and whether they lie in fragments, each with its own index.
-
-    Raises:
-        BrokenPromiseError: another file is joined to it.
-    """
-    indexed = fragments = False
-    for kind, begin, end in itertools.islice(boxes_in(file, 0, _ENDLESS), _MOST):
-        if indexed and kind == b"ftyp":
-            refuse_second(begin - 8, size_bytes)
-        indexed = indexed or kind == b"moov"
-        fragments = fragments or kind == b"moof"
-        if indexed and kind == b"mdat" and size_bytes < end < _ENDLESS:
-            return end, fragments
-        if end >= size_bytes:
-            break
-    return 0, False
-
-
 def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
     """Return the end that a Matroska or WebM states, if clusters are missing; a live recording leaves its size unknown.
 
@@ -128,7 +107,7 @@ def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
     for name, begin, end in _elements(file, 0, size_bytes):
         if name == _SEGMENT and end < size_bytes:
             _check_alone(file, end, size_bytes, _EBML)
-        if name == _SEGMENT and size_bytes < end < _ENDLESS:
+        if name == _SEGMENT and size_bytes < end < ENDLESS:
             last = None
             for inner, _, _ in _elements(file, begin, size_bytes):
                 last = inner
@@ -139,7 +118,7 @@ def _matroska_end(file: IO[bytes], size_bytes: int) -> int:
 def _elements(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield id, start and end of each element between two places; one of unknown size is endless."""
     at = begin
-    for _ in range(_MOST):
+    for _ in range(MOST_SKIPPED):
         if at >= end:
             return
         file.seek(at)
@@ -147,7 +126,7 @@ def _elements(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[int, int,
         if name is None:
             return
         begin = file.tell()
-        at = _ENDLESS if size is None else begin + size
+        at = ENDLESS if size is None else begin + size
         yield name, begin, at
 
 
@@ -206,7 +185,7 @@ _ASF_OBJECT = _Layout(24, 16, inclusive=True)
 
 def _chunks(file: IO[bytes], at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
     """Yield the head of each chunk from a place on, and the start and size of its content."""
-    for _ in range(_MOST):
+    for _ in range(MOST_SKIPPED):
         file.seek(at)
         head = file.read(layout.head)
         size = int.from_bytes(head[layout.size_at :], layout.order, signed=layout.signed)
@@ -298,7 +277,7 @@ def _w64_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
     for head, begin, size in _chunks(file, 40, _W64_CHUNK):
         if head.startswith(b"data" + _W64_REST):
             _check_alone(file, begin + size, size_bytes, _W64)
-            return (0 if size >= _ENDLESS - _W64_CHUNK.head else begin + size), _SLACK_BYTES
+            return (0 if size >= ENDLESS - _W64_CHUNK.head else begin + size), _SLACK_BYTES
     return 0, 0
 
 

@@ -17,8 +17,7 @@ from qwen_omni.errors import (
     TooManyGapsError,
     TruncatedAnswerError,
 )
-from qwen_omni.transport.rate_limit import Limiter
-from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.schemas import notes_text
 from tests.support.simulation import Simulation, notes, segment
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from qwen_omni.errors import UnreadableMediaError
+from qwen_omni.media.files import safe_open
+from qwen_omni.media.files.safe_open import Digests
 from qwen_omni.messages import MediaPayload
-from qwen_omni.upload import reader
-from qwen_omni.upload.reader import Digests
 from tests.upload.conftest import ready
 
 
@@ -17,9 +17,9 @@ from tests.upload.conftest import ready
 def reads(monkeypatch):
     """Every computation of a digest, by what was digested."""
     seen = []
-    real = reader.digest_of
-    monkeypatch.setattr(reader, "digest_of", lambda one: seen.append(one) or real(one))
-    monkeypatch.setattr(reader, "_SETTLED_SECONDS", 0.0)
+    real = safe_open.digest_of
+    monkeypatch.setattr(safe_open, "digest_of", lambda one: seen.append(one) or real(one))
+    monkeypatch.setattr(safe_open, "_SETTLED_SECONDS", 0.0)
     return seen
 
 
@@ -56,7 +56,7 @@ def test_a_file_that_changed_is_read_again(tmp_path, reads):
 
 def test_a_file_of_this_moment_is_not_remembered(tmp_path, reads, monkeypatch):
     """A file system may not tell two changes within one tick apart, so a fresh file is read every time."""
-    monkeypatch.setattr(reader, "_SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(safe_open, "_SETTLED_SECONDS", 60.0)
     (tmp_path / "a").write_bytes(b"abc")
     digests = Digests()
 
@@ -76,7 +76,7 @@ def test_bytes_in_memory_and_files_that_are_gone(tmp_path, reads):
 
 def test_the_memory_is_bounded(tmp_path, reads, monkeypatch):
     """Only so many files are remembered; the oldest goes first."""
-    monkeypatch.setattr(reader, "_MOST_KEPT", 2)
+    monkeypatch.setattr(safe_open, "_MOST_KEPT", 2)
     digests = Digests()
     for name in ("a", "b", "c", "c", "a"):
         path = tmp_path / name
