@@ -216,5 +216,5 @@ def test_structured_output_refuses(arguments: dict[str, Any], match: str) -> Non
 
 def test_bind_tools_refuses_an_unknown_name() -> None:
     """A choice that names no tool is refused at once."""
-    with pytest.raises(ConfigurationError, match="there are find"):
+    with pytest.raises(ConfigurationError, match="available: find"):
         ChatQwenOmni().bind_tools([find], tool_choice="keep")

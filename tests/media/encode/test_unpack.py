@@ -131,9 +131,9 @@ def test_as_one_image_it_is_refused_with_both_ways_out():
     """The error tells the number of frames, the part for all of them and the option for one."""
     info, source = look(animation("WEBP", [100] * 7)), MediaSource.from_bytes(b"x")
     with pytest.raises(UnsupportedMediaError, match=r"an animation of 7 frames .*VideoPart.*frame=0"):
-        check_part(ImagePart(source=source), source, info, OMNI, "message 0 part 0")
+        check_part(ImagePart(source=source), info, OMNI, f"message 0 part 0: {source.label}")
     with pytest.raises(UnsupportedMediaError, match=r"7 frames .*cannot be a frame"):
-        check_part(FramesPart(frames=(source,)), source, info, OMNI, "message 0 part 0")
+        check_part(FramesPart(frames=(source,)), info, OMNI, f"message 0 part 0: {source.label}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +142,7 @@ def test_a_still_one_is_no_video(kind):
     info, source = look(animation(kind, [100])), MediaSource.from_bytes(b"x")
     assert info.kind == "image"
     with pytest.raises(UnsupportedMediaError, match=r"an image of a single frame .*ImagePart"):
-        check_part(VideoPart(source=source), source, info, OMNI, "message 0 part 0")
+        check_part(VideoPart(source=source), info, OMNI, f"message 0 part 0: {source.label}")
 
 
 def test_a_picture_for_old_readers_is_no_frame():
