@@ -186,6 +186,8 @@ _ASF_OBJECT = _Layout(24, 16, inclusive=True)
 def _chunks(file: IO[bytes], at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
     """Yield the head of each chunk from a place on, and the start and size of its content."""
     for _ in range(MOST_SKIPPED):
+        if at >= ENDLESS:  # no file has such a place
+            return
         file.seek(at)
         head = file.read(layout.head)
         size = int.from_bytes(head[layout.size_at :], layout.order, signed=layout.signed)

@@ -157,6 +157,30 @@ def test_a_recording_that_is_still_going_on_is_taken(container):
         assert made.info.duration > 1
 
 
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+
+
+@pytest.mark.parametrize("size", [2**62, 2**63 - 1, 2**63, 2**63 + 36, 2**64 - 1])
+@pytest.mark.parametrize(
+    ("start", "order"),
+    [
+        (ASF_HEADER, "little"),
+        (W64_RIFF + bytes(8) + b"wave" + bytes(12) + b"junk" + bytes(12), "little"),
+        (b"caff\0\1\0\0desc", "big"),
+    ],
+    ids=["asf", "w64", "caf"],
+)
+def test_a_size_beyond_every_file(start, order, size):
+    """A chunk may claim to end where no file can be read."""
+    file = io.BytesIO(start + size.to_bytes(8, order) + bytes(200))
+    try:
+        check_whole(file, len(file.getvalue()))
+    except UnreadableMediaError as error:
+        assert "missing" in str(error)
+    assert file.tell() == 0
+
+
 @given(
     st.sampled_from([data for data, _ in WHOLENESS.values()]),
     st.binary(max_size=40),
