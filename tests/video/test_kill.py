@@ -79,9 +79,9 @@ class Runs:
         steps = set()
         for path in (self.cache / name / "video").glob("*.sqlite3"):
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
-                steps |= {
-                    int(row[0].split(":")[1]) for row in base.execute("SELECT step FROM results") if "segment" in row[0]
-                }
+                if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'results'").fetchone():  # not killed before
+                    rows = base.execute("SELECT step FROM results")
+                    steps |= {int(row[0].split(":")[1]) for row in rows if "segment" in row[0]}
             base.close()
         return steps
 
