@@ -21,7 +21,7 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
-KINDS = (".py", "/py.typed", ".j2")  # what a package may contain: modules, type markers, templates
+KINDS = (".py", "/__init__.pyi", "/py.typed", ".j2")  # a package contains modules, stubs, type markers and templates
 EXTRAS = ("", "langchain", "llama-index", "cli", "standin", "mcp", "tokenizer")
 
 
@@ -71,7 +71,9 @@ def look_at_names(names: list[str], modules: set[str]) -> list[str]:
 
 
 def _modules() -> list[Path]:
-    return [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.suffix in (".py", ".j2")]
+    return [
+        path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.suffix in (".py", ".pyi", ".j2")
+    ]
 
 
 def try_out(wheel: Path, extra: str, folder: Path) -> list[str]:
