@@ -1,4 +1,7 @@
-"""The estimate against the bill, on every odd file there is, made ones and real footage. Takes minutes."""
+"""The estimate against the bill, on every odd file there is, made ones and real footage. Takes minutes.
+
+CI compares both for the files of other programs (`tests/media/test_foreign.py`).
+"""
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -14,7 +17,7 @@ from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
 from tests.support.odd import ODD
 
-pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.real, pytest.mark.timeout(900)]
 
 FLASH = "qwen3.8-omni-flash"
 SHAPES = {

@@ -39,9 +39,14 @@ def test_a_minute_in_segments(fresh, client, one_minute):
     assert found.this_run.cny > 0
 
 
+CUTS = [(30, 2), (90, 5), (150, 0)]
+OTHER_CUTS = [(30, 0), (30, 5), (90, 0), (90, 2), (150, 2), (150, 5)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("overlap", [0, 2, 5])
-@pytest.mark.parametrize("seconds", [30, 90, 150])
+@pytest.mark.parametrize(
+    ("seconds", "overlap"), [*CUTS, *(pytest.param(*cut, marks=pytest.mark.long) for cut in OTHER_CUTS)]
+)
 def test_ten_minutes_cut_in_every_way(fresh, client, ten_minutes, overlap, seconds):
     """Ten minutes, for every length and overlap."""
     options = SummaryOptions(overlap=overlap, segment_seconds=seconds, **QUICK)
