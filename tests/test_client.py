@@ -85,6 +85,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_client_loads_the_libraries_when_it_is_made(standin, kind):
     """The SDK fails where another thread is still loading a library that it looks for: calls load none."""
@@ -212,6 +213,7 @@ def test_nobody_listens():
     assert caught.value.__notes__ == ["Tried 3 times."]
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends_costs_two_seconds(settings):
     """After the end mark the answer is given, whatever the connection does then."""
     event = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'

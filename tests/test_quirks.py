@@ -112,6 +112,7 @@ def whole_of(body: bytes) -> Response:
         return client.complete(REQUEST)
 
 
+@pytest.mark.slow
 @budget(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(sorted(SHORT)), data=st.data(), reset=st.booleans(), mode=st.sampled_from(MODES))
 def test_any_cut_in_any_pieces(service, ask, kind, data, reset, mode):

@@ -109,6 +109,7 @@ def test_a_refusal_of_the_service_is_shown(environment, film, standin):
     assert "Arrearage" in done.stderr
 
 
+@pytest.mark.slow
 def test_words_come_as_they_arrive_and_ctrl_c_is_clean(environment, film, standin):
     """The first words are there before the last are sent; Ctrl-C then ends it without a traceback."""
     standin.script.reply("one two three four five six seven eight nine ten " * 9)
@@ -128,6 +129,7 @@ def test_words_come_as_they_arrive_and_ctrl_c_is_clean(environment, film, standi
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_closed_reader_is_no_error(environment, film):
     """`qwen-omni ask … | head -c 1` ends quietly."""
     line = f"'{sys.executable}' -c 'from qwen_omni.cli.main import run; run()' ask '{film.path}' 'What?' | head -c 1"
@@ -137,6 +139,7 @@ def test_a_closed_reader_is_no_error(environment, film):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_stand_in_serves_and_stops(environment, film):
     """`qwen-omni standin` tells how to use it, answers, and ends on Ctrl-C."""
     with subprocess.Popen(

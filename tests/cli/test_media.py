@@ -69,6 +69,7 @@ def test_probe_speaks_json(command, film):
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_split_writes_segments_that_cover_the_film(film, tmp_path):
     """Each segment lies in the folder, shows and sounds its own seconds, and is told in order; nothing else is left."""
     to, home = tmp_path / "out", tmp_path / "home"

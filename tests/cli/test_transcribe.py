@@ -103,6 +103,7 @@ def test_subtitles_that_cannot_be_written(
     assert not standin.tasks.calls
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_the_task_is_found_again(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
     """Nobody waits for a task that goes on at the service; the next call finds it, and nothing is paid twice."""
     standin.tasks.fail(Outcome(polls=100_000))

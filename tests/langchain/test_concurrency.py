@@ -64,6 +64,7 @@ async def test_tasks(llm: ChatQwenOmni, echo: Standin) -> None:
     assert await asyncio.to_thread(settle, before) <= before
 
 
+@pytest.mark.slow
 def test_threads(llm: ChatQwenOmni, echo: Standin) -> None:
     """64 threads on one model: each gets its own answers over few connections; afterwards none is open."""
     llm.invoke("question 0.")

@@ -285,6 +285,7 @@ async def test_links_and_what_cannot_be_read(
         await reader().aload_data(tmp_path) if asynchronous else reader().load_data(tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_retrieved_node_is_asked_again(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
     """The blocks of a retrieved node, and its passage, bring exactly its seconds to the service."""
     asking = llm.model_copy(update={"media_root": str(talk.path.parent)})

@@ -297,6 +297,7 @@ def test_bytes_and_links(film):
         prepare("https://example.com/a.mp4")
 
 
+@pytest.mark.slow
 async def test_the_asynchronous_forms_give_the_same(film):
     """`aprepare` and `asplit` run on threads and give what their siblings give."""
     prepared = await aprepare(film.path, budget="static")

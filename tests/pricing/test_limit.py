@@ -111,6 +111,7 @@ def test_a_copy_shares_the_limit():
     assert repr(limit) == "SpendLimit(tokens=10)"
 
 
+@pytest.mark.slow
 def test_32_threads_never_overshoot():
     """At no moment is more spent and reserved than the limit, plus what one running call used beyond its share."""
     limit, most, seen = SpendLimit(tokens=10_000), 10_000, []

@@ -14,6 +14,7 @@ from qwen_omni.retrieval.passages import stretch_of, to_passages
 from qwen_omni.standin.marked_media import make_audio
 
 
+@pytest.mark.slow
 def test_a_passage_of_a_part_of_a_recording(settings, tmp_path):
     """Its `duration` is that of the file, so that a clip of seconds 4 to 8 does not end at second 6."""
     call = make_audio(tmp_path / "call.mp3", seconds=12)

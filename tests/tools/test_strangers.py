@@ -45,6 +45,7 @@ def harmless(text: str) -> bool:
     return all(one.isprintable() for one in text.encode().decode().splitlines())
 
 
+@pytest.mark.slow
 async def test_no_name_kills_the_server_or_writes_a_line(folder, standin: Standin, settings: Settings):
     """Every file is listed on one line and can be probed; the server goes on, whatever it is named."""
     mcp = pytest.importorskip("mcp")

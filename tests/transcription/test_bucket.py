@@ -101,6 +101,7 @@ def test_what_a_task_may_still_read_stays_until_its_end(  # noqa: PLR0913, PLR09
     assert standin.tasks.submitted == 1
 
 
+@pytest.mark.slow
 async def test_a_cancelled_call_costs_nothing_that_was_paid(
     recording: TruthMedia, standin: Standin, deleting: Settings
 ) -> None:

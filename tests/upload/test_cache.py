@@ -128,6 +128,7 @@ def test_an_upload_goes_on_after_kill_9(standin, tmp_path):
     assert standin.stores.objects.get(BUCKET, name).sha256 in name
 
 
+@pytest.mark.slow
 def test_a_claim_ends(tmp_path):
     """A claim is one thread's; it ends when given up, or when its owner stands still; what was begun is handed on."""
     moves = [True]

@@ -130,6 +130,7 @@ def test_a_file_that_changes_is_never_completed(standin, carrier, film):
     assert standin.stores.objects.names(BUCKET) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_upload_goes_on(standin, carrier, film):
     """Parts that arrived before a failure are not sent again; an upload that the bucket forgot begins anew."""
     media = film(40 * 2**20)

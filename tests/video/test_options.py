@@ -106,6 +106,7 @@ def test_joining_is_told_in_words(step, told):
     assert tracker.after(step, []).text == told
 
 
+@pytest.mark.slow
 def test_prices_of_ones_own_count_in_every_bill(client, short):
     """The dry run, the run, what earlier runs paid, and a question: all at a dollar a token, in and out."""
     mine = Prices(currency="USD", text_in=1e6, text_out=1e6, source="my contract")

@@ -120,6 +120,7 @@ def test_every_option_that_changes_what_is_asked_changes_the_name_of_a_run(clien
         assert names(**{name: value}) == usual, name
 
 
+@pytest.mark.slow
 async def test_asyncio_gives_the_same(fresh, client, short, tmp_path):
     """The asynchronous twin asks the same and gives the same; it reads the same checkpoint."""
     other = client.settings.__class__(

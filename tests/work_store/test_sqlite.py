@@ -212,6 +212,7 @@ def test_a_claim_of_a_process_that_is_gone_is_free_at_once(path, stores, how):
             time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_stopped_process_loses_its_claim_and_its_late_answer_does_not_count(path, stores):
     """Suspended past its lease, the step is taken over; when it goes on, its answer is spent and not stored."""
     code = (

@@ -149,6 +149,7 @@ def test_silk_is_heard(tencent, tmp_path):
     assert [mark.code for mark in facts.sound_marks] == list(truth.codes)
 
 
+@pytest.mark.slow
 def test_heic_is_read():
     """Its size is known, and it is documented, so that it passes; from a picture of it a smaller one can be made."""
     heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")

@@ -117,6 +117,7 @@ def test_wherever_and_however_an_index_tells_it(layout):
     check_same(film(CODINGS["pictures that wait for later ones"], LAYOUTS[layout]))
 
 
+@pytest.mark.slow
 def test_a_film_that_begins_late():
     """An empty edit stands before it."""
     check_same(film(late=3.5))
@@ -130,6 +131,7 @@ def test_a_payload_whose_length_is_a_long_number(usual):
     check_same(usual[: at - 12] + b"\0\0\0\1mdat" + length.to_bytes(8, "big") + usual[at + 4 :])
 
 
+@pytest.mark.slow
 def test_a_film_of_quicktime(usual):
     check_same(film(container="mov"))
 
@@ -216,6 +218,7 @@ def test_a_short_film_is_not_narrowed(usual, monkeypatch):
     assert narrowed(io.BytesIO(usual), len(usual), b"vide", wanted) is None
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_damage_is_no_worse_for_it(usual, data):
     """Whatever is wrong in an index, narrowing it raises nothing, and what comes of it is an error of a known kind."""

@@ -128,6 +128,7 @@ def test_a_part_between_key_frames_of_a_stream_is_exact(film, streamed):
         assert seen(part) == ([*film.codes[13:17]], [*film.codes[13:17]])
 
 
+@pytest.mark.slow
 def test_segments_of_a_stream_hold_every_second(film, streamed):
     """Nothing between two segments is lost, and nothing is in two."""
     pictures, sounds = [], []
@@ -140,6 +141,7 @@ def test_segments_of_a_stream_hold_every_second(film, streamed):
     assert "".join(sounds) == "".join(film.codes)  # a cut may fall into a code, and then its halves are heard
 
 
+@pytest.mark.slow
 def test_a_stream_joined_with_itself_plays_twice(film, streamed, tmp_path):
     """As `cat` and dashcams do it; told, priced and shown as long as it plays."""
     path = tmp_path / "two.ts"
