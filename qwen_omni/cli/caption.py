@@ -181,13 +181,15 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         finished = sorted(with_progress(_reported(coming), len(media)), key=lambda one: media.index(one.media))
     _show(finished, form, wanted, paths)
     if usage:
-        used = [one for captioned in finished for one in captioned.usages]
-        show_usage(
-            Usage(
-                input_tokens=sum(one.input_tokens for one in used), output_tokens=sum(one.output_tokens for one in used)
-            )
-        )
+        show_usage(_total(finished))
     _end(finished)
+
+
+def _total(finished: list[FileCaption]) -> Usage:
+    used = [one for captioned in finished for one in captioned.usages]
+    return Usage(
+        input_tokens=sum(one.input_tokens for one in used), output_tokens=sum(one.output_tokens for one in used)
+    )
 
 
 def _show(finished: list[FileCaption], form: Form, wanted: SchemaLike, paths: dict[str, Path] | None) -> None:

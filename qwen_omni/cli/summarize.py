@@ -110,7 +110,11 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     with OmniClient(settings) as client:
         coming = stream_either(media, question, client=client, options=options)
         ended: tuple[VideoSummary | VideoAnswer, set[str]] = _followed(coming)
-    found, noted = ended
+    _show(*ended, form, targets)
+
+
+def _show(found: VideoSummary | VideoAnswer, noted: set[str], form: Form, targets: dict[str, Path]) -> None:
+    """Print an answer, or print a summary and write its files."""
     if isinstance(found, VideoAnswer):
         _show_answer(found, form, noted)
         return

@@ -116,9 +116,9 @@ class Estimate:
         return self._lines()
 
     def _lines(self) -> list[str]:
-        lines = [f"{self.model}: {_counted(self.tokens)} assumed", f"cost: {_money(self.cost)}{_range(self)}"]
+        lines = [f"{self.model}: {_counted(self.tokens)}", f"cost: {_money(self.cost)}{_range(self)}"]
         if self.as_is is not None and self.media:
-            same = f"untouched, sampled the service's own way: {self.as_is.input:,} tokens in"
+            same = f"unchanged, sampled by the service: {self.as_is.input:,} tokens in"
             lines.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
         lines += [f"{piece.place}: {piece.label}: {_described(piece)}" for piece in self.media]
         lines += [f"would be refused: {problem}" for problem in self.problems]
@@ -140,7 +140,7 @@ def _counted(tokens: TokenCounts) -> str:
     kinds = ", ".join(
         f"{kind} {count:,}" for kind in ("text", "image", "video", "audio") if (count := getattr(tokens, kind))
     )
-    return f"{tokens.input:,} tokens in ({kinds or 'nothing'}), {tokens.output:,} out"
+    return f"{tokens.input:,} tokens in ({kinds or 'nothing'}), assuming {tokens.output:,} output tokens"
 
 
 def _money(cost: Cost | None) -> str:

@@ -25,7 +25,7 @@ def test_one_file_in_lines(capsys, film):
     """Tokens, price, and what is done with the file; no key is needed."""
     out = told(capsys, film, "--region", "intl", "--no-thinking")
     assert "qwen3.8-omni-flash" in out
-    assert "500 out assumed" in out
+    assert "assuming 500 output tokens" in out
     assert "USD" in out
     assert "inside the request" in out
 

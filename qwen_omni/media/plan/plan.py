@@ -444,7 +444,9 @@ def _wanted(untouched: MediaPlan, made: MediaPlan) -> str:
 
 
 def _not_worth_it(untouched: MediaPlan, made: MediaPlan) -> str:
-    return f"sent as it is: {_compared(untouched, made)}; re-encoding would save neither {WORTH_SECONDS} s nor tokens"
+    return (
+        f"sent as it is: {_compared(untouched, made)}; re-encoding would save less than {WORTH_SECONDS} s and no tokens"
+    )
 
 
 def _compared(untouched: MediaPlan, made: MediaPlan) -> str:

@@ -17,6 +17,7 @@ import functools
 import queue
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -464,12 +465,12 @@ async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: As
 # --- Jobs ---
 
 
-class Job(Generic[T]):
+class Job(ABC, Generic[T]):
     """The runs of one use of a source, and what is reported to its caller. `runs` and `ended` may block."""
 
+    @abstractmethod
     def runs(self, settings: Settings) -> Iterator[Run[T]]:
         """Yield the runs; each has ended when the next is built."""
-        raise NotImplementedError
 
     def begun(self, run: Run[T]) -> Iterable[Any]:
         """Return what to yield before a run."""
@@ -480,9 +481,9 @@ class Job(Generic[T]):
         """Return what to yield after a step."""
         return run.news(action)
 
+    @abstractmethod
     def ended(self, run: Run[T]) -> Iterator[Any]:
         """Yield what follows a run; raise the error that stopped it."""
-        raise NotImplementedError
 
 
 def stream(job: Job[Any], text_model: str | TextModel, client: OmniClient | None) -> Generator[Any, None, None]:
