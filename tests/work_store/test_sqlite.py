@@ -417,51 +417,83 @@ def test_sixteen_openings_at_once_switch_to_wal_without_a_word(tmp_path):
 
 # --- Forks ---
 
+# In a process of its own: only there is every thread at the fork known.
+FORKING = """
+import faulthandler, os, sys, threading, warnings
+from pathlib import Path
+from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.store import StepKey, Taken
+warnings.simplefilter("ignore", DeprecationWarning)
+path = Path(sys.argv[1])
+store = SqliteStore(path)
 
-def test_a_fork_shares_no_connection(path, stores):
-    """Parent and child go on, each with connections of its own; the parent's claims stay the parent's."""
-    store = stores()
-    store.finish(key("before"), 1)
-    store.claim(KEY)
-    child = os.fork()
-    if child == 0:
-        sound = store.find(key("before")).value == 1 and isinstance(store.claim(KEY), Taken)
-        store.finish(key("child"), 2)
-        store.close()
-        os._exit(0 if sound else 1)
-    store.finish(key("parent"), 3)
-    assert os.waitpid(child, 0)[1] == 0
-    assert store.find(key("child")).value == 2
-    assert isinstance(stores().claim(KEY), Taken)
-    assert path.exists()
+def key(name):
+    return StepKey("run", name, "dashscope")
 
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.dump_traceback_later(50, exit=True)
+        os._exit(work())
+    return pid
 
-def test_a_fork_amid_writes_is_sound(path, stores):
-    """Forked again and again while other threads write: every child can use the store."""
-    store = stores()
-    ended = threading.Event()
+def ended(pid):
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+SHARING = f"""
+{FORKING}
+store.finish(key("before"), 1)
+store.claim(key("step"))
 
-    def write(name):
-        count = 0
-        while not ended.is_set():
-            store.finish(key(f"{name}:{count}"), count)
-            count += 1
+def child():
+    sound = store.find(key("before")).value == 1 and isinstance(store.claim(key("step")), Taken)
+    store.finish(key("child"), 2)
+    store.close()
+    return not sound
 
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
-    for thread in threads:
-        thread.start()
+pid = forked(child)
+store.finish(key("parent"), 3)
+ended(pid)
+assert store.find(key("child")).value == 2
+assert isinstance(SqliteStore(path).claim(key("step")), Taken)
+assert path.exists()
+"""
+WRITING = f"""
+{FORKING}
+stop = threading.Event()
+
+def write(name):
+    count = 0
+    while not stop.is_set():
+        store.finish(key(f"{{name}}:{{count}}"), count)
+        count += 1
+
+def child(n):
+    store.finish(key(f"child:{{n}}"), n)
+    for _ in range(20):  # three threads that write without a pause leave few gaps
+        store.write_rest()
+    return store.unkept("dashscope")
+
+threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+for thread in threads:
+    thread.start()
+try:
     for n in range(10):
-        child = os.fork()
-        if child == 0:
-            store.finish(key(f"child:{n}"), n)
-            for _ in range(20):  # three threads that write without a pause leave few gaps
-                store.write_rest()
-            os._exit(store.unkept("dashscope"))
-        assert os.waitpid(child, 0)[1] == 0
-    ended.set()
-    for thread in threads:
-        thread.join()
-    assert all(store.find(key(f"child:{n}")).value == n for n in range(10))
+        ended(forked(lambda n=n: child(n)))
+finally:
+    stop.set()
+for thread in threads:
+    thread.join()
+assert all(store.find(key(f"child:{{n}}")).value == n for n in range(10))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("code", [SHARING, WRITING], ids=["the parent's claims stay its own", "amid writes"])
+def test_a_fork_shares_no_connection(path, code):
+    """Parent and child go on, each with connections of its own, also while other threads of the parent write."""
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_machine_fault_is_no_fault_of_the_file(tmp_path):

@@ -8,7 +8,9 @@ without an index cannot be sought exactly: `read_from` seeks, checks where that 
 """
 
 import contextlib
+import gc
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -494,3 +496,9 @@ def _samples(frame: "AudioFrame", channel: int, stride: int) -> list[float]:
     shift = full if code == "B" else 0.0
     found = [(value - shift) / full for value in values]
     return [value if -_MOST_LEVEL < value < _MOST_LEVEL else 0.0 for value in found]
+
+
+# FFmpeg's decoders wait for their threads when they are freed, and a forked child has none of its parent's threads. So
+# a child must not collect what its parent left as garbage; it collects its own as usual.
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=gc.freeze)

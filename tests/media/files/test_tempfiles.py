@@ -1,8 +1,6 @@
 """A machine that lacks something is named as what it is: never the user's file, and nothing half is left behind."""
 
 import errno
-import faulthandler
-import gc
 import io
 import json
 import os
@@ -229,28 +227,64 @@ def test_temporary_files_without_a_place(tmp_path, monkeypatch):
     assert found.value.resource == "folder"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("name", ["talk.wav", "film.mp4"])
-def test_a_forked_child_removes_nothing(folder, name):
-    """Whether it closes, forgets, collects garbage or exits: the file is its parent's."""
-    gc.collect()  # what the tests before left behind
-    gc.disable()
-    prepared = prepare(folder / name, budget="static")
-    child = os.fork()
-    if child == 0:
+# In a process of its own: only there is every thread at the fork known.
+FORKING = """
+import faulthandler, gc, os, sys, warnings
+import av
+from qwen_omni.media.files import tempfiles
+from qwen_omni.media.prepare import prepare
+warnings.simplefilter("ignore", DeprecationWarning)
+gc.disable()
+
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
         faulthandler.dump_traceback_later(30, exit=True)
-        prepared.close()
-        prepared.__exit__()
-        del prepared
+        work()
         gc.collect()
-        temporary.scratch.remove()
+        tempfiles.scratch.remove()
         os._exit(0)
-    gc.enable()
-    assert os.waitpid(child, 0)[1] == 0
-    assert len(prepared.read()) == prepared.info.size_bytes
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+REMOVING = f"""
+{FORKING}
+prepared = prepare(sys.argv[1], budget="static")
+
+def child():
+    global prepared
     prepared.close()
-    assert not prepared.path.exists()
+    prepared.__exit__()
+    del prepared
+
+forked(child)
+assert len(prepared.read()) == prepared.info.size_bytes
+prepared.close()
+assert not prepared.path.exists()
+"""
+COLLECTING = f"""
+{FORKING}
+prepare(sys.argv[1], budget="static").close()  # loads the decoders
+with av.open(sys.argv[1]) as film:
+    film.streams.video[0].thread_type = "AUTO"
+    film.streams.video[0].codec_context.thread_count = 4
+    next(film.decode(video=0))
+    cycle = [film.streams.video[0].codec_context]
+    cycle.append(cycle)
+del film, cycle
+forked(lambda: None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize(("code", "name"), [(REMOVING, "talk.wav"), (REMOVING, "film.mp4"), (COLLECTING, "film.mp4")])
+def test_a_forked_child_leaves_what_is_its_parents(folder, code, name):
+    """Whether it closes, forgets, collects garbage or exits: the file is its parent's, and so are decoders' threads.
+
+    A decoder waits for its threads when it is freed, and a child has none of them.
+    """
+    command = [sys.executable, "-c", code, folder / name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_kept_media(tmp_path, monkeypatch):
