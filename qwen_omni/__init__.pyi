@@ -131,5 +131,7 @@ from qwen_omni.video.summarize import (
 from qwen_omni.video.tasks import VideoAnswer as VideoAnswer
 
 Captioned = CaptionResult
+Choices = PrepareOptions
 Foresight = Forecast
+Plan = MediaPlan
 foresee = forecast

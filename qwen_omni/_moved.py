@@ -21,7 +21,13 @@ MOVED = {
 }
 """Old path to new path."""
 
-MOVED_NAMES = {"Captioned": "CaptionResult", "Foresight": "Forecast", "foresee": "forecast"}
+MOVED_NAMES = {
+    "Captioned": "CaptionResult",
+    "Choices": "PrepareOptions",
+    "Foresight": "Forecast",
+    "Plan": "MediaPlan",
+    "foresee": "forecast",
+}
 """Old public name of `qwen_omni` to new name."""
 
 MOVED_OPTIONS = {"search": "enable_search", "wish": "focus"}

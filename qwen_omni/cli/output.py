@@ -269,6 +269,7 @@ REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"
 AudioTrack = Annotated[
     str, typer.Option(help="The audio track: auto, mix, or its number from 0. auto skips a silent default track.")
 ]
+SegmentSeconds = Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")]
 ServiceRegion = Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")]
 ServiceUrl = Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")]
 Thinking = Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")]

@@ -7,9 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.output import AudioTrack, check_targets, progress, show_note, show_table, write_json, writing
+from qwen_omni.cli.output import (
+    AudioTrack,
+    SegmentSeconds,
+    check_targets,
+    progress,
+    show_note,
+    show_table,
+    write_json,
+    writing,
+)
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
+from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.media.prepare import Prepared, PrepareOptions, look_at, plan_for, split_look
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -20,7 +30,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
     *,
     to: Annotated[Path, typer.Option(help="Folder for the segments; created if missing.")] = Path(),
-    seconds: Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")] = 90,
+    seconds: SegmentSeconds = int(DEFAULT_SECONDS),
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 0,
     budget: Annotated[str, typer.Option(help="auto, static, action, original or glance.")] = "auto",
     start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,

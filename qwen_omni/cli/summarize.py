@@ -11,6 +11,7 @@ from qwen_omni.cli.output import (
     EFFORTS,
     WAYS,
     AudioTrack,
+    SegmentSeconds,
     ServiceRegion,
     ServiceUrl,
     Thinking,
@@ -31,6 +32,7 @@ from qwen_omni.cli.output import (
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
+from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.video.ask import stream_either
@@ -71,7 +73,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
     detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames per second.")] = _DETAIL,
     strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
-    seconds: Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")] = 90,
+    seconds: SegmentSeconds = int(DEFAULT_SECONDS),
     overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
     start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
     end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
+from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
 from qwen_omni.options import ChatRequest, Effort, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
@@ -105,7 +106,7 @@ class SummaryOptions:
     detail: Detail = "medium"
     strategy: Strategy = "map_reduce"
     single_call_seconds: float = 180
-    segment_seconds: float = 90
+    segment_seconds: float = float(DEFAULT_SECONDS)
     overlap: float = 2
     start: float | None = None
     end: float | None = None
