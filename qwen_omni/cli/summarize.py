@@ -99,7 +99,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     printed: dict[Form, bool] = {"json": as_json, "youtube": youtube}
     form = one_form(printed, "text")
     options = SummaryOptions(
-        model=model, text_model=text_model, language=language, focus=focus or wish, detail=detail,  # type: ignore[arg-type]
+        model=model, text_model=text_model, language=language, focus=_focus(focus, wish), detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
@@ -113,6 +113,15 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         coming = stream_either(media, question, client=client, options=options)
         ended: tuple[VideoSummary | VideoAnswer, set[str]] = _followed(coming)
     _show(*ended, form, targets)
+
+
+def _focus(focus: str | None, wish: str | None) -> str | None:
+    if wish is None:
+        return focus
+    if focus is not None:
+        raise ConfigurationError("--wish is the old name of --focus; pass --focus only.")
+    show_note("--wish is now --focus; the old name will be removed in the next release.")
+    return wish
 
 
 def _show(found: VideoSummary | VideoAnswer, noted: set[str], form: Form, targets: dict[str, Path]) -> None:

@@ -78,6 +78,14 @@ def test_what_to_focus_on_is_in_the_prompt(run, service, option):
     (request,) = service.requests
     assert "Above all, note this: the colours of the dogs" in json.dumps(request.body)
     assert (option in run("--help").stdout) == (option == "--focus")
+    assert ("--wish is now --focus" in done.stderr) == (option == "--wish")
+
+
+def test_both_names_of_an_option_are_refused(run, service):
+    done = run("--focus", "the dogs", "--wish", "the cats")
+    assert done.exit_code == 1
+    assert "pass --focus only" in done.stderr
+    assert service.requests == []
 
 
 def test_a_question(run, film, service):

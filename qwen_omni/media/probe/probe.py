@@ -9,7 +9,9 @@ The work that an image takes is bounded before it is decoded: a progressive JPEG
 file can hold thousands. Pillow cannot be interrupted, but it reads while it decodes, so `TimedFile` stops it there.
 """
 
+import contextlib
 import io
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from typing import IO, Literal, cast
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
 from qwen_omni.media.probe.truncation import BrokenPromiseError
+from qwen_omni.media.source import FileVersion
 
 SILK_MARK = b"#!SILK_V3"
 """Begins a SILK recording; WeChat and QQ put one byte (0x02) before it."""
@@ -357,7 +360,7 @@ def probe(
     audio_track: AudioTrackChoice = "auto",
     frame: int | None = None,
 ) -> MediaInfo:
-    """Inspect an open, seekable binary file.
+    """Inspect an open, seekable binary file; one that was inspected lately, and has not changed, is not read again.
 
     An image, or audio without video, is fully decoded, except for an MP4 of H.264 whose headers state everything. Files
     that are sent unchanged are decoded briefly in any case (`media.prepare`).
@@ -375,6 +378,41 @@ def probe(
             without frames.
         MediaDoesNotFitError: an image with so many pixels that decoding it would be dangerous.
     """
+    key = (_settled_version(file), media_type_hint, audio_track, frame)
+    info = _inspected.get(key)
+    if info is None:
+        info = _inspect(file, label, media_type_hint, audio_track, frame)
+        if key[0] is not None:
+            _remember(key, info)
+    return info
+
+
+_Key = tuple[FileVersion | None, str | None, AudioTrackChoice, int | None]
+_inspected: dict[_Key, MediaInfo] = {}
+_REMEMBERED = 32
+_SETTLED_NS = 2_000_000_000  # timestamps are coarser than a write: what changed just now may change again unnoticed
+
+
+def _settled_version(file: IO[bytes]) -> FileVersion | None:
+    """Return the state of a file on disk that has not changed for a while; `None` for any other file."""
+    try:
+        version = FileVersion.of(os.fstat(file.fileno()))
+    except (AttributeError, OSError):  # io.UnsupportedOperation, for bytes in memory, is an OSError
+        return None
+    newest = max(version.modified_ns, version.changed_ns)
+    return version if time.time_ns() - newest > _SETTLED_NS else None
+
+
+def _remember(key: _Key, info: MediaInfo) -> None:
+    with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster
+        while len(_inspected) >= _REMEMBERED:
+            del _inspected[next(iter(_inspected))]
+    _inspected[key] = info
+
+
+def _inspect(
+    file: IO[bytes], label: str, media_type_hint: str | None, audio_track: AudioTrackChoice, frame: int | None
+) -> MediaInfo:
     size_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(HEAD_BYTES)

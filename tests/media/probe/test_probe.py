@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.prepare import prepare
-from qwen_omni.media.probe import av as streams
+from qwen_omni.media.probe import av as streams, probe as probing
 from qwen_omni.media.probe.probe import probe
 from tests.support import making
 from tests.support.odd import ODD, copy
@@ -297,3 +297,33 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
 
     with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or truncated .* are missing"):
         prepare(path)
+
+
+@pytest.mark.parametrize(("settled_ns", "reads_again"), [(-(10**12), False), (10**12, True)], ids=["old", "just now"])
+def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch, settled_ns, reads_again):
+    """A file that changed a moment ago may change again within the same timestamp, so it is always read."""
+    monkeypatch.setattr(probing, "_SETTLED_NS", settled_ns)
+    path = tmp_path / "talk.wav"
+    path.write_bytes(making.wav(2))
+    found = []
+    for _ in range(2):
+        with path.open("rb") as file:
+            found.append(probe(file, label="clip"))
+            read = file.tell()
+    assert found[0] == found[1]
+    assert (read > 0) == reads_again
+    with path.open("rb") as file, pytest.raises(UnsupportedMediaError, match="not an image"):
+        probe(file, label="clip", frame=1)
+    path.write_bytes(making.wav(3))
+    with path.open("rb") as file:
+        assert probe(file, label="clip").duration == 3
+
+
+def test_only_the_latest_files_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(probing, "_SETTLED_NS", -(10**12))
+    for n in range(40):
+        path = tmp_path / f"{n}.png"
+        Image.new("L", (n + 1, 1)).save(path)
+        with path.open("rb") as file:
+            assert probe(file, label="clip").width == n + 1
+    assert len(probing._inspected) == probing._REMEMBERED
