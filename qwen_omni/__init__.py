@@ -39,6 +39,7 @@ _HOMES = {
         AudioDelta Delta FinishDelta Response ResponseBuilder SentMedia StartDelta TextDelta ThinkingDelta
         ToolCall ToolCallDelta Usage UsageDelta acollect collect
     """,
+    "qwen_omni.samples": "Sample sample",
     "qwen_omni.settings": "OssCredentials OssSettings Settings",
     "qwen_omni.structured.ask": "CaptionResult TruncatedAnswerWarning",
     "qwen_omni.structured.caption": "CaptionOptions acaption caption",

@@ -95,6 +95,7 @@ from qwen_omni.responses import (
     acollect as acollect,
     collect as collect,
 )
+from qwen_omni.samples import Sample as Sample, sample as sample
 from qwen_omni.settings import OssCredentials as OssCredentials, OssSettings as OssSettings, Settings as Settings
 from qwen_omni.structured.ask import CaptionResult as CaptionResult, TruncatedAnswerWarning as TruncatedAnswerWarning
 from qwen_omni.structured.caption import CaptionOptions as CaptionOptions, acaption as acaption, caption as caption

@@ -21,7 +21,7 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
-KINDS = (".py", "/__init__.pyi", "/py.typed", ".j2")  # a package contains modules, stubs, type markers and templates
+KINDS = (".py", "/__init__.pyi", "/py.typed", ".j2", "/sample.mp4")  # nothing else belongs into a package
 EXTRAS = ("", "langchain", "llama-index", "cli", "standin", "mcp", "tokenizer")
 
 

@@ -37,6 +37,7 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.estimate import estimate  # noqa: PLC0415
     from qwen_omni.cli.mcp import mcp  # noqa: PLC0415
     from qwen_omni.cli.probe import probe  # noqa: PLC0415
+    from qwen_omni.cli.sample import sample  # noqa: PLC0415
     from qwen_omni.cli.split import split  # noqa: PLC0415
     from qwen_omni.cli.standin import standin  # noqa: PLC0415
     from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
@@ -48,7 +49,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ask, caption, doctor, estimate, mcp, probe, split, standin, summarize, transcribe):
+    for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
         app.command()(_guarded(command))
     return app
 
