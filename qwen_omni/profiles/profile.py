@@ -8,7 +8,8 @@ from qwen_omni.ranges import MONEY, TOKENS, Range, check_numbers
 
 Modality = Literal["text", "image", "audio", "video"]
 ThinkingSwitch = Literal["none", "switch", "effort"]
-Region = Literal["cn", "intl", "us", "hk"]
+Region = Literal["cn", "intl", "us", "hk", "jp", "de"]
+"""Beijing, Singapore, Virginia, Hong Kong, Tokyo, Frankfurt (Model Studio, regions, read 2026-10-10)."""
 Vocabulary = Literal["qwen2", "qwen3.5"]
 """Vocabulary that splits text into tokens: the one up to Qwen3, or the larger one since Qwen3.5."""
 
