@@ -1,9 +1,10 @@
 """How many tokens a conversation has, and what tokens cost; price lists are in `qwen_omni.profiles.prices`.
 
-How the service bills (Model Studio, Model pricing, read 2026-05-30): each kind of input has its price; text output
+How the service bills (Model Studio, Model pricing, read 2026-10-10): each kind of input has its price; text output
 costs more after media than after text alone where the list says so; if the answer has thinking, the whole answer is
-billed at the thinking price; if it has speech, its text is free. Lists are in yuan or in dollars; the other currency
-is converted at one dated rate, `Cost.rate`.
+billed at the thinking price; if it has speech, its text is free. Input from the service's cache has a price of its own,
+except in batch calls (Context Cache, read 2026-10-11). Lists are in yuan or in dollars; the other currency is converted
+at one dated rate, `Cost.rate`.
 
 Tokens of a text: exact if the model's vocabulary is installed, otherwise approximate.
 
@@ -22,7 +23,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Literal, Self, assert_never
 
@@ -40,7 +41,11 @@ from qwen_omni.messages import (
 )
 from qwen_omni.options import Tool
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Prices, Profile, Region, TokenRules, Vocabulary, profile_for
-from qwen_omni.profiles.transcription import AUDIO_TOKENS_PER_SECOND, TranscriptionProfile
+from qwen_omni.profiles.transcription import (
+    AUDIO_TOKENS_PER_SECOND,
+    SPOKEN_TOKENS_PER_SECOND,
+    TranscriptionProfile,
+)
 from qwen_omni.responses import Usage
 
 Currency = Literal["CNY", "USD"]
@@ -50,8 +55,8 @@ PriceOverride = PriceList | Mapping[str, PriceList]
 """The caller's own prices: one list, or lists by model name."""
 
 _MILLION = 1_000_000
-# Whose list applies where a region has none of its own.
-_NEXT: dict[Region, tuple[Region, ...]] = {"cn": ("intl",), "intl": ("cn",), "us": ("intl", "cn"), "hk": ("intl", "cn")}
+FEWEST_CACHED = 1_024
+"""Shortest common beginning of two requests that the service caches, in tokens (Context Cache, read 2026-10-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class TokenCounts:
         video: frames of videos and frame lists.
         audio: audio input, including the audio of videos.
         cached: input tokens served from the service's cache; they are included in the counts above.
+        written: input tokens stored because of an explicit cache mark; they are included in the counts above.
         text_out: text output without reasoning.
         thinking_out: reasoning output.
         audio_out: speech output.
@@ -78,6 +84,7 @@ class TokenCounts:
     video: int = 0
     audio: int = 0
     cached: int = 0
+    written: int = 0
     text_out: int = 0
     thinking_out: int = 0
     audio_out: int = 0
@@ -122,6 +129,7 @@ class TokenCounts:
             text=max(0, usage.input_tokens - sum(media.values())),
             **media,
             cached=min(came.get("cached", 0), usage.input_tokens),
+            written=min(came.get("cache_creation_input", 0), usage.input_tokens),
             text_out=max(0, usage.output_tokens - thinking - spoken),
             thinking_out=thinking,
             audio_out=spoken,
@@ -136,6 +144,7 @@ class Pricing:
         model: the model.
         prices: the list, one row per range of input lengths; empty if no price is known.
         rate: converts between yuan and dollars.
+        region: whose list it is; `None` for the caller's own prices.
         batch: whether calls use the batch interface.
         notes: assumptions made.
     """
@@ -143,8 +152,20 @@ class Pricing:
     model: str
     prices: tuple[Prices, ...] = ()
     rate: ExchangeRate = USUAL_RATE
+    region: Region | None = None
     batch: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether input from the service's cache has a lower price that is known."""
+        return not self.batch and any(row.cached_in is not None for row in self.prices)
+
+    @property
+    def unknown(self) -> str:
+        """Which price is unknown, in words; empty if it is known."""
+        place = f" in {self.region!r}" if self.region is not None else ""
+        return "" if self.prices else f"the price of {self.model}{place} is unknown"
 
     def cost(self, *tokens: TokenCounts | Usage) -> "Cost":
         """Return what these tokens cost, all of one call."""
@@ -153,6 +174,7 @@ class Pricing:
             return Cost(tokens=counts.total, pricing=self)
         row = _row(self.prices, counts.input)
         share = row.batch if self.batch and row.batch is not None else 1
+        counts = replace(counts, cached=0, written=0) if self.batch else counts
         amount = (_input(counts, row) + _output(counts, row)) * share / _MILLION
         cny = amount if row.currency == "CNY" else amount * self.rate.cny_per_usd
         usd = amount if row.currency == "USD" else amount / self.rate.cny_per_usd
@@ -202,8 +224,7 @@ def pricing_for(
 
     Args:
         model: its name or profile; an unknown name has no price.
-        region: whose list applies; `None` for the mainland's. A region without a list uses another region's, and
-            `notes` says so.
+        region: whose list applies; `None` for the mainland's. A region without a list has no known price.
         prices: the caller's own list, or lists by model name; overrides the known prices. A list under the exact
             model name, for example a snapshot's, takes precedence over one under the name of its family.
         rate: yuan per dollar.
@@ -211,10 +232,15 @@ def pricing_for(
     """
     profile = model if isinstance(model, Profile) else profile_for(model)
     own = _named(prices, model, profile) if isinstance(prices, Mapping) else prices
-    listed, notes = (_rows(own), []) if own else _listed(profile, region)
-    if batch and not all(row.batch is not None for row in listed):
-        notes = [*notes, f"no batch price is known for {profile.name}; the regular price is used"]
-    return Pricing(model=profile.name, prices=listed, rate=rate, batch=batch, notes=tuple(notes))
+    place: Region = region or "cn"
+    pricing = Pricing(
+        model=profile.name, prices=_rows(own) if own else profile.prices.get(place, ()), rate=rate,
+        region=None if own else place, batch=batch,
+    )  # fmt: skip
+    notes = [f"{pricing.unknown}; pass prices="] if pricing.unknown else []
+    if batch and not all(row.batch is not None for row in pricing.prices):
+        notes.append(f"no batch price is known for {profile.name}; the regular price is used")
+    return replace(pricing, notes=tuple(notes))
 
 
 def cost_of(
@@ -242,17 +268,20 @@ def audio_cost(
     profile: TranscriptionProfile,
     region: Region | None = None,
     *,
+    used: Usage | None = None,
     prices: PriceOverride | None = None,
     rate: ExchangeRate = USUAL_RATE,
 ) -> Cost:
-    """Return what a transcription billed by the second costs.
+    """Return what a transcription costs, by the second or by token, as its model is billed.
 
-    A second counts as `AUDIO_TOKENS_PER_SECOND` tokens, so that token limits bound transcriptions too.
+    A second counts as `AUDIO_TOKENS_PER_SECOND` tokens, so that token limits bound transcriptions too. For a model
+    billed by token no rate is published: that one is assumed, and `SPOKEN_TOKENS_PER_SECOND` of transcript.
 
     Args:
         seconds: seconds of audio.
         profile: the model.
-        region: whose price applies; `None` for the mainland's. A region without a price uses another region's.
+        region: whose price applies; `None` for the mainland's. A region without a price has no known price.
+        used: tokens that the service reported, if it did; they are what a model billed by token costs.
         prices: lists by model name; one under the name of this model overrides, its `audio_in` counted in those tokens.
         rate: yuan per dollar.
 
@@ -262,19 +291,23 @@ def audio_cost(
         >>> round(cost.cny, 6), cost.tokens
         (0.288, 90000)
     """
+    place: Region = region or "cn"
+    by_token = profile.token_prices.get(place)
     counts = TokenCounts(audio=math.ceil(seconds * AUDIO_TOKENS_PER_SECOND))
+    if by_token is not None:
+        spoken = TokenCounts(text_out=math.ceil(seconds * SPOKEN_TOKENS_PER_SECOND))
+        counts = counts + spoken if used is None else TokenCounts.of(used)
     if isinstance(prices, Mapping) and profile.name in prices:
         return own_pricing(profile.name, prices=prices, rate=rate).cost(counts)
-    wanted: Region = region or "cn"
-    found = next((name for name in (wanted, *_NEXT[wanted]) if name in profile.prices), None)
-    if found is None:
-        notes = (f"the price of {profile.name} is unknown; pass prices=",)
-        return Cost(tokens=counts.total, pricing=Pricing(model=profile.name, rate=rate, notes=notes))
-    borrowed = f"the price of {profile.name} in {wanted!r} is unknown; that in {found!r} is used"
-    amount = seconds * profile.prices[found]
+    pricing = Pricing(model=profile.name, prices=() if by_token is None else (by_token,), rate=rate, region=place)
+    if by_token is not None:
+        return pricing.cost(counts)
+    if place not in profile.prices:
+        return Cost(tokens=counts.total, pricing=replace(pricing, notes=(f"{pricing.unknown}; pass prices=",)))
+    amount = seconds * profile.prices[place]
     return Cost(
         tokens=counts.total, cny=amount, usd=amount / rate.cny_per_usd, currency="CNY", source=profile.source,
-        pricing=Pricing(model=profile.name, rate=rate, notes=() if found == wanted else (borrowed,)),
+        pricing=pricing,
     )  # fmt: skip
 
 
@@ -304,16 +337,6 @@ def _named(prices: Mapping[str, PriceList], model: str | Profile, profile: Profi
     return next((prices[name] for name in names if name in prices), None)
 
 
-def _listed(profile: Profile, region: Region | None) -> tuple[tuple[Prices, ...], list[str]]:
-    wanted: Region = region or "cn"
-    for name in (wanted, *_NEXT[wanted]):
-        found = profile.prices.get(name)
-        if found:
-            borrowed = f"the price of {profile.name} in {wanted!r} is unknown; that in {name!r} is used"
-            return found, [] if name == wanted else [borrowed]
-    return (), [f"the price of {profile.name} is unknown; pass prices="]
-
-
 def _row(prices: Sequence[Prices], tokens_in: int) -> Prices:
     return next((row for row in prices if row.up_to is None or tokens_in <= row.up_to), prices[-1])
 
@@ -328,6 +351,8 @@ def _input(counts: TokenCounts, row: Prices) -> float:
         )
     )
     whole = sum(price * count for price, count in kinds)
+    if row.written_in is not None:
+        whole += counts.written * (row.written_in - row.text_in)
     if row.cached_in is None:
         return whole
     # The service does not report which input was cached: assume the cheapest kinds, so the cost is never understated.

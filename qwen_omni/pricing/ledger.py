@@ -25,7 +25,7 @@ class Entry:
         cut: calls interrupted before the service reported their usage; they count as estimated.
         estimated: estimated input tokens of the calls that had an estimate.
         compared: billed input tokens of the same calls.
-        seconds: seconds of audio in transcriptions billed by the second; they report no tokens.
+        seconds: seconds of audio in transcriptions; those billed by the second report no tokens.
     """
 
     calls: int = 0
@@ -118,16 +118,20 @@ class UsageLedger:
             entry = replace(entry, estimated=estimated, compared=counts.input)
         self._keep(model, entry, late=late)
 
-    def record_audio(self, seconds: float, *, cost: Cost, cut: bool = False, late: bool = False) -> None:
-        """Add one transcription billed by the second.
+    def record_audio(
+        self, seconds: float, *, cost: Cost, used: Usage | None = None, cut: bool = False, late: bool = False
+    ) -> None:
+        """Add one transcription.
 
         Args:
             seconds: seconds of audio.
             cost: what they cost.
+            used: usage reported in tokens, by the models that are billed by token.
             cut: the service reported no duration; `seconds` is an estimate.
             late: as in `record`.
         """
-        self._keep(cost.pricing.model, replace(_entry(cost, cut=cut), seconds=seconds), late=late)
+        tokens = TokenCounts() if used is None else TokenCounts.of(used)
+        self._keep(cost.pricing.model, replace(_entry(cost, cut=cut), seconds=seconds, tokens=tokens), late=late)
 
     def _keep(self, model: str, entry: Entry, *, late: bool) -> None:
         if late:
@@ -183,7 +187,9 @@ def _line(name: str, entry: Entry) -> str:
     unknown = f", {entry.unpriced:,} without a known price" if entry.unpriced else ""
     cut = f", {entry.cut:,} cut" if entry.cut else ""
     audio = f"{entry.seconds:,.0f} s of audio, " if entry.seconds else ""
+    cached = f" ({entry.tokens.cached:,} cached)" if entry.tokens.cached else ""
     return (
-        f"{name}: {entry.calls:,} calls{cut}, {audio}{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out, "
+        f"{name}: {entry.calls:,} calls{cut}, {audio}{entry.tokens.input:,} tokens in{cached}, "
+        f"{entry.tokens.output:,} out, "
         f"CNY {entry.cny:.4g} = USD {entry.usd:.4g}{unknown}{ratio}"
     )

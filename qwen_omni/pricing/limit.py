@@ -137,9 +137,7 @@ class SpendLimit:
         if each is None and whole is None:
             return
         if unit != "tokens" and cost.cny is None:
-            raise ConfigurationError(
-                f"{unit} are limited, but the price of {cost.pricing.model} is unknown. Pass prices=, or limit tokens."
-            )
+            raise ConfigurationError(f"{unit} are limited, but {cost.pricing.unknown}. Pass prices=, or limit tokens.")
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:
             raise SpendLimitError(

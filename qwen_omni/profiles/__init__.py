@@ -6,10 +6,11 @@ profile of a name, and the closest one for an unknown name.
 
 import difflib
 import functools
+import re
 import warnings
 from dataclasses import replace
 
-from qwen_omni.profiles.catalog import PROFILES
+from qwen_omni.profiles.catalog import OMNI, PROFILES, RETIRED_NAMES, RETIREMENT, SUMMARISERS
 from qwen_omni.profiles.prices import PRICES, USUAL_RATE
 from qwen_omni.profiles.profile import (
     ANSWER_RANGES,
@@ -19,6 +20,7 @@ from qwen_omni.profiles.profile import (
     Prices,
     Profile,
     Region,
+    Retirement,
     ThinkingSwitch,
     TokenRules,
     Vocabulary,
@@ -36,12 +38,15 @@ __all__ = [
     "Prices",
     "Profile",
     "Region",
+    "Retirement",
     "ThinkingSwitch",
     "TokenRules",
     "Vocabulary",
     "has_profile",
     "known_models",
+    "near_names",
     "profile_for",
+    "retirement_of",
 ]
 
 DEFAULT_MODEL = "qwen3.8-omni-flash"
@@ -49,6 +54,9 @@ DEFAULT_SPEECH_MODEL = "qwen3.5-omni-flash"
 DEFAULT_TEXT_MODEL = "qwen-plus"
 
 _NAMES = {name: profile for profile in PROFILES.values() for name in (profile.name, *profile.snapshots)}
+_SNAPSHOT = re.compile(r"(?:-(?:latest|preview|\d{4}-\d{2}-\d{2}|\d{4}))?(?:-us)?$")  # -us: inference in the US only
+_VERSION = re.compile(r"^qwen-?(\d+(?:\.\d+)?)")
+_TYPO = 0.9  # how similar a misspelt name is; "-plus" and "-flash" of one version are 0.86 alike
 
 
 def known_models() -> tuple[str, ...]:
@@ -66,40 +74,90 @@ def has_profile(model: str) -> bool:
     return model in _NAMES or _family(model) is not None
 
 
+def retirement_of(model: str) -> Retirement | None:
+    """Return when the service stopped answering to a name, and what replaces it; `None` if it has not.
+
+    Example:
+        >>> retirement_of("qwen-omni-turbo-latest").replacement, retirement_of("qwen3-omni-flash")
+        ('qwen3.5-omni-plus', None)
+    """
+    return RETIREMENT if RETIRED_NAMES.fullmatch(model) else None
+
+
 @functools.cache
 def profile_for(model: str) -> Profile:
     """Find the profile of a model.
 
-    A snapshot (a known name with a date) has the facts of its family. Any other unknown name gets the profile with
-    the most similar name, under its own name and without prices, and one `UserWarning`.
+    A snapshot (a known name with a date) has the facts of its family. Any other unknown name gets a `UserWarning` and,
+    under its own name and without prices, the facts of the name that it misspells, or of the newest family.
 
     Example:
         >>> profile_for("qwen3.5-omni-flash").speaks
         True
     """
-    known = _NAMES.get(model)
-    if known is not None:
-        return replace(known, prices=PRICES.get(known.name, {}))
-    family = _family(model)
+    family = _NAMES[model].name if model in _NAMES else _family(model)
     if family is not None:
-        return replace(PROFILES[family], prices=PRICES.get(family, {}))
-    nearest = PROFILES[_nearest(model)]
-    warnings.warn(
-        f"{model!r} has no profile here; it is treated like {nearest.name!r} and its price is not known. "
-        f"Known: {', '.join(known_models())}.",
-        UserWarning,
-        stacklevel=2,
-    )
+        # Inference in the US only has prices of its own.
+        return replace(PROFILES[family], prices={} if model.endswith("-us") else PRICES.get(family, {}))
+    nearest, text = _substitute(model)
+    # No file name: the line of this library that noticed it says nothing to the caller.
+    warnings.warn_explicit(text, UserWarning, "qwen_omni", 1)
     return replace(nearest, name=model, snapshots=(), prices={})
 
 
+def near_names(model: str) -> tuple[str, ...]:
+    """List the known names that an unknown one may misspell, the most similar first; empty for a known name.
+
+    Example:
+        >>> near_names("qwen3.8-omni-flsh"), near_names("qwen4-omni-flash")
+        (('qwen3.8-omni-flash',), ())
+    """
+    if has_profile(model) or _is_newer(model):
+        return ()
+    same = [name for name in PROFILES if _version(name) == _version(model)]
+    return tuple(difflib.get_close_matches(model.lower(), same or PROFILES, n=2, cutoff=_TYPO))
+
+
 def _family(model: str) -> str | None:
-    """Find the known name that a snapshot begins with; the longest, since some names begin with others."""
-    return max((name for name in PROFILES if model.startswith(name + "-")), key=len, default=None)
+    """Find the known name that a snapshot belongs to: the same name without a date or a scope."""
+    name = _SNAPSHOT.sub("", model)
+    return name if name != model and name in PROFILES else None
 
 
-def _nearest(model: str) -> str:
-    """Choose the most similar name; omni models only if the name says so, and the default if nothing is similar."""
-    candidates = [name for name in PROFILES if ("omni" in name) == ("omni" in model.lower())]
-    alike = difflib.get_close_matches(model.lower(), candidates, n=1, cutoff=0.3)
-    return alike[0] if alike else DEFAULT_MODEL
+def _substitute(model: str) -> tuple[Profile, str]:
+    """Choose whose facts an unknown name gets, and the warning that says so."""
+    near = near_names(model)
+    if near:
+        return PROFILES[near[0]], (
+            f"{model!r} is not a known model; did you mean {' or '.join(map(repr, near))}? The limits of {near[0]!r} "
+            "are used, and its price is unknown."
+        )
+    chosen = _kin(model)
+    what = "is newer than this version of qwen-omni" if _is_newer(model) else "is not a known model"
+    return chosen, f"{model!r} {what}: the limits of {chosen.name!r} are used, and its price is unknown."
+
+
+def _kin(model: str) -> Profile:
+    """Choose the model most like an unknown one: of its version, else of the newest; omni unless it is a text model."""
+    name = model.lower()
+    text_only = name.startswith("qwen") and "omni" not in name
+    if text_only and _version(name) is None:  # qwen-max, qwen-turbo: they switch thinking as qwen-plus does
+        return PROFILES[DEFAULT_TEXT_MODEL]
+    kin = list(SUMMARISERS if text_only else OMNI)
+    return next((one for one in kin if _version(one.name) == _version(name)), max(kin, key=_version_of))
+
+
+def _version_of(profile: Profile) -> tuple[int, ...]:
+    return _version(profile.name) or ()
+
+
+def _version(name: str) -> tuple[int, ...] | None:
+    found = _VERSION.match(name.lower())
+    return None if found is None else tuple(map(int, found[1].split(".")))
+
+
+def _is_newer(model: str) -> bool:
+    """Whether the version in a name is higher than every known one; "38" is 3.8 without its dot."""
+    version, known = _version(model), {_version_of(profile) for profile in PROFILES.values()}
+    without_dot = {(int("".join(map(str, one))),) for one in known if len(one) > 1}
+    return version is not None and version > max(known) and version not in without_dot

@@ -4,10 +4,11 @@ Where sources disagree, the newest page wins: the Qwen-Omni guide (September 202
 over older copies. The profile's `source` names the least certain facts.
 """
 
+import re
 from dataclasses import replace
 
 from qwen_omni.profiles import voices
-from qwen_omni.profiles.profile import MediaLimits, Profile, TokenRules
+from qwen_omni.profiles.profile import MediaLimits, Profile, Retirement, TokenRules
 
 _MIB = 2**20
 _GUIDE = "Model Studio, Qwen-Omni guide, read 2026-09-18"
@@ -73,7 +74,7 @@ _TURBO = Profile(
     default_voice="Ethan",
     limits=_LIMITS_TURBO,
     tokens=_TOKENS_TURBO,
-    source=_GUIDE + "; qwen-omni-turbo page of 2025-08-14. No longer updated by its makers",
+    source="qwen-omni-turbo page of 2025-08-14; " + _GUIDE,
     rpm=_RPM,
     tpm=_TPM,
 )
@@ -95,10 +96,10 @@ OMNI = (
             videos=64,
             videos_inline=64,
             video_seconds=2 * 3600,
-            sampled_fps=(0.1, 15),  # the guide and QwenLM's own clients, September 2026; the API reference says 10
+            sampled_fps=(0.1, 15),  # the guide and QwenLM's own clients, read 2026-09-30; the API reference says 10
         ),
         tokens=TokenRules(audio_out=None),
-        source=_GUIDE + "; model page, September 2026. That it runs without streaming is known from clients only",
+        source=_GUIDE + "; model page, read 2026-09-30. That it runs without streaming is known from clients only",
     ),
     replace(
         _FLASH_35,
@@ -126,6 +127,8 @@ OMNI = (
         rpm=_RPM,
         tpm=_TPM,
     ),
+)
+RETIRED = (  # the service no longer answers to these; other hosts may serve the weights that are open
     _TURBO,
     replace(
         _TURBO,
@@ -135,9 +138,20 @@ OMNI = (
         source="Model Studio, Model pricing, read 2026-05-30; limits taken from qwen-omni-turbo",
     ),
 )
+RETIREMENT = Retirement(
+    on="2026-10-10",
+    replacement="qwen3.5-omni-plus",
+    source="Model Studio, model retirement, notice 118434, read 2026-09-30",
+)
+RETIRED_NAMES = re.compile(
+    r"qwen-omni-turbo(?:-.+)?|qwen2\.5-omni-7b|qwen3-omni-flash-(?:2025-09-15|2025-12-01)"
+    r"|qwen3-omni-flash-realtime(?:-.+)?|qwen3-omni-30b-a3b-captioner"
+)
+"""The names of that notice. `qwen3-omni-flash` itself is not among them."""
 
 _CARDS = "Model Studio, model cards of 2026-05-27"
-_SCHEMA_PAGE = "Model Studio, Structured output, September 2026"
+_CACHE_PAGE = "Context Cache, read 2026-10-11"
+_SEEING = "Vision, read 2026-10-12; lengths and token counts of images and video are those of Qwen3-VL"
 _PLUS_36 = Profile(
     name="qwen3.6-plus",
     context=1_000_000,
@@ -148,10 +162,11 @@ _PLUS_36 = Profile(
     thinks_by_default=True,
     tools=True,
     json_object=True,
-    source=_CARDS,
+    explicit_cache=True,
+    source=f"{_CARDS}; {_CACHE_PAGE}",
 )
-# Explicit caching: Model Studio, Context Cache page, 2026-10-11 (five minutes; a lifetime of an hour belongs to Qwen4:
-# Explicit Cache (Qwen4) page, 2026-11-16). The page of qwen3.8-omni-flash names implicit caching alone.
+# Explicit caching lasts five minutes; a lifetime of an hour belongs to Qwen4 (Explicit Cache (Qwen4), read 2026-11-16).
+# The page names implicit caching alone for qwen3.8-omni-flash.
 _PLUS = replace(
     _PLUS_36,
     name="qwen-plus",
@@ -160,34 +175,42 @@ _PLUS = replace(
     max_output=32_768,
     thinks_by_default=False,
     web_search=True,
-    explicit_cache=True,
+)
+_TOKENS_VL = TokenRules(
+    image_tokens=(4, 2560), frames=(4, 2000), frame_tokens=(4, 640), video_tokens=131_072, audio_in=0, audio_out=None
+)
+_SEES = replace(
+    _PLUS_36,
+    max_input_thinking=983_616,
+    max_output=131_072,
+    inputs=frozenset({"text", "image", "video"}),
+    web_search=True,
+    json_schema=True,
+    sampling_fields=True,
+    limits=MediaLimits(audios=0, audios_inline=0, video_seconds=2 * 3600, frames=(4, 2000)),
+    tokens=_TOKENS_VL,
 )
 SUMMARISERS = (
     _PLUS,
     _PLUS_36,
     replace(_PLUS_36, name="qwen3.6-flash"),
     replace(
-        _PLUS_36,
+        _SEES,
         name="qwen3.7-plus",
-        thinks_by_default=False,
-        json_schema=True,
-        source=_SCHEMA_PAGE + "; largest input taken from qwen3.6-plus",
+        source=f"Model Studio, qwen3.7-plus page, read 2026-10-10; {_CACHE_PAGE}; {_SEEING}",
     ),
     replace(
-        _PLUS_36,
+        _SEES,
         name="qwen3.8-flash",
-        max_input=991_000,
-        max_output=131_072,
         thinking="effort",
-        json_schema=True,
-        source=_SCHEMA_PAGE + "; sizes from gateways",
+        source=f"Model Studio, qwen3.8-flash page, read 2026-10-10; {_CACHE_PAGE}; {_SEEING}",
     ),
     replace(
         _PLUS,
         name="qwen-flash",
         snapshots=(),
         web_search=False,
-        source="sizes taken from qwen-plus; not checked",
+        source=f"{_CACHE_PAGE}; sizes taken from qwen-plus, {_CARDS}",
     ),
 )
 
@@ -204,4 +227,4 @@ TRANSCRIBERS = (
     ),
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*OMNI, *SUMMARISERS, *TRANSCRIBERS)}
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*OMNI, *RETIRED, *SUMMARISERS, *TRANSCRIBERS)}

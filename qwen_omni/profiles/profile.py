@@ -22,7 +22,7 @@ class MediaLimits:
     (Chat API reference and Qwen-Omni guide, September 2026; the guide advises up to 2,073,600 pixels for fine video).
     """
 
-    inline_bytes: int = 10_485_760
+    inline_bytes: int = 10_000_000  # the guide says "below 10 MB", QwenLM's clients 10,000,000; read 2026-09-30
     mixed: bool = True
     images: int = 2048
     images_inline: int = 250
@@ -87,7 +87,7 @@ class TokenRules:
 
 
 _PER_KIND = ("text_in", "text_out", "audio_in", "image_in", "video_in", "text_out_media", "thinking_out", "audio_out",
-             "cached_in")  # fmt: skip
+             "cached_in", "written_in")  # fmt: skip
 _PRICE_RANGES = {**dict.fromkeys(_PER_KIND, MONEY), "up_to": TOKENS, "batch": Range(least=0, most=1)}
 
 
@@ -98,7 +98,8 @@ class Prices:
     Attributes:
         text_in: text input. Image, video and audio have prices of their own where they differ, else `None`.
         text_out: text output after text only; `text_out_media` after media; `thinking_out` for answers with thinking.
-        cached_in: input served from the service's own cache.
+        cached_in: input served from the service's own cache; `None` if there is no discount, or no known one.
+        written_in: input that an explicit cache mark stores; `None` if it costs no more than other input.
         up_to: the price applies up to this many input tokens; a more expensive `Prices` follows for longer input.
         batch: price of a batch call, as a share of this price; `None` if batch is not offered.
         source: where the numbers were read, and when.
@@ -114,6 +115,7 @@ class Prices:
     thinking_out: float | None = None
     audio_out: float | None = None
     cached_in: float | None = None
+    written_in: float | None = None
     up_to: int | None = None
     batch: float | None = None
     source: str
@@ -158,7 +160,7 @@ class Profile:
     default_voice: str | None = None
     limits: MediaLimits = field(default_factory=MediaLimits)
     tokens: TokenRules = field(default_factory=TokenRules)
-    prices: Mapping[str, tuple[Prices, ...]] = field(default_factory=dict)
+    prices: Mapping[Region, tuple[Prices, ...]] = field(default_factory=dict)
     rpm: int | None = None
     tpm: int | None = None
 
@@ -166,6 +168,21 @@ class Profile:
     def high_resolution(self) -> bool:
         """Whether images can be processed in high resolution; only where `tokens` has the token count for it."""
         return "image" in self.inputs and self.tokens.image_tokens_high is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retirement:
+    """When the service stopped answering to a name, and the name to use instead.
+
+    Attributes:
+        on: the day, in Beijing, as an ISO date.
+        replacement: what the service recommends instead.
+        source: where this was read, and when.
+    """
+
+    on: str
+    replacement: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

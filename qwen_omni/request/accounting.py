@@ -16,7 +16,7 @@ from qwen_omni.pricing.costs import Cost, TokenCounts, audio_cost, nearly
 from qwen_omni.profiles import Region, TokenRules
 from qwen_omni.profiles.transcription import TranscriptionProfile
 from qwen_omni.request.estimate import Estimate
-from qwen_omni.responses import Response
+from qwen_omni.responses import Response, Usage
 from qwen_omni.settings import Settings
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class Account:
 
 
 class AudioAccount:
-    """Accounts for the cost of one transcription billed by the second, through all its submissions.
+    """Accounts for the cost of one transcription, through all its submissions.
 
     The maximum cost is reserved before anything is uploaded. A submission that the service may have accepted counts
-    as reserved until its task reports the seconds; one that was refused, or whose task failed, costs nothing.
+    as reserved until it reports seconds or tokens; one that was refused, or whose task failed, costs nothing.
 
     Args:
         settings: whose limit and ledger are used.
@@ -189,15 +189,15 @@ class AudioAccount:
         """Record that the submission is about to be sent: from now on it may be billed."""
         self._sent = True
 
-    def settle(self, seconds: float | None) -> None:
-        """Record the seconds billed (`None`: not reported, so as reserved). Only the first call counts."""
+    def settle(self, seconds: float | None, used: Usage | None = None) -> None:
+        """Record the seconds or tokens billed (neither reported: as reserved). Only the first call counts."""
         if not self._sent:
             return
         self._sent = False
-        cost = self._cost(self._seconds if seconds is None else seconds)
+        cost = self._cost(self._seconds if seconds is None else seconds, used)
         if self._held is not None:
             self._held.settle(cost)
-        self._record(seconds, cost)
+        self._record(seconds, cost, used)
 
     def release(self) -> None:
         """Record that the submission cost nothing."""
@@ -219,14 +219,17 @@ class AudioAccount:
         if sent:
             self._record(None, cost, late=True)
 
-    def _record(self, seconds: float | None, cost: Cost, *, late: bool = False) -> None:
+    def _record(self, seconds: float | None, cost: Cost, used: Usage | None = None, *, late: bool = False) -> None:
         if self._settings.ledger is not None:
             billed = self._seconds if seconds is None else seconds
-            self._settings.ledger.record_audio(billed, cost=cost, cut=seconds is None, late=late)
+            cut = seconds is None and used is None
+            self._settings.ledger.record_audio(billed, cost=cost, used=used, cut=cut, late=late)
 
-    def _cost(self, seconds: float) -> Cost:
+    def _cost(self, seconds: float, used: Usage | None = None) -> Cost:
         settings = self._settings
-        return audio_cost(seconds, self._profile, self._region, prices=settings.prices, rate=settings.exchange_rate)
+        return audio_cost(
+            seconds, self._profile, self._region, used=used, prices=settings.prices, rate=settings.exchange_rate
+        )
 
 
 def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:

@@ -8,6 +8,7 @@ from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import (
     DEFAULT_TRANSCRIPTION_MODEL,
     DEFAULT_TRANSCRIPTION_MODEL_ABROAD,
+    TRANSCRIBERS,
     TranscriptionProfile,
     transcriber,
 )
@@ -31,8 +32,8 @@ class TranscriptionOptions:
         language: of the speech, as a code (`en`, `zh`); `None` lets the model detect it.
         speakers: distinguish speakers; a number sets how many there are.
         words: times of single words too, for models that return them only on request.
-        context: names and terms that may be spoken, as text (the qwen3 models).
-        vocabulary_id: ID of a list of hot words stored at the service (paraformer-v2, fun-asr).
+        context: names and terms that may be spoken, as text (the models that answer at once, qwen3-asr-*).
+        vocabulary_id: ID of a list of hot words stored at the service (all but qwen3-asr-*).
         tidy: leave out filler words (paraformer-v2, fun-asr).
         start: start of the range in a local file, in seconds; times still count from the start of the file.
         end: end of the range, in seconds.
@@ -91,10 +92,13 @@ def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> 
 def _requirements(
     options: TranscriptionOptions, profile: TranscriptionProfile
 ) -> tuple[tuple[bool, bool, str, str], ...]:
-    listed = "paraformer-v2 and fun-asr have it"
+    def with_it(name: str) -> str:
+        able = [one.name for one in TRANSCRIBERS.values() if getattr(one, name)]
+        return f"choose {' or '.join(able)}"
+
     return (
-        (bool(options.speakers), profile.speakers, "speakers=", "paraformer-v2 and fun-asr tell speakers apart"),
-        (options.vocabulary_id is not None, profile.many, "vocabulary_id=", listed),
-        (options.tidy, profile.many, "tidy=", listed),
-        (options.context is not None, not profile.many, "context=", "the qwen3-asr models have it"),
+        (bool(options.speakers), profile.speakers, "speakers=", with_it("speakers")),
+        (options.vocabulary_id is not None, profile.vocabulary, "vocabulary_id=", with_it("vocabulary")),
+        (options.tidy, profile.tidy, "tidy=", with_it("tidy")),
+        (options.context is not None, profile.context, "context=", with_it("context")),
     )

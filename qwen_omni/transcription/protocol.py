@@ -1,7 +1,8 @@
-"""The task routes of transcription: what is submitted and what comes back, in the service's format. Pure.
+"""The native routes of transcription: what is submitted and what comes back, in the service's format. Pure.
 
 A task with status SUCCEEDED may hold a subtask that FAILED; results are a list or a single one; times are milliseconds;
-silence is reported as a failure. Sources: Model Studio, speech recognition pages, read 2026-05-30, and clients.
+silence is reported as a failure. The models that answer at once do so on the route of multimodal generation.
+Sources: Model Studio, speech recognition pages, read 2026-05-30 and 2026-09-22, and clients.
 """
 
 import json
@@ -9,18 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from qwen_omni.addresses import native_url
 from qwen_omni.errors import ServerError
+from qwen_omni.messages import MediaPayload
 from qwen_omni.profiles.transcription import TranscriptionProfile
+from qwen_omni.responses import Usage
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
 from qwen_omni.wire.request import RESOLVE_HEADER
-from qwen_omni.wire.values import as_name, as_number, as_words, decode_json
+from qwen_omni.wire.values import as_count, as_name, as_number, as_words, decode_json
 
 _SUBMIT = "/services/audio/asr/transcription"
 _TASKS = "/tasks/"
+_AT_ONCE = "/services/aigc/multimodal-generation/generation"
+_SAMPLE_RATE = "16000"  # as in every sample of the page; containers say their own
 _ASYNC = {"X-DashScope-Async": "enable"}
 _STATES: dict[str, "State"] = {
     "PENDING": "waiting",
@@ -34,6 +39,7 @@ _STATES: dict[str, "State"] = {
 _NO_WORDS = re.compile(r"NO_VALID_FRAGMENT|HAVE_NO_WORDS", re.IGNORECASE)
 _GONE = re.compile(r"DOWNLOAD|FORBIDDEN|NOT_?FOUND|URL", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}")
+_ENDING = re.compile(r"\.([A-Za-z0-9]{1,5})$")
 
 State = Literal["waiting", "done", "failed", "lost", "silent"]
 """`silent`: there is no speech. `lost`: the service does not know the task, or reports an unknown status."""
@@ -49,6 +55,7 @@ class TaskState:
         url: URL of the result, once it is done.
         code: the service's code for a failure; `message` explains it.
         seconds: billed length.
+        used: billed tokens, of the models that are billed by token.
     """
 
     state: State
@@ -57,6 +64,7 @@ class TaskState:
     code: str = ""
     message: str = ""
     seconds: float | None = None
+    used: Usage | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -74,10 +82,15 @@ def task_url(base_url: str, task_id: str) -> str:
     return native_url(base_url, _TASKS + quote(task_id, safe=""))
 
 
-def submit_headers(link: str) -> dict[str, str]:
-    """Return the headers of a submission."""
+def native_call_url(base_url: str) -> str:
+    """Return the URL of the models that answer at once on DashScope's own route."""
+    return native_url(base_url, _AT_ONCE)
+
+
+def submit_headers(link: str, *, task: bool = True) -> dict[str, str]:
+    """Return the headers of a submission: of a task, or of a call that is answered at once."""
     resolve = RESOLVE_HEADER if link.startswith("oss://") else {}
-    return {"Content-Type": "application/json", **_ASYNC, **resolve}
+    return {"Content-Type": "application/json", **(_ASYNC if task else {}), **resolve}
 
 
 def encode_task(profile: TranscriptionProfile, options: TranscriptionOptions, link: str) -> bytes:
@@ -86,6 +99,28 @@ def encode_task(profile: TranscriptionProfile, options: TranscriptionOptions, li
     chosen = _listed(options) if profile.many else _single(options)
     parameters = {name: value for name, value in chosen.items() if value is not None}
     return json.dumps({"model": profile.name, "input": where, "parameters": parameters}, ensure_ascii=False).encode()
+
+
+def native_fields(profile: TranscriptionProfile, options: TranscriptionOptions, audio: MediaPayload) -> dict[str, Any]:
+    """Build the body of a call that is answered at once; `audio` remains a value, written out piece by piece."""
+    said = [{"type": "input_audio", "input_audio": {"data": audio}}]
+    about = [{"role": "user", "content": [{"type": "input_text", "text": options.context}]}] if options.context else []
+    parameters = {
+        "format": audio.format or _ending(audio.url) or "wav",
+        "sample_rate": _SAMPLE_RATE,
+        "language_hints": [options.language] if options.language else None,
+        "vocabulary_id": options.vocabulary_id,
+    }
+    return {
+        "model": profile.name,
+        "input": {"messages": [*about, {"role": "user", "content": said}]},
+        "parameters": {name: value for name, value in parameters.items() if value is not None},
+    }
+
+
+def _ending(url: str | None) -> str:
+    found = _ENDING.search(urlsplit(url or "").path)
+    return found[1].lower() if found else ""
 
 
 def _listed(options: TranscriptionOptions) -> dict[str, Any]:
@@ -129,8 +164,7 @@ def decode_task(body: bytes) -> TaskState:
     value = _mapping(_json(body))
     output = _mapping(value.get("output"))
     status = as_words(output.get("task_status"))
-    usage = _mapping(value.get("usage"))
-    seconds = as_number(usage.get("duration", usage.get("seconds")))
+    seconds, used = _billed(value)
     state = _STATES.get(status.upper(), "lost")
     results = output.get("results")
     first = _mapping(results[0]) if isinstance(results, list) and results else _mapping(output.get("result"))
@@ -138,12 +172,51 @@ def decode_task(body: bytes) -> TaskState:
     message = as_words(first.get("message") or output.get("message"))
     failed = state == "failed" or as_words(first.get("subtask_status")).upper() == "FAILED"
     if failed and (_NO_WORDS.search(code) or _NO_WORDS.search(message)):
-        return TaskState(state="silent", status=status, code=code, seconds=seconds)
+        return TaskState(state="silent", status=status, code=code, seconds=seconds, used=used)
     url = first.get("transcription_url") or output.get("transcription_url")
     if failed or (state == "done" and not url):
         message = message or "no reason and no result given"
         return TaskState(state="failed", status=status, code=code, message=message, seconds=seconds)
-    return TaskState(state=state, status=status, url=_text(url), code=code, message=message, seconds=seconds)
+    return TaskState(
+        state=state, status=status, url=_text(url), code=code, message=message, seconds=seconds, used=used
+    )  # fmt: skip
+
+
+def _billed(answer: Mapping[str, Any]) -> tuple[float | None, Usage | None]:
+    """Parse what is billed: seconds of audio, tokens, or both."""
+    usage = _mapping(answer.get("usage"))
+    seconds = as_number(usage.get("duration", usage.get("seconds")))
+    sent, came = as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens"))
+    if sent is None and came is None:
+        return seconds, None
+    return seconds, Usage(input_tokens=sent or 0, output_tokens=came or 0, total_tokens=(sent or 0) + (came or 0))
+
+
+def decode_native(body: bytes) -> tuple[Transcript, float | None, Usage | None]:
+    """Parse an answer that came at once: the transcript, and the seconds and tokens billed.
+
+    The text is in `output.text`, `output.sentence.text` or, of streams, `output.output.sentence.text`; a sentence may
+    have times and words.
+
+    Raises:
+        ServerError: it holds neither a text nor a sentence.
+    """
+    value = _mapping(_json(body))
+    output = _mapping(value.get("output"))
+    inner = _mapping(output.get("output"))
+    held = [one for place in (output, inner) for name in ("sentences", "sentence") for one in _several(place.get(name))]
+    text = next((place["text"] for place in (output, inner, value) if isinstance(place.get("text"), str)), None)
+    if text is None and not held:
+        raise ServerError("The service accepted a transcription but returned neither a text nor a sentence.")
+    timed = [one for one in held if as_number(one.get("end_time")) is not None]
+    sentences = tuple(_sentences({"sentences": timed}, several=False))
+    joined = text if text is not None else " ".join(as_words(one.get("text")) for one in held)
+    seconds, used = _billed(value)
+    return Transcript(text=joined.strip(), sentences=sentences, billed_seconds=seconds), seconds, used
+
+
+def _several(value: object) -> Sequence[Mapping[str, Any]]:
+    return [value] if isinstance(value, Mapping) else _list(value)
 
 
 def is_silence(text: str) -> bool:

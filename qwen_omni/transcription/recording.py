@@ -23,7 +23,7 @@ from qwen_omni.request.fit import Fitted, Fitter
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
-from qwen_omni.upload.uploader import Uploader
+from qwen_omni.upload.uploader import Uploader, choose_route, routes_of
 
 _PLACE = "transcription"
 
@@ -72,6 +72,20 @@ class Recording:
         if self.ready is None:
             return MediaPayload(url=self.part.source.url)
         return carrier.carry(self.ready, _store(settings, self.label, model), model=model, name=self.label)
+
+    def sent_at_once(self, carrier: Uploader, settings: Settings, profile: TranscriptionProfile) -> MediaPayload:
+        """Return the audio for a call that is answered at once: inside the request if it fits, else with its link.
+
+        Raises:
+            MediaDoesNotFitError: too large for every available route.
+            DeliveryError: the store rejected it.
+        """
+        if self.ready is None:
+            return MediaPayload(url=self.part.source.url)
+        routes = routes_of(settings, _limits(profile))
+        route = choose_route(self.ready, routes, seconds=self.seconds, name=self.label)
+        carried = carrier.carry(self.ready, route, model=profile.name, name=self.label)
+        return replace(carried, media_type=carried.content_type)
 
     def question(self, options: TranscriptionOptions) -> tuple[Message, ...]:
         """Build the conversation for the chat model: the context, if there is one, then the audio alone."""
@@ -189,7 +203,7 @@ def _store(settings: Settings, label: str, model: str) -> Store:
     if settings.delivery == "inline":
         raise ConfigurationError(
             f"{model} takes only links, so {label} cannot be sent inside the request: use delivery='auto', or "
-            "qwen3-asr-flash for up to five minutes."
+            "qwen3-asr-flash or qwen-audio-3.1-asr-flash for up to five minutes."
         )
     if settings.delivery == "oss" and settings.oss is None:
         raise ConfigurationError("delivery='oss' needs a bucket: pass oss=OssSettings(...).")

@@ -1,4 +1,4 @@
-"""One transcription task: submit, poll until it ends, fetch the result. Written once for threads and `asyncio`.
+"""One transcription: submit, poll until it ends, fetch the result; or one call. Written once for threads and `asyncio`.
 
 `stages` is a generator: it yields requests (a flow, or a chat request), receives their results, and does the blocking
 work in between: files, uploads, the record of tasks. `transcribe` drives it.
@@ -26,6 +26,7 @@ from qwen_omni.errors import (
     APIError,
     DeliveryError,
     InvalidRequestError,
+    MediaRefusedError,
     NotFoundError,
     QwenOmniError,
     ServerError,
@@ -36,6 +37,7 @@ from qwen_omni.messages import MediaPayload, Upload
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import RESULT_SECONDS, TranscriptionProfile
 from qwen_omni.request.accounting import AudioAccount
+from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription import protocol as wire
@@ -135,6 +137,25 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
                 "submitted again automatically. Check the console's task list, or call again to pay once more."
             )
         raise
+
+
+def call_at_once(
+    context: TaskContext, profile: TranscriptionProfile, options: TranscriptionOptions, audio: MediaPayload
+) -> Flow[bytes]:
+    """Send a recording to a model that answers at once, and return the answer. Raises as `submit` does."""
+    body = RequestBody(wire.native_fields(profile, options, audio))
+
+    def attempt() -> Flow[bytes]:
+        request = Request(
+            method="POST", url=wire.native_call_url(context.base_url),
+            headers=wire.submit_headers(audio.url or "", task=False), content=body, with_key=True,
+            most_bytes=_MOST_BYTES,
+        )  # fmt: skip
+        reply = yield from ask(request)
+        _check(reply)
+        return reply.body
+
+    return (yield from repeating(attempt, context.retry, only=was_refused))
 
 
 def look(context: TaskContext, task_id: str) -> Flow[TaskState]:
@@ -312,6 +333,8 @@ def stages(
     report("prepared the recording")
     if profile.route == "chat":
         said = yield from _by_chat(recording, options, profile)
+    elif profile.route == "native":
+        said = yield from _at_once(recording, settings, options, profile, alive)
     else:
         said = yield from _TaskRun(recording, settings, options, profile, report, alive).stages()
     report("the transcript is there")
@@ -337,6 +360,51 @@ def _by_chat(recording: Recording, options: TranscriptionOptions, profile: Trans
     return recording.placed(said, model=profile.name)
 
 
+def _at_once(
+    recording: Recording,
+    settings: Settings,
+    options: TranscriptionOptions,
+    profile: TranscriptionProfile,
+    alive: Alive | None,
+) -> Stages:
+    carrier, account = make_carrier(settings), _account_of(recording, settings, profile, alive)
+    audio: MediaPayload | None = None
+    try:
+        account.open()
+        audio = recording.sent_at_once(carrier, settings, profile)
+        account.sending()
+        try:
+            answer: bytes = yield call_at_once(_context_of(recording, settings), profile, options, audio)
+        except QwenOmniError as error:
+            if was_refused(error):
+                account.release()
+            if isinstance(error, MediaRefusedError):
+                error.with_hint(hint_for([audio]))
+            if not is_silence(str(error)):
+                raise
+            return recording.placed(Transcript(text=""), model=profile.name)
+        said, seconds, used = wire.decode_native(answer)
+        account.settle(seconds, used)
+        return recording.placed(said, model=profile.name)
+    finally:
+        account.close()
+        if audio is not None:
+            with contextlib.suppress(QwenOmniError):
+                carrier.release(audio)
+
+
+def _context_of(recording: Recording, settings: Settings) -> TaskContext:
+    retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
+    return TaskContext(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
+
+
+def _account_of(
+    recording: Recording, settings: Settings, profile: TranscriptionProfile, alive: Alive | None
+) -> AudioAccount:
+    loop = alive.loop if isinstance(alive, LoopPulse) else None
+    return AudioAccount(settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop)
+
+
 class _TaskRun:
     """One recording on its way through the task routes."""
 
@@ -353,14 +421,8 @@ class _TaskRun:
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
         self._tasks = Tasks(settings.cache_dir, alive=alive)
-        loop = alive.loop if isinstance(alive, LoopPulse) else None
-        self._account = AudioAccount(
-            settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop
-        )
-        retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-        self._context = TaskContext(
-            base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic
-        )
+        self._account = _account_of(recording, settings, profile, alive)
+        self._context = _context_of(recording, settings)
         chat_options = encode_task(profile, options, "").decode()
         secret = settings.api_key.get_secret_value()
         self._key = task_key(recording.identity(), settings.base_url, secret, chat_options)
@@ -401,7 +463,7 @@ class _TaskRun:
         if state.state == "failed":
             self._account.release()
         else:
-            self._account.settle(state.seconds)
+            self._account.settle(state.seconds, state.used)
 
     def _found(self, *, fresh: bool) -> Generator[Flow[None], None, Submitted | Claim]:
         """Return the submitted task, or a claim; `fresh` ignores known tasks. Waits while another process submits."""

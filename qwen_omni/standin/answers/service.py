@@ -16,7 +16,7 @@ from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
-from qwen_omni.standin.rules.limits import find_model
+from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
 from qwen_omni.standin.rules.messages import all_text, read_messages
 from qwen_omni.standin.rules.refusal import Refusal, algo, invalid
 from qwen_omni.standin.rules.rules import KNOWN_FIELDS, check_dictation, check_fields, is_thinking
@@ -80,6 +80,7 @@ class State:
     stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
     tasks: Tasks | None = None
     nearly: NearlyRight | None = None
+    retired: bool = False
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -96,7 +97,7 @@ def respond(request: Request, state: State) -> Reply:
         body = _read_body(request.body)
         logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
         check_shapes(body)
-        model = _find(body)
+        model = _find(body, state)
         logged = replace(logged, media=_judge(request, body, model, state))
     except Refusal as error:
         problem = error
@@ -157,12 +158,14 @@ def _read_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _find(body: dict[str, Any]) -> ModelLimits:
+def _find(body: dict[str, Any], state: State) -> ModelLimits:
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise invalid("you must provide a model parameter")
     model = find_model(name)
-    if model is None:
+    if model is None and name in TASK_MODELS:
+        raise refusal.native_model(name)
+    if model is None or (model.retired and not state.retired):
         raise refusal.unknown_model(name)
     return model
 

@@ -1,13 +1,15 @@
-"""The stand-in's transcription tasks: submission, status, result behind a signed link. Knows no sockets.
+"""The stand-in's native transcription: tasks (submission, status, result behind a signed link), and calls answered at once.
 
-It validates as documented (header, form of the input, key), fetches the linked media, and transcribes the marks in it.
-Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read 2026-05-30.
+It validates as documented (header, form of the input, key), fetches the media, and transcribes the marks in it. Knows no
+sockets. Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read 2026-05-30;
+Qwen-Audio-3.x-ASR-Flash pages, read 2026-09-22.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from qwen_omni.standin.stores.intake import Intake, Visitor, describe_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Operation = Literal["submit", "poll", "result"]
+Operation = Literal["submit", "poll", "result", "call"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,11 +73,13 @@ class LoggedTaskCall:
 
 
 SUBMIT_PATH = "/api/v1/services/audio/asr/transcription"
+CALL_PATH = "/api/v1/services/aigc/multimodal-generation/generation"
 TASK_PATH = "/api/v1/tasks/"
 RESULT_PATH = "/asr-results/"
 LIFETIME = 24 * 3600.0
 _SECRET = b"asr-secret"
 _OK = 200
+_HEARD_TOKENS, _SAID_TOKENS = 12.5, 4  # a second of audio, a word; not published for the models that report tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +150,12 @@ class Tasks:
 
     def owns(self, path: str) -> bool:
         """Whether a path belongs to the tasks' routes."""
-        return path == SUBMIT_PATH or path.startswith((TASK_PATH, RESULT_PATH))
+        return path in (SUBMIT_PATH, CALL_PATH) or path.startswith((TASK_PATH, RESULT_PATH))
 
     def respond(self, asked: TaskAsked) -> TaskReply:
         """Answer one request."""
-        operation = {SUBMIT_PATH: "submit"}.get(asked.path, "result" if asked.path.startswith(RESULT_PATH) else "poll")
+        routes = {SUBMIT_PATH: "submit", CALL_PATH: "call"}
+        operation = routes.get(asked.path, "result" if asked.path.startswith(RESULT_PATH) else "poll")
         fault = self._next_fault(operation)
         if fault is not None and not fault.after:
             reply = _faulty(fault)
@@ -184,9 +189,9 @@ class Tasks:
         if asked.headers.get("x-dashscope-async") != "enable":
             raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
         body = _object(asked.body)
-        model = TASK_MODELS.get(str(body.get("model")))
-        if model is None:
-            raise Refusal(400, "InvalidParameter", f"Model not exist: {body.get('model')}.")
+        model = _model(body, at_once=False)
+        if model.by_token and not isinstance(body.get("parameters"), dict):
+            raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters")
         links = _links(body, model)
         resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
         visitor = Visitor(model=model.name, account=account, resolves_oss=resolves)
@@ -200,6 +205,27 @@ class Tasks:
         with self._lock:
             self._held[task.id] = task
         return _json_reply({"output": {"task_status": "PENDING", "task_id": task.id}})
+
+    def _call(self, asked: TaskAsked) -> TaskReply:
+        account = self._account(asked)
+        if asked.headers.get("x-dashscope-async") == "enable":
+            raise Refusal(403, "AccessDenied", "current user api does not support asynchronous calls.")
+        body = _object(asked.body)
+        model = _model(body, at_once=True)
+        resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
+        media = self.intake.fetch(
+            _audio(body), visitor=Visitor(model=model.name, account=account, resolves_oss=resolves)
+        )
+        try:
+            heard = take_down(media.data)
+        except UnreadableMediaError as error:
+            raise Refusal(400, "InvalidParameter", "The audio format is illegal and cannot be opened.") from error
+        if heard.duration > model.seconds:
+            raise Refusal(400, "InvalidParameter", "The audio is too long")
+        if not heard.marks:
+            raise Refusal(400, "InvalidParameter", "ASR_RESPONSE_HAVE_NO_WORDS")
+        text = " ".join(mark.code for mark in heard.marks) + "."
+        return _json_reply({"output": {"text": text}, "usage": _usage(model, [heard])})
 
     def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> Dictation | str:
         """Transcribe the linked media, or return the error code for it."""
@@ -239,7 +265,7 @@ class Tasks:
     def _ended(self, task: _Task, host: str) -> dict[str, Any]:
         subtasks = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
         failed = [one for one in subtasks if one["subtask_status"] == "FAILED"]
-        seconds = sum(round(heard.duration) for _, heard in task.subtasks if isinstance(heard, Dictation))
+        usage = _usage(task.model, [heard for _, heard in task.subtasks if isinstance(heard, Dictation)])
         times = {"submit_time": "2026-05-30 10:00:00.123", "end_time": "2026-05-30 10:00:09.123"}  # local, no zone
         output: dict[str, Any] = {"task_id": task.id, "task_status": "SUCCEEDED", **times}
         if task.outcome.kind == "task" or (failed and not task.model.many):
@@ -253,7 +279,7 @@ class Tasks:
             }
         else:
             output["result"] = {"transcription_url": subtasks[0]["transcription_url"]}
-        return {"output": output, "usage": {task.model.usage_key: seconds}}
+        return {"output": output, "usage": usage}
 
     def _subtask(self, task: _Task, place: int, host: str) -> dict[str, Any]:
         link, heard = task.subtasks[place]
@@ -305,6 +331,48 @@ def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
     return {"file_url": link, **about, "transcripts": [track]}
 
 
+def _model(body: dict[str, Any], *, at_once: bool) -> TaskModel:
+    """Return the model that a request names, if it is called this way."""
+    model = TASK_MODELS.get(str(body.get("model")))
+    if model is None:
+        raise Refusal(400, "InvalidParameter", f"Model not exist: {body.get('model')}.")
+    if model.at_once != at_once:
+        way = "synchronous" if at_once else "asynchronous"
+        raise Refusal(403, "AccessDenied", f"current user api does not support {way} calls.")
+    return model
+
+
+def _usage(model: TaskModel, heard: list[Dictation]) -> dict[str, int]:
+    if not model.by_token:
+        return {model.usage_key: sum(round(one.duration) for one in heard)}
+    return {
+        "input_tokens": math.ceil(sum(one.duration for one in heard) * _HEARD_TOKENS),
+        "output_tokens": sum(len(one.marks) for one in heard) * _SAID_TOKENS,
+    }
+
+
+def _audio(body: dict[str, Any]) -> str:
+    """Return the one piece of audio in a call: the last message, after texts about what may be said."""
+    given = body.get("input")
+    messages = given.get("messages") if isinstance(given, dict) else None
+    parts = [
+        part
+        for message in (messages if isinstance(messages, list) else [])
+        if isinstance(message, dict) and message.get("role") == "user" and isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, dict)
+    ]
+    kinds = [part.get("type") for part in parts]
+    audio = parts[-1].get("input_audio") if parts else None
+    data = audio.get("data") if isinstance(audio, dict) else None
+    if kinds[-1:] != ["input_audio"] or set(kinds[:-1]) - {"input_text"} or not isinstance(data, str):
+        raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: input.messages")
+    parameters = body.get("parameters")
+    if not isinstance(parameters, dict) or not parameters.get("format"):
+        raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters.format")
+    return data
+
+
 def _links(body: dict[str, Any], model: TaskModel) -> list[str]:
     given = body.get("input")
     held = given if isinstance(given, dict) else {}
@@ -351,8 +419,10 @@ def _sign(path: str, end: str) -> str:
 
 
 def _logged(operation: str, asked: TaskAsked, reply: TaskReply) -> LoggedTaskCall:
-    body = json.loads(asked.body) if operation == "submit" and asked.body.startswith(b"{") else {}
+    body = json.loads(asked.body) if operation in ("submit", "call") and asked.body.startswith(b"{") else {}
     links = [*((body.get("input") or {}).get("file_urls") or ()), (body.get("input") or {}).get("file_url")]
+    if operation == "call" and reply.status == _OK and not reply.cut:
+        links.append(_audio(body))
     return LoggedTaskCall(
         operation=operation, path=asked.path, model=str(body.get("model") or ""),
         parameters=body.get("parameters") or {}, links=tuple(describe_url(link) for link in links if link),

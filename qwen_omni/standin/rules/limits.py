@@ -2,7 +2,8 @@
 
 Facts only, no decisions. It is deliberately separate from the product's profiles: the two must agree
 because both follow the documentation, not because one reads the other.
-Source: Model Studio documentation, 2026-09-18 (models, limits, voices, structured output).
+Source: Model Studio documentation, 2026-09-18 (models, limits, voices, structured output); retirement notice 118434,
+2026-09-30; pages of qwen3.7-plus, qwen3.8-flash and Vision, 2026-10-12.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class ModelLimits:
     echo: str = ""
     asr: bool = False
     media: MediaLimits | None = None
+    retired: bool = False
 
 
 _OMNI_3_8 = MediaLimits(
@@ -92,6 +94,11 @@ _OMNI_TURBO = MediaLimits(
     images=(2048, 250), image_bytes=10 * _MB, mixed=False, tokens=tokens.OMNI_TURBO,
 )  # fmt: skip
 
+_SEEING = MediaLimits(
+    videos=(64, 64), video_bytes=2 * _GB, video_seconds=2 * _HOUR, frames=(4, 2000),
+    audios=(0, 0), audio_bytes=0, audio_seconds=0.0,
+    images=(2048, 250), image_bytes=20 * _MB, mixed=True, tokens=tokens.SEEING,
+)  # fmt: skip
 _ASR = MediaLimits(
     videos=(0, 0), video_bytes=0, video_seconds=0.0, frames=(2, 2),
     audios=(1, 1), audio_bytes=10 * _MB, audio_seconds=5 * _MINUTE,
@@ -166,24 +173,26 @@ def _omni_3_5(name: str, *, json_object: bool, echo: str = "") -> ModelLimits:
     )  # fmt: skip
 
 
-def _omni_3(name: str, voices: frozenset[str]) -> ModelLimits:
+def _omni_3(name: str, voices: frozenset[str], *, retired: bool = False) -> ModelLimits:
     return ModelLimits(
         name=name, stream_only=True, max_input=49_152, max_input_thinking=16_384, max_output=16_384,
-        thinking="off", switches=_ENABLE, voices=voices, media=_OMNI_3,
+        thinking="off", switches=_ENABLE, voices=voices, media=_OMNI_3, retired=retired,
     )  # fmt: skip
 
 
 def _turbo(name: str) -> ModelLimits:
     return ModelLimits(
         name=name, stream_only=True, max_input=30_720, max_output=2_048, voices=_VOICES_TURBO, closed_voices=True,
-        speaks_in_transcript=True, tools=False, media=_OMNI_TURBO,
+        speaks_in_transcript=True, tools=False, media=_OMNI_TURBO, retired=True,
     )  # fmt: skip
 
 
 def _text(name: str, max_input: int, max_output: int, thinking: Literal["off", "on"]) -> ModelLimits:
     newest = name.startswith("qwen3.8")
+    sees = name in ("qwen3.7-plus", "qwen3.8-flash")
     return ModelLimits(
-        name=name, max_input=max_input, max_output=max_output, thinking=thinking,
+        name=name, max_input=max_input, max_output=max_output, thinking=thinking, media=_SEEING if sees else None,
+        max_input_thinking=983_616 if sees else 0,
         switches=_BOTH if newest else _ENABLE, streams_thinking_only=name in ("qwen-plus", "qwen-flash"),
         search=True, json_object=True, json_schema=name.startswith(("qwen3.7", "qwen3.8")),
         new_envelope=name.startswith(("qwen3.7", "qwen3.8")),
@@ -200,8 +209,8 @@ _MODELS = (
     _omni_3_5("qwen3.5-omni-flash", json_object=False),
     _omni_3_5("qwen3.5-omni-flash-2026-03-15", json_object=False),
     _omni_3("qwen3-omni-flash", _VOICES_3),
-    _omni_3("qwen3-omni-flash-2025-12-01", _VOICES_3),
-    _omni_3("qwen3-omni-flash-2025-09-15", _VOICES_3_SEPTEMBER),
+    _omni_3("qwen3-omni-flash-2025-12-01", _VOICES_3, retired=True),
+    _omni_3("qwen3-omni-flash-2025-09-15", _VOICES_3_SEPTEMBER, retired=True),
     _turbo("qwen-omni-turbo"),
     _turbo("qwen-omni-turbo-latest"),
     _turbo("qwen-omni-turbo-2025-03-26"),
@@ -214,9 +223,9 @@ _MODELS = (
     _text("qwen-flash", 997_952, 32_768, "off"),
     _text("qwen3.6-plus", 991_808, 65_536, "on"),
     _text("qwen3.6-flash", 991_808, 65_536, "on"),
-    _text("qwen3.7-plus", 991_808, 65_536, "off"),
-    _text("qwen3.7-flash", 991_808, 65_536, "off"),
-    _text("qwen3.7-max", 991_808, 65_536, "off"),
+    _text("qwen3.7-plus", 991_808, 131_072, "on"),
+    _text("qwen3.7-flash", 991_808, 65_536, "on"),
+    _text("qwen3.7-max", 991_808, 65_536, "on"),
     _text("qwen3.8-flash", 991_808, 131_072, "on"),
     _text("qwen3.8-max", 991_808, 131_072, "on"),
 )  # fmt: skip
@@ -224,24 +233,36 @@ _MODELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskModel:
-    """A model that transcribes as a task: the form of its input, its code for a failed download, its usage."""
+    """A model that transcribes on native routes: the form of its input, its code for a failed download, its usage.
+
+    `at_once` ones answer a single call, the others run as a task. `by_token` ones report tokens instead of seconds.
+    """
 
     name: str
     many: bool = True
     seconds: float = 12 * _HOUR
     download_code: str = "InvalidFile.DownloadFailed"
     usage_key: str = "duration"
+    at_once: bool = False
+    by_token: bool = False
 
 
-# Speech recognition pages, read 2026-05-30.
+# Speech recognition pages, read 2026-05-30; Qwen-Audio-3.x-ASR-Flash pages, read 2026-09-22.
 TASK_MODELS = {
     model.name: model
     for model in (
         TaskModel(name="paraformer-v2"),
         TaskModel(name="fun-asr"),
+        TaskModel(name="fun-asr-mtl"),
         TaskModel(
             name="qwen3-asr-flash-filetrans", many=False, download_code="FILE_DOWNLOAD_FAILED", usage_key="seconds"
         ),
+        TaskModel(name="qwen-audio-3.0-asr-flash-filetrans"),
+        TaskModel(name="qwen-audio-3.1-asr-flash-filetrans", by_token=True),
+        TaskModel(name="qwen-audio-3.0-asr-flash", at_once=True, seconds=5 * _MINUTE),
+        TaskModel(name="qwen-audio-3.1-asr-flash", at_once=True, seconds=5 * _MINUTE, by_token=True),
+        TaskModel(name="qwen-audio-3.1-asr-flash-message", at_once=True, seconds=5 * _MINUTE, by_token=True),
+        TaskModel(name="fun-asr-flash-2026-06-15", at_once=True, seconds=5 * _MINUTE),
     )
 }
 MODELS = {model.name: model for model in _MODELS}

@@ -67,6 +67,12 @@ def unknown_model(name: str) -> Refusal:
     return Refusal(404, "model_not_found", message, gateway=True)
 
 
+def native_model(name: str) -> Refusal:
+    """Build the 404 for a model that only DashScope's own routes have."""
+    message = f"Unsupported model `{name}` for OpenAI compatibility mode."
+    return Refusal(404, "model_not_supported", message, gateway=True)
+
+
 STREAM_ONLY = "This model only support stream mode, please enable the stream parameter to access the model. "
 BAD_URL = "The provided URL does not appear to be valid. Ensure it is correctly formatted."
 NO_DOWNLOAD = "Failed to download multimodal content."

@@ -54,6 +54,11 @@ OMNI_TURBO = TokenRule(
     factor=28, image_min_tokens=4, image_max_tokens=1280, min_frames=4, max_frames=80,
     frame_max_tokens=768, total_tokens=16_384, audio_in=25, audio_out=25,
 )  # fmt: skip
+# Model Studio documentation, Vision page, 2026-10-12, with the constants of Qwen3-VL; the audio of a video is not read.
+SEEING = TokenRule(
+    factor=32, image_min_tokens=4, image_max_tokens=2560, min_frames=4, max_frames=2000,
+    frame_max_tokens=640, total_tokens=131_072, audio_in=0, audio_out=0, frame_min_tokens=4, obeys_sampling=True,
+)  # fmt: skip
 ASR = TokenRule(
     factor=28, image_min_tokens=4, image_max_tokens=1280, min_frames=4, max_frames=80,
     frame_max_tokens=768, total_tokens=16_384, audio_in=25, audio_out=25,

@@ -52,6 +52,7 @@ class Standin:
         port: 0 selects a free port.
         nearly_right: Corrupt every answer that is not scripted, as real models do: a seed, or a `NearlyRight` with
             selected ways.
+        retired: Answer to the names that the service retired, too, as it did before.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -66,6 +67,7 @@ class Standin:
         host: str = _LOOPBACK,
         port: int = 0,
         nearly_right: int | NearlyRight | None = None,
+        retired: bool = False,
     ) -> None:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
@@ -73,8 +75,9 @@ class Standin:
         intake = Intake(media_map=self.media_map, stores=self.stores)
         self.tasks = Tasks(intake, tuple(keys), self.stores.now)
         self._state = State(
-            keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks
-        )
+            keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks,
+            retired=retired,
+        )  # fmt: skip
         self.nearly_right = nearly_right
         self._host = host
         self._port = port
