@@ -51,6 +51,16 @@ def native_url(base_url: str, route: str) -> str:
     return f"{split.scheme}://{split.netloc}{before}{_NATIVE_PATH}{route}"
 
 
+def is_vendor(base_url: str) -> bool:
+    """Whether an address is one of the vendor's own hosts.
+
+    Example:
+        >>> is_vendor("https://dashscope-us.aliyuncs.com/compatible-mode/v1"), is_vendor("http://10.0.0.7:8000/v1")
+        (True, False)
+    """
+    return _VENDOR_HOST.fullmatch((urlsplit(base_url.strip()).hostname or "").rstrip(".")) is not None
+
+
 def most_seconds(base_url: str) -> float:
     """Return the longest time that a host lets a request run, in seconds.
 
@@ -79,10 +89,10 @@ def origin_of(base_url: str, api_key: str) -> str:
     """
     if api_key.strip().startswith(_STANDIN_KEY):
         return STANDIN
+    if is_vendor(base_url):
+        return VENDOR
     split = urlsplit(base_url.strip())
     host = (split.hostname or "").rstrip(".")
-    if _VENDOR_HOST.fullmatch(host):
-        return VENDOR
     port = split.port or _PORTS.get(split.scheme, 0)
     path = split.path.rstrip("/").removesuffix(CHAT_PATH).removesuffix("/v1")
     rest = "/".join(one for one in (path, split.query) if one)

@@ -190,7 +190,7 @@ def test_a_wrong_key_is_told(settings, standin):
 
 def test_an_unknown_model_is_told(client):
     """A 404 names the model; the unknown name itself warns once and is sent all the same."""
-    with pytest.warns(UserWarning, match="no profile"), pytest.raises(errors.NotFoundError, match="no-such-omni"):
+    with pytest.warns(UserWarning, match="not a known model"), pytest.raises(errors.NotFoundError, match="no-such-omni"):
         client.complete(ChatRequest(model="no-such-omni", messages=HELLO.messages))
 
 

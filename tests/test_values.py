@@ -85,7 +85,7 @@ def test_a_new_snapshot_is_its_family():
 @pytest.mark.parametrize(("name", "omni"), [("qwen4-omni-flash", True), ("qwen-next-text", False), ("zzz", False)])
 def test_an_unknown_model_gets_the_nearest_profile(name, omni):
     """A name nobody knows works, with one warning, under its own name and without prices."""
-    with pytest.warns(UserWarning, match="no profile"):
+    with pytest.warns(UserWarning, match="its price is unknown"):
         profile = profile_for(name)
     assert profile.name == name
     assert not profile.prices

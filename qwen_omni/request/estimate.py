@@ -13,14 +13,16 @@ from qwen_omni._moved import warn
 from qwen_omni.errors import (
     ConfigurationError,
     MediaDoesNotFitError,
+    NotFoundError,
     SpendLimitError,
     UnsupportedContentError,
     UnsupportedMediaError,
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
-from qwen_omni.messages import ImagePart, Message, VideoPart
+from qwen_omni.messages import ImagePart, Message, TextPart, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.pricing.costs import (
+    FEWEST_CACHED,
     TEXT_ERROR,
     Cost,
     TokenCounts,
@@ -33,7 +35,7 @@ from qwen_omni.pricing.costs import (
 )
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
 from qwen_omni.ranges import TOKENS, checked
-from qwen_omni.request.fit import check_conversation
+from qwen_omni.request.fit import check_conversation, check_model
 from qwen_omni.request.media_estimate import MediaEstimate, MediaEstimator
 from qwen_omni.request.question import Askable, messages_of
 from qwen_omni.settings import Settings, region_of
@@ -61,6 +63,9 @@ class Estimate:
         as_is: input tokens if local media were sent untouched and the service sampled them its own way; `None` if
             unknown.
         cost_as_is: what that would cost, with the same answer.
+        cost_cached: what the call costs if the service has everything but the last question in its cache, as after an
+            earlier question about the same media; `None` if the model has no known price for cached input. `cost`
+            assumes that nothing is cached: a hit is never certain.
         media: each piece of media.
         text_exact: whether text was counted with the model's vocabulary rather than approximately.
         problems: limits that the call exceeds, in words. It would be refused.
@@ -76,6 +81,7 @@ class Estimate:
     cost_high: Cost
     as_is: TokenCounts | None
     cost_as_is: Cost | None
+    cost_cached: Cost | None = None
     media: tuple[MediaEstimate, ...] = ()
     text_exact: bool = False
     problems: tuple[str, ...] = ()
@@ -117,6 +123,8 @@ class Estimate:
 
     def _lines(self) -> list[str]:
         lines = [f"{self.model}: {_counted(self.tokens)}", f"cost: {_money(self.cost)}{_range(self)}"]
+        if self.cost_cached is not None:
+            lines.append(f"all but the last question from the cache: {_money(self.cost_cached)}")
         if self.as_is is not None and self.media:
             same = f"unchanged, sampled by the service: {self.as_is.input:,} tokens in"
             lines.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
@@ -127,7 +135,7 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate in plain JSON types."""
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("cost_low", "cost", "cost_high", "cost_as_is"):
+        for name in ("cost_low", "cost", "cost_high", "cost_as_is", "cost_cached"):
             shown[name] = _money_of(shown[name])
         shown["media"] = [asdict(piece) for piece in self.media]
         for name in ("tokens", "most", "as_is"):
@@ -145,7 +153,7 @@ def _counted(tokens: TokenCounts) -> str:
 
 def _money(cost: Cost | None) -> str:
     if cost is None or cost.cny is None or cost.usd is None:
-        return "no price is known"
+        return "unknown"
     return f"CNY {cost.cny:.4g} = USD {cost.usd:.4g}"
 
 
@@ -227,6 +235,14 @@ def thinks(profile: Profile, options: ChatOptions) -> bool:
 
 # --- Estimating ---
 
+_REFUSALS = (
+    ConfigurationError,
+    MediaDoesNotFitError,
+    NotFoundError,
+    UnsupportedContentError,
+    UnsupportedMediaError,
+)  # fmt: skip
+
 _USUAL = ChatOptions()
 
 
@@ -299,10 +315,24 @@ class EstimatedCall:
             cost_high=self.pricing.cost(most, answer.most),
             as_is=as_is,
             cost_as_is=None if as_is is None else self.pricing.cost(as_is, answer.assumed),
+            cost_cached=self._cached(most, answer.assumed),
             media=media,
             text_exact=self.exact_text,
             notes=self._notes(answer),
         )
+
+    def _cached(self, sent: TokenCounts, answer: TokenCounts) -> Cost | None:
+        """Return the cost if everything before the last question comes from the service's cache."""
+        if not self.pricing.has_cache:
+            return None
+        last = next((one for one in reversed(self.request.messages) if one.role == "user"), None)
+        question = (
+            () if last is None else (replace(last, parts=tuple(p for p in last.parts if isinstance(p, TextPart))),)
+        )
+        count = count_text if self.exact_text else nearly
+        before = sent.input - count_words(question, self.profile.tokens, count)
+        cached = replace(sent, cached=before) if before >= FEWEST_CACHED else sent
+        return self.pricing.cost(cached, answer)
 
     def _words(self) -> int:
         options, rules = self.request.options, self.profile.tokens
@@ -316,9 +346,10 @@ class EstimatedCall:
         most_in = made.most.input
         found = [piece.problem for piece in made.media if piece.problem]
         try:
+            check_model(self.request.model, self.settings.base_url)
             check_ranges(self.request, self.profile, self.settings.dialect_used)
             check_conversation(self.request.messages, self.profile)
-        except (ConfigurationError, MediaDoesNotFitError, UnsupportedContentError, UnsupportedMediaError) as error:
+        except _REFUSALS as error:
             found.append(str(error))
         room = self.profile.max_input
         if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:

@@ -11,7 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self, assert_never
 
-from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.addresses import is_vendor
+from qwen_omni.errors import MediaDoesNotFitError, NotFoundError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.files.safe_open import open_plain, version_of
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind, documented_format
@@ -32,7 +33,7 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL, Profile
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, retirement_of
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
@@ -365,6 +366,20 @@ _KIND_NAMES: dict[MediaKind, str] = {"image": "an image", "audio": "audio withou
 _PART_NAMES: dict[MediaKind, str] = {"image": "ImagePart", "audio": "AudioPart", "video": "VideoPart"}
 _SHORTEN = "Send a shorter clip, or ask about it in segments."
 _Way = Literal["inline", "any"]
+
+
+def check_model(model: str, base_url: str) -> None:
+    """Refuse a name that the service no longer answers to; other servers may still have its weights.
+
+    Raises:
+        NotFoundError: the address is the vendor's, and the name is retired; the error has the replacement.
+    """
+    retired = retirement_of(model) if is_vendor(base_url) else None
+    if retired is not None:
+        raise NotFoundError(
+            f"{model} was retired on {retired.on} ({retired.source}); use {retired.replacement}. Nothing was sent.",
+            code="model_not_found",
+        )
 
 
 def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:

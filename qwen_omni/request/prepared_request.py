@@ -23,6 +23,7 @@ from qwen_omni.errors import (
     ContentFilterError,
     MediaDownloadTimeoutError,
     MediaRefusedError,
+    NotFoundError,
     QwenOmniError,
     UnsupportedContentError,
     UnsupportedMediaError,
@@ -46,7 +47,7 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import Profile, near_names, profile_for
 from qwen_omni.request.accounting import Account
 from qwen_omni.request.estimate import Estimate, EstimatedCall
 from qwen_omni.request.fit import (
@@ -55,6 +56,7 @@ from qwen_omni.request.fit import (
     audio_track_of,
     check_conversation,
     check_inline,
+    check_model,
     is_whole,
     sent_as,
 )
@@ -86,9 +88,11 @@ class PreparedRequest:
             MediaError: a piece of media is missing, damaged, not allowed, or breaks a limit of the model.
             DeliveryError: media could not be uploaded.
             ConfigurationError: options exclude each other or the model.
+            NotFoundError: the service has retired the model.
             UnsupportedContentError: a message holds content that it cannot hold.
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
+        check_model(request.model, settings.base_url)
         self._settings, self._uploader, self._request = settings, uploader, request
         self._profile, self._dialect = profile_for(request.model), settings.dialect_used
         self._account = Account(settings, self._profile.tokens)
@@ -161,6 +165,9 @@ class PreparedRequest:
         if _is_about_media(error):
             hint = hint_for(tuple(self._delivered.values()))
             error = error.with_hint(hint) if hint else error
+        near = near_names(self._request.model) if isinstance(error, NotFoundError) else ()
+        if near:
+            error = error.with_hint(f"Did you mean {' or '.join(map(repr, near))}?")
         self._attempts = self._attempts or Attempts(self._retry)
         wait = self._attempts.failed(error, shown=shown)
         self._renew(gone=False)

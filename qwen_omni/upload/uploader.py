@@ -104,7 +104,7 @@ def room_inline(profile: Profile) -> int:
     Example:
         >>> from qwen_omni.profiles import profile_for
         >>> room_inline(profile_for("qwen3.8-omni-flash"))
-        7864272
+        7499952
     """
     return 3 * ((profile.limits.inline_bytes - _LONGEST_PREFIX) // 4)
 
@@ -171,8 +171,8 @@ def _too_large(ready: MediaPayload, routes: AvailableRoutes, name: str) -> Route
     elif routes.temporary:
         larger = f" DashScope's temporary store takes {TEMPORARY_LIMIT // 2**20:,} MiB."
     raise MediaDoesNotFitError(
-        f"{name} is {ready.encoded_bytes / 2**20:.1f} MiB as base64; media inside a request may have "
-        f"{limit / 2**20:.0f} MiB.{larger} {_STEPS}",
+        f"{name} is {ready.encoded_bytes / 1e6:.1f} MB as base64; media inside a request may have "
+        f"{limit / 1e6:.0f} MB.{larger} {_STEPS}",
         limit=limit,
         actual=ready.encoded_bytes,
     )

@@ -21,17 +21,18 @@ def row(**prices):
         ("qwen-omni-turbo", "cn", TokenCounts(text=1000, image=1000, text_out=1000, audio_out=1000), "cny", 0.0519),
         ("qwen3.8-omni-flash", "intl", TokenCounts(video=156_674, audio=25_200), "usd", 0.0273),
         ("qwen3.8-omni-flash", "intl", TokenCounts(video=165_602, audio=4_200), "usd", 0.0255),
+        ("qwen3.8-omni-flash", "us", TokenCounts(video=165_602, audio=4_200), "cny", 169_802 * 0.8e-6),
         ("qwen3.5-omni-plus", "cn", TokenCounts(text=1_000_000), "cny", 7),
         ("qwen3.5-omni-plus", "cn", TokenCounts(audio=1_000_000), "cny", 53),
         ("qwen3.5-omni-plus", "cn", TokenCounts(video=1_000_000, text_out=1_000_000), "cny", 47),
         ("qwen3.5-omni-plus", "cn", TokenCounts(text_out=1_000_000, audio_out=1_000_000), "cny", 213),
         ("qwen3-omni-flash", "cn", TokenCounts(text=1_000_000, text_out=1_000_000), "cny", 8.7),
         ("qwen3-omni-flash", "cn", TokenCounts(image=1_000_000, text_out=1_000_000), "cny", 16.0),
-        ("qwen3.8-omni-flash", "intl", TokenCounts(video=1_000_000, cached=1_000_000), "usd", 0.016),
+        ("qwen3.8-omni-flash", "intl", TokenCounts(video=1_000_000, cached=1_000_000), "cny", 0.117),
         ("qwen-plus", "cn", TokenCounts(text=128_000, text_out=1_000), "cny", 0.8 * 0.128 + 0.002),
         ("qwen-plus", "cn", TokenCounts(text=128_001, text_out=1_000), "cny", 2.4 * 0.128001 + 0.020),
         ("qwen-plus", "cn", TokenCounts(text_out=1_000, thinking_out=2_000), "cny", 0.024),
-        ("qwen3.8-omni-flash", "intl", TokenCounts(text_out=400_000, thinking_out=600_000), "usd", 0.47),
+        ("qwen3.8-omni-flash", "intl", TokenCounts(text_out=400_000, thinking_out=600_000), "cny", 3.427),
     ],
 )  # fmt: skip
 def test_the_lists_own_examples(model, region, counts, currency, amount):
@@ -42,9 +43,9 @@ def test_the_lists_own_examples(model, region, counts, currency, amount):
 
 
 def test_batch_is_half_where_it_is_offered():
-    """Reference 5.4: the example again through the batch interface; elsewhere the full price, and a note."""
-    counts = TokenCounts(text=1000, image=1000, text_out=1000, audio_out=1000)
-    assert cost_of(counts, "qwen-omni-turbo", batch=True).cny == pytest.approx(0.02595, rel=1e-9)
+    """Reference 5.4: the model pages' batch prices; elsewhere the full price, and a note."""
+    counts = TokenCounts(text=1_000_000, audio=1_000_000, text_out=1_000_000)
+    assert cost_of(counts, "qwen3.5-omni-flash", "cn", batch=True).cny == pytest.approx(1.1 + 9 + 6.65)
     dear = cost_of(counts, "qwen3-omni-flash", batch=True)
     assert dear.cny == cost_of(counts, "qwen3-omni-flash").cny
     assert "no batch price" in dear.notes[0]
@@ -53,19 +54,10 @@ def test_batch_is_half_where_it_is_offered():
 def test_money_is_told_in_both_currencies():
     """The list's currency is told, and the other at one dated rate that the caller can replace."""
     cost = cost_of(TokenCounts(text=1_000_000), "qwen3.8-omni-flash", "intl")
-    assert (cost.currency, cost.usd, cost.cny) == ("USD", 0.15, pytest.approx(0.15 * 7.494))
-    assert "2026-05-30" in cost.rate.source
+    assert (cost.currency, cost.cny, cost.usd) == ("CNY", 1.094, pytest.approx(1.094 / 7.29))
+    assert "2026-10-10" in cost.rate.source
     own = ExchangeRate(cny_per_usd=8, source="my bank")
     assert cost_of(TokenCounts(text=1_000_000), "qwen3.8-omni-flash", "cn", rate=own).usd == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize("region", ["us", "hk"])
-def test_a_region_without_a_list_says_whose_it_borrows(region):
-    """Nothing is guessed in silence."""
-    cost = cost_of(TokenCounts(text=1_000_000), "qwen3.8-omni-flash", region)
-    assert cost.usd == 0.15
-    assert repr(region) in cost.notes[0]
-    assert "'intl'" in cost.notes[0]
 
 
 def test_the_callers_prices_win():
@@ -73,7 +65,7 @@ def test_the_callers_prices_win():
     counts = TokenCounts(text=1_000_000)
     for prices in (OWN, [OWN], {"qwen-plus": OWN}):
         assert cost_of(counts, "qwen-plus", prices=prices).usd == 1
-    assert cost_of(counts, "qwen-flash", "intl", prices={"qwen-plus": OWN}).usd == 0.05
+    assert cost_of(counts, "qwen-flash", "cn", prices={"qwen-plus": OWN}).cny == 1.2
 
 
 SNAPSHOT = "qwen3-omni-flash-2025-12-01"
@@ -92,10 +84,10 @@ def test_a_price_under_the_very_name_wins(model):
 
 def test_an_unknown_model_has_no_price():
     """Tokens are known, money is not, and the note says what to do."""
-    with pytest.warns(UserWarning, match="price is not known"):
+    with pytest.warns(UserWarning, match="its price is unknown"):
         cost = cost_of(TokenCounts(text=10), "qwen9-omni-giant")
     assert (cost.tokens, cost.cny, cost.usd) == (10, None, None)
-    assert "pass prices=" in cost.notes[0]
+    assert cost.notes[0] == "the price of qwen9-omni-giant in 'cn' is unknown; pass prices="
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,12 @@ def test_everything_about_a_film(film, usual):
     assert (made.input_tokens, made.upload_bytes, made.seconds) == (1_145, piece.upload_bytes, 5)
     assert piece.upload_bytes > piece.size_bytes == film.stat().st_size  # base64
     assert (piece.route, piece.kind, made.known, made.exact) == ("inline", "video", True, True)
-    assert made.cost.usd == pytest.approx((1_145 * 0.15 + 500 * 0.47) / 1e6)
+    assert made.cost.cny == pytest.approx((1_145 * 1.094 + 500 * 3.427) / 1e6)
     assert made.cost_low.usd < made.cost.usd < made.cost_high.usd
     assert made.as_is == TokenCounts(text=8, video=1_102, audio=35)
     assert made.problems == ()
     assert "500 tokens of answer" in made.notes
-    assert any("7.494 yuan to the dollar" in note for note in made.notes)
+    assert any("7.29 yuan to the dollar" in note and "2026-10-10" in note for note in made.notes)
 
 
 def test_it_explains_itself(film, usual):
@@ -72,7 +72,7 @@ def test_it_explains_itself(film, usual):
     plain = json.dumps(made.as_dict())
     assert "secret" not in told + plain
     assert json.loads(plain)["media"][0]["tokens"]["video"] == 1_102
-    assert json.loads(plain)["cost"]["list_currency"] == "USD"
+    assert json.loads(plain)["cost"]["list_currency"] == "CNY"
 
 
 def test_a_preset_that_costs_more_says_so(film, usual):
@@ -115,13 +115,14 @@ def test_everything_that_would_be_refused(film, usual, tmp_path):
     """Limits of the model, of the delivery and of the caller are told, all at once, and nothing is raised."""
     long = make_video(tmp_path / "long.mp4", seconds=45, size=(64, 48), fps=2).path
     limit = SpendLimit(per_call_tokens=10)
-    told = estimate([long, film], model="qwen-omni-turbo", settings=replace(usual, spend_limit=limit)).problems
+    elsewhere = Settings.load(api_key="none", base_url="http://10.0.0.7/compatible-mode/v1")
+    told = estimate([long, film], model="qwen-omni-turbo", settings=replace(elsewhere, spend_limit=limit)).problems
     assert len(told) == 3
     assert "at most 40 s" in told[0]
     assert "at most 1 video" in told[1]
     assert "one call may take 10 tokens" in told[2]
     assert limit.reserved.tokens == 0
-    much = estimate(user("word " * 60_000), model="qwen-omni-turbo", settings=usual)
+    much = estimate(user("word " * 60_000), model="qwen-omni-turbo", settings=elsewhere)
     assert "takes 30,720" in much.problems[0]
 
 

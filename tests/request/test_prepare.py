@@ -277,10 +277,10 @@ def test_a_data_uri_of_twelve_megabytes_does_not_fit(root):
     uri = f"data:image/bmp;base64,{base64.b64encode(data).decode()}"
     assert len(uri) > 12 * 10**6
 
-    with pytest.raises(MediaDoesNotFitError, match=r"12\.0 MiB as base64.*10 MiB.*URL") as caught:
+    with pytest.raises(MediaDoesNotFitError, match=r"12\.6 MB as base64.*10 MB.*URL") as caught:
         run(root, user(ImagePart(source=MediaSource.from_url(uri), budget="original")))
 
-    assert caught.value.limit == 10_485_760
+    assert caught.value.limit == 10_000_000
     assert caught.value.actual > 12 * 10**6
 
 

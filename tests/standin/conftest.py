@@ -77,7 +77,7 @@ class Asker:
 
 @pytest.fixture(scope="session")
 def running():
-    with Standin() as standin:
+    with Standin(retired=True) as standin:
         yield standin
 
 

@@ -331,7 +331,7 @@ def test_regions(recording: TruthMedia, settings: Settings) -> None:
     assert choose_transcriber(options(), "intl").name == "fun-asr"
     with pytest.raises(ConfigurationError, match="not offered in 'intl'"):
         choose_transcriber(options(model="paraformer-v2"), "intl")
-    with pytest.warns(UserWarning, match="treated like"):
+    with pytest.warns(UserWarning, match="called like"):
         assert choose_transcriber(options(model="fun-asr-9"), "cn").prices == {}
 
 

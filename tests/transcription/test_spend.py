@@ -109,7 +109,7 @@ def test_a_model_without_a_price_is_refused_where_money_is_limited(
 
     used, _, __ = limited(settings, cny=1)
     with (
-        pytest.warns(UserWarning, match="no profile"),
+        pytest.warns(UserWarning, match="its price is unknown"),
         OmniClient(used) as client,
         pytest.raises(ConfigurationError, match=r"price of .* is unknown"),
     ):

@@ -1,8 +1,8 @@
-"""The stand-in's native transcription: tasks (submission, status, result behind a signed link), and calls answered at once.
+"""The stand-in's native transcription: tasks (submission, status, result behind a signed link), and single calls.
 
-It validates as documented (header, form of the input, key), fetches the media, and transcribes the marks in it. Knows no
-sockets. Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read 2026-05-30;
-Qwen-Audio-3.x-ASR-Flash pages, read 2026-09-22.
+It validates as documented (header, form of the input, key), fetches the media, and transcribes the marks in it. Knows
+no sockets. Faults are set with `Tasks.fail`. Sources: Model Studio, Paraformer, Fun-ASR and Qwen-ASR pages, read
+2026-05-30; Qwen-Audio-3.x-ASR-Flash pages, read 2026-09-22.
 """
 
 from __future__ import annotations

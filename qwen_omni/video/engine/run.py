@@ -29,6 +29,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import StoppedError, usual_workers
 from qwen_omni.profiles import profile_for
+from qwen_omni.request.fit import check_model
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings
@@ -210,7 +211,10 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
     Raises:
         MediaError: it cannot be used (see `look_over`), or does not fit the single call that was requested.
         ConfigurationError: the segment length and overlap leave no room to advance.
+        NotFoundError: the service has retired a model.
     """
+    for model in (options.model, *([options.text_model] if isinstance(options.text_model, str) else [])):
+        check_model(model, settings.base_url)
     profile = profile_for(options.model)
     video = look_over(
         source, options, media_root=settings.media_root, room_bytes=routes_of(settings, profile).room_bytes
