@@ -190,8 +190,69 @@ def test_a_wrong_key_is_told(settings, standin):
 
 def test_an_unknown_model_is_told(client):
     """A 404 names the model; the unknown name itself warns once and is sent all the same."""
-    with pytest.warns(UserWarning, match="not a known model"), pytest.raises(errors.NotFoundError, match="no-such-omni"):
+    with (
+        pytest.warns(UserWarning, match="not a known model"),
+        pytest.raises(errors.NotFoundError, match="no-such-omni"),
+    ):
         client.complete(ChatRequest(model="no-such-omni", messages=HELLO.messages))
+
+
+@pytest.mark.filterwarnings("ignore:.*did you mean")
+def test_a_misspelt_model_is_named(client):
+    """The error of a 404 offers the name that was meant, in one line."""
+    with pytest.raises(errors.NotFoundError, match=r"[Dd]id you mean 'qwen3\.8-omni-flash'\?") as caught:
+        client.complete(ChatRequest(model="qwen3.8-omni-flahs", messages=HELLO.messages))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Make any attempt to find a host fail the test, in another way than the one expected."""
+
+    def refuse(*_, **__):
+        raise AssertionError("something was sent")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+HOSTS = {
+    "cn": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    "hk": "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1",
+    "workspace": "https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1",
+}
+OLD = ChatRequest(model="qwen-omni-turbo-latest", messages=(user("Hello."),))
+
+
+@pytest.mark.parametrize("base_url", HOSTS.values(), ids=HOSTS)
+@pytest.mark.usefixtures("unreachable")
+async def test_a_retired_model_is_refused_before_anything_is_sent(base_url):
+    """Sync and async, whole and streamed, on every kind of the vendor's hosts: with the day and the replacement."""
+    settings = Settings.load(api_key="sk-x", base_url=base_url)
+    refused = pytest.raises(errors.NotFoundError, match=r"retired on 2026-10-10.*use qwen3\.5-omni-plus")
+    with OmniClient(settings) as client:
+        with refused:
+            client.complete(OLD)
+        with refused:
+            collect(client.stream(OLD))
+    async with AsyncOmniClient(settings) as client:
+        with refused:
+            await client.complete(OLD)
+        with refused:
+            _ = [delta async for delta in client.stream(OLD)]
+
+
+def test_old_weights_on_other_servers_are_sent(standin, client):
+    """A server of one's own may still have them, and the stand-in answers as the service did if it is told to."""
+    old = ChatRequest(model="qwen2.5-omni-7b", messages=HELLO.messages)
+    with (
+        Standin(retired=True) as before,
+        OmniClient(Settings.load(api_key="sk-standin", base_url=before.base_url)) as has,
+    ):
+        assert has.complete(old).text
+    with pytest.raises(errors.NotFoundError, match="does not exist"):
+        client.complete(old)
+    assert standin.requests
 
 
 def test_no_answer_is_a_timeout(standin):

@@ -11,6 +11,7 @@ from qwen_omni.errors import (
     AuthenticationError,
     InvalidRequestError,
     MediaOutsideRootError,
+    NotFoundError,
     NoToolCallError,
     RateLimitError,
     StreamInterruptedError,
@@ -42,6 +43,17 @@ async def test_sync_and_async_whole_and_streamed_are_alike(framework: Framework,
     assert len(first.blocks) == 2
     assert others == [first] * 3
     assert [one.blocks for one in others] == [first.blocks] * 3
+
+
+@each("ways")
+async def test_a_retired_model_is_refused(framework: Framework, way: Way, standin: Standin, monkeypatch) -> None:
+    """Every entry point names the replacement, and opens no connection to the vendor's host."""
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("something was sent"))
+    model = framework.model(
+        standin, model="qwen-omni-turbo", base_url="https://dashscope.aliyuncs.com/compatible-mode/v1"
+    )
+    with pytest.raises(NotFoundError, match=r"retired on 2026-10-10.*use qwen3\.5-omni-plus"):
+        await way(model, "Hello")
 
 
 def _media(clip: TruthMedia) -> dict[str, tuple[Medium, tuple[str, ...]]]:

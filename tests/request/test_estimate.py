@@ -12,8 +12,10 @@ from qwen_omni import (
     ImagePart,
     MediaBudget,
     MediaSource,
+    Message,
     OmniClient,
     Sampling,
+    TextPart,
     VideoPart,
     estimate,
     prepare,
@@ -31,6 +33,12 @@ from tests.support import making
 
 FLASH = "qwen3.8-omni-flash"
 OFF = ChatOptions(thinking=False)
+HOSTS_OF = {
+    "cn": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    "intl": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+    "us": "https://dashscope-us.aliyuncs.com/compatible-mode/v1",
+    "hk": "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1",
+}
 LINK = "https://example.com/film.mp4?Signature=secret"
 
 
@@ -124,6 +132,72 @@ def test_everything_that_would_be_refused(film, usual, tmp_path):
     assert limit.reserved.tokens == 0
     much = estimate(user("word " * 60_000), model="qwen-omni-turbo", settings=elsewhere)
     assert "takes 30,720" in much.problems[0]
+
+
+def test_a_retired_model_would_be_refused(usual):
+    """On the vendor's hosts, with the replacement; a server of one's own is not asked for its list."""
+    for model in ("qwen-omni-turbo", "qwen2.5-omni-7b", "qwen3-omni-flash-2025-09-15"):
+        (problem,) = estimate(user("Hello"), model=model, settings=usual).problems
+        assert "retired on 2026-10-10" in problem
+        assert "use qwen3.5-omni-plus" in problem
+        elsewhere = Settings.load(api_key="none", base_url="http://10.0.0.7:8000/v1")
+        assert estimate(user("Hello"), model=model, settings=elsewhere).problems == ()
+
+
+def test_the_cache_makes_a_range(film, usual):
+    """Nothing is cached, or all but the last question: both ends, in money and in words, and in JSON."""
+    made = estimate([film], settings=usual, options=OFF)
+    assert made.cost_cached.cny == pytest.approx(((made.most.input - 8) * 0.117 + 8 * 1.094 + 500 * 3.427) / 1e6)
+    assert made.cost_cached.cny < made.cost.cny == pytest.approx((made.most.input * 1.094 + 500 * 3.427) / 1e6)
+    assert f"all but the last question from the cache: CNY {made.cost_cached.cny:.4g}" in str(made)
+    assert made.as_dict()["cost_cached"]["cny"] == made.cost_cached.cny
+
+
+def test_only_the_last_question_is_new(usual):
+    """Earlier turns are a common beginning; the last question is counted by its text alone."""
+    turns = [user("word " * 3_000), Message(role="assistant", parts=(TextPart(text="Yes."),)), user("And why is that?")]
+    made = estimate(ChatRequest(model="qwen-plus", messages=tuple(turns)), settings=usual)
+    question = made.tokens.input - (made.cost.cny - made.cost_cached.cny) * 1e6 / (2.936 * 0.8)
+    assert question == pytest.approx(5 + 3 + 4, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "text"),
+    [
+        ("qwen3.5-omni-plus", "cn", "word " * 3_000),
+        ("qwen3.6-plus", "cn", "word " * 3_000),
+        ("qwen-plus", "hk", "word " * 3_000),
+    ],
+)
+def test_no_price_for_cached_input_makes_no_range(model, region, text):
+    """3.5-omni has no cache, 3.6 no implicit one, and an unknown price has no ends."""
+    made = estimate(user(text), model=model, settings=Settings.load(needs_key=False, base_url=HOSTS_OF[region]))
+    assert made.cost_cached is None
+    assert "from the cache" not in str(made)
+
+
+def test_too_little_is_not_cached(usual):
+    """Under 1,024 tokens nothing is kept, so both ends are one."""
+    made = estimate(user("Why?"), settings=usual)
+    assert made.cost_cached.cny == made.cost.cny
+
+
+def test_an_unknown_price_is_printed_as_unknown():
+    """Never another region's: the estimate says unknown, and whose price it is that is not known."""
+    made = estimate(user("Hello"), model="qwen-plus", settings=Settings.load(needs_key=False, base_url=HOSTS_OF["hk"]))
+    assert (made.region, made.cost.cny, made.cost.usd) == ("hk", None, None)
+    assert "cost: unknown" in str(made)
+    assert "the price of qwen-plus in 'hk' is unknown; pass prices=" in made.notes
+
+
+def test_each_region_has_its_own_row():
+    """0.8 yuan in Hong Kong and Virginia, 1.094 in Singapore."""
+    prices = {}
+    for region in ("cn", "hk", "us", "intl"):
+        settings = Settings.load(needs_key=False, base_url=HOSTS_OF[region])
+        made = estimate(user("word " * 100), settings=settings)
+        prices[region] = made.cost_low.cny / made.tokens.input * 1e6
+    assert prices == pytest.approx({"cn": 0.8, "hk": 0.8, "us": 0.8, "intl": 1.094})
 
 
 def test_the_way_goes_by_the_settings(film, usual):

@@ -9,6 +9,7 @@ from qwen_omni.errors import ConfigurationError, ServerError
 from qwen_omni.profiles.transcription import transcriber
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.protocol import (
+    decode_native,
     decode_submitted,
     decode_task,
     decode_transcript,
@@ -67,6 +68,55 @@ def test_usage_comes_by_two_names():
     for name in ("duration", "seconds"):
         body = {"output": {"task_status": "SUCCEEDED", "results": [GOOD]}, "usage": {name: 12}}
         assert decode_task(json.dumps(body).encode()).seconds == 12
+
+
+def test_usage_in_tokens():
+    """The models billed by token report those, with or without a duration; a total is never taken for seconds."""
+    body = {"output": {"task_status": "SUCCEEDED", "results": [GOOD]}}
+    read = decode_task(json.dumps({**body, "usage": {"input_tokens": 100, "output_tokens": 10}}).encode())
+    assert (read.seconds, read.used.input_tokens, read.used.output_tokens, read.used.total_tokens) == (
+        None,
+        100,
+        10,
+        110,
+    )
+    both = decode_task(json.dumps({**body, "usage": {"input_tokens": 100, "duration": 12.5}}).encode())
+    assert (both.seconds, both.used.input_tokens, both.used.output_tokens) == (12.5, 100, 0)
+    assert decode_task(json.dumps({**body, "usage": {"input_tokens": -1}}).encode()).used is None
+
+
+_SAID = {"begin_time": 100, "end_time": 1500, "text": "Hello.", "words": [
+    {"begin_time": 100, "end_time": 900, "text": "Hello", "punctuation": "."},
+]}  # fmt: skip
+AT_ONCE = {
+    "a text": ({"output": {"text": " Hello. "}}, "Hello.", 0),
+    "a sentence with times": ({"output": {"sentence": _SAID}}, "Hello.", 1),
+    "a sentence inside": ({"output": {"output": {"sentence": _SAID}}}, "Hello.", 1),
+    "a text beside its sentences": ({"output": {"text": "Hello. Bye.", "sentences": [_SAID]}}, "Hello. Bye.", 1),
+    "a sentence without times": ({"output": {"sentence": {"text": "Hello."}}}, "Hello.", 0),
+    "a text at the top": ({"text": "Hello."}, "Hello.", 0),
+    "nothing was said": ({"output": {"text": ""}}, "", 0),
+    "times that are null": ({"output": {"sentence": {**_SAID, "begin_time": None, "end_time": None}}}, "Hello.", 0),
+}
+
+
+@pytest.mark.parametrize(("value", "text", "timed"), AT_ONCE.values(), ids=AT_ONCE)
+def test_answers_that_come_at_once(value, text, timed):
+    """The text and, where there are any, times in seconds; usage in seconds or tokens."""
+    said, seconds, used = decode_native(json.dumps({**value, "usage": {"duration": 3}}).encode())
+    assert (said.text, len(said.sentences), said.billed_seconds, seconds, used) == (text, timed, 3, 3, None)
+    if timed:
+        assert (said.sentences[0].start, said.sentences[0].end) == (0.1, 1.5)
+        assert said.sentences[0].words == (Word(start=0.1, end=0.9, text="Hello."),)
+    _, seconds, used = decode_native(json.dumps({**value, "usage": {"input_tokens": 7, "output_tokens": 2}}).encode())
+    assert (seconds, used.input_tokens, used.output_tokens) == (None, 7, 2)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_an_answer_without_a_transcript_is_an_error(body):
+    """Anything else than a transcript is never an empty one."""
+    with pytest.raises(ServerError, match="neither a text nor a sentence"):
+        decode_native(body)
 
 
 PARAFORMER = {

@@ -35,7 +35,8 @@ from qwen_omni.standin.marked_media import Encoding, TruthMedia, make_audio, mak
 from qwen_omni.transcription.options import choose_transcriber
 from tests.transcription.conftest import Ask, options, until_looked_at, words
 
-TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans")
+TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans", "qwen-audio-3.1-asr-flash-filetrans")
+AT_ONCE = ("qwen-audio-3.1-asr-flash", "qwen-audio-3.0-asr-flash", "fun-asr-flash-2026-06-15")
 
 
 @pytest.mark.parametrize("model", [*TASKS, "qwen3-asr-flash"])
@@ -44,7 +45,7 @@ def test_what_was_said_and_when(ask: Ask, model: str, recording: TruthMedia, sta
     said = ask(recording.path, model=model)
     assert words(said) == list(recording.codes)
     assert said.model == model
-    assert said.billed_seconds == 6
+    assert said.billed_seconds == (None if "3.1" in model else 6)  # billed by token
     assert said.duration == pytest.approx(6, abs=0.1)
     heard = [word for sentence in said.sentences for word in sentence.words]
     if model == "qwen3-asr-flash":
@@ -57,10 +58,71 @@ def test_what_was_said_and_when(ask: Ask, model: str, recording: TruthMedia, sta
         assert standin.tasks.submitted == 1
 
 
+@pytest.mark.parametrize("model", AT_ONCE)
+def test_models_of_the_native_route(ask: Ask, model: str, recording: TruthMedia, standin: Standin) -> None:
+    """They are called once on DashScope's own route, with the audio inside; the chat route has never heard of them."""
+    said = ask(recording.path, model=model, context="Names: Qwen.", language="en", vocabulary_id="vocab-1")
+    assert words(said) == list(recording.codes)
+    assert (said.model, said.duration) == (model, pytest.approx(6, abs=0.1))
+    assert said.billed_seconds == (None if "3.1" in model else 6)
+    assert not standin.requests
+    (call,) = standin.tasks.calls
+    assert (call.operation, call.model, call.status, call.with_key) == ("call", model, 200, True)
+    assert call.parameters == {
+        "format": "mp3", "sample_rate": "16000", "language_hints": ["en"], "vocabulary_id": "vocab-1",
+    }  # fmt: skip
+    assert call.links[0].startswith("<data:audio/mpeg;base64")
+    assert not standin.stores.calls
+
+
+def test_a_link_and_a_store_on_the_native_route(
+    ask: Ask, recording: TruthMedia, film: TruthMedia, standin: Standin, settings: Settings
+) -> None:
+    """A link goes as it is; delivered by way of the store, the header resolves it; of a film the sound alone goes."""
+    standin.media_map["https://media.example.com/call.mp3"] = recording.path
+    link = MediaSource.from_url("https://media.example.com/call.mp3?Signature=abc")
+    assert words(ask(link, model=AT_ONCE[0])) == list(recording.codes)
+    stored = dataclasses.replace(settings, delivery="temporary")
+    assert words(ask(film.path, model=AT_ONCE[0], client_settings=stored)) == list(film.codes)
+    assert [call.links[0].partition("/")[0] for call in standin.tasks.calls] == ["https:", "oss:"]
+    part = ask(film.path, model=AT_ONCE[1], start=3, end=6)
+    assert words(part) == list(film.codes[3:6])
+
+
+def test_what_the_native_route_refuses(
+    ask: Ask, recording: TruthMedia, silence: Path, standin: Standin, settings: Settings, tmp_path: Path
+) -> None:
+    """Silence is an empty transcript; a fault that passes is tried again, one that may be billed is not."""
+    assert ask(silence, model=AT_ONCE[0]).text == ""
+    standin.tasks.fail(HttpFault(operation="call", status=429, code="Throttling.RateQuota"))
+    assert words(ask(recording.path, model=AT_ONCE[0])) == list(recording.codes)
+    standin.tasks.calls.clear()
+    standin.tasks.fail(HttpFault(operation="call", status=0, after=True))
+    with pytest.raises(APIConnectionError):
+        ask(recording.path, model=AT_ONCE[0])
+    assert len(standin.tasks.calls) == 1
+    wrong = dataclasses.replace(settings, api_key=SecretStr("sk-wrong"))
+    with pytest.raises(AuthenticationError):
+        ask(recording.path, model=AT_ONCE[0], client_settings=wrong)
+    long = make_audio(tmp_path / "long.mp3", seconds=301)
+    with pytest.raises(MediaDoesNotFitError, match=r"takes at most 300 s\. Use .*qwen-audio-3\.1-asr-flash-filetrans"):
+        ask(long.path, model=AT_ONCE[0])
+
+
+def test_speakers_of_the_newest_model(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
+    """It tells speakers apart as fun-asr does; the ones that cannot are refused, with the names that can."""
+    said = ask(recording.path, model="qwen-audio-3.1-asr-flash-filetrans", speakers=2)
+    assert said.speakers
+    assert standin.tasks.calls[0].parameters == {"diarization_enabled": True, "speaker_count": 2}
+    for model in (*AT_ONCE, "qwen-audio-3.0-asr-flash-filetrans", "qwen3-asr-flash"):
+        with pytest.raises(ConfigurationError, match=r"speakers=; choose .*qwen-audio-3\.1-asr-flash-filetrans"):
+            ask(recording.path, model=model, speakers=2)
+
+
 async def test_twins(film: TruthMedia, standin: Standin, settings: Settings) -> None:
     """Both ways give one transcript and one error, over tasks and over chat; cancelling leaves a task to be found."""
     async with AsyncOmniClient(settings) as client:
-        for model in ("fun-asr", "qwen3-asr-flash"):
+        for model in ("fun-asr", "qwen3-asr-flash", "qwen-audio-3.1-asr-flash"):
             wishes = options(model=model)
             said = await atranscribe(film.path, client=client, options=wishes)
             with OmniClient(settings) as plain:
@@ -333,6 +395,46 @@ def test_regions(recording: TruthMedia, settings: Settings) -> None:
         choose_transcriber(options(model="paraformer-v2"), "intl")
     with pytest.warns(UserWarning, match="called like"):
         assert choose_transcriber(options(model="fun-asr-9"), "cn").prices == {}
+
+
+ROUTES = {
+    "qwen-audio-3.0-asr-flash": ("native", 2), "qwen-audio-3.1-asr-flash": ("native", 0),
+    "qwen-audio-3.1-asr-flash-message": ("native", 0), "fun-asr-flash-2026-06-15": ("native", 2),
+    "qwen-audio-3.0-asr-flash-filetrans": ("task", 2), "qwen-audio-3.1-asr-flash-filetrans": ("task", 0),
+    "qwen3-asr-flash": ("chat", 2), "qwen3-asr-flash-2026-02-10": ("chat", 2),
+    "qwen3-asr-flash-filetrans-2025-11-17": ("task", 2), "fun-asr-2025-11-07": ("task", 2), "fun-asr-mtl": ("task", 2),
+    "paraformer-v2": ("task", 1),
+}  # fmt: skip
+NEW_ROUTES = {
+    "qwen-audio-3.2-asr-flash": "native", "qwen-audio-4-asr-flash-filetrans": "task", "fun-asr-flash": "native",
+    "fun-asr-flash-2027-01-01": "native", "qwen3-asr-flash-us": "chat", "qwen4-asr-flash": "native",
+    "fun-asr-9": "task",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "route", "priced"), [(name, *row) for name, row in ROUTES.items()])
+def test_routes_of_known_models(model: str, route: str, priced: int) -> None:
+    """Each name's route, and in how many regions its price by the second is known."""
+    profile = choose_transcriber(options(model=model), "cn")
+    assert (profile.name, profile.route, len(profile.prices)) == (model, route, priced)
+
+
+@pytest.mark.parametrize(("model", "route"), NEW_ROUTES.items())
+def test_routes_of_new_models(model: str, route: str) -> None:
+    """A name that is not known yet goes the way of its family, with one warning, and without a price."""
+    with pytest.warns(UserWarning, match="its price is unknown") as caught:
+        profile = choose_transcriber(options(model=model), "cn")
+    assert (profile.route, profile.prices, profile.token_prices) == (route, {}, {})
+    assert [one.filename for one in caught] == ["qwen_omni"]
+
+
+@pytest.mark.parametrize(
+    "model", ["qwen3-asr-flash-realtime", "qwen-audio-3.1-asr-flash-streaming", "fun-asr-realtime", "gummy-realtime-v1"]
+)
+def test_live_models_are_refused(model: str) -> None:
+    """They speak over a WebSocket; nothing is sent over HTTP in their name."""
+    with pytest.raises(ConfigurationError, match="live audio over a WebSocket"):
+        choose_transcriber(options(model=model), "cn")
 
 
 def test_links_go_as_they_are(ask: Ask, recording: TruthMedia, standin: Standin) -> None:

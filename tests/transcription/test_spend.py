@@ -32,6 +32,8 @@ PRICES = {
     "fun-asr": 0.00022,
     "qwen3-asr-flash-filetrans": 0.00022,
     "qwen3-asr-flash": 0.00022,
+    "qwen-audio-3.0-asr-flash": 0.00022,
+    "fun-asr-flash-2026-06-15": 0.00022,
 }
 
 
@@ -44,7 +46,7 @@ def limited(settings: Settings, **most) -> tuple[Settings, SpendLimit, UsageLedg
 def test_what_was_heard_is_settled(ask: Ask, model: str, recording: TruthMedia, settings: Settings) -> None:
     """Six seconds at the price of the profile; asked again, a task is found and nothing more is spent."""
     used, limit, ledger = limited(settings, cny=1)
-    again = 1 if model == "qwen3-asr-flash" else 0
+    again = 1 if model in ("qwen3-asr-flash", "qwen-audio-3.0-asr-flash", "fun-asr-flash-2026-06-15") else 0
     for times in (1, 1 + again):
         ask(recording.path, client_settings=used, model=model)
         assert limit.spent.cny == pytest.approx(6 * PRICES[model] * times)
@@ -52,6 +54,40 @@ def test_what_was_heard_is_settled(ask: Ask, model: str, recording: TruthMedia, 
         assert ledger.total.calls == times
         assert ledger.total.cny == pytest.approx(limit.spent.cny)
         assert limit.spent.tokens == pytest.approx(150 * times, abs=40 * times)  # 25 a second
+
+
+BY_TOKEN = ("qwen-audio-3.1-asr-flash", "qwen-audio-3.1-asr-flash-filetrans")
+
+
+@pytest.mark.parametrize("model", BY_TOKEN)
+def test_tokens_are_settled_where_tokens_are_billed(
+    ask: Ask, model: str, recording: TruthMedia, settings: Settings
+) -> None:
+    """The reported tokens at the price of a token; before, 25 a second and 10 of transcript are reserved."""
+    used, limit, ledger = limited(settings, cny=1)
+    ask(recording.path, client_settings=used, model=model)
+    heard, told = 75, 24  # 12.5 a second; six words
+    assert limit.spent.cny == pytest.approx((heard * 0.8 + told * 2.7) / 1e6)
+    assert (limit.spent.tokens, limit.reserved.cny) == (heard + told, 0)
+    assert (ledger.total.tokens.input, ledger.total.tokens.output, ledger.total.cut) == (heard, told, 0)
+    assert ledger.total.cny == pytest.approx(limit.spent.cny)
+    tight, _, __ = limited(settings, cny=(150 * 0.8 + 60 * 2.7) / 1e6 * 0.99)
+    with pytest.raises(SpendLimitError):
+        ask(recording.path, client_settings=tight, model=model, fresh=True)
+
+
+def test_an_unbilled_call_is_released(ask: Ask, recording: TruthMedia, standin: Standin, settings: Settings) -> None:
+    """A refusal on the native route costs nothing; a connection lost after sending counts as reserved."""
+    standin.tasks.fail(HttpFault(operation="call", status=400, code="InvalidParameter"))
+    used, limit, ledger = limited(settings, cny=1)
+    with pytest.raises(APIError):
+        ask(recording.path, client_settings=used, model=BY_TOKEN[0])
+    assert (limit.spent.cny, limit.reserved.cny, ledger.total.calls) == (0, 0, 0)
+    standin.tasks.fail(HttpFault(operation="call", status=0, after=True))
+    with pytest.raises(APIConnectionError):
+        ask(recording.path, client_settings=used, model=BY_TOKEN[0])
+    assert limit.spent.cny == pytest.approx((150 * 0.8 + 60 * 2.7) / 1e6, rel=0.2)
+    assert ledger.total.cut == 1
 
 
 TIGHT = [{"cny": 0.0004}, {"usd": 0.00005}, {"tokens": 149}, {"per_call_cny": 0.0004}, {"per_call_tokens": 149}]
