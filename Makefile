@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -84,6 +84,9 @@ docs: $(VENV)/.docs  ## build the documentation into site/; any warning is an er
 docs-made: $(VENV)/.test  ## regenerate what comes from the code: stubs of public names, and command line, errors, models in docs/
 	$(BIN)/python scripts/docs_made.py
 	$(BIN)/python scripts/stubs.py
+
+facts: $(VENV)/.demo  ## list the facts about the service that were read more than 180 days ago
+	$(BIN)/python scripts/facts.py
 
 plots: $(VENV)/.test  ## redraw the plots in docs/
 	$(BIN)/python -m pip install --quiet --group plots

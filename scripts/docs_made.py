@@ -18,7 +18,16 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the tables of files from 
 
 from cost_table import cost_table
 from docs_help import help_texts
-from docs_tables import code_table, error_table, limit_table, price_table, token_table, tool_table
+from docs_tables import (
+    code_table,
+    error_table,
+    limit_table,
+    price_table,
+    retired_table,
+    token_table,
+    tool_table,
+    transcriber_table,
+)
 
 from tests.media.encode.test_images_odd import table as picture_table
 from tests.support.foreign import table as format_table
@@ -32,6 +41,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "codes": code_table,
     "limits": limit_table,
     "prices": price_table,
+    "retired": retired_table,
+    "transcribers": transcriber_table,
     "tokens": token_table,
     "tools": tool_table,
     "formats": format_table,

@@ -3,15 +3,16 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from langchain_qwen_omni._errors import to_langchain
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.budget import PRESETS, Sampling
-from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.profiles import Profile, Region, profile_for
+from qwen_omni.profiles.catalog import OMNI, RETIRED_NAMES, RETIREMENT, SUMMARISERS
 from qwen_omni.profiles.profile import Prices
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_seen, video_tokens
+from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.tools.media_tools import DEFINITIONS
 from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
 
@@ -127,9 +128,10 @@ def _arguments(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def limit_table() -> str:
-    """One row per model: its limits for one request and its capabilities."""
+    """One row per model that takes media: its limits for one request and its capabilities."""
     heads = ["model", "context", "video", "frames", "audio", "mixed media", "speech", "reasoning", "JSON mode"]
-    return table(heads, [_limit_row(profile) for profile in OMNI])
+    seeing = [profile for profile in SUMMARISERS if "video" in profile.inputs]
+    return table(heads, [_limit_row(profile) for profile in (*OMNI, *seeing)])
 
 
 def _limit_row(profile: Profile) -> list[str]:
@@ -140,7 +142,7 @@ def _limit_row(profile: Profile) -> list[str]:
         f"{profile.context:,}",
         f"{limits.min_video_seconds:g} s to {_long(limits.video_seconds)}, {limits.video_bytes / 2**20:,.0f} MiB",
         f"{limits.frames[0]} to {limits.frames[1]:,}",
-        f"up to {_long(limits.audio_seconds)}",
+        f"up to {_long(limits.audio_seconds)}" if "audio" in profile.inputs else "not read, in videos either",
         "yes" if limits.mixed else "no: text and one other kind",
         f"yes, {len(profile.voices)} known voices" if profile.speaks else "no",
         thinks,
@@ -154,20 +156,70 @@ def _long(seconds: float) -> str:
     return f"{seconds / size:g} {unit}"
 
 
+def retired_table() -> str:
+    """One row per name that the service has retired."""
+    heads = ["retired", "since", "use instead", "source"]
+    one = RETIREMENT
+    return table(heads, [[f"`{name}`", one.on, f"`{one.replacement}`", one.source] for name in RETIRED_NAMES])
+
+
+_UNKNOWN = "unknown"
+
+
 def price_table() -> str:
-    """One row per model and region: the price of a million tokens, and its source."""
-    paid = ["text in", "image, video in", "audio in", "text out", "speech out"]
-    models = [profile_for(profile.name) for profile in OMNI]
-    return table(["model", "region", "currency", *paid, "source"], [
-        [f"`{profile.name}`", region, *_price_cells(price)]
-        for profile in models for region, prices in profile.prices.items() for price in prices
+    """One row per model, price list and range of input lengths: the price of a million tokens, and its source."""
+    heads = ["model", "region", "input tokens", "text in", "cached", "image, video in", "audio in", "text out",
+             "with thinking", "speech out", "batch", "source"]  # fmt: skip
+    models = [profile_for(profile.name) for profile in (*OMNI, *SUMMARISERS)]
+    return table(heads, [
+        [f"`{profile.name}`", regions, *cells]
+        for profile in models for regions, prices in _by_region(profile.prices)
+        for cells in ([_price_cells(price, profile) for price in prices] or [["", *[_UNKNOWN] * 2, *[""] * 7]])
     ])  # fmt: skip
 
 
-def _price_cells(price: Prices) -> list[str]:
+def _by_region(prices: Mapping[Region, Any]) -> list[tuple[str, Any]]:
+    """Join the regions that have the same prices; those without any come last."""
+    lists: dict[Any, list[str]] = {}
+    for region, rows in prices.items():
+        lists.setdefault(rows, []).append(region)
+    rest = [region for region in get_args(Region) if region not in prices]
+    return [
+        *((", ".join(regions), rows) for rows, regions in lists.items()),
+        *([(", ".join(rest), ())] if rest else []),
+    ]
+
+
+def _price_cells(price: Prices, profile: Profile) -> list[str]:
     out = price.text_out if price.text_out_media is None else price.text_out_media
-    shown = [price.text_in, price.video_in or price.text_in, price.audio_in or price.text_in, out, price.audio_out]
-    return [price.currency, *("" if value is None else f"{value:g}" for value in shown), price.source]
+    seen = price.text_in if price.video_in is None else price.video_in
+    heard = price.text_in if price.audio_in is None else price.audio_in
+    shown = [
+        price.text_in, price.cached_in, seen if "image" in profile.inputs else None,
+        heard if "audio" in profile.inputs else None, out, price.thinking_out, price.audio_out,
+    ]  # fmt: skip
+    size = "" if price.up_to is None else f"up to {price.up_to:,}"
+    batch = "" if price.batch is None else f"{price.batch:.0%}"
+    return [size, *("" if value is None else f"{value:g}" for value in shown), batch, price.source]
+
+
+def transcriber_table() -> str:
+    """One row per transcription model: how it is called, what it can do, and its price."""
+    heads = ["model", "called as", "longest", "times", "speakers", "`context`", "price by region", "source"]
+    return table(heads, [_transcriber_row(one) for one in TRANSCRIBERS.values()])
+
+
+def _transcriber_row(one: TranscriptionProfile) -> list[str]:
+    words = {"always": "sentences and words", "asked": "sentences, words on request", "never": "none promised"}
+    way = {"task": "a task", "chat": "one call, chat route", "native": "one call, native route"}
+    paid = [f"{region} CNY {price:.5f} a second" for region, price in one.prices.items()]
+    paid += [
+        f"{region} CNY {price.text_in:g} in, {price.text_out:g} out per million tokens"
+        for region, price in one.token_prices.items()
+    ]
+    yes = {True: "yes", False: "no"}
+    return [f"`{one.name}`", way[one.route], _long(one.max_seconds), words[one.words], yes[one.speakers],
+            yes[one.context], "; ".join(paid), one.source]  # fmt: skip
 
 
 def token_table() -> str:

@@ -89,7 +89,7 @@ def words(seconds: float) -> str:
     return f"{seconds:g} s" if seconds % 60 or seconds < 180 else f"{seconds / 60:g} min"
 
 
-@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3-omni-flash", "qwen-omni-turbo"])
+@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3.5-omni-plus", "qwen3-omni-flash"])
 def test_its_limits_are_the_profiles(model):
     """The table of limits says what is checked."""
     row = next(line for line in README.splitlines() if line.startswith(f"| `{model}`")).split("|")

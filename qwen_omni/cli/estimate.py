@@ -43,7 +43,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     frame: Frame = None,
     answer: Annotated[int | None, typer.Option(help="Expected tokens of the answer.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
-    region: Annotated[str | None, typer.Option(help="Region of the prices: cn, intl, us or hk.")] = None,
+    region: Annotated[str | None, typer.Option(help=f"Region of the prices: one of {', '.join(REGIONS)}.")] = None,
     delivery: Annotated[str | None, typer.Option(help="auto, inline, oss or temporary.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare all models and budgets.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

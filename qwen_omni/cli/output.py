@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -263,7 +263,7 @@ EFFORTS: dict[str, bool | Effort] = {
     "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
 }  # fmt: skip
 WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
-REGIONS: dict[str, Region] = {"cn": "cn", "intl": "intl", "us": "us", "hk": "hk"}
+REGIONS: dict[str, Region] = {name: name for name in get_args(Region)}
 
 # Options that several commands share; a command whose option means something of its own declares that itself.
 AudioTrack = Annotated[

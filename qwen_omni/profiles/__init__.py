@@ -5,6 +5,7 @@ profile of a name, and the closest one for an unknown name.
 """
 
 import difflib
+import fnmatch
 import functools
 import re
 import warnings
@@ -81,7 +82,7 @@ def retirement_of(model: str) -> Retirement | None:
         >>> retirement_of("qwen-omni-turbo-latest").replacement, retirement_of("qwen3-omni-flash")
         ('qwen3.5-omni-plus', None)
     """
-    return RETIREMENT if RETIRED_NAMES.fullmatch(model) else None
+    return RETIREMENT if any(fnmatch.fnmatchcase(model, name) for name in RETIRED_NAMES) else None
 
 
 @functools.cache

@@ -4,7 +4,6 @@ Where sources disagree, the newest page wins: the Qwen-Omni guide (September 202
 over older copies. The profile's `source` names the least certain facts.
 """
 
-import re
 from dataclasses import replace
 
 from qwen_omni.profiles import voices
@@ -143,11 +142,15 @@ RETIREMENT = Retirement(
     replacement="qwen3.5-omni-plus",
     source="Model Studio, model retirement, notice 118434, read 2026-09-30",
 )
-RETIRED_NAMES = re.compile(
-    r"qwen-omni-turbo(?:-.+)?|qwen2\.5-omni-7b|qwen3-omni-flash-(?:2025-09-15|2025-12-01)"
-    r"|qwen3-omni-flash-realtime(?:-.+)?|qwen3-omni-30b-a3b-captioner"
+RETIRED_NAMES = (
+    "qwen-omni-turbo*",
+    "qwen2.5-omni-7b",
+    "qwen3-omni-flash-2025-09-15",
+    "qwen3-omni-flash-2025-12-01",
+    "qwen3-omni-flash-realtime*",
+    "qwen3-omni-30b-a3b-captioner",
 )
-"""The names of that notice. `qwen3-omni-flash` itself is not among them."""
+"""The names of that notice, as patterns. `qwen3-omni-flash` itself is not among them."""
 
 _CARDS = "Model Studio, model cards of 2026-05-27"
 _CACHE_PAGE = "Context Cache, read 2026-10-11"

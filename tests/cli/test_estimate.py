@@ -34,7 +34,13 @@ def test_compare_has_a_row_for_each_model_and_budget(capsys, film):
     """And one for the untouched file of each model; what a model would refuse stands at the end."""
     out = told(capsys, film, "https://example.com/a.mp4", "--compare", "--model", "qwen3.8-omni-flash,qwen3-omni-flash")
     rows = [line.split() for line in out.splitlines()[1:]]
-    assert [row[1] for row in rows if row[0] == "qwen3-omni-flash"] == ["auto", "static", "action", "original", "glance"]
+    assert [row[1] for row in rows if row[0] == "qwen3-omni-flash"] == [
+        "auto",
+        "static",
+        "action",
+        "original",
+        "glance",
+    ]
     assert "takes at most 1 videos" in out
 
 

@@ -1,8 +1,10 @@
 """The facts about models: one row per fact, with the day that its source was read."""
 
 import re
+import runpy
 import warnings
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +82,21 @@ def test_every_source_has_a_date():
         assert days, source
         assert max(days) <= date(2026, 11, 28), source
         assert not re.search(r"gateway|third part|public project", source), source
+
+
+def test_facts_that_should_be_read_again():
+    """`make facts` names what is older than its limit, by the newest date of its source, and nothing else."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "facts.py"))
+    known = dict(script["facts"]())
+    assert {"model qwen3.8-flash", "price of qwen-plus in intl", "transcription model fun-asr", "exchange rate"} <= set(
+        known
+    )
+    assert any(what.startswith("qwen_omni/standin/rules/limits.py:") for what in known)
+    judged = script["judged"]
+    source = "Model pricing, read 2026-05-30; a page of 2025-01-01"
+    assert judged("a price", source, date(2026, 11, 26), 180) == ""
+    assert judged("a price", source, date(2026, 11, 27), 180).startswith("a price: read 2026-05-30, 181 days ago")
+    assert not any(judged(what, source, date(2026, 11, 28), 10_000) for what, source in known.items())
 
 
 RETIRED = [

@@ -27,12 +27,16 @@ from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import ExchangeRate, Prices, profile_for
 from qwen_omni.request.prepared_request import Fitting, estimate_fitted
+from qwen_omni.request.question import message_of
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 from tests.support import making
 
 FLASH = "qwen3.8-omni-flash"
 OFF = ChatOptions(thinking=False)
+OFF_FOR = dict.fromkeys((FLASH, "qwen3.7-plus", "qwen3.8-flash"), OFF) | dict.fromkeys(
+    ("qwen3.5-omni-plus", "qwen3-omni-flash"), ChatOptions()
+)
 HOSTS_OF = {
     "cn": "https://dashscope.aliyuncs.com/compatible-mode/v1",
     "intl": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
@@ -332,3 +336,29 @@ def _parts(path):
     from qwen_omni.request.question import message_of  # noqa: PLC0415
 
     return message_of([path]).parts
+
+
+@pytest.mark.parametrize("model", [FLASH, "qwen3.5-omni-plus", "qwen3-omni-flash", "qwen3.7-plus", "qwen3.8-flash"])
+def test_the_estimate_is_the_bill_of_every_family(model, film, tmp_path, standin):
+    """A film with sound, an image and frames, through the whole call: what was estimated is what is reported."""
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(make_image("1234", (333, 222)))
+    frames = tuple(MediaSource.from_bytes(make_image(f"000{at}", (160, 120))) for at in range(4))
+    settings = Settings.load(api_key=standin.api_key, base_url=standin.base_url, media_root=tmp_path, retry_wait=0)
+    settings = replace(settings, cache_dir=tmp_path / "cache")
+    with OmniClient(settings) as client:
+        for media in (film, picture, FramesPart(frames=frames)):
+            request = ChatRequest(
+                model=model, messages=(user(*message_of([media]).parts, "What?"),), options=OFF_FOR[model]
+            )
+            told = estimate(request, settings=settings).tokens
+            billed = client.complete(request).usage.input_details
+            for kind in ("image", "video", "audio"):
+                assert getattr(told, kind) == billed.get(kind, 0), (media, kind)
+
+
+def test_models_that_only_see_refuse_audio(usual, tmp_path):
+    """Before anything is sent, with the model that takes it."""
+    sound = make_audio(tmp_path / "sound.wav", seconds=2).path
+    (problem,) = estimate([sound], model="qwen3.8-flash", settings=usual).problems
+    assert "qwen3.8-flash takes image, text, video, not audio" in problem

@@ -7,9 +7,10 @@ import io
 import pytest
 from PIL import Image
 
+from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_frames, make_image, make_video
 
-from .conftest import audio_part, chat, data_uri, frames_part, image_part, video_part
+from .conftest import Asker, audio_part, chat, data_uri, frames_part, image_part, video_part
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 PLUS, FLASH, THREE, TURBO = "qwen3.5-omni-plus", "qwen3.5-omni-flash", "qwen3-omni-flash", "qwen-omni-turbo"
@@ -165,6 +166,39 @@ def test_model(ask):
     assert "does not exist or you do not have access to it." in answered.message
     assert ask(chat("x", model="qwen3.8-omni-flash-2020-01-01")).status == 404
     assert ask(chat("x", model="qwen-plus-2025-12-01")).status == 200
+
+
+@pytest.mark.parametrize(
+    "model", ["qwen-omni-turbo", "qwen-omni-turbo-latest", "qwen2.5-omni-7b", "qwen3-omni-flash-2025-12-01"]
+)
+def test_retired_models(model):
+    """They are unknown, unless the stand-in is told to answer as before; the bare name of qwen3-omni-flash is known."""
+    with Standin() as today:
+        asked = Asker(today)
+        answered = asked(chat("x", model=model))
+        assert (answered.status, answered.body["error"]["code"]) == (404, "model_not_found")
+        assert asked(chat("x", model="qwen3-omni-flash")).status == 200
+
+
+def test_native_models_on_the_chat_route(ask):
+    """Models that only DashScope's own routes have are refused with that reason; the others of their kind are not."""
+    for model in ("qwen-audio-3.1-asr-flash", "fun-asr-flash-2026-06-15", "paraformer-v2"):
+        answered = ask(chat("x", model=model))
+        assert (answered.status, answered.body["error"]["code"]) == (404, "model_not_supported")
+
+
+def test_models_that_only_see(ask, tmp_path):
+    """qwen3.7-plus and qwen3.8-flash take images and video and bill no sound; audio is refused, as by text models."""
+    image = image_part(make_image("1234", (320, 240)))
+    film = video_part(make_video(tmp_path / "film.mp4", seconds=4, size=(320, 240), fps=5).path.read_bytes())
+    sound = audio_part(make_audio(tmp_path / "sound.wav", seconds=2).path.read_bytes())
+    for model in ("qwen3.7-plus", "qwen3.8-flash"):
+        assert ask(chat(image, model=model)).usage["prompt_tokens_details"]["image_tokens"] == 10 * 8 + 2
+        details = ask(chat(film, "Which?", model=model)).usage["prompt_tokens_details"]
+        assert details["video_tokens"] == 4 * 10 * 8 + 2
+        assert not details.get("audio_tokens")
+        assert ask(chat(sound, "What?", model=model)).status == 400
+    assert ask(chat(image, model="qwen-plus")).status == 400
 
 
 def test_door(ask):

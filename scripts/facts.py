@@ -1,0 +1,68 @@
+"""List the facts about the service that were read long ago and should be checked again.
+
+    python scripts/facts.py [DAYS]
+
+A fact is older than DAYS (180) if the newest date in its source is. Covers models, prices, transcription models, the
+retirement notice and the exchange rate, and every line of the profiles and the stand-in's own tables that says "read".
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from qwen_omni.profiles import USUAL_RATE
+from qwen_omni.profiles.catalog import PROFILES, RETIREMENT
+from qwen_omni.profiles.prices import PRICES
+from qwen_omni.profiles.transcription import TRANSCRIBERS
+
+ROOT = Path(__file__).parents[1]
+PLACES = ("qwen_omni/profiles/*.py", "qwen_omni/standin/rules/limits.py", "qwen_omni/standin/rules/tokens.py")
+DAYS = 180
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_READ = re.compile(r"\bread (\d{4}-\d{2}-\d{2})")
+
+
+def main() -> None:
+    """Print one line per fact that is too old."""
+    days = int(sys.argv[1]) if len(sys.argv) > 1 else DAYS
+    today = date.today()  # noqa: DTZ011 - a day more or less does not matter
+    old = [line for what, source in facts() if (line := judged(what, source, today, days))]
+    print("\n".join(old) or f"No fact is older than {days} days.")
+
+
+def facts() -> Iterator[tuple[str, str]]:
+    """Yield what each fact is about, and its source."""
+    for name, profile in PROFILES.items():
+        yield f"model {name}", profile.source
+    for name, regions in PRICES.items():
+        for region, rows in regions.items():
+            yield f"price of {name} in {region}", rows[0].source
+    for name, one in TRANSCRIBERS.items():
+        yield f"transcription model {name}", one.source
+    yield "retired names", RETIREMENT.source
+    yield "exchange rate", USUAL_RATE.source
+    for place in PLACES:
+        for path in sorted(ROOT.glob(place)):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                if _READ.search(line):
+                    yield f"{path.relative_to(ROOT)}:{number}", line.strip()
+
+
+def judged(what: str, source: str, today: date, days: int) -> str:
+    """Return a line about a fact that was read more than `days` ago; empty for a newer one.
+
+    Example:
+        >>> judged("price of x in cn", "Model pricing, read 2026-01-01; a page of 2025-12-01", date(2026, 9, 1), 180)
+        'price of x in cn: read 2026-01-01, 243 days ago (Model pricing, read 2026-01-01; a page of 2025-12-01)'
+    """
+    newest = max(map(date.fromisoformat, _DATE.findall(source)))
+    age = (today - newest).days
+    return f"{what}: read {newest}, {age} days ago ({source})" if age > days else ""
+
+
+if __name__ == "__main__":
+    main()
