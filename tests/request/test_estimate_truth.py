@@ -11,7 +11,7 @@ import pytest
 
 from qwen_omni import ChatOptions, ChatRequest, OmniClient, Settings, estimate, user
 from qwen_omni.errors import InvalidRequestError, MediaError
-from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.profiles.catalog import OMNI, RETIRED
 from qwen_omni.request.question import message_of
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
@@ -121,7 +121,7 @@ def test_auto_never_bills_more_than_the_original(bills):
     assert dearer == []
 
 
-@pytest.mark.parametrize("model", [profile.name for profile in OMNI])
+@pytest.mark.parametrize("model", [profile.name for profile in (*OMNI, *RETIRED)])
 def test_auto_is_never_estimated_at_more_than_the_original(files, model):
     """Every file, every model: the estimate for `auto` is at most that for the untouched original."""
     usual = Settings.load(api_key="none", region="intl")

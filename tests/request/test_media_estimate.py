@@ -11,11 +11,11 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.plan import plan_media
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.profiles import profile_for
-from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.profiles.catalog import OMNI, RETIRED
 from qwen_omni.profiles.token_formulas import frame_size, frames_seen
 from qwen_omni.request.media_estimate import Asked, list_tokens, media_tokens, most_tokens, predicted_info, within
 
-MODELS = [profile.name for profile in OMNI]
+MODELS = [profile.name for profile in (*OMNI, *RETIRED)]
 FLASH = profile_for("qwen3.8-omni-flash")
 FILM = MediaInfo(
     kind="video", container="mp4", media_type="video/mp4", size_bytes=50_000_000, duration=Fraction(60), width=1920,

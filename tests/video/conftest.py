@@ -33,7 +33,7 @@ def short(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service():
     """One stand-in for a module; it remembers what it has decoded."""
-    with Standin(retired=True) as standin:
+    with Standin() as standin:
         yield standin
 
 

@@ -4,9 +4,10 @@ import pytest
 
 from qwen_omni.cli.main import run as run_command
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import MediaDoesNotFitError
-from qwen_omni.profiles.catalog import OMNI
+from qwen_omni.errors import MediaDoesNotFitError, NotFoundError
+from qwen_omni.profiles.catalog import OMNI, RETIRED
 from qwen_omni.settings import Settings
+from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.engine.run import over_source
 from qwen_omni.video.forecast import forecast
@@ -25,14 +26,31 @@ def videos(tmp_path_factory):
     return {seconds: folder / f"{seconds}.mp4" for seconds in DURATIONS}
 
 
+@pytest.fixture(scope="module")
+def standin():
+    """One that still answers to the models with the shortest videos."""
+    with Standin(retired=True) as service:
+        yield service
+
+
 @pytest.fixture
 def settings(tmp_path):
-    return Settings.load(api_key="none is needed", cache_dir=tmp_path)
+    """A server that may still have every model."""
+    return Settings.load(api_key="none is needed", base_url="http://10.0.0.7/compatible-mode/v1", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("names", [{"model": "qwen-omni-turbo"}, {"text_model": "qwen2.5-omni-7b"}], ids=str)
+def test_a_retired_model_ends_the_run_before_it_begins(videos, tmp_path, names):
+    """Neither forecast nor run look at the file: what answers about segments and what joins them are checked first."""
+    settings = Settings.load(api_key="none is needed", cache_dir=tmp_path)
+    for attempt in (forecast, over_source):
+        with pytest.raises(NotFoundError, match=r"retired on 2026-10-10.*use qwen3\.5-omni-plus"):
+            attempt(tmp_path / "missing.mp4", settings, SummaryOptions(**names))
 
 
 @pytest.mark.parametrize("strategy", ["map_reduce", "single", "auto"])
 @pytest.mark.parametrize("seconds", DURATIONS)
-@pytest.mark.parametrize("profile", OMNI, ids=[one.name for one in OMNI])
+@pytest.mark.parametrize("profile", (*OMNI, *RETIRED), ids=lambda one: one.name)
 def test_what_is_forecast_is_what_runs_and_no_segment_is_too_long(videos, settings, profile, seconds, strategy):
     """One row of the forecast is chosen, it is the way of the run, and the model takes every call of it."""
     options = SummaryOptions(model=profile.name, strategy=strategy)
