@@ -100,6 +100,8 @@ def _service(settings: Settings, model: str) -> list[Finding]:
         step = f"Settle it in the Model Studio console; {model} is otherwise available."
         return [good, Finding(name="account", verdict="bad", text=str(error), step=step)]
     except (NotFoundError, PermissionDeniedError) as error:
+        if error.status_code is None:  # refused here: the service was not asked, so nothing is known about the key
+            return [Finding(name="model", verdict="bad", text=str(error), step="Choose the model that it names.")]
         good = Finding(name="key", verdict="good", text="The service knows the key.")
         step = f"Activate {model} for this account and region, or choose another model."
         return [good, Finding(name="model", verdict="bad", text=str(error), step=step)]

@@ -218,6 +218,16 @@ def test_a_wrong_key_and_a_wrong_bucket(standin, tmp_path):
     assert "SignatureDoesNotMatch" in found["bucket"].text
 
 
+def test_a_retired_model(tmp_path):
+    """It is named before the service is asked; so nothing is said about the key."""
+    settings = Settings.load(api_key="sk-x", region="cn", cache_dir=tmp_path)
+    found = {one.name: one for one in examine(settings, "qwen-omni-turbo")}
+
+    assert "key" not in found
+    assert (found["model"].verdict, found["model"].step) == ("bad", "Choose the model that it names.")
+    assert "use qwen3.5-omni-plus" in found["model"].text
+
+
 def test_a_model_that_is_not_there(standin, tmp_path):
     """An unknown model leaves the key good. Each unknown name is warned of once, so this one is the test's own."""
     with pytest.warns(UserWarning, match="newer than this version"):

@@ -8,7 +8,6 @@ import difflib
 import fnmatch
 import functools
 import re
-import warnings
 from dataclasses import replace
 
 from qwen_omni.profiles.catalog import OMNI, PROFILES, RETIRED_NAMES, RETIREMENT, SUMMARISERS
@@ -25,6 +24,7 @@ from qwen_omni.profiles.profile import (
     ThinkingSwitch,
     TokenRules,
     Vocabulary,
+    warn_of_name,
 )
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "near_names",
     "profile_for",
     "retirement_of",
+    "warn_of_name",
 ]
 
 DEFAULT_MODEL = "qwen3.8-omni-flash"
@@ -101,8 +102,7 @@ def profile_for(model: str) -> Profile:
         # Inference in the US only has prices of its own.
         return replace(PROFILES[family], prices={} if model.endswith("-us") else PRICES.get(family, {}))
     nearest, text = _substitute(model)
-    # No file name: the line of this library that noticed it says nothing to the caller.
-    warnings.warn_explicit(text, UserWarning, "qwen_omni", 1)
+    warn_of_name(text)
     return replace(nearest, name=model, snapshots=(), prices={})
 
 

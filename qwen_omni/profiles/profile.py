@@ -1,5 +1,6 @@
-"""The shape of what is known about a model. Values only; the facts are in `catalog`, `voices` and `prices`."""
+"""The shape of what is known about a model. The facts are in `catalog`, `voices` and `prices`."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -194,3 +195,14 @@ class ExchangeRate:
 
     def __post_init__(self) -> None:
         check_numbers(self, {"cny_per_usd": Range(above=0, most=1e6)})
+
+
+_warned: dict[str | tuple[str, type[Warning], int], int] = {}
+
+
+def warn_of_name(text: str) -> None:
+    """Warn about the name of a model, once per text unless warnings are shown always.
+
+    The warning names no file: the line of this library that noticed the name says nothing to the caller.
+    """
+    warnings.warn_explicit(text, UserWarning, "qwen_omni", 1, registry=_warned)

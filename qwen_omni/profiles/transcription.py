@@ -1,13 +1,12 @@
 """Models that only transcribe: how each is called, its limits and its prices. Facts, each with its source."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.profiles.profile import Prices, Region
+from qwen_omni.profiles.profile import Prices, Region, warn_of_name
 
 _ASR = "Model Studio, speech recognition pages, read 2026-05-30; Model pricing, read 2026-10-10"
 _NEW = "Model Studio, Qwen-Audio-3.x-ASR-Flash pages, read 2026-09-22; Model pricing, read 2026-10-10"
@@ -142,6 +141,5 @@ def transcriber(model: str) -> TranscriptionProfile:
             f"{model!r} is not a known transcription model; choose one of {', '.join(TRANSCRIBERS)}. To ask a "
             "Qwen-Omni model about audio, which it answers in its own words, use `ask`."
         )
-    text = f"{model!r} is not a known model: it is called like {family!r}, and its price is unknown."
-    warnings.warn_explicit(text, UserWarning, "qwen_omni", 1)
+    warn_of_name(f"{model!r} is not a known model: it is called like {family!r}, and its price is unknown.")
     return replace(TRANSCRIBERS[family], name=model, prices={}, token_prices={})

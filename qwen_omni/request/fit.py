@@ -33,7 +33,7 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, retirement_of
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, near_names, retirement_of
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
@@ -380,6 +380,19 @@ def check_model(model: str, base_url: str) -> None:
             f"{model} was retired on {retired.on} ({retired.source}); use {retired.replacement}. Nothing was sent.",
             code="model_not_found",
         )
+
+
+def instead_of(model: str) -> str:
+    """Say which name to use instead of one that a server does not know; empty if there is nothing to say.
+
+    Example:
+        >>> instead_of("qwen3.8-omni-flsh"), instead_of("qwen-plus")
+        ("Did you mean 'qwen3.8-omni-flash'?", '')
+    """
+    retired, near = retirement_of(model), near_names(model)
+    if retired is not None:
+        return f"{model} was retired on {retired.on}; use {retired.replacement}."
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:

@@ -47,7 +47,7 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import Profile, near_names, profile_for
+from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.request.accounting import Account
 from qwen_omni.request.estimate import Estimate, EstimatedCall
 from qwen_omni.request.fit import (
@@ -57,6 +57,7 @@ from qwen_omni.request.fit import (
     check_conversation,
     check_inline,
     check_model,
+    instead_of,
     is_whole,
     sent_as,
 )
@@ -165,9 +166,8 @@ class PreparedRequest:
         if _is_about_media(error):
             hint = hint_for(tuple(self._delivered.values()))
             error = error.with_hint(hint) if hint else error
-        near = near_names(self._request.model) if isinstance(error, NotFoundError) else ()
-        if near:
-            error = error.with_hint(f"Did you mean {' or '.join(map(repr, near))}?")
+        if isinstance(error, NotFoundError) and (hint := instead_of(self._request.model)):
+            error = error.with_hint(hint)
         self._attempts = self._attempts or Attempts(self._retry)
         wait = self._attempts.failed(error, shown=shown)
         self._renew(gone=False)

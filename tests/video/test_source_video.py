@@ -50,7 +50,7 @@ def test_a_retired_model_ends_the_run_before_it_begins(videos, tmp_path, names):
 
 @pytest.mark.parametrize("strategy", ["map_reduce", "single", "auto"])
 @pytest.mark.parametrize("seconds", DURATIONS)
-@pytest.mark.parametrize("profile", (*OMNI, *RETIRED), ids=lambda one: one.name)
+@pytest.mark.parametrize("profile", [*OMNI, *RETIRED], ids=lambda one: one.name)
 def test_what_is_forecast_is_what_runs_and_no_segment_is_too_long(videos, settings, profile, seconds, strategy):
     """One row of the forecast is chosen, it is the way of the run, and the model takes every call of it."""
     options = SummaryOptions(model=profile.name, strategy=strategy)
