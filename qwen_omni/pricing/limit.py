@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from qwen_omni.errors import ConfigurationError, SpendLimitError
-from qwen_omni.pricing.costs import Cost, TokenCounts
+from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts
 from qwen_omni.ranges import MONEY, TOKENS, check_given
 from qwen_omni.responses import Usage
 
@@ -126,6 +126,16 @@ class SpendLimit:
         with self._lock:
             self._check_all(Spent.of(cost), cost)
 
+    def check_priced(self, pricing: Pricing) -> None:
+        """Check that the cost of a model can be limited, before others are paid whose work it is to finish.
+
+        Raises:
+            ConfigurationError: money is limited, and the model's price is not known.
+        """
+        for unit in ("CNY", "USD"):
+            if not pricing.prices and (self._each[unit], self._whole[unit]) != (None, None):
+                raise _unpriced(unit, pricing)
+
     def _check_all(self, wanted: "Spent", cost: Cost) -> None:
         self._close_abandoned()
         taken = Spent.sum((self._spent, *self._open.values()))
@@ -137,7 +147,7 @@ class SpendLimit:
         if each is None and whole is None:
             return
         if unit != "tokens" and cost.cny is None:
-            raise ConfigurationError(f"{unit} are limited, but {cost.pricing.unknown}. Pass prices=, or limit tokens.")
+            raise _unpriced(unit, cost.pricing)
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:
             raise SpendLimitError(
@@ -291,6 +301,10 @@ class Spent:
             cny=math.fsum(one.cny for one in every),
             usd=math.fsum(one.usd for one in every),
         )
+
+
+def _unpriced(unit: str, pricing: Pricing) -> ConfigurationError:
+    return ConfigurationError(f"{unit} are limited, but {pricing.unknown}. Pass prices=, or limit tokens.")
 
 
 def _amount(amount: float, unit: str) -> str:

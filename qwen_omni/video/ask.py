@@ -18,6 +18,7 @@ from qwen_omni.video.engine.run import (
     Run,
     alast_of,
     astream,
+    check_joining,
     joining_run,
     last_of,
     make_run,
@@ -129,6 +130,7 @@ class _Passes(Job[Findings]):
         if wanted is not None:
             options = replace(options, max_gaps=len(wanted))  # where this pass fails, the coarse findings count
         video, _ = over_source(self.source, settings, options)
+        check_joining(settings, options)
         run = make_run(video, self._task(video, options), settings, options, wanted=wanted)
         self._runs.append(run)
         return run

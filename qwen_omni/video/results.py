@@ -134,7 +134,7 @@ class VideoSummary(Frozen):
 def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
     """Add up the usage of answers, at the prices of their models: the caller's own, else the region's."""
     used = list(paid)
-    pricings = {model: _pricing(model, settings) for model, _ in used}
+    pricings = {model: pricing_of(model, settings) for model, _ in used}
     costs = [pricings[model].cost(usage) for model, usage in used]
     notes = [note for cost in costs for note in cost.notes if cost.cny is not None]
     strangers = sorted(model for model, pricing in pricings.items() if not pricing.prices)
@@ -150,7 +150,7 @@ def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
     )
 
 
-def _pricing(model: str, settings: Settings) -> Pricing:
+def pricing_of(model: str, settings: Settings) -> Pricing:
     """Return the prices of a model; the model that joins notes may be any model of the caller's."""
     prices, rate = settings.prices, settings.exchange_rate
     if not has_profile(model):

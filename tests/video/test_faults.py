@@ -10,6 +10,7 @@
 | the machine's clock jumps | nothing |
 | Ctrl-C | what is in flight is waited for and kept; the next run goes on |
 | a limit on spending | ends before the request; the next run goes on |
+| money is limited, the joining model has no known price | the run does not begin |
 """
 
 import asyncio
@@ -20,9 +21,12 @@ from dataclasses import replace
 import pytest
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import QwenOmniError, SpendLimitError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.profiles.prices import Prices
 from qwen_omni.standin.server.script import Fault, Turn
+from qwen_omni.video.ask import ask_video
+from qwen_omni.video.engine.run import check_joining
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import asummarize, stream_summary, summarize
 from tests.video.conftest import asked_segments, codes_of
@@ -151,6 +155,22 @@ def test_ctrl_c_keeps_what_is_in_flight(fresh, client, film):
     found = summarize(film.path, client=client, options=OPTIONS)
     assert codes_of(found.events) == list(film.codes)
     assert not set(first) & set(asked_segments(fresh)[len(first) :])
+
+
+@pytest.mark.filterwarnings("ignore:'my-writer' is not a known model")
+@pytest.mark.parametrize("money", [{"cny": 5.0}, {"per_call_usd": 1.0}])
+@pytest.mark.parametrize("run", [summarize, functools.partial(ask_video, question="What?")])
+def test_money_is_limited_and_the_joining_model_has_no_price(fresh, client, film, run, money):
+    """It would be refused once every segment is paid, so the run does not begin."""
+    options = replace(OPTIONS, text_model="my-writer")
+    settings = replace(client.settings, spend_limit=SpendLimit(**money))
+    with OmniClient(settings) as limited, pytest.raises(ConfigurationError, match="price of my-writer"):
+        run(film.path, client=limited, options=options)
+    assert fresh.requests == []
+
+    mine = Prices(currency="CNY", text_in=1, text_out=1, source="my contract")
+    check_joining(replace(settings, prices={"my-writer": mine}), options)
+    check_joining(replace(settings, spend_limit=SpendLimit(tokens=1_000)), options)
 
 
 def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film, tmp_path):

@@ -39,6 +39,7 @@ from qwen_omni.upload.uploader import routes_of
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
+from qwen_omni.video.results import pricing_of
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
 from qwen_omni.video.tasks import Joining, NotesTask, Task
@@ -230,11 +231,24 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
 
     Raises:
         MediaError: the source cannot be used.
-        ConfigurationError: the checkpoint cannot be opened, or the segment length and overlap leave no room to advance.
+        ConfigurationError: the checkpoint cannot be opened, the segment length and overlap leave no room to advance,
+            or money is limited and the price of the model that joins is not known.
     """
     video, whole = over_source(source, settings, options)
+    if joins and not whole:
+        check_joining(settings, options)
     task = NotesTask(options=options, duration=float(video.end), video=video.facts, segments=video.about, whole=whole)
     return make_run(video, task, settings, options, join=task.joining if joins and not whole else None)
+
+
+def check_joining(settings: Settings, options: SummaryOptions) -> None:
+    """Check that the answers, once paid for, can be joined: a price is needed wherever money is limited.
+
+    Raises:
+        ConfigurationError: money is limited, and the price of the model that joins is not known.
+    """
+    if settings.spend_limit is not None and isinstance(options.text_model, str):
+        settings.spend_limit.check_priced(pricing_of(options.text_model, settings))
 
 
 def make_run(
